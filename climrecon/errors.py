@@ -1,0 +1,90 @@
+"""The errors users meet: what was found, what was expected, and what to do next.
+
+Every error that a user can cause or cure is a :class:`ClimReconError`. Its ``exit_code`` is what the
+command line ends with; the codes are listed in the README and in ``climrecon --help``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class ClimReconError(Exception):
+    """A problem a user can understand.
+
+    Parameters
+    ----------
+    message:
+        What was found and what was expected, one sentence or more.
+    hint:
+        What to do next. Shown on a line of its own.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if not self.hint else f"{self.message}\n  -> {self.hint}"
+
+
+class UsageError(ClimReconError):
+    """A parameter or setting is unknown, malformed or impossible."""
+
+    exit_code = 2
+
+
+class NoDataError(ClimReconError):
+    """A search of the catalogue found nothing, or more than one thing."""
+
+    exit_code = 3
+
+
+class InputDataError(ClimReconError):
+    """A file was found but cannot be used: unreadable, wrong units, wrong grid, no gaps ..."""
+
+    exit_code = 4
+
+
+class NetworkError(ClimReconError):
+    """A network is unknown, corrupt, or made for something else."""
+
+    exit_code = 5
+
+
+class OutputError(ClimReconError):
+    """A result cannot be written: folder not writable, disk full ..."""
+
+    exit_code = 6
+
+
+class DependencyError(ClimReconError):
+    """A program or library the run needs is missing (cdo, sbatch, ...)."""
+
+    exit_code = 7
+
+
+class Interrupted(ClimReconError):
+    """The run was stopped by a signal; nothing whole-looking was left behind."""
+
+    exit_code = 130
+
+
+class ProblemList(UsageError):
+    """Several problems found in one look, all reported at once.
+
+    Parameters
+    ----------
+    problems:
+        One text per problem.
+    heading:
+        The line above them.
+    """
+
+    def __init__(self, problems: Iterable[str], heading: str, hint: str | None = None) -> None:
+        self.problems = list(problems)
+        body = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{heading}\n{body}", hint)

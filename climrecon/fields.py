@@ -1,0 +1,195 @@
+"""The arrays that pass between the layers: months, observations, and estimates of complete fields.
+
+Words: ``T`` time, ``M`` realisation, ``H`` latitude (south to north), ``W`` longitude (from -180);
+``mask`` is True where **observed**; anomalies are in K. numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.grid import Grid
+
+IntArray = NDArray[np.integer]
+FloatArray = NDArray[np.floating]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Months:
+    """A monthly time axis.
+
+    ``index`` (T,) counts months since 0000-01, so that ``year * 12 + month - 1``; months may be
+    absent, but the index increases strictly.
+    """
+
+    index: IntArray
+
+    @classmethod
+    def of(cls, year: Any, month: Any) -> Months:
+        """From calendar ``year`` and ``month`` (1..12), scalars or arrays."""
+        return cls(np.atleast_1d(np.asarray(year, dtype=np.int64) * 12 + np.asarray(month, dtype=np.int64) - 1))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def year(self) -> IntArray:
+        """(T,) calendar years."""
+        return self.index // 12
+
+    @property
+    def month(self) -> IntArray:
+        """(T,) calendar months, 1..12."""
+        return self.index % 12 + 1
+
+    def labels(self) -> list[str]:
+        """``YYYY-MM`` of each month."""
+        return [f"{y:04d}-{m:02d}" for y, m in zip(self.year, self.month, strict=True)]
+
+    def span(self) -> str:
+        """``YYYYMM-YYYYMM`` of the first and the last month, as in file names."""
+        return f"{self.year[0]:04d}{self.month[0]:02d}-{self.year[-1]:04d}{self.month[-1]:02d}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where observations came from, and how their file looked, so that the result can look alike.
+
+    ``lat`` and ``lon`` are the file's own coordinate values in the file's own order; ``dtype`` is
+    the unpacked dtype of its variable.
+    """
+
+    dataset: str
+    version: str
+    files: tuple[str, ...]
+    sha256: tuple[str, ...]
+    variable_in_file: str
+    title: str = ""
+    institution: str = ""
+    references: str = ""
+    history: str = ""
+    blended: bool = False
+    lat: FloatArray = field(default_factory=lambda: np.empty(0))
+    lon: FloatArray = field(default_factory=lambda: np.empty(0))
+    dtype: str = "float32"
+    calendar: str = "standard"
+    facets: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Dataset with its version, as in file names: ``HadCRUT.5.0.2.0``."""
+        return f"{self.dataset}.{self.version}" if self.version else self.dataset
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Gappy monthly anomalies on a regular grid.
+
+    Attributes
+    ----------
+    values:
+        (T, H, W) float32 anomalies in K, NaN where missing.
+    mask:
+        (T, H, W) True where observed.
+    obs_sd:
+        (T, H, W) one-sigma error of the observed cells in K, or None where the file has none.
+    time, grid:
+        The axes.
+    reference_period:
+        First and last year of the climatology the anomalies refer to; None if unknown.
+    source:
+        Where they came from.
+    """
+
+    variable: str
+    values: FloatArray
+    mask: BoolArray
+    obs_sd: FloatArray | None
+    time: Months
+    grid: Grid
+    reference_period: tuple[int, int] | None
+    source: Source
+
+    def select(self, keep: BoolArray) -> Observations:
+        """The months where ``keep`` (T,) is True."""
+        return replace(
+            self,
+            values=self.values[keep],
+            mask=self.mask[keep],
+            obs_sd=None if self.obs_sd is None else self.obs_sd[keep],
+            time=Months(self.time.index[keep]),
+        )
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a network may want to know beside the values: the grid and the months' positions."""
+
+    grid: Grid
+    time: Months
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Complete fields, and how sure they are.
+
+    Attributes
+    ----------
+    mean:
+        (T, H, W) float32, K; finite everywhere.
+    stddev:
+        (T, H, W) posterior standard deviation of the true field, K; None if the method gives none.
+    prior_stddev:
+        (T, H, W) or (H, W) or broadcastable: the standard deviation about the month's own mean
+        before any observation was seen; cells with ``stddev**2 / prior_stddev**2 > 0.75`` have no skill.
+    sample:
+        ``sample(n, seed) -> (n, T, H, W)`` realisations with the right spatial correlation, or None.
+    area_mean_sd:
+        ``area_mean_sd(weights (H, W)) -> (T,)`` standard deviation of the weighted mean, or None. Never
+        from summed cell variances: errors are correlated in space.
+    """
+
+    mean: FloatArray
+    stddev: FloatArray | None = None
+    prior_stddev: FloatArray | None = None
+    sample: Callable[[int, int], FloatArray] | None = None
+    area_mean_sd: Callable[[FloatArray], FloatArray] | None = None
+
+
+@runtime_checkable
+class Reconstructor(Protocol):
+    """A trained network or a baseline: both are applied in the same way."""
+
+    name: str
+
+    def reconstruct(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+    ) -> Estimate:
+        """Estimate the complete fields.
+
+        Parameters
+        ----------
+        values:
+            (T, H, W) anomalies in K; whatever stands where ``mask`` is False is ignored.
+        mask:
+            (T, H, W) True where observed.
+        obs_sd:
+            (T, H, W) one-sigma observation errors in K, or None: the method's own default.
+        month:
+            (T,) calendar months 1..12.
+        context:
+            Grid and time axis.
+        """
+        ...

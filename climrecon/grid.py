@@ -1,0 +1,159 @@
+"""Regular latitude-longitude grids on the sphere, their areas, and means over regions.
+
+Inside the package latitude runs south to north and longitude starts at -180; files come in any
+order and are put in this one by :mod:`climrecon.preprocess`. No heavy imports here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating]
+BoolArray = NDArray[np.bool_]
+
+EARTH_RADIUS_KM = 6371.0
+
+
+@dataclass(frozen=True)
+class Region:
+    """A latitude-longitude box, degrees; ``west`` > ``east`` crosses the date line."""
+
+    name: str
+    south: float
+    north: float
+    west: float
+    east: float
+
+
+NINO34 = Region("Nino 3.4", -5.0, 5.0, -170.0, -120.0)
+NORTHERN_HEMISPHERE = Region("NH", 0.0, 90.0, -180.0, 180.0)
+SOUTHERN_HEMISPHERE = Region("SH", -90.0, 0.0, -180.0, 180.0)
+GLOBE = Region("global", -90.0, 90.0, -180.0, 180.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A rectilinear grid given by its cell bounds.
+
+    Parameters
+    ----------
+    lat_edges:
+        (H + 1,) degrees north, strictly increasing, within [-90, 90].
+    lon_edges:
+        (W + 1,) degrees east, strictly increasing, spanning at most 360.
+    """
+
+    lat_edges: NDArray[np.float64]
+    lon_edges: NDArray[np.float64]
+
+    @classmethod
+    def regular(cls, nlat: int, nlon: int) -> Grid:
+        """The global grid of ``nlat`` x ``nlon`` equal-angle cells from 90 S and 180 W."""
+        return cls(np.linspace(-90.0, 90.0, nlat + 1), np.linspace(-180.0, 180.0, nlon + 1))
+
+    @cached_property
+    def lat(self) -> NDArray[np.float64]:
+        """(H,) cell centres, degrees north."""
+        return 0.5 * (self.lat_edges[:-1] + self.lat_edges[1:])
+
+    @cached_property
+    def lon(self) -> NDArray[np.float64]:
+        """(W,) cell centres, degrees east."""
+        return 0.5 * (self.lon_edges[:-1] + self.lon_edges[1:])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return len(self.lat_edges) - 1, len(self.lon_edges) - 1
+
+    @property
+    def wraps(self) -> bool:
+        """Whether the longitudes close the circle."""
+        return bool(np.isclose(self.lon_edges[-1] - self.lon_edges[0], 360.0))
+
+    @property
+    def is_global(self) -> bool:
+        """Whether the cells cover the whole sphere."""
+        return self.wraps and bool(np.isclose(self.lat_edges[0], -90) and np.isclose(self.lat_edges[-1], 90))
+
+    def same_as(self, other: Grid, tolerance: float = 1e-4) -> bool:
+        """Whether both grids have the same cells within ``tolerance`` degrees."""
+        return (
+            self.shape == other.shape
+            and bool(np.allclose(self.lat_edges, other.lat_edges, atol=tolerance))
+            and bool(np.allclose(self.lon_edges, other.lon_edges, atol=tolerance))
+        )
+
+    @cached_property
+    def area(self) -> NDArray[np.float64]:
+        """(H, W) share of the grid's area in each cell; sums to 1."""
+        rows = np.diff(np.sin(np.radians(self.lat_edges)))
+        columns = np.diff(self.lon_edges)
+        area = rows[:, None] * columns[None, :]
+        return np.asarray(area / area.sum())
+
+    def region_weights(self, region: Region) -> NDArray[np.float64]:
+        """(H, W) area of each cell that lies within ``region``, cells cut by its edge in part.
+
+        The weights are shares of the grid's whole area; divide by their sum for a mean.
+        """
+        edges = np.clip(self.lat_edges, region.south, region.north)
+        rows = np.diff(np.sin(np.radians(edges)))
+        columns = np.zeros(self.shape[1])
+        spans = (
+            [(region.west, region.east)]
+            if region.west < region.east
+            else [(region.west, 180.0), (-180.0, region.east)]
+        )
+        for west, east in spans:
+            for shift in (-360.0, 0.0, 360.0):
+                columns += np.diff(np.clip(self.lon_edges + shift, west, east))
+        total = np.diff(np.sin(np.radians(self.lat_edges))).sum() * np.diff(self.lon_edges).sum()
+        return np.asarray(rows[:, None] * columns[None, :] / total)
+
+    def describe(self) -> str:
+        """One phrase for messages, e.g. ``36 x 72 (5 x 5 degrees, global)``."""
+        height, width = self.shape
+        dlat, dlon = np.diff(self.lat_edges).mean(), np.diff(self.lon_edges).mean()
+        extent = "global" if self.is_global else "regional"
+        return f"{height} x {width} ({dlat:g} x {dlon:g} degrees, {extent})"
+
+
+FIVE_DEGREES = Grid.regular(36, 72)
+
+
+def weighted_mean(field: FloatArray, weights: FloatArray) -> NDArray[np.float64]:
+    """Mean of (..., H, W) fields over their finite cells; NaN where no weight is left."""
+    finite = np.isfinite(field)
+    share = np.where(finite, weights, 0.0)
+    total = share.sum(axis=(-2, -1))
+    summed = (np.where(finite, field, 0.0).astype(np.float64) * share).sum(axis=(-2, -1))
+    return np.where(total > 0, summed / np.where(total > 0, total, 1.0), np.nan)
+
+
+def coverage(mask: BoolArray, weights: FloatArray) -> NDArray[np.float64]:
+    """Observed share (0..1) of the area in ``weights`` for (..., H, W) masks."""
+    return np.asarray((mask * weights).sum(axis=(-2, -1)) / weights.sum())
+
+
+def hemispheric_mean(field: FloatArray, grid: Grid) -> NDArray[np.float64]:
+    """Global mean by HadCRUT's convention: (NH + SH) / 2 of area-weighted hemispheric means.
+
+    Parameters
+    ----------
+    field:
+        (..., H, W), NaN where missing.
+
+    Returns
+    -------
+    (...,) means; where only one hemisphere has data the mean is missing (NaN).
+
+    Source: Morice et al. (2012), J. Geophys. Res. 117, D08101, section 5.
+    """
+    north = weighted_mean(field, grid.region_weights(NORTHERN_HEMISPHERE))
+    south = weighted_mean(field, grid.region_weights(SOUTHERN_HEMISPHERE))
+    return 0.5 * (north + south)
