@@ -1,0 +1,6 @@
+"""``python -m climrecon``."""
+
+from climrecon.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""The commands. Each imports what it needs when it is called, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from climrecon import __version__
+from climrecon.cli.options import parameter_options
+from climrecon.errors import ClimReconError, Interrupted, UsageError
+
+EPILOG = (
+    "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
+    "4 input unusable; 5 network unusable; 6 result cannot be written; 7 a program is missing; 130 interrupted."
+)
+
+
+@click.group(
+    epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(__version__, prog_name="climrecon")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def app(debug: bool) -> None:
+    """Fill the gaps of historical climate observations with neural networks, and say how sure it is.
+
+    \b
+    Try it:   climrecon demo demo
+              climrecon reconstruct --catalogue demo/catalogue.json --output result
+    Own file: climrecon reconstruct --obs-file HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc --output result
+    """  # noqa: D301 - \b keeps click from wrapping the examples
+    if debug:
+        os.environ["CLIMRECON_DEBUG"] = "1"
+
+
+@app.command(epilog=EPILOG)
+@parameter_options()
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
+def reconstruct(as_json: bool, **values: Any) -> None:
+    """Reconstruct observations: a netCDF file, figures, provenance and a report in --output."""
+    _run({name: value for name, value in values.items() if value is not None}, {}, as_json)
+
+
+@app.command(epilog=EPILOG)
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
+def run(config: Path, as_json: bool) -> None:
+    """Run what a JSON file of parameters says; this is how Freva calls climrecon."""
+    parameters, about = _read_config(config.read_text(encoding="utf-8"), str(config))
+    _run(parameters, about, as_json)
+
+
+@app.command()
+@click.argument("config", default="-")
+def check(config: str) -> None:
+    """Check a JSON file (- for standard input) of parameters without running; prints one JSON object."""
+    from climrecon.errors import ProblemList
+    from climrecon.settings import load_site, validate
+
+    answer: dict[str, Any] = {"problems": [], "hint": None, "extra_scheduler_options": ""}
+    try:
+        text = sys.stdin.read() if config == "-" else Path(config).read_text(encoding="utf-8")
+        parameters, _ = _read_config(text, config)
+        site = load_site()
+        answer["extra_scheduler_options"] = site.batch_options
+        validate(parameters, site)
+    except ProblemList as error:
+        answer.update(problems=error.problems, hint=error.hint)
+    except ClimReconError as error:
+        answer.update(problems=[error.message], hint=error.hint)
+    click.echo(json.dumps(answer))
+    if answer["problems"]:
+        raise SystemExit(2)
+
+
+@app.command()
+@click.argument("provenance", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the repeat."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def rerun(provenance: Path, output: Path, as_json: bool) -> None:
+    """Repeat a run from its provenance.json and say whether the results agree."""
+    from climrecon.pipeline.rerun import rerun as repeat
+    from climrecon.settings import load_site
+
+    comparison = repeat(provenance, output, load_site(), _reporter())
+    if as_json:
+        click.echo(json.dumps(comparison.as_dict(), indent=1))
+    else:
+        for line in comparison.lines():
+            click.echo(line)
+    if not comparison.agrees:
+        raise SystemExit(1)
+
+
+@app.command()
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def settings(as_json: bool) -> None:
+    """Show the defaults that hold here, and which site file gave each."""
+    from climrecon.parameters import PARAMETERS
+    from climrecon.settings.site import candidates, load_site
+
+    site = load_site()
+    rows = [
+        (q.name, site.default(q.name), site.origin.get(f"defaults.{q.name}", "built in")) for q in PARAMETERS
+    ]
+    others = site.file.model_dump(exclude={"defaults", "schema_version"})
+    if as_json:
+        values = {name: {"default": value, "from": origin} for name, value, origin in rows}
+        click.echo(json.dumps({"parameters": values, **others, "origin": dict(site.origin)}, indent=1))
+        return
+    click.echo("Site files, the first that gives a value wins:")
+    for path in candidates():
+        click.echo(f"  {path}{'' if path.is_file() else '  (absent)'}")
+    click.echo("\nDefaults:")
+    width = max(len(name) for name, _, _ in rows)
+    for name, value, origin in rows:
+        shown = "" if value is None else value
+        click.echo(f"  {name:<{width}}  {shown!s:<14}  {origin}")
+    for key, value in others.items():
+        click.echo(f"\n[{key}] {json.dumps(value)}")
+
+
+@app.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def networks(name: str | None, as_json: bool) -> None:
+    """List the networks and baselines that can fill gaps, or show the card of one."""
+    from climrecon.cli.listing import network_lines
+
+    for line in network_lines(name, as_json):
+        click.echo(line)
+
+
+@app.group()
+def catalogue() -> None:
+    """Build and search intake-esm catalogues."""
+
+
+@catalogue.command("build")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write.  [default: catalogue.json in the folder]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def catalogue_build(folder: Path, output: Path | None, as_json: bool) -> None:
+    """Write an intake-esm catalogue over the netCDF files below FOLDER."""
+    from climrecon.cli.listing import build_lines
+
+    for line in build_lines(folder, output, _reporter(), as_json):
+        click.echo(line)
+
+
+@catalogue.command("search")
+@parameter_options(
+    "variable",
+    "project",
+    "product",
+    "institute",
+    "model",
+    "experiment",
+    "ensemble",
+    "time_frequency",
+    "catalogue",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def catalogue_search(as_json: bool, **values: Any) -> None:
+    """Show which files a search takes, and why others were left out."""
+    from climrecon.cli.listing import search_lines
+
+    for line in search_lines({k: v for k, v in values.items() if v is not None}, as_json):
+        click.echo(line)
+
+
+@app.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated fields.")
+def demo(folder: Path, seed: int) -> None:
+    """Write a small archive of generated model, reanalysis and observation files with its catalogue."""
+    from climrecon.demo import write_demo
+
+    reporter = _reporter()
+    reporter.stage(f"Writing the demo archive to {folder}")
+    path = write_demo(folder, seed=seed, progress=reporter.step)
+    reporter.close()
+    click.echo(f"Catalogue: {path}")
+    click.echo(f"Try: climrecon reconstruct --catalogue {path} --output result")
+
+
+def _reporter() -> Any:
+    from climrecon.cli.progress import reporter
+
+    return reporter()
+
+
+def _read_config(text: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and run information of a configuration: ``{"parameters": …, "run": …}`` or flat."""
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{name} is no valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{name} holds a {type(content).__name__}; expected one JSON object of parameters.")
+    parameters = content.get("parameters", content)
+    about = content.get("run", {}) if "parameters" in content else {}
+    if not isinstance(parameters, dict) or not isinstance(about, dict):
+        raise UsageError(f"{name}: 'parameters' and 'run' must be JSON objects.")
+    return parameters, about
+
+
+def _run(parameters: Mapping[str, Any], about: Mapping[str, Any], as_json: bool) -> None:
+    from climrecon.pipeline.tasks import run_task
+    from climrecon.settings import load_site, validate
+
+    site = load_site()
+    chosen = validate(parameters, site)
+    reporter = _reporter()
+    outcome = run_task(chosen, site, reporter, dict(about))
+    reporter.close()
+    if as_json:
+        click.echo(json.dumps(outcome.manifest, indent=1))
+        return
+    for line in outcome.lines():
+        click.echo(line)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    """Turn SIGTERM into an exception, so that half results are cleaned up on the way out."""
+    # A second signal must not break the cleaning up.
+    signal.signal(number, signal.SIG_IGN)
+    raise Interrupted(f"Stopped by {signal.Signals(number).name}; no result was left behind.")
+
+
+def run_app(arguments: list[str] | None = None) -> None:
+    """Run the command line; every error ends in one message and a documented exit code."""
+    signal.signal(signal.SIGTERM, _on_signal)
+    signal.signal(signal.SIGINT, _on_signal)
+    try:
+        app.main(args=arguments, prog_name="climrecon", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        raise SystemExit(stop.exit_code) from None
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        raise SystemExit(Interrupted.exit_code) from None
+    except ClimReconError as error:
+        _show(error, str(error))
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        # The reader of a pipe went away (`climrecon networks | head`): nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except Exception as error:
+        _show(
+            error,
+            f"Unexpected {type(error).__name__}: {error}\n  -> Run again with 'climrecon --debug …' and report it.",
+        )
+        raise SystemExit(1) from None
+
+
+def _show(error: BaseException, text: str) -> None:
+    if os.environ.get("CLIMRECON_DEBUG"):
+        traceback.print_exception(error)
+    click.echo(f"Error: {text}", err=True)

@@ -1,0 +1,90 @@
+"""What a run says: progress bars on a terminal, plain dated lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TextIO
+
+from tqdm import tqdm
+
+#: A log gets a line when this many seconds have passed since the last one, so that it stays readable.
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class TerminalReporter:
+    """Stages as lines, steps as a progress bar."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._bar: tqdm[None] | None = None
+
+    def stage(self, text: str) -> None:
+        """Close the last stage's bar and name the new stage."""
+        self.close()
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def step(self, done: int, total: int) -> None:
+        """Draw or move the bar of the current stage."""
+        if self._bar is None or self._bar.total != total:
+            self.close()
+            self._bar = tqdm(total=total, file=self._stream, unit="month", leave=False, dynamic_ncols=True)
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self.close()
+
+    def note(self, text: str) -> None:
+        """Write an indented line above the bar."""
+        tqdm.write(f"  {text}", file=self._stream)
+
+    def warning(self, text: str) -> None:
+        """Write a marked line above the bar."""
+        tqdm.write(f"  warning: {text}", file=self._stream)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class LogReporter:
+    """Dated lines, for batch logs and for the host, which shows them one by one."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._said = 0.0
+
+    def _line(self, text: str) -> None:
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        self._stream.write(f"{now} {text}\n")
+        self._stream.flush()
+
+    def stage(self, text: str) -> None:
+        """Write the stage's name."""
+        self._said = time.monotonic()
+        self._line(text)
+
+    def step(self, done: int, total: int) -> None:
+        """Write how far the stage is, now and then."""
+        if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            self._line(f"  {done} of {total} ({100 * done // max(total, 1)} %)")
+
+    def note(self, text: str) -> None:
+        """Write an indented line."""
+        self._line(f"  {text}")
+
+    def warning(self, text: str) -> None:
+        """Write a marked line."""
+        self._line(f"  warning: {text}")
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def reporter() -> TerminalReporter | LogReporter:
+    """The implementation that fits standard error."""
+    return TerminalReporter() if sys.stderr.isatty() else LogReporter()

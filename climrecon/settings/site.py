@@ -1,0 +1,191 @@
+"""The site file ``climrecon.toml``: what an operator sets once for all users.
+
+Searched in this order, the first file that gives a value wins: the file named by the variable
+``CLIMRECON_CONFIG``; ``climrecon.toml`` in the plugin's folder; ``climrecon.toml`` in the user's
+configuration folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from climrecon.errors import ProblemList, UsageError
+from climrecon.parameters import BY_NAME, FACETS
+
+FILE_NAME = "climrecon.toml"
+VARIABLE = "CLIMRECON_CONFIG"
+PLUGIN_FOLDER = Path(__file__).resolve().parents[2]
+
+
+class TrainingSet(BaseModel):
+    """One named training set: a query of the catalogue, or a list of files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    query: dict[str, str] = Field(default_factory=dict)
+    files: list[str] = Field(default_factory=list)
+
+
+class Slurm(BaseModel):
+    """How batch jobs are asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partition: str = ""
+    gpu_partition: str = ""
+    account: str = ""
+    cpus_per_task: int = Field(default=4, ge=1)
+    memory: str = "8G"
+    walltime: str = "01:00:00"
+
+
+class SiteFile(BaseModel):
+    """The tables a site file may hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    defaults: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    dataset: dict[str, str] = Field(default_factory=dict)
+    training_data: dict[str, TrainingSet] = Field(default_factory=dict)
+    slurm: Slurm = Field(default_factory=Slurm)
+    network_store: list[str] = Field(default_factory=list)
+    schema_version: Literal[1] = 1
+
+
+#: What holds where no site file says otherwise.
+BUILT_IN: dict[str, Any] = {
+    "dataset": {"model": "HadCRUT5"},
+    "training_data": {
+        "20cr": {"query": {"project": "reanalysis", "model": "20CR", "time_frequency": "mon"}},
+        "cmip5": {"query": {"project": "CMIP5", "experiment": "historical", "time_frequency": "mon"}},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """The merged site settings and where each value came from.
+
+    ``origin`` maps a dotted key (``defaults.model``) to the file that gave it; a key that is absent
+    has its built-in value.
+    """
+
+    file: SiteFile
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+    def default(self, name: str) -> Any:
+        """The default of parameter ``name`` at this site."""
+        return self.file.defaults.get(name, BY_NAME[name].default)
+
+    @property
+    def batch_options(self) -> str:
+        """Default of ``extra_scheduler_options``: a shared CPU partition and a few cores, no GPU."""
+        given = self.file.defaults.get("extra_scheduler_options")
+        if given:
+            return str(given)
+        slurm = self.file.slurm
+        options = [
+            f"--cpus-per-task={slurm.cpus_per_task}",
+            f"--mem={slurm.memory}",
+            f"--time={slurm.walltime}",
+        ]
+        if slurm.partition:
+            options.insert(0, f"--partition={slurm.partition}")
+        if slurm.account:
+            options.append(f"--account={slurm.account}")
+        return ",".join(options)
+
+
+def candidates() -> list[Path]:
+    """The places a site file is looked for, most important first."""
+    # Imported here: needed once a run, while the module is imported by every command.
+    from platformdirs import user_config_path
+
+    places = [PLUGIN_FOLDER / FILE_NAME, user_config_path("climrecon") / FILE_NAME]
+    named = os.environ.get(VARIABLE)
+    return [Path(named), *places] if named else places
+
+
+def load_site() -> Site:
+    """Read and merge the site files.
+
+    Raises
+    ------
+    UsageError
+        If a file cannot be read or holds something a site file may not hold.
+    """
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    named = os.environ.get(VARIABLE)
+    for path in candidates():
+        if not path.is_file():
+            if named and path == Path(named):
+                raise UsageError(
+                    f"The variable {VARIABLE} names {path}, which is no file.",
+                    "Correct or unset the variable.",
+                )
+            continue
+        content = _read(path)
+        _check(content, path)
+        _merge(merged, content, str(path), origin)
+    _merge(merged, BUILT_IN, "", origin)
+    return Site(SiteFile.model_validate(merged), origin)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The site file {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"The site file {path} is no valid TOML: {error}", "Correct the line it names."
+        ) from error
+
+
+def _check(content: dict[str, Any], path: Path) -> None:
+    problems = []
+    try:
+        SiteFile.model_validate(content)
+    except ValidationError as error:
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"])
+            near = difflib.get_close_matches(str(item["loc"][0]), list(SiteFile.model_fields), 1)
+            extra = f" (did you mean [{near[0]}]?)" if item["type"] == "extra_forbidden" and near else ""
+            problems.append(f"{key}: {item['msg']}{extra}")
+    for name in content.get("defaults", {}):
+        if name not in BY_NAME:
+            near = difflib.get_close_matches(name, list(BY_NAME), 1)
+            problems.append(
+                f"defaults.{name}: unknown parameter" + (f"; did you mean {near[0]}?" if near else "")
+            )
+        elif not BY_NAME[name].site:
+            problems.append(f"defaults.{name}: this default cannot be set by a site file")
+    for name in content.get("dataset", {}):
+        if name not in FACETS:
+            problems.append(f"dataset.{name}: unknown facet; there are {', '.join(FACETS)}")
+    if problems:
+        raise ProblemList(problems, f"The site file {path} has errors:", "Correct them, or ask its owner to.")
+
+
+def _merge(
+    target: dict[str, Any], source: Mapping[str, Any], path: str, origin: dict[str, str], prefix: str = ""
+) -> None:
+    """Add to ``target`` what it lacks, table by table, and note where it came from."""
+    for key, value in source.items():
+        dotted = f"{prefix}{key}"
+        # A training set is one thing: half of one file's query and half of another's is neither.
+        if isinstance(value, Mapping) and not prefix.startswith("training_data."):
+            _merge(target.setdefault(key, {}), value, path, origin, f"{dotted}.")
+        elif key not in target:
+            target[key] = value
+            if path:
+                origin[dotted] = path
