@@ -19,6 +19,7 @@ _TRUE, _FALSE = {"true", "t", "yes", "y", "on", "1"}, {"false", "f", "no", "n", 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FACET = re.compile(r"^[\w .:,/*+()\-]{1,200}$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+_DATASET_FACETS = tuple(name for name in p.FACETS if name not in ("variable", "time_frequency"))
 _OPTION = re.compile(r"^--?[A-Za-z][A-Za-z-]*(=[\w.:@%+/\-]*)?$")
 
 
@@ -48,8 +49,10 @@ class RunSettings(BaseModel):
         return [name for name in dict.fromkeys(names) if name and name.lower() != "none"]
 
     def plain(self) -> dict[str, Any]:
-        """The parameters as JSON values, as a configuration file holds them."""
-        return {q.name: _plain(getattr(self, q.name)) for q in p.PARAMETERS}
+        """The parameters as JSON values, as a configuration file holds them; valid input again."""
+        # With a file, the facets of a search are defaults that mean nothing and may not be given.
+        idle = _DATASET_FACETS if self.obs_file else ()
+        return {q.name: _plain(getattr(self, q.name)) for q in p.PARAMETERS if q.name not in idle}
 
 
 def _plain(value: Any) -> Any:

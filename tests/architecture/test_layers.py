@@ -1,0 +1,67 @@
+"""The import rule of docs/architecture.md, and what a cheap import may cost."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "climrecon"
+
+#: Library -> the places that may import it, relative to the package.
+CONFINED = {
+    "torch": ("data/", "model/", "training/", "checkpoint.py", "reconstruct.py", "explain/"),
+    "matplotlib": ("plots/",),
+    "subprocess": ("preprocess/cdo.py", "jobs/"),
+    "intake_esm": ("catalogue/",),
+}
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("library", sorted(CONFINED))
+def test_a_library_stays_in_its_layer(library: str) -> None:
+    places = [path for path in PACKAGE.rglob("*.py") if library in imported(path)]
+    wrong = [
+        str(path.relative_to(PACKAGE))
+        for path in places
+        if not str(path.relative_to(PACKAGE)).startswith(CONFINED[library])
+    ]
+    assert not wrong
+
+
+def test_layers() -> None:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_what_the_host_imports_needs_the_standard_library_alone() -> None:
+    for name in ("__init__.py", "parameters.py"):
+        source = (PACKAGE / name).read_text(encoding="utf-8")
+        ast.parse(source, feature_version=(3, 8))
+        assert imported(PACKAGE / name) <= {"typing", "climrecon"}
+
+
+def test_help_and_import_load_nothing_heavy() -> None:
+    code = (
+        "import sys, climrecon, climrecon.cli.app\n"
+        "heavy = {'torch', 'xarray', 'pandas', 'matplotlib', 'intake_esm', 'scipy', 'numpy', 'pydantic'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert answer.stdout.strip() == "[]"
