@@ -1,0 +1,1 @@
+"""Masks, noise and geography as arrays."""

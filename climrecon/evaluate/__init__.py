@@ -1,0 +1,1 @@
+"""Scores of reconstructions of known fields."""

@@ -1,0 +1,124 @@
+"""Known months seen through real gaps: the table that stands in a network's card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.evaluate import scores
+from climrecon.fields import Context, Estimate, Months, Reconstructor
+from climrecon.grid import Grid
+
+FloatArray = NDArray[np.floating[Any]]
+BoolArray = NDArray[np.bool_]
+
+#: Independent noise of the noisy cases, K; and the error stated for the clean ones, since no data set
+#: states zero.
+NOISE, CLEAN = 0.5, 0.1
+
+
+def _annual(series: FloatArray, time: Months) -> FloatArray:
+    years = np.unique(time.year)
+    return np.array([series[time.year == year].mean() for year in years])
+
+
+def score_estimate(
+    estimate: Estimate, truth: FloatArray, scored: BoolArray, time: Months, grid: Grid
+) -> dict[str, float]:
+    """Scores of one estimate over the ``scored`` (T, H, W) cells; means over the whole globe."""
+    weights = grid.area * scored
+    truth_mean = (truth * grid.area).sum((1, 2))
+    mean = (estimate.mean * grid.area).sum((1, 2))
+    annual, annual_truth = _annual(mean, time), _annual(truth_mean, time)
+    result = {
+        "rmse": scores.rmse(estimate.mean, truth, weights),
+        "monthly_mean_rmse": float(np.sqrt(np.mean((mean - truth_mean) ** 2))),
+        "annual_mean_bias": float(np.mean(annual - annual_truth)),
+        "annual_mean_rmse": float(np.sqrt(np.mean((annual - annual_truth) ** 2))),
+        "annual_mean_r_detrended": scores.correlation(annual, annual_truth, detrended=True),
+        "annual_mean_trend_ratio": scores.trend_ratio(annual, annual_truth, np.unique(time.year)),
+    }
+    if estimate.stddev is not None:
+        crps = scores.crps_normal(estimate.mean, estimate.stddev, truth)
+        result["crps"] = scores.weighted_mean(crps, weights)
+        result["covers_90"] = scores.interval_coverage(estimate.mean, estimate.stddev, truth, weights)
+    if estimate.area_mean_sd is not None:
+        sd = estimate.area_mean_sd(grid.area)
+        result["monthly_mean_covers_90"] = scores.interval_coverage(mean, sd, truth_mean, np.ones(len(mean)))
+    return {key: round(float(value), 4) for key, value in result.items()}
+
+
+def score_table(
+    reconstructors: Mapping[str, Callable[[], Reconstructor]],
+    truth: FloatArray,
+    valid: BoolArray,
+    time: Months,
+    grid: Grid,
+    masks: Mapping[str, BoolArray],
+    seeds: tuple[int, ...],
+    report: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Every reconstructor under every mask, clean and with independent noise.
+
+    Parameters
+    ----------
+    reconstructors:
+        Name -> what makes a fresh one: a baseline that fits itself to what it is given must not carry
+        a fit from one case to the next.
+    truth:
+        (T, H, W) complete months, K.
+    valid:
+        (T, H, W) cells whose truth may be scored.
+    masks:
+        Name -> (H, W) mask applied to all months. Cells that were missing are scored.
+
+    Returns
+    -------
+    ``{case: {method: {score: value}}}`` with noisy cases averaged over ``seeds``; ``raw_mean``, the mean
+    of the observed cells, stands in every case; and ``response``: what is answered to +1 K.
+    """
+    table: dict[str, Any] = {"n_months": len(truth), "seeds": list(seeds), "cases": {}, "response": {}}
+    context = Context(grid, time)
+    for label, one in masks.items():
+        mask = np.broadcast_to(one, truth.shape)
+        hidden = valid & ~mask
+        for case, sd, draws in ((f"{label} clean", 0.0, (0,)), (f"{label} noisy", NOISE, seeds)):
+            rows: dict[str, list[dict[str, float]]] = {}
+            for seed in draws:
+                noise = sd * np.random.default_rng(seed).normal(size=truth.shape)
+                values = np.where(mask, truth + noise, np.nan).astype(np.float32)
+                stated = np.full(truth.shape, max(sd, CLEAN), np.float32)
+                raw = np.nansum(values * grid.area, (1, 2)) / (grid.area * mask).sum((1, 2))
+                estimates = {"raw_mean": Estimate(np.broadcast_to(raw[:, None, None], truth.shape))}
+                for name, make in reconstructors.items():
+                    estimates[name] = make().reconstruct(values, mask, stated, time.month, context)
+                for name, estimate in estimates.items():
+                    rows.setdefault(name, []).append(score_estimate(estimate, truth, hidden, time, grid))
+            table["cases"][case] = {
+                name: {key: round(float(np.mean([row[key] for row in found])), 4) for key in found[0]}
+                for name, found in rows.items()
+            }
+            if report:
+                report(
+                    f"{case}: " + ", ".join(f"{n} {r['rmse']:.3f}" for n, r in table["cases"][case].items())
+                )
+        for name, make in reconstructors.items():
+            table["response"].setdefault(name, {})[label] = response(make(), truth, mask, time, grid)
+    return table
+
+
+def response(method: Reconstructor, truth: FloatArray, mask: BoolArray, time: Months, grid: Grid) -> float:
+    """Change of the global mean when every observed cell is 1 K warmer; 1 is right."""
+    sd = np.full(truth.shape, CLEAN, np.float32)
+    context = Context(grid, time)
+    means = [
+        (
+            method.reconstruct(np.where(mask, truth + shift, np.nan), mask, sd, time.month, context).mean
+            * grid.area
+        )
+        for shift in (0.0, 1.0)
+    ]
+    return round(float((means[1] - means[0]).sum((1, 2)).mean()), 4)

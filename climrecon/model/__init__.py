@@ -1,0 +1,1 @@
+"""Torch modules: partial convolution, the networks, the low-rank posterior, published checkpoints."""

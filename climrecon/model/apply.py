@@ -1,0 +1,128 @@
+"""Networks as reconstructors: from numpy observations to an :class:`climrecon.fields.Estimate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from climrecon.fields import Context, Estimate
+from climrecon.model.published import PublishedUNet
+from climrecon.model.unet import PartialUNet
+
+FloatArray = NDArray[np.floating[Any]]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.integer[Any]]
+
+
+class PartialUNetReconstructor:
+    """Our network. Gives mean, standard deviation, realisations and the spread of regional means.
+
+    Parameters
+    ----------
+    name:
+        For messages and file names.
+    network:
+        The network, in evaluation mode.
+    default_obs_sd:
+        One-sigma observation error in K where a data set states none.
+    device:
+        Where it runs.
+    """
+
+    def __init__(self, name: str, network: PartialUNet, default_obs_sd: float, device: str = "cpu") -> None:
+        self.name = name
+        self.network = network.eval().to(device)
+        self.default_obs_sd = default_obs_sd
+        self.device = torch.device(device)
+
+    def reconstruct(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+    ) -> Estimate:
+        """Estimate (T, H, W) fields; see :class:`climrecon.fields.Reconstructor`."""
+        shape = values.shape
+        flat = (shape[0], -1)
+        error = np.full(shape, self.default_obs_sd, np.float32)
+        if obs_sd is not None:
+            known = np.isfinite(obs_sd) & (obs_sd > 0)
+            error = np.where(known, obs_sd, self.default_obs_sd).astype(np.float32)
+        with torch.inference_mode():
+            months = torch.as_tensor(np.asarray(month, dtype=np.int64), device=self.device)
+            output = self.network(
+                self._tensor(np.where(mask, values, 0.0)).reshape(flat),
+                torch.as_tensor(mask, device=self.device).reshape(flat),
+                self._tensor(error).reshape(flat),
+                months,
+            )
+            prior = self.network.prior.prior_sd(months)
+        mean = output.mean.cpu().numpy().reshape(shape)
+
+        def sample(count: int, seed: int) -> FloatArray:
+            generator = torch.Generator().manual_seed(seed)
+            with torch.inference_mode():
+                draws = output.posterior.deviations(count, generator) * output.factor
+            return np.asarray(mean + draws.cpu().numpy().reshape(count, *shape), dtype=np.float32)
+
+        def area_mean_sd(weights: FloatArray) -> FloatArray:
+            with torch.inference_mode():
+                scaled = self._tensor(weights).reshape(-1) * output.factor
+                return np.asarray(output.posterior.weighted_mean_sd(scaled).cpu().numpy())
+
+        return Estimate(
+            mean=mean,
+            stddev=output.stddev.cpu().numpy().reshape(shape),
+            prior_stddev=prior.cpu().numpy().reshape(shape),
+            sample=sample,
+            area_mean_sd=area_mean_sd,
+        )
+
+    def _tensor(self, array: FloatArray) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)
+
+
+class PublishedReconstructor:
+    """A published network of Kadow et al.: 72 x 72 cells inside, any 36 x 72 observations outside.
+
+    Each 5-degree row is written twice on the way in; on the way out the two rows' area-weighted mean
+    is taken. It states no uncertainty, so the estimate has none.
+    """
+
+    def __init__(self, name: str, network: PublishedUNet, device: str = "cpu") -> None:
+        self.name = name
+        self.network = network.eval().to(device)
+        self.device = torch.device(device)
+
+    def raw(self, values: FloatArray, mask: BoolArray) -> FloatArray:
+        """The network's own output for (T, 72, 72) anomalies on its own grid (longitude from 0), K."""
+        x = torch.as_tensor(np.where(mask, values, 0.0), dtype=torch.float32, device=self.device)
+        seen = torch.as_tensor(mask, dtype=torch.float32, device=self.device)
+        with torch.inference_mode():
+            out = self.network(x[:, None], seen[:, None])[:, 0]
+        return np.asarray(out.cpu().numpy())
+
+    def reconstruct(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+    ) -> Estimate:
+        """Estimate (T, 36, 72) fields; see :class:`climrecon.fields.Reconstructor`."""
+        half = values.shape[-1] // 2
+        twice = np.repeat(np.roll(np.where(mask, values, 0.0), half, axis=2), 2, axis=1)
+        seen = np.repeat(np.roll(mask, half, axis=2), 2, axis=1)
+        out = self.raw(twice, seen)
+        edges = np.linspace(-90.0, 90.0, out.shape[1] + 1)
+        area = np.diff(np.sin(np.radians(edges)))[None, :, None]
+        pairs = (out * area).reshape(len(out), -1, 2, out.shape[2]).sum(2)
+        rows = pairs / area.reshape(1, -1, 2, 1).sum(2)
+        return Estimate(mean=np.roll(rows, -half, axis=2).astype(np.float32))

@@ -1,0 +1,51 @@
+"""Building our network from its weights and back to its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from climrecon.errors import NetworkError
+from climrecon.model.lowrank import LowRankPrior
+from climrecon.model.unet import PartialUNet
+
+
+def partial_unet_arguments(network: PartialUNet) -> dict[str, Any]:
+    """What, beside the weights, is needed to build the network again."""
+    return {
+        "width": network.enc_1.partial.weight.shape[0],
+        "rank": network.prior.vectors.shape[1],
+        "rows": network.shape[0],
+        "columns": network.shape[1],
+    }
+
+
+def build_partial_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> PartialUNet:
+    """The network with ``weights`` in it, in evaluation mode.
+
+    Raises
+    ------
+    NetworkError
+        If weights and arguments do not belong together.
+    """
+    try:
+        rows, columns, rank = (int(arguments[key]) for key in ("rows", "columns", "rank"))
+        cells = rows * columns
+        prior = LowRankPrior(torch.empty(cells, rank), torch.empty(cells), torch.empty(12, cells))
+        network = PartialUNet(
+            prior,
+            torch.empty(rows, columns),
+            torch.empty(rows),
+            torch.empty(rows, columns),
+            int(arguments["width"]),
+        )
+        network.load_state_dict(dict(weights))
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise NetworkError(
+            f"The network's weights and its card do not belong together: {str(error).splitlines()[0]}",
+            "Fetch the network again.",
+        ) from error
+    return network.eval()

@@ -1,0 +1,230 @@
+"""The store of networks: cards, shipped and trained networks, published checkpoints.
+
+A network is a folder with ``network.safetensors`` and ``card.json``. What it can be applied to is
+decided from the card alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from climrecon.checkpoint import read_published, read_weights, save_weights
+from climrecon.errors import NetworkError
+from climrecon.fields import Reconstructor
+from climrecon.files import sha256_of, write_text
+from climrecon.grid import FIVE_DEGREES, Grid
+from climrecon.model.apply import PartialUNetReconstructor, PublishedReconstructor
+from climrecon.model.build import build_partial_unet, partial_unet_arguments
+from climrecon.model.published import from_state, weights_of
+from climrecon.model.unet import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
+
+WEIGHTS, CARD = "network.safetensors", "card.json"
+
+
+class GridCard(BaseModel):
+    """The grid a network works on: cell edges in degrees."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lat_edges: list[float]
+    lon_edges: list[float]
+
+    @property
+    def grid(self) -> Grid:
+        """As a grid."""
+        return Grid(np.array(self.lat_edges), np.array(self.lon_edges))
+
+
+class Card(BaseModel):
+    """What a network is, what it was trained on, and how good it is.
+
+    ``scores`` hold the figures of this very network and of the baselines of the same run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    name: str
+    kind: Literal["partial_unet", "published"]
+    title: str
+    variable: str = "tas"
+    units: str = "K"
+    reference_period: tuple[int, int] | None = None
+    grid: GridCard
+    wraps: bool = True
+    inputs: list[str]
+    outputs: list[str]
+    normalisation: str
+    architecture: dict[str, Any]
+    default_obs_sd: float | None = None
+    weights_sha256: str = ""
+    training: dict[str, Any] = Field(default_factory=dict)
+    scores: dict[str, Any] = Field(default_factory=dict)
+    caveats: list[str] = Field(default_factory=list)
+
+
+class LoadedNetwork:
+    """A network ready to be applied, with its card and the hash of its weights."""
+
+    def __init__(self, reconstructor: Reconstructor, card: Card, sha256: str, path: Path) -> None:
+        self.name = card.name
+        self.card = card
+        self.sha256 = sha256
+        self.path = path
+        self.reconstruct = reconstructor.reconstruct
+        self.reconstructor = reconstructor
+
+
+def describe_punet(name: str, network: PartialUNet, *, grid: Grid, training: dict[str, Any]) -> Card:
+    """The card of a :class:`PartialUNet`."""
+    return Card(
+        name=name,
+        kind="partial_unet",
+        title="Partial-convolution U-Net on low-rank optimal interpolation",
+        reference_period=(1961, 1990),
+        grid=GridCard(lat_edges=grid.lat_edges.tolist(), lon_edges=grid.lon_edges.tolist()),
+        wraps=grid.wraps,
+        inputs=[*OBSERVED_CHANNELS, *COMPLETE_CHANNELS],
+        outputs=["mean", "stddev"],
+        normalisation="values less the month's generalised least-squares mean, by the prior standard deviation of "
+        "cell and calendar month",
+        architecture=partial_unet_arguments(network),
+        default_obs_sd=0.3,
+        training=training,
+        caveats=[
+            "It learned from GISTEMP 1960-2002, so it is not independent of GISTEMP and no judge of it after 1960.",
+            "GISTEMP is smooth over 1,200 km: the standard deviation does not hold variability on smaller scales.",
+            "Realisations of different months are drawn independently of each other: the spread of an annual mean "
+            "made from them is too small where errors persist.",
+        ],
+    )
+
+
+def save_network(network: PartialUNet, card: Card, folder: Path) -> Path:
+    """Write weights and card; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(network.state_dict(), folder / WEIGHTS)
+    card = card.model_copy(update={"weights_sha256": sha256_of(folder / WEIGHTS)})
+    write_text(folder / CARD, card.model_dump_json(indent=1) + "\n")
+    return folder
+
+
+def shipped() -> Path:
+    """The folder of the networks that come with the package."""
+    return Path(str(files("climrecon"))) / "weights"
+
+
+def list_networks(store: Sequence[Path] = ()) -> list[tuple[Card, Path]]:
+    """Cards and folders of all networks, shipped ones first; unreadable ones are left out."""
+    found = []
+    for place in (shipped(), *store):
+        for card_file in sorted(place.glob(f"*/{CARD}")):
+            try:
+                found.append((_read_card(card_file), card_file.parent))
+            except NetworkError:
+                continue
+    return found
+
+
+def _read_card(path: Path) -> Card:
+    try:
+        return Card.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        raise NetworkError(
+            f"The card {path} cannot be read: {str(error).splitlines()[0]}",
+            "A network needs a card.json written by climrecon beside its weights.",
+        ) from error
+
+
+def find_network(name: str, store: Sequence[Path] = ()) -> Path:
+    """Folder or file of a network given by name or path.
+
+    Raises
+    ------
+    NetworkError
+        If there is none; the nearest name is offered.
+    """
+    for place in (shipped(), *store):
+        # A name, never a path: "../x" must not climb out of the store.
+        if "/" not in name and (place / name / CARD).is_file():
+            return place / name
+    path = Path(name).expanduser()
+    if path.is_dir() or path.is_file():
+        return path
+    names = [card.name for card, _ in list_networks(store)]
+    near = difflib.get_close_matches(name, names, 1)
+    raise NetworkError(
+        f"There is no network called {name!r}, and no file of that name."
+        + (f" Did you mean {near[0]}?" if near else ""),
+        f"Networks: {', '.join(names) or 'none'}; see 'climrecon networks'.",
+    )
+
+
+def load_network(name: str, *, device: str = "cpu", store: Sequence[Path] = ()) -> LoadedNetwork:
+    """Load a network by name, folder, ``.safetensors`` or published ``.pth`` file.
+
+    Raises
+    ------
+    NetworkError
+        If it is unknown or corrupt, or its weights are not those of its card.
+    """
+    path = find_network(name, store)
+    if path.is_file() and path.suffix != ".safetensors":
+        return _load_published(path, device)
+    folder = path if path.is_dir() else path.parent
+    weights = path if path.is_file() else path / WEIGHTS
+    card = _read_card(folder / CARD)
+    if not weights.is_file():
+        raise NetworkError(f"The network {card.name} has no {WEIGHTS} in {folder}.", "Fetch it again.")
+    digest = sha256_of(weights)
+    if digest != card.weights_sha256:
+        raise NetworkError(
+            f"The weights of {card.name} ({weights}) are not those of its card: sha256 {digest[:12]}… was found, "
+            f"{card.weights_sha256[:12]}… is expected.",
+            "The file is damaged or was exchanged; fetch the network again.",
+        )
+    network = build_partial_unet(read_weights(weights), card.architecture)
+    reconstructor = PartialUNetReconstructor(card.name, network, card.default_obs_sd or 0.3, device)
+    return LoadedNetwork(reconstructor, card, digest, folder)
+
+
+def _load_published(path: Path, device: str) -> LoadedNetwork:
+    network = from_state(weights_of(read_published(path)))
+    card = Card(
+        name=path.stem,
+        kind="published",
+        title="Published partial-convolution U-Net (Kadow et al. 2020)",
+        reference_period=(1961, 1990),
+        grid=GridCard(lat_edges=FIVE_DEGREES.lat_edges.tolist(), lon_edges=FIVE_DEGREES.lon_edges.tolist()),
+        wraps=network.variant.mode == "circular",
+        inputs=["value", "mask"],
+        outputs=["mean"],
+        normalisation="none",
+        architecture={"input_channels": network.variant.channels, "rows": 72, "columns": 72},
+        weights_sha256=sha256_of(path),
+        caveats=["It states no uncertainty."],
+    )
+    return LoadedNetwork(PublishedReconstructor(path.stem, network, device), card, card.weights_sha256, path)
+
+
+def check_variable(card: Card, variable: str) -> None:
+    """Refuse a variable the network was not made for.
+
+    Raises
+    ------
+    NetworkError
+        Saying what there is.
+    """
+    if card.variable != variable:
+        raise NetworkError(
+            f"The network {card.name} was made for {card.variable}; the observations hold {variable}.",
+            f"Use variable={card.variable}, or a network for {variable} (see 'climrecon networks').",
+        )

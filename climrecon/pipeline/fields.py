@@ -1,0 +1,108 @@
+"""The numerical part of a run: from observations to complete fields on the observations' own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.fields import Context, Estimate, Observations, Reconstructor
+from climrecon.grid import GLOBE, NINO34, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, Grid, Region
+from climrecon.pipeline.reporting import Reporter
+
+FloatArray = NDArray[np.floating[Any]]
+
+#: Regions whose mean's spread is worked out from the joint distribution of the cells.
+REGIONS: tuple[Region, ...] = (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, NINO34)
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Complete fields on the network's grid.
+
+    Attributes
+    ----------
+    mean, stddev, prior_stddev:
+        (T, H, W), K; the latter two None where the method gives none.
+    region_sd:
+        Region name -> (T,) standard deviation of the region's mean, K.
+    realisations:
+        File of an (M, T, H, W) float32 array, or None.
+    """
+
+    mean: FloatArray
+    stddev: FloatArray | None
+    prior_stddev: FloatArray | None
+    region_sd: dict[str, FloatArray]
+    realisations: NDArray[np.float32] | None
+
+
+def complete_fields(
+    reconstructor: Reconstructor,
+    observations: Observations,
+    *,
+    members: int,
+    seed: int,
+    scratch: Path,
+    reporter: Reporter,
+) -> Complete:
+    """Apply ``reconstructor`` to all months and collect what it gives.
+
+    Realisations go chunk by chunk into a memory-mapped file in ``scratch``: 200 of them over 2,100
+    months are 4.4 GB, more than a login node should hold.
+    """
+    from climrecon.reconstruct import reconstruct
+
+    shape = observations.values.shape
+    mean = np.empty(shape, np.float32)
+    stddev: FloatArray | None = None
+    prior: FloatArray | None = None
+    region_sd: dict[str, FloatArray] = {}
+    drawn: NDArray[np.float32] | None = None
+    if members:
+        drawn = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+            scratch / "realisations.npy", mode="w+", dtype=np.float32, shape=(members, *shape)
+        )
+    weights = {region.name: observations.grid.region_weights(region) for region in REGIONS}
+    for months, estimate in reconstruct(reconstructor, observations, progress=reporter.step):
+        mean[months] = estimate.mean
+        if estimate.stddev is not None:
+            stddev = np.empty(shape, np.float32) if stddev is None else stddev
+            stddev[months] = estimate.stddev
+        if estimate.prior_stddev is not None:
+            prior = np.empty(shape, np.float32) if prior is None else prior
+            prior[months] = estimate.prior_stddev
+        if estimate.area_mean_sd is not None:
+            for name, weight in weights.items():
+                series = region_sd.setdefault(name, np.full(shape[0], np.nan))
+                series[months] = estimate.area_mean_sd(weight / weight.sum())
+        if drawn is not None and estimate.sample is not None:
+            # Each chunk has its own stream, so that a longer record begins with the same fields.
+            drawn[:, months] = estimate.sample(members, seed + months.start)
+    return Complete(mean, stddev, prior, region_sd, drawn)
+
+
+def single_month(reconstructor: Reconstructor, observations: Observations, index: int) -> Estimate:
+    """The estimate of one month, for comparison in figures."""
+    keep = np.zeros(len(observations.time), dtype=bool)
+    keep[index] = True
+    month = observations.select(keep)
+    return reconstructor.reconstruct(
+        month.values, month.mask, month.obs_sd, month.time.month, Context(month.grid, month.time)
+    )
+
+
+def member_fields(complete: Complete) -> Iterator[NDArray[np.float32]]:
+    """The realisations one by one, (T, H, W) each."""
+    if complete.realisations is not None:
+        yield from complete.realisations
+
+
+def largest_el_nino(field: FloatArray, grid: Grid) -> int:
+    """Index of the month with the largest Nino 3.4 mean of complete (T, H, W) fields."""
+    weights = grid.region_weights(NINO34)
+    return int(np.argmax((field * weights).sum(axis=(1, 2))))

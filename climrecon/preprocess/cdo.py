@@ -1,0 +1,74 @@
+"""cdo, the one place where it is called: argument lists, never a shell."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from climrecon.errors import DependencyError, InputDataError
+from climrecon.grid import Grid
+
+
+@cache
+def cdo_program() -> str:
+    """Path of the cdo program.
+
+    Raises
+    ------
+    DependencyError
+        If it is not installed.
+    """
+    program = shutil.which("cdo")
+    if program is None:
+        raise DependencyError(
+            "cdo (Climate Data Operators) is needed to bring this grid to the network's grid, and is not installed.",
+            "Install it: apt-get install cdo, or conda install -c conda-forge cdo.",
+        )
+    return program
+
+
+@cache
+def cdo_version() -> str:
+    """Version of cdo, or "" where there is none."""
+    program = shutil.which("cdo")
+    if program is None:
+        return ""
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    match = re.search(r"version (\S+)", answer.stdout + answer.stderr)
+    return match[1] if match else ""
+
+
+def run_cdo(arguments: Sequence[str | Path]) -> None:
+    """Run one chained cdo call.
+
+    Raises
+    ------
+    InputDataError
+        If cdo fails; with what it said.
+    """
+    command = [cdo_program(), "-s", "-O", *map(str, arguments)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        said = " ".join((answer.stderr or answer.stdout).split())[-400:]
+        raise InputDataError(f"cdo could not prepare the data: {said}", f"The call was: {' '.join(command)}")
+
+
+def write_grid(grid: Grid, path: Path) -> None:
+    """Write cdo's description of ``grid`` (cell centres and bounds)."""
+    height, width = grid.shape
+    lat_bounds = " ".join(
+        f"{a:.10g} {b:.10g}" for a, b in zip(grid.lat_edges[:-1], grid.lat_edges[1:], strict=True)
+    )
+    lon_bounds = " ".join(
+        f"{a:.10g} {b:.10g}" for a, b in zip(grid.lon_edges[:-1], grid.lon_edges[1:], strict=True)
+    )
+    path.write_text(
+        "gridtype = lonlat\n"
+        f"xsize = {width}\nysize = {height}\n"
+        f"xvals = {' '.join(f'{v:.10g}' for v in grid.lon)}\nxbounds = {lon_bounds}\n"
+        f"yvals = {' '.join(f'{v:.10g}' for v in grid.lat)}\nybounds = {lat_bounds}\n"
+    )

@@ -1,0 +1,109 @@
+"""The training loop: a network, samples, an optimiser; no files."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from climrecon.model.unet import PartialUNet
+from climrecon.training.samples import Pool
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps, batch size and learning rate (one cycle: warm-up, then a cosine to zero)."""
+
+    steps: int
+    batch: int = 16
+    rate: float = 2e-3
+    warm_up: int = 100
+    averaging: float = 0.998
+    check_every: int = 200
+
+    def factor(self, step: int) -> float:
+        """Learning rate at ``step`` as a share of ``rate``."""
+        if step < self.warm_up:
+            return (step + 1) / self.warm_up
+        return 0.5 * (1.0 + math.cos(math.pi * (step - self.warm_up) / max(self.steps - self.warm_up, 1)))
+
+
+@dataclass
+class History:
+    """What was seen on the way: (step, training loss, validation loss, seconds)."""
+
+    rows: list[tuple[int, float, float, float]] = field(default_factory=list)
+    best_step: int = 0
+
+
+def negative_log_likelihood(network: PartialUNet, pool: Pool, rows: Tensor) -> Tensor:
+    """Area-weighted Gaussian -log p of the true field over all scored cells, less its constant.
+
+    Source: the strictly proper logarithmic score (Gneiting & Raftery 2007, JASA 102:359).
+    """
+    correction = network.correct(pool.observed[rows], pool.mask[rows], pool.complete[rows])
+    mean, factor = network.corrected(correction, pool.mean[rows], pool.variance[rows])
+    stddev = factor * pool.variance[rows].sqrt()
+    error = (pool.truth[rows] - mean) / stddev
+    weight = network.area * pool.scored[rows]
+    loss: Tensor = ((0.5 * error**2 + stddev.log()) * weight).sum() / weight.sum()
+    return loss
+
+
+def fit(
+    network: PartialUNet,
+    training: Pool,
+    validation: Pool,
+    schedule: Schedule,
+    seed: int,
+    report: Callable[[int, int, float, float], None] | None = None,
+) -> History:
+    """Fit the U-Net; it ends with the averaged weights that were best on ``validation``.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss is no longer finite.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=1e-2, betas=(0.9, 0.98))
+    average = copy.deepcopy(network)
+    history, best, best_state = History(), math.inf, copy.deepcopy(network.state_dict())
+    everything = torch.arange(len(validation))
+    started, running = time.monotonic(), 0.0
+    for step in range(schedule.steps):
+        rows = torch.randint(len(training), (schedule.batch,), generator=generator)
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.rate * schedule.factor(step)
+        loss = negative_log_likelihood(network, training, rows)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        with torch.no_grad():
+            decay = min(schedule.averaging, (step + 1) / (step + 10))
+            for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
+                slow.lerp_(fast, 1.0 - decay)
+        running += loss.item()
+        if (step + 1) % schedule.check_every == 0 or step + 1 == schedule.steps:
+            with torch.no_grad():
+                parts = [negative_log_likelihood(average, validation, part) for part in everything.split(64)]
+            score = float(torch.stack(parts).mean())
+            trained = running / ((step % schedule.check_every) + 1)
+            running = 0.0
+            history.rows.append((step + 1, trained, score, time.monotonic() - started))
+            if score < best:
+                best, history.best_step = score, step + 1
+                best_state = copy.deepcopy(average.state_dict())
+            if report:
+                report(step + 1, schedule.steps, trained, score)
+    network.load_state_dict(best_state)
+    return history

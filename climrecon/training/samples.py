@@ -1,0 +1,102 @@
+"""Training samples: a complete month seen through a mask with errors, and its low-rank posterior.
+
+The posterior that a sample is given comes from covariances learned *without* the years around it
+(cross-fitting): covariances learned from a month know that month, and a network trained on top would
+trust them more than they deserve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from climrecon.data.masks import MaskSource
+from climrecon.data.noise import NoiseSource
+from climrecon.model.lowrank import LowRankPrior
+from climrecon.model.unet import PartialUNet
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Complete months to draw from: (N, P) values in K, (N, P) bool ``scored``, (N,) month 1..12.
+
+    ``fold`` (N,) says which prior of the cross-fit has not seen the month.
+    """
+
+    values: FloatArray
+    scored: NDArray[np.bool_]
+    month: NDArray[np.integer[Any]]
+    fold: NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Prepared samples, ready for the U-Net: N samples on (H, W).
+
+    ``observed`` (N, 3, H, W), ``mask`` (N, 1, H, W), ``complete`` (N, 7, H, W), ``mean`` and
+    ``variance`` (N, P) of the posterior, ``truth`` (N, P) and ``scored`` (N, P).
+    """
+
+    observed: Tensor
+    mask: Tensor
+    complete: Tensor
+    mean: Tensor
+    variance: Tensor
+    truth: Tensor
+    scored: Tensor
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+
+@torch.no_grad()
+def draw_pool(
+    network: PartialUNet,
+    priors: Sequence[LowRankPrior],
+    fields: Fields,
+    masks: MaskSource,
+    noise: NoiseSource,
+    count: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+    chunk: int = 32,
+) -> Pool:
+    """Draw ``count`` samples. Every sample has its own random stream, so the pool does not depend on ``chunk``."""
+    size = fields.values.shape[1]
+    which = np.random.default_rng(seed).integers(len(fields.values), size=count)
+    parts: list[tuple[Tensor, ...]] = []
+    order: list[NDArray[np.integer[Any]]] = []
+    done = 0
+    for fold, prior in enumerate(priors):
+        wanted = np.flatnonzero(fields.fold[which] == fold)
+        for start in range(0, len(wanted), chunk):
+            numbers = wanted[start : start + chunk]
+            values, mask, stated = (np.zeros((len(numbers), size)) for _ in range(3))
+            for row, number in enumerate(numbers):
+                rng = np.random.default_rng([seed, int(number)])
+                seen = masks.draw(rng)
+                error, stated[row] = noise.draw(rng)
+                values[row] = (fields.values[which[number]] + error) * seen
+                mask[row] = seen
+            month = torch.as_tensor(fields.month[which[numbers]])
+            tensors = [torch.as_tensor(a, dtype=torch.float32) for a in (values, stated)]
+            seen_t = torch.as_tensor(mask > 0)
+            posterior = prior.posterior(tensors[0], seen_t, tensors[1], month)
+            channels = network.channels(tensors[0], seen_t, tensors[1], month, posterior)
+            truth = torch.as_tensor(fields.values[which[numbers]], dtype=torch.float32)
+            scored = torch.as_tensor(fields.scored[which[numbers]])
+            parts.append((*channels, posterior.mean, posterior.variance, truth, scored))
+            order.append(numbers)
+            done += len(numbers)
+            if progress:
+                progress(done, count)
+    back = torch.as_tensor(np.argsort(np.concatenate(order)))
+    return Pool(*(torch.cat(columns)[back] for columns in zip(*parts, strict=True)))

@@ -1,0 +1,120 @@
+"""What variables are called, by producers and by CMOR; their units. Standard library alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+#: CMOR name -> names producers give the variable in their files, lower case.
+NAMES: dict[str, tuple[str, ...]] = {
+    "tas": (
+        "tas",
+        "tas_mean",
+        "tas_median",
+        "temperature_anomaly",
+        "tempanomaly",
+        "temperature",
+        "anom",
+        "air",
+        "t2m",
+        "2t",
+        "trefht",
+        "tas_analysis",
+    ),
+    "tos": ("tos", "tos_mean", "sst", "ssta", "sst_anomaly"),
+    "psl": ("psl", "slp", "msl", "prmsl"),
+    "pr": ("pr", "precip", "precipitation"),
+    "sftlf": ("sftlf", "lsm", "land_mask"),
+    "sic": ("sic", "siconc", "ice"),
+}
+_BY_NAME = {name: cmor for cmor, names in NAMES.items() for name in names}
+
+_STANDARD_NAMES = {
+    "air_temperature": "tas",
+    "air_temperature_anomaly": "tas",
+    "surface_temperature": "tas",
+    "surface_temperature_anomaly": "tas",
+    "sea_surface_temperature": "tos",
+    "sea_surface_temperature_anomaly": "tos",
+    "air_pressure_at_sea_level": "psl",
+    "precipitation_flux": "pr",
+}
+
+_KELVIN = re.compile(r"^(k|kelvin|deg_?k|degrees?[ _]?k(elvin)?)$", re.IGNORECASE)
+_CELSIUS = re.compile(r"^(c|°c|deg_?c|celsius|degrees?[ _]?c(elsius)?|degc)$", re.IGNORECASE)
+
+
+def canonical_variable(name_in_file: str, attributes: Mapping[str, Any]) -> str | None:
+    """CMOR name of a variable called ``name_in_file`` in its file, or None if it is not known.
+
+    The name decides; the standard name helps where the name says nothing.
+    """
+    known = _BY_NAME.get(name_in_file.lower())
+    if known:
+        return known
+    standard = str(attributes.get("standard_name", "")).strip().lower()
+    if "error" in standard or "standard_error" in name_in_file:
+        return None
+    return _STANDARD_NAMES.get(standard)
+
+
+def is_kelvin(units: str) -> bool:
+    """Whether ``units`` are kelvins."""
+    return bool(_KELVIN.match(units.strip()))
+
+
+def is_celsius(units: str) -> bool:
+    """Whether ``units`` are degrees Celsius."""
+    return bool(_CELSIUS.match(units.strip()))
+
+
+#: Products whose gaps their producers have filled already, told by file name or title.
+_INFILLED = re.compile(
+    r"hadcrut\.?5[\w.]*\banalysis\b|\.analysis\.anomalies|analysis-|had4_krig|cowtan|infilled|20crai|climrecon-",
+    re.IGNORECASE,
+)
+
+
+def infilled_product(name: str, title: str = "") -> str | None:
+    """Why a product is known to be infilled, by its file name or title; None if it is not."""
+    if re.search(r"non-?infilled", f"{name} {title}", re.IGNORECASE):
+        return None
+    for what, text in (("name", name), ("title", title)):
+        match = _INFILLED.search(text)
+        if match:
+            return f"its {what} says that its gaps are filled already ({match[0]!r})"
+    return None
+
+
+#: How data sets are told by file name: pattern -> (data set, whether it blends air and sea).
+_DATASETS: tuple[tuple[re.Pattern[str], str, bool], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), name, blended)
+    for pattern, name, blended in (
+        (r"hadcrut", "HadCRUT", True),
+        (r"crutem", "CRUTEM", False),
+        (r"hadsst", "HadSST", False),
+        (r"ersst", "ERSST", False),
+        (r"gistemp", "GISTEMP", True),
+        (r"noaaglobaltemp|air\.mon\.anom", "NOAAGlobalTemp", True),
+        (r"land_and_ocean_latlong|berkeley", "BerkeleyEarth", True),
+        (r"had4_krig", "CowtanWay", True),
+        (r"20cr|air\.2m\.mon", "20CR", False),
+    )
+)
+_VERSION = re.compile(r"(?<![\d.])(\d+(?:\.\d+){2,3})(?![\d.]\d)")
+_SHORT_VERSION = re.compile(r"[._-]v(\d+[a-z]?(?:\.\d+)*)(?![a-z\d])", re.IGNORECASE)
+
+
+def dataset_of(name: str, title: str = "") -> tuple[str, str, bool] | None:
+    """Data set, version and whether it blends air over land with sea-surface temperature.
+
+    Told by pattern from a file's name, else from its title, so that releases to come are known too:
+    ``HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc`` gives ``("HadCRUT", "5.0.2.0", True)``.
+    """
+    for text in (name, title):
+        for pattern, dataset, blended in _DATASETS:
+            if pattern.search(text):
+                version = _VERSION.search(text) or _SHORT_VERSION.search(text) or _VERSION.search(title)
+                return dataset, version[1].replace("_", ".") if version else "", blended
+    return None
