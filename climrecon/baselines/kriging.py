@@ -16,7 +16,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 
 from climrecon.covariance import exponential, great_circle
-from climrecon.fields import Context, Estimate
+from climrecon.fields import Context, Estimate, Observations
 
 FloatArray = NDArray[np.floating[Any]]
 BoolArray = NDArray[np.bool_]
@@ -109,6 +109,10 @@ class Kriging:
         flat = (len(values), -1)
         self.covariance = fit_covariance(values.reshape(flat), mask.reshape(flat), self._distances(context))
         return self.covariance
+
+    def fit_to(self, observations: Observations) -> None:
+        """Fit the covariance to all months of a data set, before single months are estimated."""
+        self.fit(observations.values, observations.mask, Context(observations.grid, observations.time))
 
     def reconstruct(
         self,

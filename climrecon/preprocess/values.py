@@ -98,7 +98,7 @@ def is_anomaly(
     if low > -25.0 and high < 25.0 and middle < 4.0 and not (is_celsius(units) and high - low > 30.0):
         return True
     raise InputDataError(
-        f"It is not clear whether {variable.name} ({units or 'no units'}, 98 % of values in {low:.1f} to {high:.1f}) holds "
+        f"It is not clear whether {variable.name} ({units or 'no units'}, 98 % in {low:.1f} to {high:.1f}) holds "
         "anomalies or absolute temperatures.",
         "Say values=anomaly or values=absolute.",
     )

@@ -1,0 +1,63 @@
+"""``manifest.json``: what a run's folder holds. It is written last, so a folder with one is whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from climrecon.errors import InputDataError
+from climrecon.files import sha256_of, write_text
+from climrecon.output.provenance import Made
+
+FILE_NAME = "manifest.json"
+SCHEMA = 1
+#: The host stores captions in a column of this width.
+LONGEST_CAPTION = 255
+
+
+def short(caption: str) -> str:
+    """A caption that fits the host, cut at a word."""
+    text = " ".join(caption.split())
+    if len(text) <= LONGEST_CAPTION:
+        return text
+    return text[: LONGEST_CAPTION - 2].rsplit(" ", 1)[0] + " …"
+
+
+def made(folder: Path, path: Path, role: str, caption: str, content: str | None = None) -> Made:
+    """An entry for a file that has been written."""
+    return Made(str(path.relative_to(folder)), role, short(caption), sha256_of(path), content)
+
+
+def write_manifest(
+    folder: Path, run_id: str, fingerprint: str, facets: Mapping[str, str], outputs: Sequence[Made]
+) -> dict[str, Any]:
+    """Write the manifest of a finished run and return it."""
+    manifest = {
+        "schema": SCHEMA,
+        "status": "done",
+        "run_id": run_id,
+        "fingerprint": fingerprint,
+        "facets": dict(facets),
+        "outputs": [
+            {key: value for key, value in vars(entry).items() if value is not None} for entry in outputs
+        ],
+    }
+    write_text(folder / FILE_NAME, json.dumps(manifest, indent=1) + "\n")
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run's folder.
+
+    Raises
+    ------
+    InputDataError
+        If there is none: the run has not finished.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputDataError(f"{folder} holds no finished run: {error}", "Run it again.") from error
+    return content

@@ -1,0 +1,98 @@
+"""A finished reconstruction, before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.fields import Observations
+
+FloatArray = NDArray[np.floating[Any]]
+
+OBSERVED, RECONSTRUCTED, NO_SKILL = 1, 2, 3
+STATUS_MEANINGS = ("observed", "reconstructed", "no_skill")
+
+
+@dataclass(frozen=True)
+class NetworkInfo:
+    """The network that filled the gaps; ``sha256`` of its weights, None for a baseline."""
+
+    name: str
+    title: str
+    sha256: str | None
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Product:
+    """Complete fields on the observations' own grid, in the package's order.
+
+    Attributes
+    ----------
+    observations:
+        As read.
+    infilled, analysis:
+        (T, H, W) K: observed cells kept and the rest filled; the network's estimate everywhere.
+    stddev:
+        (T, H, W) K of ``infilled``: at kept cells the observation's error; None if the method has none.
+    status:
+        (T, H, W) int8, see :data:`STATUS_MEANINGS`.
+    reference_period:
+        What the anomalies refer to.
+    region_sd:
+        Region name -> (T,) standard deviation of the region's mean of ``analysis``, K.
+    realisations:
+        Gives the realisations one by one, (T, H, W) each; None if none were asked for.
+    shift:
+        (12, H, W) climatology that was taken off to reach ``reference_period``; None if none.
+    """
+
+    observations: Observations
+    infilled: FloatArray
+    analysis: FloatArray
+    stddev: FloatArray | None
+    status: NDArray[np.int8]
+    reference_period: tuple[int, int]
+    network: NetworkInfo
+    region_sd: dict[str, FloatArray] = field(default_factory=dict)
+    realisations: Callable[[], Iterator[FloatArray]] | None = None
+    n_realisations: int = 0
+    shift: FloatArray | None = None
+    keep_observed: bool = True
+    notes: tuple[str, ...] = ()
+
+    @property
+    def observed_field(self) -> FloatArray:
+        """(T, H, W) observations on the product's reference period, NaN where missing."""
+        values = np.where(self.observations.mask, self.observations.values, np.nan)
+        return values if self.shift is None else values - self.shift[self.observations.time.month - 1]
+
+    @property
+    def units(self) -> str:
+        """Units as figures and tables state them."""
+        return f"K, anomaly relative to {self.reference_period[0]}-{self.reference_period[1]}"
+
+    @property
+    def stem(self) -> str:
+        """``tas_mon_climrecon-NETWORK_HadCRUT.5.0.2.0_185001-202510``."""
+        source, time = self.observations.source, self.observations.time
+        parts = (
+            self.observations.variable,
+            "mon",
+            f"climrecon-{self.network.name}",
+            source.label,
+            time.span(),
+        )
+        return "_".join("".join(c if c.isalnum() or c in ".-" else "-" for c in part) for part in parts)
+
+
+def status_of(mask: NDArray[np.bool_], unskilled: NDArray[np.bool_] | None) -> NDArray[np.int8]:
+    """(T, H, W) status: observed cells are observed whatever the skill there."""
+    status = np.where(mask, OBSERVED, RECONSTRUCTED).astype(np.int8)
+    if unskilled is not None:
+        status[unskilled & ~mask] = NO_SKILL
+    return status

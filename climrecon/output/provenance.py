@@ -1,0 +1,143 @@
+"""Where a result came from, as W3C PROV, with all that is needed to make it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from climrecon.errors import InputDataError
+from climrecon.files import write_text
+
+NAMESPACE = "https://climrecon.readthedocs.io/ns#"
+
+
+@dataclass(frozen=True)
+class Made:
+    """One output as provenance and manifest list it; ``path`` is relative to the run's folder."""
+
+    path: str
+    role: str
+    caption: str
+    sha256: str
+    content_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Activity:
+    """The run: when, as what, with which settings, versions and network."""
+
+    run_id: str
+    started: datetime
+    ended: datetime
+    user: str
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+    network: str
+    network_sha256: str | None
+    inputs: Sequence[tuple[str, str]]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a provenance file tells a rerun."""
+
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    network: str
+    network_sha256: str | None
+    outputs: dict[str, str]
+
+
+def write_provenance(path: Path, activity: Activity, outputs: Sequence[Made]) -> None:
+    """Write PROV-JSON: inputs, network and settings as entities, the run as activity, the outputs it generated."""
+    # Imported here: prov brings much that a run without results never needs.
+    from prov.model import ProvDocument
+
+    document = ProvDocument()
+    document.add_namespace("climrecon", NAMESPACE)
+    document.set_default_namespace(f"{NAMESPACE}run/{activity.run_id}/")
+    software = document.agent(
+        "climrecon:software",
+        {
+            "prov:type": "prov:SoftwareAgent",
+            **{f"climrecon:version_{name}": version for name, version in activity.versions.items()},
+        },
+    )
+    run = document.activity(
+        "run",
+        activity.started,
+        activity.ended,
+        {
+            "climrecon:run_id": activity.run_id,
+            "climrecon:fingerprint": activity.fingerprint,
+            "climrecon:settings": json.dumps(dict(activity.settings), sort_keys=True),
+        },
+    )
+    document.wasAssociatedWith(run, software)
+    if activity.user:
+        document.wasAssociatedWith(
+            run, document.agent("user", {"prov:type": "prov:Person", "prov:label": activity.user})
+        )
+    network = document.entity(
+        "network", {"prov:label": activity.network, "climrecon:sha256": activity.network_sha256 or "none"}
+    )
+    document.used(run, network)
+    used = []
+    for number, (name, digest) in enumerate(activity.inputs):
+        entity = document.entity(f"input_{number}", {"prov:location": name, "climrecon:sha256": digest})
+        document.used(run, entity)
+        used.append(entity)
+    for number, made in enumerate(outputs):
+        about = {
+            "prov:location": made.path,
+            "prov:label": made.caption,
+            "climrecon:role": made.role,
+            "climrecon:sha256": made.sha256,
+        }
+        if made.content_sha256:
+            about["climrecon:content_sha256"] = made.content_sha256
+        entity = document.entity(f"output_{number}", about)
+        document.wasGeneratedBy(entity, run)
+        for source in [*used, network] if made.role == "reconstruction" else []:
+            document.wasDerivedFrom(entity, source)
+    write_text(path, document.serialize(format="json", indent=1) + "\n")
+
+
+def read_provenance(path: Path) -> Recorded:
+    """Read what :func:`write_provenance` wrote.
+
+    Raises
+    ------
+    InputDataError
+        If the file is none of ours.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        entities = {key.split(":")[-1]: value for key, value in document["entity"].items()}
+        (run,) = document["activity"].values()
+        inputs = {
+            v["prov:location"]: v["climrecon:sha256"] for k, v in entities.items() if k.startswith("input_")
+        }
+        outputs = {
+            v["prov:location"]: v.get("climrecon:content_sha256", v["climrecon:sha256"])
+            for k, v in entities.items()
+            if k.startswith("output_")
+        }
+        digest = entities["network"]["climrecon:sha256"]
+        return Recorded(
+            settings=json.loads(run["climrecon:settings"]),
+            inputs=inputs,
+            network=entities["network"]["prov:label"],
+            network_sha256=None if digest == "none" else digest,
+            outputs=outputs,
+        )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputDataError(
+            f"{path} is no provenance file of climrecon: {type(error).__name__} {error}",
+            "Give the provenance.json of a run's folder.",
+        ) from error

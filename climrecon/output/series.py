@@ -1,0 +1,145 @@
+"""Series and tables made from a product: global mean, Nino 3.4, coverage, trends, warmest years."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.fields import Months
+from climrecon.grid import (
+    GLOBE,
+    NINO34,
+    NORTHERN_HEMISPHERE,
+    SOUTHERN_HEMISPHERE,
+    coverage,
+    hemispheric_mean,
+    weighted_mean,
+)
+from climrecon.output.product import Product
+
+FloatArray = NDArray[np.floating[Any]]
+
+#: Half width of the central 90 % of a normal distribution, in standard deviations.
+NINETY = 1.6448536269514722
+TREND_PERIODS = ((1850, 2018), (1901, 2018), (1998, 2012))
+
+
+@dataclass(frozen=True)
+class Series:
+    """Monthly series of a product; K and shares of area.
+
+    ``raw`` is the mean of what was observed, by HadCRUT's convention; ``ours`` the area mean of the
+    complete field; ``*_sd`` its standard deviation or None; ``coverage`` by region name.
+    """
+
+    time: Months
+    raw: FloatArray
+    ours: FloatArray
+    ours_sd: FloatArray | None
+    nino34: FloatArray
+    nino34_sd: FloatArray | None
+    nino34_observed: FloatArray
+    coverage: dict[str, FloatArray]
+
+    def annual(self, values: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+        """Years with twelve months, and the mean of the twelve (NaN if one is missing)."""
+        years, counts = np.unique(self.time.year, return_counts=True)
+        whole = years[counts == 12].astype(np.int64)
+        return whole, np.array([values[self.time.year == year].mean() for year in whole])
+
+    def annual_sd(self, sd: FloatArray | None) -> FloatArray | None:
+        """Standard deviation of annual means, between independent and fully persistent monthly errors.
+
+        How errors persist from month to month is not part of the estimate; fully persistent errors
+        (the mean of the monthly standard deviations) are the careful side and are taken here.
+        """
+        return None if sd is None else self.annual(sd)[1]
+
+
+def make_series(product: Product) -> Series:
+    """All monthly series of ``product``."""
+    grid, mask = product.observations.grid, product.observations.mask
+    box = grid.region_weights(NINO34)
+    return Series(
+        time=product.observations.time,
+        raw=hemispheric_mean(product.observed_field, grid),
+        ours=weighted_mean(product.infilled, grid.area),
+        ours_sd=product.region_sd.get(GLOBE.name),
+        nino34=weighted_mean(product.infilled, box),
+        nino34_sd=product.region_sd.get(NINO34.name),
+        nino34_observed=coverage(mask, box),
+        coverage={
+            r.name: coverage(mask, grid.region_weights(r))
+            for r in (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE)
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Least-squares trends over ``first``..``last``, K per decade; None where not covered."""
+
+    first: int
+    last: int
+    raw: float | None
+    ours: float
+    sd: float | None
+
+
+def _slope(years: NDArray[Any], values: FloatArray) -> float | None:
+    if not np.isfinite(values).all():
+        return None
+    return float(10.0 * np.polyfit(years - years.mean(), values, 1)[0])
+
+
+def trends(series: Series) -> list[Trend]:
+    """Trends of annual means over the standard periods that the series covers, else over all of it.
+
+    The spread is that of the fit (ordinary least squares, residuals taken as independent).
+    """
+    years, ours = series.annual(series.ours)
+    _, raw = series.annual(series.raw)
+    if len(years) < 10:
+        return []
+    periods = [p for p in TREND_PERIODS if years[0] <= p[0] and years[-1] >= p[1]]
+    whole = (int(years[0]), int(years[-1]))
+    found = []
+    for first, last in dict.fromkeys([*periods, whole]):
+        inside = (years >= first) & (years <= last)
+        x, y = years[inside] - years[inside].mean(), ours[inside]
+        slope = _slope(years[inside], y)
+        if slope is None or len(x) < 3:
+            continue
+        left = y - y.mean() - slope / 10.0 * x
+        sd = 10.0 * float(np.sqrt((left @ left) / (len(x) - 2) / (x @ x)))
+        found.append(Trend(first, last, _slope(years[inside], raw[inside]), slope, sd))
+    return found
+
+
+@dataclass(frozen=True)
+class WarmYear:
+    """A year's mean, K, with its standard deviation and the raw mean."""
+
+    year: int
+    ours: float
+    sd: float | None
+    raw: float | None
+
+
+def warmest_years(series: Series, count: int = 10) -> list[WarmYear]:
+    """The warmest complete years, warmest first."""
+    years, ours = series.annual(series.ours)
+    raw, sd = series.annual(series.raw)[1], series.annual_sd(series.ours_sd)
+    order = np.argsort(-ours)[:count]
+    return [
+        WarmYear(
+            int(years[i]),
+            float(ours[i]),
+            None if sd is None else float(sd[i]),
+            float(raw[i]) if np.isfinite(raw[i]) else None,
+        )
+        for i in order
+    ]

@@ -1,0 +1,49 @@
+"""``dryrun``: which files, what would be done, how large it would be."""
+
+from __future__ import annotations
+
+from climrecon.output.product import NetworkInfo
+from climrecon.pipeline.inputs import Inputs
+from climrecon.pipeline.reporting import Reporter
+from climrecon.pipeline.staging import free_bytes
+from climrecon.pipeline.tasks import Outcome
+from climrecon.preprocess import PrepareRequest, read_observations
+from climrecon.settings import RunSettings
+
+
+def megabytes(size: float) -> str:
+    """Size in words."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def dry_run(settings: RunSettings, inputs: Inputs, network: NetworkInfo, reporter: Reporter) -> Outcome:
+    """Read the observations, say what a run would do and write nothing."""
+    request = PrepareRequest(
+        variable=settings.variable,
+        values=settings.values,
+        period=settings.period or (None, None),
+        reference_period=settings.reference_period.years,
+        facets=inputs.facets,
+    )
+    reporter.stage("Dry run: reading, writing nothing")
+    observations = read_observations(inputs.main, request, uncorrelated=inputs.uncorrelated)
+    cells = observations.values.size
+    fields = 4 if network.sha256 else 3
+    size = cells * 4 * (fields + settings.realisations)
+    folder = settings.outputdir or "climrecon-result"
+    lines = ["Would reconstruct, and write nothing now (dryrun):", "  inputs:"]
+    lines += [
+        f"    {path} ({megabytes(path.stat().st_size)})"
+        for path in (*inputs.main, *([inputs.uncorrelated] if inputs.uncorrelated else []))
+    ]
+    lines += [f"  left out: {path}: {reason}" for path, reason in inputs.left_out]
+    lines += [f"  note: {note}" for note in (*inputs.notes, *observations.source.notes)]
+    lines += [
+        f"  data: {observations.source.label}, {len(observations.time)} months {observations.time.span()}, "
+        f"{observations.grid.describe()}, {100 * float(observations.mask.mean()):.0f} % of cells observed",
+        f"  network: {network.name} ({network.title})",
+        f"  beside it: {', '.join(settings.networks_beside) or 'nothing'}",
+        f"  output: at most {megabytes(size)} before compression in {folder} "
+        f"({megabytes(free_bytes(settings.outputdir)) if settings.outputdir else 'unknown'} free)",
+    ]
+    return Outcome(None, {"status": "dryrun", "outputs": []}, lines)

@@ -1,0 +1,239 @@
+"""Reconstruct observations: the stages in order."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.baselines import build as build_baseline
+from climrecon.errors import ClimReconError, InputDataError, NetworkError
+from climrecon.fields import Observations, Reconstructor
+from climrecon.networks import LoadedNetwork, check_variable, load_network
+from climrecon.output.product import NetworkInfo, Product, status_of
+from climrecon.pipeline.fields import Complete, complete_fields, member_fields
+from climrecon.pipeline.fingerprint import RECONSTRUCT_SETTINGS, fingerprint
+from climrecon.pipeline.inputs import Inputs, resolve
+from climrecon.pipeline.plan import dry_run
+from climrecon.pipeline.reporting import Reporter
+from climrecon.pipeline.results import write_results
+from climrecon.pipeline.staging import staged
+from climrecon.pipeline.tasks import Outcome
+from climrecon.preprocess import FileGrid, PrepareRequest, read_observations, rebase_complete, to_network_grid
+from climrecon.reconstruct import choose_device, no_skill
+from climrecon.settings import RunSettings, Site
+
+#: Version of this stage: raised whenever equal inputs and settings give another result.
+STAGE_VERSION = 1
+DEFAULT_FOLDER = Path("climrecon-result")
+#: Error of an observed cell where neither data set nor network states one, K.
+ASSUMED_OBS_SD = 0.3
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A network or baseline, and what is known of it."""
+
+    reconstructor: Reconstructor
+    info: NetworkInfo
+    loaded: LoadedNetwork | None
+
+    @property
+    def obs_sd(self) -> float:
+        """Error assumed where a data set states none, K."""
+        stated = self.loaded.card.default_obs_sd if self.loaded else None
+        return stated or ASSUMED_OBS_SD
+
+
+def load_method(name: str, settings: RunSettings, site: Site) -> Method:
+    """The network or baseline called ``name``.
+
+    Raises
+    ------
+    NetworkError
+        If there is none, or it was made for another variable.
+    """
+    baseline = build_baseline(name)
+    if baseline is not None:
+        from climrecon.baselines import NAMES
+
+        return Method(baseline, NetworkInfo(name, NAMES[name], None), None)
+    store = [Path(place).expanduser() for place in site.file.network_store]
+    loaded = load_network(name, device=choose_device(settings.device), store=store)
+    check_variable(loaded.card, settings.variable)
+    info = NetworkInfo(loaded.name, loaded.card.title, loaded.sha256, loaded.card.model_dump(mode="json"))
+    return Method(loaded, info, loaded)
+
+
+def reconstruct_observations(
+    settings: RunSettings, site: Site, reporter: Reporter, about: dict[str, Any]
+) -> Outcome:
+    """Run all stages; results appear in the output folder together or not at all."""
+    started = datetime.now(UTC)
+    inputs = resolve(settings, site, reporter)
+    reporter.stage(f"Loading {settings.network}")
+    method = load_method(settings.network, settings, site)
+    if settings.dryrun:
+        return dry_run(settings, inputs, method.info, reporter)
+    beside = [
+        load_method(name, settings, site) for name in settings.networks_beside if name != settings.network
+    ]
+    folder = settings.outputdir or DEFAULT_FOLDER
+    with staged(folder) as stage:
+        reporter.stage(f"Reading {', '.join(path.name for path in inputs.main)}")
+        observations = read_observations(
+            inputs.main, _request(settings, inputs), uncorrelated=inputs.uncorrelated
+        )
+        for note in observations.source.notes:
+            reporter.note(note)
+        on_network = _on_network_grid(observations, method, stage)
+        reporter.stage(f"Reconstructing {len(observations.time)} months with {method.info.name}")
+        complete = complete_fields(
+            method.reconstructor,
+            on_network,
+            members=settings.realisations,
+            seed=settings.seed,
+            scratch=stage,
+            reporter=reporter,
+        )
+        if settings.realisations and complete.realisations is None:
+            raise NetworkError(
+                f"{method.info.name} gives no realisations.",
+                "Use realisations=0, or a network that does, e.g. punet5.",
+            )
+        product = _product(settings, observations, complete, method, on_network, stage, reporter)
+        digest = fingerprint(
+            "reconstruct",
+            STAGE_VERSION,
+            observations.source.sha256,
+            {name: settings.plain()[name] for name in RECONSTRUCT_SETTINGS},
+            method.info.sha256 or method.info.name,
+        )
+        run = {
+            "id": str(about.get("id") or secrets.token_hex(6)),
+            "user": str(about.get("user") or _user()),
+            "started": started,
+            "fingerprint": digest,
+        }
+        outcome = write_results(
+            stage, folder, product, settings, run, inputs, beside, on_network, complete, reporter
+        )
+        (stage / "realisations.npy").unlink(missing_ok=True)
+    return outcome
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run as a number without a name
+        return ""
+
+
+def _request(settings: RunSettings, inputs: Inputs) -> PrepareRequest:
+    return PrepareRequest(
+        variable=settings.variable,
+        values=settings.values,
+        period=settings.period or (None, None),
+        reference_period=settings.reference_period.years,
+        facets=inputs.facets,
+    )
+
+
+def _on_network_grid(observations: Observations, method: Method, scratch: Path) -> Observations:
+    if method.loaded is None:
+        return observations
+    return to_network_grid(observations, method.loaded.card.grid.grid, scratch)
+
+
+def _product(
+    settings: RunSettings,
+    observations: Observations,
+    complete: Complete,
+    method: Method,
+    on_network: Observations,
+    scratch: Path,
+    reporter: Reporter,
+) -> Product:
+    """Bring the estimate to the observations' grid, keep observed cells, re-base."""
+    back = FileGrid(observations.grid, on_network.grid, observations.source, scratch)
+    mask = observations.mask
+    analysis = back.own_grid(complete.mean).astype(np.float32)
+    infilled = np.where(mask, observations.values, analysis) if settings.keep_observed else analysis
+    stddev = unskilled = None
+    if complete.stddev is not None:
+        spread = back.own_grid(complete.stddev).astype(np.float32)
+        stddev = np.where(mask, _kept_sd(observations, method), spread) if settings.keep_observed else spread
+        if complete.prior_stddev is not None:
+            unskilled = no_skill(spread, back.own_grid(complete.prior_stddev))
+    wanted = settings.reference_period.years
+    shift = _shift(infilled, observations, wanted, reporter)
+    notes = list(observations.source.notes)
+    if shift is not None:
+        offset = shift[observations.time.month - 1]
+        infilled, analysis = (infilled - offset).astype(np.float32), (analysis - offset).astype(np.float32)
+        notes.append(
+            f"reconstructed on the data's own base {_years(observations.reference_period)}, "
+            f"the complete field re-based to {_years(wanted)}"
+        )
+
+    def realisations() -> Iterator[FloatArray]:
+        for member in member_fields(complete):
+            drawn = back.own_grid(member)
+            yield (drawn if shift is None else drawn - shift[observations.time.month - 1]).astype(np.float32)
+
+    return Product(
+        observations=observations,
+        infilled=infilled.astype(np.float32),
+        analysis=analysis,
+        stddev=None if stddev is None else stddev.astype(np.float32),
+        status=status_of(mask, unskilled),
+        reference_period=wanted,
+        network=method.info,
+        region_sd=complete.region_sd,
+        realisations=realisations if complete.realisations is not None else None,
+        n_realisations=settings.realisations,
+        shift=shift,
+        keep_observed=settings.keep_observed,
+        notes=tuple(notes),
+    )
+
+
+def _kept_sd(observations: Observations, method: Method) -> FloatArray:
+    """Error of kept cells: as the data set states it, else as the network assumes; never zero."""
+    assumed = np.full(observations.values.shape, method.obs_sd, np.float32)
+    if observations.obs_sd is None:
+        return assumed
+    known = np.isfinite(observations.obs_sd) & (observations.obs_sd > 0)
+    return np.where(known, observations.obs_sd, assumed)
+
+
+def _years(period: tuple[int, int] | None) -> str:
+    return "unknown" if period is None else f"{period[0]}-{period[1]}"
+
+
+def _shift(
+    infilled: FloatArray, observations: Observations, wanted: tuple[int, int], reporter: Reporter
+) -> FloatArray | None:
+    """Climatology to take off so that the result refers to ``wanted``; None if it does already."""
+    base = observations.reference_period
+    if base == wanted:
+        return None
+    if base is None:
+        reporter.warning(f"the data does not say what its anomalies refer to; taken as {_years(wanted)}")
+        return None
+    try:
+        return rebase_complete(infilled, observations.time, wanted)
+    except ClimReconError as error:
+        raise InputDataError(
+            f"The anomalies refer to {_years(base)} and cannot be re-based to {_years(wanted)}: {error.message}",
+            f"Use reference_period={_years(base)}, or a period that covers {_years(wanted)}.",
+        ) from error
