@@ -102,7 +102,7 @@ _DATASETS: tuple[tuple[re.Pattern[str], str, bool], ...] = tuple(
         (r"20cr|air\.2m\.mon", "20CR", False),
     )
 )
-_VERSION = re.compile(r"(?<![\d.])(\d+(?:\.\d+){2,3})(?![\d.]\d)")
+_VERSION = re.compile(r"(?<!\d)(?<!\d\.)(\d+(?:\.\d+){2,3})(?![\d]|\.\d)")
 _SHORT_VERSION = re.compile(r"[._-]v(\d+[a-z]?(?:\.\d+)*)(?![a-z\d])", re.IGNORECASE)
 
 

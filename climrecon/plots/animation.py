@@ -1,0 +1,48 @@
+"""Every month of a reconstruction, as a film."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.animation import FFMpegWriter, PillowWriter
+
+from climrecon.output.product import Product
+from climrecon.plots.maps import ANOMALY, draw_cells, draw_coast, map_axes
+from climrecon.plots.picture import new_figure
+
+FRAMES_PER_SECOND = 12
+
+
+def animate(product: Product, stem: Path, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Write ``stem.mp4`` where ffmpeg is installed, else ``stem.gif``; returns the file written.
+
+    The observed field stands beside the completed one; only the colours change from frame to frame.
+    """
+    figure = new_figure(10.0, 3.3)
+    grid, observed = product.observations.grid, product.observed_field
+    left, right = (map_axes(figure, place) for place in (121, 122))
+    left.set_title("observed", fontsize=10)
+    right.set_title(product.network.name, fontsize=10)
+    meshes = [
+        draw_cells(left, grid, observed[0], ANOMALY, "RdBu_r"),
+        draw_cells(right, grid, product.infilled[0], ANOMALY, "RdBu_r"),
+    ]
+    figure.colorbar(meshes[1], ax=[left, right], shrink=0.8, label=product.units.split(",")[0])
+    for axes in (left, right):
+        draw_coast(axes)
+    start = int(np.argmin(np.abs(grid.lon_edges[:-1])))
+    film = FFMpegWriter.isAvailable()
+    path = stem.with_suffix(".mp4" if film else ".gif")
+    writer = FFMpegWriter(fps=FRAMES_PER_SECOND) if film else PillowWriter(fps=FRAMES_PER_SECOND)
+    labels = product.observations.time.labels()
+    with writer.saving(figure, str(path), dpi=90):
+        for month, label in enumerate(labels):
+            for mesh, field in zip(meshes, (observed[month], product.infilled[month]), strict=True):
+                mesh.set_array(np.ma.masked_invalid(np.roll(field, -start, axis=1)))
+            figure.suptitle(label, fontsize=12)
+            writer.grab_frame()
+            if progress:
+                progress(month + 1, len(labels))
+    return path

@@ -1,0 +1,140 @@
+"""Maps of one month: seen, said, how sure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cartopy.crs as ccrs
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from numpy.typing import NDArray
+
+from climrecon.grid import NINO34, Grid
+from climrecon.output.product import NO_SKILL, Product
+from climrecon.output.series import NINETY, Series
+from climrecon.plots.coast import coastlines
+from climrecon.plots.picture import Picture, new_figure
+
+FloatArray = NDArray[np.floating[Any]]
+
+PLATE = ccrs.PlateCarree()
+ANOMALY = BoundaryNorm(np.arange(-4.0, 4.01, 0.5), 256, extend="both")
+DIFFERENCE = BoundaryNorm(np.arange(-2.0, 2.01, 0.25), 256, extend="both")
+SPREAD = BoundaryNorm(np.arange(0.0, 2.01, 0.2), 256, extend="max")
+GAP = "#c9c9c9"
+
+
+def map_axes(figure: Any, place: Any) -> Any:
+    """A global Robinson map centred on 180 E; what is not drawn stays grey."""
+    axes = figure.add_subplot(place, projection=ccrs.Robinson(central_longitude=180))
+    axes.set_global()
+    axes.set_facecolor(GAP)
+    axes.spines["geo"].set_linewidth(0.6)
+    return axes
+
+
+def draw_coast(axes: Any) -> None:
+    """Draw coastlines as a light line."""
+    for line in coastlines():
+        axes.plot(line[:, 0], line[:, 1], color="0.15", linewidth=0.5, transform=ccrs.Geodetic())
+
+
+def draw_cells(axes: Any, grid: Grid, field: FloatArray, norm: Any, cmap: str) -> Any:
+    """Colour cells from edge to edge. Columns start at 0 E, the edge of the map, so that none is cut."""
+    start = int(np.argmin(np.abs(grid.lon_edges[:-1])))
+    edges = np.concatenate([grid.lon_edges[start:-1], grid.lon_edges[: start + 1] + 360.0])
+    shifted = np.roll(field, -start, axis=1)
+    # A hair inside the map's edge: projected cells that touch it from outside would wrap around.
+    edges = np.clip(edges, 1e-3, 360.0 - 1e-3)
+    return axes.pcolormesh(
+        edges, grid.lat_edges, np.ma.masked_invalid(shifted), norm=norm, cmap=colormaps[cmap], transform=PLATE
+    )
+
+
+def _box(axes: Any) -> None:
+    west, east = NINO34.west % 360, NINO34.east % 360
+    lon = np.concatenate([np.linspace(west, east, 20), np.linspace(east, west, 20), [west]])
+    lat = np.concatenate([np.full(20, NINO34.south), np.full(20, NINO34.north), [NINO34.south]])
+    axes.plot(lon, lat, color="black", linewidth=1.1, transform=PLATE)
+
+
+def draw_maps(product: Product, series: Series, month: int, others: Mapping[str, FloatArray]) -> Picture:
+    """Four maps of one month: observed, analysis, standard deviation, difference to another method.
+
+    Parameters
+    ----------
+    month:
+        Index on the time axis.
+    others:
+        Name -> (H, W) mean of other methods in that month; the first is shown.
+    """
+    grid, label = product.observations.grid, product.observations.time.labels()[month]
+    mask, status = product.observations.mask[month], product.status[month]
+    lat, lon = np.meshgrid(grid.lat, grid.lon, indexing="ij")
+    figure = new_figure(12.4, 7.4)
+    places = figure.add_gridspec(2, 2)
+    seen = map_axes(figure, places[0, 0])
+    shown = draw_cells(seen, grid, product.observed_field[month], ANOMALY, "RdBu_r")
+    seen.set_title("Seen: observed, gaps in grey", fontsize=11)
+    said = map_axes(figure, places[0, 1])
+    draw_cells(said, grid, product.analysis[month], ANOMALY, "RdBu_r")
+    said.scatter(lon[mask], lat[mask], s=1.2, color="0.1", alpha=0.6, linewidths=0, transform=PLATE)
+    said.set_title("Said: analysis; dots are observed cells, hatching has no skill", fontsize=11)
+    _hatch(said, grid, status == NO_SKILL)
+    figure.colorbar(shown, ax=[seen, said], shrink=0.8, label=product.units, ticks=np.arange(-4, 4.1, 1))
+    sure = map_axes(figure, places[1, 0])
+    if product.stddev is None:
+        sure.set_title(f"How sure: {product.network.name} does not say", fontsize=11)
+    else:
+        spread = draw_cells(sure, grid, product.stddev[month], SPREAD, "viridis")
+        sure.set_title("How sure: standard deviation", fontsize=11)
+        figure.colorbar(spread, ax=sure, shrink=0.8, label="K")
+    beside = map_axes(figure, places[1, 1])
+    name = next(iter(others), None)
+    if name is None:
+        beside.set_title("Nothing to compare with was asked for", fontsize=11)
+    else:
+        difference = draw_cells(beside, grid, product.analysis[month] - others[name], DIFFERENCE, "PuOr_r")
+        beside.set_title(f"Difference: {product.network.name} minus {name}", fontsize=11)
+        figure.colorbar(difference, ax=beside, shrink=0.8, label="K", ticks=np.arange(-2, 2.1, 1))
+    for axes in (seen, said, sure, beside):
+        draw_coast(axes)
+        _box(axes)
+    figure.suptitle(f"{product.observations.source.label}, {label}", fontsize=14)
+    return Picture(figure, maps_caption(product, series, month))
+
+
+def _hatch(axes: Any, grid: Grid, where: NDArray[np.bool_]) -> None:
+    if not where.any():
+        return
+    start = int(np.argmin(np.abs(grid.lon_edges[:-1])))
+    edges = np.clip(
+        np.concatenate([grid.lon_edges[start:-1], grid.lon_edges[: start + 1] + 360.0]), 1e-3, 360 - 1e-3
+    )
+    flags = np.ma.masked_equal(np.roll(where, -start, axis=1).astype(float), 0.0)
+    # The hatch is drawn in the edge colour; a transparent face keeps the map below visible.
+    hatched = axes.pcolor(
+        edges,
+        grid.lat_edges,
+        flags,
+        cmap=ListedColormap([(0.0, 0.0, 0.0, 0.0)]),
+        hatch="/////",
+        transform=PLATE,
+    )
+    hatched.set_edgecolor((0.15, 0.15, 0.15, 0.55))
+    hatched.set_linewidth(0.0)
+
+
+def maps_caption(product: Product, series: Series, month: int) -> str:
+    """What the maps show, with coverage and Nino 3.4."""
+    share = {name: 100.0 * float(values[month]) for name, values in series.coverage.items()}
+    nino = f"{series.nino34[month]:+.2f} K"
+    if series.nino34_sd is not None:
+        nino += f" (90 % within {NINETY * series.nino34_sd[month]:.2f} K)"
+    return (
+        f"{product.observations.source.label}, {product.observations.time.labels()[month]}: "
+        f"coverage {share['global']:.0f} % (NH {share['NH']:.0f} %, SH {share['SH']:.0f} %). Nino 3.4 (box) {nino}, "
+        f"{100 * series.nino34_observed[month]:.0f} % of the box observed. {product.units}."
+    )

@@ -1,0 +1,118 @@
+"""One self-contained HTML report of a run."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from climrecon.files import write_text
+from climrecon.output.product import NO_SKILL, Product
+from climrecon.output.provenance import Activity, Made
+from climrecon.output.series import NINETY, Series, Trend, WarmYear
+
+#: In a checkout the templates stand beside the package, in an installed wheel inside it.
+_PLACES = (Path(__file__).parent / "templates", Path(__file__).parent.parent / "templates")
+
+
+def environment() -> Environment:
+    """The template environment; everything is escaped: titles and names come from foreign files."""
+    return Environment(
+        loader=FileSystemLoader([str(place) for place in _PLACES]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def write_report(
+    path: Path,
+    *,
+    product: Product,
+    series: Series,
+    trends: Sequence[Trend],
+    warmest: Sequence[WarmYear],
+    figures: Sequence[tuple[Path, str]],
+    outputs: Sequence[Made],
+    activity: Activity,
+    left_out: Sequence[tuple[str, str]],
+) -> None:
+    """Render the report; figures are embedded, so that the file can be sent on its own."""
+    source = product.observations.source
+    card = product.network.card
+    text = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            title=f"{source.label} reconstructed with {product.network.name}",
+            source=source,
+            product=product,
+            network=product.network,
+            facts=_facts(product, series),
+            trends=trends,
+            warmest=warmest,
+            figures=[(name_.name, _embedded(name_), caption) for name_, caption in figures],
+            scores=_scores(card),
+            scored_months=card.get("scores", {}).get("n_months"),
+            caveats=card.get("caveats", []),
+            settings=activity.settings,
+            inputs=activity.inputs,
+            versions=activity.versions,
+            outputs=outputs,
+            activity=activity,
+            left_out=left_out,
+            ninety=NINETY,
+        )
+    )
+    write_text(path, text)
+
+
+def _embedded(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _facts(product: Product, series: Series) -> dict[str, Any]:
+    """Numbers of the summary."""
+    covered = 100.0 * series.coverage["global"]
+    years = series.time.year
+    status = product.status
+    area = product.observations.grid.area
+    return {
+        "months": len(series.time),
+        "first": series.time.labels()[0],
+        "last": series.time.labels()[-1],
+        "covered": float(covered.mean()),
+        "covered_first": float(covered[years == years[0]].mean()),
+        "covered_last": float(covered[years == years[-1]].mean()),
+        "first_year": int(years[0]),
+        "last_year": int(years[-1]),
+        "no_skill": float(100.0 * ((status == NO_SKILL) * area).sum((1, 2)).mean()),
+        "global_sd": None if series.ours_sd is None else float(NINETY * series.ours_sd.mean()),
+    }
+
+
+_COLUMNS = (
+    ("rmse", "RMSE, K"),
+    ("crps", "CRPS, K"),
+    ("covers_90", "90 % covers"),
+    ("annual_mean_bias", "annual bias, K"),
+    ("annual_mean_r_detrended", "annual r, detrended"),
+    ("annual_mean_trend_ratio", "trend ratio"),
+)
+
+
+def _scores(card: dict[str, Any]) -> dict[str, Any] | None:
+    """The card's scores as rows of a table."""
+    cases = card.get("scores", {}).get("cases")
+    if not cases:
+        return None
+    rows = [
+        (case, method, [f"{row[key]:.3f}" if key in row else "–" for key, _ in _COLUMNS])
+        for case, methods in cases.items()
+        for method, row in methods.items()
+    ]
+    return {"columns": [title for _, title in _COLUMNS], "rows": rows}
