@@ -30,6 +30,7 @@ class Region:
 
 
 NINO34 = Region("Nino 3.4", -5.0, 5.0, -170.0, -120.0)
+TROPICS = Region("tropics", -20.0, 20.0, -180.0, 180.0)
 NORTHERN_HEMISPHERE = Region("NH", 0.0, 90.0, -180.0, 180.0)
 SOUTHERN_HEMISPHERE = Region("SH", -90.0, 0.0, -180.0, 180.0)
 GLOBE = Region("global", -90.0, 90.0, -180.0, 180.0)

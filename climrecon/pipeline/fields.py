@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.fields import Context, Estimate, Observations, Reconstructor
-from climrecon.grid import GLOBE, NINO34, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, Grid, Region
+from climrecon.grid import GLOBE, NINO34, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, TROPICS, Grid, Region
 from climrecon.pipeline.reporting import Reporter
 
 FloatArray = NDArray[np.floating[Any]]
@@ -103,6 +103,11 @@ def member_fields(complete: Complete) -> Iterator[NDArray[np.float32]]:
 
 
 def largest_el_nino(field: FloatArray, grid: Grid) -> int:
-    """Index of the month with the largest Nino 3.4 mean of complete (T, H, W) fields."""
-    weights = grid.region_weights(NINO34)
-    return int(np.argmax((field * weights).sum(axis=(1, 2))))
+    """Index of the month with the largest El Nino of complete (T, H, W) fields.
+
+    The Nino 3.4 mean relative to that of the tropics: in a warming climate the plain mean would find
+    the latest event, not the largest (van Oldenborgh et al. 2021, Environ. Res. Lett. 16:044003).
+    """
+    box, tropics = grid.region_weights(NINO34), grid.region_weights(TROPICS)
+    relative = (field * (box / box.sum() - tropics / tropics.sum())).sum(axis=(1, 2))
+    return int(np.argmax(relative))
