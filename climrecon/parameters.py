@@ -174,7 +174,7 @@ PARAMETERS = (
         FOLDER,
         None,
         "Folder for the results; Freva adds the number of the run.",
-        host_default="$USER_OUTPUT_DIR/climrecon",
+        host_default="$USER_OUTPUT_DIR",
         site=True,
     ),
     Parameter(
@@ -182,7 +182,7 @@ PARAMETERS = (
         TEXT,
         None,
         "Folder for intermediate results that your runs share. Empty: your cache folder.",
-        host_default="$USER_CACHE_DIR/climrecon",
+        host_default="$USER_CACHE_DIR",
         site=True,
     ),
     Parameter(

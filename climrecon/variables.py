@@ -41,8 +41,13 @@ _STANDARD_NAMES = {
     "precipitation_flux": "pr",
 }
 
-_KELVIN = re.compile(r"^(k|kelvin|deg_?k|degrees?[ _]?k(elvin)?)$", re.IGNORECASE)
-_CELSIUS = re.compile(r"^(c|°c|deg_?c|celsius|degrees?[ _]?c(elsius)?|degc)$", re.IGNORECASE)
+#: Fields that carry the standard name of a variable, but are something said about it.
+_NOT_THE_VARIABLE = re.compile(
+    r"climatolog|_unc\b|uncertainty|error|std|spread|bnds|bounds|status|flag", re.IGNORECASE
+)
+
+_KELVIN = re.compile(r"^(kelvins?|(°|deg(ree)?s?[ _.]*)?k(elvins?)?)$", re.IGNORECASE)
+_CELSIUS = re.compile(r"^(celsius|(°|º|deg(ree)?s?[ _.]*)?c(elsius|entigrade)?)$", re.IGNORECASE)
 
 
 def canonical_variable(name_in_file: str, attributes: Mapping[str, Any]) -> str | None:
@@ -54,7 +59,7 @@ def canonical_variable(name_in_file: str, attributes: Mapping[str, Any]) -> str 
     if known:
         return known
     standard = str(attributes.get("standard_name", "")).strip().lower()
-    if "error" in standard or "standard_error" in name_in_file:
+    if _NOT_THE_VARIABLE.search(name_in_file) or _NOT_THE_VARIABLE.search(standard):
         return None
     return _STANDARD_NAMES.get(standard)
 
@@ -71,7 +76,7 @@ def is_celsius(units: str) -> bool:
 
 #: Products whose gaps their producers have filled already, told by file name or title.
 _INFILLED = re.compile(
-    r"hadcrut\.?5[\w.]*\banalysis\b|\.analysis\.anomalies|analysis-|had4_krig|cowtan|infilled|20crai|climrecon-",
+    r"hadcrut\.?5[\w.]*\banalysis\b|\.analysis\.anomalies|(?<!re)analysis-|had4_krig|cowtan|infilled|20crai|climrecon-",
     re.IGNORECASE,
 )
 
@@ -87,34 +92,42 @@ def infilled_product(name: str, title: str = "") -> str | None:
     return None
 
 
-#: How data sets are told by file name: pattern -> (data set, whether it blends air and sea).
+#: How data sets are told by file name: pattern -> (data set, whether it blends air and sea). Blends come
+#: first: their names and titles name their parts too (``gistemp1200_GHCNv4_ERSSTv5.nc``).
 _DATASETS: tuple[tuple[re.Pattern[str], str, bool], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), name, blended)
     for pattern, name, blended in (
+        (r"had4_krig|cowtan", "CowtanWay", True),
         (r"hadcrut", "HadCRUT", True),
+        (r"gistemp", "GISTEMP", True),
+        (r"noaa_?global_?temp|noaa global surface temp|air\.mon\.anom", "NOAAGlobalTemp", True),
+        (r"land_and_ocean_latlong|berkeley", "BerkeleyEarth", True),
         (r"crutem", "CRUTEM", False),
         (r"hadsst", "HadSST", False),
         (r"ersst", "ERSST", False),
-        (r"gistemp", "GISTEMP", True),
-        (r"noaaglobaltemp|air\.mon\.anom", "NOAAGlobalTemp", True),
-        (r"land_and_ocean_latlong|berkeley", "BerkeleyEarth", True),
-        (r"had4_krig", "CowtanWay", True),
         (r"20cr|air\.2m\.mon", "20CR", False),
     )
 )
 _VERSION = re.compile(r"(?<!\d)(?<!\d\.)(\d+(?:\.\d+){2,3})(?![\d]|\.\d)")
-_SHORT_VERSION = re.compile(r"[._-]v(\d+[a-z]?(?:\.\d+)*)(?![a-z\d])", re.IGNORECASE)
+_SHORT_VERSION = re.compile(r"[._ -]v(\d{1,3}[a-z]?(?:[._]\d{1,2}(?!\d))*)(?![a-z\d])", re.IGNORECASE)
 
 
-def dataset_of(name: str, title: str = "") -> tuple[str, str, bool] | None:
+def dataset_of(name: str, title: str = "", version: str = "") -> tuple[str, str, bool] | None:
     """Data set, version and whether it blends air over land with sea-surface temperature.
 
     Told by pattern from a file's name, else from its title, so that releases to come are known too:
-    ``HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc`` gives ``("HadCRUT", "5.0.2.0", True)``.
+    ``HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc`` gives ``("HadCRUT", "5.0.2.0", True)``. Where the name
+    has no version, the file's own ``version`` attribute is read, then its title.
     """
     for text in (name, title):
         for pattern, dataset, blended in _DATASETS:
             if pattern.search(text):
-                version = _VERSION.search(text) or _SHORT_VERSION.search(text) or _VERSION.search(title)
-                return dataset, version[1].replace("_", ".") if version else "", blended
+                found = (
+                    _VERSION.search(name)
+                    or _VERSION.search(version)
+                    or _SHORT_VERSION.search(name)
+                    or _VERSION.search(title)
+                    or _SHORT_VERSION.search(title)
+                )
+                return dataset, found[1].replace("_", ".") if found else "", blended
     return None

@@ -50,11 +50,11 @@ def write_demo(folder: Path, seed: int = 0, progress: Callable[[int, int], None]
         masks = coverage_masks(climate, seed)
         step()
         _hadcrut(folder / "observations" / "HadCRUT5", climate, masks, seed, step)
-        _reanalysis(folder / "reanalysis", make_climate(_months(1951, 2000), seed + 1), step)
+        _reanalysis(folder / "reanalysis", make_climate(_months(1961, 1990), seed + 1), step)
         models = (("DEMO-GAUSS", _gaussian(), "noleap"), ("DEMO-REG", Grid.regular(24, 36), "360_day"))
         for number, (model, grid, calendar) in enumerate(models):
             for member in (1, 2):
-                own = make_climate(_months(1901, 2005), seed + 10 * (number + 1) + member, events=False)
+                own = make_climate(_months(1961, 2000), seed + 10 * (number + 1) + member, events=False)
                 _cmip5(
                     folder / "cmip5", own, model, grid, calendar, member, extras=number == 0 and member == 1
                 )
@@ -101,15 +101,18 @@ def _write(
             variable.setncatts(about)
             variable[...] = values
         for name, (dims, values, about, fill) in variables.items():
+            # Without chunks of many months each month would be compressed on its own.
+            sizes = zip(dims, values.shape, strict=True)
             variable = file.createVariable(
                 name,
                 "f4",
                 dims,
                 zlib=True,
-                complevel=4,
+                complevel=5,
                 shuffle=True,
                 fill_value=fill,
                 least_significant_digit=digits,
+                chunksizes=[min(240, size) if axis == "time" else size for axis, size in sizes],
             )
             variable.setncatts(about)
             variable[...] = values if fill is None else np.where(np.isfinite(values), values, fill)
@@ -210,12 +213,16 @@ def _hadcrut(
         {key: value for key, value in axes.items() if key != "realization"},
         {"tas_unc": (dims, sd, {"long_name": "uncorrelated one-sigma error", "units": "K"}, -1e30)},
         attributes(f"{stem} uncorrelated uncertainty (DEMO)"),
+        2,
     )
+    # It is there to be left out by searches; a part of it is enough.
+    late = time.year >= 1990
+    late_axes = {**axes, "time": (middle[late], axes["time"][1]), "time_bnds|time": (bounds[late], {})}
     analysis = truth + 0.1 * rng.normal(size=len(truth))[:, None, None]
     _write(
         folder / f"{stem}.analysis.anomalies.ensemble_mean.nc",
-        axes,
-        {"tas_mean": (dims, analysis.astype(np.float32), about, -1e30)},
+        late_axes,
+        {"tas_mean": (dims, analysis[late].astype(np.float32), about, -1e30)},
         attributes(f"{stem} analysis, infilled (DEMO)"),
         digits=1,
     )
@@ -286,7 +293,7 @@ def _cmip5(
     root: Path, climate: Climate, model: str, grid: Grid, calendar: str, member: int, extras: bool
 ) -> None:
     """CMIP5's DRS, attributes and chunks in time; ``extras`` adds small tos, sic and sftlf."""
-    ensemble, cut = f"r{member}i1p1", 1955
+    ensemble, cut = f"r{member}i1p1", 1985
     field = _on_grid(climate.anomalies, climate.grid, grid) + _climatology(grid)[climate.time.month - 1]
 
     def attributes(table: str, realm: str, frequency: str = "mon") -> dict[str, Any]:

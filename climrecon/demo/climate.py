@@ -23,7 +23,7 @@ FloatArray = NDArray[np.floating[Any]]
 
 #: Warm events: year in whose December they peak, and Nino 3.4 then, K; the last column are cold ones.
 EVENTS = (
-    (1877, 2.7),
+    (1877, 3.4),
     (1888, 1.7),
     (1902, 1.5),
     (1918, 1.4),
