@@ -141,7 +141,7 @@ class Kriging:
             cells = np.flatnonzero(seen[rows[0]])
             system = _System(correlation, cells, model)
             systems[key] = system
-            mean[rows], variance[rows] = system.predict(flat[np.ix_(rows, cells)])
+            mean[rows], variance[rows] = system.predict(flat[rows][:, cells])
             if len(groups) > 1:
                 system.forget()
 
@@ -161,9 +161,8 @@ class Kriging:
 
         def area_mean_sd(weights: FloatArray) -> FloatArray:
             w = weights.reshape(-1)
-            return np.sqrt(
-                np.array([max(float(w @ covariance_of(row) @ w), 0.0) for row in range(len(flat))])
-            )
+            squares = [max(float(w @ covariance_of(row) @ w), 0.0) for row in range(len(flat))]
+            return np.asarray(np.sqrt(squares))
 
         return Estimate(
             mean=mean.reshape(shape).astype(np.float32),

@@ -20,8 +20,8 @@ def network_lines(name: str | None, as_json: bool) -> Iterator[str]:
         return
     if name:
         find_network(name, store)
-        card = load_network(name, store=store).card.model_dump(mode="json")
-        yield from [json.dumps(card, indent=1)] if as_json else _card_lines(card)
+        shown = load_network(name, store=store).card.model_dump(mode="json")
+        yield from [json.dumps(shown, indent=1)] if as_json else _card_lines(shown)
         return
     cards = [(card, path) for card, path in list_networks(store)]
     if as_json:

@@ -32,7 +32,7 @@ def _option(parameter: p.Parameter) -> click.Option:
         names.append(f"--{parameter.name}")  # as Freva spells it, so that a call can be carried over
     default = "" if parameter.default is None else f"  [default: {_shown(parameter.default)}]"
     # Values stay texts: what they may be is checked in climrecon.settings, with all problems at once.
-    flag = {"is_flag": False, "flag_value": "true"} if parameter.kind == p.BOOL else {}
+    flag: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if parameter.kind == p.BOOL else {}
     return click.Option(
         [*names, parameter.name],
         type=str,
@@ -55,10 +55,8 @@ def parameter_options(*names: str) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         # Click collects the options of a plain function from this attribute, last one first.
-        function.__click_params__ = [
-            *getattr(function, "__click_params__", []),
-            *map(_option, reversed(chosen)),
-        ]  # type: ignore[attr-defined]
+        collected = [*getattr(function, "__click_params__", []), *map(_option, reversed(chosen))]
+        function.__dict__["__click_params__"] = collected
         return function
 
     return decorate

@@ -63,7 +63,7 @@ class MaskSource:
             mask &= self.patches @ rng.normal(size=mask.size) < rng.uniform(0.5, 1.5)
         if mask.sum() < 10:
             mask[rng.choice(mask.size, 10, replace=False)] = True
-        return mask
+        return np.asarray(mask)
 
     def _sea(self, rng: np.random.Generator) -> BoolArray:
         """Sea cells along patchy lanes, fewer towards the poles as ships go."""

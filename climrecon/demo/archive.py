@@ -94,7 +94,7 @@ def _write(
                 file.createDimension(dimension, None if about.get("axis") == "T" else len(values))
             elif values.ndim == 2 and "bnds" not in file.dimensions:
                 file.createDimension("bnds", 2)
-            dims = (
+            dims: tuple[str, ...] = (
                 (dimension,) if values.ndim == 1 else (name.split("|")[1], "bnds") if values.ndim == 2 else ()
             )
             variable = file.createVariable(dimension, "f8" if values.ndim else "i4", dims)
@@ -247,7 +247,7 @@ def _on_grid(field: FloatArray, source: Grid, target: Grid) -> FloatArray:
     wide = np.concatenate([wide[:, :1], wide, wide[:, -1:]], axis=1)
     points = np.stack(np.meshgrid(target.lat, (target.lon + 180.0) % 360.0 - 180.0, indexing="ij"), axis=-1)
     inside = RegularGridInterpolator((lat, lon), np.moveaxis(wide, 0, -1))
-    return np.moveaxis(inside(points), -1, 0).astype(np.float32)
+    return np.asarray(np.moveaxis(inside(points), -1, 0), dtype=np.float32)
 
 
 def _climatology(grid: Grid) -> FloatArray:

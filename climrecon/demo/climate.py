@@ -195,4 +195,4 @@ def coverage_masks(climate: Climate, seed: int) -> NDArray[np.bool_]:
         order["land"] < ground[:, None] + 0.04 * patches
     )
     masks &= rng.random(masks.shape) > 0.06
-    return masks.reshape(len(time), *grid.shape)
+    return np.asarray(masks.reshape(len(time), *grid.shape))

@@ -61,7 +61,8 @@ class Posterior:
             dim=1,
         )
         shared = torch.linalg.solve_triangular(self.factor, projected[..., None], upper=False)[..., 0]
-        return ((shared**2).sum(1) + (weights**2 * self.own_variance).sum(1)).sqrt()
+        spread: Tensor = ((shared**2).sum(1) + (weights**2 * self.own_variance).sum(1)).sqrt()
+        return spread
 
     def deviations(self, count: int, generator: torch.Generator) -> Tensor:
         """(count, B, P) draws of the field about its mean."""
@@ -71,7 +72,8 @@ class Posterior:
         shared = (coefficients[..., :-1] @ self.vectors.T) * self.damping
         shared += coefficients[..., -1:] * self.level_pattern
         own = torch.randn(count, *self.mean.shape, generator=generator, dtype=self.mean.dtype)
-        return shared + own * self.own_variance.sqrt()
+        drawn: Tensor = shared + own * self.own_variance.sqrt()
+        return drawn
 
 
 class LowRankPrior(nn.Module):

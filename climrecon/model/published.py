@@ -57,6 +57,7 @@ class PublishedUNet(nn.Module):
                     self.register_buffer(f"{name}_bn_{key}", state[f"{name}.bn.{key}"].clone())
         bias = state["dec_1.bias"][variant.output : variant.output + 1].clone()
         self.register_buffer("dec_1_bias", bias)
+        self.dec_1_bias: Tensor
 
     def _layer(self, name: str, x: Tensor, window: Tensor, stride: int) -> Tensor:
         kernel = _KERNELS[name]

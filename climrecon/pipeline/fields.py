@@ -64,7 +64,7 @@ def complete_fields(
     region_sd: dict[str, FloatArray] = {}
     drawn: NDArray[np.float32] | None = None
     if members:
-        drawn = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+        drawn = np.lib.format.open_memmap(
             scratch / "realisations.npy", mode="w+", dtype=np.float32, shape=(members, *shape)
         )
     weights = {region.name: observations.grid.region_weights(region) for region in REGIONS}

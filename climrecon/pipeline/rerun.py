@@ -76,9 +76,10 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
         if entry["path"].endswith(".nc")
     }
     comparison = Comparison()
-    for path, digest in recorded.outputs.items():
-        if str(path).endswith(".nc"):
-            (comparison.same if again.get(path) == digest else comparison.different).append(path)
+    for output_name, digest in recorded.outputs.items():
+        if output_name.endswith(".nc"):
+            same = again.get(output_name) == digest
+            (comparison.same if same else comparison.different).append(output_name)
     return comparison
 
 

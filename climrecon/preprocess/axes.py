@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from climrecon.errors import InputDataError
 from climrecon.grid import Grid
 
-FloatArray = NDArray[np.floating[Any]]
+FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.integer[Any]]
 
 _LAT = ("lat", "latitude", "nav_lat", "y")

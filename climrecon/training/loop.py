@@ -95,7 +95,9 @@ def fit(
         running += loss.item()
         if (step + 1) % schedule.check_every == 0 or step + 1 == schedule.steps:
             with torch.no_grad():
-                parts = [negative_log_likelihood(average, validation, part) for part in everything.split(64)]
+                parts = [
+                    negative_log_likelihood(average, validation, part) for part in torch.split(everything, 64)
+                ]
             score = float(torch.stack(parts).mean())
             trained = running / ((step % schedule.check_every) + 1)
             running = 0.0

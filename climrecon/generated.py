@@ -1,0 +1,77 @@
+"""Files made from the table of parameters: ``tool.toml`` and the table in the README.
+
+``python -m climrecon.generated`` writes them; a test says when they are stale.
+"""
+
+import json
+from pathlib import Path
+
+from climrecon import __version__
+from climrecon import parameters as p
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- parameters: begin -->", "<!-- parameters: end -->"
+
+_TYPES = {p.BOOL: "boolean", p.INT: "integer", p.FLOAT: "number", p.FILE: "file", p.FOLDER: "directory"}
+
+
+def tool_toml() -> str:
+    """Freva's newer description of a tool: its command gets one JSON file with the parameters."""
+    lines = [
+        "# Made from climrecon/parameters.py by 'python -m climrecon.generated'; do not edit.",
+        "[tool]",
+        'name = "climrecon"',
+        f'version = "{__version__}"',
+        'summary = "Fill the gaps of historical climate observations with neural networks."',
+        "",
+        "[tool.run]",
+        'command = ["python", "-m", "climrecon", "run"]',
+    ]
+    for parameter in p.PARAMETERS:
+        kind = "choice" if parameter.choices else _TYPES.get(parameter.kind, "string")
+        lines += [
+            "",
+            f"[tool.input_parameters.{parameter.name}]",
+            f"title = {json.dumps(parameter.name.replace('_', ' ').capitalize())}",
+            f'type = "{kind}"',
+            "mandatory = false",
+            f"help = {json.dumps(parameter.help)}",
+        ]
+        if parameter.default is not None:
+            lines.append(f"default = {json.dumps(parameter.default)}")
+        if parameter.choices:
+            lines.append(f"options = {json.dumps(list(parameter.choices))}")
+    return "\n".join(lines) + "\n"
+
+
+def readme_table() -> str:
+    """The parameters as a Markdown table, in the order of the web form."""
+    lines = ["| parameter | default | values | what it does |", "|---|---|---|---|"]
+    for parameter in p.PARAMETERS:
+        default = (
+            ""
+            if parameter.default is None
+            else f"`{str(parameter.default).lower() if isinstance(parameter.default, bool) else parameter.default}`"
+        )
+        values = p.allowed(parameter).replace("|", "\\|")
+        star = "*" if parameter.site else ""
+        lines.append(f"| `{parameter.name}`{star} | {default} | {values} | {parameter.help} |")
+    return "\n".join(lines)
+
+
+def readme_with_table(text: str) -> str:
+    """The README with its table renewed."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{readme_table()}\n{END}{after}"
+
+
+def main() -> None:
+    """Write the generated files."""
+    readme = ROOT / "README.md"
+    readme.write_text(readme_with_table(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    (ROOT / "tool.toml").write_text(tool_toml(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
