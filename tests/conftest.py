@@ -17,3 +17,30 @@ def shared_data() -> Path:
     if not (folder / "observations").is_dir():
         pytest.skip(f"no shared data: {folder} is absent (set CLIMRECON_SHARED_DATA)")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the real host run last: they are the longest."""
+    items.sort(key=lambda item: item.get_closest_marker("host") is not None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
+    """In continuous integration a skip for any other reason than absent data or GPU is a failure."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
+        reason = str(call.excinfo.value) if call.excinfo else ""
+        if not any(word in reason for word in ("no shared data", "no GPU")):
+            report.outcome = "failed"
+            report.longrepr = f"skipped in CI: {reason}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo archive's folder."""
+    from climrecon.demo import write_demo
+
+    folder = tmp_path_factory.mktemp("demo")
+    write_demo(folder)
+    return folder

@@ -1,0 +1,112 @@
+"""How long the whole process takes for 2,028 months at 36 x 72, and how much memory.
+
+    python benchmarks/reconstruct.py [--json] [--runs 5]
+
+The observations are generated (the demo's climate and coverage, 1850-2018). Beside it, in the same
+run: kriging on every twelfth month, extrapolated and called so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+
+from climrecon.baselines.kriging import Kriging
+from climrecon.demo.climate import coverage_masks, make_climate
+from climrecon.fields import Context, Months
+
+FIRST, LAST = 1850, 2018
+
+
+def write_observations(path: Path) -> None:
+    """A gappy 36 x 72 file of 2,028 months."""
+    climate = make_climate(Months(np.arange(FIRST * 12, LAST * 12 + 12)), 0)
+    masks = coverage_masks(climate, 0)
+    with netCDF4.Dataset(path, "w") as file:
+        for name, values, units in (
+            ("time", (climate.time.index - FIRST * 12) * 30.4375 + 15, f"days since {FIRST}-01-01"),
+            ("latitude", climate.grid.lat, "degrees_north"),
+            ("longitude", climate.grid.lon, "degrees_east"),
+        ):
+            file.createDimension(name, len(values))
+            file.createVariable(name, "f8", (name,)).units = units
+            file[name][:] = values
+        variable = file.createVariable(
+            "temperature_anomaly", "f4", ("time", "latitude", "longitude"), fill_value=-1e30
+        )
+        variable.units = "K"
+        variable.reference_period = "1961-1990"
+        variable[:] = np.where(masks, climate.anomalies, -1e30)
+
+
+def run_once(command: list[str]) -> tuple[float, float]:
+    """Wall seconds and peak memory in MB of one process."""
+    before = time.monotonic()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        raise SystemExit(child.stderr.read().decode() if child.stderr else "failed")
+    return time.monotonic() - before, usage.ru_maxrss / 1024.0
+
+
+def kriging_seconds() -> float:
+    """Seconds kriging needs for all months, from every twelfth."""
+    climate = make_climate(Months(np.arange(FIRST * 12, LAST * 12 + 12, 12)), 0)
+    masks = coverage_masks(climate, 0)
+    before = time.monotonic()
+    values = np.where(masks, climate.anomalies, np.nan)
+    Kriging().reconstruct(values, masks, None, climate.time.month, Context(climate.grid, climate.time))
+    return 12.0 * (time.monotonic() - before)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        observations = Path(folder) / "observations.nc"
+        write_observations(observations)
+        base = [sys.executable, "-m", "climrecon", "reconstruct", "--obs-file", str(observations)]
+        plain = [*base, "--output", f"{folder}/plain", "--plots", "false", "--report", "false"]
+        full = [*base, "--output", f"{folder}/full"]
+        run_once(plain)
+        measured = [run_once(plain) for _ in range(options.runs)]
+        whole = [run_once(full) for _ in range(max(options.runs // 2, 1))]
+        empty = [run_once([sys.executable, "-c", "import torch"])[0] for _ in range(3)]
+    seconds = statistics.median(wall for wall, _ in measured)
+    kriging = kriging_seconds()
+    result = {
+        "benchmark": "reconstruct",
+        "n_months": (LAST - FIRST + 1) * 12,
+        "runs": options.runs,
+        "seconds_median": round(seconds, 2),
+        "seconds_min_max": [round(f(w for w, _ in measured), 2) for f in (min, max)],
+        "peak_mb_median": round(statistics.median(m for _, m in measured)),
+        "with_figures_and_report_seconds": round(statistics.median(w for w, _ in whole), 2),
+        "with_figures_and_report_peak_mb": round(statistics.median(m for _, m in whole)),
+        "import_torch_seconds": round(statistics.median(empty), 2),
+        "kriging_seconds_extrapolated_from_every_twelfth_month": round(kriging, 1),
+        "ratio_kriging_over_ours": round(kriging / seconds, 1),
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
+        "own_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    print(
+        json.dumps(result) if options.json else "\n".join(f"{key}: {value}" for key, value in result.items())
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from climrecon.baselines import NAMES, build
+from climrecon.baselines.kriging import Covariance, Kriging, fit_covariance
+from climrecon.covariance import exponential, great_circle
+from climrecon.fields import Context, Months
+from climrecon.grid import Grid
+
+GRID = Grid.regular(4, 8)
+CONTEXT = Context(GRID, Months.of([1900, 1900], [1, 2]))
+
+
+def three_points() -> tuple[np.ndarray, np.ndarray, list[int]]:
+    cells = [3, 12, 22]
+    mask = np.zeros((2, 32), dtype=bool)
+    mask[:, cells] = True
+    values = np.full((2, 32), np.nan)
+    values[0, cells] = [1.0, -0.5, 2.0]
+    values[1, cells] = [0.2, 0.1, -1.0]
+    return values.reshape(2, 4, 8), mask.reshape(2, 4, 8), cells
+
+
+def test_kriging_solves_the_kriging_system() -> None:
+    values, mask, cells = three_points()
+    model = Covariance(3000.0, 1.3, 0.2)
+    estimate = Kriging(model).reconstruct(values, mask, None, np.array([1, 2]), CONTEXT)
+    correlation = exponential(great_circle(GRID), 3000.0)
+    # The textbook system with a Lagrange multiplier (Cressie 1993, eq. 3.2.12).
+    system = np.zeros((4, 4))
+    system[:3, :3] = correlation[np.ix_(cells, cells)] + 0.2 * np.eye(3)
+    system[3, :3] = system[:3, 3] = 1.0
+    for cell in (0, 3, 17):
+        right = np.append(correlation[cells, cell], 1.0)
+        weights = np.linalg.solve(system, right)
+        assert weights[:3].sum() == pytest.approx(1.0)
+        want = weights[:3] @ values.reshape(2, -1)[0, cells]
+        variance = 1.3**2 * (1.0 - weights @ right)
+        assert estimate.mean.reshape(2, -1)[0, cell] == pytest.approx(want, abs=1e-5)
+        assert estimate.stddev.reshape(2, -1)[0, cell] == pytest.approx(np.sqrt(variance), rel=1e-5)
+
+
+def test_kriging_draws_and_regional_spread_agree() -> None:
+    values, mask, _ = three_points()
+    estimate = Kriging(Covariance(3000.0, 1.0, 0.1)).reconstruct(
+        values, mask, None, np.array([1, 2]), CONTEXT
+    )
+    draws = estimate.sample(6000, 1)
+    assert draws.shape == (6000, 2, 4, 8)
+    weights = GRID.area
+    means = (draws * weights).sum((2, 3))
+    np.testing.assert_allclose(means.std(0), estimate.area_mean_sd(weights), rtol=0.05)
+    np.testing.assert_allclose(draws.std(0), estimate.stddev, atol=0.05)
+
+
+def test_kriging_finds_the_covariance_it_was_made_with() -> None:
+    grid = Grid.regular(18, 36)
+    distance, rng = great_circle(grid), np.random.default_rng(0)
+    truth = Covariance(1500.0, 0.8, 0.3)
+    root = np.linalg.cholesky(exponential(distance, truth.range_km) + 1e-9 * np.eye(648))
+    fields = 0.4 + truth.sd * (rng.normal(size=(24, 648)) @ root.T)
+    fields += truth.sd * np.sqrt(truth.nugget) * rng.normal(size=fields.shape)
+    found = fit_covariance(fields, rng.random(fields.shape) < 0.5, distance)
+    assert found.range_km == pytest.approx(1500.0, rel=0.25)
+    assert found.sd == pytest.approx(0.8, rel=0.15)
+    assert found.nugget == pytest.approx(0.3, rel=0.35)
+
+
+def test_a_month_without_observations_is_unsure() -> None:
+    values, mask, _ = three_points()
+    mask[1] = False
+    estimate = Kriging(Covariance(3000.0, 1.0, 0.1)).reconstruct(
+        values, mask, None, np.array([1, 2]), CONTEXT
+    )
+    assert (estimate.mean[1] == 0).all()
+    assert (estimate.stddev[1] > 2.9).all()
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_baseline_gives_complete_fields(name: str) -> None:
+    values, mask, _ = three_points()
+    method = build(name)
+    assert method is not None
+    estimate = method.reconstruct(values, mask, None, np.array([1, 2]), CONTEXT)
+    assert estimate.mean.shape == values.shape
+    assert np.isfinite(estimate.mean).all()
+    assert method.name == name
+
+
+def test_inverse_distance_is_nearest_where_observed() -> None:
+    values, mask, cells = three_points()
+    estimate = build("idw").reconstruct(values, mask, None, np.array([1, 2]), CONTEXT)
+    flat = estimate.mean.reshape(2, -1)
+    assert flat[0, cells[2]] == pytest.approx(2.0, abs=0.1)
+    assert flat[0].min() > -0.5
+    assert flat[0].max() < 2.0
+    assert build("nothing") is None
