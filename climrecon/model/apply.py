@@ -58,7 +58,7 @@ class PartialUNetReconstructor:
             months = torch.as_tensor(np.asarray(month, dtype=np.int64), device=self.device)
             output = self.network(
                 self._tensor(np.where(mask, values, 0.0)).reshape(flat),
-                torch.as_tensor(mask, device=self.device).reshape(flat),
+                torch.as_tensor(np.array(mask), device=self.device).reshape(flat),
                 self._tensor(error).reshape(flat),
                 months,
             )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 #: Smallest island drawn, km^2.
 SMALLEST = 4.0e4
-_LAND, _LAKE = 1, 2
+_LAND, _LAKE, _ANTARCTICA = 1, 2, 5
 
 
 @cache
@@ -26,7 +26,10 @@ def coastlines() -> tuple[NDArray[np.floating[Any]], ...]:
     lines = []
     for row in folder.joinpath("gshhsmeta_c.dat").read_text().splitlines():
         kind, area, points, _, _, start, length = row.split()[:7]
-        if int(kind) in (_LAND, _LAKE) and float(area) >= SMALLEST:
+        if int(kind) in (_LAND, _LAKE, _ANTARCTICA) and float(area) >= SMALLEST:
             part = np.frombuffer(content[int(start) : int(start) + int(length)], dtype="<f4")
-            lines.append(part.reshape(int(points), 2).astype(np.float64))
+            line = part.reshape(int(points), 2).astype(np.float64)
+            # Antarctica is closed along the pole and the cut of the map; neither is a coast.
+            line[line[:, 1] < -85.0] = np.nan
+            lines.append(line)
     return tuple(lines)

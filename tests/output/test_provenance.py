@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from climrecon.errors import InputDataError
+from climrecon.files import sha256_of
+from climrecon.output.manifest import LONGEST_CAPTION, made, read_manifest, short, write_manifest
+from climrecon.output.provenance import Activity, read_provenance, write_provenance
+
+SETTINGS = {"variable": "tas", "obs_file": "/a b/ü 'x'.nc", "period": None, "realisations": 3}
+
+
+def activity() -> Activity:
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    return Activity(
+        "7",
+        now,
+        now,
+        "someone",
+        SETTINGS,
+        {"climrecon": "1", "intake-esm": "2"},
+        "net",
+        "ab",
+        [("/a.nc", "cd")],
+        "ef",
+    )
+
+
+def test_provenance_is_valid_prov_and_can_be_read_back(tmp_path: Path) -> None:
+    from prov.model import ProvDocument
+
+    result = tmp_path / "x.nc"
+    result.write_text("data")
+    entry = made(tmp_path, result, "reconstruction", "caption", "0123")
+    path = tmp_path / "provenance.json"
+    write_provenance(path, activity(), [entry])
+    document = ProvDocument.deserialize(path, format="json")
+    kinds = [type(record).__name__ for record in document.get_records()]
+    assert kinds.count("ProvGeneration") == 1
+    assert kinds.count("ProvDerivation") == 2
+    recorded = read_provenance(path)
+    assert recorded.settings == SETTINGS
+    assert recorded.inputs == {"/a.nc": "cd"}
+    assert recorded.outputs == {"x.nc": "0123"}
+    assert (recorded.network, recorded.network_sha256) == ("net", "ab")
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "no", '{"entity": {}, "activity": {}}'])
+def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(InputDataError, match="no provenance file"):
+        read_provenance(tmp_path / "p.json")
+
+
+def test_the_manifest_lists_files_with_their_hashes(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"png")
+    entry = made(tmp_path, tmp_path / "a.png", "figure", "x" * 300)
+    write_manifest(tmp_path, "7", "ef", {"model": "m"}, [entry])
+    manifest = read_manifest(tmp_path)
+    assert manifest["outputs"][0]["sha256"] == sha256_of(tmp_path / "a.png")
+    assert manifest["outputs"][0]["path"] == "a.png"
+    assert (manifest["schema"], manifest["status"]) == (1, "done")
+    json.dumps(manifest)
+    with pytest.raises(InputDataError, match="no finished run"):
+        read_manifest(tmp_path / "none")
+
+
+def test_captions_fit_the_host() -> None:
+    assert short("one\n two") == "one two"
+    assert len(short("word " * 100)) <= LONGEST_CAPTION
+    assert short("word " * 100).endswith("word …")

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_up import make_product
+
+from climrecon.fields import Months
+from climrecon.grid import FIVE_DEGREES, NINO34, Grid, hemispheric_mean, weighted_mean
+from climrecon.output.series import Series, make_series, trends, warmest_years
+
+
+def series_of(first: int, last: int, slope: float) -> Series:
+    time = Months(np.arange(first * 12, last * 12 + 12))
+    values = slope * (time.year - first).astype(float)
+    flat = np.ones(len(time))
+    return Series(
+        time, values - 0.1, values, 0.1 * flat, flat, None, flat, {"global": flat, "NH": flat, "SH": flat}
+    )
+
+
+def test_hemispheres_count_equally_whatever_their_coverage() -> None:
+    grid = Grid.regular(4, 4)
+    field = np.full((1, 4, 4), np.nan)
+    field[0, 2:] = 1.0
+    field[0, 0, 0] = 0.0
+    assert hemispheric_mean(field, grid)[0] == pytest.approx(0.5)
+    field[0, 0, 0] = np.nan
+    assert np.isnan(hemispheric_mean(field, grid)[0])
+
+
+def test_nino_box_is_weighted_with_its_overlap() -> None:
+    weights = FIVE_DEGREES.region_weights(NINO34)
+    assert (weights > 0).sum() == 20
+    coarse = Grid.regular(9, 18)
+    cut = coarse.region_weights(NINO34)
+    # Cells of 20 degrees: the box is half of one row, and 50 of 20-degree columns.
+    assert cut.sum() == pytest.approx(weights.sum())
+    assert (cut > 0).sum() == 3
+
+
+def test_trends_by_hand() -> None:
+    found = trends(series_of(1850, 2024, 0.01))
+    assert [(t.first, t.last) for t in found] == [(1850, 2018), (1901, 2018), (1998, 2012), (1850, 2024)]
+    for trend in found:
+        assert trend.ours == pytest.approx(0.1)
+        assert trend.raw == pytest.approx(0.1)
+        assert trend.sd == pytest.approx(0.0, abs=1e-9)
+    assert [(t.first, t.last) for t in trends(series_of(1900, 1950, 0.02))] == [(1900, 1950)]
+    assert trends(series_of(1900, 1905, 0.02)) == []
+
+
+def test_warmest_years() -> None:
+    years = warmest_years(series_of(1990, 2009, 0.1), 3)
+    assert [row.year for row in years] == [2009, 2008, 2007]
+    assert years[0].ours == pytest.approx(1.9)
+    assert years[0].raw == pytest.approx(1.8)
+    assert years[0].sd == pytest.approx(0.1)
+
+
+def test_only_whole_years_are_averaged() -> None:
+    time = Months(np.arange(1900 * 12 + 3, 1902 * 12))
+    flat = np.ones(len(time))
+    series = Series(time, flat, flat, None, flat, None, flat, {})
+    assert series.annual(flat)[0].tolist() == [1901]
+
+
+def test_series_of_a_product() -> None:
+    product = make_product()
+    series = make_series(product)
+    mask = product.observations.mask
+    assert series.coverage["global"][0] == pytest.approx((mask[0] * FIVE_DEGREES.area).sum())
+    assert series.ours[3] == pytest.approx(float((product.infilled[3] * FIVE_DEGREES.area).sum()), abs=1e-6)
+    weights = FIVE_DEGREES.region_weights(NINO34)
+    assert series.nino34[5] == pytest.approx(float(weighted_mean(product.infilled[5], weights)))
+    assert series.ours_sd is not None
