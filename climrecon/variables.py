@@ -110,6 +110,8 @@ _DATASETS: tuple[tuple[re.Pattern[str], str, bool], ...] = tuple(
 )
 _VERSION = re.compile(r"(?<!\d)(?<!\d\.)(\d+(?:\.\d+){2,3})(?![\d]|\.\d)")
 _SHORT_VERSION = re.compile(r"[._ -]v(\d{1,3}[a-z]?(?:[._]\d{1,2}(?!\d))*)(?![a-z\d])", re.IGNORECASE)
+#: ``HadCRUT4``, ``ERSSTv5``: behind the data set's own name; not the 1200 km of ``gistemp1200``.
+_VERSION_BEHIND = re.compile(r"v?(\d{1,2}[a-z]?)(?![a-z\d])", re.IGNORECASE)
 
 
 def dataset_of(name: str, title: str = "", version: str = "") -> tuple[str, str, bool] | None:
@@ -121,13 +123,15 @@ def dataset_of(name: str, title: str = "", version: str = "") -> tuple[str, str,
     """
     for text in (name, title):
         for pattern, dataset, blended in _DATASETS:
-            if pattern.search(text):
+            said = pattern.search(text)
+            if said:
                 found = (
                     _VERSION.search(name)
                     or _VERSION.search(version)
                     or _SHORT_VERSION.search(name)
                     or _VERSION.search(title)
                     or _SHORT_VERSION.search(title)
+                    or _VERSION_BEHIND.match(text, said.end())
                 )
                 return dataset, found[1].replace("_", ".") if found else "", blended
     return None

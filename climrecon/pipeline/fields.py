@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.errors import NetworkError
 from climrecon.fields import Context, Estimate, Observations, Reconstructor
 from climrecon.grid import GLOBE, NINO34, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, TROPICS, Grid, Region
 from climrecon.pipeline.reporting import Reporter
@@ -80,7 +81,12 @@ def complete_fields(
             for name, weight in weights.items():
                 series = region_sd.setdefault(name, np.full(shape[0], np.nan))
                 series[months] = estimate.area_mean_sd(weight / weight.sum())
-        if drawn is not None and estimate.sample is not None:
+        if drawn is not None:
+            if estimate.sample is None:
+                raise NetworkError(
+                    f"{reconstructor.name} gives no realisations.",
+                    "Use realisations=0, or a network that gives them, e.g. punet5 or kriging.",
+                )
             # Each chunk has its own stream, so that a longer record begins with the same fields.
             drawn[:, months] = estimate.sample(members, seed + months.start)
     return Complete(mean, stddev, prior, region_sd, drawn)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.baselines import build as build_baseline
-from climrecon.errors import ClimReconError, InputDataError, NetworkError
+from climrecon.errors import ClimReconError, InputDataError
 from climrecon.fields import Observations, Reconstructor
 from climrecon.networks import LoadedNetwork, check_variable, load_network
 from climrecon.output.product import NetworkInfo, Product, status_of
@@ -105,11 +105,6 @@ def reconstruct_observations(
             scratch=stage,
             reporter=reporter,
         )
-        if settings.realisations and complete.realisations is None:
-            raise NetworkError(
-                f"{method.info.name} gives no realisations.",
-                "Use realisations=0, or a network that does, e.g. punet5.",
-            )
         product = _product(settings, observations, complete, method, on_network, stage, reporter)
         digest = fingerprint(
             "reconstruct",

@@ -1,7 +1,23 @@
 """From files of any producer to the same grid order, units and time axis."""
 
-from climrecon.preprocess.read import PrepareRequest, read_observations
+from climrecon.preprocess.cdo import cdo_version
+from climrecon.preprocess.models import prepare_member
+from climrecon.preprocess.read import read_observations, refuse_infilled
 from climrecon.preprocess.rebase import rebase_complete
-from climrecon.preprocess.regrid import FileGrid, to_network_grid
+from climrecon.preprocess.regrid import FileGrid, file_order, to_network_grid
+from climrecon.preprocess.request import PrepareRequest
+from climrecon.preprocess.uncertainty import member_spread, read_member
 
-__all__ = ["FileGrid", "PrepareRequest", "read_observations", "rebase_complete", "to_network_grid"]
+__all__ = [
+    "FileGrid",
+    "PrepareRequest",
+    "cdo_version",
+    "file_order",
+    "member_spread",
+    "prepare_member",
+    "read_member",
+    "read_observations",
+    "rebase_complete",
+    "refuse_infilled",
+    "to_network_grid",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +13,23 @@ from numpy.typing import NDArray
 from climrecon.errors import InputDataError
 from climrecon.grid import Grid
 
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
-_LAT = ("lat", "latitude", "nav_lat", "y")
-_LON = ("lon", "longitude", "nav_lon", "x")
+_LAT = ("lat", "latitude", "nav_lat", "y", "rlat")
+_LON = ("lon", "longitude", "nav_lon", "x", "rlon")
+#: Spacing of Gaussian rows varies by less than this share; what varies more is irregular.
+_UNEVEN_ROWS = 0.12
+#: Rows that end within this share of the spacing from a pole are taken to reach it.
+_TO_THE_POLE = 0.75
 
 
 @dataclass(frozen=True)
 class Horizontal:
     """Horizontal axes of a file.
 
-    ``rows`` and ``columns`` are the file's indices in the package's order (south to north, from -180);
-    ``lat`` and ``lon`` the file's own values in its own order.
+    ``lat_name`` and ``lon_name`` are dimensions; ``rows`` and ``columns`` the file's indices in the
+    package's order (south to north, from -180); ``lat`` and ``lon`` the file's own values in its own order.
     """
 
     lat_name: str
@@ -35,6 +40,28 @@ class Horizontal:
     columns: IntArray
     grid: Grid
 
+    def place(self, row: int, column: int) -> str:
+        """Where a cell of the package's order lies, in words."""
+        lat, lon = float(self.lat[self.rows[row]]), float(self.lon[self.columns[column]])
+        return f"latitude {lat:g}, longitude {lon:g}"
+
+
+def coordinate_along(
+    file: netCDF4.Dataset, dimension: str, fits: Callable[[netCDF4.Variable], bool]
+) -> netCDF4.Variable | None:
+    """The one-dimensional variable along ``dimension`` that ``fits``; the one of its name first."""
+    named = [file[dimension]] if dimension in file.variables else []
+    others = [v for v in file.variables.values() if v.dimensions == (dimension,) and v.name != dimension]
+    for variable in [*named, *others]:
+        if variable.dimensions == (dimension,) and fits(variable):
+            return variable
+    return None
+
+
+def wrapped_longitude(lon: FloatArray) -> FloatArray:
+    """Longitudes in [-180, 180), the date line at -180 in spite of rounding."""
+    return np.asarray((lon + 180.0 + 1e-6) % 360.0 - 180.0 - 1e-6)
+
 
 def find_horizontal(file: netCDF4.Dataset, variable: netCDF4.Variable) -> Horizontal:
     """The horizontal axes of ``variable``.
@@ -44,48 +71,75 @@ def find_horizontal(file: netCDF4.Dataset, variable: netCDF4.Variable) -> Horizo
     InputDataError
         If they are missing, curvilinear, irregular, or do not cover the globe.
     """
-    lat_name, lon_name = (
-        _name(file, variable, _LAT, "degrees_north"),
-        _name(file, variable, _LON, "degrees_east"),
-    )
-    if lat_name is None or lon_name is None:
-        found = ", ".join(f"{name} {file[name].shape}" for name in file.variables)
-        curvilinear = any(file[name].ndim == 2 for name in file.variables if name.lower() in _LAT)
+    found_lat = _find(file, variable, _LAT, "degrees_north")
+    found_lon = _find(file, variable, _LON, "degrees_east")
+    if found_lat is None or found_lon is None or found_lat.dimensions == found_lon.dimensions:
         raise InputDataError(
-            f"{variable.name} has a curvilinear grid (two-dimensional latitudes)."
-            if curvilinear
-            else f"{variable.name}{variable.dimensions} has no latitude and longitude axis; the file holds {found}.",
+            _no_axes(file, variable),
             "A global latitude-longitude grid is expected; remap the file first, e.g. cdo remapcon,r72x36.",
         )
-    lat = np.ma.filled(file[lat_name][:].astype(np.float64), np.nan)
-    lon = np.ma.filled(file[lon_name][:].astype(np.float64), np.nan)
+    lat = np.ma.filled(found_lat[:].astype(np.float64), np.nan)
+    lon = np.ma.filled(found_lon[:].astype(np.float64), np.nan)
     if not (np.isfinite(lat).all() and np.isfinite(lon).all()) or len(lat) < 2 or len(lon) < 2:
         raise InputDataError(
             "The latitudes or longitudes hold missing values, or fewer than two.", "Repair the file."
         )
     rows = np.argsort(lat)
-    wrapped = np.where(lon >= 180.0 - 1e-6, lon - 360.0, lon)
-    wrapped = np.where(wrapped < -180.0 - 1e-6, wrapped + 360.0, wrapped)
+    wrapped = wrapped_longitude(lon)
     columns = np.argsort(wrapped)
-    grid = Grid(_lat_edges(lat[rows], _bounds(file, lat_name, rows)), _lon_edges(wrapped[columns]))
+    grid = Grid(_lat_edges(lat[rows], _bounds(file, found_lat, rows)), _lon_edges(wrapped[columns]))
     _check(grid, lat[rows], wrapped[columns])
-    return Horizontal(lat_name, lon_name, lat, lon, rows, columns, grid)
+    return Horizontal(
+        str(found_lat.dimensions[0]), str(found_lon.dimensions[0]), lat, lon, rows, columns, grid
+    )
 
 
-def _name(
+def _find(
     file: netCDF4.Dataset, variable: netCDF4.Variable, names: tuple[str, ...], units: str
-) -> str | None:
-    for dimension in variable.dimensions:
-        if dimension in file.variables and file[dimension].ndim == 1:
-            coordinate = file[dimension]
-            given = str(getattr(coordinate, "units", "")).lower().replace("degree_", "degrees_")
-            if dimension.lower() in names or given == units:
-                return str(dimension)
+) -> netCDF4.Variable | None:
+    axis = "latitude" if units == "degrees_north" else "longitude"
+
+    def fits(coordinate: netCDF4.Variable) -> bool:
+        given = str(getattr(coordinate, "units", "")).lower().replace("degree_", "degrees_")
+        standard = str(getattr(coordinate, "standard_name", "")).lower()
+        return coordinate.name.lower() in names[:3] or given == units or standard == axis
+
+    def named(coordinate: netCDF4.Variable) -> bool:
+        return coordinate.name.lower() in names[:4] and not standard_is_projected(coordinate)
+
+    for test in (fits, named):
+        for dimension in variable.dimensions:
+            coordinate = coordinate_along(file, dimension, test)
+            if coordinate is not None:
+                return coordinate
     return None
 
 
-def _bounds(file: netCDF4.Dataset, name: str, order: IntArray) -> FloatArray | None:
-    bounds = getattr(file[name], "bounds", None)
+def standard_is_projected(coordinate: netCDF4.Variable) -> bool:
+    """Whether a coordinate is of a projection or a rotated pole, not a latitude or longitude."""
+    standard = str(getattr(coordinate, "standard_name", "")).lower()
+    return "projection" in standard or "grid_" in standard
+
+
+def _no_axes(file: netCDF4.Dataset, variable: netCDF4.Variable) -> str:
+    two = [
+        v.name
+        for v in file.variables.values()
+        if v.ndim == 2 and (v.name.lower() in _LAT[:3] or getattr(v, "standard_name", "") == "latitude")
+    ]
+    one = coordinate_along(file, variable.dimensions[-1], lambda v: v.name.lower() in _LAT[:3])
+    shape = ", ".join(
+        f"{name} ({size})" for name, size in zip(variable.dimensions, variable.shape, strict=True)
+    )
+    if two:
+        return f"{variable.name}[{shape}] has a curvilinear grid: {two[0]} is two-dimensional."
+    if one is not None and variable.ndim < 3:
+        return f"{variable.name}[{shape}] has an unstructured grid: one dimension for all cells."
+    return f"{variable.name}[{shape}] has no latitude and longitude axes."
+
+
+def _bounds(file: netCDF4.Dataset, coordinate: netCDF4.Variable, order: IntArray) -> FloatArray | None:
+    bounds = getattr(coordinate, "bounds", None)
     if bounds and bounds in file.variables and file[bounds].shape == (len(order), 2):
         values = np.ma.filled(file[bounds][:].astype(np.float64), np.nan)[order]
         if np.isfinite(values).all():
@@ -93,43 +147,51 @@ def _bounds(file: netCDF4.Dataset, name: str, order: IntArray) -> FloatArray | N
     return None
 
 
-def _lat_edges(lat: FloatArray, bounds: FloatArray | None) -> FloatArray:
-    if bounds is not None and np.allclose(bounds[1:, 0], bounds[:-1, 1], atol=1e-3):
-        edges = np.append(bounds[:, 0], bounds[-1, 1])
-        if (edges[:-1] < lat).all() and (lat < edges[1:]).all():
-            return np.asarray(np.clip(edges, -90.0, 90.0))
+def _lat_edges(lat: FloatArray, bounds: FloatArray | None) -> NDArray[np.float64]:
     middle = 0.5 * (lat[1:] + lat[:-1])
-    first, last = lat[0] - (middle[0] - lat[0]), lat[-1] + (lat[-1] - middle[-1])
-    # Gaussian rows and rows centred on a pole end at the pole, wherever halving the spacing puts them.
-    near = 0.75 * float(np.median(np.diff(lat)))
-    first = -90.0 if first < -90.0 + near else first
-    last = 90.0 if last > 90.0 - near else last
-    return np.concatenate([[first], middle, [last]])
+    edges = np.concatenate([[lat[0] - (middle[0] - lat[0])], middle, [lat[-1] + (lat[-1] - middle[-1])]])
+    if bounds is not None and np.allclose(bounds[1:, 0], bounds[:-1, 1], atol=1e-3):
+        stated = np.append(bounds[:, 0], bounds[-1, 1])
+        if (stated[:-1] <= lat).all() and (lat <= stated[1:]).all() and (np.diff(stated) > 0).all():
+            edges = stated
+    # Gaussian rows, rows centred on a pole and rounded bounds end at the pole, wherever halving the
+    # spacing puts them: CMIP5's Gaussian bounds end at 89.98 degrees.
+    near = _TO_THE_POLE * float(np.median(np.diff(lat)))
+    if edges[0] < -90.0 + near:
+        edges[0] = -90.0
+    if edges[-1] > 90.0 - near:
+        edges[-1] = 90.0
+    return np.asarray(edges, np.float64)
 
 
-def _lon_edges(lon: FloatArray) -> FloatArray:
+def _lon_edges(lon: FloatArray) -> NDArray[np.float64]:
     step = float(np.median(np.diff(lon)))
     edges = np.append(lon - 0.5 * step, lon[-1] + 0.5 * step)
     # 5-degree cells are exact in binary, 1.875-degree ones are not: keep the circle closed.
     if abs(edges[-1] - edges[0] - 360.0) < 0.05 * step:
         edges = edges[0] + np.linspace(0.0, 360.0, len(edges))
-    return np.asarray(edges)
+    return np.asarray(edges, np.float64)
 
 
 def _check(grid: Grid, lat: FloatArray, lon: FloatArray) -> None:
     problems = []
-    if (np.diff(lat) <= 0).any() or (np.diff(lon) <= 0).any():
-        problems.append("a latitude or longitude stands there twice")
     if np.abs(lat).max() > 90.0 + 1e-6:
         problems.append(f"latitudes reach {lat[np.argmax(np.abs(lat))]:g} degrees")
-    if len(lon) > 2 and np.ptp(np.diff(lon)) > 0.02 * float(np.median(np.diff(lon))):
-        problems.append("the longitudes are not evenly spaced")
-    if not grid.wraps:
-        problems.append(f"the longitudes cover {grid.lon_edges[-1] - grid.lon_edges[0]:g} of 360 degrees")
-    if not (np.isclose(grid.lat_edges[0], -90) and np.isclose(grid.lat_edges[-1], 90)):
-        problems.append(f"the latitudes cover {grid.lat_edges[0]:g} to {grid.lat_edges[-1]:g}")
+    for axis, what in ((lat, "latitude"), (lon, "longitude")):
+        if (np.diff(axis) <= 1e-6).any():
+            twice = round(float(axis[np.argmin(np.diff(axis))]), 6) + 0.0
+            problems.append(f"{what} {twice:g} stands there twice")
+    if not problems:
+        if len(lat) > 2 and np.ptp(np.diff(lat)) > _UNEVEN_ROWS * float(np.median(np.diff(lat))):
+            problems.append("the latitudes are neither evenly spaced nor Gaussian")
+        if len(lon) > 2 and np.ptp(np.diff(lon)) > 0.02 * float(np.median(np.diff(lon))):
+            problems.append("the longitudes are not evenly spaced")
+        if not grid.wraps:
+            problems.append(f"the longitudes cover {grid.lon_edges[-1] - grid.lon_edges[0]:g} of 360 degrees")
+        if not (np.isclose(grid.lat_edges[0], -90) and np.isclose(grid.lat_edges[-1], 90)):
+            problems.append(f"the latitudes cover {grid.lat_edges[0]:g} to {grid.lat_edges[-1]:g}")
     if problems:
         raise InputDataError(
-            f"The grid cannot be used: {'; '.join(problems)}.",
+            f"The grid of {len(lat)} x {len(lon)} cells cannot be used: {'; '.join(problems)}.",
             "A global, regular or Gaussian latitude-longitude grid is expected.",
         )

@@ -42,16 +42,23 @@ def cdo_version() -> str:
     return match[1] if match else ""
 
 
-def run_cdo(arguments: Sequence[str | Path]) -> None:
-    """Run one chained cdo call.
+def run_cdo(arguments: Sequence[str], folder: Path) -> None:
+    """Run one chained cdo call in ``folder``, whose files it names without a path.
+
+    cdo reads wildcards and brackets in names as its own syntax; users' paths therefore never reach it: link
+    them into ``folder`` under a plain name.
 
     Raises
     ------
     InputDataError
         If cdo fails; with what it said.
+    DependencyError
+        If it is not installed.
     """
-    command = [cdo_program(), "-s", "-O", *map(str, arguments)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [cdo_program(), "-s", "-O", *arguments]
+    answer = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+    )
     if answer.returncode:
         said = " ".join((answer.stderr or answer.stdout).split())[-400:]
         raise InputDataError(f"cdo could not prepare the data: {said}", f"The call was: {' '.join(command)}")

@@ -16,29 +16,53 @@ IntArray = NDArray[np.integer[Any]]
 NEEDED_SHARE = 20.0 / 30.0
 
 
+def check_covered(index: IntArray, period: tuple[int, int]) -> int:
+    """Years needed in each calendar month of ``period``, after making sure that ``index`` has them.
+
+    Raises
+    ------
+    InputDataError
+        If a calendar month has fields in fewer than two thirds of the years; with the counts.
+    """
+    inside = index[(index // 12 >= period[0]) & (index // 12 <= period[1])]
+    years = period[1] - period[0] + 1
+    needed = int(np.ceil(NEEDED_SHARE * years - 1e-9))
+    counts = np.bincount(np.unique(inside) % 12, minlength=12)
+    if counts.min() < needed:
+        few = np.flatnonzero(counts < needed)
+        found = (
+            f"{counts.min()} to {counts.max()}" if counts.min() != counts.max() else str(counts.min())
+        ) + (f" (too few in month {', '.join(str(m + 1) for m in few)})" if len(few) < 12 else "")
+        raise InputDataError(
+            f"The climatology of {period[0]}-{period[1]} needs {needed} years of its {years} in each calendar "
+            f"month; there are {found}.",
+            "Choose a reference_period that the data covers, or give anomalies.",
+        )
+    return needed
+
+
 def monthly_climatology(values: FloatArray, index: IntArray, period: tuple[int, int]) -> FloatArray:
     """(12, H, W) means of each calendar month over the years of ``period``; NaN where too few.
+
+    Parameters
+    ----------
+    values:
+        (T, H, W), NaN where missing; any unit.
+    index:
+        (T,) months since 0000-01.
 
     Raises
     ------
     InputDataError
         If a calendar month has fields in fewer than two thirds of the years.
     """
+    needed = check_covered(index, period)
     inside = (index // 12 >= period[0]) & (index // 12 <= period[1])
-    needed = int(np.ceil(NEEDED_SHARE * (period[1] - period[0] + 1)))
-    counts = np.bincount(index[inside] % 12, minlength=12)
-    if counts.min() < needed:
-        raise InputDataError(
-            f"The climatology of {period[0]}-{period[1]} needs {needed} years in each calendar month; "
-            f"there are {counts.min()} to {counts.max()}.",
-            "Choose a reference_period that the data covers, or give anomalies.",
-        )
     climatology = np.full((12, *values.shape[1:]), np.nan)
     for month in range(12):
         fields = values[inside & (index % 12 == month)]
         present = np.isfinite(fields).sum(axis=0)
-        with np.errstate(invalid="ignore"):
-            mean = np.nansum(fields, axis=0) / np.where(present > 0, present, 1)
+        mean = np.nansum(fields, axis=0, dtype=np.float64) / np.where(present > 0, present, 1)
         climatology[month] = np.where(present >= needed, mean, np.nan)
     return climatology
 
@@ -53,4 +77,9 @@ def anomalies_of(values: FloatArray, index: IntArray, period: tuple[int, int]) -
     InputDataError
         If the period is not covered.
     """
-    return np.asarray(values - monthly_climatology(values, index, period)[index % 12])
+    climatology = monthly_climatology(values, index, period)
+    anomalies = np.empty_like(values)
+    for month in range(12):
+        here = index % 12 == month
+        anomalies[here] = values[here] - climatology[month]
+    return anomalies

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,19 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.errors import OutputError
 from climrecon.fields import Observations, Source
 from climrecon.grid import Grid
+from climrecon.preprocess.axes import wrapped_longitude
 from climrecon.preprocess.cdo import run_cdo, write_grid
 
 FloatArray = NDArray[np.floating[Any]]
+BoolArray = NDArray[np.bool_]
 
-#: Share of a target cell that must be observed for the cell to count as observed.
+#: Share of a target cell's area that must be observed for the cell to count as observed.
 OBSERVED_SHARE = 0.5
+#: Shares are worked out in single precision: exactly half must not fall below a half.
+_ROUNDING = 1e-4
 
 
 def to_network_grid(observations: Observations, grid: Grid, scratch: Path) -> Observations:
@@ -25,51 +32,98 @@ def to_network_grid(observations: Observations, grid: Grid, scratch: Path) -> Ob
 
     A cell counts as observed if at least half of its area is; its error is remapped like its value,
     which takes the errors within a cell as fully correlated: the careful side.
+
+    Raises
+    ------
+    DependencyError
+        If cdo is needed and is not installed.
+    OutputError
+        If ``scratch`` cannot be written.
     """
     if grid.same_as(observations.grid):
         return observations
-    share = remap(observations.mask.astype(np.float32), observations.grid, grid, scratch)
-    values = remap(np.where(observations.mask, observations.values, np.nan), observations.grid, grid, scratch)
-    mask = np.isfinite(values) & (share >= OBSERVED_SHARE)
+    values, share = remap_with_gaps(observations.values, observations.mask, observations.grid, grid, scratch)
+    mask = share >= OBSERVED_SHARE - _ROUNDING
     errors = None
     if observations.obs_sd is not None:
-        known = np.where(observations.mask, observations.obs_sd, np.nan)
-        errors = remap(known, observations.grid, grid, scratch)
+        known = observations.mask & np.isfinite(observations.obs_sd)
+        errors, _ = remap_with_gaps(observations.obs_sd, known, observations.grid, grid, scratch)
+        errors = np.where(mask, errors, np.nan).astype(np.float32)
+    note = (
+        f"remapped conservatively from {observations.grid.describe()} to {grid.describe()}; cells at least half "
+        "observed count as observed"
+    )
     return replace(
         observations,
         values=np.where(mask, values, np.nan).astype(np.float32),
         mask=mask,
         obs_sd=errors,
         grid=grid,
+        source=replace(observations.source, notes=(*observations.source.notes, note)),
     )
 
 
 def remap(field: FloatArray, source: Grid, target: Grid, scratch: Path) -> FloatArray:
-    """(T, H, W) fields with gaps (NaN) from ``source`` to ``target`` by first-order conservative remapping.
+    """(T, H, W) complete fields from ``source`` to ``target`` by first-order conservative remapping.
 
     Source: Jones (1999), Mon. Wea. Rev. 127:2204; cdo's ``remapcon``.
     """
-    before, after, grids = (
-        scratch / "remap-in.nc",
-        scratch / "remap-out.nc",
-        (scratch / "from.txt", scratch / "to.txt"),
-    )
-    write_grid(source, grids[0])
-    write_grid(target, grids[1])
-    with netCDF4.Dataset(before, "w", format="NETCDF3_64BIT_OFFSET") as file:
-        for name, size in (("time", None), ("lat", source.shape[0]), ("lon", source.shape[1])):
-            file.createDimension(name, size)
-        file.createVariable("time", "f8", ("time",)).units = "months since 0000-01-01"
-        file["time"][:] = np.arange(len(field))
-        file.createVariable("field", "f4", ("time", "lat", "lon"), fill_value=-1e30)
-        file["field"][:] = np.where(np.isfinite(field), field, -1e30)
+    return _cdo_remap({"field": field}, source, target, scratch)["field"]
+
+
+def remap_with_gaps(
+    values: FloatArray, mask: BoolArray, source: Grid, target: Grid, scratch: Path
+) -> tuple[FloatArray, FloatArray]:
+    """Area means over the observed part of each target cell, and the observed share of its area.
+
+    Value times mask and mask are remapped as complete fields and divided: the same as remapping with gaps
+    and normalising by the observed area, but the weights are worked out once instead of once a month.
+
+    Returns
+    -------
+    (T, H, W) means, NaN where nothing is observed, and (T, H, W) shares 0..1.
+    """
+    parts = {"weighted": np.where(mask, values, 0.0), "share": mask}
+    remapped = _cdo_remap(parts, source, target, scratch)
+    share = np.clip(remapped["share"], 0.0, 1.0)
+    seen = share > _ROUNDING
+    mean = np.where(seen, remapped["weighted"] / np.where(seen, share, 1.0), np.nan)
+    return mean.astype(np.float32), share
+
+
+def _cdo_remap(
+    fields: Mapping[str, NDArray[Any]], source: Grid, target: Grid, scratch: Path
+) -> dict[str, FloatArray]:
+    """One cdo call for all ``fields``; its files are gone afterwards."""
     try:
-        run_cdo(["-f", "nc4", f"-remapcon,{grids[1]}", f"-setgrid,{grids[0]}", before, after])
-        with netCDF4.Dataset(after) as file:
-            return np.asarray(np.ma.filled(file["field"][:].astype(np.float32), np.nan))
-    finally:
-        for path in (before, after, *grids):
-            path.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix="remap-", dir=scratch) as name:
+            folder = Path(name)
+            write_grid(source, folder / "from.txt")
+            write_grid(target, folder / "to.txt")
+            _write(fields, source, folder / "in.nc")
+            run_cdo(["-f", "nc2", "-remapcon,to.txt", "-setgrid,from.txt", "in.nc", "out.nc"], folder)
+            with netCDF4.Dataset(folder / "out.nc") as file:
+                return {
+                    part: np.ma.filled(file[part][:].astype(np.float32), np.nan) for part in sorted(fields)
+                }
+    except OSError as error:
+        raise OutputError(
+            f"The files for cdo cannot be written in {scratch}: {error}",
+            "Is the disk full? Choose another output folder.",
+        ) from error
+
+
+def _write(fields: Mapping[str, NDArray[Any]], grid: Grid, path: Path) -> None:
+    with netCDF4.Dataset(path, "w", format="NETCDF3_64BIT_OFFSET") as file:
+        for name, size in (("time", None), ("lat", grid.shape[0]), ("lon", grid.shape[1])):
+            file.createDimension(name, size)
+        file.createVariable("time", "f8", ("time",)).units = "days since 2000-01-01"
+        length = len(next(iter(fields.values())))
+        for name in fields:
+            file.createVariable(name, "f4", ("time", "lat", "lon"))
+        file["time"][:] = np.arange(length)
+        for name, values in fields.items():
+            file[name][:] = values
 
 
 @dataclass(frozen=True)
@@ -109,7 +163,5 @@ def file_order(field: NDArray[Any], source: Source) -> NDArray[Any]:
     if len(source.lat) == 2 * field.shape[-2]:
         field = np.repeat(field, 2, axis=-2)
     rows = np.argsort(np.argsort(source.lat))
-    wrapped = np.where(source.lon >= 180.0 - 1e-6, source.lon - 360.0, source.lon)
-    wrapped = np.where(wrapped < -180.0 - 1e-6, wrapped + 360.0, wrapped)
-    columns = np.argsort(np.argsort(wrapped))
+    columns = np.argsort(np.argsort(wrapped_longitude(source.lon)))
     return np.asarray(field[..., rows, :][..., columns])

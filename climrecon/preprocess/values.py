@@ -1,8 +1,9 @@
-"""Values of a file: fill values, units, and whether they are anomalies or absolute."""
+"""Values of a file: fill values, units, base period, and whether they are anomalies or absolute."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import netCDF4
@@ -18,41 +19,26 @@ ZERO_CELSIUS = 273.15
 #: Monthly means on Earth stay within these; what does not is an error in the file, not weather.
 LARGEST_ANOMALY = 60.0
 ABSOLUTE_RANGE = (150.0, 350.0)
+#: Values beyond this, and these, are fill values, whether a file declares them or not.
+_BEYOND = 9.9e19
+_FILLS = (-9999.0, -999.0, 9999.0, -99999.0)
+#: Values read at once, so that masks and double precision never exist for a whole file.
+_BLOCK = 1 << 22
+_SAMPLE = 200_000
 
-_PERIOD = re.compile(r"(1[89]\d\d|20\d\d)\s*(?:-|–|to|until)\s*(1[89]\d\d|20\d\d)")
-
-
-def missing_to_nan(raw: Any) -> FloatArray:
-    """Float array with NaN wherever a file says, by any convention, that a value is missing.
-
-    The library has applied scale, offset, ``_FillValue``, ``missing_value`` and the valid range; files
-    also use fill values they do not declare.
-    """
-    values = np.ma.filled(np.ma.asarray(raw).astype(np.float64), np.nan)
-    with np.errstate(invalid="ignore"):
-        undeclared = (values <= -1e20) | (np.abs(values) >= 9.9e19) | (values == -9999.0) | (values == -999.0)
-    undeclared &= np.isfinite(values)
-    return np.where(undeclared, np.nan, values)
-
-
-def base_period(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[int, int] | None:
-    """First and last year of the climatology the file says its anomalies refer to."""
-    for holder in (variable, file):
-        for name in ("reference_period", "climatology_period", "base_period", "baseline"):
-            match = _PERIOD.search(str(getattr(holder, name, "")))
-            if match:
-                return int(match[1]), int(match[2])
-    words = [
-        getattr(holder, name, "")
-        for holder in (variable, file)
-        for name in ("long_name", "comment", "title", "description")
-    ]
-    for text in map(str, words):
-        match = _PERIOD.search(text)
-        if match and re.search(r"anomal|base|relative|climatolog|reference", text, re.IGNORECASE):
-            return int(match[1]), int(match[2])
-    return None
-
+_YEAR = r"(1[89]\d\d|20\d\d)"
+_PERIOD = re.compile(rf"{_YEAR}\s*(?:-|–|:|/|,|\s|to|until)\s*{_YEAR}")
+_SAYS_BASE = re.compile(r"anomal|base|relative|climatolog|climo|reference|w\.?r\.?t|normals", re.IGNORECASE)
+_BASE_ATTRIBUTES = (
+    "reference_period",
+    "climatology_period",
+    "base_period",
+    "baseline",
+    "baseline_period",
+    "climo_period",
+)
+#: Lengths in years that a base period can have; longer ones are the span of the data.
+_BASE_YEARS = (10, 40)
 
 #: What is known of producers' base periods where their files do not say.
 KNOWN_BASE = {
@@ -64,6 +50,102 @@ KNOWN_BASE = {
     "BerkeleyEarth": (1951, 1980),
     "NOAAGlobalTemp": (1971, 2000),
 }
+
+
+def unpacked_dtype(variable: netCDF4.Variable) -> str:
+    """``float32`` or ``float64``: what the variable's values are after scale and offset (CF, 8.1)."""
+    factors = [
+        np.asarray(getattr(variable, name)).dtype
+        for name in ("scale_factor", "add_offset")
+        if hasattr(variable, name)
+    ]
+    kind = np.result_type(*factors) if factors else variable.dtype
+    return "float64" if kind == np.float64 else "float32"
+
+
+def read_values(variable: netCDF4.Variable, dimensions: tuple[str, str, str], rows: Any, columns: Any) -> Any:
+    """(T, H, W) float32 with NaN where missing, in the order of ``rows`` and ``columns``.
+
+    Read block by block along time; whatever order the dimensions stand in the file. Further dimensions must
+    have length one.
+
+    Raises
+    ------
+    InputDataError
+        If a further dimension is longer.
+    """
+    order = [variable.dimensions.index(name) for name in dimensions]
+    others = [position for position in range(variable.ndim) if position not in order]
+    long = [f"{variable.dimensions[p]} ({variable.shape[p]})" for p in others if variable.shape[p] != 1]
+    if long:
+        raise InputDataError(
+            f"{variable.name} has a further dimension: {', '.join(long)}.", "Select one of its values first."
+        )
+    steps, height, width = (variable.shape[position] for position in order)
+    values = np.empty((steps, height, width), np.float32)
+    block = _block_length(variable, order[0], height * width)
+    for start in range(0, steps, block):
+        chosen: list[Any] = [slice(None)] * variable.ndim
+        chosen[order[0]] = slice(start, start + block)
+        piece = missing_to_nan(variable[tuple(chosen)])
+        moved = np.transpose(piece, others + order).reshape(-1, height, width)
+        values[start : start + block] = moved[:, rows][:, :, columns]
+    return values
+
+
+def _block_length(variable: netCDF4.Variable, time_position: int, cells: int) -> int:
+    """Times to read at once: whole chunks of the file, so that none is unpacked twice."""
+    length = max(1, _BLOCK // cells)
+    chunks = variable.chunking()
+    if isinstance(chunks, list | tuple):
+        stored = int(chunks[time_position])
+        length = max(stored, length // stored * stored)
+    return length
+
+
+def missing_to_nan(raw: Any) -> FloatArray:
+    """Float array with NaN wherever a file says, by any convention, that a value is missing.
+
+    The library has applied scale, offset, ``_FillValue``, ``missing_value`` and the valid range; files
+    also use fill values they do not declare.
+    """
+    given = np.ma.asarray(raw)
+    masked = given if given.dtype.kind == "f" else given.astype(np.float64)
+    values = np.array(np.ma.filled(masked, np.nan))
+    with np.errstate(invalid="ignore"):
+        undeclared = np.abs(values) >= _BEYOND
+        for fill in _FILLS:
+            undeclared |= values == fill
+    undeclared &= np.isfinite(values)
+    values[undeclared] = np.nan
+    return values
+
+
+def base_period(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[int, int] | None:
+    """First and last year of the climatology the file says its anomalies refer to."""
+    for holder in (variable, file):
+        for name in _BASE_ATTRIBUTES:
+            period = _stated(str(getattr(holder, name, "")), lambda _: True)
+            if period:
+                return period
+    for holder in (variable, file):
+        for name in ("long_name", "comment", "title", "description", "units", "summary"):
+            period = _stated(str(getattr(holder, name, "")), lambda before: bool(_SAYS_BASE.search(before)))
+            if period:
+                return period
+    return None
+
+
+def _stated(text: str, introduced: Callable[[str], bool]) -> tuple[int, int] | None:
+    """The first period in ``text`` as long as a base period, if the words just before introduce it."""
+    for match in _PERIOD.finditer(text):
+        period = int(match[1]), int(match[2])
+        if _BASE_YEARS[0] <= period[1] - period[0] + 1 <= _BASE_YEARS[1]:
+            before = text[max(0, match.start() - 60) : match.start()]
+            after = text[match.end() : match.end() + 30]
+            if introduced(before + " " + after):
+                return period
+    return None
 
 
 def is_anomaly(
@@ -80,14 +162,23 @@ def is_anomaly(
         return wanted == "anomaly"
     title = str(getattr(file, "title", ""))
     texts = (variable.name, *(str(getattr(variable, key, "")) for key in ("standard_name", "long_name")))
-    if hasattr(variable, "reference_period") or any("anom" in text.lower() for text in texts):
+    if any(hasattr(variable, key) for key in _BASE_ATTRIBUTES) or any(
+        "anom" in text.lower() for text in texts
+    ):
         return True
     known = dataset_of(name, title)
     if known and known[0] in KNOWN_BASE:
         return True
-    if base_period(file, variable) is not None and "anom" in f"{title} {name}".lower():
+    if "anom" in f"{title} {name} {getattr(variable, 'statistic', '')}".lower():
         return True
-    finite = values[np.isfinite(values)]
+    return _by_range(variable, values)
+
+
+def _by_range(variable: netCDF4.Variable, values: FloatArray) -> bool:
+    finite = values.ravel()[:: max(1, values.size // _SAMPLE)]
+    finite = finite[np.isfinite(finite)]
+    if len(finite) < 100:
+        finite = values[np.isfinite(values)]
     low, high = np.quantile(finite, [0.01, 0.99])
     units = str(getattr(variable, "units", ""))
     if is_kelvin(units) and low > 180.0:
@@ -104,28 +195,49 @@ def is_anomaly(
     )
 
 
-def to_kelvin(values: FloatArray, units: str, anomaly: bool) -> FloatArray:
-    """Anomalies are differences, the same in K and degrees Celsius; absolute values get the offset.
+def check_units(units: str) -> None:
+    """Refuse units that are not those of temperature; none at all may pass for anomalies.
 
     Raises
     ------
     InputDataError
         If ``units`` are not those of temperature.
     """
-    if not units.strip() and anomaly:
-        return values
-    if is_kelvin(units):
+    if units.strip() not in ("", "1") and not is_kelvin(units) and not is_celsius(units):
+        raise InputDataError(
+            f"The units {units!r} are not those of a temperature.", "K or degrees Celsius are expected."
+        )
+
+
+def to_kelvin(values: FloatArray, units: str, anomaly: bool) -> FloatArray:
+    """Anomalies are differences, the same in K and degrees Celsius; absolute values get the offset.
+
+    Raises
+    ------
+    InputDataError
+        If absolute values have no units.
+    """
+    if anomaly or is_kelvin(units):
         return values
     if is_celsius(units):
-        return values if anomaly else values + ZERO_CELSIUS
+        return np.asarray(values + np.float32(ZERO_CELSIUS))
     raise InputDataError(
-        f"The units {units or '(none)'!r} are not those of a temperature.",
-        "K or degrees Celsius are expected.",
+        "The variable states no units, so its absolute temperatures may be in K or degrees Celsius.",
+        "Write them into the file, e.g. with ncatted -a units,tas,c,c,K.",
     )
 
 
-def check_values(values: FloatArray, anomaly: bool, labels: list[str]) -> None:
+def check_values(
+    values: FloatArray, anomaly: bool, labels: list[str], place: Callable[[int, int], str]
+) -> None:
     """Refuse infinite, absurd and wholly missing data.
+
+    Parameters
+    ----------
+    values:
+        (T, H, W) in K.
+    labels, place:
+        Names of the months, and of cells by row and column.
 
     Raises
     ------
@@ -134,18 +246,22 @@ def check_values(values: FloatArray, anomaly: bool, labels: list[str]) -> None:
     """
     problems = []
     if np.isnan(values).all():
-        raise InputDataError("Every value is missing.", "Check that the file holds data for this period.")
-    infinite = np.isinf(values)
+        raise InputDataError(
+            "Every value is missing (NaN or fill value).", "Check that the file holds data for this period."
+        )
     low, high = (-LARGEST_ANOMALY, LARGEST_ANOMALY) if anomaly else ABSOLUTE_RANGE
+    infinite = np.isinf(values)
     absurd = ((values < low) | (values > high)) & ~infinite
-    what = "anomaly" if anomaly else "temperature"
-    for bad, text in ((infinite, "infinite"), (absurd, f"outside {low:g} to {high:g} K for an {what}")):
+    what = "an anomaly" if anomaly else "a temperature"
+    for bad, text in ((infinite, "infinite"), (absurd, f"outside {low:g} to {high:g} K for {what}")):
         if bad.any():
-            where = np.argwhere(bad)[0]
-            shown = "" if np.isinf(values[tuple(where)]) else f", {values[tuple(where)]:g} K"
+            month, row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
+            value = values[month, row, column]
+            shown = "" if np.isinf(value) else f" ({value:g} K)"
+            count = int(bad.sum())
+            number = "1 value is" if count == 1 else f"{count} values are"
             problems.append(
-                f"{int(bad.sum())} values are {text}; the first in {labels[where[0]]} at row {where[1]}, "
-                f"column {where[2]}{shown}"
+                f"{number} {text}, the first{shown} in {labels[month]} at {place(int(row), int(column))}"
             )
     if problems:
         raise InputDataError(

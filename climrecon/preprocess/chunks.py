@@ -1,0 +1,239 @@
+"""One data set's files, each read by itself, joined in time; rows written twice are read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.errors import InputDataError
+from climrecon.fields import Months
+from climrecon.grid import Grid
+from climrecon.preprocess.axes import Horizontal, find_horizontal
+from climrecon.preprocess.opening import opened
+from climrecon.preprocess.times import find_time, month_index
+from climrecon.preprocess.values import (
+    KNOWN_BASE,
+    base_period,
+    check_units,
+    check_values,
+    is_anomaly,
+    read_values,
+    to_kelvin,
+    unpacked_dtype,
+)
+from climrecon.variables import canonical_variable, dataset_of
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One file: its values in the package's order and K, months, axes and what it says of itself."""
+
+    values: FloatArray
+    index: IntArray
+    axes: Horizontal
+    calendar: str
+    anomaly: bool
+    base: tuple[int, int] | None
+    dataset: tuple[str, str, bool] | None
+    about: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+
+
+def find_variable(file: netCDF4.Dataset, wanted: str) -> netCDF4.Variable:
+    """The variable of ``file`` that is ``wanted`` by its CMOR name.
+
+    Raises
+    ------
+    InputDataError
+        If there is none, or more than one.
+    """
+    candidates = [
+        v for v in file.variables.values() if v.ndim >= 2 and v.dtype is not str and v.dtype.kind in "fiu"
+    ]
+    names = {v.name: canonical_variable(v.name, v.__dict__) for v in candidates}
+    matching = [v for v in candidates if names[v.name] == wanted]
+    matching = [v for v in matching if v.name == wanted] or matching
+    if len(matching) > 1:
+        raise InputDataError(
+            f"Several variables could be {wanted}: {', '.join(v.name for v in matching)}.",
+            "Leave one in the file, or give that one the name.",
+        )
+    if matching:
+        return matching[0]
+    found = ", ".join(f"{v.name} ({names[v.name] or 'unknown'})" for v in candidates if "bnds" not in v.name)
+    raise InputDataError(
+        f"No variable is {wanted}; the file holds {found or 'none with two dimensions'}.",
+        "Choose another variable or file.",
+    )
+
+
+def all_of(*steps: Callable[[], Any]) -> list[Any]:
+    """Results of ``steps``; whatever goes wrong in any of them is reported together.
+
+    Raises
+    ------
+    InputDataError
+        With every step's problem.
+    """
+    results, errors = [], []
+    for step in steps:
+        try:
+            results.append(step())
+        except InputDataError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        hints = list(dict.fromkeys(error.hint for error in errors if error.hint))
+        raise InputDataError(" ".join(error.message for error in errors), " ".join(hints))
+    return results
+
+
+def read_chunk(path: Path, variable_name: str, values_are: str) -> Chunk:
+    """Read one file.
+
+    Parameters
+    ----------
+    variable_name:
+        CMOR name of the variable wanted.
+    values_are:
+        ``auto``, ``anomaly`` or ``absolute``.
+
+    Raises
+    ------
+    InputDataError
+        If it cannot be used; the message names the file and says why.
+    """
+    notes: list[str] = []
+    with opened(path) as file:
+        variable = find_variable(file, variable_name)
+        units = str(getattr(variable, "units", ""))
+        time_name, index, calendar, axes = _axes(file, variable, units)
+        values = read_values(variable, (time_name, axes.lat_name, axes.lon_name), axes.rows, axes.columns)
+        labels = Months(index).labels()
+        if not np.isfinite(values).any():
+            check_values(values, True, labels, axes.place)
+        anomaly = is_anomaly(values_are, file, variable, path.name, values)
+        values = to_kelvin(values, units, anomaly)
+        if units.strip() in ("", "1"):
+            notes.append(f"{variable.name} states no units; its anomalies are taken as K")
+        check_values(values, anomaly, labels, axes.place)
+        about = {
+            "variable": variable.name,
+            "dtype": unpacked_dtype(variable),
+            "references": str(getattr(file, "references", getattr(file, "reference", ""))),
+            **{key: str(getattr(file, key, "")) for key in ("title", "institution", "history")},
+        }
+        dataset = dataset_of(path.name, about["title"], str(getattr(file, "version", "")))
+        base = base_period(file, variable) if anomaly else None
+    if anomaly and base is None and dataset:
+        base = KNOWN_BASE.get(dataset[0])
+        if base:
+            notes.append(f"the file does not state its base period; {dataset[0]} uses {base[0]}-{base[1]}")
+    return Chunk(values, index, axes, calendar, anomaly, base, dataset, about, notes)
+
+
+def _axes(
+    file: netCDF4.Dataset, variable: netCDF4.Variable, units: str
+) -> tuple[str, IntArray, str, Horizontal]:
+    """Time dimension, months, calendar and horizontal axes; the units are looked at too."""
+
+    def time() -> tuple[str, IntArray, str]:
+        dimension, coordinate = find_time(file, variable)
+        return dimension, *month_index(file, coordinate)
+
+    found = all_of(time, lambda: find_horizontal(file, variable), lambda: check_units(units))
+    return *found[0], found[1]
+
+
+def joined(chunks: Sequence[Chunk], names: Sequence[str], notes: list[str]) -> tuple[FloatArray, IntArray]:
+    """Values and months of all chunks in order of time.
+
+    Months that stand in two files with equal values are read once; in one file, or different, they are
+    refused.
+
+    Raises
+    ------
+    InputDataError
+        If the files differ in grid, kind or base, or a month stands there twice.
+    """
+    _check_alike(chunks, names)
+    index = np.concatenate([chunk.index for chunk in chunks])
+    values = chunks[0].values if len(chunks) == 1 else np.concatenate([chunk.values for chunk in chunks])
+    number = np.repeat(np.arange(len(chunks)), [len(chunk.index) for chunk in chunks])
+    if (np.diff(index) > 0).all():
+        return values, index
+    order = np.argsort(index, kind="stable")
+    values, index, number = values[order], index[order], number[order]
+    again = np.flatnonzero(np.diff(index) == 0)
+    if not len(again):
+        return values, index
+    shown = some(Months(np.unique(index[again])).labels())
+    within = [i for i in again if number[i] == number[i + 1]]
+    if within:
+        raise InputDataError(
+            f"{names[number[within[0]]]}: {len(within)} months stand there more than once: "
+            f"{some(Months(np.unique(index[within])).labels())}.",
+            "Each month is expected once; remove the duplicates.",
+        )
+    differing = [i for i in again if not np.array_equal(values[i], values[i + 1], equal_nan=True)]
+    if differing:
+        first = differing[0]
+        raise InputDataError(
+            f"{len(differing)} months stand in two files with different values: "
+            f"{some(Months(index[differing]).labels())} in {names[number[first]]} and {names[number[first + 1]]}.",
+            "Leave out one of the files.",
+        )
+    notes.append(f"{len(again)} months stand in two files with equal values and are read once: {shown}")
+    keep = np.ones(len(index), dtype=bool)
+    keep[again + 1] = False
+    return values[keep], index[keep]
+
+
+def _check_alike(chunks: Sequence[Chunk], names: Sequence[str]) -> None:
+    first = chunks[0]
+    for chunk, name in zip(chunks[1:], names[1:], strict=True):
+        problems = []
+        if not chunk.axes.grid.same_as(first.axes.grid):
+            problems.append(
+                f"grids of {chunk.axes.grid.describe()} and {first.axes.grid.describe()}"
+                if chunk.axes.grid.shape != first.axes.grid.shape
+                else "grids with different latitudes or longitudes"
+            )
+        if chunk.anomaly != first.anomaly:
+            problems.append("anomalies in one, absolute values in the other")
+        elif chunk.base != first.base:
+            problems.append(f"base periods {chunk.base} and {first.base}")
+        if problems:
+            raise InputDataError(
+                f"{name} and {names[0]} cannot be joined: {'; '.join(problems)}.",
+                "The files of one data set must share grid, kind and base period.",
+            )
+
+
+def read_once(values: FloatArray, grid: Grid, notes: list[str]) -> tuple[FloatArray, Grid]:
+    """Rows that were written twice, read once: withholding one of a pair would leave its copy.
+
+    Fields that do not change with latitude at all are no pairs of rows.
+    """
+    pairs = values.shape[1] % 2 == 0 and np.array_equal(values[:, 0::2], values[:, 1::2], equal_nan=True)
+    if not pairs or np.array_equal(values[:, 1:-1:2], values[:, 2::2], equal_nan=True):
+        return values, grid
+    notes.append(
+        f"each of {values.shape[1] // 2} rows is written twice in the file; read once, written back twice"
+    )
+    return np.ascontiguousarray(values[:, 0::2]), Grid(grid.lat_edges[0::2], grid.lon_edges)
+
+
+def some(labels: Sequence[str]) -> str:
+    """The first few of ``labels``."""
+    return ", ".join(labels[:6]) + (" …" if len(labels) > 6 else "")

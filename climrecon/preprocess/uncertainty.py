@@ -1,0 +1,167 @@
+"""Errors of observed cells: files of uncorrelated errors, and the spread of an ensemble's members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.errors import InputDataError
+from climrecon.fields import Observations
+from climrecon.files import sha256_of
+from climrecon.grid import Grid
+from climrecon.preprocess.axes import find_horizontal
+from climrecon.preprocess.chunks import read_chunk, read_once
+from climrecon.preprocess.opening import opened
+from climrecon.preprocess.request import PrepareRequest
+from climrecon.preprocess.times import find_time, month_index
+from climrecon.preprocess.values import check_units, read_values
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+
+def with_errors(
+    observations: Observations, request: PrepareRequest, uncorrelated: Path | None, members: Sequence[Path]
+) -> Observations:
+    """Observations with the one-sigma error of their cells, (T, H, W) in K, NaN where it is not known.
+
+    Uncorrelated errors and the members' spread (the systematic part) are independent, so their variances
+    add (Morice et al. 2021, J. Geophys. Res. 126, section 2).
+
+    Raises
+    ------
+    InputDataError
+        If a file cannot be used, or does not go with the observations.
+    """
+    parts, notes, files = [], [], []
+    if uncorrelated is not None:
+        parts.append(read_uncorrelated(Path(uncorrelated), observations))
+        notes.append(f"uncorrelated cell errors from {Path(uncorrelated).name}")
+        files.append(Path(uncorrelated))
+    if members:
+        parts.append(member_spread(members, request, observations))
+        notes.append(f"systematic cell errors from the spread of {len(members)} members")
+        files += [Path(path) for path in members]
+    source = replace(
+        observations.source,
+        files=(*observations.source.files, *map(str, files)),
+        sha256=(*observations.source.sha256, *(sha256_of(path) for path in files)),
+        notes=(*observations.source.notes, *notes),
+    )
+    total = parts[0] if len(parts) == 1 else np.hypot(parts[0], parts[1])
+    return replace(observations, obs_sd=np.asarray(total, np.float32), source=source)
+
+
+def read_uncorrelated(path: Path, like: Observations) -> FloatArray:
+    """(T, H, W) one-sigma errors in K that ``path`` states for the months and cells of ``like``.
+
+    Raises
+    ------
+    InputDataError
+        If the file has no such variable, another grid, negative errors, or no month in common.
+    """
+    with opened(path) as file:
+        variable = _error_variable(file)
+        check_units(str(getattr(variable, "units", "")))
+        time_name, coordinate = find_time(file, variable)
+        axes = find_horizontal(file, variable)
+        index, _ = month_index(file, coordinate)
+        errors = read_values(variable, (time_name, axes.lat_name, axes.lon_name), axes.rows, axes.columns)
+        if (errors < 0).any() or np.isinf(errors).any():
+            raise InputDataError(f"{variable.name} holds negative or infinite errors.", "Repair the file.")
+    return _aligned(errors, index, axes.grid, like, path.name)
+
+
+def _error_variable(file: netCDF4.Dataset) -> netCDF4.Variable:
+    fields = [v for v in file.variables.values() if v.ndim >= 3]
+    found = [
+        v
+        for v in fields
+        if v.name.lower().endswith(("unc", "uncertainty"))
+        or "standard_error" in str(getattr(v, "standard_name", ""))
+    ]
+    if len(found) != 1:
+        held = ", ".join(v.name for v in fields) or "no fields"
+        raise InputDataError(
+            f"One variable of cell errors (…_unc) is expected; the file holds {held}.", "Choose another file."
+        )
+    return found[0]
+
+
+def read_member(path: Path, request: PrepareRequest, like: Observations) -> FloatArray:
+    """(T, H, W) float32 anomalies in K of one ensemble member, on the months and grid of ``like``.
+
+    Months the member lacks are NaN.
+
+    Raises
+    ------
+    InputDataError
+        If the file cannot be used, or has another grid, kind or base.
+    """
+    chunk = read_chunk(path, request.variable, request.values)
+    if not chunk.anomaly:
+        raise InputDataError(f"{path.name} holds absolute values; its ensemble holds anomalies.")
+    if chunk.base is not None and like.reference_period is not None and chunk.base != like.reference_period:
+        raise InputDataError(
+            f"{path.name} refers to {chunk.base[0]}-{chunk.base[1]}, the observations to "
+            f"{like.reference_period[0]}-{like.reference_period[1]}.",
+            "Members and their mean must come from one release.",
+        )
+    if len(np.unique(chunk.index)) != len(chunk.index):
+        raise InputDataError(f"{path.name}: months stand there more than once.", "Remove the duplicates.")
+    return _aligned(chunk.values, chunk.index, chunk.axes.grid, like, path.name)
+
+
+def _aligned(values: FloatArray, index: IntArray, grid: Grid, like: Observations, name: str) -> FloatArray:
+    """``values`` on the months of ``like``; NaN where they have none."""
+    once, merged = read_once(values, grid, [])
+    if merged.same_as(like.grid):
+        values, grid = once, merged
+    if not grid.same_as(like.grid):
+        raise InputDataError(
+            f"{name} is on a grid of {grid.describe()}, the observations on {like.grid.describe()}.",
+            "Both must come from one release.",
+        )
+    _, ours, theirs = np.intersect1d(like.time.index, index, return_indices=True)
+    if not len(ours):
+        raise InputDataError(
+            f"{name} has no month in common with the observations ({like.time.span()}).",
+            "Both must come from one release.",
+        )
+    aligned = np.full(like.values.shape, np.nan, np.float32)
+    aligned[ours] = values[theirs]
+    return aligned
+
+
+def member_spread(members: Sequence[Path], request: PrepareRequest, like: Observations) -> FloatArray:
+    """(T, H, W) standard deviation of the members about their mean, K; NaN with fewer than two.
+
+    One member is in memory at a time. Source: Welford (1962), Technometrics 4:419.
+
+    Raises
+    ------
+    InputDataError
+        If a member cannot be used, or there is only one.
+    """
+    if len(members) < 2:
+        raise InputDataError(
+            "The spread of an ensemble needs two members at least; there is one.", "Name more of them."
+        )
+    count = np.zeros(like.values.shape, np.int16)
+    mean = np.zeros(like.values.shape, np.float64)
+    squares = np.zeros(like.values.shape, np.float64)
+    for path in members:
+        values = read_member(Path(path), request, like)
+        known = np.isfinite(values)
+        count += known
+        change = np.where(known, values - mean, 0.0)
+        mean += change / np.maximum(count, 1)
+        squares += change * np.where(known, values - mean, 0.0)
+    spread = np.sqrt(squares / np.maximum(count - 1, 1))
+    return np.where(count > 1, spread, np.nan).astype(np.float32)

@@ -1,0 +1,285 @@
+"""The real Freva: on one SQLite file, and on a real MariaDB server."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = ROOT / "host_env" / "bin" / "python"
+pytestmark = pytest.mark.host
+
+_SETUP = """
+import json, sys
+sys.path.insert(0, {folder!r})
+import setup_host
+setup_host.install_startup()
+environment = setup_host.write_configuration({state!r}, {database!r})
+setup_host.create_tables(environment)
+json.dump(environment, open({answer!r}, "w"))
+"""
+
+
+class Host:
+    """A Freva host in a folder of its own."""
+
+    def __init__(self, folder: Path, demo: Path, database: dict[str, str] | None) -> None:
+        if not HOST.exists():
+            raise AssertionError("host_env is missing: run make host_env")
+        self.state = folder / "host"
+        answer = folder / "environment.json"
+        code = _SETUP.format(
+            folder=str(ROOT / "host"), state=str(self.state), database=database, answer=str(answer)
+        )
+        subprocess.run([str(HOST), "-c", code], check=True)
+        site = folder / "climrecon.toml"
+        site.write_text(f'[defaults]\ncatalogue = "{demo / "catalogue.json"}"\n')
+        self.environment = {
+            **json.loads(answer.read_text()),
+            "CLIMRECON_CONFIG": str(site),
+            "OMP_NUM_THREADS": "2",
+        }
+
+    def freva(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(HOST.with_name("freva")), *arguments]
+        return subprocess.run(
+            command,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def python(self, code: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(HOST), "-c", code],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def statuses(self) -> list[str]:
+        """Status of all runs, newest first."""
+        lines = [line for line in self.freva("history").stdout.splitlines() if ") climrecon [" in line]
+        return [line.split("]")[1].split()[0] for line in lines]
+
+    def newest(self) -> Path:
+        folders = self.state.glob("output/*/*/*/climrecon/*")
+        return max((path for path in folders if path.name.isdigit()), key=lambda path: int(path.name))
+
+
+@pytest.fixture(scope="module")
+def sqlite(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Host:
+    return Host(tmp_path_factory.mktemp("sqlite"), demo, None)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def mariadb(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A host on a MariaDB server of its own, on loopback, stopped afterwards."""
+    server = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
+    if not Path(server).exists():
+        raise AssertionError("MariaDB is missing: install the package mariadb-server")
+    folder = tmp_path_factory.mktemp("mariadb")
+    data, port, socket_file = folder / "data", free_port(), folder / "s"
+    user = [] if os.geteuid() else ["--user=root"]
+    subprocess.run(
+        ["mariadb-install-db", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db", *user],
+        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    log = (folder / "log").open("w")
+    child = subprocess.Popen(
+        [server, "--no-defaults", f"--datadir={data}", f"--port={port}", f"--socket={socket_file}", "--bind-address=127.0.0.1", *user],
+        stdout=log, stderr=log,
+    )  # fmt: skip
+    try:
+        sql = "CREATE DATABASE freva; CREATE USER freva@'%' IDENTIFIED BY 'pw'; GRANT ALL ON freva.* TO freva@'%'; CREATE USER freva@localhost IDENTIFIED BY 'pw'; GRANT ALL ON freva.* TO freva@localhost;"
+        for _ in range(60):
+            if (
+                subprocess.run(
+                    ["mariadb", "--no-defaults", f"--socket={socket_file}", "-u", "root", "-e", sql],
+                    stderr=subprocess.DEVNULL,
+                    check=False,
+                ).returncode
+                == 0
+            ):
+                break
+            time.sleep(0.5)
+        else:
+            raise AssertionError((folder / "log").read_text()[-2000:])
+        database = {"host": "127.0.0.1", "port": str(port), "user": "freva", "passwd": "pw", "db": "freva"}
+        yield Host(folder, demo, database)
+    finally:
+        child.terminate()
+        child.wait(30)
+        log.close()
+
+
+FAST = ("period=1877", "plots=false", "report=false", "against=none")
+
+
+def test_the_plugin_file_suits_an_old_host() -> None:
+    source = (ROOT / "plugin.py").read_text()
+    tree = ast.parse(source, feature_version=(3, 8))
+    assert "__file__" not in source
+    names = {
+        alias.name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    names |= {
+        node.module.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+    }
+    assert names - {"climrecon", "evaluation_system"} <= set(sys.stdlib_module_names)
+
+
+def test_it_is_listed_and_described(sqlite: Host) -> None:
+    assert "ClimRecon" in sqlite.freva("plugin", "-l").stdout
+    described = sqlite.freva("plugin", "climrecon", "--doc").stdout
+    for word in ("variable", "keep_observed", "[train]", "1850-2025"):
+        assert word in described
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "mariadb"])
+def test_a_run_in_the_foreground(kind: str, request: pytest.FixtureRequest) -> None:
+    host: Host = request.getfixturevalue(kind)
+    answer = host.freva("plugin", "climrecon", "variable=tas", "period=1875-1880")
+    assert answer.returncode == 0, answer.stdout
+    assert "Reconstructing 72 months with punet5" in answer.stdout
+    folder = host.newest()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["run_id"] == folder.name
+    assert host.statuses()[0] == "finished"
+    previews = [path for path in (host.state / "preview").rglob("*") if path.suffix in (".png", ".jpg")]
+    assert len(previews) >= 3
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "mariadb"])
+def test_a_failed_run_is_broken_and_has_its_exit_code(kind: str, request: pytest.FixtureRequest) -> None:
+    host: Host = request.getfixturevalue(kind)
+    answer = host.freva("plugin", "climrecon", "model=nonsense")
+    assert answer.returncode == 3, answer.stdout
+    assert "there is HadCRUT5" in answer.stdout
+    assert host.statuses()[0] == "broken"
+
+
+def test_bad_parameters_are_refused_before_a_run(sqlite: Host) -> None:
+    before = len(sqlite.statuses())
+    answer = sqlite.freva("plugin", "climrecon", "varable=tas", "realisations=many", "network=$HOME")
+    assert answer.returncode == 2
+    for word in ("did you mean variable?", "integer, 0 to 1000", "holds a $"):
+        assert word in answer.stdout
+    assert len(sqlite.statuses()) == before
+
+
+def test_without_any_parameter_the_batch_options_are_the_sites(sqlite: Host) -> None:
+    code = (
+        "from evaluation_system.misc import logger\nlogger.is_cli = True\nimport freva\n"
+        "from evaluation_system.api import plugin_manager as pm\n"
+        "print('OPTIONS', pm.parse_arguments('climrecon', [])['extra_scheduler_options'])"
+    )
+    answer = sqlite.python(code).stdout
+    assert "OPTIONS --cpus-per-task=4,--mem=8G" in answer, answer
+    assert "gpu" not in answer.split("OPTIONS")[1]
+
+
+def test_from_a_python_session(sqlite: Host) -> None:
+    code = (
+        "import freva\n"
+        "run = freva.run_plugin('climrecon', period='1877', plots=False, report=False, against='none', network='punet5')\n"
+        "print('STATUS', run.status, [str(p) for p in run.get_result_paths()])"
+    )
+    answer = sqlite.python(code)
+    assert "STATUS finished" in answer.stdout, answer.stdout
+    assert "tas_mon_climrecon-punet5" in answer.stdout
+    failed = sqlite.python("import freva\nfreva.run_plugin('climrecon', model='nonsense')")
+    assert failed.returncode != 0
+    assert "exit code 3" in failed.stdout
+
+
+def test_values_with_spaces_and_quotes(sqlite: Host, demo: Path, tmp_path: Path) -> None:
+    (source,) = demo.rglob("HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc")
+    folder = tmp_path / 'it\'s a "folder"'
+    folder.mkdir()
+    copy = folder / source.name
+    copy.symlink_to(source)
+    answer = sqlite.freva("plugin", "climrecon", f"obs_file={copy}", *FAST)
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_a_dry_run(sqlite: Host) -> None:
+    answer = sqlite.freva("plugin", "climrecon", "dryrun=true", "period=1877")
+    assert answer.returncode == 0, answer.stdout
+    assert "Would reconstruct" in answer.stdout
+
+
+def test_each_variable_reaches_the_data_browser_in_a_file_of_its_own(sqlite: Host) -> None:
+    answer = sqlite.freva("plugin", "climrecon", "add_to_databrowser=true", *FAST)
+    assert answer.returncode == 0, answer.stdout
+    files = {path.name.split("_")[0] for path in sqlite.state.rglob("user-*/**/*.nc")}
+    assert {"tas", "tas-analysis", "tas-stddev"} <= files, sorted(sqlite.state.rglob("user-*/**/*.nc"))
+
+
+def test_a_stopped_host_stops_the_run_and_leaves_nothing(sqlite: Host) -> None:
+    child = subprocess.Popen(
+        [str(HOST.with_name("freva")), "plugin", "climrecon", "variable=tas"],
+        env={**sqlite.environment, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert child.stdout is not None
+    for line in child.stdout:
+        if "Reconstructing" in line:
+            break
+    child.send_signal(signal.SIGTERM)
+    child.stdout.read()
+    assert child.wait(60) != 0
+    folder = sqlite.newest()
+    assert not list(folder.iterdir())
+    assert sqlite.statuses()[0] == "broken"
+    running = subprocess.run(
+        ["pgrep", "-f", "climrecon run .*climrecon-.*json"], capture_output=True, text=True, check=False
+    )
+    assert not running.stdout.strip()
+
+
+def test_without_its_environment_the_plugin_says_what_to_do(sqlite: Host, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(ROOT / "plugin.py", bare)
+    shutil.copytree(
+        ROOT / "climrecon", bare / "climrecon", ignore=shutil.ignore_patterns("__pycache__", "weights")
+    )
+    config = Path(sqlite.environment["EVALUATION_SYSTEM_CONFIG_FILE"])
+    changed = tmp_path / "evaluation_system.conf"
+    changed.write_text(config.read_text().replace(f"python_path = {ROOT}", f"python_path = {bare}"))
+    environment: dict[str, Any] = {**sqlite.environment, "EVALUATION_SYSTEM_CONFIG_FILE": str(changed)}
+    answer = subprocess.run(
+        [str(HOST.with_name("freva")), "plugin", "climrecon", "variable=tas"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 7, answer.stdout
+    assert "make plugin_env" in answer.stdout

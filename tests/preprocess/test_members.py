@@ -1,0 +1,99 @@
+"""Complete model fields as anomalies on a network's grid, and single members of an ensemble."""
+
+import numpy as np
+import observation_files as files
+import pytest
+from area_overlaps import gaussian_grid, overlaps
+
+from climrecon.errors import InputDataError
+from climrecon.grid import FIVE_DEGREES
+from climrecon.preprocess import (
+    PrepareRequest,
+    member_spread,
+    prepare_member,
+    read_member,
+    read_observations,
+)
+
+ROWS, COLUMNS = 16, 32
+INDEX = files.month_numbers(1958, 456)
+
+
+@pytest.fixture(scope="module")
+def absolute():
+    rng = np.random.default_rng(3)
+    season = 12.0 * np.cos(2 * np.pi * (INDEX % 12) / 12)[:, None, None]
+    return (280.0 + season + rng.normal(0, 1.5, (456, ROWS, COLUMNS))).astype(np.float32)
+
+
+@pytest.mark.parametrize("calendar", ["standard", "noleap", "360_day"])
+@pytest.mark.parametrize("split", [None, 200])
+def test_one_call_gives_the_anomalies_worked_out_by_hand(tmp_path, absolute, calendar, split):
+    parts = [slice(None)] if split is None else [slice(0, split), slice(split, None)]
+    paths = [files.cmip5(tmp_path, absolute[part], INDEX[part], calendar) for part in parts]
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    values, months = prepare_member(paths, FIVE_DEGREES, (1961, 1990), scratch)
+
+    rows, columns = overlaps(gaussian_grid(ROWS, COLUMNS), FIVE_DEGREES)
+    from_greenwich = np.roll(absolute.astype(float), COLUMNS // 2, axis=2)
+    on_grid = np.einsum("ai,tij,bj->tab", rows, from_greenwich, columns)
+    inside = (INDEX // 12 >= 1961) & (INDEX // 12 <= 1990)
+    expected = np.empty_like(on_grid)
+    for month in range(12):
+        here = month == INDEX % 12
+        expected[here] = on_grid[here] - on_grid[here & inside].mean(axis=0)
+    np.testing.assert_array_equal(months.index, INDEX)
+    np.testing.assert_allclose(values, expected, atol=3e-3)
+    assert np.abs(values - expected).mean() < 2e-4
+    assert values.dtype == np.float32
+    assert not list(scratch.iterdir())
+
+
+def test_a_member_that_cannot_be_prepared(tmp_path, absolute):
+    short = files.cmip5(tmp_path, absolute[:240], INDEX[:240], "standard")
+    with pytest.raises(InputDataError, match=r"needs 20 years of its 30.*there are 17"):
+        prepare_member([short], FIVE_DEGREES, (1961, 1990), tmp_path)
+    overlapping = files.cmip5(tmp_path, absolute[230:], INDEX[230:], "standard")
+    with pytest.raises(InputDataError, match=r"10 months .* more than once: 1977-03"):
+        prepare_member([short, overlapping], FIVE_DEGREES, (1961, 1990), tmp_path)
+    holed = absolute.copy()
+    holed[:, :8, :8] = np.nan
+    gaps = files.cmip5(tmp_path, holed, INDEX, "standard")
+    with pytest.raises(InputDataError, match="has gaps"):
+        prepare_member([gaps], FIVE_DEGREES, (1961, 1990), tmp_path)
+    with pytest.raises(InputDataError, match="No file"):
+        prepare_member([], FIVE_DEGREES, (1961, 1990), tmp_path)
+
+
+def test_members_of_an_ensemble(tmp_path):
+    index = files.month_numbers(1850, 12)
+    mean = files.gappy(1, (12, 36, 72))
+    observations = read_observations([files.hadcrut5_mean(tmp_path, mean, index)], PrepareRequest())
+    members = [mean + shift for shift in (-0.1, 0.0, 0.3)]
+    members[1][:, 4, 5] = np.nan
+    paths = [files.hadcrut5_member(tmp_path, n + 1, m[:10], index[:10]) for n, m in enumerate(members)]
+    read = read_member(paths[2], PrepareRequest(), observations)
+    np.testing.assert_array_equal(read[:10], members[2][:10].astype(np.float32))
+    assert np.isnan(read[10:]).all()
+    spread = member_spread(paths, PrepareRequest(), observations)
+    seen = np.isfinite(mean[:10])
+    seen[:, 4, 5] = False
+    # Of -0.1, 0 and 0.3 by hand: mean 1/15, squares 0.0867, over 2.
+    np.testing.assert_allclose(spread[:10][seen], np.sqrt(0.26 / 3 / 2), atol=1e-6)
+    np.testing.assert_allclose(spread[:10, 4, 5][np.isfinite(mean[:10, 4, 5])], 0.4 / np.sqrt(2), atol=1e-6)
+    with pytest.raises(InputDataError, match="two members"):
+        member_spread(paths[:1], PrepareRequest(), observations)
+
+
+def test_a_member_that_does_not_belong(tmp_path):
+    index = files.month_numbers(1880, 12)
+    observations = read_observations(
+        [files.hadcrut5_mean(tmp_path, files.gappy(1, (12, 36, 72)), index)], PrepareRequest()
+    )
+    other = files.gistemp(tmp_path, files.gappy(1, (12, 90, 180)), index)
+    with pytest.raises(InputDataError, match="refers to 1951-1980, the observations to 1961-1990"):
+        read_member(other, PrepareRequest(), observations)
+    later = files.hadcrut5_member(tmp_path, 1, files.gappy(1, (12, 36, 72)), index + 1200)
+    with pytest.raises(InputDataError, match="no month in common"):
+        read_member(later, PrepareRequest(), observations)

@@ -1,0 +1,131 @@
+"""What variables, data sets and units are called, and which base and kind files state."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from climrecon.errors import InputDataError
+from climrecon.preprocess.values import base_period, is_anomaly, missing_to_nan
+from climrecon.variables import canonical_variable, dataset_of, infilled_product, is_celsius, is_kelvin
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "cmor"),
+    [
+        ("tas_mean", {}, "tas"),
+        ("tempanomaly", {}, "tas"),
+        ("TREFHT", {}, "tas"),
+        ("T2", {"standard_name": "air_temperature"}, "tas"),
+        ("sst", {}, "tos"),
+        ("climatology", {"standard_name": "surface_temperature"}, None),
+        ("tas_unc", {"standard_name": "air_temperature_anomaly"}, None),
+        ("x", {"standard_name": "air_temperature_anomaly standard_error"}, None),
+        ("field_status", {}, None),
+        ("psl", {}, "psl"),
+    ],
+)
+def test_variables(name, attributes, cmor):
+    assert canonical_variable(name, attributes) == cmor
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "version", "expected"),
+    [
+        ("HadCRUT.5.1.0.0_anomalies_ensemble-mean.nc", "", "", ("HadCRUT", "5.1.0.0", True)),
+        ("gistemp1200_GHCNv4_ERSSTv5.nc", "GISTEMP Surface Temperature Analysis", "", ("GISTEMP", "", True)),
+        ("gistemp1200_v4_5x5.nc", "", "", ("GISTEMP", "4", True)),
+        ("tas_obs.nc", "HadCRUT4 ensemble median", "HadCRUT.4.6.0.0", ("HadCRUT", "4.6.0.0", True)),
+        ("tas_obs.nc", "HadCRUT4 ensemble median", "", ("HadCRUT", "4", True)),
+        ("tas_HADCRUT4-median_4_v20180727_185001-201812.nc", "", "", ("HadCRUT", "4", True)),
+        ("ersst_v3b_2x2.nc", "", "", ("ERSST", "3b", False)),
+        ("sst.mnmean.nc", "NOAA ERSSTv5 (in situ only)", "", ("ERSST", "5", False)),
+        ("20crAI_HadCRUT4_4.6.0.0_tas_mon_185001-201812.nc", "", "", ("HadCRUT", "4.6.0.0", True)),
+        ("CRUTEM.5.0.2.0.anomalies.nc", "", "", ("CRUTEM", "5.0.2.0", False)),
+        ("field.nc", "", "1.2.3", None),
+    ],
+)
+def test_data_sets(name, title, version, expected):
+    assert dataset_of(name, title, version) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "infilled"),
+    [
+        ("HadCRUT.5.0.2.0.analysis.anomalies.ensemble_mean.nc", "", True),
+        ("HadCRUT.5.0.0.0_analysis-ensemble-mean.nc", "", True),
+        ("20crAI_HadCRUT4_4.6.0.0_tas_mon_185001-201812.nc", "", True),
+        ("HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc", "", False),
+        ("tas.nc", "20th century reanalysis-monthly", False),
+        ("tas.nc", "HadCRUT5 non-infilled", False),
+    ],
+)
+def test_infilled_products(name, title, infilled):
+    assert bool(infilled_product(name, title)) == infilled
+
+
+def test_units():
+    kelvins = ["K", "kelvin", "Kelvins", "degK", "deg_K", "degrees K", "degree_kelvin"]
+    celsius = ["degC", "celsius", "C", "°C", "deg C", "deg_C", "degrees C", "degree C", "degrees_celsius"]
+    assert all(is_kelvin(unit) and not is_celsius(unit) for unit in kelvins)
+    assert all(is_celsius(unit) and not is_kelvin(unit) for unit in celsius)
+    assert not any(is_kelvin(u) or is_celsius(u) for u in ["", "1", "kg", "Pa", "mm/day", "cm", "degrees"])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "period"),
+    [
+        ({"reference_period": np.array([1961, 1990])}, (1961, 1990)),
+        ({"climatology_period": "1991-2020"}, (1991, 2020)),
+        ({"long_name": "temperature anomaly (base 1951-1980)"}, (1951, 1980)),
+        ({"long_name": "Monthly Anomalies relative to 1971-2000 climo"}, (1971, 2000)),
+        ({"comment": "Data of 1850-2020. Anomalies w.r.t. 1961 to 1990."}, (1961, 1990)),
+        ({"comment": "Anomalies are relative to the 1981–2010 mean"}, (1981, 2010)),
+        ({"title": "CRUTEM4 1850-2010 temperature anomalies"}, None),
+        ({"comment": "scanned from the ledgers of 1901-1920"}, None),
+        ({}, None),
+    ],
+)
+def test_base_period(attributes, period):
+    assert base_period(SimpleNamespace(), SimpleNamespace(**attributes)) == period
+
+
+def decided(values, file="x.nc", title="", **attributes):
+    variable = SimpleNamespace(**({"name": "tas"} | attributes))
+    return is_anomaly("auto", SimpleNamespace(title=title), variable, file, np.asarray(values, np.float32))
+
+
+def test_anomaly_or_absolute():
+    rng = np.random.default_rng(0)
+    anomalies = rng.normal(0, 1, (5, 6, 6))
+    kelvins, celsius = 288 + 5 * anomalies, 14 + 12 * anomalies
+    # HadCRUT4's own file says air_temperature and K, as an absolute CMIP5 file does.
+    assert decided(anomalies, standard_name="air_temperature", units="K", reference_period=[1961, 1990])
+    assert decided(anomalies, file="tas_hadcrut_187709.nc", standard_name="air_temperature", units="K")
+    assert decided(kelvins, long_name="air temperature anomaly", units="K")
+    assert decided(anomalies, standard_name="air_temperature", units="K")
+    assert decided(anomalies, title="Temperature anomalies", units="degC")
+    assert not decided(kelvins, standard_name="air_temperature", units="K")
+    assert not decided(celsius, standard_name="air_temperature", units="degC")
+    for unclear, units in ((10 + anomalies, "degC"), (100 + anomalies, "K"), (kelvins, "")):
+        with pytest.raises(InputDataError, match=r"not clear[\s\S]*values=anomaly or values=absolute"):
+            decided(unclear, standard_name="air_temperature", units=units)
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_fill_values_nobody_declared(kind):
+    raw = np.array([1.5, np.nan, -1e30, 1e20, 9.96921e36, -9999.0, -999.0, np.inf, -3.0], kind)
+    values = missing_to_nan(raw)
+    np.testing.assert_array_equal(values, np.array([1.5] + [np.nan] * 6 + [np.inf, -3.0], kind))
+    assert np.isfinite(raw[2])  # the caller's array is left alone
+
+
+def test_importing_is_light():
+    code = (
+        "import sys, climrecon.preprocess; "
+        "print([m for m in ('torch', 'matplotlib', 'xarray', 'pandas', 'scipy') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

@@ -1,0 +1,94 @@
+"""Time axes of all kinds give the right months."""
+
+import cftime
+import netCDF4
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from climrecon.preprocess.times import find_time, month_index
+
+JANUARY_1900 = 1900 * 12
+
+
+def months_of(folder, times, units, calendar=None, bounds=None, kind="f8"):
+    path = folder / "time.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("time", len(times))
+        file.createDimension("lat", 2)
+        time = file.createVariable("time", kind, ("time",))
+        time.units = units
+        if calendar:
+            time.calendar = calendar
+        time[:] = times
+        if bounds is not None:
+            file.createDimension("bnds", 2)
+            time.bounds = "time_bnds"
+            file.createVariable("time_bnds", "f8", ("time", "bnds"))[:] = bounds
+        file.createVariable("tas", "f4", ("time", "lat"))[:] = 0.0
+    with netCDF4.Dataset(path) as file:
+        dimension, coordinate = find_time(file, file["tas"])
+        assert dimension == "time"
+        return month_index(file, coordinate)
+
+
+@pytest.mark.parametrize(
+    ("times", "units", "calendar"),
+    [
+        ([1900.0417, 1900.125, 1900.2083], "year A.D.", None),
+        ([1900.0, 1900.083333, 1900.166667], "decimal year", None),
+        ([190001, 190002, 190003], "1", None),
+        ([19000115, 19000214, 19000315], "YYYYMMDD", None),
+        ([190001.5, 190002.5, 190003.5], "month as %Y%m.%f", "proleptic_gregorian"),
+        ([19000116.5, 19000215, 19000316.5], "day as %Y%m%d.%f", "proleptic_gregorian"),
+        ([0, 1, 2], "months since 1900-01-01", None),
+        ([-719.5, -718.5, -717.5], "months since 1960-01-01", "360"),
+        ([0.5, 1.5, 2.5], "months since 1900-01-01 00:00:00", "360_day"),
+        ([0.0, 1.0, 2.0], "months since 1900-01-15", "standard"),
+        ([0.04, 0.125, 0.2083], "years since 1900-01-01", None),
+        ([876576.0, 877320.0, 877992.0], "hours since 1800-1-1 00:00:0.0", None),
+        ([15, 45, 74], "days since 1900-01-01", "noleap"),
+        ([15, 45, 75], "days since 1900-01-01", "360_day"),
+        ([1296000.0, 3888000.0, 6393600.0], "seconds since 1900-01-01", "gregorian"),
+        ([15.5, 45.0, 74.5], "Days Since 1900-01-01 00:00:00", "STANDARD"),
+    ],
+)
+def test_january_to_march_1900(tmp_path, times, units, calendar):
+    index, _ = months_of(tmp_path, times, units, calendar)
+    np.testing.assert_array_equal(index, JANUARY_1900 + np.arange(3))
+
+
+def test_decimal_years_in_single_precision(tmp_path):
+    times = (1850 * 12 + np.arange(2100) + 0.5) / 12
+    index, _ = months_of(tmp_path, times, "year A.D.", kind="f4")
+    np.testing.assert_array_equal(index, 1850 * 12 + np.arange(2100))
+
+
+@given(
+    calendar=st.sampled_from(["standard", "noleap", "360_day", "proleptic_gregorian", "all_leap", "julian"]),
+    unit=st.sampled_from(["days", "hours", "minutes", "seconds"]),
+    origin=st.sampled_from(["1850-01-01", "1800-1-1 00:00:0.0", "1970-01-01T00:00:00Z", "0001-01-01 12:00"]),
+    first=st.integers(1590, 2200),
+    day=st.integers(1, 28),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_calendar_unit_and_origin(tmp_path, calendar, unit, origin, first, day):
+    units = f"{unit} since {origin}"
+    dates = [cftime.datetime(first + i // 12, i % 12 + 1, day, 6, calendar=calendar) for i in range(14)]
+    index, said = months_of(tmp_path, cftime.date2num(dates, units, calendar=calendar), units, calendar)
+    np.testing.assert_array_equal(index, first * 12 + np.arange(14))
+    assert said == calendar
+
+
+def test_bounds_that_hold_nothing_are_not_believed(tmp_path):
+    """CESM writes zeros for the first month's bounds now and then."""
+    times, bounds = [15.0, 45.0, 74.0], [[0, 0], [31, 59], [59, 90]]
+    index, _ = months_of(tmp_path, times, "days since 1900-01-01", "noleap", bounds)
+    np.testing.assert_array_equal(index, JANUARY_1900 + np.arange(3))
+
+
+def test_times_at_the_end_of_the_month(tmp_path):
+    times, bounds = [31.0, 59.0, 90.0], [[0, 31], [31, 59], [59, 90]]
+    index, _ = months_of(tmp_path, times, "days since 1900-01-01", "noleap", bounds)
+    np.testing.assert_array_equal(index, JANUARY_1900 + np.arange(3))
