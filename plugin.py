@@ -165,7 +165,12 @@ class ClimRecon(plugin.PluginAbstract):
 
     def run_tool(self, config_dict=None):
         """Write one JSON file, call climrecon in its own environment, hand over what it wrote."""
-        values = {k: v for k, v in dict(config_dict or {}).items() if k in p.BY_NAME and v is not None}
+        # The host hands over its defaults as if they were given; the site file's are to hold then.
+        values = {
+            k: v
+            for k, v in dict(config_dict or {}).items()
+            if k in p.BY_NAME and v not in (None, p.BY_NAME[k].default)
+        }
         about = {"id": str(self.rowid), "user": self.user.getName(), "host": "freva"}
         try:
             code, last = self._run({"parameters": values, "run": about})

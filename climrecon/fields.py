@@ -97,7 +97,7 @@ class Observations:
     Attributes
     ----------
     values:
-        (T, H, W) float32 anomalies in K, NaN where missing.
+        (T, H, W) anomalies in K, NaN where missing, in the unpacked dtype of their file.
     mask:
         (T, H, W) True where observed.
     obs_sd:

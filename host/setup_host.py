@@ -8,6 +8,7 @@ Runs in the host's virtual environment. STATE holds everything: configuration, d
 import argparse
 import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,7 +75,11 @@ def write_configuration(state, database=None, scheduler="local", scheduler_optio
         config.write(file)
     shipped = Path(sys.prefix) / "freva"
     for name in ("drs_config.toml", "activate_sh"):
-        shutil.copy(shipped / name, state / name)
+        # What users publish goes below the state too, not where the shipped file says.
+        text = (shipped / name).read_text()
+        (state / name).write_text(
+            re.sub(r'root_dir = "[^"]*freva_output/data"', f'root_dir = "{state / "data"}"', text)
+        )
     environment = {
         **os.environ,
         "EVALUATION_SYSTEM_CONFIG_FILE": str(state / "evaluation_system.conf"),

@@ -174,7 +174,7 @@ def _product(
     notes = list(observations.source.notes)
     if shift is not None:
         offset = shift[observations.time.month - 1]
-        infilled, analysis = (infilled - offset).astype(np.float32), (analysis - offset).astype(np.float32)
+        infilled, analysis = infilled - offset, (analysis - offset).astype(np.float32)
         notes.append(
             f"reconstructed on the data's own base {_years(observations.reference_period)}, "
             f"the complete field re-based to {_years(wanted)}"
@@ -187,7 +187,7 @@ def _product(
 
     return Product(
         observations=observations,
-        infilled=infilled.astype(np.float32),
+        infilled=infilled.astype(observations.values.dtype),
         analysis=analysis,
         stddev=None if stddev is None else stddev.astype(np.float32),
         status=status_of(mask, unskilled),

@@ -64,7 +64,7 @@ def unpacked_dtype(variable: netCDF4.Variable) -> str:
 
 
 def read_values(variable: netCDF4.Variable, dimensions: tuple[str, str, str], rows: Any, columns: Any) -> Any:
-    """(T, H, W) float32 with NaN where missing, in the order of ``rows`` and ``columns``.
+    """(T, H, W) in the unpacked dtype with NaN where missing, in the order of ``rows`` and ``columns``.
 
     Read block by block along time; whatever order the dimensions stand in the file. Further dimensions must
     have length one.
@@ -82,7 +82,8 @@ def read_values(variable: netCDF4.Variable, dimensions: tuple[str, str, str], ro
             f"{variable.name} has a further dimension: {', '.join(long)}.", "Select one of its values first."
         )
     steps, height, width = (variable.shape[position] for position in order)
-    values = np.empty((steps, height, width), np.float32)
+    # Not narrower than the file: observed cells must come back bit by bit.
+    values = np.empty((steps, height, width), unpacked_dtype(variable))
     block = _block_length(variable, order[0], height * width)
     for start in range(0, steps, block):
         chosen: list[Any] = [slice(None)] * variable.ndim
@@ -220,7 +221,7 @@ def to_kelvin(values: FloatArray, units: str, anomaly: bool) -> FloatArray:
     if anomaly or is_kelvin(units):
         return values
     if is_celsius(units):
-        return np.asarray(values + np.float32(ZERO_CELSIUS))
+        return np.asarray(values + values.dtype.type(ZERO_CELSIUS))
     raise InputDataError(
         "The variable states no units, so its absolute temperatures may be in K or degrees Celsius.",
         "Write them into the file, e.g. with ncatted -a units,tas,c,c,K.",

@@ -249,3 +249,32 @@ def test_baselines_run_like_networks(demo: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["tas"][:], file["tas_analysis"][:])
         assert file["tas_realisation"].shape[0] == 1
     assert manifest["facets"]["experiment"] == "kriging"
+
+
+def test_double_precision_comes_back_bit_by_bit(demo: Path, tmp_path: Path) -> None:
+    (source,) = demo.rglob("HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc")
+    double = tmp_path / source.name
+    subprocess.run(
+        ["cdo", "-s", "-b", "F64", "addc,1e-9", "-seldate,1877-01-01,1878-12-31", str(source), str(double)],
+        check=True,
+    )
+    answer = run(
+        "reconstruct",
+        "--obs-file",
+        double,
+        "--output",
+        tmp_path / "o",
+        "--plots",
+        "false",
+        "--report",
+        "false",
+    )
+    assert answer.returncode == 0, answer.stderr
+    (path,) = (tmp_path / "o").glob("*.nc")
+    with netCDF4.Dataset(path) as ours, netCDF4.Dataset(double) as theirs:
+        assert ours["tas"].dtype == theirs["tas_mean"].dtype == np.float64
+        mask = ~np.ma.getmaskarray(theirs["tas_mean"][:])
+        assert 0.1 < mask.mean() < 0.9
+        np.testing.assert_array_equal(
+            np.asarray(ours["tas"][:])[mask], np.asarray(theirs["tas_mean"][:])[mask]
+        )

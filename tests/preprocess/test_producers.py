@@ -26,7 +26,7 @@ def truth():
 )
 def test_met_office(tmp_path, truth, writer, label, base, blended, dtype):
     observations = read_observations([writer(tmp_path, truth, INDEX)], PrepareRequest())
-    np.testing.assert_array_equal(observations.values, truth.astype(np.float32))
+    np.testing.assert_array_equal(observations.values, truth.astype(dtype))
     np.testing.assert_array_equal(observations.mask, np.isfinite(truth))
     np.testing.assert_array_equal(observations.time.index, INDEX)
     assert observations.grid.same_as(FIVE_DEGREES)

@@ -139,9 +139,7 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
         load_network(str(damaged))
     foreign = tmp_path / "foreign.pth"
     torch.save({"layer": torch.zeros(3)}, foreign)
-    with pytest.raises(
-        NetworkError, match="published layouts"
-    ):
+    with pytest.raises(NetworkError, match="published layouts"):
         load_network(str(foreign))
 
 
