@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,15 @@ def main() -> None:
             "covers_90": [round(float(v), 3) for v in inside / weights] if inside.any() else None,
         }
     if options.json:
-        print(json.dumps({"benchmark": "withheld", "folds": FOLDS, "seeds": list(SEEDS), "methods": result}))
+        machine = f"{platform.machine()}, Python {platform.python_version()}"
+        about = {
+            "benchmark": "withheld",
+            "months": 2,
+            "folds": FOLDS,
+            "seeds": list(SEEDS),
+            "machine": machine,
+        }
+        print(json.dumps({**about, "reference": "kriging 2000 km", "methods": result}))
         return
     for name, row in result.items():
         print(f"{name:<24} " + "  ".join(f"{key} {value}" for key, value in row.items()))

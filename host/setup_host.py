@@ -8,7 +8,7 @@ Runs in the host's virtual environment. STATE holds everything: configuration, d
 import argparse
 import configparser
 import os
-import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +17,20 @@ from pathlib import Path
 
 PLUGIN = Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent
+
+
+#: Where users' own results go, and how their names are made.
+_DRS = """
+[crawl_my_data]
+root_dir = "{data}"
+drs_format = "custom"
+parts_dir = ["project", "product", "institute", "model", "experiment", "time_frequency", "realm", "cmor_table",
+             "ensemble", "version", "variable", "file_name"]
+parts_file_name = ["variable", "cmor_table", "model", "experiment", "ensemble", "time"]
+parts_time = "start_time-end_time"
+
+[crawl_my_data.defaults]
+"""
 
 
 def install_startup():
@@ -73,13 +87,16 @@ def write_configuration(state, database=None, scheduler="local", scheduler_optio
     config["plugin:climrecon"] = {"python_path": str(plugin), "module": "plugin"}
     with (state / "evaluation_system.conf").open("w") as file:
         config.write(file)
-    shipped = Path(sys.prefix) / "freva"
-    for name in ("drs_config.toml", "activate_sh"):
-        # What users publish goes below the state too, not where the shipped file says.
-        text = (shipped / name).read_text()
-        (state / name).write_text(
-            re.sub(r'root_dir = "[^"]*freva_output/data"', f'root_dir = "{state / "data"}"', text)
-        )
+    # Freva installs these two into its environment only where pip builds it anew, not from pip's cache.
+    (state / "drs_config.toml").write_text(_DRS.format(data=state / "data"))
+    config, folder, programs = (
+        shlex.quote(str(path)) for path in (state / "evaluation_system.conf", state, Path(sys.prefix) / "bin")
+    )
+    (state / "activate_sh").write_text(
+        f"export EVALUATION_SYSTEM_CONFIG_FILE={config}\n"
+        f"export EVALUATION_SYSTEM_CONFIG_DIR={folder}\n"
+        f"export PATH={programs}:$PATH\n"
+    )
     environment = {
         **os.environ,
         "EVALUATION_SYSTEM_CONFIG_FILE": str(state / "evaluation_system.conf"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.errors import OutputError
 from climrecon.fields import Months
 from climrecon.files import atomic_path
 from climrecon.output.product import STATUS_MEANINGS, Product
@@ -40,6 +42,8 @@ VOLATILE = (
 )
 _FILL = np.float32(1e20)
 _COMPRESSION = {"zlib": True, "complevel": 1, "shuffle": True}
+#: Name of the variable that holds the realisations.
+REALISATION = "tas_realisation"
 _TIME_UNITS = "days since 1850-01-01 00:00:00"
 
 
@@ -57,17 +61,33 @@ def write_netcdf(
         Global attributes, see :func:`global_attributes`.
     variables:
         Which of the data variables to write; all by default.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full or a quota is reached; nothing is left then.
     """
-    with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file:
-        file.setncatts({key: value for key, value in attributes.items() if value})
-        _axes(file, product)
-        data = _fields(product)
-        for name in variables or (*data, *(["tas_realisation"] if product.realisations else [])):
-            if name == "tas_realisation":
-                _realisations(file, product)
-            else:
-                values, about = data[name]
-                _write_field(file, product, name, values, about)
+    try:
+        with (
+            atomic_path(path) as temporary,
+            netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file,
+        ):
+            file.setncatts({key: value for key, value in attributes.items() if value})
+            _axes(file, product)
+            data = _fields(product)
+            for name in variables or (*data, *([REALISATION] if product.realisations else [])):
+                if name == REALISATION:
+                    _realisations(file, product)
+                else:
+                    values, about = data[name]
+                    _write_field(file, product, name, values, about)
+    except RuntimeError as error:
+        # The library says "HDF error" whatever happened; a full disk or quota is what happens.
+        free = shutil.disk_usage(path.parent).free / 1e6
+        raise OutputError(
+            f"{path.name} could not be written ({error}); {free:.0f} MB are free in {path.parent}.",
+            "Free some space, or choose another outputdir.",
+        ) from error
 
 
 def _axes(file: netCDF4.Dataset, product: Product) -> None:
@@ -227,7 +247,7 @@ def _realisations(file: netCDF4.Dataset, product: Product) -> None:
     axis = file.createVariable("realization", "i4", ("realization",))
     axis.setncatts({"standard_name": "realization", "long_name": "number of the realisation", "units": "1"})
     axis[:] = np.arange(1, count + 1)
-    name = f"{product.observations.variable}_realisation"
+    name = REALISATION
     shape = (1, min(len(product.observations.time), 120), len(source.lat), len(source.lon))
     variable = file.createVariable(
         name, "f4", ("realization", "time", "lat", "lon"), fill_value=_FILL, chunksizes=shape, **_COMPRESSION

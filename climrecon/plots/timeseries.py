@@ -48,7 +48,13 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
             label="observed cells alone, monthly",
         )
     else:
-        x, ours, raw, sd, style = _years(series), series.ours, series.raw, series.ours_sd, {"marker": "o"}
+        x, ours, raw, sd, style = (
+            _years(series),
+            series.ours,
+            series.raw,
+            series.ours_sd,
+            {"marker": "o", "linestyle": "none"},
+        )
     top.plot(
         x,
         raw,
@@ -57,10 +63,13 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
         label="observed cells alone" + (", annual" if annual else ""),
         **style,
     )
-    if sd is not None:
+    if sd is not None and annual:
         top.fill_between(
             x, ours - NINETY * sd, ours + NINETY * sd, color=OURS, alpha=0.25, linewidth=0, label="90 %"
         )
+    elif sd is not None:
+        # Single months far apart: a bar for each, no band across the years between them.
+        top.errorbar(x, ours, NINETY * sd, color=OURS, alpha=0.5, capsize=4, linestyle="none", label="90 %")
     top.plot(x, ours, color=OURS, linewidth=1.6, label=product.network.name, **style)
     finite = np.concatenate([ours, raw[np.isfinite(raw)]])
     top.set_ylim(finite.min() - 0.35, finite.max() + 0.35)

@@ -278,3 +278,27 @@ def test_double_precision_comes_back_bit_by_bit(demo: Path, tmp_path: Path) -> N
         np.testing.assert_array_equal(
             np.asarray(ours["tas"][:])[mask], np.asarray(theirs["tas_mean"][:])[mask]
         )
+
+
+def test_a_disk_that_takes_no_more_is_said_and_nothing_is_left(demo: Path, tmp_path: Path) -> None:
+    # A limit on the size of files fails in the midst of writing, as a full disk does.
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
+        "from climrecon.cli.app import run_app; run_app(sys.argv[1:])"
+    )
+    arguments = [
+        "reconstruct",
+        "--catalogue",
+        str(demo / "catalogue.json"),
+        "--period",
+        "1877-1879",
+        "--output",
+        str(tmp_path / "o"),
+    ]
+    answer = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 6, answer.stderr
+    assert "could not be written" in answer.stderr
+    assert "Free some space" in answer.stderr
+    assert not list((tmp_path / "o").iterdir())

@@ -31,7 +31,7 @@ def test_met_office(tmp_path, truth, writer, label, base, blended, dtype):
     np.testing.assert_array_equal(observations.time.index, INDEX)
     assert observations.grid.same_as(FIVE_DEGREES)
     assert observations.reference_period == base
-    assert observations.values.dtype == np.float32
+    assert observations.values.dtype == dtype
     source = observations.source
     assert (source.label, source.blended, source.dtype) == (label, blended, dtype)
     assert observations.obs_sd is None
