@@ -42,8 +42,8 @@ VOLATILE = (
 )
 _FILL = np.float32(1e20)
 _COMPRESSION = {"zlib": True, "complevel": 1, "shuffle": True}
-#: Name of the variable that holds the realisations.
-REALISATION = "tas_realisation"
+#: What the name of the variable with the realisations ends with.
+REALISATION = "realisation"
 _TIME_UNITS = "days since 1850-01-01 00:00:00"
 
 
@@ -161,17 +161,25 @@ def month_coordinates(time: Months, calendar: str) -> tuple[NDArray[np.float64],
     return bounds.mean(axis=1), bounds
 
 
+_WHAT = {"tas": "near-surface air temperature", "tos": "sea-surface temperature"}
+
+
+def _standard_name(variable: str, modifier: str = "") -> dict[str, str]:
+    """The CF standard name of a variable's anomaly, where the table has one."""
+    return {"standard_name": f"air_temperature_anomaly{modifier}"} if variable == "tas" else {}
+
+
 def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
     """Data variables by name: values in the package's order, and attributes."""
     variable, source = product.observations.variable, product.observations.source
     what = (
         "temperature anomaly, sea-surface temperature over sea blended with near-surface air temperature over land"
         if source.blended
-        else "near-surface air temperature anomaly"
+        else f"{_WHAT.get(variable, variable)} anomaly"
     )
     base = f"{product.reference_period[0]}-{product.reference_period[1]}"
     common = {
-        "standard_name": "air_temperature_anomaly",
+        **_standard_name(variable),
         "units": "K",
         "cell_methods": "time: mean area: mean",
         "reference_period": base,
@@ -203,7 +211,7 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
         data[f"{variable}_stddev"] = (
             product.stddev,
             {
-                "standard_name": "air_temperature_anomaly standard_error",
+                **_standard_name(variable, " standard_error"),
                 "long_name": f"standard deviation of {variable}",
                 "units": "K",
                 "comment": comment,
@@ -247,18 +255,18 @@ def _realisations(file: netCDF4.Dataset, product: Product) -> None:
     axis = file.createVariable("realization", "i4", ("realization",))
     axis.setncatts({"standard_name": "realization", "long_name": "number of the realisation", "units": "1"})
     axis[:] = np.arange(1, count + 1)
-    name = REALISATION
+    name = f"{product.observations.variable}_{REALISATION}"
     shape = (1, min(len(product.observations.time), 120), len(source.lat), len(source.lon))
     variable = file.createVariable(
         name, "f4", ("realization", "time", "lat", "lon"), fill_value=_FILL, chunksizes=shape, **_COMPRESSION
     )
     variable.setncatts(
         {
-            "standard_name": "air_temperature_anomaly",
+            **_standard_name(product.observations.variable),
             "long_name": "equally likely complete fields given the observations",
             "units": "K",
             "cell_methods": "time: mean area: mean",
-            "comment": "Observed cells are perturbed with their error. Realisations of different months are independent.",
+            "comment": "Observed cells vary too, within their errors. Realisations of different months are independent.",
         }
     )
     for member, field in enumerate(product.realisations()):

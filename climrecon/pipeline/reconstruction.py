@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,65 +12,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.baselines import build as build_baseline
 from climrecon.errors import ClimReconError, InputDataError
-from climrecon.fields import Observations, Reconstructor
-from climrecon.networks import LoadedNetwork, check_variable, load_network
-from climrecon.output.product import NetworkInfo, Product, status_of
+from climrecon.fields import Observations
+from climrecon.output.product import Product, status_of
 from climrecon.pipeline.fields import Complete, complete_fields, member_fields
 from climrecon.pipeline.fingerprint import RECONSTRUCT_SETTINGS, fingerprint
 from climrecon.pipeline.inputs import Inputs, resolve
+from climrecon.pipeline.methods import Method, load_method, on_method_grid
 from climrecon.pipeline.plan import dry_run
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.results import write_results
 from climrecon.pipeline.staging import staged
 from climrecon.pipeline.tasks import Outcome
-from climrecon.preprocess import FileGrid, PrepareRequest, read_observations, rebase_complete, to_network_grid
-from climrecon.reconstruct import choose_device, no_skill
+from climrecon.preprocess import FileGrid, PrepareRequest, read_observations, rebase_complete
+from climrecon.reconstruct import no_skill
 from climrecon.settings import RunSettings, Site
 
 #: Version of this stage: raised whenever equal inputs and settings give another result.
 STAGE_VERSION = 1
 DEFAULT_FOLDER = Path("climrecon-result")
-#: Error of an observed cell where neither data set nor network states one, K.
-ASSUMED_OBS_SD = 0.3
 
 FloatArray = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True)
-class Method:
-    """A network or baseline, and what is known of it."""
-
-    reconstructor: Reconstructor
-    info: NetworkInfo
-    loaded: LoadedNetwork | None
-
-    @property
-    def obs_sd(self) -> float:
-        """Error assumed where a data set states none, K."""
-        stated = self.loaded.card.default_obs_sd if self.loaded else None
-        return stated or ASSUMED_OBS_SD
-
-
-def load_method(name: str, settings: RunSettings, site: Site) -> Method:
-    """The network or baseline called ``name``.
-
-    Raises
-    ------
-    NetworkError
-        If there is none, or it was made for another variable.
-    """
-    baseline = build_baseline(name)
-    if baseline is not None:
-        from climrecon.baselines import NAMES
-
-        return Method(baseline, NetworkInfo(name, NAMES[name], None), None)
-    store = [Path(place).expanduser() for place in site.file.network_store]
-    loaded = load_network(name, device=choose_device(settings.device), store=store)
-    check_variable(loaded.card, settings.variable)
-    info = NetworkInfo(loaded.name, loaded.card.title, loaded.sha256, loaded.card.model_dump(mode="json"))
-    return Method(loaded, info, loaded)
 
 
 def reconstruct_observations(
@@ -95,7 +56,9 @@ def reconstruct_observations(
         )
         for note in observations.source.notes:
             reporter.note(note)
-        on_network = _on_network_grid(observations, method, stage)
+        on_network = on_method_grid(observations, method, stage)
+        for note in on_network.source.notes[len(observations.source.notes) :]:
+            reporter.note(note)
         reporter.stage(f"Reconstructing {len(observations.time)} months with {method.info.name}")
         complete = complete_fields(
             method.reconstructor,
@@ -119,9 +82,7 @@ def reconstruct_observations(
             "started": started,
             "fingerprint": digest,
         }
-        outcome = write_results(
-            stage, folder, product, settings, run, inputs, beside, on_network, complete, reporter
-        )
+        outcome = write_results(stage, folder, product, settings, run, inputs, beside, reporter)
         (stage / "realisations.npy").unlink(missing_ok=True)
     return outcome
 
@@ -141,12 +102,6 @@ def _request(settings: RunSettings, inputs: Inputs) -> PrepareRequest:
         reference_period=settings.reference_period.years,
         facets=inputs.facets,
     )
-
-
-def _on_network_grid(observations: Observations, method: Method, scratch: Path) -> Observations:
-    if method.loaded is None:
-        return observations
-    return to_network_grid(observations, method.loaded.card.grid.grid, scratch)
 
 
 def _product(

@@ -8,29 +8,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from climrecon import __version__
-from climrecon.fields import Observations
 from climrecon.output.entry import write_entry
 from climrecon.output.manifest import made, write_manifest
 from climrecon.output.netcdf import content_sha256, global_attributes, write_netcdf
 from climrecon.output.product import Product
 from climrecon.output.provenance import Activity, Made, write_provenance
 from climrecon.output.series import Series, make_series, trends, warmest_years
-from climrecon.pipeline.fields import Complete, largest_el_nino, single_month
+from climrecon.pipeline.fields import largest_el_nino, single_month
 from climrecon.pipeline.inputs import Inputs
+from climrecon.pipeline.methods import Method, on_method_grid
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.tasks import Outcome
 from climrecon.preprocess import FileGrid
 from climrecon.preprocess.cdo import cdo_version
 from climrecon.settings import RunSettings
 from climrecon.settings.periods import parse_month
-
-if TYPE_CHECKING:
-    from climrecon.pipeline.reconstruction import Method
 
 _LIBRARIES = ("torch", "numpy", "xarray", "netCDF4", "matplotlib", "intake-esm")
 
@@ -62,8 +59,6 @@ def write_results(
     run: dict[str, Any],
     inputs: Inputs,
     beside: Sequence[Method],
-    on_network: Observations,
-    complete: Complete,
     reporter: Reporter,
 ) -> Outcome:
     """Write everything to ``stage``; ``folder`` is where it will stand in the end."""
@@ -93,7 +88,7 @@ def write_results(
     figures: list[tuple[Made, str]] = []
     if settings.plots:
         reporter.stage("Drawing figures")
-        figures = _figures(stage, product, series, month, beside, on_network, complete, settings, reporter)
+        figures = _figures(stage, product, series, month, beside, settings, reporter)
         entries += [figure for figure, _ in figures]
     inputs_used = list(zip(source.files, source.sha256, strict=True))
     activity = Activity(
@@ -168,14 +163,11 @@ def _plot_month(settings: RunSettings, product: Product) -> int:
     return largest_el_nino(product.infilled, product.observations.grid)
 
 
-def _beside(
-    methods: Sequence[Method], product: Product, on_network: Observations, month: int, scratch: Path
-) -> list[Beside]:
+def _beside(methods: Sequence[Method], product: Product, month: int, scratch: Path) -> list[Beside]:
     """The other methods' estimates of the plotted month."""
     found = []
     for method in methods:
-        same = method.loaded is None or method.loaded.card.grid.grid.same_as(on_network.grid)
-        observations = on_network if same else product.observations
+        observations = on_method_grid(product.observations, method, scratch)
         fit = getattr(method.reconstructor, "fit_to", None)
         if fit is not None:
             fit(observations)
@@ -194,15 +186,13 @@ def _figures(
     series: Series,
     month: int,
     methods: Sequence[Method],
-    on_network: Observations,
-    complete: Complete,
     settings: RunSettings,
     reporter: Reporter,
 ) -> list[tuple[Made, str]]:
     """Figures with their full captions (the manifest's are cut to what the host stores)."""
     from climrecon.plots import animate, draw_global_mean, draw_maps, draw_nino34
 
-    others = {other.name: other.mean for other in _beside(methods, product, on_network, month, stage)}
+    others = {other.name: other.mean for other in _beside(methods, product, month, stage)}
     label = product.observations.time.labels()[month]
     drawn = [
         (f"maps_{label}.png", draw_maps(product, series, month, others)),

@@ -1,0 +1,65 @@
+"""Networks and baselines by name, and the grid each works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from climrecon.baselines import NAMES
+from climrecon.baselines import build as build_baseline
+from climrecon.fields import Observations, Reconstructor
+from climrecon.grid import FIVE_DEGREES
+from climrecon.networks import LoadedNetwork, check_variable, load_network
+from climrecon.output.product import NetworkInfo
+from climrecon.preprocess import to_network_grid
+from climrecon.reconstruct import choose_device
+from climrecon.settings import RunSettings, Site
+
+#: Error of an observed cell where neither data set nor network states one, K.
+ASSUMED_OBS_SD = 0.3
+#: Cells a baseline takes: kriging needs matrices of cells by cells, 2 GB each on a grid of two degrees.
+MOST_CELLS = 5000
+
+
+@dataclass(frozen=True)
+class Method:
+    """A network or baseline, and what is known of it."""
+
+    reconstructor: Reconstructor
+    info: NetworkInfo
+    loaded: LoadedNetwork | None
+
+    @property
+    def obs_sd(self) -> float:
+        """Error assumed where a data set states none, K."""
+        stated = self.loaded.card.default_obs_sd if self.loaded else None
+        return stated or ASSUMED_OBS_SD
+
+
+def load_method(name: str, settings: RunSettings, site: Site) -> Method:
+    """The network or baseline called ``name``.
+
+    Raises
+    ------
+    NetworkError
+        If there is none, or it was made for another variable.
+    """
+    baseline = build_baseline(name)
+    if baseline is not None:
+        return Method(baseline, NetworkInfo(name, NAMES[name], None), None)
+    store = [Path(place).expanduser() for place in site.file.network_store]
+    loaded = load_network(name, device=choose_device(settings.device), store=store)
+    check_variable(loaded.card, settings.variable)
+    info = NetworkInfo(loaded.name, loaded.card.title, loaded.sha256, loaded.card.model_dump(mode="json"))
+    return Method(loaded, info, loaded)
+
+
+def on_method_grid(observations: Observations, method: Method, scratch: Path) -> Observations:
+    """Observations on the grid the method works on; a baseline takes their own unless it is too fine."""
+    if method.loaded is not None:
+        return to_network_grid(observations, method.loaded.card.grid.grid, scratch)
+    return (
+        to_network_grid(observations, FIVE_DEGREES, scratch)
+        if observations.grid.area.size > MOST_CELLS
+        else observations
+    )

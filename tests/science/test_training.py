@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from climrecon.covariance import learn_low_rank
+from climrecon.data.geography import land_fraction
+from climrecon.data.masks import MaskSource, smoother
+from climrecon.data.noise import NoiseSource
+from climrecon.grid import FIVE_DEGREES, Grid
+from climrecon.model.lowrank import LowRankPrior
+from climrecon.model.unet import PartialUNet
+from climrecon.training.loop import Schedule, fit
+from climrecon.training.samples import Fields, draw_pool
+
+GRID = Grid.regular(8, 16)
+CELLS = 128
+
+
+@pytest.fixture(scope="module")
+def parts():
+    rng = np.random.default_rng(0)
+    smooth = smoother(GRID, 3000.0)
+    month = np.arange(120) % 12 + 1
+    # Not Gaussian: the sign of a wave decides its shape, which no linear method can know.
+    waves = rng.normal(size=(120, CELLS)) @ smooth.T
+    fields = waves + 0.8 * np.maximum(waves, 0.0)
+    learned = learn_low_rank(fields.reshape(120, 8, 16), month, GRID, 12)
+    tensors = (
+        torch.tensor(part.copy(), dtype=torch.float32)
+        for part in (learned.vectors, learned.residual, learned.scale)
+    )
+    prior = LowRankPrior(*tensors)
+    land = rng.random(CELLS) < 0.3
+    masks = MaskSource(rng.random((20, CELLS)) < 0.6, ~land, smooth, np.repeat(GRID.lat, 16))
+    noise = NoiseSource(smooth, smooth)
+    data = Fields(fields, np.ones(fields.shape, bool), month, np.zeros(120, dtype=int))
+    return prior, masks, noise, data
+
+
+def network(prior: LowRankPrior) -> PartialUNet:
+    torch.manual_seed(0)
+    area = torch.tensor(GRID.area, dtype=torch.float32)
+    return PartialUNet(prior, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, width=8)
+
+
+def test_it_starts_as_optimal_interpolation_and_learns_more(parts) -> None:
+    prior, masks, noise, data = parts
+    net = network(prior)
+    pool, check = (draw_pool(net, [prior], data, masks, noise, n, seed) for n, seed in ((192, 1), (64, 2)))
+    with torch.no_grad():
+        start = net.corrected(
+            net.correct(check.observed, check.mask, check.complete), check.mean, check.variance
+        )
+    torch.testing.assert_close(start[0], check.mean)
+    assert (start[1] == 1).all()
+    history = fit(
+        net,
+        pool,
+        check,
+        Schedule(steps=60, batch=16, rate=3e-3, warm_up=5, averaging=0.9, check_every=10),
+        seed=0,
+    )
+    scores = [row[2] for row in history.rows]
+    assert min(scores) < scores[0] - 0.005
+    with torch.no_grad():
+        mean, _ = net.corrected(
+            net.correct(check.observed, check.mask, check.complete), check.mean, check.variance
+        )
+    # The correction moves anomalies about, not the global mean.
+    torch.testing.assert_close((mean * net.area).sum(1), (check.mean * net.area).sum(1), atol=1e-4, rtol=0)
+
+
+def test_training_is_reproducible(parts) -> None:
+    prior, masks, noise, data = parts
+    states = []
+    for _ in range(2):
+        net = network(prior)
+        pool = draw_pool(net, [prior], data, masks, noise, 48, 1)
+        fit(net, pool, pool, Schedule(steps=6, batch=8, warm_up=2, check_every=3), seed=3)
+        states.append(net.state_dict())
+    for key, value in states[0].items():
+        assert torch.equal(value, states[1][key]), key
+
+
+def test_a_pool_does_not_depend_on_how_it_is_cut(parts) -> None:
+    prior, masks, noise, data = parts
+    net = network(prior)
+    first, second = (draw_pool(net, [prior], data, masks, noise, 20, 5, chunk=chunk) for chunk in (20, 7))
+    assert torch.equal(first.mask, second.mask)
+    torch.testing.assert_close(first.mean, second.mean, atol=1e-4, rtol=1e-4)
+
+
+def test_each_sample_uses_the_prior_that_has_not_seen_it(parts) -> None:
+    prior, masks, noise, data = parts
+    net = network(prior)
+    wide = LowRankPrior(prior.vectors, prior.residual, 3.0 * prior.scale)
+    fold = (np.arange(120) >= 60).astype(int)
+    split = Fields(data.values, data.scored, data.month, fold)
+    pool = draw_pool(net, [prior, wide], split, masks, noise, 40, 5)
+    which = np.random.default_rng(5).integers(120, size=40)
+    spread = pool.variance.mean(1).numpy()
+    assert spread[which >= 60].min() > spread[which < 60].max()
+
+
+def test_masks_are_plausible() -> None:
+    land = land_fraction(FIVE_DEGREES)
+    assert (land * FIVE_DEGREES.area).sum() == pytest.approx(0.29, abs=0.01)
+    assert land[2, 40] == 1.0, "Antarctica is land"
+    rng = np.random.default_rng(0)
+    smooth = smoother(GRID, 2500.0)
+    source = MaskSource(
+        rng.random((20, CELLS)) < 0.6, rng.random(CELLS) < 0.7, smooth, np.repeat(GRID.lat, 16)
+    )
+    shares = [source.draw(np.random.default_rng(seed)).mean() for seed in range(200)]
+    assert min(shares) >= 10 / CELLS
+    assert max(shares) <= 0.97
+    assert np.std(shares) > 0.1
+    assert np.array_equal(source.draw(np.random.default_rng(3)), source.draw(np.random.default_rng(3)))
+
+
+def test_errors_have_a_part_that_does_not_average_out() -> None:
+    coarse = Grid.regular(18, 36)
+    smooth = smoother(coarse, 1500.0)
+    np.testing.assert_allclose((smooth**2).sum(1), 1.0, atol=1e-9)
+    noise = NoiseSource(smooth, smoother(coarse, 5000.0))
+    area = coarse.area.reshape(-1)
+    means, independent = [], []
+    for seed in range(60):
+        error, stated = noise.draw(np.random.default_rng(seed))
+        means.append(error @ area)
+        independent.append(np.sqrt((stated**2 * area**2).sum()))
+    assert np.std(means) > 2.0 * np.mean(independent)
