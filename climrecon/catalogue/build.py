@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import netCDF4
-import numpy as np
-
+from climrecon.catalogue.dialects import frequency
+from climrecon.catalogue.metadata import times, variables
+from climrecon.catalogue.roles import MEMBER, member_number, role_of, version_in, why_infilled
 from climrecon.catalogue.search import LeftOut
-from climrecon.errors import NoDataError
+from climrecon.errors import NoDataError, OutputError
 from climrecon.files import write_text
-from climrecon.variables import canonical_variable, dataset_of, infilled_product
+from climrecon.variables import dataset_of, infilled_product
 
 COLUMNS = (
     "project",
@@ -31,12 +31,14 @@ COLUMNS = (
     "time_range",
     "format",
 )
-#: tas_Amon_MODEL_EXPERIMENT_rRiIpP[_YYYYMM-YYYYMM].nc
+_ENDINGS = (".nc", ".nc4")
+#: tas_Amon_MODEL_EXPERIMENT_rRiIpP[fF][_GRID][_YYYYMM-YYYYMM].nc, in CMIP5 and CMIP6
 _CMOR = re.compile(
-    r"^(?P<variable>[a-z0-9]+)_(?P<table>[A-Za-z0-9]+)_(?P<model>[A-Za-z0-9.-]+)_(?P<experiment>[A-Za-z0-9-]+)"
-    r"_(?P<ensemble>r\d+i\d+p\d+(?:f\d+)?)(?:_(?P<range>\d{6}-\d{6}))?\.nc$"
+    r"^(?P<variable>[A-Za-z0-9]+)_(?P<table>[A-Za-z0-9]+)_(?P<model>[A-Za-z0-9.-]+)"
+    r"_(?P<experiment>[A-Za-z0-9-]+)_(?P<ensemble>r\d+i\d+p\d+(?:f\d+)?)(?:_(?P<grid>g[a-z0-9]+))?"
+    r"(?:_(?P<range>\d{4,14}-\d{4,14}))?\.nc4?$"
 )
-_VERSION_FOLDER = re.compile(r"^v\d{8}$")
+_DRS_PRODUCT = re.compile(r"^(output[12]?|CMIP|ScenarioMIP|DAMIP|HighResMIP)$")
 _REALM = {"tas": "atmos", "psl": "atmos", "pr": "atmos", "tos": "ocean", "sic": "seaIce", "sftlf": "atmos"}
 _INSTITUTES = {
     "HadCRUT": "MOHC",
@@ -67,21 +69,27 @@ def build_catalogue(
 ) -> BuiltCatalogue:
     """Write an intake-esm catalogue (Freva's dialect, entries inline) over the netCDF files below ``folder``.
 
-    Files that cannot be opened or hold no known variable are left out, with the reason.
+    Only headers and time axes are read. Files that cannot be opened or hold no known variable are left
+    out, with the reason.
 
     Raises
     ------
     NoDataError
         If no file is left.
+    OutputError
+        If the catalogue cannot be written.
     """
     output = output or folder / "catalogue.json"
-    paths = sorted(path for path in folder.rglob("*.nc") if not path.name.startswith("."))
+    paths = sorted(
+        path for path in folder.rglob("*") if path.suffix in _ENDINGS and not path.name.startswith(".")
+    )
     rows, left_out = [], []
     for number, path in enumerate(paths, 1):
         try:
             rows.append(_row(path, folder))
-        except (OSError, RuntimeError, ValueError) as error:
-            left_out.append(LeftOut(str(path), str(error)))
+        # netCDF4 and odd headers raise what they like; one bad file must not hide the others.
+        except (OSError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
+            left_out.append(LeftOut(str(path), _why_unreadable(path, error)))
         if progress:
             progress(number, len(paths))
     if not rows:
@@ -101,107 +109,120 @@ def build_catalogue(
         },
         "catalog_dict": rows,
     }
-    write_text(output, json.dumps(descriptor, indent=1) + "\n")
+    try:
+        write_text(output, json.dumps(descriptor, indent=1) + "\n")
+    except OSError as error:
+        raise OutputError(
+            f"The catalogue {output} cannot be written: {error}", "Name another file with --output."
+        ) from error
     return BuiltCatalogue(output, len(rows), tuple(left_out))
 
 
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """Tell text and empty files apart from damaged netCDF: the library names neither."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        return str(error)
+    if not start:
+        return "it is empty"
+    if not start.startswith((b"CDF", b"\x89HDF")):
+        return "it is no netCDF file, whatever its name says"
+    return (
+        f"it is damaged or truncated ({error})" if isinstance(error, OSError | RuntimeError) else str(error)
+    )
+
+
 def _row(path: Path, folder: Path) -> dict[str, Any]:
+    import netCDF4
+
     with netCDF4.Dataset(path) as file:
-        variables = _variables(file)
+        names = variables(file)
         about = {key: str(getattr(file, key, "")) for key in file.ncattrs()}
-        time_range, step = _times(file)
+        time_range, step = times(file)
     facets = _facets(path, folder, about)
-    facets.setdefault("time_frequency", about.get("frequency") or step)
-    facets.setdefault("realm", _REALM.get(variables[0], ""))
+    match = _CMOR.match(path.name)
+    stated = about.get("frequency") or (frequency("", match["table"]) if match else "")
+    facets.setdefault("time_frequency", stated or step)
+    facets.setdefault("realm", _REALM.get(names[0], ""))
     return {
         "file": str(path.absolute()),
         **{column: facets.get(column, "") for column in COLUMNS},
-        "variable": variables,
+        "variable": names,
         "time_range": time_range,
         "format": "nc",
     }
 
 
-def _variables(file: netCDF4.Dataset) -> list[str]:
-    found = []
-    for variable in file.variables.values():
-        if variable.ndim < 2 or variable.name.endswith(("_bnds", "_bounds", "bnds")):
-            continue
-        name = canonical_variable(variable.name, variable.__dict__)
-        if name is None and re.search(r"_unc$|uncertainty|covariance", variable.name):
-            name = canonical_variable(variable.name.split("_")[0], {})
-        if name and name not in found:
-            found.append(name)
-    if not found:
-        names = ", ".join(file.variables) or "none"
-        raise ValueError(f"no known variable; it holds {names}")
-    return found
-
-
 def _facets(path: Path, folder: Path, about: dict[str, str]) -> dict[str, str]:
     """Facets from the file name, the folders above it, and the file's attributes."""
-    relative = path.relative_to(folder)
-    version = next((part for part in relative.parts[:-1] if _VERSION_FOLDER.match(part)), "")
+    dataset = dataset_of(path.name, about.get("title", ""), about.get("version", ""))
     match = _CMOR.match(path.name)
-    dataset = dataset_of(path.name, about.get("title", ""))
     if match and (dataset is None or dataset[0] == "20CR"):
-        reanalysis = dataset is not None
-        return {
-            "project": "reanalysis"
-            if reanalysis
-            else about.get("project_id") or about.get("mip_era") or "CMIP5",
-            "product": about.get("product") or "output1",
-            "institute": about.get("institute_id") or about.get("institution_id") or "",
-            "model": match["model"],
-            "experiment": match["experiment"],
-            "ensemble": match["ensemble"],
-            "version": version,
-        }
+        return _of_cmor_name(match, path.relative_to(folder), about, dataset is not None)
     if dataset is not None:
-        name, number, _ = dataset
-        generation = number.split(".")[0] if number else ""
-        told = re.search(rf"{name}\W?(\d)(?!\d)", str(relative), re.IGNORECASE)
-        generation = generation or (told[1] if told else "")
-        product = about.get("product_id") or (
-            "analysis" if infilled_product(path.name, about.get("title", "")) else "grid"
-        )
-        member = re.search(r"anomalies[._](\d{1,3})\.nc$", path.name)
-        return {
-            "project": "reanalysis" if name == "20CR" else "observations",
-            "product": product,
-            "institute": _INSTITUTES.get(name, ""),
-            "model": name + generation if name in _NUMBERED else name,
-            "experiment": "historical",
-            "ensemble": f"r{member[1]}"
-            if member
-            else "mean"
-            if re.search("ensemble[_-]mean", path.name)
-            else "",
-            "version": number or version,
-        }
+        return _of_observations(dataset, path, folder, about)
     return {
-        "project": about.get("project_id") or about.get("project") or "other",
-        "product": about.get("product") or "",
-        "institute": about.get("institute_id") or about.get("institution") or "",
-        "model": about.get("model_id") or about.get("source_id") or about.get("case") or path.parent.name,
-        "experiment": about.get("experiment_id") or about.get("experiment") or "",
-        "ensemble": about.get("case") or about.get("realization") or "",
-        "version": version,
+        "project": _first(about, "project_id", "mip_era", "project") or "other",
+        "product": _first(about, "product", "activity_id"),
+        "institute": _first(about, "institute_id", "institution_id", "institution"),
+        "model": _first(about, "model_id", "source_id", "case") or path.parent.name,
+        "experiment": _first(about, "experiment_id", "experiment"),
+        "ensemble": _first(about, "variant_label", "case") or _ripf(about),
+        "version": version_in(str(path)),
     }
 
 
-def _times(file: netCDF4.Dataset) -> tuple[str, str]:
-    """``YYYYMM-YYYYMM`` and the frequency, from the time axis; "" and fx where there is none."""
-    for name in ("time", "t", "T"):
-        if name in file.variables and file[name].ndim == 1 and len(file[name]):
-            time = file[name]
-            units = str(getattr(time, "units", ""))
-            if " since " not in units:
-                return "", "mon"
-            ends = np.asarray(np.ma.filled(time[[0, -1]].astype(float), np.nan))
-            dates = netCDF4.num2date(ends, units, getattr(time, "calendar", "standard"))
-            span = "-".join(f"{date.year:04d}{date.month:02d}" for date in dates)
-            months = (dates[1].year - dates[0].year) * 12 + dates[1].month - dates[0].month
-            step = months / max(len(time) - 1, 1)
-            return span, "mon" if step < 11 or len(time) < 3 else "yr"
-    return "", "fx"
+def _first(about: dict[str, str], *names: str) -> str:
+    return next((about[name] for name in names if about.get(name)), "")
+
+
+def _ripf(about: dict[str, str]) -> str:
+    """``r1i1p1`` from CMIP5's three attributes, or the bare number of the realisation."""
+    numbers = [
+        about.get(f"{name}", "") for name in ("realization", "initialization_method", "physics_version")
+    ]
+    if all(numbers):
+        return "r{}i{}p{}".format(*numbers)
+    return numbers[0]
+
+
+def _of_cmor_name(
+    match: re.Match[str], relative: Path, about: dict[str, str], reanalysis: bool
+) -> dict[str, str]:
+    # The DRS says output1 where the attribute says output.
+    folder = next((part for part in relative.parts[:-1] if _DRS_PRODUCT.match(part)), "")
+    project = _first(about, "mip_era", "project_id") or ("CMIP6" if "f" in match["ensemble"] else "CMIP5")
+    product = _first(about, "activity_id", "product")
+    return {
+        "project": "reanalysis" if reanalysis else project,
+        "product": folder or product or ("reanalysis" if reanalysis else "output1"),
+        "institute": _first(about, "institute_id", "institution_id"),
+        "model": match["model"],
+        "experiment": match["experiment"],
+        "ensemble": match["ensemble"],
+        "version": version_in(str(relative)),
+    }
+
+
+def _of_observations(
+    dataset: tuple[str, str, bool], path: Path, folder: Path, about: dict[str, str]
+) -> dict[str, str]:
+    name, number, _ = dataset
+    relative = path.relative_to(folder)
+    generation = number.split(".")[0] if number else ""
+    told = re.search(rf"{name}\W?(\d)(?!\d)", str(relative), re.IGNORECASE)
+    generation = generation or (told[1] if told else "")
+    infilled = infilled_product(path.name, about.get("title", "")) or why_infilled(str(path.absolute()))
+    mean = re.search(r"ensemble[_-]mean", path.name, re.IGNORECASE)
+    ensemble = f"r{member_number(path.name)}" if role_of(path.name) == MEMBER else "mean" if mean else ""
+    return {
+        "project": "reanalysis" if name == "20CR" else "observations",
+        "product": about.get("product_id") or ("analysis" if infilled else "grid"),
+        "institute": _INSTITUTES.get(name, ""),
+        "model": name + generation if name in _NUMBERED else name,
+        "experiment": "historical",
+        "ensemble": ensemble,
+        "version": number or version_in(str(relative)),
+    }

@@ -16,7 +16,7 @@ FACETS = (
     "realm",
     "variable",
 )
-EXTRA = ("version", "time_range", "cmor_table")
+EXTRA = ("version", "time_range", "cmor_table", "grid_label")
 
 #: Facet -> the columns that hold it, in any dialect: Freva's REST exports in the flavours ``freva``,
 #: ``cmip5`` and ``cmip6``; DKRZ's CSV catalogues of CMIP6/CORDEX style and the older one of CMIP5.
@@ -34,6 +34,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "version": ("version",),
     "time_range": ("time_range", "temporal_subset"),
     "cmor_table": ("cmor_table", "table_id", "mip_table"),
+    "grid_label": ("grid_label",),
 }
 
 #: Where a catalogue has no frequency column its CMOR table tells.
@@ -41,13 +42,25 @@ TABLE_FREQUENCY = {
     "amon": "mon",
     "omon": "mon",
     "lmon": "mon",
+    "limon": "mon",
     "simon": "mon",
     "oimon": "mon",
+    "day": "day",
     "fx": "fx",
     "ofx": "fx",
 }
 #: Names of one frequency.
-SAME_FREQUENCY = {"monthly": "mon", "month": "mon", "1mon": "mon", "mean_mon": "mon"}
+SAME_FREQUENCY = {
+    "monthly": "mon",
+    "month": "mon",
+    "1mon": "mon",
+    "mean_mon": "mon",
+    "daily": "day",
+    "1day": "day",
+    "yearly": "yr",
+    "year": "yr",
+    "annual": "yr",
+}
 
 
 def columns_of(present: Iterable[str]) -> dict[str, str]:
@@ -63,6 +76,11 @@ def columns_of(present: Iterable[str]) -> dict[str, str]:
 
 
 def frequency(value: str, table: str = "") -> str:
-    """One name for equal frequencies, from the frequency itself or else from the CMOR table."""
+    """One name for equal frequencies, from the frequency itself or else from the CMOR table.
+
+    The name of a table (``Amon``) is understood as a frequency too.
+    """
     text = value.strip().lower()
-    return SAME_FREQUENCY.get(text, text) or TABLE_FREQUENCY.get(table.strip().lower(), "")
+    if text:
+        return SAME_FREQUENCY.get(text) or TABLE_FREQUENCY.get(text, text)
+    return TABLE_FREQUENCY.get(table.strip().lower(), "")

@@ -1,18 +1,25 @@
-"""Opening an intake-esm catalogue of any dialect as plain rows."""
+"""Opening an intake-esm catalogue of any dialect; millions of entries stay a few arrays."""
 
 from __future__ import annotations
 
 import ast
+import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from climrecon.catalogue.dialects import EXTRA, FACETS, columns_of, frequency
+from climrecon.catalogue.roles import version_in
 from climrecon.errors import NoDataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Seconds after which a catalogue server counts as unreachable.
 TIMEOUT = 20.0
@@ -27,13 +34,63 @@ class Row:
     variables: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One facet of all N entries: ``codes`` (N,) point into ``values``, the few that there are."""
+
+    codes: NDArray[np.int32]
+    values: tuple[tuple[str, ...], ...]
+
+    def where(self, test: Callable[[str], bool]) -> NDArray[np.bool_]:
+        """(N,) True where one of an entry's values passes ``test``."""
+        import numpy as np
+
+        hits = np.array([any(test(text) for text in value) for value in self.values], dtype=bool)
+        return np.asarray(hits[self.codes])
+
+
+@dataclass(frozen=True, eq=False)
 class Catalogue:
-    """``facets`` are those that the catalogue has a column for."""
+    """The entries of a catalogue, by facet.
+
+    ``facets`` are those that the catalogue has a column for; ``locations`` (N,) its asset column, as pandas
+    has it.
+    """
 
     origin: str
-    rows: tuple[Row, ...]
     facets: frozenset[str]
+    columns: Mapping[str, Column]
+    locations: Any
+    base: Path | None
+
+    def __len__(self) -> int:
+        return len(self.locations)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All entries; for large catalogues :meth:`take` those that are wanted."""
+        return self.take(range(len(self)))
+
+    def take(self, positions: Any) -> tuple[Row, ...]:
+        """The entries at ``positions``."""
+        return tuple(self._row(int(position)) for position in positions)
+
+    def values(self, facet: str, chosen: NDArray[np.bool_]) -> set[str]:
+        """The values of ``facet`` in the ``chosen`` (N,) entries."""
+        import numpy as np
+
+        column = self.columns[facet]
+        return {text for code in np.unique(column.codes[chosen]) for text in column.values[code] if text}
+
+    def _row(self, position: int) -> Row:
+        path = _location(str(self.locations.iloc[position]), self.base)
+        facets = dict.fromkeys((*FACETS, *EXTRA), "")
+        for name, column in self.columns.items():
+            facets[name] = next(iter(column.values[column.codes[position]]), "")
+        # Freva's exports have no version column; equal files of two versions must be told apart all the same.
+        facets["version"] = facets["version"] or version_in(path)
+        variable = self.columns.get("variable")
+        return Row(path, facets, variable.values[variable.codes[position]] if variable else ())
 
 
 def open_catalogue(origin: str | Path) -> Catalogue:
@@ -45,41 +102,58 @@ def open_catalogue(origin: str | Path) -> Catalogue:
         If it cannot be reached or read, or is no intake-esm catalogue.
     """
     origin = str(origin)
+    remote = origin.startswith(("http://", "https://"))
+    if not remote:
+        origin = str(Path(origin).expanduser())
+    content = _descriptor(origin, remote)
     try:
         import intake_esm
+        import pandas  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:  # a broken installation, not a user's mistake
         raise NoDataError(
             f"intake-esm cannot be imported: {error}", "Install climrecon's requirements."
         ) from error
-    _reachable(origin)
     try:
-        store = intake_esm.esm_datastore(origin)
+        inline = content.get("catalog_dict")
+        # intake-esm guesses the types of inline entries from the first hundred, and fails on the others.
+        source = origin if inline is None else {"esmcat": content, "df": pandas.DataFrame(inline)}
+        store = intake_esm.esm_datastore(source)
+        frame, asset = store.df, store.esmcat.assets.column_name
     except Exception as error:  # intake-esm raises what its many parsers raise
+        told = next(iter(str(error).splitlines()), "")[:300]
         raise NoDataError(
-            f"The catalogue {origin} cannot be read: {type(error).__name__}: {str(error).splitlines()[0][:300]}",
+            f"The catalogue {origin} cannot be read: {type(error).__name__}: {told}",
             "An intake-esm descriptor (JSON) with its entries inline or in a CSV file beside it is expected; "
             "'climrecon catalogue build DIR' writes one.",
         ) from error
-    frame, asset = store.df, store.esmcat.assets.column_name
-    columns = columns_of(frame.columns)
+    if len(frame) and asset not in frame.columns:
+        raise NoDataError(
+            f"The catalogue {origin} has no column {asset!r}, which its descriptor says holds the files; it has "
+            f"{', '.join(map(str, frame.columns))}.",
+            "Mend assets.column_name in the descriptor.",
+        )
     # Files must be found from anywhere, so relative paths start at the catalogue.
-    base = None if origin.startswith(("http://", "https://")) else Path(origin).absolute().parent
-    rows = tuple(_row(record, asset, columns, base) for record in frame.to_dict("records"))
-    return Catalogue(
-        origin, rows, frozenset(columns) | ({"time_frequency"} if "cmor_table" in columns else set())
-    )
+    base = None if remote else Path(origin).absolute().parent
+    named = columns_of(frame.columns)
+    columns = {facet: _coded(frame[column]) for facet, column in named.items()}
+    if "time_frequency" in columns or "cmor_table" in columns:
+        columns["time_frequency"] = _frequencies(
+            columns.get("time_frequency"), columns.get("cmor_table"), len(frame)
+        )
+    locations = frame[asset] if len(frame) else pandas.Series([], dtype=object)
+    return Catalogue(origin, frozenset(columns), columns, locations, base)
 
 
-def _reachable(origin: str) -> None:
-    """Fail early, and clearly, where the descriptor is absent or is no JSON."""
+def _descriptor(origin: str, remote: bool) -> dict[str, Any]:
+    """The descriptor's content; fails early, and clearly, where it is absent or is no JSON."""
     try:
-        if origin.startswith(("http://", "https://")):
+        if remote:
             with urllib.request.urlopen(origin, timeout=TIMEOUT) as answer:
                 text = answer.read()
         else:
-            text = Path(origin).expanduser().read_bytes()
+            text = Path(origin).read_bytes()
         content = json.loads(text)
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, urllib.error.URLError, http.client.HTTPException) as error:
         raise NoDataError(
             f"The catalogue {origin} cannot be reached: {error}", "Check catalogue= or the site file."
         ) from error
@@ -89,6 +163,37 @@ def _reachable(origin: str) -> None:
         raise NoDataError(
             f"{origin} is JSON, but no intake-esm catalogue: it names no assets.", "Check catalogue=."
         )
+    return content
+
+
+def _coded(series: Any) -> Column:
+    """The distinct values of a column, each as texts, and where they stand."""
+    import numpy as np
+    import pandas  # type: ignore[import-untyped,unused-ignore]
+
+    try:
+        codes, unique = pandas.factorize(series)
+    except TypeError:  # lists have no hash
+        codes, unique = pandas.factorize(series.map(_texts))
+    # A missing value has the code -1, which is the last value.
+    return Column(codes.astype(np.int32), (*(_texts(value) for value in unique), ()))
+
+
+def _frequencies(stated: Column | None, table: Column | None, size: int) -> Column:
+    """Frequency of each entry, from its own column or else from its CMOR table."""
+    import numpy as np
+    import pandas  # type: ignore[import-untyped,unused-ignore]
+
+    none = Column(np.zeros(size, np.int32), ((),))
+    first, second = stated or none, table or none
+    width = len(second.values)
+    pair = (first.codes % len(first.values)).astype(np.int64) * width + second.codes % width
+    codes, unique = pandas.factorize(pair)
+    texts = [
+        frequency(" ".join(first.values[both // width]), " ".join(second.values[both % width]))
+        for both in unique
+    ]
+    return Column(codes.astype(np.int32), (*((text,) for text in texts), ()))
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -102,17 +207,10 @@ def _texts(value: Any) -> tuple[str, ...]:
         return tuple(str(part) for part in value)
     if value is None or (isinstance(value, float) and value != value):
         return ()
+    # A column of numbers with holes is read as floats: 20120101.0 is the version 20120101.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return (str(value),)
-
-
-def _row(record: dict[str, Any], asset: str, columns: dict[str, str], base: Path | None) -> Row:
-    facets = {
-        name: (_texts(record.get(columns[name])) or ("",))[0] if name in columns else ""
-        for name in (*FACETS, *EXTRA)
-    }
-    facets["time_frequency"] = frequency(facets["time_frequency"], facets["cmor_table"])
-    variables = _texts(record.get(columns["variable"])) if "variable" in columns else ()
-    return Row(_location(str(record[asset]), base), facets, variables)
 
 
 def _location(text: str, base: Path | None) -> str:

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
 
+from climrecon.catalogue import saying
+from climrecon.catalogue.chunks import in_time, months_of
 from climrecon.catalogue.dialects import frequency
 from climrecon.catalogue.opening import Catalogue, Row
-from climrecon.catalogue.roles import COVARIANCE, MAIN, MEMBER, UNCORRELATED, member_number, role_of
+from climrecon.catalogue.roles import (
+    BESIDE,
+    COVARIANCE,
+    MAIN,
+    MEMBER,
+    UNCORRELATED,
+    member_number,
+    role_of,
+    why_infilled,
+)
+from climrecon.catalogue.versions import newest, version_key
 from climrecon.errors import NoDataError
-from climrecon.variables import infilled_product
+from climrecon.variables import canonical_variable
 
-#: Facets that tell data sets apart.
-_DATASET = ("project", "product", "institute", "model", "experiment", "ensemble")
+#: Facets that tell data sets apart; the last two only among the fields themselves, because realisations
+#: and error files differ in `ensemble` and belong to their mean all the same.
+DATASET = ("project", "product", "institute", "model", "experiment", "ensemble", "grid_label")
+_SHARED = 5
 #: Products that a search takes only if they are named: our own output, and the demo's hidden truth.
-_NEVER_BY_DEFAULT = ("reconstruction", "truth")
-_RANGE = re.compile(r"(\d{4})-?(\d{2})\d{0,2}\s*-\s*(\d{4})-?(\d{2})\d{0,2}")
-_SHOWN = 12
+NEVER_BY_DEFAULT = ("reconstruction", "truth")
+ANY = "*"
 
 
-class LeftOut(NamedTuple):
+@dataclass(frozen=True)
+class LeftOut:
     """A file that matched and was not taken, and why."""
 
     path: str
@@ -48,21 +59,27 @@ class SearchResult:
 
 def search(
     catalogue: Catalogue,
-    facets: Mapping[str, str],
+    facets: Mapping[str, str | None],
     *,
     explicit: Collection[str] = (),
     preferred: Mapping[str, str] | None = None,
+    allow_infilled: bool = False,
+    exclude_products: Collection[str] = NEVER_BY_DEFAULT,
 ) -> SearchResult:
     """Find the one data set that ``facets`` ask for.
 
     Parameters
     ----------
     facets:
-        Freva facet -> value; compared without regard to case.
+        Freva facet -> value; compared without regard to case. None, "" and ``*`` stand for any.
     explicit:
         Facets the user gave: one that the catalogue has no column for is then an error.
     preferred:
         Facets of the site's default data set: they decide where several match.
+    allow_infilled:
+        Whether products without gaps are taken too, as training data may be.
+    exclude_products:
+        Products that are taken only if ``facets`` name a product.
 
     Raises
     ------
@@ -70,39 +87,49 @@ def search(
         If nothing matches (with the search, the values there are, and the closest), or several data
         sets do (with all of them).
     """
-    unknown = [name for name in facets if name not in catalogue.facets]
-    given = [name for name in unknown if name in explicit]
-    if given:
+    if not len(catalogue):
         raise NoDataError(
-            f"The catalogue {catalogue.origin} has no column for {', '.join(given)}.",
-            f"It can be searched by {', '.join(sorted(catalogue.facets))}.",
+            f"The catalogue {catalogue.origin} lists no files.",
+            "Check catalogue=; 'climrecon catalogue build DIR' writes one over a folder of netCDF files.",
         )
-    wanted = {name: value for name, value in facets.items() if name not in unknown}
-    matching = [
-        row for row in catalogue.rows if all(_matches(row, name, value) for name, value in wanted.items())
-    ]
-    if not matching:
-        raise _nothing(catalogue, wanted)
+    asked = {name: value for name, value in facets.items() if value and value != ANY}
+    unknown = [name for name in asked if name not in catalogue.facets]
+    if given := [name for name in unknown if name in explicit]:
+        raise saying.no_column(catalogue, given)
+    wanted = {name: value for name, value in asked.items() if name not in unknown}
+    matching = _matching(catalogue, wanted)
     left_out: list[LeftOut] = []
-    usable = [row for row in matching if _usable(row, facets, left_out)]
+    absent: list[Row] = []
+    usable = []
+    for row in matching:
+        reason, is_absent = _why_not(
+            row, () if "product" in wanted else tuple(exclude_products), allow_infilled
+        )
+        if reason is None:
+            usable.append(row)
+            continue
+        left_out.append(LeftOut(row.path, reason))
+        if is_absent:
+            absent.append(row)
     if not any(role_of(row.path) in (MAIN, MEMBER) for row in usable):
-        listed = "\n".join(f"  {item.path}: {item.reason}" for item in left_out[:_SHOWN])
-        more = f"\n  and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
-        raise NoDataError(
-            f"The search {_shown(wanted)} in {catalogue.origin} matches {len(matching)} files, but none can be used:\n"
-            f"{listed}{more}",
-            "Use another data set, or fetch the files.",
+        raise saying.none_usable(
+            catalogue, wanted, len(matching), [(item.path, item.reason) for item in left_out]
         )
     notes: list[str] = []
-    rows = _one_dataset(usable, wanted, explicit, preferred or {}, left_out)
-    rows = _newest(rows, left_out, notes)
-    main = _in_time([row for row in rows if role_of(row.path) == MAIN], left_out, notes)
+    rows, key = _one_dataset(usable, wanted, explicit, preferred or {}, left_out)
+    role = MAIN if any(role_of(row.path) == MAIN for row in rows) else MEMBER
+    rows = _of_newest_version(rows, role, left_out, notes)
+    main = [row for row in rows if role_of(row.path) == MAIN]
     members = sorted(
         (row for row in rows if role_of(row.path) == MEMBER), key=lambda row: member_number(row.path)
     )
-    if not main:
-        main, members = members[:1], members
+    if main:
+        main, within = in_time(main, notes)
+        left_out += [LeftOut(path, reason) for path, reason in within]
+    else:
+        main = members[:1]
         notes.append(f"there is no ensemble mean; {Path(main[0].path).name} is taken")
+    notes += _lacking(absent, main, key)
     errors = [row for row in rows if role_of(row.path) == UNCORRELATED]
     return SearchResult(
         main=tuple(Path(row.path) for row in main),
@@ -115,74 +142,64 @@ def search(
     )
 
 
-def _values(row: Row, name: str) -> tuple[str, ...]:
-    return row.variables if name == "variable" else (row.facets[name],)
+def _matching(catalogue: Catalogue, wanted: Mapping[str, str]) -> tuple[Row, ...]:
+    """The entries that match, and the error files that go with them.
+
+    Raises
+    ------
+    NoDataError
+        If none matches.
+    """
+    import numpy as np
+
+    hits = {
+        name: catalogue.columns[name].where(lambda text, n=name, v=value: matches(n, text, v))  # type: ignore[misc]
+        for name, value in wanted.items()
+    }
+    every = np.ones(len(catalogue), dtype=bool)
+    found = np.logical_and.reduce([every, *hits.values()])
+    if not found.any():
+        raise saying.nothing(catalogue, wanted, hits)
+    rows = catalogue.take(np.flatnonzero(found))
+    if "ensemble" in wanted:  # a data set's errors belong to each of its ensemble's files
+        others = np.logical_and.reduce([every, *(hit for name, hit in hits.items() if name != "ensemble")])
+        beside = catalogue.take(np.flatnonzero(others & ~found))
+        rows += tuple(row for row in beside if role_of(row.path) in (UNCORRELATED, COVARIANCE))
+    return rows
 
 
-def _matches(row: Row, name: str, value: str) -> bool:
-    have = [text.casefold() for text in _values(row, name)]
+def matches(name: str, have: str, value: str) -> bool:
+    """Whether facet ``name`` of an entry, ``have``, is the ``value`` asked for."""
+    here, asked = have.casefold(), value.casefold()
     if name == "time_frequency":
-        return frequency(value) in have
-    return value.casefold() in have
+        return here == frequency(value)
+    if name == "variable":
+        # Producers' own names (tas_mean) mean the variable; tas_unc is an error of it.
+        return here in (asked, f"{asked}_unc") or canonical_variable(have, {}) == asked
+    return here == asked
 
 
-def _shown(wanted: Mapping[str, str]) -> str:
-    return " ".join(f"{name}={value}" for name, value in wanted.items()) or "(everything)"
-
-
-def _nothing(catalogue: Catalogue, wanted: Mapping[str, str]) -> NoDataError:
-    """The search that was tried and, facet by facet, what there is given the other facets."""
-    lines = []
-    for name, value in wanted.items():
-        others = {key: text for key, text in wanted.items() if key != name}
-        there = {
-            text
-            for row in catalogue.rows
-            if all(_matches(row, key, other) for key, other in others.items())
-            for text in _values(row, name)
-            if text
-        }
-        if there and value.casefold() not in {text.casefold() for text in there}:
-            near = difflib.get_close_matches(value.casefold(), [text.casefold() for text in there], 1)
-            hint = f"; the closest is {near[0]}" if near else ""
-            shown = ", ".join(sorted(there)[:_SHOWN]) + (" …" if len(there) > _SHOWN else "")
-            lines.append(f"  {name}={value}: with the other facets there is {shown}{hint}")
-    if not lines:
-        for name, value in wanted.items():
-            there = {text for row in catalogue.rows for text in _values(row, name) if text}
-            known = any(value.casefold() == text.casefold() for text in there)
-            shown = ", ".join(sorted(there)[:_SHOWN]) + (" …" if len(there) > _SHOWN else "")
-            lines.append(
-                f"  {name}={value}: {'is there, but not with the others' if known else 'there is ' + (shown or 'none')}"
-            )
-    detail = "\n".join(lines)
-    return NoDataError(
-        f"Nothing in {catalogue.origin} ({len(catalogue.rows)} files) matches {_shown(wanted)}.\n{detail}",
-        "Change or leave out a facet; 'climrecon catalogue search' tries without running.",
-    )
-
-
-def _usable(row: Row, facets: Mapping[str, str], left_out: list[LeftOut]) -> bool:
-    reason = None
-    product = row.facets["product"].casefold()
-    if product in _NEVER_BY_DEFAULT and "product" not in facets:
-        reason = f"product={product} is taken only if asked for"
-    elif row.path.startswith("slk://"):
-        reason = "it is on tape; retrieve it first"
-    elif "://" in row.path:
-        reason = "only files are read, no remote services"
-    elif infilled := infilled_product(Path(row.path).name):
-        reason = infilled
-    elif not Path(row.path).is_file():
-        reason = "the file does not exist"
-    if reason:
-        left_out.append(LeftOut(row.path, reason))
-    return reason is None
+def _why_not(row: Row, excluded: Sequence[str], allow_infilled: bool) -> tuple[str | None, bool]:
+    """Why a file is not usable (None: it is), and whether that is only because it is not here."""
+    product = row.facets["product"]
+    if product.casefold() in excluded:
+        return f"product={product} is taken only if asked for", False
+    infilled = None if allow_infilled else why_infilled(row.path, product)
+    if infilled:
+        return infilled, False
+    if role_of(row.path) == BESIDE:
+        return "it holds errors, counts or weights, not the field", False
+    if row.path.startswith("slk://"):
+        return "it is on tape; retrieve it first", True
+    if "://" in row.path:
+        return "only files are read, no remote services", True
+    if Path(row.path).is_dir():
+        return "it is a folder (zarr?), not a netCDF file", True
+    return (None, False) if Path(row.path).is_file() else ("the file does not exist", True)
 
 
 def _key(row: Row) -> tuple[str, ...]:
-    # Realisations and error files differ in `ensemble` and belong to their mean all the same.
-    names = _DATASET if role_of(row.path) == MAIN else _DATASET[:-1]
+    names = DATASET if role_of(row.path) == MAIN else DATASET[:_SHARED]
     return tuple(row.facets[name].casefold() for name in names)
 
 
@@ -192,7 +209,7 @@ def _one_dataset(
     explicit: Collection[str],
     preferred: Mapping[str, str],
     left_out: list[LeftOut],
-) -> list[Row]:
+) -> tuple[list[Row], tuple[str, ...]]:
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         if role_of(row.path) == MAIN:
@@ -200,91 +217,59 @@ def _one_dataset(
     if not groups:  # members without a mean
         for row in rows:
             groups.setdefault(_key(row), []).append(row)
-    if len(groups) > 1 and not any(name in explicit for name in ("product", "institute", "model")):
-        default = {
+    # What the user said counts more than what the site prefers.
+    default = {name: value for name, value in preferred.items() if name not in explicit}
+    told = ""
+    if len(groups) > 1 and default:
+        of_default = {
             key: group
             for key, group in groups.items()
-            if all(_matches(group[0], n, v) for n, v in preferred.items())
+            if all(matches(n, group[0].facets.get(n, ""), v) for n, v in default.items())
         }
-        groups = default or groups
+        told = "is several of them" if of_default else "is not among them"
+        groups = of_default or groups
     if len(groups) > 1:
-        raise _several(groups, wanted, preferred)
+        raise saying.several([group[0].facets for group in groups.values()], DATASET, wanted, default, told)
     (key,) = groups
-    chosen = [row for row in rows if _key(row) in (key, key[:-1])]
-    left_out += [LeftOut(row.path, "another data set") for row in rows if row not in chosen]
-    return chosen
+    chosen = [row for row in rows if _key(row) in (key, key[:_SHARED])]
+    taken = {id(row) for row in chosen}
+    left_out += [LeftOut(row.path, "another data set") for row in rows if id(row) not in taken]
+    return chosen, key
 
 
-def _several(
-    groups: Mapping[tuple[str, ...], list[Row]], wanted: Mapping[str, str], preferred: Mapping[str, str]
-) -> NoDataError:
-    differing = [name for i, name in enumerate(_DATASET) if len({key[i : i + 1] for key in groups}) > 1]
-    listed = "\n".join(
-        "  " + " ".join(f"{name}={group[0].facets[name] or '(empty)'}" for name in differing)
-        for group in groups.values()
-    )
-    default = f" The site's default, {_shown(preferred)}, is not among them." if preferred else ""
-    return NoDataError(
-        f"{len(groups)} data sets match {_shown(wanted)}:\n{listed}\n{default}".rstrip(),
-        f"Say which: {', '.join(f'{name}=…' for name in differing)}.",
-    )
+def _of_newest_version(
+    rows: Sequence[Row], role: str, left_out: list[LeftOut], notes: list[str]
+) -> list[Row]:
+    versions = {row.facets["version"] for row in rows if role_of(row.path) == role} - {""}
+    best = newest(versions)
+    if len(versions) > 1:
+        listed = ", ".join(sorted(versions, key=version_key))
+        notes.append(f"version {best} is taken, the newest of {listed}")
+    # Errors and realisations of another version say nothing about this one.
+    other = [row for row in rows if best and row.facets["version"] not in ("", best)]
+    for row in other:
+        how = "older" if version_key(row.facets["version"]) < version_key(best) else "newer"
+        left_out.append(LeftOut(row.path, f"version {row.facets['version']} is {how} than {best}"))
+    gone = {id(row) for row in other}
+    return [row for row in rows if id(row) not in gone]
 
 
-def version_key(version: str) -> tuple[int, ...]:
-    """Order of versions: numbers compare as numbers, ``v20120101`` and ``5.0.10.0`` alike."""
-    return tuple(int(part) for part in re.findall(r"\d+", version))
-
-
-def _newest(rows: Sequence[Row], left_out: list[LeftOut], notes: list[str]) -> list[Row]:
-    versions = {
-        row.facets["version"] for row in rows if row.facets["version"] and role_of(row.path) in (MAIN, MEMBER)
+def _lacking(absent: Sequence[Row], main: Sequence[Row], key: tuple[str, ...]) -> list[str]:
+    """What the data set has that is not here: newer versions, and months before, between or after."""
+    notes = []
+    here = [row for row in absent if role_of(row.path) == MAIN and _key(row) == key]
+    version = main[0].facets["version"]
+    newer = {
+        row.facets["version"] for row in here if version_key(row.facets["version"]) > version_key(version)
     }
-    if len(versions) < 2:
-        return list(rows)
-    newest = max(versions, key=version_key)
-    notes.append(f"version {newest} is taken, the newest of {', '.join(sorted(versions, key=version_key))}")
-    left_out += [
-        LeftOut(row.path, f"version {row.facets['version']} is older than {newest}")
-        for row in rows
-        if row.facets["version"] not in ("", newest)
-    ]
-    return [row for row in rows if row.facets["version"] in ("", newest)]
-
-
-def _months(row: Row) -> tuple[int, int] | None:
-    match = _RANGE.search(row.facets["time_range"]) or _RANGE.search(Path(row.path).stem)
-    if match is None:
-        return None
-    first, last = int(match[1]) * 12 + int(match[2]) - 1, int(match[3]) * 12 + int(match[4]) - 1
-    return (first, last) if first <= last else None
-
-
-def _label(index: int) -> str:
-    return f"{index // 12:04d}-{index % 12 + 1:02d}"
-
-
-def _in_time(rows: Sequence[Row], left_out: list[LeftOut], notes: list[str]) -> list[Row]:
-    """Chunks in order of time; what lies wholly within another is left out, overlaps and holes are noted."""
-    spans = {row.path: _months(row) for row in rows}
-    ordered = sorted(rows, key=lambda row: (spans[row.path] or (0, 0), row.path))
-    kept: list[Row] = []
-    for row in ordered:
-        now, before = spans[row.path], spans[kept[-1].path] if kept else None
-        if kept and (now is None or before is None):
-            if Path(row.path).name == Path(kept[-1].path).name:
-                left_out.append(LeftOut(row.path, f"the same file as {kept[-1].path}"))
-                continue
-        elif now and before and now[1] <= before[1]:
-            left_out.append(LeftOut(row.path, f"its months are in {Path(kept[-1].path).name} already"))
+    if newer and version:
+        notes.append(f"version {newest(newer)} is newer than {version}, but it is on tape or missing")
+    covered = [span for row in main if (span := months_of(row))]
+    for row in here:
+        span = months_of(row)
+        if row.facets["version"] != version or span is None or not covered:
             continue
-        elif now and before and now[0] <= before[1]:
-            notes.append(
-                f"{Path(kept[-1].path).name} and {Path(row.path).name} overlap in {_label(now[0])} to {_label(before[1])}"
-            )
-        elif now and before and now[0] > before[1] + 1:
-            notes.append(
-                f"a hole of {now[0] - before[1] - 1} months, from {_label(before[1] + 1)}, "
-                f"lies before {Path(row.path).name}"
-            )
-        kept.append(row)
-    return kept
+        if not any(first <= span[0] and span[1] <= last for first, last in covered):
+            name = PurePosixPath(row.path).name
+            notes.append(f"months of this data set are lacking: {name} is on tape or missing")
+    return notes

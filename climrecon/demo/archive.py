@@ -79,43 +79,52 @@ def _gaussian() -> Grid:
 
 def _write(
     path: Path,
-    axes: Mapping[str, tuple[FloatArray, dict[str, Any]]],
+    axes: Mapping[str, tuple[NDArray[Any], dict[str, Any]]],
     variables: Mapping[str, tuple[tuple[str, ...], FloatArray, dict[str, Any], float | None]],
     attributes: Mapping[str, Any],
     digits: int = 3,
+    dtype: str = "f4",
+    classic: bool = True,
 ) -> None:
-    """Write a netCDF file; values are rounded to ``digits`` decimals so that the archive stays small."""
+    """Write a netCDF file; values are rounded to ``digits`` decimals so that the archive stays small.
+
+    Bounds are axes called ``time_bnds|time``; ``realization_bnds|bnds`` those of a scalar. ``classic`` files
+    have a record dimension and 32-bit integers, the others (HadCRUT's) neither.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file:
+    kind = "NETCDF4_CLASSIC" if classic else "NETCDF4"
+    with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format=kind) as file:
         file.setncatts(dict(attributes))
         for name, (values, about) in axes.items():
-            dimension = name.split("|")[0]
-            if values.ndim == 1:
-                file.createDimension(dimension, None if about.get("axis") == "T" else len(values))
-            elif values.ndim == 2 and "bnds" not in file.dimensions:
-                file.createDimension("bnds", 2)
-            dims: tuple[str, ...] = (
-                (dimension,) if values.ndim == 1 else (name.split("|")[1], "bnds") if values.ndim == 2 else ()
-            )
-            variable = file.createVariable(dimension, "f8" if values.ndim else "i4", dims)
+            own, _, along = name.partition("|")
+            dims: tuple[str, ...] = (own,) if values.ndim else ()
+            if along:
+                dims = ("bnds",) if along == "bnds" else (along, "bnds")
+            for dimension, size in zip(dims, values.shape, strict=True):
+                if dimension not in file.dimensions:
+                    file.createDimension(dimension, None if classic and about.get("axis") == "T" else size)
+            whole = "i4" if classic else "i8"
+            variable = file.createVariable(own, whole if values.dtype.kind == "i" else "f8", dims)
             variable.setncatts(about)
             variable[...] = values
         for name, (dims, values, about, fill) in variables.items():
-            # Without chunks of many months each month would be compressed on its own.
+            # Without chunks of many months each month would be compressed on its own; gaps and errors that
+            # persist are smallest where a chunk holds a few cells at all times.
+            most = {"time": 240} if classic else {"latitude": 6, "longitude": 6}
             sizes = zip(dims, values.shape, strict=True)
             variable = file.createVariable(
                 name,
-                "f4",
+                dtype,
                 dims,
                 zlib=True,
                 complevel=5,
                 shuffle=True,
                 fill_value=fill,
                 least_significant_digit=digits,
-                chunksizes=[min(240, size) if axis == "time" else size for axis, size in sizes],
+                chunksizes=[min(most.get(axis, size), size) for axis, size in sizes],
             )
             variable.setncatts(about)
-            variable[...] = values if fill is None else np.where(np.isfinite(values), values, fill)
+            variable[...] = values if fill is None else np.ma.masked_invalid(values)
 
 
 def _days(time: Months, units: str, calendar: str) -> tuple[FloatArray, FloatArray]:
@@ -142,7 +151,7 @@ def _hadcrut(
     sd = np.where(masks, (0.12 + 0.3 * np.round(age, 1)) * np.exp(0.3 * rng.normal(size=grid.shape)), np.nan)
     observed = np.where(masks, truth + np.nan_to_num(sd) * rng.normal(size=truth.shape), np.nan)
     bias = 0.06 * age * rng.normal(size=(3, 1, 1, 1))
-    axes: dict[str, tuple[FloatArray, dict[str, Any]]] = {
+    axes: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
         "time": (
             middle,
             {
@@ -156,21 +165,38 @@ def _hadcrut(
         ),
         "latitude": (
             grid.lat,
-            {"axis": "Y", "bounds": "latitude_bnds", "units": "degrees_north", "standard_name": "latitude"},
+            {
+                "axis": "Y",
+                "bounds": "latitude_bnds",
+                "units": "degrees_north",
+                "standard_name": "latitude",
+                "long_name": "latitude",
+            },
         ),
         "longitude": (
             grid.lon,
-            {"axis": "X", "bounds": "longitude_bnds", "units": "degrees_east", "standard_name": "longitude"},
+            {
+                "axis": "X",
+                "bounds": "longitude_bnds",
+                "units": "degrees_east",
+                "standard_name": "longitude",
+                "long_name": "longitude",
+            },
         ),
-        "time_bnds|time": (bounds, {}),
+        "time_bnds|time": (bounds.astype(np.int64), {}),
         "latitude_bnds|latitude": (np.stack([grid.lat_edges[:-1], grid.lat_edges[1:]], 1), {}),
         "longitude_bnds|longitude": (np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], 1), {}),
-        "realization": (np.array(100), {"units": "1", "standard_name": "realization"}),
+        "realization": (
+            np.array(100),
+            {"bounds": "realization_bnds", "units": "1", "standard_name": "realization"},
+        ),
+        "realization_bnds|bnds": (np.array([1, 200]), {}),
     }
     about = {
         "long_name": "blended air_temperature_anomaly over land with sea_water_temperature_anomaly",
         "units": "K",
-        "cell_methods": "area: mean (interval: 5.0 degrees_north 5.0 degrees_east) time: mean realization: mean",
+        "cell_methods": "area: mean (interval: 5.0 degrees_north 5.0 degrees_east) "
+        "time: mean (interval: 1 month) realization: mean",
         "coordinates": "realization",
     }
     dims = ("time", "latitude", "longitude")
@@ -178,7 +204,8 @@ def _hadcrut(
     def attributes(title: str) -> dict[str, str]:
         return {
             "Conventions": "CF-1.7",
-            "comment": WARNING,
+            "comment": f"{WARNING} Monthly anomalies relative to 1961-1990 climatology, in the format of HadCRUT5, "
+            "which this is not.",
             "history": "generated by climrecon demo",
             "institution": "climrecon demo (in the format of the Met Office Hadley Centre / CRU)",
             "licence": "none needed: synthetic",
@@ -188,6 +215,7 @@ def _hadcrut(
             "version": f"HadCRUT.{RELEASE}",
         }
 
+    of_member = str(about["cell_methods"]).removesuffix(" realization: mean")
     stem = f"HadCRUT.{RELEASE}"
     mean = f"{stem} blended land air temperature and sea-surface temperature anomaly data set (DEMO)"
     _write(
@@ -196,28 +224,35 @@ def _hadcrut(
         {"tas_mean": (dims, observed, about, -1e30)},
         attributes(mean),
         2,
+        dtype="f8",  # as the Met Office writes it; the files beside it are floats to keep the archive small
+        classic=False,
     )
     step()
     for member in (1, 2):
         values = observed + bias[member] + 0.05 * age
-        member_axes = {**axes, "realization": (np.array(member), axes["realization"][1])}
+        single = {"units": "1", "standard_name": "realization"}
+        member_axes = {**axes, "realization": (np.array(member), single)}
+        del member_axes["realization_bnds|bnds"]
         _write(
             folder / f"{stem}.anomalies.{member}.nc",
             member_axes,
-            {"tas": (dims, values, about, -1e30)},
+            {"tas": (dims, values, {**about, "cell_methods": of_member}, -1e30)},
             attributes(mean),
             1,
+            classic=False,
         )
     _write(
         folder / f"{stem}.uncorrelated.nc",
-        {key: value for key, value in axes.items() if key != "realization"},
+        {key: value for key, value in axes.items() if not key.startswith("realization")},
         {"tas_unc": (dims, sd, {"long_name": "uncorrelated one-sigma error", "units": "K"}, -1e30)},
         attributes(f"{stem} uncorrelated uncertainty (DEMO)"),
         2,
+        classic=False,
     )
     # It is there to be left out by searches; a part of it is enough.
     late = time.year >= 1990
-    late_axes = {**axes, "time": (middle[late], axes["time"][1]), "time_bnds|time": (bounds[late], {})}
+    late_bounds = bounds[late].astype(np.int64)
+    late_axes = {**axes, "time": (middle[late], axes["time"][1]), "time_bnds|time": (late_bounds, {})}
     analysis = truth + 0.1 * rng.normal(size=len(truth))[:, None, None]
     _write(
         folder / f"{stem}.analysis.anomalies.ensemble_mean.nc",
@@ -225,6 +260,7 @@ def _hadcrut(
         {"tas_mean": (dims, analysis[late].astype(np.float32), about, -1e30)},
         attributes(f"{stem} analysis, infilled (DEMO)"),
         digits=1,
+        classic=False,
     )
     step()
     _write(
@@ -233,6 +269,7 @@ def _hadcrut(
         {"tas": (dims, truth.astype(np.float32), about, -1e30)},
         {**attributes("The demo's truth"), "product_id": "truth"},
         digits=1,
+        classic=False,
     )
     step()
 
@@ -262,7 +299,7 @@ def _climatology(grid: Grid) -> FloatArray:
 
 def _axes(
     grid: Grid, time: Months, units: str, calendar: str
-) -> dict[str, tuple[FloatArray, dict[str, Any]]]:
+) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
     middle, bounds = _days(time, units, calendar)
     return {
         "time": (
@@ -306,6 +343,7 @@ def _cmip5(
             "forcing": "none",
             "parent_experiment_id": "N/A",
             "contact": "none",
+            "history": "generated by climrecon demo",
             "comment": WARNING,
             "Conventions": "CF-1.4",
             "project_id": "CMIP5",
@@ -339,7 +377,7 @@ def _cmip5(
             axes,
             {"tas": (dims, field[chosen], about, 1e20)},
             attributes("Amon", "atmos"),
-            2,
+            1,
         )
     if extras:
         last = climate.time.year >= 1996
@@ -383,6 +421,7 @@ def _reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:
         "Conventions": "CF-1.4",
         "comment": WARNING,
         "institution": "climrecon demo",
+        "history": "generated by climrecon demo",
         "frequency": "mon",
     }
     path = root / "20CR" / f"tas_Amon_20CR_historical_r1i1p1_{climate.time.span()}.nc"
@@ -391,10 +430,10 @@ def _reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:
         axes,
         {"tas": (dims, field, about, 1e20)},
         {**common, "title": "20CR in CMOR form (DEMO)", "model_id": "20CR"},
-        2,
+        1,
     )
     middle = _days(climate.time, "hours since 1800-1-1 00:00:0.0", "standard")[0]
-    psl_axes: dict[str, tuple[FloatArray, dict[str, Any]]] = {
+    psl_axes: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
         "time": (
             middle,
             {
@@ -425,6 +464,6 @@ def _reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:
         psl_axes,
         {"air": (dims, field[:, ::-1], air, -9.96921e36)},
         {**common, "title": title},
-        2,
+        1,
     )
     step()

@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cftime
 import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.errors import OutputError
-from climrecon.fields import Months
 from climrecon.files import atomic_path
+from climrecon.output.axes import month_coordinates, write_axes
+from climrecon.output.content import content_sha256
 from climrecon.output.product import STATUS_MEANINGS, Product
 from climrecon.preprocess.regrid import file_order
 
-_CALENDARS = (
-    "standard",
-    "gregorian",
-    "proleptic_gregorian",
-    "noleap",
-    "365_day",
-    "360_day",
-    "julian",
-    "all_leap",
-    "366_day",
-)
-#: Attributes that differ from run to run; they do not count when contents are compared.
-VOLATILE = (
-    "history",
-    "date_created",
-    "tracking_id",
-    "climrecon_run",
-    "climrecon_inputs",
-    "climrecon_settings",
-)
+__all__ = ["content_sha256", "global_attributes", "month_coordinates", "write_netcdf"]
+
 _FILL = np.float32(1e20)
 _COMPRESSION = {"zlib": True, "complevel": 1, "shuffle": True}
-#: What the name of the variable with the realisations ends with.
-REALISATION = "realisation"
-_TIME_UNITS = "days since 1850-01-01 00:00:00"
+#: Variable -> standard name of its anomaly, and what it is. HadCRUT's producers give their blend of air and
+#: sea temperature ``air_temperature_anomaly`` too: ``surface_temperature_anomaly`` would be that of the skin.
+_NAMES = {
+    "tas": ("air_temperature_anomaly", "near-surface air temperature anomaly"),
+    "tos": ("sea_water_temperature_anomaly", "sea-surface temperature anomaly"),
+}
+_BLEND = "temperature anomaly, sea-surface temperature over sea blended with near-surface air temperature over land"
 
 
 def write_netcdf(
@@ -57,31 +43,46 @@ def write_netcdf(
 
     Parameters
     ----------
+    path:
+        Appears whole or not at all.
     attributes:
         Global attributes, see :func:`global_attributes`.
     variables:
-        Which of the data variables to write; all by default.
+        Which of the data variables to write; all by default. Each names as ancillary only what is written
+        with it.
 
     Raises
     ------
     OutputError
-        If the disk is full or a quota is reached; nothing is left then.
+        If the folder cannot be written, the disk is full or a quota is reached; nothing is left then.
     """
+    data = _fields(product)
+    members = f"{product.observations.variable}_realisation"
+    wanted = variables or (*data, *([members] if product.realisations else []))
     try:
         with (
             atomic_path(path) as temporary,
             netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file,
         ):
             file.setncatts({key: value for key, value in attributes.items() if value})
-            _axes(file, product)
-            data = _fields(product)
-            for name in variables or (*data, *([REALISATION] if product.realisations else [])):
-                if name == REALISATION:
-                    _realisations(file, product)
-                else:
-                    values, about = data[name]
-                    _write_field(file, product, name, values, about)
+            write_axes(file, product)
+            for name in wanted:
+                if name == members:
+                    _realisations(file, product, name)
+                    continue
+                values, about = data[name]
+                beside = [other for other in about.pop("ancillary_variables", ()) if other in wanted]
+                if beside:
+                    about["ancillary_variables"] = " ".join(beside)
+                _write_field(file, product, name, values, about)
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be written: {error.strerror or error}.",
+            "Choose another outputdir, one you may write to and that has space.",
+        ) from error
     except RuntimeError as error:
+        if not str(error).startswith("NetCDF"):
+            raise
         # The library says "HDF error" whatever happened; a full disk or quota is what happens.
         free = shutil.disk_usage(path.parent).free / 1e6
         raise OutputError(
@@ -90,105 +91,18 @@ def write_netcdf(
         ) from error
 
 
-def _axes(file: netCDF4.Dataset, product: Product) -> None:
-    source, time, grid = product.observations.source, product.observations.time, product.observations.grid
-    file.createDimension("time", None)
-    file.createDimension("lat", len(source.lat))
-    file.createDimension("lon", len(source.lon))
-    file.createDimension("bnds", 2)
-    calendar = source.calendar if source.calendar in _CALENDARS else "standard"
-    middle, bounds = month_coordinates(time, calendar)
-    variable = file.createVariable("time", "f8", ("time",))
-    variable.setncatts(
-        {
-            "standard_name": "time",
-            "long_name": "time",
-            "units": _TIME_UNITS,
-            "calendar": calendar,
-            "axis": "T",
-            "bounds": "time_bnds",
-        }
-    )
-    variable[:] = middle
-    file.createVariable("time_bnds", "f8", ("time", "bnds"))[:] = bounds
-    twice = len(source.lat) == 2 * grid.shape[0]
-    lat_edges = grid.lat_edges
-    if twice:
-        lat_edges = np.interp(
-            np.arange(2 * grid.shape[0] + 1) / 2.0, np.arange(grid.shape[0] + 1), grid.lat_edges
-        )
-    rows, columns = np.argsort(np.argsort(source.lat)), np.argsort(np.argsort(_wrapped(source.lon)))
-    lon_bounds = np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], axis=1)[columns]
-    lon_bounds += (np.round((source.lon - lon_bounds.mean(1)) / 360.0) * 360.0)[:, None]
-    for name, values, edges, standard, units, axis in (
-        (
-            "lat",
-            source.lat,
-            np.stack([lat_edges[:-1], lat_edges[1:]], axis=1)[rows],
-            "latitude",
-            "degrees_north",
-            "Y",
-        ),
-        ("lon", source.lon, lon_bounds, "longitude", "degrees_east", "X"),
-    ):
-        variable = file.createVariable(name, "f8", (name,))
-        variable.setncatts(
-            {
-                "standard_name": standard,
-                "long_name": standard,
-                "units": units,
-                "axis": axis,
-                "bounds": f"{name}_bnds",
-            }
-        )
-        variable[:] = values
-        file.createVariable(f"{name}_bnds", "f8", (name, "bnds"))[:] = edges
-
-
-def _wrapped(lon: NDArray[Any]) -> NDArray[Any]:
-    wrapped = np.where(lon >= 180.0 - 1e-6, lon - 360.0, lon)
-    return np.where(wrapped < -180.0 - 1e-6, wrapped + 360.0, wrapped)
-
-
-def month_coordinates(time: Months, calendar: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Middle and bounds of each month as numbers in the file's time units."""
-
-    def first_day(index: NDArray[Any]) -> NDArray[np.float64]:
-        dates = [cftime.datetime(int(i // 12), int(i % 12 + 1), 1, calendar=calendar) for i in index]
-        return np.asarray(cftime.date2num(dates, _TIME_UNITS, calendar=calendar), dtype=np.float64)
-
-    bounds = np.stack([first_day(time.index), first_day(time.index + 1)], axis=1)
-    return bounds.mean(axis=1), bounds
-
-
-_WHAT = {"tas": "near-surface air temperature", "tos": "sea-surface temperature"}
-
-
-def _standard_name(variable: str, modifier: str = "") -> dict[str, str]:
-    """The CF standard name of a variable's anomaly, where the table has one."""
-    return {"standard_name": f"air_temperature_anomaly{modifier}"} if variable == "tas" else {}
-
-
 def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
     """Data variables by name: values in the package's order, and attributes."""
-    variable, source = product.observations.variable, product.observations.source
-    what = (
-        "temperature anomaly, sea-surface temperature over sea blended with near-surface air temperature over land"
-        if source.blended
-        else f"{_WHAT.get(variable, variable)} anomaly"
-    )
-    base = f"{product.reference_period[0]}-{product.reference_period[1]}"
+    variable = product.observations.variable
+    naming, what = _naming(product)
     common = {
-        **_standard_name(variable),
-        "units": "K",
+        **naming,
         "cell_methods": "time: mean area: mean",
-        "reference_period": base,
+        "reference_period": f"{product.reference_period[0]}-{product.reference_period[1]}",
     }
-    beside = " ".join(
-        f"{variable}_{part}"
-        for part in ("stddev", "status")
-        if part != "stddev" or product.stddev is not None
-    )
+    beside = [f"{variable}_{part}" for part in ("stddev", "status")]
+    if product.stddev is None:
+        del beside[0]
     kept = (
         "observed cells kept, the rest reconstructed" if product.keep_observed else "reconstructed everywhere"
     )
@@ -211,9 +125,8 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
         data[f"{variable}_stddev"] = (
             product.stddev,
             {
-                **_standard_name(variable, " standard_error"),
+                **_spread(naming),
                 "long_name": f"standard deviation of {variable}",
-                "units": "K",
                 "comment": comment,
             },
         )
@@ -228,6 +141,24 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
         },
     )
     return data
+
+
+def _naming(product: Product) -> tuple[dict[str, str], str]:
+    """Standard name and units of the anomalies, and what they are in words."""
+    variable = product.observations.variable
+    standard, what = _NAMES.get(variable, ("", f"{variable} anomaly"))
+    # An anomaly has no origin: converters must not add the 273.15 of a temperature (CF 1.11, section 3.1.2).
+    naming = {"units": "K", "units_metadata": "temperature: difference"}
+    if standard:
+        naming["standard_name"] = standard
+    return naming, _BLEND if product.observations.source.blended else what
+
+
+def _spread(naming: Mapping[str, str]) -> dict[str, str]:
+    """Naming of a standard deviation of what ``naming`` names."""
+    return {
+        key: f"{value} standard_error" if key == "standard_name" else value for key, value in naming.items()
+    }
 
 
 def _write_field(
@@ -247,7 +178,7 @@ def _write_field(
     variable[:] = ordered if whole else np.where(np.isfinite(ordered), ordered, _FILL)
 
 
-def _realisations(file: netCDF4.Dataset, product: Product) -> None:
+def _realisations(file: netCDF4.Dataset, product: Product, name: str) -> None:
     """Written member by member: all of them at once would not fit into memory."""
     assert product.realisations is not None
     source, count = product.observations.source, product.n_realisations
@@ -255,22 +186,24 @@ def _realisations(file: netCDF4.Dataset, product: Product) -> None:
     axis = file.createVariable("realization", "i4", ("realization",))
     axis.setncatts({"standard_name": "realization", "long_name": "number of the realisation", "units": "1"})
     axis[:] = np.arange(1, count + 1)
-    name = f"{product.observations.variable}_{REALISATION}"
     shape = (1, min(len(product.observations.time), 120), len(source.lat), len(source.lon))
     variable = file.createVariable(
         name, "f4", ("realization", "time", "lat", "lon"), fill_value=_FILL, chunksizes=shape, **_COMPRESSION
     )
     variable.setncatts(
         {
-            **_standard_name(product.observations.variable),
+            **_naming(product)[0],
             "long_name": "equally likely complete fields given the observations",
-            "units": "K",
             "cell_methods": "time: mean area: mean",
             "comment": "Observed cells vary too, within their errors. Realisations of different months are independent.",
         }
     )
     for member, field in enumerate(product.realisations()):
         variable[member] = file_order(field, source)
+
+
+def _sentence(note: str) -> str:
+    return note[:1].upper() + note[1:] + ("" if note.endswith(".") else ".")
 
 
 def global_attributes(
@@ -297,9 +230,10 @@ def global_attributes(
         "source": f"{source.label}: {source.title or Path(source.files[0]).name}; gaps filled by climrecon "
         f"{versions.get('climrecon', '')} with {network.name}: {network.title}{digest}",
         "references": source.references,
-        "comment": " ".join(filter(None, [blend, *product.notes])),
+        "comment": " ".join(filter(None, [blend, *map(_sentence, product.notes)])),
         "history": "\n".join(filter(None, [f"{when} {command}", source.history])),
         "date_created": when,
+        "tracking_id": str(uuid.uuid4()),
         "product": "reconstruction",
         "frequency": "mon",
         "variable_id": product.observations.variable,
@@ -311,21 +245,3 @@ def global_attributes(
         "climrecon_versions": json.dumps(dict(versions), sort_keys=True),
         "climrecon_run": run_id,
     }
-
-
-def content_sha256(path: Path) -> str:
-    """Hash of what a netCDF file holds: variables, their attributes and values; not when or where it was made."""
-    digest = hashlib.sha256()
-    with netCDF4.Dataset(path) as file:
-        file.set_auto_maskandscale(False)
-        for key in sorted(set(file.ncattrs()) - set(VOLATILE)):
-            digest.update(f"{key}={file.getncattr(key)}".encode())
-        for name in sorted(file.variables):
-            variable = file[name]
-            digest.update(f"{name}{variable.dimensions}{variable.shape}{variable.dtype}".encode())
-            for key in sorted(variable.ncattrs()):
-                digest.update(f"{key}={variable.getncattr(key)}".encode())
-            step = max(1, (1 << 24) // max(int(np.prod(variable.shape[1:], initial=1)) * 8, 1))
-            for start in range(0, variable.shape[0] if variable.ndim else 0, step):
-                digest.update(np.ascontiguousarray(variable[start : start + step]).tobytes())
-    return digest.hexdigest()

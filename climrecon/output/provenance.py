@@ -54,9 +54,16 @@ class Recorded:
 
 
 def write_provenance(path: Path, activity: Activity, outputs: Sequence[Made]) -> None:
-    """Write PROV-JSON: inputs, network and settings as entities, the run as activity, the outputs it generated."""
+    """Write PROV-JSON.
+
+    Inputs, network and settings (the run's plan) are entities it used, the run is an activity of the software
+    on behalf of the user, and each output is an entity it generated, the reconstruction derived from the
+    inputs and the network.
+
+    Source: Lebo et al. (2013), PROV-O: The PROV Ontology, W3C Recommendation, section 3.
+    """
     # Imported here: prov brings much that a run without results never needs.
-    from prov.model import ProvDocument
+    from prov.model import PROV, ProvDocument
 
     document = ProvDocument()
     document.add_namespace("climrecon", NAMESPACE)
@@ -64,7 +71,7 @@ def write_provenance(path: Path, activity: Activity, outputs: Sequence[Made]) ->
     software = document.agent(
         "climrecon:software",
         {
-            "prov:type": "prov:SoftwareAgent",
+            "prov:type": PROV["SoftwareAgent"],
             **{f"climrecon:version_{name}": version for name, version in activity.versions.items()},
         },
     )
@@ -75,14 +82,18 @@ def write_provenance(path: Path, activity: Activity, outputs: Sequence[Made]) ->
         {
             "climrecon:run_id": activity.run_id,
             "climrecon:fingerprint": activity.fingerprint,
-            "climrecon:settings": json.dumps(dict(activity.settings), sort_keys=True),
         },
     )
-    document.wasAssociatedWith(run, software)
+    settings = document.entity(
+        "settings",
+        {"prov:type": PROV["Plan"], "prov:value": json.dumps(dict(activity.settings), sort_keys=True)},
+    )
+    document.used(run, settings)
+    document.wasAssociatedWith(run, software, settings)
     if activity.user:
-        document.wasAssociatedWith(
-            run, document.agent("user", {"prov:type": "prov:Person", "prov:label": activity.user})
-        )
+        user = document.agent("user", {"prov:type": PROV["Person"], "prov:label": activity.user})
+        document.wasAssociatedWith(run, user)
+        document.actedOnBehalfOf(software, user, run)
     network = document.entity(
         "network", {"prov:label": activity.network, "climrecon:sha256": activity.network_sha256 or "none"}
     )
@@ -119,7 +130,6 @@ def read_provenance(path: Path) -> Recorded:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         entities = {key.split(":")[-1]: value for key, value in document["entity"].items()}
-        (run,) = document["activity"].values()
         inputs = {
             v["prov:location"]: v["climrecon:sha256"] for k, v in entities.items() if k.startswith("input_")
         }
@@ -130,7 +140,7 @@ def read_provenance(path: Path) -> Recorded:
         }
         digest = entities["network"]["climrecon:sha256"]
         return Recorded(
-            settings=json.loads(run["climrecon:settings"]),
+            settings=json.loads(entities["settings"]["prov:value"]),
             inputs=inputs,
             network=entities["network"]["prov:label"],
             network_sha256=None if digest == "none" else digest,

@@ -80,13 +80,19 @@ def make_series(product: Product) -> Series:
 
 @dataclass(frozen=True)
 class Trend:
-    """Least-squares trends over ``first``..``last``, K per decade; None where not covered."""
+    """Least-squares trends over ``first``..``last``, K per decade; ``raw`` is None where not covered.
+
+    ``sd`` is that of the fit (ordinary least squares, residuals taken as independent): how well a straight
+    line describes the years. ``reconstruction_sd`` is what the reconstruction's own spread leaves, None if
+    it has none.
+    """
 
     first: int
     last: int
     raw: float | None
     ours: float
-    sd: float | None
+    sd: float
+    reconstruction_sd: float | None = None
 
 
 def _slope(years: NDArray[Any], values: FloatArray) -> float | None:
@@ -98,10 +104,12 @@ def _slope(years: NDArray[Any], values: FloatArray) -> float | None:
 def trends(series: Series) -> list[Trend]:
     """Trends of annual means over the standard periods that the series covers, else over all of it.
 
-    The spread is that of the fit (ordinary least squares, residuals taken as independent).
+    The reconstruction's spread takes its errors as persistent within a year and independent from year to
+    year: a slope is ``sum(x y) / sum(x x)``, so its variance is ``sum(x x s s) / sum(x x) ** 2``. With fewer
+    than ten whole years there are no trends.
     """
     years, ours = series.annual(series.ours)
-    _, raw = series.annual(series.raw)
+    raw, spread = series.annual(series.raw)[1], series.annual_sd(series.ours_sd)
     if len(years) < 10:
         return []
     periods = [p for p in TREND_PERIODS if years[0] <= p[0] and years[-1] >= p[1]]
@@ -115,7 +123,10 @@ def trends(series: Series) -> list[Trend]:
             continue
         left = y - y.mean() - slope / 10.0 * x
         sd = 10.0 * float(np.sqrt((left @ left) / (len(x) - 2) / (x @ x)))
-        found.append(Trend(first, last, _slope(years[inside], raw[inside]), slope, sd))
+        of_ours = (
+            None if spread is None else 10.0 * float(np.sqrt(((x * spread[inside]) ** 2).sum()) / (x @ x))
+        )
+        found.append(Trend(first, last, _slope(years[inside], raw[inside]), slope, sd, of_ours))
     return found
 
 

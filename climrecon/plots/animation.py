@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.animation import FFMpegWriter, PillowWriter
 
+from climrecon.files import atomic_path
 from climrecon.output.product import Product
-from climrecon.plots.maps import ANOMALY, draw_cells, draw_coast, map_axes
+from climrecon.plots.maps import ANOMALY, draw_cells, draw_coast, from_greenwich, map_axes
 from climrecon.plots.picture import new_figure
 
 FRAMES_PER_SECOND = 12
@@ -29,18 +30,21 @@ def animate(product: Product, stem: Path, progress: Callable[[int, int], None] |
         draw_cells(left, grid, observed[0], ANOMALY, "RdBu_r"),
         draw_cells(right, grid, product.infilled[0], ANOMALY, "RdBu_r"),
     ]
-    figure.colorbar(meshes[1], ax=[left, right], shrink=0.8, label=product.units.split(",")[0])
+    figure.colorbar(meshes[1], ax=[left, right], shrink=0.8, label=product.units)
     for axes in (left, right):
         draw_coast(axes)
-    start = int(np.argmin(np.abs(grid.lon_edges[:-1])))
     film = FFMpegWriter.isAvailable()
     path = stem.with_suffix(".mp4" if film else ".gif")
     writer = FFMpegWriter(fps=FRAMES_PER_SECOND) if film else PillowWriter(fps=FRAMES_PER_SECOND)
     labels = product.observations.time.labels()
-    with writer.saving(figure, str(path), dpi=90):
+    figure.suptitle(labels[0], fontsize=12)
+    # The layout is worked out once: it would cost more than the rest of a frame, and could shake.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    with atomic_path(path) as temporary, writer.saving(figure, str(temporary), dpi=90):
         for month, label in enumerate(labels):
             for mesh, field in zip(meshes, (observed[month], product.infilled[month]), strict=True):
-                mesh.set_array(np.ma.masked_invalid(np.roll(field, -start, axis=1)))
+                mesh.set_array(np.ma.masked_invalid(from_greenwich(grid, field)[1]))
             figure.suptitle(label, fontsize=12)
             writer.grab_frame()
             if progress:

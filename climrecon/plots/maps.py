@@ -22,7 +22,11 @@ FloatArray = NDArray[np.floating[Any]]
 PLATE = ccrs.PlateCarree()
 ANOMALY = BoundaryNorm(np.arange(-4.0, 4.01, 0.5), 256, extend="both")
 DIFFERENCE = BoundaryNorm(np.arange(-2.0, 2.01, 0.25), 256, extend="both")
-SPREAD = BoundaryNorm(np.arange(0.0, 2.01, 0.2), 256, extend="max")
+#: Finer where most cells are, so that the well-known parts are told apart too.
+SPREAD_LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0)
+SPREAD = BoundaryNorm(SPREAD_LEVELS, 256, extend="max")
+#: Light where sure, so that coasts stay visible; readable in grey and by the colour-blind.
+SPREAD_COLOURS = "YlGnBu"
 GAP = "#c9c9c9"
 
 
@@ -41,15 +45,25 @@ def draw_coast(axes: Any) -> None:
         axes.plot(line[:, 0], line[:, 1], color="0.15", linewidth=0.5, transform=ccrs.Geodetic())
 
 
-def draw_cells(axes: Any, grid: Grid, field: FloatArray, norm: Any, cmap: str) -> Any:
-    """Colour cells from edge to edge. Columns start at 0 E, the edge of the map, so that none is cut."""
-    start = int(np.argmin(np.abs(grid.lon_edges[:-1])))
+def from_greenwich(grid: Grid, field: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Edges (W' + 1,) from 0 E to 360 E, the ends of the map, and (H, W') cells between them.
+
+    A column that lies across Greenwich is cut in two, one part at either end, so that no seam stays open.
+    """
+    start = int(np.flatnonzero(grid.lon_edges <= 1e-6)[-1])
     edges = np.concatenate([grid.lon_edges[start:-1], grid.lon_edges[: start + 1] + 360.0])
-    shifted = np.roll(field, -start, axis=1)
-    # A hair inside the map's edge: projected cells that touch it from outside would wrap around.
-    edges = np.clip(edges, 1e-3, 360.0 - 1e-3)
+    cells = np.roll(field, -start, axis=1)
+    if edges[-1] < 360.0 - 1e-6:
+        edges, cells = np.append(edges, 360.0), np.concatenate([cells, cells[:, :1]], axis=1)
+    # A hair inside the map's ends: projected cells that touch them from outside would wrap around.
+    return np.clip(edges, 1e-3, 360.0 - 1e-3), cells
+
+
+def draw_cells(axes: Any, grid: Grid, field: FloatArray, norm: Any, cmap: str) -> Any:
+    """Colour cells from edge to edge; missing ones are left as they are."""
+    edges, cells = from_greenwich(grid, field)
     return axes.pcolormesh(
-        edges, grid.lat_edges, np.ma.masked_invalid(shifted), norm=norm, cmap=colormaps[cmap], transform=PLATE
+        edges, grid.lat_edges, np.ma.masked_invalid(cells), norm=norm, cmap=colormaps[cmap], transform=PLATE
     )
 
 
@@ -73,7 +87,7 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
     grid, label = product.observations.grid, product.observations.time.labels()[month]
     mask, status = product.observations.mask[month], product.status[month]
     lat, lon = np.meshgrid(grid.lat, grid.lon, indexing="ij")
-    figure = new_figure(12.4, 7.4)
+    figure = new_figure(12.4, 6.6)
     places = figure.add_gridspec(2, 2)
     seen = map_axes(figure, places[0, 0])
     shown = draw_cells(seen, grid, product.observed_field[month], ANOMALY, "RdBu_r")
@@ -88,9 +102,10 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
     if product.stddev is None:
         sure.set_title(f"How sure: {product.network.name} does not say", fontsize=11)
     else:
-        spread = draw_cells(sure, grid, product.stddev[month], SPREAD, "viridis")
-        sure.set_title("How sure: standard deviation", fontsize=11)
-        figure.colorbar(spread, ax=sure, shrink=0.8, label="K")
+        spread = draw_cells(sure, grid, product.stddev[month], SPREAD, SPREAD_COLOURS)
+        kept = "; observed cells: their own error" if product.keep_observed else ""
+        sure.set_title(f"How sure: standard deviation{kept}", fontsize=11)
+        figure.colorbar(spread, ax=sure, shrink=0.8, label="K", ticks=SPREAD_LEVELS, format="%g")
     beside = map_axes(figure, places[1, 1])
     name = next(iter(others), None)
     if name is None:
@@ -98,7 +113,7 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
     else:
         difference = draw_cells(beside, grid, product.analysis[month] - others[name], DIFFERENCE, "PuOr_r")
         beside.set_title(f"Difference: {product.network.name} minus {name}", fontsize=11)
-        figure.colorbar(difference, ax=beside, shrink=0.8, label="K", ticks=np.arange(-2, 2.1, 1))
+        figure.colorbar(difference, ax=beside, shrink=0.8, label="K", ticks=np.arange(-2, 2.1, 0.5))
     for axes in (seen, said, sure, beside):
         draw_coast(axes)
         _box(axes)
@@ -109,11 +124,8 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
 def _hatch(axes: Any, grid: Grid, where: NDArray[np.bool_]) -> None:
     if not where.any():
         return
-    start = int(np.argmin(np.abs(grid.lon_edges[:-1])))
-    edges = np.clip(
-        np.concatenate([grid.lon_edges[start:-1], grid.lon_edges[: start + 1] + 360.0]), 1e-3, 360 - 1e-3
-    )
-    flags = np.ma.masked_equal(np.roll(where, -start, axis=1).astype(float), 0.0)
+    edges, cells = from_greenwich(grid, where.astype(float))
+    flags = np.ma.masked_equal(cells, 0.0)
     # The hatch is drawn in the edge colour; a transparent face keeps the map below visible.
     hatched = axes.pcolor(
         edges,
@@ -135,6 +147,7 @@ def maps_caption(product: Product, series: Series, month: int) -> str:
         nino += f" (90 % within {NINETY * series.nino34_sd[month]:.2f} K)"
     return (
         f"{product.observations.source.label}, {product.observations.time.labels()[month]}: "
-        f"coverage {share['global']:.0f} % (NH {share['NH']:.0f} %, SH {share['SH']:.0f} %). Nino 3.4 (box) {nino}, "
+        f"{share['global']:.0f} % of the globe observed (NH {share['NH']:.0f} %, SH {share['SH']:.0f} %). "
+        f"Nino 3.4 (box) {nino}, "
         f"{100 * series.nino34_observed[month]:.0f} % of the box observed. {product.units}."
     )

@@ -16,88 +16,106 @@ FloatArray = NDArray[np.floating[Any]]
 
 #: A regional value with less of its area observed than this is drawn in grey.
 BARELY_SEEN = 0.25
+#: With fewer whole years than this the months are drawn instead.
+FEWEST_YEARS = 3
+BAND = "90 % band"
 
 
-def _years(series: Series) -> FloatArray:
+def _monthly(series: Series) -> FloatArray:
+    """Middle of each month, in years."""
     return np.asarray((series.time.index + 0.5) / 12.0)
 
 
-def _with_gaps(series: Series, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Positions and values with a NaN wherever months are absent, so that no line bridges a gap."""
-    breaks = np.flatnonzero(np.diff(series.time.index) > 1) + 1
-    return np.insert(_years(series), breaks, np.nan), np.insert(
-        np.asarray(values, dtype=float), breaks, np.nan
-    )
+class _Line:
+    """Positions with a NaN wherever a step is longer than ``step``, so that no line bridges a gap."""
+
+    def __init__(self, positions: FloatArray, step: float) -> None:
+        self.breaks = np.flatnonzero(np.diff(positions) > 1.5 * step) + 1
+        self.x = np.insert(np.asarray(positions, dtype=float), self.breaks, np.nan)
+
+    def y(self, values: FloatArray) -> FloatArray:
+        return np.insert(np.asarray(values, dtype=float), self.breaks, np.nan)
+
+    def marks(self, values: FloatArray) -> NDArray[np.bool_]:
+        """Which points have no neighbour to be joined to."""
+        joined = np.isfinite(self.y(values)) & np.isfinite(self.x)
+        padded = np.pad(joined, 1)
+        return np.asarray(joined & ~padded[:-2] & ~padded[2:])
+
+    def draw(self, axes: Axes, values: FloatArray, **look: Any) -> None:
+        """A line, and a dot where a point stands alone."""
+        y, alone = self.y(values), self.marks(values)
+        if alone.sum() == np.isfinite(y).sum():
+            axes.plot(self.x, y, **look, linestyle="none", marker="o", markersize=5)
+            return
+        axes.plot(self.x, y, **look)
+        dots = {"color": look["color"], "zorder": look.get("zorder", 2)}
+        axes.plot(self.x[alone], y[alone], "o", markersize=3, **dots)
+
+    def band(self, axes: Axes, values: FloatArray, half: FloatArray) -> None:
+        """The band ``values`` +- ``half``; a bar where a point stands alone, for which a band has no width."""
+        y, reach, alone = self.y(values), self.y(half), self.marks(values)
+        joined = bool((np.isfinite(y) & ~alone).any())
+        if joined:
+            look: dict[str, Any] = {"alpha": 0.22, "linewidth": 0, "label": BAND}
+            axes.fill_between(self.x, y - reach, y + reach, color=OURS, zorder=1, **look)
+        if alone.any():
+            look = {
+                "alpha": 0.6,
+                "capsize": 4,
+                "linestyle": "none",
+                "label": None if joined else "90 % range",
+            }
+            axes.errorbar(self.x[alone], y[alone], reach[alone], color=OURS, zorder=1, **look)
 
 
 def draw_global_mean(product: Product, series: Series) -> Picture:
     """Annual (for few months: monthly) global mean, the difference to the raw mean, and coverage."""
     figure = new_figure(10.5, 8.0)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1.3, 1.3])
+    name = product.network.name
+    months = _Line(_monthly(series), 1.0 / 12.0)
     years, ours = series.annual(series.ours)
-    annual = len(years) >= 3
+    annual = len(years) >= FEWEST_YEARS
     if annual:
-        raw, sd = series.annual(series.raw)[1], series.annual_sd(series.ours_sd)
-        x, style = years + 0.5, {}
-        top.plot(
-            _years(series),
-            series.raw,
-            color=RAW,
-            linewidth=0.35,
-            alpha=0.6,
-            label="observed cells alone, monthly",
+        line, raw, sd = (
+            _Line(years + 0.5, 1.0),
+            series.annual(series.raw)[1],
+            series.annual_sd(series.ours_sd),
         )
+        look = {"color": RAW, "linewidth": 0.35, "alpha": 0.6}
+        top.plot(months.x, months.y(series.raw), label="observed cells alone, monthly", **look)
     else:
-        x, ours, raw, sd, style = (
-            _years(series),
-            series.ours,
-            series.raw,
-            series.ours_sd,
-            {"marker": "o", "linestyle": "none"},
-        )
-    top.plot(
-        x,
-        raw,
-        color="0.35",
-        linewidth=1.0,
-        label="observed cells alone" + (", annual" if annual else ""),
-        **style,
-    )
-    if sd is not None and annual:
-        top.fill_between(
-            x, ours - NINETY * sd, ours + NINETY * sd, color=OURS, alpha=0.25, linewidth=0, label="90 %"
-        )
-    elif sd is not None:
-        # Single months far apart: a bar for each, no band across the years between them.
-        top.errorbar(x, ours, NINETY * sd, color=OURS, alpha=0.5, capsize=4, linestyle="none", label="90 %")
-    top.plot(x, ours, color=OURS, linewidth=1.6, label=product.network.name, **style)
-    finite = np.concatenate([ours, raw[np.isfinite(raw)]])
-    top.set_ylim(finite.min() - 0.35, finite.max() + 0.35)
-    top.axhline(0.0, color="0.6", linewidth=0.7)
-    top.set_ylabel(f"{product.units}", fontsize=9)
-    top.legend(frameon=False, fontsize=9, loc="upper left")
+        line, ours, raw, sd = months, series.ours, series.raw, series.ours_sd
+    beside = "observed cells alone, annual" if annual else "observed cells alone"
+    line.draw(top, raw, color="0.35", linewidth=1.0, label=beside)
+    if sd is not None:
+        line.band(top, ours, NINETY * sd)
+    line.draw(top, ours, color=OURS, linewidth=1.6, label=name, zorder=3)
+    reach = np.zeros(len(ours)) if sd is None else NINETY * sd
+    shown = np.concatenate([ours - reach, ours + reach, raw[np.isfinite(raw)]])
+    top.set_ylim(shown.min() - 0.1, shown.max() + 0.25)
+    top.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
+    top.set_ylabel(product.units, fontsize=9)
+    top.legend(frameon=False, fontsize=9, loc="upper left", ncols=2)
     top.set_title(f"{product.observations.source.label}: global mean", fontsize=12, loc="left")
-    middle.axhline(0.0, color="0.6", linewidth=0.7)
-    middle.plot(x, ours - raw, color=ACCENT, linewidth=1.1, **style)
-    middle.set_ylabel("ours minus\nobserved, K", fontsize=9)
-    for name, colour in (("NH", OURS), ("SH", ACCENT)):
-        position, share = _with_gaps(series, 100.0 * series.coverage[name])
-        bottom.plot(position, share, color=colour, linewidth=1.0, label=name, marker="" if annual else "o")
+    middle.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
+    line.draw(middle, ours - raw, color=ACCENT, linewidth=1.1)
+    middle.set_ylabel(f"{name} minus\nobserved, K", fontsize=9)
+    for hemisphere, colour in (("NH", OURS), ("SH", ACCENT)):
+        share = 100.0 * series.coverage[hemisphere]
+        months.draw(bottom, share, color=colour, linewidth=1.0, label=hemisphere)
     bottom.set_ylim(0, 100)
     bottom.set_ylabel("area observed, %", fontsize=9)
-    bottom.legend(frameon=False, fontsize=9, ncols=2, loc="lower right")
+    bottom.legend(frameon=False, fontsize=9, ncols=2, loc="best")
     bottom.set_xlabel("year", fontsize=9)
     for axes in (top, middle, bottom):
         tidy(axes)
-    band = (
-        "90 % band: monthly spreads taken as persisting through the year. "
-        if sd is not None and annual
-        else ""
-    )
+    spread = " with its 90 % range" if sd is not None else ""
     caption = (
-        f"Global mean of {product.observations.source.label}. Observed cells alone: (NH + SH) / 2 of area-weighted "
-        f"hemispheric means, annual = mean of twelve months (HadCRUT's convention). Ours: area mean of the complete "
-        f"field. {band}{product.units}."
+        f"Global mean, {product.observations.source.label}. Grey: observed cells alone, (NH + SH) / 2 of "
+        f"area-weighted hemispheric means, annual = mean of twelve months (HadCRUT's convention). "
+        f"Blue: {name}{spread}. {product.units}."
     )
     return Picture(figure, caption)
 
@@ -106,32 +124,29 @@ def draw_nino34(product: Product, series: Series) -> Picture:
     """Monthly Nino 3.4; grey where less than a quarter of the box was observed."""
     figure = new_figure(10.5, 4.0)
     axes: Axes = figure.subplots()
+    line = _Line(_monthly(series), 1.0 / 12.0)
     seen = series.nino34_observed >= BARELY_SEEN
-    few = len(series.time) < 36
-    x, values = _with_gaps(series, series.nino34)
-    axes.axhline(0.0, color="0.6", linewidth=0.7)
+    half = np.zeros(len(seen)) if series.nino34_sd is None else NINETY * series.nino34_sd
+    axes.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
     if series.nino34_sd is not None:
-        half = _with_gaps(series, NINETY * series.nino34_sd)[1]
-        axes.fill_between(x, values - half, values + half, color=OURS, alpha=0.18, linewidth=0, label="90 %")
-    axes.plot(
-        x,
-        values,
-        color="0.6",
-        linewidth=0.7,
-        marker="o" if few else "",
-        label="under 25 % of the box observed",
-    )
-    sure = _with_gaps(series, np.where(seen, series.nino34, np.nan))[1]
-    axes.plot(x, sure, color=OURS, linewidth=0.9, marker="o" if few else "", label=product.network.name)
-    axes.set_ylabel("K", fontsize=9)
+        line.band(axes, series.nino34, half)
+    name = product.network.name
+    if not seen.all():
+        label = f"{name}, under 25 % of the box observed"
+        line.draw(axes, series.nino34, color="0.55", linewidth=0.7, label=label)
+    if seen.any():
+        kept = np.where(seen, series.nino34, np.nan)
+        line.draw(axes, kept, color=OURS, linewidth=0.9, label=name, zorder=3)
+    axes.set_ylabel(product.units, fontsize=9)
     axes.set_xlabel("year", fontsize=9)
     axes.set_title(f"{product.observations.source.label}: Nino 3.4", fontsize=12, loc="left")
     axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper left")
-    low, high = np.nanmin(values), np.nanmax(values)
-    axes.set_ylim(low - 1.0, high + 1.4)
+    low, high = (series.nino34 - half).min(), (series.nino34 + half).max()
+    axes.set_ylim(low - 0.1 * (high - low) - 0.1, high + 0.18 * (high - low) + 0.1)
     tidy(axes)
+    spread = " with its 90 % range" if series.nino34_sd is not None else ""
     caption = (
-        f"Nino 3.4 (5S-5N, 170-120W, cells weighted with their overlap) of {product.observations.source.label}; "
-        f"grey where under 25 % of the box was observed. {product.units}."
+        f"Nino 3.4 (5S-5N, 170-120W, cells weighted with their overlap){spread}, {product.observations.source.label} "
+        f"by {name}; grey where under 25 % of the box was observed. {product.units}."
     )
     return Picture(figure, caption)

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import netCDF4
+import numpy as np
 import pytest
 
 from climrecon.catalogue import build_catalogue, open_catalogue, search
-from climrecon.errors import NoDataError
+from climrecon.errors import NoDataError, OutputError
 
 DEFAULTS = {"variable": "tas", "project": "observations", "time_frequency": "mon"}
 
@@ -27,6 +32,117 @@ def test_models_are_listed_by_their_drs(demo: Path) -> None:
     assert found.facets["version"] == "v20120101"
     assert found.facets["institute"] == "DEMO"
     assert not any("hole" in note for note in found.notes)
+
+
+def small(path: Path, days: Any = (15.0, 45.0, 75.0), name: str = "tas", **about: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with netCDF4.Dataset(path, "w") as file:
+        file.setncatts(about)
+        for dimension, size in (("time", len(days)), ("lat", 2), ("lon", 3)):
+            file.createDimension(dimension, size)
+        time = file.createVariable("time", "f8", ("time",))
+        time.units = "days since 1850-01-01"
+        time[:] = days
+        file.createVariable(name, "f4", ("time", "lat", "lon"))[:] = 0.0
+    return path
+
+
+def listed(folder: Path) -> dict[str, dict[str, Any]]:
+    rows = json.loads(build_catalogue(folder).path.read_text())["catalog_dict"]
+    return {Path(row["file"]).name: row for row in rows}
+
+
+def test_facets_come_from_names_folders_and_attributes(tmp_path: Path) -> None:
+    drs = "cmip5/output1/MOHC/HadGEM2-ES/historical/mon/atmos/Amon/r1i1p1/v20110418/tas"
+    small(tmp_path / drs / "tas_Amon_HadGEM2-ES_historical_r1i1p1_185001-185003.nc", institute_id="MOHC",
+          product="output", project_id="CMIP5")  # fmt: skip
+    small(tmp_path / "tas_Amon_MPI-ESM1-2-LR_historical_r2i1p1f1_gn_185001-185003.nc", mip_era="CMIP6",
+          activity_id="CMIP", institution_id="MPI-M")  # fmt: skip
+    small(tmp_path / "renamed.nc", model_id="CCSM4", experiment_id="historical", realization=np.int32(3),
+          initialization_method=np.int32(1), physics_version=np.int32(2), project_id="CMIP5")  # fmt: skip
+    rows = listed(tmp_path)
+    five = rows["tas_Amon_HadGEM2-ES_historical_r1i1p1_185001-185003.nc"]
+    assert (five["product"], five["version"], five["ensemble"]) == ("output1", "v20110418", "r1i1p1")
+    six = rows["tas_Amon_MPI-ESM1-2-LR_historical_r2i1p1f1_gn_185001-185003.nc"]
+    assert (six["project"], six["product"], six["institute"]) == ("CMIP6", "CMIP", "MPI-M")
+    assert (six["model"], six["ensemble"]) == ("MPI-ESM1-2-LR", "r2i1p1f1")
+    assert (rows["renamed.nc"]["model"], rows["renamed.nc"]["ensemble"]) == ("CCSM4", "r3i1p2")
+    assert {row["time_range"] for row in rows.values()} == {"185001-185003"}
+
+
+@pytest.mark.parametrize(
+    ("days", "frequency"),
+    [((0.5, 1.5, 2.5), "day"), ((0.0, 0.25, 0.5), "hr"), ((15.0, 45.0, 75.0), "mon"), ((180.0, 545.0, 910.0), "yr"),
+     ((15.0, 45.0, 75.0, 166.0), "mon"), ((10000.0, 16000.0), "mon")],
+)  # fmt: skip
+def test_the_time_axis_tells_the_frequency(tmp_path: Path, days: tuple[float, ...], frequency: str) -> None:
+    small(tmp_path / "x.nc", days)
+    assert listed(tmp_path)["x.nc"]["time_frequency"] == frequency
+
+
+@pytest.mark.parametrize(
+    ("name", "cmor"),
+    [("temperature_anomaly", "tas"), ("tas_mean", "tas"), ("tempanomaly", "tas"), ("air", "tas"), ("anom", "tas"),
+     ("TREFHT", "tas"), ("tas_unc", "tas"), ("sst", "tos")],
+)  # fmt: skip
+def test_producers_names_are_mapped(tmp_path: Path, name: str, cmor: str) -> None:
+    small(tmp_path / "x.nc", name=name)
+    assert listed(tmp_path)["x.nc"]["variable"] == [cmor]
+
+
+def test_a_title_that_says_infilled_is_believed(tmp_path: Path) -> None:
+    """A file that was renamed is left out of searches all the same."""
+    small(tmp_path / "hadcrut5_tas.nc", title="HadCRUT.5.0.2.0, infilled by a network")
+    catalogue = open_catalogue(build_catalogue(tmp_path).path)
+    assert catalogue.rows[0].facets["product"] == "analysis"
+    with pytest.raises(NoDataError, match="filled already"):
+        search(catalogue, DEFAULTS)
+
+
+def test_each_kind_of_bad_file_has_its_reason(tmp_path: Path) -> None:
+    good = small(tmp_path / "good.nc")
+    small(tmp_path / "other.nc", name="wind")
+    (tmp_path / "empty.nc").touch()
+    (tmp_path / "text.nc").write_text("<html>not found</html>")
+    (tmp_path / "cut.nc").write_bytes(good.read_bytes()[:1500])
+    built = build_catalogue(tmp_path)
+    reasons = {Path(item.path).name: item.reason for item in built.left_out}
+    assert built.n_files == 1
+    assert reasons["empty.nc"] == "it is empty"
+    assert reasons["text.nc"] == "it is no netCDF file, whatever its name says"
+    assert reasons["cut.nc"].startswith("it is damaged or truncated")
+    assert reasons["other.nc"] == "no known variable; it holds time, wind"
+
+
+def test_a_catalogue_that_cannot_be_written(tmp_path: Path) -> None:
+    small(tmp_path / "x.nc")
+    with pytest.raises(OutputError, match="cannot be written"):
+        build_catalogue(tmp_path, tmp_path / "absent" / "c.json")
+
+
+def test_months_are_read_from_the_files_where_neither_name_nor_catalogue_says(tmp_path: Path) -> None:
+    late, early = (
+        small(tmp_path / "b" / "part_b.nc", (75.0, 105.0)),
+        small(tmp_path / "a" / "part_z.nc", (15.0, 45.0)),
+    )
+    built = build_catalogue(tmp_path)
+    content = json.loads(built.path.read_text())
+    for row in content["catalog_dict"]:
+        row.update(time_range="", project="observations", model="X")
+    built.path.write_text(json.dumps(content))
+    found = search(open_catalogue(built.path), DEFAULTS)
+    assert found.main == (early, late)
+    assert found.notes == ()
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, climrecon.catalogue\n"
+        "heavy = {'numpy', 'pandas', 'netCDF4', 'intake_esm', 'xarray'} & set(sys.modules)\n"
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
 
 
 def test_unreadable_files_are_left_out_with_the_reason(tmp_path: Path) -> None:

@@ -72,3 +72,75 @@ def test_models_have_their_own_calendars_grids_and_chunks(demo: Path) -> None:
         assert file["lat"][0] > file["lat"][-1]
         assert file["lon"][0] == 0
         assert file["time"].units.startswith("hours since 1800")
+
+
+def test_the_ensemble_mean_is_written_as_the_met_office_writes_it(demo: Path) -> None:
+    """Header of HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc as released: ncdump of the real file."""
+    with open_one(demo, "HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc") as file:
+        assert {name: len(size) for name, size in file.dimensions.items()} == {
+            "time": 2100, "latitude": 36, "longitude": 72, "bnds": 2
+        }  # fmt: skip
+        assert not file.dimensions["time"].isunlimited()
+        kinds = {name: str(variable.dtype) for name, variable in file.variables.items()}
+        assert kinds == {
+            "tas_mean": "float64", "time": "float64", "time_bnds": "int64", "latitude": "float64",
+            "latitude_bnds": "float64", "longitude": "float64", "longitude_bnds": "float64",
+            "realization": "int64", "realization_bnds": "int64",
+        }  # fmt: skip
+        assert file["tas_mean"].getncattr("_FillValue") == -1e30
+        assert file["tas_mean"].coordinates == "realization"
+        assert file["tas_mean"].cell_methods == (
+            "area: mean (interval: 5.0 degrees_north 5.0 degrees_east) time: mean (interval: 1 month) "
+            "realization: mean"
+        )
+        assert (file["latitude"][0], file["longitude"][0]) == (-87.5, -177.5)
+        assert file["time"].units == "days since 1850-01-01 00:00:00"
+        assert file["time"][0] == 15.5
+        assert list(file["time_bnds"][1]) == [31, 59]
+        assert int(file["realization"][...]) == 100
+        assert list(file["realization_bnds"][:]) == [1, 200]
+        assert (file.Conventions, file.version) == ("CF-1.7", "HadCRUT.5.0.2.0")
+        file.set_auto_mask(False)
+        values = file["tas_mean"][:]
+    assert np.all((values == -1e30) | (np.abs(values) < 20))
+
+
+def test_it_has_no_seam_at_the_date_line(demo: Path) -> None:
+    """Neighbours across the date line are as alike as neighbours elsewhere."""
+    with open_one(demo, "HadCRUT.5.0.2.0.truth.nc") as file:
+        truth = np.asarray(file["tas"][1200:], dtype=np.float64)
+    step = np.sqrt(np.mean((np.roll(truth, -1, axis=2) - truth) ** 2, axis=(0, 1)))
+    assert step[-1] < 1.2 * np.median(step)
+
+
+def test_models_share_no_weather_with_the_observations(demo: Path) -> None:
+    """Their own El Nino, not that of the truth; warming alone is common."""
+
+    def nino(path: Path, name: str) -> np.ndarray:
+        with netCDF4.Dataset(path) as file:
+            lat = np.asarray(file[next(k for k in file.variables if k.startswith("lat"))][:])
+            lon = np.mod(np.asarray(file[next(k for k in file.variables if k.startswith("lon"))][:]), 360.0)
+            values = np.asarray(file[name][:], dtype=np.float64)
+        box = values[:, np.abs(lat) <= 5.0][:, :, (lon > 190) & (lon < 240)].mean((1, 2)).reshape(-1, 12)
+        box = box - box.mean(axis=0)
+        years = np.arange(len(box))
+        return (box - np.outer(years - years.mean(), np.polyfit(years, box, 1)[0])).ravel()
+
+    (truth,) = demo.rglob("HadCRUT.5.0.2.0.truth.nc")
+    (model,) = demo.rglob("tas_Amon_DEMO-GAUSS_historical_r1i1p1_196101-198412.nc")
+    (twin,) = demo.rglob("tas_Amon_DEMO-GAUSS_historical_r2i1p1_196101-198412.nc")
+    mine = nino(truth, "tas")[(1961 - 1850) * 12 : (1985 - 1850) * 12]
+    first, second = nino(model, "tas"), nino(twin, "tas")
+    assert abs(np.corrcoef(mine, first)[0, 1]) < 0.5
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.5
+    assert 0.3 < first.std() < 1.5
+
+
+def test_one_seed_makes_one_climate() -> None:
+    from climrecon.demo.climate import make_climate
+    from climrecon.fields import Months
+
+    time = Months(np.arange(1961 * 12, 1963 * 12))
+    first, again, other = (make_climate(time, seed).anomalies for seed in (4, 4, 5))
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, other)

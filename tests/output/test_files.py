@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import netCDF4
@@ -10,6 +14,7 @@ from made_up import make_product
 
 from climrecon.errors import OutputError
 from climrecon.fields import Months
+from climrecon.files import atomic_path, write_text
 from climrecon.output.netcdf import content_sha256, global_attributes, month_coordinates, write_netcdf
 from climrecon.output.product import Product
 from climrecon.pipeline.staging import staged
@@ -40,23 +45,88 @@ def test_observed_cells_are_bit_identical_in_the_files_own_order(tmp_path: Path)
         assert (file["tas_stddev"][:] > 0).all()
 
 
-def test_it_passes_the_cf_checker(tmp_path: Path) -> None:
+def cf_problems(path: Path) -> list[str]:
+    """What the CF suite of compliance-checker finds wrong, of any weight."""
     from compliance_checker.runner import CheckSuite, ComplianceChecker
 
-    product = make_product(realisations=2)
-    path = tmp_path / "tas_mon.nc"
-    write_netcdf(product, path, attributes(product))
     CheckSuite.load_all_available_checkers()
-    report = tmp_path / "report.json"
+    report = path.with_suffix(".json")
     ComplianceChecker.run_checker(
         str(path), ["cf:1.8"], 0, "normal", output_filename=str(report), output_format="json"
     )
-    import json
-
     found = json.loads(report.read_text())["cf:1.8"]
-    errors = [m for item in found["high_priorities"] for m in item["msgs"]]
-    errors += [m for item in found["medium_priorities"] for m in item["msgs"]]
-    assert not errors, errors
+    return [m for key in PRIORITIES for item in found[key] for m in item["msgs"]]
+
+
+PRIORITIES = ("high_priorities", "medium_priorities", "low_priorities")
+
+
+def test_it_passes_the_cf_checker(tmp_path: Path) -> None:
+    product = make_product(realisations=2)
+    path = tmp_path / "tas_mon.nc"
+    write_netcdf(product, path, attributes(product))
+    assert cf_problems(path) == []
+
+
+@pytest.mark.parametrize("name", ["tas", "tas_analysis", "tas_stddev", "tas_status", "tas_realisation"])
+def test_a_variable_alone_passes_too(tmp_path: Path, name: str) -> None:
+    product = make_product(3, realisations=2)
+    path = tmp_path / "alone.nc"
+    write_netcdf(product, path, attributes(product), (name,))
+    assert cf_problems(path) == []
+    with netCDF4.Dataset(path) as file:
+        data = [v for v in file.variables if v not in file.dimensions and not v.endswith("_bnds")]
+        assert data == [name]
+        assert "ancillary_variables" not in file[name].ncattrs()
+
+
+def test_ancillary_variables_are_those_in_the_file(tmp_path: Path) -> None:
+    product = make_product(2)
+    for stddev, expected in ((product.stddev, "tas_stddev tas_status"), (None, "tas_status")):
+        write_netcdf(replace(product, stddev=stddev), tmp_path / "x.nc", attributes(product))
+        with netCDF4.Dataset(tmp_path / "x.nc") as file:
+            assert file["tas"].ancillary_variables == expected
+
+
+def test_another_variable_has_its_own_names(tmp_path: Path) -> None:
+    product = make_product(2, realisations=1)
+    source = replace(product.observations.source, blended=False)
+    product = replace(product, observations=replace(product.observations, variable="tos", source=source))
+    path = tmp_path / "tos.nc"
+    write_netcdf(product, path, attributes(product))
+    assert cf_problems(path) == []
+    with netCDF4.Dataset(path) as file:
+        assert {"tos", "tos_analysis", "tos_stddev", "tos_status", "tos_realisation"} <= set(file.variables)
+        assert not [name for name in file.variables if name.startswith("tas")]
+        assert file["tos"].standard_name == "sea_water_temperature_anomaly"
+        assert file["tos_stddev"].standard_name == "sea_water_temperature_anomaly standard_error"
+        assert "air" not in file["tos"].long_name
+
+
+def test_an_anomaly_says_that_it_is_a_difference(tmp_path: Path) -> None:
+    product = make_product(2)
+    write_netcdf(product, tmp_path / "x.nc", attributes(product))
+    with netCDF4.Dataset(tmp_path / "x.nc") as file:
+        for name in ("tas", "tas_analysis", "tas_stddev"):
+            assert (file[name].units, file[name].units_metadata) == ("K", "temperature: difference")
+        assert file["tas"].reference_period == "1961-1990"
+        assert file.comment.endswith("A note.")
+
+
+def test_double_precision_comes_back(tmp_path: Path) -> None:
+    product = make_product(2)
+    values = product.observations.values.astype(np.float64) + 1e-12
+    source = replace(product.observations.source, dtype=">f8")
+    infilled = np.where(product.observations.mask, values, product.analysis)
+    product = replace(
+        product, infilled=infilled, observations=replace(product.observations, values=values, source=source)
+    )
+    write_netcdf(product, tmp_path / "x.nc", attributes(product))
+    with netCDF4.Dataset(tmp_path / "x.nc") as file:
+        assert file["tas"].dtype == np.float64
+        ours = np.roll(file["tas"][:].data[:, ::-1], 36, axis=2)
+        mask = product.observations.mask
+        assert (ours[mask] == values[mask]).all()
 
 
 def test_rows_written_twice_come_back_twice(tmp_path: Path) -> None:
@@ -97,6 +167,39 @@ def test_content_hash_sees_data_and_not_the_date(tmp_path: Path) -> None:
     assert first == second != third
 
 
+def repacked(path: Path, copy: Path) -> None:
+    """The same content without compression."""
+    with netCDF4.Dataset(path) as old, netCDF4.Dataset(copy, "w", format="NETCDF4_CLASSIC") as new:
+        new.setncatts({key: old.getncattr(key) for key in old.ncattrs()})
+        for name, dimension in old.dimensions.items():
+            new.createDimension(name, None if dimension.isunlimited() else len(dimension))
+        for name, variable in old.variables.items():
+            variable.set_auto_maskandscale(False)
+            about = {key: variable.getncattr(key) for key in variable.ncattrs()}
+            fill = about.pop("_FillValue", None)
+            made = new.createVariable(name, variable.dtype, variable.dimensions, fill_value=fill)
+            made.setncatts(about)
+            made.set_auto_maskandscale(False)
+            made[:] = variable[:]
+
+
+def test_content_hash_is_of_data_whatever_the_versions_and_the_packing(tmp_path: Path) -> None:
+    product = make_product(2)
+    first, second, packed, renamed = (tmp_path / f"{n}.nc" for n in "abcd")
+    write_netcdf(product, first, attributes(product))
+    later = global_attributes(product, {"seed": 1}, {"climrecon": "9"}, "2030-01-01T00:00:00Z", "other", "x")
+    write_netcdf(product, second, later)
+    with netCDF4.Dataset(first) as a, netCDF4.Dataset(second) as b:
+        assert a.source != b.source
+        assert a.tracking_id != b.tracking_id
+    assert content_sha256(first) == content_sha256(second)
+    repacked(first, packed)
+    assert packed.stat().st_size > 1.2 * first.stat().st_size
+    assert content_sha256(packed) == content_sha256(first)
+    write_netcdf(product, renamed, {**attributes(product), "climrecon_network_sha256": "0" * 64})
+    assert content_sha256(renamed) != content_sha256(first)
+
+
 @pytest.mark.parametrize(("mask", "mode"), [(0o002, 0o664), (0o022, 0o644)])
 def test_files_follow_the_umask(tmp_path: Path, mask: int, mode: int) -> None:
     before = os.umask(mask)
@@ -119,6 +222,63 @@ def test_nothing_half_written_stays(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_netcdf(broken, tmp_path / "x.nc", attributes(product))
     assert not list(tmp_path.iterdir())
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+sys.path[:0] = {path!r}
+from made_up import make_product
+from climrecon.errors import OutputError
+from climrecon.output.netcdf import write_netcdf
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, usual[1]))
+try:
+    write_netcdf(make_product(24), Path({target!r}), {{"Conventions": "CF-1.8"}})
+except OutputError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, usual)  # what measures the tests writes at the end, too
+"""
+
+
+def test_a_file_that_cannot_grow_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    # A limit on the size of files is what a quota looks like to the library: "HDF error", nothing more.
+    code = FULL.format(path=sys.path, target=str(tmp_path / "x.nc"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "x.nc could not be written" in done.stdout
+    assert "MB are free" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    product = make_product(2)
+    with pytest.raises(OutputError, match=r"x\.nc could not be written"):
+        write_netcdf(product, tmp_path / "none" / "x.nc", attributes(product))
+
+
+def test_other_failures_are_not_taken_for_a_full_disk(tmp_path: Path) -> None:
+    def broken():
+        yield np.zeros((2, 36, 72), np.float32)
+        raise RuntimeError("the sampler failed")
+
+    product = replace(make_product(2), realisations=broken, n_realisations=2)
+    with pytest.raises(RuntimeError, match="sampler"):
+        write_netcdf(product, tmp_path / "x.nc", attributes(product))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_replaced_file_stays_as_it_was_if_the_new_one_fails(tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    write_text(target, "old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_a_stage_is_published_whole_or_not_at_all(tmp_path: Path) -> None:

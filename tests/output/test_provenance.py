@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,6 +48,33 @@ def test_provenance_is_valid_prov_and_can_be_read_back(tmp_path: Path) -> None:
     assert recorded.inputs == {"/a.nc": "cd"}
     assert recorded.outputs == {"x.nc": "0123"}
     assert (recorded.network, recorded.network_sha256) == ("net", "ab")
+
+
+def test_provenance_uses_the_vocabulary_of_the_standard(tmp_path: Path) -> None:
+    from prov.model import PROV, PROV_TYPE, ProvDocument
+
+    path = tmp_path / "provenance.json"
+    write_provenance(path, activity(), [])
+    document = ProvDocument.deserialize(path, format="json")
+
+    def kind(name: str) -> set:
+        (record,) = document.get_record(document.valid_qualified_name(name))
+        return set(record.get_attribute(PROV_TYPE))
+
+    assert kind("climrecon:software") == {PROV["SoftwareAgent"]}
+    assert kind("user") == {PROV["Person"]}
+    assert kind("settings") == {PROV["Plan"]}
+    kinds = [type(record).__name__ for record in document.get_records()]
+    assert kinds.count("ProvUsage") == 3  # network, settings, one input
+    assert kinds.count("ProvAssociation") == 2
+    assert kinds.count("ProvDelegation") == 1
+
+
+def test_a_run_without_a_user_name_has_no_person(tmp_path: Path) -> None:
+    path = tmp_path / "provenance.json"
+    write_provenance(path, replace(activity(), user=""), [])
+    assert list(json.loads(path.read_text())["agent"]) == ["climrecon:software"]
+    assert read_provenance(path).settings == SETTINGS
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "no", '{"entity": {}, "activity": {}}'])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_up import make_product
@@ -47,6 +49,27 @@ def test_trends_by_hand() -> None:
         assert trend.sd == pytest.approx(0.0, abs=1e-9)
     assert [(t.first, t.last) for t in trends(series_of(1900, 1950, 0.02))] == [(1900, 1950)]
     assert trends(series_of(1900, 1905, 0.02)) == []
+
+
+def test_spread_of_a_trend_by_hand() -> None:
+    # 11 years -5..5 with the same spread s: sd of the slope is s / sqrt(sum x^2) = 0.1 / sqrt(110) a year.
+    (trend,) = trends(series_of(1900, 1910, 0.01))
+    assert trend.reconstruction_sd == pytest.approx(10 * 0.1 / 110**0.5)
+    certain = replace(series_of(1900, 1910, 0.01), ours_sd=None)
+    assert trends(certain)[0].reconstruction_sd is None
+
+
+def test_spread_of_a_trend_is_that_of_simulated_errors() -> None:
+    rng = np.random.default_rng(3)
+    series = series_of(1900, 1930, 0.0)
+    years = np.repeat(np.arange(31), 12)
+    sd = 0.05 + 0.01 * (years % 5)
+    slopes = [
+        trends(replace(series, ours=np.repeat(rng.normal(size=31), 12) * sd, ours_sd=sd))[0].ours
+        for _ in range(400)
+    ]
+    stated = trends(replace(series, ours_sd=sd))[0].reconstruction_sd
+    assert stated == pytest.approx(np.std(slopes), rel=0.12)
 
 
 def test_warmest_years() -> None:

@@ -1,14 +1,24 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from made_up import make_product
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
 from PIL import Image
 
-from climrecon.output.series import make_series
+from climrecon.grid import FIVE_DEGREES, Grid
+from climrecon.output.manifest import short
+from climrecon.output.product import NO_SKILL, Product
+from climrecon.output.series import NINETY, make_series
 from climrecon.plots import animate, draw_global_mean, draw_maps, draw_nino34
 from climrecon.plots.coast import coastlines
+from climrecon.plots.maps import from_greenwich
 
 
 def texts(figure) -> str:
@@ -34,7 +44,8 @@ def test_maps_show_seen_said_and_how_sure(tmp_path: Path) -> None:
     shown = texts(picture.figure)
     for word in ("Seen", "Said", "How sure", "punet5 minus kriging", "anomaly relative to 1961-1990"):
         assert word in shown
-    assert "1900-06: coverage" in picture.caption
+    assert "1900-06: " in picture.caption
+    assert "% of the globe observed (NH " in picture.caption
     assert "% of the box observed" in picture.caption
     picture.save(tmp_path / "maps.png")
     draw_maps(product, series, 5, {"kriging": product.analysis[5] - 0.5}).save(tmp_path / "again.png")
@@ -64,20 +75,172 @@ def test_series_figures_state_their_conventions() -> None:
     np.testing.assert_allclose(np.asarray(line.get_ydata(), float), series.nino34)
 
 
-def test_no_line_bridges_absent_months() -> None:
-    product = make_product(24)
-    keep = np.ones(24, bool)
-    keep[8:14] = False
-    observations = product.observations.select(keep)
+def some_months(months: int, keep: np.ndarray) -> Product:
+    """A product of which only the months ``keep`` are left."""
+    product = make_product(months)
     cut = {name: getattr(product, name)[keep] for name in ("infilled", "analysis", "stddev", "status")}
     region = {name: sd[keep] for name, sd in product.region_sd.items()}
-    part = type(product)(**{**vars(product), **cut, "observations": observations, "region_sd": region})
+    return replace(product, **cut, observations=product.observations.select(keep), region_sd=region)
+
+
+def test_no_line_bridges_absent_months() -> None:
+    keep = np.ones(24, bool)
+    keep[8:14] = False
+    part = some_months(24, keep)
     line = draw_nino34(part, make_series(part)).figure.axes[0].lines[1]
-    assert np.isnan(np.asarray(line.get_ydata(), float)).sum() == 1
+    y = np.asarray(line.get_ydata(), float)
+    assert np.flatnonzero(np.isnan(y)).tolist() == [8]
+
+
+def test_no_line_bridges_absent_years() -> None:
+    keep = np.ones(72, bool)
+    keep[30] = False  # a month of the third year: five whole years are left
+    part = some_months(72, keep)
+    top = draw_global_mean(part, make_series(part)).figure.axes[0]
+    (ours,) = (line for line in top.lines if line.get_label() == "punet5")
+    y = np.asarray(ours.get_ydata(), float)
+    assert len(y) == 6
+    assert np.flatnonzero(np.isnan(y)).tolist() == [2]
+
+
+def bars(axes: Axes) -> np.ndarray:
+    """Lower and upper ends of the error bars."""
+    (collection,) = (c for c in axes.collections if isinstance(c, LineCollection))
+    return np.array([segment[:, 1] for segment in collection.get_segments()])
+
+
+def test_single_months_show_their_spread_as_bars() -> None:
+    # Two months sixteen years apart: a band has no width there, so nothing would be seen of it.
+    keep = np.zeros(192, bool)
+    keep[[0, 191]] = True
+    part = some_months(192, keep)
+    series = make_series(part)
+    for picture, values, sd in (
+        (draw_nino34(part, series), series.nino34, series.nino34_sd),
+        (draw_global_mean(part, series), series.ours, series.ours_sd),
+    ):
+        axes = picture.figure.axes[0]
+        np.testing.assert_allclose(bars(axes)[:, 0], values - NINETY * sd)
+        np.testing.assert_allclose(bars(axes)[:, 1], values + NINETY * sd)
+        low, high = axes.get_ylim()
+        assert low < (values - NINETY * sd).min()
+        assert high > (values + NINETY * sd).max()
+        assert "90 % range" in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_a_band_is_drawn_only_if_the_method_gives_one() -> None:
+    product = make_product(48)
+    series = make_series(product)
+    for known in (True, False):
+        shown = series if known else replace(series, ours_sd=None, nino34_sd=None)
+        for draw in (draw_nino34, draw_global_mean):
+            picture = draw(product, shown)
+            axes = picture.figure.axes[0]
+            labels = [text.get_text() for text in axes.get_legend().get_texts()]
+            assert ("90 % band" in labels) is known
+            assert ("90 %" in picture.caption) is known
+            assert bool(axes.collections) is known
+
+
+def test_the_band_has_the_stated_width() -> None:
+    product = make_product(48)
+    series = make_series(product)
+    (band,) = draw_nino34(product, series).figure.axes[0].collections
+    corners = band.get_paths()[0].vertices
+    middle = series.nino34[10]
+    there = corners[np.isclose(corners[:, 0], (series.time.index[10] + 0.5) / 12)][:, 1]
+    np.testing.assert_allclose(np.unique(there.round(9)), middle + np.array([-1, 1]) * 1.645 * 0.3, atol=1e-3)
+
+
+def test_barely_seen_months_are_grey() -> None:
+    product = make_product(36)
+    seen = np.where(np.arange(36) < 12, 0.24, 0.25)
+    axes = draw_nino34(product, replace(make_series(product), nino34_observed=seen)).figure.axes[0]
+    (ours,) = (line for line in axes.lines if line.get_label() == "punet5")
+    assert np.isnan(np.asarray(ours.get_ydata(), float)).tolist() == [True] * 12 + [False] * 24
+    nothing = draw_nino34(product, replace(make_series(product), nino34_observed=seen * 0)).figure.axes[0]
+    labels = [text.get_text() for text in nothing.get_legend().get_texts()]
+    assert "punet5" not in labels
+    assert "punet5, under 25 % of the box observed" in labels
+
+
+def test_captions_fit_the_host_uncut() -> None:
+    product = make_product(48)
+    source = replace(product.observations.source, dataset="NOAAGlobalTemp", version="v6.0.0")
+    network = replace(product.network, name="published-20cr-1000000")
+    product = replace(product, network=network, observations=replace(product.observations, source=source))
+    series = make_series(product)
+    pictures = (
+        draw_maps(product, series, 1, {}),
+        draw_global_mean(product, series),
+        draw_nino34(product, series),
+    )
+    for picture in pictures:
+        assert short(picture.caption) == picture.caption
+        assert picture.caption.endswith("K, anomaly relative to 1961-1990.")
+
+
+@pytest.mark.parametrize(("offset", "columns"), [(0.0, 72), (2.5, 73)])
+def test_the_map_is_closed_at_its_ends(offset: float, columns: int) -> None:
+    edges = np.linspace(-180, 180, 73) + offset
+    grid = Grid(FIVE_DEGREES.lat_edges, edges)
+    field = np.broadcast_to(grid.lon, grid.shape)
+    found, cells = from_greenwich(grid, field)
+    assert cells.shape == (36, columns)
+    assert len(found) == columns + 1
+    np.testing.assert_allclose([found[0], found[-1]], [0, 360], atol=2e-3)
+    assert (np.diff(found) > 0).all()
+    for place in (0.1, 1.0, 90.0, 181.0, 269.9, 359.9):
+        column = np.searchsorted(found, place) - 1
+        difference = (cells[0, column] - place + 180) % 360 - 180
+        assert abs(difference) <= 2.5
+
+
+def test_hatching_covers_cells_without_skill_and_no_others() -> None:
+    product = make_product(2)
+    said = draw_maps(product, make_series(product), 0, {}).figure.axes[1]
+    (hatched,) = (c for c in said.collections if c.get_hatch())
+    assert len(hatched.get_paths()) == (product.status[0] == NO_SKILL).sum()
+    dots = [c for c in said.collections if isinstance(c, PathCollection)]
+    assert [len(c.get_offsets()) for c in dots] == [product.observations.mask[0].sum()]
+
+
+def test_both_anomaly_maps_share_the_scale_in_steps_of_half_a_kelvin() -> None:
+    product = make_product(2)
+    seen, said = draw_maps(product, make_series(product), 0, {}).figure.axes[:2]
+    norms = [
+        next(c for c in axes.collections if c.get_array() is not None and not c.get_hatch()).norm
+        for axes in (seen, said)
+    ]
+    assert norms[0] is norms[1]
+    np.testing.assert_array_equal(norms[0].boundaries, np.arange(-4, 4.5, 0.5))
 
 
 def test_an_animation_has_every_month(tmp_path: Path) -> None:
     seen = []
     path = animate(make_product(3), tmp_path / "film", lambda done, total: seen.append((done, total)))
-    assert path.stat().st_size > 1000
     assert seen[-1] == (3, 3)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    if path.suffix == ".mp4" and shutil.which("ffprobe"):
+        counting = ["-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"]
+        told = subprocess.run(
+            ["ffprobe", "-v", "error", *counting, path], capture_output=True, text=True, check=True
+        )
+        assert told.stdout.strip() == "3"
+
+
+def test_without_ffmpeg_the_animation_is_a_gif(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("climrecon.plots.animation.FFMpegWriter.isAvailable", lambda: False)
+    path = animate(make_product(3), tmp_path / "film")
+    assert path.name == "film.gif"
+    with Image.open(path) as film:
+        assert film.n_frames == 3
+
+
+def test_an_animation_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        animate(make_product(3), tmp_path / "film", stop)
+    assert not list(tmp_path.iterdir())

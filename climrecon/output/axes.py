@@ -1,0 +1,102 @@
+"""The axes of a result: the source file's own latitude and longitude, months with their bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cftime
+import netCDF4
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.fields import Months
+from climrecon.output.product import Product
+
+_CALENDARS = (
+    "standard",
+    "gregorian",
+    "proleptic_gregorian",
+    "noleap",
+    "365_day",
+    "360_day",
+    "julian",
+    "all_leap",
+    "366_day",
+)
+_TIME_UNITS = "days since 1850-01-01 00:00:00"
+
+
+def write_axes(file: netCDF4.Dataset, product: Product) -> None:
+    """Create the dimensions and the time, latitude and longitude variables with their bounds.
+
+    Latitude, longitude and their order are those of the file that was read; a time axis that is not CF is
+    rewritten: the middle of each month, with bounds, in the source's calendar where CF knows it.
+    """
+    source, time, grid = product.observations.source, product.observations.time, product.observations.grid
+    file.createDimension("time", None)
+    file.createDimension("lat", len(source.lat))
+    file.createDimension("lon", len(source.lon))
+    file.createDimension("bnds", 2)
+    calendar = source.calendar if source.calendar in _CALENDARS else "standard"
+    middle, bounds = month_coordinates(time, calendar)
+    variable = file.createVariable("time", "f8", ("time",))
+    variable.setncatts(
+        {
+            "standard_name": "time",
+            "long_name": "time",
+            "units": _TIME_UNITS,
+            "calendar": calendar,
+            "axis": "T",
+            "bounds": "time_bnds",
+        }
+    )
+    variable[:] = middle
+    file.createVariable("time_bnds", "f8", ("time", "bnds"))[:] = bounds
+    twice = len(source.lat) == 2 * grid.shape[0]
+    lat_edges = grid.lat_edges
+    if twice:
+        lat_edges = np.interp(
+            np.arange(2 * grid.shape[0] + 1) / 2.0, np.arange(grid.shape[0] + 1), grid.lat_edges
+        )
+    rows, columns = np.argsort(np.argsort(source.lat)), np.argsort(np.argsort(_wrapped(source.lon)))
+    lon_bounds = np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], axis=1)[columns]
+    lon_bounds += (np.round((source.lon - lon_bounds.mean(1)) / 360.0) * 360.0)[:, None]
+    for name, values, edges, standard, units, axis in (
+        (
+            "lat",
+            source.lat,
+            np.stack([lat_edges[:-1], lat_edges[1:]], axis=1)[rows],
+            "latitude",
+            "degrees_north",
+            "Y",
+        ),
+        ("lon", source.lon, lon_bounds, "longitude", "degrees_east", "X"),
+    ):
+        variable = file.createVariable(name, "f8", (name,))
+        variable.setncatts(
+            {
+                "standard_name": standard,
+                "long_name": standard,
+                "units": units,
+                "axis": axis,
+                "bounds": f"{name}_bnds",
+            }
+        )
+        variable[:] = values
+        file.createVariable(f"{name}_bnds", "f8", (name, "bnds"))[:] = edges
+
+
+def _wrapped(lon: NDArray[Any]) -> NDArray[Any]:
+    wrapped = np.where(lon >= 180.0 - 1e-6, lon - 360.0, lon)
+    return np.where(wrapped < -180.0 - 1e-6, wrapped + 360.0, wrapped)
+
+
+def month_coordinates(time: Months, calendar: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Middle and bounds of each month as numbers in the file's time units."""
+
+    def first_day(index: NDArray[Any]) -> NDArray[np.float64]:
+        dates = [cftime.datetime(int(i // 12), int(i % 12 + 1), 1, calendar=calendar) for i in index]
+        return np.asarray(cftime.date2num(dates, _TIME_UNITS, calendar=calendar), dtype=np.float64)
+
+    bounds = np.stack([first_day(time.index), first_day(time.index + 1)], axis=1)
+    return bounds.mean(axis=1), bounds
