@@ -67,6 +67,12 @@ class DependencyError(ClimReconError):
     exit_code = 7
 
 
+class Unfinished(ClimReconError):
+    """A long stage was told to stop and has saved its state: the same command continues it."""
+
+    exit_code = 75
+
+
 class Interrupted(ClimReconError):
     """The run was stopped by a signal; nothing whole-looking was left behind."""
 

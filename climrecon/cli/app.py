@@ -20,7 +20,8 @@ from climrecon.errors import ClimReconError, Interrupted, UsageError
 
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
-    "4 input unusable; 5 network unusable; 6 result cannot be written; 7 a program is missing; 130 interrupted."
+    "4 input unusable; 5 network unusable; 6 result cannot be written; 7 a program is missing; "
+    "75 stopped, the same call continues; 130 interrupted."
 )
 
 
@@ -56,6 +57,25 @@ def run(config: Path, as_json: bool) -> None:
     """Run what a JSON file of parameters says; this is how Freva calls climrecon."""
     parameters, about = _read_config(config.read_text(encoding="utf-8"), str(config))
     _run(parameters, about, as_json)
+
+
+@app.command(epilog=EPILOG)
+@click.argument("name")
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--part", type=int, default=0, show_default=True, help="Part of a stage that has several.")
+def stage(name: str, config: Path, part: int) -> None:
+    """Run one stage of a task, as batch jobs do. Exit code 75: its state is saved, the same call continues."""
+    from climrecon.pipeline.stages import one_stage, stages_of
+    from climrecon.settings import load_site, validate
+
+    parameters, about = _read_config(config.read_text(encoding="utf-8"), str(config))
+    site = load_site()
+    chosen = one_stage(stages_of(validate(parameters, site), site, about), name, part)
+    reporter = _reporter()
+    outcome = None if chosen.is_done(part) else chosen.run(part, reporter)
+    reporter.close()
+    for line in outcome.lines() if outcome else []:
+        click.echo(line)
 
 
 @app.command()

@@ -37,11 +37,6 @@ def run_task(settings: RunSettings, site: Site, reporter: Reporter, about: dict[
     UsageError
         For a task this version does not hold, and for batch jobs.
     """
-    if settings.task != "reconstruct":
-        raise UsageError(
-            f"task={settings.task} is not part of this version of climrecon; it can reconstruct.",
-            "Use task=reconstruct, with network= to choose among the networks and baselines there are.",
-        )
     if settings.dispatch == "slurm":
         raise UsageError(
             "dispatch=slurm is not part of this version of climrecon; a reconstruction runs in place.",
@@ -49,9 +44,9 @@ def run_task(settings: RunSettings, site: Site, reporter: Reporter, about: dict[
         )
     if settings.device == "cuda":
         _require_cuda()
-    from climrecon.pipeline.reconstruction import reconstruct_observations
+    from climrecon.pipeline.stages import run_stages, stages_of
 
-    return reconstruct_observations(settings, site, reporter, about)
+    return run_stages(stages_of(settings, site, about), reporter)
 
 
 def _require_cuda() -> None:
