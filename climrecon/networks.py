@@ -17,12 +17,19 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from climrecon.checkpoint import read_published, read_weights, save_weights
+from climrecon.covariance import great_circle
 from climrecon.errors import NetworkError
-from climrecon.fields import Reconstructor
+from climrecon.fields import Observations, Reconstructor
 from climrecon.files import sha256_of, write_text
 from climrecon.grid import FIVE_DEGREES, Grid
-from climrecon.model.apply import PartialUNetReconstructor, PublishedReconstructor
-from climrecon.model.build import build_partial_unet, partial_unet_arguments
+from climrecon.model.analysis import NEIGHBOUR_CHANNELS, AnalysisUNet
+from climrecon.model.apply import AnalysisReconstructor, PartialUNetReconstructor, PublishedReconstructor
+from climrecon.model.build import (
+    analysis_unet_arguments,
+    build_analysis_unet,
+    build_partial_unet,
+    partial_unet_arguments,
+)
 from climrecon.model.published import from_state, weights_of
 from climrecon.model.unet import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
 
@@ -53,7 +60,7 @@ class Card(BaseModel):
 
     schema_version: Literal[1] = 1
     name: str
-    kind: Literal["partial_unet", "published"]
+    kind: Literal["analysis_unet", "partial_unet", "published"]
     title: str
     variable: str = "tas"
     units: str = "K"
@@ -81,9 +88,19 @@ class LoadedNetwork:
         self.path = path
         self.reconstruct = reconstructor.reconstruct
         self.reconstructor = reconstructor
+        self.months_beside = int(getattr(reconstructor, "months_beside", 0))
+        #: ``error_sd(obs_sd, shape)`` of a network that works with errors of its own estimate, else None.
+        self.error_sd = getattr(reconstructor, "error_sd", None)
+
+    def fit_to(self, observations: Observations) -> str:
+        """Let the network adapt to a data set; what it found, "" if it does not adapt."""
+        fit = getattr(self.reconstructor, "fit_to", None)
+        return "" if fit is None else str(fit(observations) or "")
 
 
-def describe_punet(name: str, network: PartialUNet, *, grid: Grid, training: dict[str, Any]) -> Card:
+def describe_punet(
+    name: str, network: PartialUNet | AnalysisUNet, *, grid: Grid, training: dict[str, Any]
+) -> Card:
     """The card of a :class:`PartialUNet`."""
     return Card(
         name=name,
@@ -96,7 +113,7 @@ def describe_punet(name: str, network: PartialUNet, *, grid: Grid, training: dic
         outputs=["mean", "stddev"],
         normalisation="values less the month's generalised least-squares mean, by the prior standard deviation of "
         "cell and calendar month",
-        architecture=partial_unet_arguments(network),
+        architecture=partial_unet_arguments(network) if isinstance(network, PartialUNet) else {},
         default_obs_sd=0.3,
         training=training,
         caveats=[
@@ -108,7 +125,28 @@ def describe_punet(name: str, network: PartialUNet, *, grid: Grid, training: dic
     )
 
 
-def save_network(network: PartialUNet, card: Card, folder: Path) -> Path:
+def describe_analysis(
+    name: str, network: AnalysisUNet, *, grid: Grid, persistence: float, training: dict[str, Any]
+) -> Card:
+    """The card of an :class:`AnalysisUNet`."""
+    card = describe_punet(name, network, grid=grid, training=training)
+    return card.model_copy(
+        update={
+            "kind": "analysis_unet",
+            "title": "Partial-convolution U-Net on full-rank optimal interpolation, with neighbouring months",
+            "inputs": [*OBSERVED_CHANNELS, *COMPLETE_CHANNELS, *NEIGHBOUR_CHANNELS],
+            "architecture": {**analysis_unet_arguments(network), "persistence": persistence},
+            "caveats": [
+                "It learned from GISTEMP 1930-2002, so it is not independent of GISTEMP and no judge of it there.",
+                "GISTEMP is smooth over 1,200 km: what a data set holds on smaller scales is estimated from the "
+                "data set itself, partly as error, partly as local variability.",
+                "Realisations let the errors of successive months persist with one correlation for all scales.",
+            ],
+        }
+    )
+
+
+def save_network(network: PartialUNet | AnalysisUNet, card: Card, folder: Path) -> Path:
     """Write weights and card; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(network.state_dict(), folder / WEIGHTS)
@@ -191,9 +229,17 @@ def load_network(name: str, *, device: str = "cpu", store: Sequence[Path] = ()) 
             f"{card.weights_sha256[:12]}… is expected.",
             "The file is damaged or was exchanged; fetch the network again.",
         )
-    network = build_partial_unet(read_weights(weights), card.architecture)
-    reconstructor = PartialUNetReconstructor(card.name, network, card.default_obs_sd or 0.3, device)
-    return LoadedNetwork(reconstructor, card, digest, folder)
+    return LoadedNetwork(_reconstructor(card, weights, device), card, digest, folder)
+
+
+def _reconstructor(card: Card, weights: Path, device: str) -> Reconstructor:
+    obs_sd = card.default_obs_sd or 0.3
+    if card.kind == "partial_unet":
+        network = build_partial_unet(read_weights(weights), card.architecture)
+        return PartialUNetReconstructor(card.name, network, obs_sd, device)
+    analysis = build_analysis_unet(read_weights(weights), card.architecture)
+    persistence, distance = float(card.architecture.get("persistence", 0.0)), great_circle(card.grid.grid)
+    return AnalysisReconstructor(card.name, analysis, obs_sd, persistence, distance, device)
 
 
 def _load_published(path: Path, device: str) -> LoadedNetwork:

@@ -1,12 +1,14 @@
-"""How large the errors of observed cells are where a data set does not say, or does not say all.
+"""What a data set holds that training fields lack: errors it does not state, and variability on small scales.
 
-A network learned from fields that are smooth over 1,200 km: what a real cell holds beyond them (weather of
-its own, too few stations or ships in it) is an error to the network, stated by no data set. It is estimated
-by maximum likelihood from the observations themselves, one number for sea and one for land.
+A network learned from fields that are smooth over 1,200 km. What a real cell holds beyond them is either its
+own (weather, too few stations or ships in it), an error to the network, or shared with cells some hundred
+kilometres away. Both are estimated by maximum likelihood from the observations themselves: an error over sea,
+one over land, and the variance of a local covariance, as a share of the training fields' variance.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +24,21 @@ IntArray = NDArray[np.integer[Any]]
 
 #: Standard deviations that are tried, K.
 LEVELS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.2)
+#: Shares of the local covariance that are tried, and the length it falls off with, km.
+LOCAL_SHARES, LOCAL_KM = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0), 1000.0
 #: Months and cells a month that are looked at: enough for two numbers, and quick.
 MONTHS, CELLS, FEWEST = 10, 300, 40
+#: Most rounds over the three numbers.
+ROUNDS = 6
 
 
 @dataclass(frozen=True)
 class ErrorLevel:
-    """Error that is not stated: standard deviations over sea and over land, K, and months they come from."""
+    """Errors that are not stated, over sea and over land (standard deviations, K); share of local variance."""
 
     sea: float
     land: float
+    local: float
     n_months: int
 
     def on(self, land: FloatArray) -> FloatArray:
@@ -41,6 +48,7 @@ class ErrorLevel:
 
 def estimate_error_level(
     covariance: FloatArray,
+    distance: FloatArray,
     scale: FloatArray,
     land: FloatArray,
     values: FloatArray,
@@ -49,12 +57,12 @@ def estimate_error_level(
     month: IntArray,
     seed: int = 0,
 ) -> ErrorLevel | None:
-    """Most likely unstated error of the observed cells; None where too few cells are observed to tell.
+    """Most likely unstated errors and local variance; None where too few cells are observed to tell.
 
     Parameters
     ----------
-    covariance, scale, land:
-        (P, P) in units of the calendar month's standard deviation, (12, P) K, and (P,) land fraction.
+    covariance, distance, scale, land:
+        (P, P) in units of the calendar month's standard deviation, (P, P) km, (12, P) K, (P,) land fraction.
     values, mask, stated, month:
         (T, P) K, (T, P), (T, P) errors that the data set states in K (NaN where none) or None, (T,) 1..12.
 
@@ -73,22 +81,37 @@ def estimate_error_level(
         spread = scale[month[index] - 1, cells]
         flat = MEAN_PRIOR_SD / spread
         matrix = covariance[np.ix_(cells, cells)].astype(np.float64) + np.outer(flat, flat)
+        near = np.exp(-distance[np.ix_(cells, cells)] / LOCAL_KM)
         known = np.zeros(len(cells)) if stated is None else np.nan_to_num(stated[index, cells])
-        samples.append((matrix, values[index, cells] / spread, spread, known, land[cells]))
+        samples.append((matrix, near, values[index, cells] / spread, spread, known, land[cells]))
 
-    def deviance(sea: float, ground: float) -> float:
-        level = ErrorLevel(sea, ground, 0)
+    def deviance(numbers: Sequence[float]) -> float:
+        level = ErrorLevel(numbers[0], numbers[1], numbers[2], 0)
         return sum(_deviance(*sample, level) for sample in samples)
 
-    sea, ground = 0.3, 0.3
-    for _ in range(2):
-        sea = min(LEVELS, key=lambda value: deviance(value, ground))
-        ground = min(LEVELS, key=lambda value: deviance(sea, value))
-    return ErrorLevel(sea, ground, len(samples))
+    # One number after the other, and again until none moves: the likelihood has one hill.
+    best = [0.3, 0.3, 0.0]
+    for _ in range(ROUNDS):
+        before = list(best)
+        for position, tried in enumerate((LEVELS, LEVELS, LOCAL_SHARES)):
+            options = [
+                [*best[:position], value, *best[position + 1 :]] for value in _beside(tried, best[position])
+            ]
+            best = min(options, key=deviance)
+        if best == before:
+            break
+    return ErrorLevel(best[0], best[1], best[2], len(samples))
+
+
+def _beside(tried: Sequence[float], value: float) -> Sequence[float]:
+    """The two values below and above ``value``, and itself."""
+    position = tried.index(value)
+    return tried[max(position - 2, 0) : position + 3]
 
 
 def _deviance(
     matrix: FloatArray,
+    near: FloatArray,
     observed: FloatArray,
     spread: FloatArray,
     known: FloatArray,
@@ -96,7 +119,7 @@ def _deviance(
     level: ErrorLevel,
 ) -> float:
     """-2 log likelihood of one month, less its constant."""
-    total = matrix.copy()
+    total = matrix + level.local * near
     total[np.diag_indices_from(total)] += (known**2 + level.on(land) ** 2) / spread**2
     try:
         factor = cho_factor(total, lower=True, overwrite_a=True, check_finite=False)

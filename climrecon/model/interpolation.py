@@ -52,6 +52,16 @@ class FullPrior(LowRankPrior):
             self._covariance = matrix
         return self._covariance
 
+    def adapted(self, local: Tensor) -> FullPrior:
+        """This prior with a covariance ``local`` (P, P) added, in the same units.
+
+        For data sets that hold variability on scales which the training fields lack.
+        """
+        added = FullPrior(self.vectors, self.trailing, self.residual, self.scale)
+        added.residual = self.residual + local.diagonal()
+        added._covariance = self.covariance() + local
+        return added
+
     def posterior(self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor) -> Posterior:
         """Condition on observations; see :meth:`LowRankPrior.posterior`.
 
