@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cftime
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,10 +35,10 @@ from climrecon.preprocess.models import (
     look_at,
     merged,
     prepare_member,
-    read_output,
 )
 from climrecon.preprocess.opening import opened
-from climrecon.preprocess.values import missing_to_nan
+from climrecon.preprocess.times import find_time
+from climrecon.preprocess.values import missing_to_nan, read_values
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -110,8 +111,13 @@ def _ice(
         years = f"-selyear,{period[0]}/{period[1]}"
         select = [years, f"-selname,{looked[0].name}", *merged(links)]
         run_cdo(["-f", "nc2", "-b", "F32", *looked[0].remap, "-ymonmean", *select, "out.nc"], folder)
-        values, months = read_output(folder / "out.nc", looked[0].name, Path(files[0]).name)
-    ordered = values[np.argsort(months.month)]
+        with opened(folder / "out.nc") as file:
+            variable, axes = file[looked[0].name], find_horizontal(file, file[looked[0].name])
+            # Its bounds span all years of a calendar month, so the axis is no monthly one.
+            time, coordinate = find_time(file, variable)
+            dates = cftime.num2date(coordinate[:], coordinate.units, getattr(coordinate, "calendar", "standard"))
+            values = read_values(variable, (time, axes.lat_name, axes.lon_name), axes.rows, axes.columns)
+    ordered = values[np.argsort([date.month for date in dates])]
     return _as_share(ordered, looked[0].units, Path(files[0]).name, "ice concentration")
 
 

@@ -10,12 +10,16 @@ Nothing here opens netCDF or reads settings.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,11 +176,32 @@ class MemberStore:
                 "Free some space or choose another cachedir. What is prepared stays; the same command continues.",
             )
 
-    def sweep(self) -> None:
-        """Remove temporary files and folders that killed preparations left."""
-        for left in self.folder.glob(".*") if self.folder.is_dir() else ():
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for intermediate files; what killed preparations left beside it is removed.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be made.
+        """
+        place = self.folder / ".scratch" / f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
+        try:
+            self._sweep()
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder} cannot be written to: {error}", "Choose another cachedir, or free some space."
+            ) from error
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        for left in (*self.folder.glob(".scratch/*"), *self.folder.glob(".*.*")):
             try:
-                if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                if time.time() - left.stat().st_mtime > _STALE_SECONDS or _is_orphan(left.name):
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
             except OSError:
                 continue
@@ -215,9 +240,21 @@ class MemberStore:
             return None
 
 
-def _text_hash(text: str) -> str:
-    import hashlib
+def _is_orphan(name: str) -> bool:
+    """Whether a scratch folder's name says that a process of this machine made it that is no longer there."""
+    host, _, rest = name.rpartition("-")[0].rpartition("-")
+    if host != socket.gethostname() or not rest.isdigit():
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
+
+def _text_hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
