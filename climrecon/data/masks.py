@@ -101,20 +101,11 @@ def _harmonics(sine: FloatArray, longitude: FloatArray, size: FloatArray) -> NDA
     return np.stack(found, axis=1)
 
 
-@dataclass(frozen=True)
-class HeldOutMasks:
-    """Positions of the months whose masks train, validate and score; no month is in two."""
+def hold_out_masks(index: IntArray) -> tuple[IntArray, IntArray]:
+    """Positions of the months whose masks are trained with, and of those that score; none is in both.
 
-    train: IntArray
-    validation: IntArray
-    test: IntArray
-
-
-def hold_out_masks(index: IntArray, validation: int = 12) -> HeldOutMasks:
-    """Choose the months whose gaps are never trained with.
-
-    Masks of neighbouring months are alike, so that months within ``MASK_MARGIN`` of a held-out one are not
-    trained with either. Few months (fewer than 120) are all used for everything, since there is nothing to spare.
+    Masks of neighbouring months are alike, so that months within ``MASK_MARGIN`` of one that scores are not trained
+    with either. Of fewer than 120 months none can be spared: then all are trained with, and three of them score.
 
     Parameters
     ----------
@@ -123,16 +114,12 @@ def hold_out_masks(index: IntArray, validation: int = 12) -> HeldOutMasks:
     """
     number = np.arange(len(index))
     if len(index) < 120:
-        return HeldOutMasks(number, number, number[np.linspace(0, len(index) - 1, min(3, len(index))).astype(int)])
+        return number, np.unique(np.linspace(0, len(index) - 1, 3).astype(int))
     test = np.flatnonzero(np.isin(index, SCORING_MONTHS))
     if len(test) < 2:
         test = np.linspace(0, len(index) - 1, 5).astype(int)[1:4]
-    away = np.abs(index[:, None] - index[test][None, :]).min(axis=1) > 2 * MASK_MARGIN
-    free = number[away]
-    chosen = free[((np.arange(validation) + 0.5) * len(free) / validation).astype(int)]
-    held = np.concatenate([test, chosen])
-    near = np.abs(index[:, None] - index[held][None, :]).min(axis=1) <= MASK_MARGIN
-    return HeldOutMasks(number[~near], chosen, test)
+    near = np.abs(index[:, None] - index[test][None, :]).min(axis=1) <= MASK_MARGIN
+    return number[~near], test
 
 
 @dataclass(frozen=True)
