@@ -67,7 +67,8 @@ def run_cdo(arguments: Sequence[str], folder: Path) -> None:
         said = " ".join((answer.stderr or answer.stdout).split())[-400:]
         if _FULL.search(said):
             raise OutputError(
-                f"The disk is full: cdo could not write in {folder}.", "Free some space, or choose another folder."
+                f"The disk is full: cdo could not write in {folder}.",
+                "Free some space, or choose another folder.",
             )
         raise InputDataError(f"cdo could not prepare the data: {said}", f"The call was: {' '.join(command)}")
 

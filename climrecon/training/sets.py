@@ -95,14 +95,16 @@ def split(names: Sequence[str], families: Sequence[str], lengths: Sequence[int])
         validation, rest = _take(rest, sizes, wanted)
         train = [i for family in rest for i in sizes[family]]
         if train:
-            return Split(*_whole(train, validation, test), how="whole model families are held out")
+            return _whole(train, validation, test, how="whole model families are held out")
     order = sorted(sizes, key=lambda family: (len(sizes[family]), family))
     smallest = sizes[order[0]]
     if len(sizes) == 2 and len(smallest) >= 2:
         half = len(smallest) // 2
         train = sizes[order[1]]
-        return Split(
-            *_whole(train, smallest[:half], smallest[half:]),
+        return _whole(
+            train,
+            smallest[:half],
+            smallest[half:],
             how="one model family is held out, its members for validation or for the test",
             caveats=("Validation and test members are of one model family.",),
         )
@@ -112,16 +114,16 @@ def split(names: Sequence[str], families: Sequence[str], lengths: Sequence[int])
         return Split(((0, ALL),), ((1, first),), ((1, second),), "one whole member is held out", (caveat,))
     held = max(1, min(wanted, (total - 1) // 2))
     members = list(range(total))
-    return Split(
-        *_whole(members[: -2 * held], members[-2 * held : -held], members[-held:]),
+    return _whole(
+        members[: -2 * held],
+        members[-2 * held : -held],
+        members[-held:],
         how="whole members are held out",
         caveats=("Held-out members are of a model family that was learned from.",),
     )
 
 
-def _take(
-    order: Sequence[str], sizes: dict[str, list[int]], wanted: int
-) -> tuple[list[int], list[str]]:
+def _take(order: Sequence[str], sizes: dict[str, list[int]], wanted: int) -> tuple[list[int], list[str]]:
     taken: list[int] = []
     rest = list(order)
     while rest and len(taken) < wanted:
@@ -129,8 +131,15 @@ def _take(
     return taken, rest
 
 
-def _whole(*groups: Sequence[int]) -> tuple[tuple[tuple[int, slice], ...], ...]:
-    return tuple(tuple((i, ALL) for i in sorted(group)) for group in groups)
+def _whole(
+    train: Sequence[int],
+    validation: Sequence[int],
+    test: Sequence[int],
+    how: str,
+    caveats: tuple[str, ...] = (),
+) -> Split:
+    uses = [tuple((i, ALL) for i in sorted(group)) for group in (train, validation, test)]
+    return Split(uses[0], uses[1], uses[2], how, caveats)
 
 
 def _halves(length: int) -> tuple[slice, slice]:
