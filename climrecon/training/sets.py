@@ -89,13 +89,10 @@ def split(names: Sequence[str], families: Sequence[str], lengths: Sequence[int])
     sizes = {family: [i for i in range(total) if families[i] == family] for family in dict.fromkeys(families)}
     wanted = max(1, round(HELD_OUT_SHARE * total))
     if len(sizes) >= 3:
-        # The smallest first: they cost least, and are models of their own all the same.
-        order = sorted(sizes, key=lambda family: (len(sizes[family]), family))
-        test, rest = _take(order, sizes, wanted)
-        validation, rest = _take(rest, sizes, wanted)
-        train = [i for family in rest for i in sizes[family]]
-        if train:
-            return _whole(train, validation, test, how="whole model families are held out")
+        # One family each, as large as what is wanted: many small families would cost variety.
+        nearest = sorted(sizes, key=lambda family: (abs(len(sizes[family]) - wanted), family))
+        train = [i for family in nearest[2:] for i in sizes[family]]
+        return _whole(train, sizes[nearest[1]], sizes[nearest[0]], how="whole model families are held out")
     order = sorted(sizes, key=lambda family: (len(sizes[family]), family))
     smallest = sizes[order[0]]
     if len(sizes) == 2 and len(smallest) >= 2:
@@ -121,14 +118,6 @@ def split(names: Sequence[str], families: Sequence[str], lengths: Sequence[int])
         how="whole members are held out",
         caveats=("Held-out members are of a model family that was learned from.",),
     )
-
-
-def _take(order: Sequence[str], sizes: dict[str, list[int]], wanted: int) -> tuple[list[int], list[str]]:
-    taken: list[int] = []
-    rest = list(order)
-    while rest and len(taken) < wanted:
-        taken += sizes[rest.pop(0)]
-    return taken, rest
 
 
 def _whole(
