@@ -36,7 +36,7 @@ def write_member(folder: Path, number: int, months: int) -> tuple[Path, Path]:
     """Two files of one member: noise on a seasonal cycle, uncompressed as CMIP5 was."""
     rng = np.random.default_rng(number)
     paths = []
-    for part, (start, stop) in enumerate(((0, months // 2), (months // 2, months))):
+    for start, stop in ((0, months // 2), (months // 2, months)):
         first, last = FIRST * 12 + start, FIRST * 12 + stop - 1
         span = f"{first // 12:04d}{first % 12 + 1:02d}-{last // 12:04d}{last % 12 + 1:02d}"
         path = folder / f"tas_Amon_MODEL-{number}_historical_r1i1p1_{span}.nc"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from climrecon.pipeline.training_results import collect
 from climrecon.pipeline.training_run import run_training
 from climrecon.pipeline.training_sets import Member, TrainingSets, training_members
 from climrecon.settings import RunSettings, Site
-from climrecon.training.sets import Split, fields_of, split, twins
+from climrecon.training.sets import Split, fields_of, shared_history, split, twins
 from climrecon.training.store import StoredMember
 
 #: Version of the training stage: raised whenever equal members and settings give another network.
@@ -176,7 +176,9 @@ class Training:
         if not kept:
             listed = "\n".join(f"  {name}: {reason}" for name, reason in left_out[:12])
             raise InputDataError(f"No member can be used:\n{listed}", "Mend or exchange the files.")
-        return Material(kept, _split_by_set(kept), tuple(left_out))
+        uses = _split_by_set(kept)
+        caveats = (*uses.caveats, *shared_history(kept, uses))
+        return Material(kept, replace(uses, caveats=caveats), tuple(left_out))
 
     @cached_property
     def fingerprint(self) -> str:

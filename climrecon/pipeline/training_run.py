@@ -125,10 +125,6 @@ def with_data(card: Card, training: Training, material: Material, gaps: Gaps) ->
         caveats.append(
             "It learned air temperature everywhere; observational data sets blend it with that of the sea."
         )
-    if any(member.about["set"].lower().startswith("20cr") for member in material.stored):
-        caveats.append(
-            "Members of a reanalysis share the history of the real world: a held-out one is no independent climate."
-        )
     caveats.append(
         "Realisations of different months are drawn independently of each other: the spread of an annual mean made "
         "from them is too small where errors persist."
