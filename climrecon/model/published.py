@@ -177,7 +177,10 @@ class PublishedUNet(nn.Module):
 
         Equal channels have equal gradients and so take equal steps: their sum takes so many steps at once.
         """
-        return {"enc_1.weight": float(self.variant.channels), "dec_1.skip_weight": float(self.variant.channels)}
+        return {
+            "enc_1.weight": float(self.variant.channels),
+            "dec_1.skip_weight": float(self.variant.channels),
+        }
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Estimate complete fields.
@@ -223,9 +226,7 @@ def from_state(state: Mapping[str, Tensor]) -> PublishedUNet:
         found = network._collapsed(state)
         # The number of batches seen is not in every checkpoint, and is used by nothing.
         own = network.state_dict()
-        network.load_state_dict(
-            {key: own[key] if "num_batches" in key else found[key] for key in own}
-        )
+        network.load_state_dict({key: own[key] if "num_batches" in key else found[key] for key in own})
     except (KeyError, RuntimeError) as error:
         raise NetworkError(
             f"The checkpoint lacks {str(error).splitlines()[0]}; it is none of the published U-Nets.",
