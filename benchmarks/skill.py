@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from climrecon.baselines.kriging import Covariance, Kriging
-from climrecon.covariance import great_circle
+from climrecon.covariance import forced_pattern, great_circle
 from climrecon.data.masks import smoother
 from climrecon.evaluate import scores
 from climrecon.fields import Context, Estimate, Months, Reconstructor
@@ -87,15 +87,6 @@ def sparse_masks(
     return found
 
 
-def forced_pattern(fields: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """(H, W) regression of the training months on their global mean, smoothed over five years; mean 1."""
-    level = np.convolve((fields * AREA).sum((1, 2)), np.ones(61) / 61, mode="same")
-    inside = slice(30, len(level) - 30)
-    x = level[inside] - level[inside].mean()
-    pattern = np.tensordot(x, fields[inside], axes=(0, 0)) / (x @ x)
-    return pattern / (pattern * AREA).sum()
-
-
 class LearnedOI:
     """Optimal interpolation as in the anchors: training covariances, one Gaussian taper, means by least squares."""
 
@@ -145,10 +136,10 @@ def score(
     ours, theirs = annual(mean), annual(known)
     row: dict[str, Any] = {
         "rmse": scores.rmse(estimate.mean, truth, weights),
-        "annual_r_detrended": scores.correlation(ours, theirs, detrended=True),
-        "annual_bias": float((ours - theirs).mean()),
-        "annual_rmse": float(np.sqrt(((ours - theirs) ** 2).mean())),
-        "annual_trend_ratio": scores.trend_ratio(ours, theirs, years),
+        "annual_mean_r_detrended": scores.correlation(ours, theirs, detrended=True),
+        "annual_mean_bias": float((ours - theirs).mean()),
+        "annual_mean_rmse": float(np.sqrt(((ours - theirs) ** 2).mean())),
+        "annual_mean_trend_ratio": scores.trend_ratio(ours, theirs, years),
         "_squares": squares / weights.sum() * len(squares),
     }
     if estimate.stddev is not None:
@@ -170,7 +161,7 @@ def score(
     if estimate.sample is not None:
         members = annual(np.stack([(draw * AREA).sum((1, 2)) for draw in estimate.sample(40, seed)]))
         half = 1.645 * members.std(0, ddof=1)
-        row["annual_covers_90"] = float((np.abs(ours - theirs) <= half).mean())
+        row["annual_mean_covers_90"] = float((np.abs(ours - theirs) <= half).mean())
     return row
 
 
@@ -204,7 +195,7 @@ def main() -> None:
 
     masks = scoring_masks(options.data)
     sparse = sparse_masks(options.data, land_fraction(GRID), masks)
-    pattern = forced_pattern(fields[training], index[training])
+    pattern = forced_pattern(fields[training], index[training], GRID)
     context = Context(GRID, time_axis)
     years = np.unique(time_axis.year).astype(float)
     regional, slow = smoother(GRID, 1500.0), smoother(GRID, 5000.0)

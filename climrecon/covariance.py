@@ -127,6 +127,32 @@ def learn_low_rank(
 
 #: Leading patterns that are tapered over LONG_KM; the rest of the covariance is tapered over SHORT_KM.
 LARGE_SCALE_PATTERNS, LONG_KM, SHORT_KM = 6, 12000.0, 5000.0
+#: Standard deviation of the warming whose pattern departs from a uniform one, K of the global mean.
+FORCED_SD = 1.0
+
+
+def forced_pattern(fields: FloatArray, index: IntArray, grid: Grid) -> NDArray[np.float64]:
+    """(H, W) warming of each cell where the global mean warms by 1 K.
+
+    The regression of each cell on a cubic in time that is fitted to the global mean: the cubic holds what is
+    forced, and little of what varies by itself.
+
+    Parameters
+    ----------
+    fields:
+        (N, H, W) anomalies, K, NaN where missing.
+    index:
+        (N,) months since 0000-01.
+    """
+    flat = fields.reshape(len(fields), -1).astype(np.float64)
+    known = np.isfinite(flat)
+    filled, area = np.where(known, flat, 0.0), grid.area.reshape(-1)
+    years = (np.asarray(index) - np.mean(index)) / 12.0
+    level = np.polyval(np.polyfit(years, (filled @ area) / (known @ area), 3), years)
+    count = np.maximum(known.sum(axis=0), 1)
+    about = level[:, None] * known - (level @ known / count) * known
+    slope = (filled * about).sum(axis=0) / np.maximum((about**2).sum(axis=0), 1e-12)
+    return np.asarray((slope / (slope @ area)).reshape(grid.shape))
 
 
 def learn_patterns(
@@ -135,6 +161,7 @@ def learn_patterns(
     grid: Grid,
     rank: int,
     *,
+    forced: FloatArray | None = None,
     large: int = LARGE_SCALE_PATTERNS,
     long_km: float = LONG_KM,
     short_km: float = SHORT_KM,
@@ -155,6 +182,10 @@ def learn_patterns(
         (N,) calendar months, 1..12.
     rank:
         Number of patterns kept, by falling share of the area-weighted variance.
+    forced:
+        (H, W) pattern of a warming by 1 K in the global mean. What it adds to a uniform warming is given a
+        standard deviation of :data:`FORCED_SD`: colder and warmer climates than those learned from are then
+        no surprise.
     """
     flat = fields.reshape(len(fields), -1).astype(np.float64)
     area = grid.area.reshape(-1)
@@ -171,6 +202,9 @@ def learn_patterns(
     distance = great_circle(grid)
     localised = common * np.exp(-0.5 * (distance / long_km) ** 2)
     localised += (covariance - common) * np.exp(-0.5 * (distance / short_km) ** 2)
+    if forced is not None:
+        departure = FORCED_SD * (forced.reshape(-1) - 1.0) / np.sqrt((scale**2).mean(axis=0))
+        localised += departure[:, None] * departure[None, :]
     vectors = _patterns(localised, metric, rank)
     residual = np.maximum(np.diag(localised) - (vectors**2).sum(axis=1), 1e-4)
     return LowRank(vectors, residual, scale)

@@ -19,7 +19,7 @@ from torch import Tensor
 from climrecon.model.lowrank import MEAN_PRIOR_SD, LowRankPrior, Posterior
 
 #: Steps of conjugate gradients: the error is below a thousandth of the correction then.
-STEPS = 8
+STEPS = 12
 
 
 class FullPrior(LowRankPrior):

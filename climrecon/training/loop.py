@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from climrecon.model.analysis import AnalysisUNet
 from climrecon.model.unet import PartialUNet
 from climrecon.training.samples import Pool
 
@@ -41,7 +42,7 @@ class History:
     best_step: int = 0
 
 
-def negative_log_likelihood(network: PartialUNet, pool: Pool, rows: Tensor) -> Tensor:
+def negative_log_likelihood(network: PartialUNet | AnalysisUNet, pool: Pool, rows: Tensor) -> Tensor:
     """Area-weighted Gaussian -log p of the true field over all scored cells, less its constant.
 
     Source: the strictly proper logarithmic score (Gneiting & Raftery 2007, JASA 102:359).
@@ -56,7 +57,7 @@ def negative_log_likelihood(network: PartialUNet, pool: Pool, rows: Tensor) -> T
 
 
 def fit(
-    network: PartialUNet,
+    network: PartialUNet | AnalysisUNet,
     training: Pool,
     validation: Pool,
     schedule: Schedule,

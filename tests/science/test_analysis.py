@@ -1,0 +1,214 @@
+"""Interpolation with all patterns, its network, and what it estimates of a data set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from climrecon.covariance import forced_pattern, great_circle, learn_patterns
+from climrecon.fields import Context, Months, Observations, Source
+from climrecon.grid import Grid
+from climrecon.model.analysis import AnalysisUNet, shifted
+from climrecon.model.apply import AnalysisReconstructor
+from climrecon.model.error_level import estimate_error_level
+from climrecon.model.interpolation import FullPrior
+from climrecon.model.lowrank import MEAN_PRIOR_SD
+from climrecon.reconstruct import reconstruct
+
+GRID = Grid.regular(12, 24)
+CELLS = 288
+RNG = np.random.default_rng(0)
+DISTANCE = great_circle(GRID)
+
+
+def fields(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    root = np.linalg.cholesky(np.exp(-0.5 * (DISTANCE / 2500.0) ** 2) + 1e-6 * np.eye(CELLS))
+    return (rng.normal(size=(count, CELLS)) @ root.T).reshape(count, 12, 24)
+
+
+@pytest.fixture(scope="module")
+def learned():
+    months = np.arange(480) % 12 + 1
+    return learn_patterns(fields(480), months, GRID, 120)
+
+
+def tensors(*arrays: np.ndarray) -> list[torch.Tensor]:
+    return [torch.as_tensor(np.ascontiguousarray(a), dtype=torch.float32) for a in arrays]
+
+
+@pytest.fixture(scope="module")
+def prior(learned) -> FullPrior:
+    return FullPrior(
+        *tensors(learned.vectors[:, :24], learned.vectors[:, 24:], learned.residual, learned.scale)
+    )
+
+
+@pytest.fixture
+def network(prior: FullPrior) -> AnalysisUNet:
+    torch.manual_seed(0)
+    land = torch.rand(12, 24)
+    net = AnalysisUNet(prior, land, torch.linspace(-1, 1, 12), *tensors(GRID.area), width=4)
+    torch.nn.init.normal_(net.head.weight, std=0.1)
+    return net.eval()
+
+
+def observed(count: int, seed: int = 1, sd: float = 0.3):
+    rng = np.random.default_rng(seed)
+    truth = fields(count, 5)
+    mask = rng.random(truth.shape) < 0.4
+    return truth, np.where(mask, truth + sd * rng.normal(size=truth.shape), np.nan), mask
+
+
+def test_the_mean_is_that_of_the_dense_equations(prior: FullPrior) -> None:
+    _, values, mask = observed(3)
+    month = np.array([1, 7, 12])
+    flat = np.nan_to_num(values.reshape(3, -1)), mask.reshape(3, -1)
+    found = prior.posterior(
+        *tensors(flat[0]), torch.as_tensor(flat[1]), torch.full((3, CELLS), 0.3), torch.as_tensor(month)
+    )
+    covariance = prior.covariance().double().numpy()
+    for row in range(3):
+        cells, scale = np.flatnonzero(flat[1][row]), prior.scale[month[row] - 1].double().numpy()
+        whole = covariance * np.outer(scale, scale) + MEAN_PRIOR_SD**2
+        weights = np.linalg.solve(
+            whole[np.ix_(cells, cells)] + 0.09 * np.eye(len(cells)), flat[0][row, cells]
+        )
+        np.testing.assert_allclose(found.mean[row].numpy(), whole[:, cells] @ weights, atol=0.02)
+    low = super(FullPrior, prior).posterior(
+        *tensors(flat[0]), torch.as_tensor(flat[1]), torch.full((3, CELLS), 0.3), torch.as_tensor(month)
+    )
+    assert (low.mean - found.mean).abs().max() > 0.05, "the low rank alone is something else"
+
+
+def test_patterns_are_learned_from_fields_with_gaps(learned) -> None:
+    gappy = fields(480)
+    gappy[RNG.random(gappy.shape) < 0.3] = np.nan
+    again = learn_patterns(gappy, np.arange(480) % 12 + 1, GRID, 120)
+    full, part = (one.vectors @ one.vectors.T for one in (learned, again))
+    assert np.abs(full - part).mean() < 0.05
+    np.testing.assert_allclose(again.scale, learned.scale, rtol=0.25)
+
+
+def test_a_forced_pattern_is_found_and_makes_other_climates_no_surprise() -> None:
+    pattern = 1.0 + 0.8 * np.sin(np.radians(GRID.lat))[:, None] * np.ones(GRID.shape)
+    pattern /= (pattern * GRID.area).sum()
+    warming = np.linspace(-0.5, 1.0, 480)[:, None, None] ** 3 * pattern
+    data = 0.3 * fields(480) + warming
+    found = forced_pattern(data, np.arange(480), GRID)
+    assert np.corrcoef(found.ravel(), pattern.ravel())[0, 1] > 0.9
+    months = np.arange(480) % 12 + 1
+    plain, forced = (learn_patterns(0.3 * fields(480), months, GRID, 60, forced=f) for f in (None, pattern))
+    departure = (pattern.reshape(-1) - 1.0) / np.sqrt((plain.scale**2).mean(0))
+
+    def share(one) -> float:
+        return float(((one.vectors.T @ (departure * GRID.area.reshape(-1))) ** 2).sum())
+
+    assert share(forced) > 3.0 * share(plain)
+
+
+def test_neighbours_are_found_by_date_not_by_place() -> None:
+    channel = torch.arange(4.0)[:, None].expand(4, 2)
+    index = torch.tensor([10, 11, 13, 14])
+    assert shifted(channel, index, -1, -9.0)[:, 0].tolist() == [-9.0, 0.0, -9.0, 2.0]
+    assert shifted(channel, index, 1, -9.0)[:, 0].tolist() == [1.0, -9.0, 3.0, -9.0]
+
+
+def reconstructor(network: AnalysisUNet, persistence: float = 0.6) -> AnalysisReconstructor:
+    return AnalysisReconstructor("test", network, 0.3, persistence, DISTANCE)
+
+
+def observations(count: int, sd: float = 0.3) -> Observations:
+    _, values, mask = observed(count, sd=sd)
+    return Observations(
+        "tas", values.astype(np.float32), mask, None, Months(np.arange(count) + 24000), GRID, (1961, 1990),
+        Source("test", "", (), (), "tas"),
+    )  # fmt: skip
+
+
+def test_where_a_record_is_cut_does_not_matter(network: AnalysisUNet) -> None:
+    data, method = observations(14), reconstructor(network)
+    whole = next(e for _, e in reconstruct(method, data, chunk=14))
+    cut = [e for _, e in reconstruct(method, data, chunk=4)]
+    np.testing.assert_allclose(np.concatenate([e.mean for e in cut]), whole.mean, atol=2e-5)
+    draws = np.concatenate([e.sample(3, 7) for e in cut], axis=1)  # type: ignore[misc]
+    np.testing.assert_allclose(draws, whole.sample(3, 7), atol=2e-4)  # type: ignore[misc]
+    spread = np.concatenate([e.area_mean_sd(GRID.area) for e in cut])  # type: ignore[misc]
+    np.testing.assert_allclose(spread, whole.area_mean_sd(GRID.area), rtol=1e-4)  # type: ignore[misc]
+    # The month beside is used: without it the estimate is another.
+    alone = data.select(np.arange(14) == 5)
+    ((_, single),) = reconstruct(method, alone)
+    assert np.abs(single.mean[0] - whole.mean[5]).max() > 1e-4
+
+
+def test_one_kelvin_more_gives_one_kelvin_more(network: AnalysisUNet) -> None:
+    data, method = observations(4), reconstructor(network)
+    context = Context(GRID, data.time)
+    means = [
+        method.reconstruct(data.values + shift, data.mask, None, data.time.month, context).mean
+        for shift in (0, 1)
+    ]
+    np.testing.assert_allclose(((means[1] - means[0]) * GRID.area).sum((1, 2)), 1.0, atol=0.03)
+
+
+def test_draws_persist_as_they_should(network: AnalysisUNet) -> None:
+    data = observations(40)
+    estimate = reconstructor(network).reconstruct(
+        data.values, data.mask, None, data.time.month, Context(GRID, data.time)
+    )
+    draws = estimate.sample(400, 1)  # type: ignore[misc]
+    np.testing.assert_allclose(draws.std(0).mean(), estimate.stddev.mean(), rtol=0.05)  # type: ignore[union-attr]
+    series = (draws * GRID.area).sum((2, 3))
+    np.testing.assert_allclose(series.std(0), estimate.area_mean_sd(GRID.area), rtol=0.2)  # type: ignore[misc]
+    series = series - series.mean(0)
+    lagged = (series[:, 1:] * series[:, :-1]).mean() / (series**2).mean()
+    assert lagged == pytest.approx(0.6, abs=0.08)
+
+
+@pytest.mark.parametrize("sd", [0.1, 0.5])
+def test_errors_that_are_not_stated_are_estimated(prior: FullPrior, sd: float) -> None:
+    _, values, mask = observed(20, sd=sd)
+    found = estimate_error_level(
+        prior.covariance().numpy(), DISTANCE, prior.scale.numpy(), np.zeros(CELLS),
+        np.nan_to_num(values.reshape(20, -1)), mask.reshape(20, -1), None, np.arange(20) % 12 + 1,
+    )  # fmt: skip
+    assert found is not None
+    assert 0.6 * sd <= found.sea <= 1.6 * sd
+    assert found.local <= 0.1
+    few = estimate_error_level(
+        prior.covariance().numpy(), DISTANCE, prior.scale.numpy(), np.zeros(CELLS),
+        np.zeros((2, CELLS)), np.arange(2 * CELLS).reshape(2, -1) < 20, None, np.array([1, 2]),
+    )  # fmt: skip
+    assert few is None
+
+
+def test_stated_errors_are_not_counted_twice(prior: FullPrior) -> None:
+    _, values, mask = observed(20, sd=0.5)
+    arguments = (
+        prior.covariance().numpy(), DISTANCE, prior.scale.numpy(), np.zeros(CELLS),
+        np.nan_to_num(values.reshape(20, -1)), mask.reshape(20, -1),
+    )  # fmt: skip
+    found = estimate_error_level(*arguments, np.full((20, CELLS), 0.5), np.arange(20) % 12 + 1)
+    assert found is not None
+    assert found.sea <= 0.2
+
+
+def test_local_variability_is_found_and_used(network: AnalysisUNet) -> None:
+    method = reconstructor(network)
+    rng = np.random.default_rng(3)
+    local = np.linalg.cholesky(np.exp(-DISTANCE / 1000.0)) @ rng.normal(size=(CELLS, 20))
+    data = observations(20, sd=0.2)
+    rough = Observations(
+        "tas", data.values + local.T.reshape(20, 12, 24).astype(np.float32), data.mask, None, data.time, GRID,
+        None, data.source,
+    )  # fmt: skip
+    said = method.fit_to(rough)
+    assert method.level is not None
+    assert method.level.local >= 0.5
+    assert "local variance" in said
+    before = reconstructor(network).reconstruct(
+        data.values, data.mask, None, data.time.month, Context(GRID, data.time)
+    )
+    after = method.reconstruct(data.values, data.mask, None, data.time.month, Context(GRID, data.time))
+    assert after.prior_stddev.mean() > 1.1 * before.prior_stddev.mean()  # type: ignore[union-attr]
