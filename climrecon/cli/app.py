@@ -16,6 +16,7 @@ import click
 
 from climrecon import __version__
 from climrecon.cli.options import parameter_options
+from climrecon.cli.watching import releases, schedule, watch
 from climrecon.errors import ClimReconError, Interrupted, UsageError
 
 EPILOG = (
@@ -40,6 +41,10 @@ def app(debug: bool) -> None:
     """  # noqa: D301 - \b keeps click from wrapping the examples
     if debug:
         os.environ["CLIMRECON_DEBUG"] = "1"
+
+
+for _command in (watch, releases, schedule):
+    app.add_command(_command)
 
 
 @app.command(epilog=EPILOG)
