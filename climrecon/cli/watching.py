@@ -28,11 +28,13 @@ def _watch_options(function: F) -> F:
     """What ``watch`` and ``schedule install`` share, beside the parameters of a run."""
     folder = click.Path(exists=True, file_okay=False, path_type=Path)
     options = (
-        click.option("--settle-seconds", type=float, metavar="S", help="A file nobody wrote to for so long is whole "
-                     "at the first look; else it is taken at the second look that finds it the same.  [default: the site's, 900]"),
-        click.option("--keep", type=int, metavar="N", help="Published releases that stay; 0: all.  [default: the site's, 0]"),
+        click.option("--settle-seconds", type=float, metavar="S", help="A file nobody wrote to for so long is "
+                     "whole at the first look; else the second look that finds it the same takes it.  "
+                     "[default: the site's, 900]"),
+        click.option("--keep", type=int, metavar="N", help="Published releases that stay; 0: all.  "
+                     "[default: the site's, 0]"),
         click.option("--rebuild", type=folder, metavar="DIR", help="Write --catalogue anew over the files below DIR "
-                     "whenever one came, went or changed: a catalogue over a folder does not know of new files by itself."),
+                     "whenever one came, went or changed: by itself a catalogue does not know of new files."),
         click.option("--through", type=click.Choice(["local", "freva"]), default="local", show_default=True,
                      help="Run here, or through Freva, so that the runs are in its history."),
         click.option("--freva", metavar="FILE", help="The program freva.  [default: the one on PATH]"),

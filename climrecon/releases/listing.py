@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,7 @@ def _content(output: Path, state: State) -> dict[str, Any]:
     current = state.get("current")
     looks = state.rows("SELECT * FROM looks ORDER BY id DESC LIMIT 1")
     return {
-        "latest": str(os.readlink(link)) if link.is_symlink() else None,
+        "latest": str(link.readlink()) if link.is_symlink() else None,
         "releases": [
             {
                 "name": r.name,

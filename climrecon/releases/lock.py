@@ -63,7 +63,7 @@ def runs(process: dict[str, Any]) -> bool | None:
         except PermissionError:
             return True
         return True
-    return started(process["pid"]) == process["started"]
+    return bool(started(process["pid"]) == process["started"])
 
 
 @contextmanager
@@ -94,7 +94,8 @@ def _take(state: State, token: str) -> str | None:
             return told
         me = identity()
         db.execute(
-            "INSERT OR REPLACE INTO lock (id, token, host, boot, pid, started, since, beat) VALUES (1, ?, ?, ?, ?, ?, ?, 0)",
+            "INSERT OR REPLACE INTO lock (id, token, host, boot, pid, started, since, beat) "
+            "VALUES (1, ?, ?, ?, ?, ?, ?, 0)",
             (token, me["host"], me["boot"], me["pid"], me["started"], now()),
         )
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from pathlib import Path
@@ -36,7 +35,7 @@ def switch(output: Path, name: str) -> None:
     link = output / LATEST
     temporary = output / f".{LATEST}.{secrets.token_hex(4)}"
     try:
-        if link.is_symlink() and Path(os.readlink(link)) == target:
+        if link.is_symlink() and link.readlink() == target:
             return
         temporary.symlink_to(target)
         temporary.replace(link)
