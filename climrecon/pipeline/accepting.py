@@ -319,7 +319,7 @@ def _report(work: Work, release: Release, changes: Changes | None) -> Release:
         write_changes(folder / CHANGES, changes, about)
         write_change_report(
             folder / REPORT, changes, release.content["changes"], checks, release.content["inputs"],
-            release.content.get("notes", []), when, why_nothing=why,
+            release.content.get("notes", []), when, why_nothing=why, draw=_settings(work, release).plots,
         )  # fmt: skip
         _facts(folder, release, checks)
     except OSError as error:

@@ -278,7 +278,8 @@ class _Looking:
         hashes = self._hashes(found)
         digest = hashlib.sha256(json.dumps(sorted(hashes.values())).encode()).hexdigest()
         older = next((r for r in self.state.releases() if r.digest == digest), None)
-        stop = judge(previous, found, header, digest, older)
+        copies = self.state.paths_of(previous.content["inputs"].values()) if previous else []
+        stop = judge(previous, found, header, digest, older, copies)
         confirmed = ""
         if stop:
             if stopped := self._stopped(stop, previous):

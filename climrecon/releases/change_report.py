@@ -35,9 +35,10 @@ def write_change_report(
     when: str,
     *,
     why_nothing: str = "",
+    draw: bool = True,
 ) -> None:
-    """Render the page; ``why_nothing`` says why there is nothing to compare with."""
-    figures = [(_embedded(picture), picture.caption) for picture in _figures(changes)]
+    """Render the page; ``why_nothing`` says why there is nothing to compare with, ``draw`` asks for figures."""
+    figures = [(_embedded(picture), picture.caption) for picture in _figures(changes)] if draw else []
     rows, more = _rows(changes)
     write_text(
         path,

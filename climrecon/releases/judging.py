@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,12 @@ def withdrawn(previous: Release, reason: str) -> Stop:
 
 
 def judge(
-    previous: Release | None, found: Found, header: Header, digest: str, older: Release | None
+    previous: Release | None,
+    found: Found,
+    header: Header,
+    digest: str,
+    older: Release | None,
+    copies: Sequence[Path] = (),
 ) -> Stop | None:
     """Compare what was found with the current release; None if a run may follow.
 
@@ -41,8 +46,10 @@ def judge(
     ----------
     older:
         A release run before with the content found now.
+    copies:
+        Every path at which the current release's files were found.
     """
-    told = _told(previous, found, header, digest, older)
+    told = _told(previous, found, header, digest, older, copies)
     if told is None:
         return None
     kind, text = told
@@ -50,7 +57,12 @@ def judge(
 
 
 def _told(
-    previous: Release | None, found: Found, header: Header, digest: str, older: Release | None
+    previous: Release | None,
+    found: Found,
+    header: Header,
+    digest: str,
+    older: Release | None,
+    copies: Sequence[Path],
 ) -> tuple[str, str] | None:
     name = found.main[0].name
     if header.said and header.version and header.said != header.version:
@@ -67,7 +79,8 @@ def _told(
             f"{previous.name} was withdrawn: the newest version found is {header.version} ({name}), after "
             f"{was['version']} was run."
         )
-    gone = not any(path.exists() for path in before)
+    names = {bare_name(path) for path in before}
+    gone = not any(p.exists() for p in (*before, *copies) if bare_name(p) in names)
     if gone and bare_name(name) != bare_name(before[0]):
         same = "the same content" if digest == previous.digest else "other content"
         return "renamed", f"{before[0]} is gone, and {found.main[0]} is found instead, with {same}."

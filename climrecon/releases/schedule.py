@@ -250,6 +250,7 @@ def installing(kind: str, job: Job, batch_options: str) -> Change:
     what = f"Replace the line called {job.name} in" if before else "Add this to"
 
     def apply() -> str:
+        job.log.parent.mkdir(parents=True, exist_ok=True)  # else the shell could not start the job
         _replace(program, foreign + block, job.name)
         return f"Installed: {PROGRAMS[kind]} has the line called {job.name}; its output goes to {job.log}."
 

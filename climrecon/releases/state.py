@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -204,6 +204,15 @@ class State:
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
                 (str(path), json.dumps(stamp), digest, now()),
             )
+
+    def paths_of(self, digests: Iterable[str]) -> list[Path]:
+        """All paths at which files with these hashes were ever found."""
+        wanted = [*digests]
+        marks = ",".join("?" * len(wanted))
+        return [
+            Path(row["path"])
+            for row in self.rows(f"SELECT path FROM files WHERE sha256 IN ({marks})", *wanted)
+        ]
 
     # Releases.
     def releases(self, *stages: str) -> list[Release]:
