@@ -219,7 +219,7 @@ def test_a_withdrawn_release_stops_the_watch_until_someone_confirms(watching: Wa
     assert watching.latest == "HadCRUT.5.0.1.0_199001-199112"
     archive.mean("5.0.2.0", 25)  # and back again, with the same content
     assert watching().code == 0
-    assert (watching.runs, watching.latest) == (3, "HadCRUT.5.0.2.0_199001-199201_2") or watching.runs == 2
+    assert (watching.runs, watching.latest) == (2, "HadCRUT.5.0.2.0_199001-199201")
 
 
 def test_when_nothing_is_left_the_current_release_stays(watching: Watching) -> None:
