@@ -16,7 +16,6 @@ from typing import Any
 
 from climrecon.errors import NoDataError, UsageError
 from climrecon.files import sha256_of
-from climrecon.pipeline.accepting import Work, advance
 from climrecon.pipeline.fingerprint import RECONSTRUCT_SETTINGS
 from climrecon.pipeline.inputs import Inputs, resolve
 from climrecon.pipeline.reporting import Reporter
@@ -344,6 +343,9 @@ class _Looking:
             self.state.update(old, stage=SUPERSEDED)
 
     def _advance(self, release: Release, *, resumed: bool = False) -> Look | None:
+        # Only here: a look without news has no use for arrays.
+        from climrecon.pipeline.accepting import Work, advance
+
         work = Work(
             self.raw, self.site, self.options.watch, self.reporter, self.output, self.state,
             self.options.through, self.options.freva,

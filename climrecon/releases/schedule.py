@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.errors import DependencyError, OutputError, UsageError
+from climrecon.files import write_text
 from climrecon.releases import commands
 
 CRON, SCRONTAB, SYSTEMD = "cron", "scrontab", "systemd"
 PROGRAMS = {CRON: "crontab", SCRONTAB: "scrontab"}
 DEFAULT_AT = {CRON: "17 * * * *", SCRONTAB: "17 * * * *", SYSTEMD: "*-*-* *:17:00"}
-#: Debian's cron cuts off, or refuses, a command of 1000 characters and more.
+#: Debian's cron takes commands of less than 1000 characters; longer ones are called by way of a script.
 LONGEST = 990
+_SCRIPT = "climrecon-watch-"
 _NAME = re.compile(r"^[A-Za-z0-9][\w.-]{0,40}$")
 _FIELDS = re.compile(r"^(@[a-z]+|(?:[\w*/,-]+[ \t]+){4}[\w*/,-]+)$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -118,6 +120,9 @@ def table_lines(kind: str, job: Job, batch_options: str = "") -> str:
     if not _FIELDS.match(when):
         raise UsageError(f"--at {when!r} is no time of a crontab.", "Write five fields, e.g. '17 */6 * * *'.")
     parts = ["/usr/bin/env", *(f"{key}={value}" for key, value in job.environment.items()), *job.command]
+    end_of_line = f" >> {shlex.quote(str(job.log))} 2>&1"
+    if len(" ".join(map(shlex.quote, parts)) + end_of_line) > LONGEST - 50:
+        parts, end_of_line = ["/bin/sh", str(script_of(job))], ""
     wrong = [part for part in (*parts, str(job.log)) if "\\" in part or (kind == SCRONTAB and "%" in part)]
     if wrong:
         raise UsageError(
@@ -125,18 +130,29 @@ def table_lines(kind: str, job: Job, batch_options: str = "") -> str:
             f"into a {kind} table.",
             "Rename the file, or set the parameter in the site file.",
         )
-    line = " ".join(map(shlex.quote, parts)) + f" >> {shlex.quote(str(job.log))} 2>&1"
+    line = " ".join(map(shlex.quote, parts)) + end_of_line
     if kind == CRON:
         # Cron takes a bare % for the end of the line, within quotes too.
         line = line.replace("%", "\\%")
-    if len(line) > LONGEST:
-        raise UsageError(
-            f"The line has {len(line)} characters; {kind} takes {LONGEST}.",
-            "Set parameters in the site file's [defaults], or use --kind systemd.",
-        )
     begin, end = markers(job.name)
     options = [part.strip() for part in batch_options.split(",") if part.strip()] if kind == SCRONTAB else []
     return _rendered("crontab.j2", begin=begin, end=end, when=when, command=line, options=options)
+
+
+def script_of(job: Job) -> Path:
+    """Where the call stands if it is too long for a line."""
+    return job.log.with_name(f"{_SCRIPT}{job.name}.sh")
+
+
+def script_text(job: Job) -> str:
+    """The call as a script for /bin/sh."""
+    return _rendered(
+        "watch.sh.j2",
+        begin=markers(job.name)[0],
+        environment=[shlex.quote(f"{key}={value}") for key, value in job.environment.items()],
+        command=" ".join(map(shlex.quote, job.command)),
+        log=shlex.quote(str(job.log)),
+    )
 
 
 def unit_texts(job: Job) -> dict[str, str]:
@@ -247,14 +263,23 @@ def installing(kind: str, job: Job, batch_options: str) -> Change:
     foreign, before = split(text, job.name)
     if foreign and not foreign.endswith("\n"):
         foreign += "\n"
+    script = script_of(job) if _SCRIPT in block else None
+    shown = block + (f"\n# {script}\n{script_text(job)}" if script else "")
     what = f"Replace the line called {job.name} in" if before else "Add this to"
 
     def apply() -> str:
-        job.log.parent.mkdir(parents=True, exist_ok=True)  # else the shell could not start the job
+        try:
+            job.log.parent.mkdir(parents=True, exist_ok=True)  # else the shell could not start the job
+            if script:
+                write_text(script, script_text(job))
+        except OSError as error:
+            raise OutputError(
+                f"{job.log.parent} cannot be written: {error}", "Choose another --log."
+            ) from error
         _replace(program, foreign + block, job.name)
         return f"Installed: {PROGRAMS[kind]} has the line called {job.name}; its output goes to {job.log}."
 
-    return Change(block, f"{what} your {PROGRAMS[kind]}?", apply)
+    return Change(shown, f"{what} your {PROGRAMS[kind]}?", apply)
 
 
 def removing(kind: str, name: str) -> Change | None:
@@ -270,9 +295,24 @@ def removing(kind: str, name: str) -> Change | None:
 
     def apply() -> str:
         _replace(program, foreign, name)
+        for path in _scripts(block, name):
+            path.unlink(missing_ok=True)
         return f"Removed: {PROGRAMS[kind]} has no line called {name} any more."
 
     return Change(block, f"Take this out of your {PROGRAMS[kind]}?", apply)
+
+
+def _scripts(block: str, name: str) -> list[Path]:
+    """The script that a block calls, if it is ours."""
+    words = shlex.split(
+        next(line for line in block.splitlines() if not line.startswith("#")).replace("\\%", "%")
+    )
+    paths = [Path(word) for word in words if word.endswith(f"{_SCRIPT}{name}.sh")]
+    return [
+        p
+        for p in paths
+        if p.is_file() and markers(name)[0] in p.read_text(encoding="utf-8", errors="replace")
+    ]
 
 
 def installed(kind: str) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from releases.made_archive import MadeArchive
 
 from climrecon.pipeline import tasks
 from climrecon.pipeline.reporting import Quiet
@@ -15,6 +14,7 @@ from climrecon.pipeline.watching import Look, Options, look
 from climrecon.releases.state import FILE_NAME, State
 from climrecon.settings.site import Site, SiteFile
 from climrecon.settings.watch import Watch
+from releases.made_archive import MadeArchive
 
 QUICK = {"network": "climatology", "against": "none", "plots": False, "report": False}
 

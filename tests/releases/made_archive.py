@@ -69,7 +69,9 @@ class MadeArchive:
             "version": f"HadCRUT.{said or version}",
         }
         dims = ("time", "latitude", "longitude")
-        _write(path, axes, {"tas_mean": (dims, values, about, -1e30)}, attributes, 4, dtype="f8", classic=False)
+        _write(
+            path, axes, {"tas_mean": (dims, values, about, -1e30)}, attributes, 4, dtype="f8", classic=False
+        )
         if uncorrelated:
             errors = np.where(np.isfinite(values), 0.2, np.nan)
             alone = {key: value for key, value in axes.items() if not key.startswith("realization")}
@@ -78,7 +80,9 @@ class MadeArchive:
             _write(target, alone, {"tas_unc": (dims, errors, unc, -1e30)}, attributes, 3, classic=False)
         return path
 
-    def members(self, version: str, numbers: range, months: int = 36, folder: Path | None = None) -> list[Path]:
+    def members(
+        self, version: str, numbers: range, months: int = 36, folder: Path | None = None
+    ) -> list[Path]:
         """Members as separate files: one is written, the others are copies with their own number and values."""
         place = folder or self.folder
         place.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from releases.conftest import Watching
 
 from climrecon.baselines.simple import Climatology
 from climrecon.fields import Estimate
@@ -22,6 +21,7 @@ from climrecon.releases.checks import Asked, failures, run_checks
 from climrecon.releases.operating import decide
 from climrecon.releases.results import Result
 from climrecon.settings.watch import Checks, Watch
+from releases.conftest import Watching
 
 MASK = np.random.default_rng(3).random((1, 36, 72)) < 0.5
 
@@ -44,7 +44,9 @@ def made(months: int, **changed: Any) -> Result:
     return Result(**{**parts, **changed})
 
 
-def found(new: Result, previous: Result | None = None, *, limits: Checks | None = None, **asked: Any) -> list[str]:
+def found(
+    new: Result, previous: Result | None = None, *, limits: Checks | None = None, **asked: Any
+) -> list[str]:
     wanted = {"months": new.months, "kept": True, "why": "", "same_method": True, **asked}
     return failures(run_checks(compare(new, previous), Asked(**wanted), limits or Checks()))
 
@@ -171,7 +173,7 @@ def test_the_programs_told_get_json_once_for_each_event(watching: Watching, tmp_
 
 def test_an_event_that_could_not_be_told_is_told_by_the_next_look(watching: Watching, tmp_path: Path) -> None:
     program = tmp_path / "tell"
-    program.write_text(f'#!/bin/sh\ntest -e {tmp_path}/ready || exit 3\ncat >> {tmp_path}/log\n')
+    program.write_text(f"#!/bin/sh\ntest -e {tmp_path}/ready || exit 3\ncat >> {tmp_path}/log\n")
     program.chmod(0o755)
     watching.settings["notify"] = [str(program)]
     watching.archive.mean("5.0.2.0", 24)
@@ -186,21 +188,34 @@ def test_an_event_that_could_not_be_told_is_told_by_the_next_look(watching: Watc
 def test_mail_is_sent_by_the_hosts_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in that writes down its arguments and its standard input."""
     for name in ("mail", "sendmail"):
-        (tmp_path / name).write_text(f'#!/bin/sh\nprintf "%s|" "$@" > {tmp_path}/{name}.args\ncat > {tmp_path}/{name}.in\n')
+        (tmp_path / name).write_text(
+            f'#!/bin/sh\nprintf "%s|" "$@" > {tmp_path}/{name}.args\ncat > {tmp_path}/{name}.in\n'
+        )
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    event = {"event": "held", "release": "HadCRUT\nBcc: x@y", "message": "why", "report": "/r.html", "folder": None}
+    event = {
+        "event": "held",
+        "release": "HadCRUT\nBcc: x@y",
+        "message": "why",
+        "report": "/r.html",
+        "folder": None,
+    }
     assert notifying.tell(Watch(mail_to="ops@example.org"), event) == []
     assert (tmp_path / "mail.args").read_text() == "-s|climrecon: HadCRUT Bcc: x@y held|ops@example.org|"
     assert (tmp_path / "mail.in").read_text() == "why\n\nreport: /r.html\n"
     (tmp_path / "mail").unlink()
     if notifying.commands.find("mail") is None:
         assert notifying.tell(Watch(mail_to="ops@example.org"), event) == []
-        assert (tmp_path / "sendmail.in").read_text().startswith("To: ops@example.org\nSubject: climrecon: HadCRUT Bcc")
+        assert (
+            (tmp_path / "sendmail.in")
+            .read_text()
+            .startswith("To: ops@example.org\nSubject: climrecon: HadCRUT Bcc")
+        )
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"mail_to": "-oQ/tmp"}, {"notify": ["tell"]}, {"keep": -1}, {"checks": {"nonsense": 1}}, {"settle": 3}]
+    "wrong",
+    [{"mail_to": "-oQ/tmp"}, {"notify": ["tell"]}, {"keep": -1}, {"checks": {"nonsense": 1}}, {"settle": 3}],
 )
 def test_wrong_site_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from releases.conftest import Watching
 
 from climrecon.errors import OutputError
 from climrecon.pipeline import accepting, results, tasks
 from climrecon.releases import codes, lock, publishing
 from climrecon.releases.state import RUNNING, State
+from releases.conftest import Watching
 
 OLD, NEW = "HadCRUT.5.0.2.0_199001-199112", "HadCRUT.5.0.2.0_199001-199201"
 
