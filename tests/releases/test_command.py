@@ -11,8 +11,6 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import pytest
-from releases.conftest import Watching
-from releases.made_archive import field
 
 from climrecon.errors import NoDataError, UsageError
 from climrecon.pipeline.reporting import Quiet
@@ -21,6 +19,8 @@ from climrecon.releases.listing import lines
 from climrecon.releases.operating import decide
 from climrecon.settings.site import Site, SiteFile
 from climrecon.settings.watch import Watch
+from releases.conftest import Watching
+from releases.made_archive import field
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -187,11 +187,10 @@ def test_the_change_report_tells_and_shows_what_changed(watching: Watching) -> N
 
 
 def test_names_in_the_change_report_are_escaped(tmp_path: Path) -> None:
-    from releases.test_acceptance import made
-
     from climrecon.releases.change_report import write_change_report
     from climrecon.releases.changes import compare, summary
     from climrecon.releases.checks import Check
+    from releases.test_acceptance import made
 
     evil = "<script>alert(1)</script>"
     changes = compare(made(3, name=evil, network=evil), None)
