@@ -107,7 +107,8 @@ def in_time(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[tupl
 def _same_content(first: str, second: str) -> bool:
     """Whether two files are equal: one data set under the names of two archives."""
     one, other = Path(first), Path(second)
-    return one.stat().st_size == other.stat().st_size and sha256_of(one) == sha256_of(other)
+    size = one.stat().st_size
+    return bool(size) and size == other.stat().st_size and sha256_of(one) == sha256_of(other)
 
 
 def _start(span: tuple[int, int] | None) -> tuple[int, int]:

@@ -5,51 +5,17 @@ The stage of a release is in the state; each step here leads from one stage to t
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from climrecon.errors import ClimReconError, DependencyError, InputDataError, Interrupted, OutputError
-from climrecon.files import write_text
-from climrecon.output.provenance import read_provenance
-from climrecon.pipeline.reporting import Reporter
-from climrecon.releases import codes, commands, publishing, state
-from climrecon.releases.change_file import write_changes
-from climrecon.releases.change_report import write_change_report
-from climrecon.releases.changes import Changes, compare, summary
-from climrecon.releases.checks import Asked, Check, failed_to_read, failures, of_state, run_checks
-from climrecon.releases.lock import identity, runs
+from climrecon.pipeline import release_checks, release_runs
+from climrecon.pipeline.release_checks import REPORT
+from climrecon.pipeline.release_work import Work
+from climrecon.releases import codes, publishing, state
+from climrecon.releases.changes import Changes
+from climrecon.releases.checks import failures, of_state
+from climrecon.releases.lock import runs
 from climrecon.releases.notifying import tell
-from climrecon.releases.results import CHANGES, Result, read_result
-from climrecon.releases.state import Release, State
-from climrecon.settings import RunSettings, Site, validate
-from climrecon.settings.watch import Watch
-
-REPORT = "changes.html"
-FACTS = "release.json"
-LOG = "run.log"
-
-
-@dataclass(frozen=True)
-class Work:
-    """What the steps need."""
-
-    raw: Mapping[str, Any]
-    site: Site
-    watch: Watch
-    reporter: Reporter
-    output: Path
-    state: State
-    through: str
-    freva: str
+from climrecon.releases.state import Release
 
 
 @dataclass(frozen=True)
@@ -83,21 +49,21 @@ def advance(work: Work, release: Release, *, resumed: bool = False) -> Done | No
             return Done(
                 codes.WAITING, f"Waiting: the run of {release.name} goes on ({where}).", release.name, final=False
             )  # fmt: skip
-        release = _after_run(work, release)
+        release = release_runs.after_run(work, release)
     again = release.stage in (state.DUE, state.REMOVED, state.SUPERSEDED) or (
         release.stage == state.FAILED and _may_retry(work, release)
     )
     if again:
         if resumed:
             return None
-        release, ran = _run(work, release), True
+        release, ran = release_runs.run(work, release), True
         if release.stage == state.DUE:
-            release = _failed(work, release, "The run ended without a result.", 1)
+            release = release_runs.failed(work, release, "The run ended without a result.", 1)
     changes: Changes | None = None
     if release.stage == state.MADE:
-        release, changes = _check(work, release)
+        release, changes = release_checks.check(work, release)
     if release.stage == state.CHECKED:
-        release = _report(work, release, changes)
+        release = release_checks.report(work, release, changes)
     if release.stage == state.REPORTED:
         release = _publish(work, release)
     if release.stage == state.PUBLISHED:
@@ -111,240 +77,6 @@ def advance(work: Work, release: Release, *, resumed: bool = False) -> Done | No
 def _may_retry(work: Work, release: Release) -> bool:
     code = int(release.content.get("code", 1))
     return code in codes.SURROUNDINGS or release.attempts < work.watch.attempts
-
-
-# Running.
-def _run(work: Work, release: Release) -> Release:
-    folder = publishing.folder_of(work.output, release.name)
-    publishing.remove(work.output, release.name)
-    release = work.state.update(
-        release, stage=state.RUNNING, attempts=release.attempts + 1, child=None, error="", code=0, told=""
-    )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if work.through == "freva":
-            _run_through_freva(work, release, folder)
-        else:
-            from climrecon.pipeline.tasks import run_task
-
-            settings = validate({**work.raw, "outputdir": str(folder)}, work.site)
-            run_task(settings, work.site, work.reporter, {"id": f"watch-{release.id}", "host": "watch"})
-    except Interrupted:
-        raise
-    except ClimReconError as error:
-        return _failed(work, release, str(error), error.exit_code)
-    except OSError as error:
-        return _failed(work, release, f"{type(error).__name__}: {error}", OutputError.exit_code)
-    # Whatever a run raises must not keep the watch from saying so, and from trying again.
-    except Exception as error:
-        return _failed(work, release, f"{type(error).__name__}: {error}", 1)
-    return _after_run(work, release)
-
-
-def _run_through_freva(work: Work, release: Release, folder: Path) -> None:
-    """Let the host run it, so that it is in the history.
-
-    The host ends most failures with 0, so the manifest tells; its lines stand in the release's log.
-    """
-    if not work.freva:
-        raise DependencyError(
-            "The program freva is not found.", "Load its module, or name it with --freva /path/to/freva."
-        )
-    values = {name: value for name, value in work.raw.items() if name != "outputdir" and value is not None}
-    command = [work.freva, "plugin", "--unique-output", "false", "--json", "climrecon"]
-    command += [
-        f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()
-    ]
-    command.append(f"outputdir={folder}")
-    work.reporter.stage(f"Running {release.name} through Freva")
-    log = work.output / f"{release.name}.{LOG}"
-    log.unlink(missing_ok=True)
-    code = commands.run_logged(
-        command, log, lambda pid: _note_child(work, release, pid), {**os.environ, "PYTHONUNBUFFERED": "1"}
-    )
-    if publishing.whole(folder):
-        log.replace(folder / LOG)
-        return
-    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])
-    raise _HostFailed(
-        f"The host's run of {release.name} left no result (exit code {code}); {log} ends with:\n{tail}", code
-    )
-
-
-class _HostFailed(ClimReconError):
-    """A run through the host that failed; the exit code is the child's, where the host passes it on."""
-
-    def __init__(self, message: str, code: int | None) -> None:
-        super().__init__(message, None)
-        self.exit_code = code if code and code > 0 else 1
-
-
-def _note_child(work: Work, release: Release, pid: int) -> None:
-    work.state.update(release, child=identity(pid))
-
-
-def _after_run(work: Work, release: Release) -> Release:
-    """What a run left: a whole result of the right input, or nothing."""
-    folder = publishing.folder_of(work.output, release.name)
-    if not publishing.whole(folder):
-        publishing.remove(work.output, release.name)
-        return work.state.update(release, stage=state.DUE, child=None)
-    try:
-        recorded = read_provenance(folder / "provenance.json")
-    except InputDataError as error:
-        publishing.remove(work.output, release.name)
-        return _failed(work, release, error.message, error.exit_code)
-    digest = hashlib.sha256(json.dumps(sorted(recorded.inputs.values())).encode()).hexdigest()
-    if digest != release.digest:
-        publishing.remove(work.output, release.name)
-        told = "The input changed while the run was going; it is looked at anew."
-        return _failed(work, release, told, Interrupted.exit_code)
-    return work.state.update(release, stage=state.MADE, child=None, network_sha256=recorded.network_sha256)
-
-
-def _failed(work: Work, release: Release, text: str, code: int) -> Release:
-    return work.state.update(release, stage=state.FAILED, child=None, error=text, code=code)
-
-
-# Checking and reporting.
-def _check(work: Work, release: Release) -> tuple[Release, Changes | None]:
-    work.reporter.stage(f"Checking {release.name}")
-    try:
-        changes, asked = _compared(work, release)
-    except InputDataError as error:
-        checks = failed_to_read(error.message)
-        done = {"checks": [check.as_dict() for check in checks], "changes": None}
-        return work.state.update(release, stage=state.CHECKED, **done), None
-    checks = run_checks(changes, asked, work.watch.checks)
-    release = work.state.update(
-        release,
-        stage=state.CHECKED,
-        checks=[check.as_dict() for check in checks],
-        changes=summary(changes),
-    )
-    return release, changes
-
-
-def _settings(work: Work, release: Release) -> RunSettings:
-    return validate({**work.raw, **release.content["settings"]}, work.site)
-
-
-def _compared(work: Work, release: Release) -> tuple[Changes, Asked]:
-    """The result beside its input and the release before."""
-    settings = _settings(work, release)
-    folder = publishing.folder_of(work.output, release.name)
-    observed, months, kept, why = _input(work, release, settings)
-    result = read_result(folder, settings.variable, observed)
-    previous, before = _previous(work, release, settings)
-    same = (
-        previous is not None
-        and previous.settings_digest == release.settings_digest
-        and before is not None
-        and before.network_sha256 == result.network_sha256
-    )
-    asked = Asked(
-        months=result.months if months is None else months,
-        kept=kept,
-        why=why,
-        same_method=same,
-        lost_allowed=bool(release.content.get("confirmed")),
-    )
-    return compare(result, before), asked
-
-
-def _previous(work: Work, release: Release, settings: RunSettings) -> tuple[Release | None, Result | None]:
-    current = work.state.current()
-    if current is None or current.name == release.name:
-        return None, None
-    try:
-        return current, read_result(publishing.folder_of(work.output, current.name), settings.variable)
-    except (InputDataError, OSError) as error:
-        work.reporter.warning(f"the current release cannot be compared with: {error}")
-        return None, None
-
-
-def _input(
-    work: Work, release: Release, settings: RunSettings
-) -> tuple[NDArray[Any] | None, NDArray[np.int64] | None, bool, str]:
-    """What the run read, in the file's order: values, months, whether they must come back, else why not."""
-    from climrecon.files import sha256_of
-    from climrecon.preprocess import PrepareRequest, read_observations
-    from climrecon.preprocess.regrid import file_order
-
-    main = [Path(path) for path in release.content["files"]["main"]]
-    known = release.content["inputs"]
-    try:
-        if any(sha256_of(path) != known[str(path)] for path in main):
-            return None, None, False, "the input has changed since it was run"
-        request = PrepareRequest(
-            variable=settings.variable,
-            values=settings.values,
-            period=settings.period or (None, None),
-            reference_period=settings.reference_period.years,
-            facets=release.content["facets"],
-        )
-        observations = read_observations(main, request)
-    except (ClimReconError, OSError, KeyError) as error:
-        return None, None, False, f"the input cannot be read again: {error}"
-    values = file_order(np.where(observations.mask, observations.values, np.nan), observations.source)
-    months = np.asarray(observations.time.index, dtype=np.int64)
-    if not settings.keep_observed:
-        return values, months, False, "keep_observed=false: observed cells are not kept"
-    if observations.reference_period not in (None, settings.reference_period.years):
-        return values, months, False, "the result refers to another reference period than the input"
-    return values, months, True, ""
-
-
-def _report(work: Work, release: Release, changes: Changes | None) -> Release:
-    work.reporter.stage(f"Writing what {release.name} changed")
-    folder = publishing.folder_of(work.output, release.name)
-    if changes is None:
-        try:
-            changes, _ = _compared(work, release)
-        except InputDataError:
-            return work.state.update(release, stage=state.REPORTED)
-    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    checks = of_state(release.content["checks"])
-    why = ""
-    if changes.previous is None and (current := work.state.current()) and current.name != release.name:
-        why = f"It cannot be compared with {current.name}, which is on another grid or cannot be read."
-    previous = changes.previous.name if changes.previous else ""
-    about = {
-        "title": f"What changed: {release.name}",
-        "comment": f"compared with {previous}" if previous else "nothing to compare with",
-        "climrecon_release": release.name,
-        "climrecon_release_before": previous,
-    }
-    try:
-        write_changes(folder / CHANGES, changes, about)
-        write_change_report(
-            folder / REPORT, changes, release.content["changes"], checks, release.content["inputs"],
-            release.content.get("notes", []), when, why_nothing=why, draw=_settings(work, release).plots,
-        )  # fmt: skip
-        _facts(folder, release, checks)
-    except OSError as error:
-        raise OutputError(
-            f"The change report cannot be written to {folder}: {error}", "Free some space."
-        ) from error
-    return work.state.update(release, stage=state.REPORTED)
-
-
-def _facts(folder: Path, release: Release, checks: list[Check]) -> None:
-    """What the state knows of the release, beside its files."""
-    parts = (
-        "header",
-        "inputs",
-        "settings",
-        "network",
-        "network_sha256",
-        "checks",
-        "changes",
-        "confirmed",
-        "accepted",
-    )
-    content = {name: release.content[name] for name in parts if name in release.content}
-    about = {"name": release.name, "seen_at": release.seen_at, "passed": not failures(checks), **content}
-    write_text(folder / FACTS, json.dumps(about, indent=1) + "\n")
 
 
 # Publishing.

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from climrecon.errors import OutputError
-from climrecon.pipeline import accepting, results, tasks
+from climrecon.pipeline import accepting, release_checks, release_runs, results, tasks
 from climrecon.releases import codes, lock, publishing
 from climrecon.releases.state import RUNNING, State
 from releases.conftest import Watching
@@ -121,10 +121,10 @@ PLACES: dict[str, tuple[Any, str, bool]] = {
     "before the run": (tasks, "run_task", False),
     "in the run, before its manifest": (results, "write_manifest", False),
     "in the run, with its manifest still hidden": (results, "write_manifest", True),
-    "after the run": (accepting, "_after_run", False),
-    "in the checks": (accepting, "run_checks", False),
-    "after the netCDF of the report": (accepting, "write_changes", True),
-    "after the page of the report": (accepting, "write_change_report", True),
+    "after the run": (release_runs, "after_run", False),
+    "in the checks": (release_checks, "run_checks", False),
+    "after the netCDF of the report": (release_checks, "write_changes", True),
+    "after the page of the report": (release_checks, "write_change_report", True),
     "before the link": (publishing, "switch", False),
     "with the link switched": (publishing, "switch", True),
     "before a notification": (accepting, "tell", False),
@@ -330,10 +330,10 @@ def test_a_run_that_outlives_its_watcher_is_not_started_twice(updated: Watching)
 
         def killed() -> int:
             def started(work: Any, release: Any, folder: Path) -> None:
-                accepting._note_child(work, release, host.pid)
+                release_runs._note_child(work, release, host.pid)
                 die()
 
-            accepting._run_through_freva = started
+            release_runs._through_freva = started
             return _through_freva(updated)
 
         assert in_child(killed) == -signal.SIGKILL

@@ -63,7 +63,7 @@ def test_touched_files_are_hashed_and_not_run_again(
     watching.archive.build()
     watching()
     hashed: list[Path] = []
-    from climrecon.pipeline import watching as module
+    from climrecon.pipeline import looking as module
 
     real = module.sha256_of
     monkeypatch.setattr(module, "sha256_of", lambda p: hashed.append(p) or real(p))
