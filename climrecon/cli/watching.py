@@ -84,7 +84,7 @@ def watch(**values: Any) -> None:
         click.echo(json.dumps(shown) if own["as_json"] else shown["message"])
         if own["once"]:
             raise SystemExit(code)
-        time.sleep(own["interval"] or site.file.watch.interval_seconds)
+        time.sleep(max(own["interval"] or site.file.watch.interval_seconds, 0.05))
 
 
 def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

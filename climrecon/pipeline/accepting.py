@@ -46,6 +46,10 @@ def advance(work: Work, release: Release, *, resumed: bool = False) -> Done | No
         child = release.content.get("child")
         if child and runs(child) is not False:
             where = f"process {child['pid']} on {child['host']}"
+            if runs(child) is None:
+                where += (
+                    "; if that host is gone, 'climrecon releases --retry' lets the next look run it again"
+                )
             return Done(
                 codes.WAITING, f"Waiting: the run of {release.name} goes on ({where}).", release.name, final=False
             )  # fmt: skip
@@ -97,6 +101,8 @@ def _retain(work: Work) -> None:
     current = work.state.get("current")
     published = [r for r in work.state.releases(state.PUBLISHED) if r.name != current]
     going = published[: max(len(published) - (keep - 1), 0)]
+    oldest = min((r.id for r in published if r not in going), default=1 << 62)
+    going += [r for r in work.state.releases(state.HELD) if r.id < oldest]
     for old in going:
         work.state.update(old, stage=state.REMOVED)
         publishing.remove(work.output, old.name)

@@ -54,6 +54,9 @@ def _through_freva(work: Work, release: Release, folder: Path) -> None:
             "The program freva is not found.", "Load its module, or name it with --freva /path/to/freva."
         )
     values = {name: value for name, value in work.raw.items() if name != "outputdir" and value is not None}
+    for name in ("catalogue", "obs_file"):
+        if values.get(name) and "://" not in str(values[name]):
+            values[name] = Path(str(values[name])).expanduser().absolute()
     command = [work.freva, "plugin", "--unique-output", "false", "--json", "climrecon"]
     command += [
         f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()

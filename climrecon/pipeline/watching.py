@@ -40,6 +40,10 @@ def look(raw: Mapping[str, Any], site: Site, options: Options, reporter: Reporte
         If the parameters are wrong, the catalogue cannot be searched, or the state cannot be written.
     """
     settings = settings_of(raw, site)
+    if options.rebuild and (not settings.catalogue or "://" in settings.catalogue):
+        raise UsageError(
+            "--rebuild writes a catalogue, and needs a file to write.", "Give --catalogue FILE.json."
+        )
     output = Path(settings.outputdir).absolute()
     state = State(output / FILE_NAME)
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from climrecon.errors import NoDataError, UsageError
-from climrecon.releases.lock import only_watcher
-from climrecon.releases.state import FAILED, FILE_NAME, HELD, REPORTED, State, now
+from climrecon.releases.lock import only_watcher, runs
+from climrecon.releases.state import FAILED, FILE_NAME, HELD, REPORTED, RUNNING, State, now
 
 
 def decide(output: Path, *, accept: str | None, confirm: bool, retry: bool) -> list[str]:
@@ -63,6 +63,9 @@ def _confirm(state: State) -> str:
 
 def _retry(state: State) -> str:
     failed = state.releases(FAILED)
+    # A run that the host of a dead machine started: nobody else can tell that it is over.
+    lost = [r for r in state.releases(RUNNING) if r.content.get("child")]
+    failed += [state.update(r, child=None) for r in lost if runs(r.content["child"]) is not True]
     if not failed:
         raise UsageError("No run has failed.", "'climrecon releases' shows the state.")
     for release in failed:

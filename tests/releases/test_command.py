@@ -85,6 +85,10 @@ def test_wrong_parameters_and_an_absent_catalogue_have_their_codes(tmp_path: Pat
     assert "cannot be reached" in missing.stderr
     assert climrecon("releases", "--output", str(tmp_path)).returncode == 3
     assert climrecon("watch", "--once", "--output", str(tmp_path / "o"), "--keep", "-2").returncode == 2
+    assert (
+        climrecon("watch", "--once", "--output", str(tmp_path / "o"), "--rebuild", str(tmp_path)).returncode
+        == 2
+    )
 
 
 def test_without_once_it_looks_again_and_again_until_it_is_stopped(watching: Watching) -> None:

@@ -19,6 +19,7 @@ import pytest
 from climrecon.errors import OutputError
 from climrecon.pipeline import accepting, release_checks, release_runs, results, tasks
 from climrecon.releases import codes, lock, publishing
+from climrecon.releases.operating import decide
 from climrecon.releases.state import RUNNING, State
 from releases.conftest import Watching
 
@@ -256,7 +257,6 @@ def test_a_failed_run_is_tried_a_few_times_and_again_when_someone_asks(
     updated: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from climrecon.errors import NetworkError
-    from climrecon.releases.operating import decide
 
     run = tasks.run_task
     tries = []
@@ -343,9 +343,16 @@ def test_a_run_that_outlives_its_watcher_is_not_started_twice(updated: Watching)
             assert answer.code == codes.WAITING
             assert str(host.pid) in answer.message
         assert ended(updated) == 0
+        # On another host nobody can tell; a person can.
+        state = updated.state()
+        release = state.releases()[-1]
+        state.update(release, child={**release.content["child"], "host": "elsewhere"})
+        state.close()
+        assert "--retry" in updated().message
     finally:
         host.kill()
         host.wait()
+    decide(updated.output, accept=None, confirm=False, retry=True)
     finished_by_next_look(updated)
 
 
