@@ -16,7 +16,7 @@ STATE := $(BUILD)/host
 
 PLUGIN_PACKAGES := cdo python3-venv python3-dev build-essential
 HOST_PACKAGES := pkg-config default-libmysqlclient-dev git
-TEST_PACKAGES := mariadb-server chromium ffmpeg
+TEST_PACKAGES := mariadb-server chromium ffmpeg cron systemd
 
 PYTHON := $(shell for p in python3.12 python3.11 python3; do \
 	if command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; \
@@ -79,7 +79,7 @@ test: lint host_env
 	@$(PY) -m pytest --cov --cov-report=term -q
 
 bench: plugin_env
-	@for script in startup reconstruct prepare; do $(PY) benchmarks/$$script.py --json; done
+	@for script in startup reconstruct prepare watch; do $(PY) benchmarks/$$script.py --json; done
 
 clean:
 	rm -rf $(BUILD) .pytest_cache .mypy_cache .ruff_cache .coverage*

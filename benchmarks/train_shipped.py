@@ -258,9 +258,7 @@ def add_scores(options) -> None:  # type: ignore[no-untyped-def]
             case: {options.name if method.endswith(held) else method: row for method, row in methods.items()}
             for case, methods in measured["cases"].items()
         }
-        answer = {
-            options.name: row for method, row in measured["response_to_1K"].items() if method.endswith(held)
-        }
+        (response,) = (row for method, row in measured["response_to_1K"].items() if method.endswith(held))
         scores = {
             "of": f"{held}: the same weights on covariances that have not seen the test years",
             "n_months": measured["n_months"],

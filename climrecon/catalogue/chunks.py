@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from climrecon.catalogue.metadata import time_range
 from climrecon.catalogue.opening import Row
 from climrecon.errors import NoDataError
+from climrecon.files import sha256_of
 
 _MONTHS = re.compile(r"(?<!\d)(\d{4})-?(\d{2})\d{0,8}\s*[-_]\s*(\d{4})-?(\d{2})\d{0,8}(?!\d)")
 _YEARS = re.compile(r"(?<!\d)(\d{4})\s*[-_]\s*(\d{4})(?!\d)")
@@ -86,6 +87,9 @@ def in_time(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[tupl
             raise _unclear(rows, "do not say which months they hold")
         last = PurePosixPath(kept[-1].path).name
         if now[0] <= before[1] and _series(row) != _series(kept[-1]):
+            if now == before and _same_content(row.path, kept[-1].path):
+                within.append((row.path, f"it holds the same bytes as {kept[-1].path}"))
+                continue
             raise _unclear(rows, "hold the same months under different names")
         if now[1] <= before[1]:
             within.append((row.path, f"its months are in {last} already"))
@@ -98,6 +102,13 @@ def in_time(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[tupl
             )
         kept.append(row)
     return kept, within
+
+
+def _same_content(first: str, second: str) -> bool:
+    """Whether two files are equal: one data set under the names of two archives."""
+    one, other = Path(first), Path(second)
+    size = one.stat().st_size
+    return bool(size) and size == other.stat().st_size and sha256_of(one) == sha256_of(other)
 
 
 def _start(span: tuple[int, int] | None) -> tuple[int, int]:

@@ -31,6 +31,8 @@ _SHARED = 5
 #: Products that a search takes only if they are named: our own output, and the demo's hidden truth.
 NEVER_BY_DEFAULT = ("reconstruction", "truth")
 ANY = "*"
+#: Ensembles are handed out in such files too.
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,8 @@ def why_not(row: Row, excluded: Sequence[str], allow_infilled: bool) -> tuple[st
     infilled = None if allow_infilled else why_infilled(row.path, product)
     if infilled:
         return infilled, False
+    if row.path.lower().endswith(_ARCHIVES):
+        return "it is an archive of files, not a netCDF file", False
     if role_of(row.path) == BESIDE:
         return "it holds errors, counts or weights, not the field", False
     if row.path.startswith("slk://"):

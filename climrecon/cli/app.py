@@ -17,12 +17,13 @@ import click
 from climrecon import __version__
 from climrecon.cli.options import parameter_options
 from climrecon.cli.training import networks, train
+from climrecon.cli.watching import releases, schedule, watch
 from climrecon.errors import ClimReconError, Interrupted, UsageError
 
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
     "4 input unusable; 5 network unusable; 6 result cannot be written; 7 a program is missing; "
-    "75 stopped, the same call continues; 130 interrupted."
+    "20 to 22 see 'climrecon watch --help'; 75 stopped, the same call continues; 130 interrupted."
 )
 
 
@@ -41,6 +42,10 @@ def app(debug: bool) -> None:
     """  # noqa: D301 - \b keeps click from wrapping the examples
     if debug:
         os.environ["CLIMRECON_DEBUG"] = "1"
+
+
+for _command in (watch, releases, schedule):
+    app.add_command(_command)
 
 
 @app.command(epilog=EPILOG)

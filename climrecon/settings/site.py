@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from climrecon.errors import ProblemList, UsageError
 from climrecon.parameters import BY_NAME, FACETS
+from climrecon.settings.watch import Watch
 
 FILE_NAME = "climrecon.toml"
 VARIABLE = "CLIMRECON_CONFIG"
@@ -57,6 +58,7 @@ class SiteFile(BaseModel):
     training_data: dict[str, TrainingSet] = Field(default_factory=dict)
     slurm: Slurm = Field(default_factory=Slurm)
     network_store: list[str] = Field(default_factory=list)
+    watch: Watch = Field(default_factory=Watch)
     schema_version: Literal[1] = 1
 
 

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "climrecon"
 CONFINED = {
     "torch": ("data/", "model/", "training/", "checkpoint.py", "reconstruct.py", "explain/"),
     "matplotlib": ("plots/",),
-    "subprocess": ("preprocess/cdo.py", "jobs/"),
+    "subprocess": ("preprocess/cdo.py", "jobs/", "releases/commands.py"),
     "intake_esm": ("catalogue/",),
 }
 

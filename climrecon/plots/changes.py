@@ -1,0 +1,121 @@
+"""What a new release changed: maps and series of the change report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import BoundaryNorm
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from climrecon.grid import Grid
+from climrecon.plots.maps import ANOMALY, draw_cells, draw_coast, map_axes
+from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
+
+FloatArray = NDArray[np.floating[Any]]
+
+_LIMITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+#: Kinds of a panel: an anomaly, a signed change, a size (never negative), a share in per cent.
+ANOMALIES, CHANGE, SIZE, SHARE = "anomaly", "change", "size", "share"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One map: (H, W) in the package's order, NaN where there is nothing."""
+
+    title: str
+    values: FloatArray
+    kind: str
+
+
+def _limit(values: FloatArray) -> float:
+    """A round number that nearly all values stay below."""
+    size = np.abs(values[np.isfinite(values)])
+    size = size[size > 0]
+    reach = float(np.quantile(size, 0.98)) if size.size else _LIMITS[0]
+    return next((limit for limit in _LIMITS if limit >= reach), _LIMITS[-1])
+
+
+def _look(panel: Panel) -> tuple[Any, str, str]:
+    """Norm, colours and the label of the bar."""
+    if panel.kind == ANOMALIES:
+        return ANOMALY, "RdBu_r", "K"
+    if panel.kind == SHARE:
+        return BoundaryNorm([0.01, 1, 5, 10, 25, 50, 75, 100], 256), "YlGnBu", "% of months"
+    limit = _limit(panel.values)
+    if panel.kind == CHANGE:
+        return BoundaryNorm(np.linspace(-limit, limit, 17), 256, extend="both"), "PuOr_r", "K"
+    return BoundaryNorm(np.linspace(0.0, limit, 11), 256, extend="max"), "YlGnBu", "K"
+
+
+def draw_change_maps(grid: Grid, panels: Sequence[Panel], caption: str) -> Picture:
+    """Up to four maps, two a row; grey where there is nothing to show."""
+    rows = (len(panels) + 1) // 2
+    figure = new_figure(12.4 if len(panels) > 1 else 7.2, 3.5 * rows)
+    places = figure.add_gridspec(rows, min(len(panels), 2))
+    for number, panel in enumerate(panels):
+        axes = map_axes(figure, places[number // 2, number % 2])
+        norm, colours, label = _look(panel)
+        # Where nothing changed there is no colour, so that what changed stands out.
+        values = (
+            panel.values if panel.kind == ANOMALIES else np.where(panel.values == 0, np.nan, panel.values)
+        )
+        shown = draw_cells(axes, grid, values, norm, colours)
+        figure.colorbar(shown, ax=axes, shrink=0.8, label=label, format="%g")
+        axes.set_title(panel.title, fontsize=11)
+        draw_coast(axes)
+    return Picture(figure, caption)
+
+
+def draw_change_series(
+    months: NDArray[np.int64],
+    now: FloatArray,
+    common: NDArray[np.int64],
+    change: FloatArray,
+    cells: NDArray[np.int64] | None,
+    names: tuple[str, str],
+    caption: str,
+) -> Picture:
+    """The global mean of both releases, its change, and how many input cells changed.
+
+    Parameters
+    ----------
+    months, now:
+        (T,) months of the new release and its global mean, K.
+    common, change:
+        (N,) months both have, and the change of the global mean, K.
+    cells:
+        (N,) input cells that changed; None if it is not known.
+    names:
+        The new and the previous release.
+    """
+    figure = new_figure(10.5, 7.0)
+    top, middle, bottom = figure.subplots(3, 1, height_ratios=[2, 1.3, 1.3])
+    recent = months > months[-1] - 360
+    years = (months + 0.5) / 12.0
+    position = np.searchsorted(months, common)
+    before = np.full(len(months), np.nan)
+    before[position] = now[position] - change
+    top.plot(years[recent], before[recent], color=RAW, linewidth=2.2, label=names[1])
+    top.plot(years[recent], now[recent], color=OURS, linewidth=0.9, label=names[0])
+    fresh = recent & ~np.isin(months, common)
+    top.plot(years[fresh], now[fresh], "o", color=ACCENT, markersize=4, label="new months")
+    top.legend(fontsize=9, frameon=False, loc="upper left")
+    top.set_ylabel("Global mean, K")
+    x = (common + 0.5) / 12.0
+    middle.vlines(x, 0.0, change, color=OURS, linewidth=1.0)
+    middle.axhline(0.0, color="0.3", linewidth=0.6)
+    middle.set_ylabel("Its change, K")
+    if cells is None:
+        bottom.set_title("What the input of the release before was is not known", fontsize=10)
+    else:
+        bottom.vlines(x, 0, cells, color=ACCENT, linewidth=1.0)
+        bottom.set_ylim(0, max(int(cells.max(initial=0)) * 1.08, 1))
+        bottom.yaxis.set_major_locator(MaxNLocator(integer=True))
+    bottom.set_ylabel("Changed cells")
+    for axes in (top, middle, bottom):
+        tidy(axes)
+    return Picture(figure, caption)

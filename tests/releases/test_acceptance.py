@@ -1,0 +1,223 @@
+"""Acceptance checks, publishing, retention, notifications."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from climrecon.baselines.simple import Climatology
+from climrecon.fields import Estimate
+from climrecon.grid import FIVE_DEGREES
+from climrecon.releases import codes, notifying
+from climrecon.releases.changes import APPEARED, CORRECTED, GONE, SAME, compare, summary
+from climrecon.releases.checks import Asked, failures, run_checks
+from climrecon.releases.operating import decide
+from climrecon.releases.results import Result
+from climrecon.settings.watch import Checks, Watch
+from releases.conftest import Watching
+
+MASK = np.random.default_rng(3).random((1, 36, 72)) < 0.5
+
+
+def made(months: int, **changed: Any) -> Result:
+    """A plausible result: observed cells kept, the rest filled, an error everywhere."""
+    rng = np.random.default_rng(5)
+    analysis = 0.2 * rng.normal(size=(48, 36, 72)).astype(np.float32)[:months]
+    observed = np.where(MASK, analysis + 0.01, np.nan)
+    grid = FIVE_DEGREES
+    parts = {
+        "name": "new", "label": "HadCRUT.5.0.2.0", "months": np.arange(24000, 24000 + months), "lat": grid.lat,
+        "lon": grid.lon, "lat_bounds": np.stack([grid.lat_edges[:-1], grid.lat_edges[1:]], 1),
+        "lon_bounds": np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], 1), "area": grid.area,
+        "field": np.where(np.isfinite(observed), observed, analysis).astype(np.float32), "analysis": analysis,
+        "stddev": np.full(analysis.shape, 0.3, np.float32),
+        "status": np.where(np.isfinite(observed), 1, 2).astype(np.int8), "observed": observed,
+        "network": "punet5", "network_sha256": "ab",
+    }  # fmt: skip
+    return Result(**{**parts, **changed})
+
+
+def found(
+    new: Result, previous: Result | None = None, *, limits: Checks | None = None, **asked: Any
+) -> list[str]:
+    wanted = {"months": new.months, "kept": True, "why": "", "same_method": True, **asked}
+    return failures(run_checks(compare(new, previous), Asked(**wanted), limits or Checks()))
+
+
+def changed(field: np.ndarray, where: Any, value: Any) -> np.ndarray:
+    copy = field.copy()
+    copy[where] = value
+    return copy
+
+
+def test_a_good_result_passes_alone_and_after_another() -> None:
+    assert not found(made(24))
+    assert not found(made(26), made(24, name="old"))
+
+
+def test_each_check_finds_what_it_is_for() -> None:
+    new, old = made(26), made(24, name="old")
+    spot = (5, *np.argwhere(MASK[0])[0])
+    gap = (5, *np.argwhere(~MASK[0])[0])
+    cases: dict[str, tuple[Result, dict[str, Any]]] = {
+        "complete: 1 months of the input": (new, {"months": np.append(new.months, 30000)}),
+        "complete: tas.nc": (replace(new, damaged="tas.nc is not the file that its manifest describes"), {}),
+        "finite: 1 values of the field": (replace(new, field=changed(new.field, gap, np.inf)), {}),
+        "finite: 1 values of the standard": (replace(new, stddev=changed(new.stddev, gap, np.nan)), {}),
+        "observed_unchanged: 1 observed": (replace(new, field=changed(new.field, spot, 9.0)), {}),
+        "observed_unchanged: 0 observed": (replace(new, status=changed(new.status, gap, 1)), {}),
+        "unchanged_input: in 22 months": (replace(new, analysis=changed(new.analysis, 7, 1.0)), {}),
+        "global_mean: the global mean changed": (replace(new, field=new.field + np.float32(0.2)), {}),
+        "new_months: from month to month": (replace(new, field=changed(new.field, 25, 1.5)), {}),
+        "uncertainty: the smallest": (replace(new, stddev=changed(new.stddev, gap, 0.0)), {}),
+        "uncertainty: the largest": (replace(new, stddev=changed(new.stddev, gap, 30.0)), {}),
+        "uncertainty: on average": (replace(new, stddev=new.stddev * 2), {}),
+    }  # fmt: skip
+    for text, (result, asked) in cases.items():
+        told = found(result, old, **asked)
+        assert any(line.startswith(text) for line in told), (text, told)
+    assert any("months of the release before are missing" in text for text in found(made(22), made(24)))
+    assert not found(made(22), made(24), lost_allowed=True)
+
+
+def test_what_cannot_be_checked_is_no_failure() -> None:
+    new, old = made(26), made(24, name="old")
+    assert not found(replace(new, analysis=new.analysis + 1), old, same_method=False)
+    assert not found(replace(new, stddev=None), old)
+    assert not found(replace(new, observed=None), old)
+    assert not found(replace(new, field=new.field + np.float32(1e-6)), old)
+    skip = Checks(skip=["global_mean", "observed_unchanged"])
+    assert not found(replace(new, field=new.field + np.float32(0.2)), old, limits=skip)
+
+
+def test_changed_cells_are_told_apart() -> None:
+    old = made(24, name="old")
+    seen, gap = np.argwhere(MASK[0])[:2], np.argwhere(~MASK[0])[0]
+    observed = old.observed.copy()
+    observed[3, *seen[0]] += 0.5
+    observed[4, *seen[1]] = np.nan
+    observed[5, *gap] = 1.0
+    changes = compare(made(25, observed=np.concatenate([observed, made(25).observed[24:]])), old)
+    status = changes.input_status
+    assert (status[3, *seen[0]], status[4, *seen[1]], status[5, *gap]) == (CORRECTED, GONE, APPEARED)
+    assert (status != SAME).sum() == 3
+    told = summary(changes)
+    assert told["cells"] == {"same": status.size - 3, "corrected": 1, "appeared": 1, "gone": 1}
+    assert (told["changed_months"], told["new_months"]) == (3, ["2002-01"])
+    assert told["largest_input_change"] == pytest.approx(0.5)
+
+
+def test_a_failing_check_keeps_the_old_release_and_a_person_may_accept(
+    watching: Watching, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    watching.archive.mean("5.0.2.0", 24)
+    watching.archive.build()
+    watching()
+    old = watching.latest
+    warm = lambda self, values, *rest: Estimate(mean=np.full(values.shape, 0.4, np.float32))  # noqa: E731
+    monkeypatch.setattr(Climatology, "reconstruct", warm)
+    watching.archive.mean("5.0.2.0", 25)
+    for _ in range(3):
+        held = watching()
+        assert (held.code, watching.runs, watching.latest) == (codes.HELD, 2, old)
+        assert "unchanged_input: in 22 months" in held.message
+        assert "0.4000 K" in held.message
+    folder = watching.output / "releases" / "HadCRUT.5.0.2.0_199001-199201"
+    assert not json.loads((folder / "release.json").read_text())["passed"]
+    assert "Held back" in (folder / "changes.html").read_text()
+    decide(watching.output, accept=folder.name, confirm=False, retry=False)
+    assert (watching().code, watching.runs, watching.latest) == (0, 2, folder.name)
+    # The next one is compared with what was accepted.
+    watching.archive.mean("5.0.2.0", 26)
+    assert (watching().code, watching.runs) == (0, 3)
+
+
+def test_retention_keeps_the_newest(watching: Watching) -> None:
+    watching.settings["keep"] = 2
+    watching.archive.mean("5.0.2.0", 24)
+    watching.archive.build()
+    for months in range(24, 28):
+        watching.archive.mean("5.0.2.0", months)
+        assert watching().code == 0
+    kept = sorted(path.name for path in (watching.output / "releases").iterdir())
+    assert kept == ["HadCRUT.5.0.2.0_199001-199202", "HadCRUT.5.0.2.0_199001-199203"]
+    assert watching.latest == kept[-1]
+    assert list(watching.stages().values()) == ["removed", "removed", "published", "published"]
+
+
+def test_the_programs_told_get_json_once_for_each_event(watching: Watching, tmp_path: Path) -> None:
+    log = tmp_path / "told; rm -rf $HOME"
+    program = tmp_path / "tell"
+    program.write_text('#!/bin/sh\ncat >> "$1"\n')
+    program.chmod(0o755)
+    watching.settings["notify"] = [str(program), str(log)]
+    path = watching.archive.mean("5.0.2.0", 24)
+    watching.archive.build()
+    for _ in range(2):
+        watching()
+    path.rename(path.with_suffix(".away"))
+    for _ in range(2):
+        assert watching().code == codes.STOPPED
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [event["event"] for event in events] == ["published", "stopped"]
+    assert Path(events[0]["report"]).is_file()
+    assert events[0]["summary"]["months"] == 24
+
+
+def test_an_event_that_could_not_be_told_is_told_by_the_next_look(watching: Watching, tmp_path: Path) -> None:
+    program = tmp_path / "tell"
+    program.write_text(f"#!/bin/sh\ntest -e {tmp_path}/ready || exit 3\ncat >> {tmp_path}/log\n")
+    program.chmod(0o755)
+    watching.settings["notify"] = [str(program)]
+    watching.archive.mean("5.0.2.0", 24)
+    watching.archive.build()
+    assert [watching().code for _ in range(2)] == [0, 0]
+    (tmp_path / "ready").touch()
+    assert [watching().code for _ in range(3)] == [0, 0, 0]
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+    assert watching.runs == 1
+
+
+def test_mail_is_sent_by_the_hosts_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in that writes down its arguments and its standard input."""
+    for name in ("mail", "sendmail"):
+        (tmp_path / name).write_text(
+            f'#!/bin/sh\nprintf "%s|" "$@" > {tmp_path}/{name}.args\ncat > {tmp_path}/{name}.in\n'
+        )
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    event = {
+        "event": "held",
+        "release": "HadCRUT\nBcc: x@y",
+        "message": "why",
+        "report": "/r.html",
+        "folder": None,
+    }
+    assert notifying.tell(Watch(mail_to="ops@example.org"), event) == []
+    assert (tmp_path / "mail.args").read_text() == "-s|climrecon: HadCRUT Bcc: x@y held|ops@example.org|"
+    assert (tmp_path / "mail.in").read_text() == "why\n\nreport: /r.html\n"
+    monkeypatch.setattr(
+        notifying.commands, "find", lambda name: None if name == "mail" else str(tmp_path / name)
+    )
+    assert notifying.tell(Watch(mail_to="ops@example.org"), event) == []
+    assert (
+        (tmp_path / "sendmail.in")
+        .read_text()
+        .startswith("To: ops@example.org\nSubject: climrecon: HadCRUT Bcc")
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"mail_to": "-oQ/tmp"}, {"notify": ["tell"]}, {"keep": -1}, {"checks": {"nonsense": 1}}, {"settle": 3}],
+)
+def test_wrong_site_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Watch.model_validate(wrong)
