@@ -68,7 +68,9 @@ NATIVE: dict[str, Any] = {
 def small(name: str, folder: Path, iterations: int = 30, **more: Any) -> Trained:
     """Train a small network of recipe ``name``."""
     given = dict(PUBLISHED if name == "kadow2020" else NATIVE)
-    settings = {key: more.pop(key) for key in list(more) if key not in ("seed", "start", "report", "max_hours")}
+    settings = {
+        key: more.pop(key) for key in list(more) if key not in ("seed", "start", "report", "max_hours")
+    }
     arguments: dict[str, Any] = {"seed": 3, "device": "cpu", **more}
     made = recipe(name, **{**given, "iterations": iterations, **settings})
     return train(made, fields(), fields(36, 1, 9, "held"), *gaps(), folder=folder, **arguments)
