@@ -1,0 +1,164 @@
+"""The one place where the pipeline calls the training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from climrecon.networks import Card, as_network, describe, network_of, save_network
+from climrecon.pipeline.reporting import Reporter
+from climrecon.pipeline.results import versions
+from climrecon.pipeline.training_gaps import Gaps
+from climrecon.reconstruct import choose_device
+from climrecon.training.engine import Progress
+from climrecon.training.fields import TrainingFields
+from climrecon.training.recipes import NativeRecipe, Recipe, recipe
+from climrecon.training.run import train
+
+if TYPE_CHECKING:
+    from climrecon.pipeline.training import Material, Training
+
+#: Trainings of fewer steps are trials.
+SHORT = 200
+
+
+def run_training(
+    training: Training,
+    material: Material,
+    fields: TrainingFields,
+    validation: TrainingFields,
+    gaps: Gaps,
+    reporter: Reporter,
+) -> None:
+    """Train, and leave the network with its card in the training's folder."""
+    settings = training.settings
+    device = choose_device(settings.device)
+    chosen = recipe_for(settings.recipe, settings.iterations)
+    reporter.stage(
+        f"Training {training.name} ({settings.recipe}, {chosen.iterations} steps, from "
+        f"{training.start.name if training.start else 'scratch'}) on {len(fields)} months of {len(fields.names)} "
+        f"members, {len(validation)} months of {len(validation.names)} to validate, on {device}"
+    )
+
+    def told(progress: Progress) -> None:
+        if progress.checked:
+            reporter.note(str(progress))
+        reporter.step(progress.step, progress.steps)
+
+    trained = train(
+        chosen,
+        fields,
+        validation,
+        gaps.masks,
+        gaps.noise,
+        folder=training.folder / "fit",
+        seed=settings.seed,
+        device=device,
+        max_hours=settings.max_hours,
+        start=network_of(training.start) if training.start else None,
+        report=told,
+    )
+    own = {
+        name: value for name, value in trained.card.items() if name not in ("members", "members_validation")
+    }
+    data = material_card(training, material, gaps)
+    about = {
+        **own,
+        **data,
+        "recipe": {"name": settings.recipe, **own["recipe"]},
+        "versions": {**own["versions"], **data["versions"]},
+    }
+    network = as_network(trained.network)
+    card = describe(training.name, network, fields.grid, about)
+    save_network(network, with_data(card, training, material, gaps), training.folder / "network")
+    for left in (training.folder / "fit").glob(
+        "checkpoint*"
+    ):  # what it would go on from is not needed any more
+        left.unlink()
+
+
+def recipe_for(name: str, iterations: int | None) -> Recipe:
+    """The recipe with so many iterations; a short training does not draw more samples than it takes.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    """
+    chosen = recipe(name)
+    if iterations is None:
+        return chosen
+    changes: dict[str, Any] = {"iterations": iterations}
+    if isinstance(chosen, NativeRecipe):
+        changes["pool"] = min(chosen.pool, iterations * chosen.batch)
+        if iterations < SHORT:
+            # To try things out: fewer checks, and covariances learned three times instead of five.
+            changes |= {
+                "checks": min(chosen.checks, 64),
+                "folds": min(chosen.folds, 2),
+                "validation_years": 2,
+            }
+    return recipe(name, **changes)
+
+
+def material_card(training: Training, material: Material, gaps: Gaps) -> dict[str, Any]:
+    """What a card says of data, members, gaps and errors."""
+    settings = training.settings
+    blended = sum(member.about["target"] == "blended" for member in material.stored)
+    uses = {
+        use: [
+            {
+                "name": material.stored[number].about["name"],
+                "family": material.stored[number].about["family"],
+                "set": material.stored[number].about["set"],
+                "target": material.stored[number].about["target"],
+                "months": _span(material.stored[number].index[rows]),
+                "notes": material.stored[number].about["notes"],
+            }
+            for number, rows in getattr(material.split, use)
+        ]
+        for use in ("train", "validation", "test")
+    }
+    return {
+        "fingerprint": training.fingerprint,
+        "data": f"{settings.training_data}: {len(material.stored)} members, anomalies to "
+        f"{'-'.join(map(str, settings.reference_period.years))}; {blended} blended like observations, "
+        f"{len(material.stored) - blended} air temperature alone",
+        "members": uses,
+        "left_out": [list(item) for item in (*material.left_out, *training.sets.left_out)],
+        "held_out": material.split.how,
+        "masks": f"{gaps.label}: {gaps.masks.describe()}; those of {', '.join(gaps.scoring)} are not among them, nor "
+        "the two months before and after each",
+        "noise": gaps.noise.describe(),
+        "seed": settings.seed,
+        "start": training.start.name if training.start else None,
+        "settings": settings.plain(),
+        "versions": versions(),
+    }
+
+
+def _span(index: Any) -> str:
+    labels = [f"{int(i) // 12:04d}-{int(i) % 12 + 1:02d}" for i in (index[0], index[-1])]
+    return f"{labels[0]} to {labels[1]}, {len(index)} months"
+
+
+def with_data(card: Card, training: Training, material: Material, gaps: Gaps) -> Card:
+    """The card with the caveats that follow from the data."""
+    stated = [text for text in card.caveats if "no uncertainty" in text]
+    caveats = [*stated, *material.split.caveats, *gaps.caveats]
+    alone = sum(member.about["target"] != "blended" for member in material.stored)
+    if alone and training.settings.training_target != "tas":
+        caveats.append(
+            f"{alone} of {len(material.stored)} members hold air temperature over sea too, for want of tos, sic or "
+            "sftlf: over the sea such fields vary and warm more than the blended fields of observational data sets."
+        )
+    elif alone:
+        caveats.append(
+            "It learned air temperature everywhere; observational data sets blend it with that of the sea."
+        )
+    caveats.append(
+        "Realisations of different months are drawn independently of each other: the spread of an annual mean made "
+        "from them is too small where errors persist."
+    )
+    return card.model_copy(
+        update={"caveats": caveats, "reference_period": training.settings.reference_period.years}
+    )
