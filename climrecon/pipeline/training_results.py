@@ -24,6 +24,7 @@ from climrecon.pipeline.staging import staged
 from climrecon.pipeline.stores import add_network
 from climrecon.pipeline.tasks import Outcome
 from climrecon.pipeline.training_gaps import Gaps
+from climrecon.pipeline.training_run import SHORT
 from climrecon.reconstruct import choose_device
 from climrecon.training.sets import fields_of
 
@@ -35,6 +36,8 @@ FloatArray = NDArray[np.floating[Any]]
 DEFAULT_FOLDER = Path("climrecon-training")
 #: Scored: whole years, so many of each test member, of so many members.
 YEARS, MEMBERS = 10, 4
+#: Of a trial, a training of a few steps, so many years.
+TRIAL_YEARS = 3
 NOISE_SEEDS = (0,)
 BESIDE = "kriging"
 
@@ -47,7 +50,9 @@ def collect(
     source = training.folder / "network"
     network = load_network(str(source), device=choose_device(settings.device))
     reporter.stage(f"Scoring {training.name} and {BESIDE} on held-out members")
-    table = scores(network, material, gaps, training.cache / "joined", reporter)
+    trial = settings.iterations is not None and settings.iterations < SHORT
+    years = TRIAL_YEARS if trial else YEARS
+    table = scores(network, material, gaps, training.cache / "joined", years, reporter)
     card = network.card.model_copy(update={"name": training.name, "scores": table})
     folder = settings.outputdir or DEFAULT_FOLDER
     with staged(folder) as stage:
@@ -94,7 +99,7 @@ def collect(
 
 
 def scores(
-    network: LoadedNetwork, material: Material, gaps: Gaps, joined: Path, reporter: Reporter
+    network: LoadedNetwork, material: Material, gaps: Gaps, joined: Path, years: int, reporter: Reporter
 ) -> dict[str, Any]:
     """The table of :func:`climrecon.evaluate.suite.score_table`, averaged over the test members."""
     grid = network.card.grid.grid
@@ -102,7 +107,7 @@ def scores(
     chosen = material.split.test[:MEMBERS]
     for number, (member, rows) in enumerate(chosen, 1):
         fields = fields_of(material.stored, [(member, rows)], grid, joined)
-        keep = whole_years(fields.index, YEARS)
+        keep = whole_years(fields.index, years)
         truth = np.asarray(fields.values[keep], dtype=np.float32)
         valid = np.isfinite(truth)
         tables.append(

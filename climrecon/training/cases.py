@@ -60,7 +60,7 @@ class Cases:
                 np.bincount(self.year[years], (field[years] * self.area).sum((1, 2))) / 12.0
                 for field in (self.truth + error, self.truth)
             ]
-            result["annual_r"] = float(np.corrcoef(*means)[0, 1])
+            result["annual_r"] = float(np.corrcoef(means[0], means[1])[0, 1])
             result["annual_rmse"] = float(np.sqrt(np.mean((means[0] - means[1]) ** 2)))
         return result
 
@@ -100,7 +100,7 @@ def draw_cases(
         stated[number] = 0.1
         if noise is not None:
             parts = noise.draw(np.random.default_rng([seed, 2, number]))
-            error, stated[number] = (part.reshape(shape) for part in parts)
+            error, stated[number] = (np.asarray(part, np.float64).reshape(shape) for part in parts)
         values[number] = truth[number] + error
     mask &= scored
     values[~mask] = 0.0

@@ -54,7 +54,7 @@ class Host:
             "OMP_NUM_THREADS": "2",
         }
 
-    def freva(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def freva(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         command = [str(HOST.with_name("freva")), *arguments]
         return subprocess.run(
             command,
@@ -62,7 +62,7 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=timeout,
             check=False,
         )
 
@@ -240,6 +240,7 @@ def test_a_dry_run(sqlite: Host) -> None:
     assert "Would reconstruct" in answer.stdout
 
 
+@pytest.mark.timeout(1200)
 def test_a_network_is_trained_and_then_used(sqlite: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the demo's models to a network with its card and figures, and from its name to a reconstruction."""
     # Two threads for many small matrices wait for each other where the cores are busy otherwise.
@@ -249,7 +250,7 @@ def test_a_network_is_trained_and_then_used(sqlite: Host, monkeypatch: pytest.Mo
     assert plan.returncode == 0, plan.stdout
     assert "4 members of 2 model families" in plan.stdout
     assert "starting from scratch" in plan.stdout
-    answer = sqlite.freva(*train, "iterations=20")
+    answer = sqlite.freva(*train, "iterations=20", timeout=900)
     assert answer.returncode == 0, answer.stdout
     assert "Stored in" in answer.stdout
     assert sqlite.statuses()[0] == "finished"
