@@ -18,6 +18,8 @@ from climrecon.jobs.states import BAD, GOOD, PartState, endings, states_of
 LOOK, ASK, ASK_MOST = 0.25, 1.0, 20.0
 #: A shared file system may show what a job wrote a little later; so long a vanished job is not called lost.
 LAG = 30.0
+#: Reasons for waiting that come and go and mean nothing but that it is not its turn.
+_USUAL = ("", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit")
 
 
 class Listener(Protocol):
@@ -141,6 +143,7 @@ def _phase(chain: Chain, states: Sequence[PartState]) -> str:
         parts = [state for state in states if state.job == job.job]
         if not all(state.state == GOOD for state in parts):
             found = {s.state for s in parts} - ({GOOD} if len(parts) > 1 else set())
+            found |= {s.reason for s in parts if s.state == "queued" and s.reason not in _USUAL}
             return f"{job.stage} {sorted(found)} {parts[0].links if len(parts) == 1 else ''}"
     return "done"
 
