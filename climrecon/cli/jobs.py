@@ -45,7 +45,9 @@ def list_lines(as_json: bool, everything: bool) -> Iterator[str]:
         yield json.dumps([_plain(chain, states) for chain, states in rows], indent=1)
         return
     if not rows:
-        yield "No run of yours was submitted as batch jobs" + ("." if everything else " in the last week (--all for older ones).")
+        yield "No run of yours was submitted as batch jobs" + (
+            "." if everything else " in the last week (--all for older ones)."
+        )
         return
     for chain, states in rows:
         yield f"{chain.id}  {overall(states):<12} {chain.task:<12} {chain.submitted}  {chain.output}"

@@ -62,7 +62,9 @@ def submit(chain: Chain, jobs: Sequence[Job], cwd: Path, limit: int = 0) -> Chai
         if isinstance(error, Refused):
             stage = jobs[min(len(taken), len(jobs) - 1)]
             partition = next((o.partition("=")[2] for o in stage.options if o.startswith("--partition=")), "")
-            raise UsageError(*refusal(stage.stage, error.message, commands.offers(partition) or commands.offers(""))) from error
+            raise UsageError(
+                *refusal(stage.stage, error.message, commands.offers(partition) or commands.offers(""))
+            ) from error
         raise
     return chain
 
@@ -76,7 +78,9 @@ def _write(chain: Chain, job: Job, name: str, cwd: Path, umask: int, limit: int)
             file.write(text)
         script.chmod(0o700)
     except OSError as error:
-        raise OutputError(f"The job script {script} cannot be written: {error}", "Choose another outputdir.") from error
+        raise OutputError(
+            f"The job script {script} cannot be written: {error}", "Choose another outputdir."
+        ) from error
     return script
 
 

@@ -74,7 +74,9 @@ def _call(command: Sequence[str], patience: float = PATIENCE, umask: int = -1) -
             "Try again later, or use dispatch=local.",
         ) from error
     if answer.returncode:
-        text = "; ".join(line.strip() for line in answer.stderr.splitlines() if line.strip())
+        text = "; ".join(
+            line.strip() for line in (answer.stderr or answer.stdout).splitlines() if line.strip()
+        )
         if _NO_ANSWER.search(text):
             raise SlurmSilent(f"Slurm does not answer: {text}", "Try again later, or use dispatch=local.")
         raise Refused(f"{command[0]}: {text or f'ended with exit code {answer.returncode}'}")
@@ -91,9 +93,11 @@ def silence() -> str | None:
         return "Slurm is not installed here"
     try:
         text = _call(["scontrol", "ping"], _QUICK)
-    except (SlurmSilent, Refused) as error:
-        return error.message
-    return None if " is UP" in text else f"Slurm's controller does not answer: {text.strip()}"
+    except SlurmSilent as error:
+        return error.message.rstrip(".")
+    except Refused as error:
+        text = error.message
+    return None if " is UP" in text else f"Slurm's controller does not answer ({text.strip()})"
 
 
 def sbatch(script: Path, folder: Path, options: Sequence[str] = (), umask: int = -1) -> int:
@@ -124,7 +128,14 @@ def queue(jobs: Sequence[int]) -> dict[str, Row]:
     numbers = ",".join(str(job) for job in jobs)
     if not numbers:
         return {}
-    command = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={numbers}", "--format=%i|%T|%r|%S|%N"]
+    command = [
+        "squeue",
+        "--noheader",
+        "--array",
+        "--states=all",
+        f"--jobs={numbers}",
+        "--format=%i|%T|%r|%S|%N",
+    ]
     try:
         text = _call(command)
     except Refused as error:

@@ -67,12 +67,12 @@ def _finalize(value: Any) -> Any:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder whose name Slurm would read as a pattern.
+    r"""Refuse a folder whose name Slurm would read as a pattern.
 
     Raises
     ------
     UsageError
-        For ``%``, ``\\`` and control characters, which Slurm replaces in the names of log files.
+        For ``%``, ``\`` and control characters, which Slurm replaces in the names of log files.
     """
     if re.search(r"[%\\\x00-\x1f\x7f]", str(folder)):
         raise UsageError(

@@ -46,7 +46,9 @@ def run_dispatched(
     """
     if settings.dryrun:
         outcome = run_stages(stages, reporter)
-        return Outcome(outcome.folder, outcome.manifest, [*outcome.summary, *_dry_lines(stages, settings, site)])
+        return Outcome(
+            outcome.folder, outcome.manifest, [*outcome.summary, *_dry_lines(stages, settings, site)]
+        )
     where, why = decide(stages, settings, site)
     if why:
         reporter.note(why)
@@ -72,7 +74,10 @@ def decide(stages: Sequence[Stage], settings: RunSettings, site: Site) -> tuple[
     if settings.dispatch == "slurm":
         if inside and gpu and allocated_gpu():
             # Waiting for a GPU while holding one: with the only one, for ever.
-            return "local", "this job holds a GPU already, so the stages run in it instead of in jobs of their own"
+            return (
+                "local",
+                "this job holds a GPU already, so the stages run in it instead of in jobs of their own",
+            )
         if silent:
             raise SlurmSilent(
                 f"dispatch=slurm: {silent}.",
@@ -108,7 +113,11 @@ def _as_jobs(
     stages: Sequence[Stage], settings: RunSettings, site: Site, reporter: Reporter, about: dict[str, Any]
 ) -> Outcome:
     slurm = site.file.slurm
-    if slurm.account_required and not slurm.account and "--account=" not in (settings.extra_scheduler_options or ""):
+    if (
+        slurm.account_required
+        and not slurm.account
+        and "--account=" not in (settings.extra_scheduler_options or "")
+    ):
         raise UsageError(
             "Batch jobs need an account at this site, and none is set.",
             'Put  account = "ab0123"  (a project of yours) into the [slurm] table of climrecon.toml '
@@ -126,7 +135,9 @@ def _as_jobs(
         except OSError as error:
             from climrecon.errors import OutputError
 
-            raise OutputError(f"{output} cannot be written to: {error}", "Choose another outputdir.") from error
+            raise OutputError(
+                f"{output} cannot be written to: {error}", "Choose another outputdir."
+            ) from error
         jobs, skipped = jobs_of(stages, chain.folder / "config.json", settings, site)
         reporter.stage(f"Submitting {len(jobs)} job{'s' if len(jobs) != 1 else ''} to Slurm")
         for name in skipped:

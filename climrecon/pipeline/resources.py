@@ -13,7 +13,14 @@ from climrecon.settings.slurm import Slurm
 #: Options a user may add for all jobs, and for those on CPUs alone: none that changes what a job runs.
 _FOR_ALL = {"account", "qos", "reservation", "mail-type", "mail-user", "nice", "comment", "exclude"}
 _FOR_CPU = {"partition", "constraint", "time", "mem", "mem-per-cpu", "cpus-per-task", "nodelist", "exclusive"}
-_SHORT = {"-A": "account", "-p": "partition", "-C": "constraint", "-t": "time", "-c": "cpus-per-task", "-q": "qos"}
+_SHORT = {
+    "-A": "account",
+    "-p": "partition",
+    "-C": "constraint",
+    "-t": "time",
+    "-c": "cpus-per-task",
+    "-q": "qos",
+}
 
 
 def in_allocation() -> bool:
@@ -80,7 +87,9 @@ def options_of(stage: Stage, gpu: bool, settings: RunSettings, slurm: Slurm) -> 
         if name in _FOR_ALL or not gpu:
             wanted[name] = value
     return tuple(
-        f"--{name}={value}" if value else f"--{name}" for name, value in wanted.items() if value or name == "exclusive"
+        f"--{name}={value}" if value else f"--{name}"
+        for name, value in wanted.items()
+        if value or name == "exclusive"
     )
 
 

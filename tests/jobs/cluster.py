@@ -108,16 +108,17 @@ class Cluster:
         for node in NODES:
             self._spawn("slurmd", "-D", "-N", node)
         ready = {f"{node}:idle" for node in NODES}
-        self._until(lambda: set(self.call("sinfo", "-N", "-h", "-o", "%N:%T", check=False).split()) == ready, "Slurm")
+        self._until(
+            lambda: set(self.call("sinfo", "-N", "-h", "-o", "%N:%T", check=False).split()) == ready, "Slurm"
+        )
 
     def _spawn(self, program: str, *arguments: str) -> None:
         log = (self.folder / f"{program}.out").open("ab")
-        self._children.append(
-            subprocess.Popen(
-                [_program(program), *arguments],
-                env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
-        )
+        child = subprocess.Popen(
+            [_program(program), *arguments],
+            env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+        self._children.append(child)
         log.close()
 
     def _until(self, true: object, what: str) -> None:

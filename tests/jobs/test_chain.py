@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_chain_runs_and_a_second_submission_does_only_what_is_missing(user: User, tmp_path: Path) -> None:
-    output = tmp_path / "it's a \"folder\"; $(touch hacked)"
+    output = tmp_path / 'it\'s a "folder"; $(touch hacked)'
     config = user.config(output)
     answer = user.run("run", config)
     assert answer.returncode == 0, answer.stderr
@@ -55,7 +55,9 @@ def test_a_chain_runs_and_a_second_submission_does_only_what_is_missing(user: Us
 def test_an_open_umask_is_not_needed_for_colleagues_to_read(user: User, tmp_path: Path) -> None:
     output = tmp_path / "o"
     command = user.command("run", user.config(output, {"parts": 1}))
-    answer = subprocess.run(command, env=user.environment, umask=0o077, capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        command, env=user.environment, umask=0o077, capture_output=True, text=True, check=False
+    )
     assert answer.returncode == 0, answer.stderr
     made = [output / "manifest.json", *output.glob("jobs/*/logs/*.log")]
     assert {path.stat().st_mode & 0o777 for path in made} == {0o640}
@@ -67,7 +69,13 @@ def test_a_failed_job_says_why_and_the_next_submission_finishes(user: User, tmp_
     answer = user.run("run", config)
     # The exit code is the job's own: input data unusable.
     assert answer.returncode == 4, answer.stderr
-    for words in ("The stage train", "failed with exit code 4", "the file for train is broken", "Mend it.", "only what is missing"):
+    for words in (
+        "The stage train",
+        "failed with exit code 4",
+        "the file for train is broken",
+        "Mend it.",
+        "only what is missing",
+    ):
         assert words in answer.stderr
     assert not (output / "manifest.json").exists()
     assert user.jobs("list")[0]["state"] == "failed"

@@ -51,7 +51,7 @@ class User:
     def run(self, *arguments: Any, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments), env={**self.environment, **environment}, cwd=self.folder,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=240, check=False,
+            capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
 
     def start(self, *arguments: Any) -> subprocess.Popen[str]:

@@ -54,7 +54,10 @@ def _stages(settings: Any) -> Any:
             if stopped:
                 write_text(state, json.dumps([done, value]))
                 raise Unfinished(f"stopped at step {done}", "The same call continues.")
-        write_text(folder / "trained.json", json.dumps({"value": value, "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}))
+        write_text(
+            folder / "trained.json",
+            json.dumps({"value": value, "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}),
+        )
 
     def collect(part: int, reporter: Any) -> Outcome:
         fail("collect")
