@@ -126,7 +126,7 @@ def list_networks(store: Sequence[Path] = ()) -> list[tuple[Card, Path]]:
     """Cards and folders of all networks, shipped ones first; unreadable ones are left out."""
     found = []
     for place in (shipped(), *store):
-        for card_file in sorted(place.glob(f"*/{CARD}")):
+        for card_file in sorted(place.glob(f"[!.]*/{CARD}")):
             try:
                 found.append((_read_card(card_file), card_file.parent))
             except NetworkError:

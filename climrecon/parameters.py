@@ -97,7 +97,7 @@ PARAMETERS = (
         TEXT,
         "punet5",
         "Network or baseline that fills the gaps: a name from 'climrecon networks' (e.g. punet5, kriging), "
-        "or a network file.",
+        "or a network file. With task=train: the network that training starts from, only where it is given.",
         site=True,
     ),
     Parameter(
@@ -224,6 +224,15 @@ PARAMETERS = (
         TEXT,
         "20cr+cmip5",
         "[train] Training sets of the site file, joined by +, e.g. 20cr+cmip5.",
+        site=True,
+    ),
+    Parameter(
+        "training_target",
+        CHOICE,
+        "auto",
+        "[train] What is learned: blended (air temperature over land and ice, sea-surface temperature over open water, "
+        "as in HadCRUT), tas (air temperature everywhere), auto (blended for members that have tos, sic and sftlf).",
+        choices=("auto", "blended", "tas"),
         site=True,
     ),
     Parameter(

@@ -102,7 +102,7 @@ def search(
     absent: list[Row] = []
     usable = []
     for row in matching:
-        reason, is_absent = _why_not(
+        reason, is_absent = why_not(
             row, () if "product" in wanted else tuple(exclude_products), allow_infilled
         )
         if reason is None:
@@ -179,7 +179,7 @@ def matches(name: str, have: str, value: str) -> bool:
     return here == asked
 
 
-def _why_not(row: Row, excluded: Sequence[str], allow_infilled: bool) -> tuple[str | None, bool]:
+def why_not(row: Row, excluded: Sequence[str], allow_infilled: bool) -> tuple[str | None, bool]:
     """Why a file is not usable (None: it is), and whether that is only because it is not here."""
     product = row.facets["product"]
     if product.casefold() in excluded:

@@ -1,4 +1,4 @@
-"""Coverage masks to train with: real land coverage, made-up sea coverage, and thinnings of both.
+"""Coverage masks to train with: real coverage of any data set, made-up sea coverage, and thinnings of both.
 
 Masks are drawn independently of the fields and of each other, each from its own seeded stream.
 """
@@ -11,11 +11,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.covariance import great_circle
-from climrecon.grid import Grid
+from climrecon.covariance import great_circle, unit_vectors
+from climrecon.grid import EARTH_RADIUS_KM, Grid
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+#: Below this share of the sea's cells, averaged over all months, a data set is one of land stations.
+LAND_ONLY = 0.02
+#: Share of the samples whose coverage is thinner than any real month may be.
+SPARSER = 0.25
+#: Masks persist: months up to so many before and after a held-out one are not trained with.
+MASK_MARGIN = 2
+#: Months whose masks score where a data set has them: the two that published figures exist for, and a war.
+SCORING_MONTHS = (1877 * 12 + 8, 1893 * 12 + 7, 1943 * 12 + 2)
+
+
+def stream(seed: int, purpose: int = 0, rank: int = 0, worker: int = 0) -> np.random.Generator:
+    """An independent random stream for one ``worker`` of one ``rank``; equal arguments give equal streams.
+
+    Source: the spawn keys of numpy's SeedSequence.
+    """
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, rank, worker)))
 
 
 def smoother(grid: Grid, length_km: float) -> NDArray[np.float64]:
@@ -30,6 +48,80 @@ def smoother(grid: Grid, length_km: float) -> NDArray[np.float64]:
     return np.asarray(root / np.sqrt((root**2).sum(axis=1))[:, None])
 
 
+def harmonic_smoother(grid: Grid, length_km: float, variance: float = 0.999) -> NDArray[np.float64]:
+    """(P, K) matrix that turns K white numbers into unit-variance fields, as :func:`smoother` does with P.
+
+    The correlation is expanded in Legendre polynomials, negative coefficients cut at zero, degrees kept up to
+    ``variance``; the columns are spherical harmonics. No matrix of cells by cells is made.
+
+    Source: Schoenberg's expansion; Lang & Schwab (2015), Ann. Appl. Probab. 25:3047, section 2.
+    """
+    degrees = int(np.ceil(6.0 * EARTH_RADIUS_KM / length_km)) + 4
+    nodes, weights = np.polynomial.legendre.leggauss(4 * degrees + 64)
+    angle = np.arccos(nodes)
+    correlation = np.exp(-0.5 * (angle * EARTH_RADIUS_KM / length_km) ** 2)
+    legendre = np.polynomial.legendre.legvander(nodes, degrees)
+    power = (legendre * (weights * correlation)[:, None]).sum(axis=0) * (np.arange(degrees + 1) + 0.5)
+    power = np.maximum(power, 0.0)
+    last = int(np.searchsorted(np.cumsum(power) / power.sum(), variance)) + 1
+    points = unit_vectors(grid)
+    columns = _harmonics(points[:, 2], np.arctan2(points[:, 1], points[:, 0]), np.sqrt(power[:last]))
+    return np.asarray(columns / np.sqrt((columns**2).sum(axis=1))[:, None])
+
+
+def _harmonics(sine: FloatArray, longitude: FloatArray, size: FloatArray) -> NDArray[np.float64]:
+    """(P, L^2) real harmonics of degrees 0 to L - 1, those of degree l times ``size[l]``.
+
+    The normalised associated Legendre functions by their stable recursion.
+    Source: Holmes & Featherstone (2002), J. Geodesy 76:279, equations 11 and 12.
+    """
+    cosine = np.sqrt(np.maximum(1.0 - sine**2, 0.0))
+    found = []
+    sectoral = np.ones_like(sine)
+    for order in range(len(size)):
+        if order:
+            factor = 3.0 if order == 1 else (2.0 * order + 1.0) / (2.0 * order)
+            sectoral = sectoral * cosine * np.sqrt(factor)
+        before, now = np.zeros_like(sine), sectoral
+        for degree in range(order, len(size)):
+            if degree > order:
+                a = np.sqrt((4.0 * degree**2 - 1.0) / (degree**2 - order**2))
+                b = np.sqrt(
+                    (2.0 * degree + 1.0)
+                    * ((degree - 1.0) ** 2 - order**2)
+                    / ((2.0 * degree - 3.0) * (degree**2 - order**2))
+                    if degree > order + 1
+                    else 0.0
+                )
+                before, now = now, a * sine * now - b * before
+            scaled = now * size[degree] / np.sqrt(2.0 * degree + 1.0)
+            found.append(scaled * np.cos(order * longitude))
+            if order:
+                found.append(scaled * np.sin(order * longitude))
+    return np.stack(found, axis=1)
+
+
+def hold_out_masks(index: IntArray) -> tuple[IntArray, IntArray]:
+    """Positions of the months whose masks are trained with, and of those that score; none is in both.
+
+    Masks of neighbouring months are alike, so that months within ``MASK_MARGIN`` of one that scores are not trained
+    with either. Of fewer than 120 months none can be spared: then all are trained with, and three of them score.
+
+    Parameters
+    ----------
+    index:
+        (N,) months since 0000-01 of the masks.
+    """
+    number = np.arange(len(index))
+    if len(index) < 120:
+        return number, np.unique(np.linspace(0, len(index) - 1, 3).astype(int))
+    test = np.flatnonzero(np.isin(index, SCORING_MONTHS))
+    if len(test) < 2:
+        test = np.linspace(0, len(index) - 1, 5).astype(int)[1:4]
+    near = np.abs(index[:, None] - index[test][None, :]).min(axis=1) <= MASK_MARGIN
+    return number[~near], test
+
+
 @dataclass(frozen=True)
 class MaskSource:
     """Draws masks of (P,) cells.
@@ -37,22 +129,66 @@ class MaskSource:
     Parameters
     ----------
     land_masks:
-        (N, P) real coverage of land stations.
+        (N, P) real coverage: of land stations, or where ``blended`` of land and sea.
     sea:
         (P,) True where mostly sea.
     patches:
-        (P, P) smoother whose fields make sea coverage patchy, see :func:`smoother`.
+        (P, K) smoother whose fields make sea coverage patchy, see :func:`smoother`.
     lat:
         (P,) latitude, degrees.
+    blended:
+        Whether ``land_masks`` cover the sea too. Then they are used as they are, all months alike, and a quarter
+        of the samples is thinned to stand for the time before the data set begins. Else sea coverage is made up.
     """
 
     land_masks: BoolArray
     sea: BoolArray
     patches: FloatArray
     lat: FloatArray
+    blended: bool = False
+
+    @classmethod
+    def of_observations(cls, mask: BoolArray, sea: BoolArray, grid: Grid, patches: FloatArray) -> MaskSource:
+        """From the (N, H, W) coverage of any data set, of land alone or of land and sea; empty months are left out.
+
+        Parameters
+        ----------
+        sea:
+            (H, W) or (P,) True where mostly sea.
+        """
+        flat = mask.reshape(len(mask), -1)
+        flat = flat[flat.any(axis=1)]
+        sea = np.asarray(sea, dtype=bool).reshape(-1)
+        share = float(flat[:, sea].mean()) if sea.any() else 0.0
+        lat = np.repeat(grid.lat, grid.shape[1])
+        return cls(flat, sea, patches, lat, blended=share >= LAND_ONLY)
+
+    def describe(self) -> str:
+        """For a card."""
+        count = len(self.land_masks)
+        if self.blended:
+            return (
+                f"{count} months of real coverage, all alike; {100 * SPARSER:.0f} % of the samples thinned cell by "
+                "cell and in patches for the time before"
+            )
+        return f"{count} months of real land coverage, generated sea coverage, thinned"
 
     def draw(self, rng: np.random.Generator) -> BoolArray:
-        """One mask; 3 % to 95 % of the cells, at least ten of them."""
+        """One mask; at least ten cells."""
+        mask = self._real(rng) if self.blended else self._made_up(rng)
+        if mask.sum() < 10:
+            mask[rng.choice(mask.size, 10, replace=False)] = True
+        return np.asarray(mask)
+
+    def _real(self, rng: np.random.Generator) -> BoolArray:
+        mask = self.land_masks[rng.integers(len(self.land_masks))].copy()
+        if rng.random() < SPARSER:
+            # Whole shipping routes and station networks are absent, not cells here and there alone.
+            mask &= self._patch(rng) > rng.uniform(-0.5, 1.0)
+            mask &= rng.random(mask.size) < rng.uniform(0.5, 1.0)
+        return mask
+
+    def _made_up(self, rng: np.random.Generator) -> BoolArray:
         mask = self._sea(rng) | (self.land_masks[rng.integers(len(self.land_masks))] & ~self.sea)
         if rng.random() < 0.3:
             # Coastal and island cells are seen by ships and stations alike.
@@ -60,17 +196,16 @@ class MaskSource:
         if rng.random() < 0.5:
             mask &= rng.random(mask.size) < rng.uniform(0.4, 1.0)
         if rng.random() < 0.15:
-            mask &= self.patches @ rng.normal(size=mask.size) < rng.uniform(0.5, 1.5)
-        if mask.sum() < 10:
-            mask[rng.choice(mask.size, 10, replace=False)] = True
-        return np.asarray(mask)
+            mask &= self._patch(rng) < rng.uniform(0.5, 1.5)
+        return mask
+
+    def _patch(self, rng: np.random.Generator) -> FloatArray:
+        return np.asarray(self.patches @ rng.normal(size=self.patches.shape[1]))
 
     def _sea(self, rng: np.random.Generator) -> BoolArray:
         """Sea cells along patchy lanes, fewer towards the poles as ships go."""
         share = rng.beta(1.0, 1.3)
-        preference = self.patches @ rng.normal(size=self.sea.size) + rng.uniform(0.3, 1.5) * rng.normal(
-            size=self.sea.size
-        )
+        preference = self._patch(rng) + rng.uniform(0.3, 1.5) * rng.normal(size=self.sea.size)
         preference -= rng.uniform(0.5, 2.5) * np.maximum(np.abs(self.lat) - rng.uniform(25, 55), 0.0) / 20.0
         chosen = np.zeros(self.sea.size, dtype=bool)
         count = int(share * self.sea.sum())

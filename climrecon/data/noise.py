@@ -3,17 +3,30 @@
 Independent errors average to nothing in a global mean; those of real observations do not (Kennedy
 2014, Rev. Geophys. 52:1, doi 10.1002/2013RG000434): neighbouring cells share ships, instruments and
 adjustments. A network that has seen independent errors alone trusts regions blindly.
+
+Where a data set states its own uncertainty each part is taken from what states that part, and from nothing else:
+HadCRUT5's ``uncorrelated`` file is the cell-by-cell part; the spread of its ensemble is the systematic part, which
+here is the regional and the slow one together. A total that already holds both is never added to either.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating[Any]]
+
+#: Range of the standard deviation of the monthly global mean that the correlated parts carry, K: HadCRUT5 before
+#: 1900 (Morice et al. 2021, J. Geophys. Res. 126, e2019JD032361, figure 4).
+GLOBAL_MEAN_SD = (0.05, 0.08)
+#: Months after which a regional error has fallen to 1/e: ships and instruments stay in use for a season.
+PERSISTENCE_MONTHS = 4.0
+#: Error of a cell where nothing is stated for it, K.
+UNSTATED = 0.3
 
 
 @dataclass(frozen=True)
@@ -23,11 +36,29 @@ class NoiseSource:
     Parameters
     ----------
     regional, slow:
-        (P, P) smoothers (see :func:`climrecon.data.masks.smoother`) of about 1,500 and 5,000 km.
+        (P, K) smoothers (see :func:`climrecon.data.masks.smoother`) of about 1,500 and 5,000 km.
+    area:
+        (P,) share of the globe's area. Where it is given, the correlated parts are scaled so that the global mean of
+        their sum has a standard deviation within ``global_sd``; else they are drawn relative to the cell errors.
+    own:
+        (N, P) one-sigma cell-by-cell errors as a data set states them for N months, finite everywhere (see
+        :func:`complete_levels`); None: generic levels, the same chance for each order of magnitude.
+    rarity:
+        (P,) factor on generic levels: larger where few observations are made; see :func:`rarity_of`.
+    systematic:
+        (M,) global-mean standard deviation of a data set's own ensemble in M months, K; a month's is drawn in place
+        of ``global_sd``.
+    global_sd:
+        Range of the standard deviation of the global mean, K.
     """
 
     regional: FloatArray
     slow: FloatArray
+    area: FloatArray | None = None
+    own: FloatArray | None = None
+    rarity: FloatArray | None = None
+    systematic: FloatArray | None = None
+    global_sd: tuple[float, float] = GLOBAL_MEAN_SD
 
     def draw(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Errors (P,) and their stated one-sigma sizes (P,), K.
@@ -35,13 +66,110 @@ class NoiseSource:
         The stated size holds the independent and the regional part, over- or understated by up to a
         third, since real statements are not exact either.
         """
-        size = self.regional.shape[0]
-        level = np.exp(rng.uniform(np.log(0.05), np.log(0.7)))
-        own_sd = level * np.exp(rng.normal(0.0, 0.35, size))
-        regional_sd = rng.uniform(0.0, 0.6) * level
-        slow_sd = rng.uniform(0.0, 0.08)
-        error = own_sd * rng.normal(size=size)
-        error += regional_sd * (self.regional @ rng.normal(size=size))
-        error += slow_sd * (self.slow @ rng.normal(size=size))
+        own_sd, regional_sd, slow_sd = self._sizes(rng)
+        error = own_sd * rng.normal(size=len(own_sd))
+        error += regional_sd * (self.regional @ rng.normal(size=self.regional.shape[1]))
+        error += slow_sd * (self.slow @ rng.normal(size=self.slow.shape[1]))
         stated = np.sqrt(own_sd**2 + regional_sd**2) * np.exp(rng.uniform(-0.28, 0.28))
         return error, np.maximum(stated, 0.05)
+
+    def draw_months(self, rng: np.random.Generator, count: int) -> tuple[FloatArray, FloatArray]:
+        """Errors (count, P) of consecutive months and their stated sizes (P,), K.
+
+        Cell errors are new each month, regional ones persist over months (first-order autoregression), the slow bias
+        stays.
+        """
+        own_sd, regional_sd, slow_sd = self._sizes(rng)
+        memory = np.exp(-1.0 / PERSISTENCE_MONTHS)
+        white = rng.normal(size=(count, self.regional.shape[1]))
+        for month in range(1, count):
+            white[month] = memory * white[month - 1] + np.sqrt(1.0 - memory**2) * white[month]
+        error = own_sd * rng.normal(size=(count, len(own_sd))) + regional_sd * (white @ self.regional.T)
+        error += slow_sd * (self.slow @ rng.normal(size=self.slow.shape[1]))
+        stated = np.sqrt(own_sd**2 + regional_sd**2) * np.exp(rng.uniform(-0.28, 0.28))
+        return error, np.maximum(stated, 0.05)
+
+    def _sizes(self, rng: np.random.Generator) -> tuple[FloatArray, float, float]:
+        """Standard deviations: of the cells' own errors (P,), of the regional and of the slow part, K."""
+        size = self.regional.shape[0]
+        level = np.exp(rng.uniform(np.log(0.05), np.log(0.7)))
+        if self.own is not None:
+            own_sd = self.own[rng.integers(len(self.own))].astype(np.float64)
+        else:
+            own_sd = level * np.exp(rng.normal(0.0, 0.35, size))
+            if self.rarity is not None:
+                own_sd = own_sd * self.rarity
+        if self.area is None:
+            return own_sd, float(rng.uniform(0.0, 0.6) * level), float(rng.uniform(0.0, 0.08))
+        if self.systematic is not None:
+            total = float(self.systematic[rng.integers(len(self.systematic))])
+        else:
+            total = float(rng.uniform(*self.global_sd))
+        share = rng.uniform(0.3, 0.8)
+        of_regional, of_slow = self._global_mean_sd
+        return own_sd, float(total * np.sqrt(1.0 - share) / of_regional), float(total * np.sqrt(share) / of_slow)
+
+    @cached_property
+    def _global_mean_sd(self) -> tuple[float, float]:
+        """Standard deviations of the global means of unit-variance fields, from their covariances: no draws."""
+        area = np.ones(len(self.regional)) if self.area is None else self.area
+        sds = [float(np.sqrt(((area @ part) ** 2).sum()) / area.sum()) for part in (self.regional, self.slow)]
+        return sds[0], sds[1]
+
+    def describe(self) -> str:
+        """For a card."""
+        own = (
+            f"cell by cell as the data set states them in {len(self.own)} months"
+            if self.own is not None
+            else "cell by cell 0.05-0.7 K" + (", larger where observations are few" if self.rarity is not None else "")
+        )
+        if self.area is None:
+            return f"{own}; regional up to 0.6 of it; slow up to 0.08 K"
+        carried = (
+            f"as in {len(self.systematic)} months of the data set's own ensemble"
+            if self.systematic is not None
+            else f"of {self.global_sd[0]:g}-{self.global_sd[1]:g} K"
+        )
+        return (
+            f"{own}; regional (1,500 km) and slow (5,000 km) parts that together give the monthly global mean a "
+            f"standard deviation {carried}"
+        )
+
+
+def complete_levels(errors: FloatArray, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(N, P) stated cell errors, finite everywhere, as levels to train with.
+
+    Where a month states none for a cell, the cell's mean over all months stands in; for a cell that is never
+    observed the upper quartile of all cells: what is rarely seen is seen badly.
+
+    Parameters
+    ----------
+    errors:
+        (N, H, W) one-sigma errors in K, NaN where none is stated.
+    mask:
+        (N, H, W) True where observed.
+    """
+    flat = errors.reshape(len(errors), -1)
+    known = np.isfinite(flat) & (flat > 0) & mask.reshape(flat.shape)
+    keep = known.any(axis=1)
+    flat, known = flat[keep], known[keep]
+    if not len(flat):
+        return np.full((1, errors[0].size), UNSTATED, np.float32)
+    count = known.sum(axis=0)
+    mean = np.where(known, flat, 0.0).sum(axis=0) / np.maximum(count, 1)
+    never = float(np.quantile(mean[count > 0], 0.75))
+    mean = np.where(count > 0, mean, never)
+    # Months differ as a whole too: early ones are worse in cells that they do not see, as well.
+    of_month = np.where(known, flat / mean, 0.0).sum(axis=1) / known.sum(axis=1)
+    return np.where(known, flat, mean[None] * of_month[:, None]).astype(np.float32)
+
+
+def rarity_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(P,) factor on a cell's error: 1 on average, larger where it is seldom observed.
+
+    The error of a mean of n observations falls with n^(-1/2); how often a cell is observed at all stands in for n,
+    which data sets seldom give. Between a half and two.
+    """
+    share = mask.reshape(len(mask), -1).mean(axis=0)
+    factor = np.clip(np.sqrt(max(float(share.mean()), 1e-3) / np.maximum(share, 1e-3)), 0.5, 2.0)
+    return np.asarray(factor / factor.mean())

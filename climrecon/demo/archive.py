@@ -77,6 +77,35 @@ def _gaussian() -> Grid:
     return Grid(np.concatenate([[-90.0], middle, [90.0]]), np.linspace(-2.8125, 357.1875, 65))
 
 
+def _rows(grid: Grid) -> FloatArray:
+    """Latitudes of a grid's rows: Gaussian rows are not the middles of their cells."""
+    return np.sort(_T21) if grid.shape[0] == len(_T21) else grid.lat
+
+
+def _ocean(rows: int = 24, columns: int = 36) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """A curvilinear ocean grid: rows and columns about a pole in Greenland, as ocean models put it.
+
+    Returns
+    -------
+    (H, W) latitudes and longitudes of the centres, (H, W, 4) of the corners, degrees.
+    """
+
+    def turned(lat: FloatArray, lon: FloatArray) -> tuple[FloatArray, FloatArray]:
+        lat, lon = np.radians(lat), np.radians(lon)
+        x, y, z = np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)
+        tilt = np.radians(14.0)  # the pole from 90 N to 76 N, 40 W
+        x, z = x * np.cos(tilt) + z * np.sin(tilt), z * np.cos(tilt) - x * np.sin(tilt)
+        return np.degrees(np.arcsin(np.clip(z, -1, 1))), (np.degrees(np.arctan2(y, x)) - 40.0) % 360.0
+
+    lat, lon = np.linspace(-90, 90, rows + 1), np.linspace(0, 360, columns + 1)
+    centres = turned(*np.meshgrid(0.5 * (lat[1:] + lat[:-1]), 0.5 * (lon[1:] + lon[:-1]), indexing="ij"))
+    corners = turned(
+        np.stack([np.repeat(part[:, None], columns, 1) for part in (lat[:-1], lat[:-1], lat[1:], lat[1:])], -1),
+        np.stack([np.repeat(part[None], rows, 0) for part in (lon[:-1], lon[1:], lon[1:], lon[:-1])], -1),
+    )
+    return *centres, *corners
+
+
 def _write(
     path: Path,
     axes: Mapping[str, tuple[NDArray[Any], dict[str, Any]]],
@@ -108,6 +137,9 @@ def _write(
             variable.setncatts(about)
             variable[...] = values
         for name, (dims, values, about, fill) in variables.items():
+            for dimension, size in zip(dims, values.shape, strict=True):
+                if dimension not in file.dimensions:
+                    file.createDimension(dimension, size)
             # Without chunks of many months each month would be compressed on its own; gaps and errors that
             # persist are smallest where a chunk holds a few cells at all times.
             most = {"time": 240} if classic else {"latitude": 6, "longitude": 6}
@@ -276,13 +308,18 @@ def _hadcrut(
 
 def _on_grid(field: FloatArray, source: Grid, target: Grid) -> FloatArray:
     """(T, H, W) by bilinear interpolation, longitudes wrapping: a made-up field needs no conservation."""
+    return _at(field, source, *np.meshgrid(_rows(target), target.lon, indexing="ij"))
+
+
+def _at(field: FloatArray, source: Grid, at_lat: FloatArray, at_lon: FloatArray) -> FloatArray:
+    """(T, H', W') at the points (H', W'), bilinear, longitudes wrapping."""
     from scipy.interpolate import RegularGridInterpolator
 
     lon = np.concatenate([source.lon[-1:] - 360.0, source.lon, source.lon[:1] + 360.0])
     lat = np.concatenate([[-90.0], source.lat, [90.0]])
     wide = np.concatenate([field[..., -1:], field, field[..., :1]], axis=2)
     wide = np.concatenate([wide[:, :1], wide, wide[:, -1:]], axis=1)
-    points = np.stack(np.meshgrid(target.lat, (target.lon + 180.0) % 360.0 - 180.0, indexing="ij"), axis=-1)
+    points = np.stack([at_lat, (at_lon + 180.0) % 360.0 - 180.0], axis=-1)
     inside = RegularGridInterpolator((lat, lon), np.moveaxis(wide, 0, -1))
     return np.asarray(np.moveaxis(inside(points), -1, 0), dtype=np.float32)
 
@@ -290,7 +327,7 @@ def _on_grid(field: FloatArray, source: Grid, target: Grid) -> FloatArray:
 def _climatology(grid: Grid) -> FloatArray:
     """(12, H, W) absolute temperatures, K."""
     land = land_fraction(grid)
-    lat = grid.lat[:, None] + np.zeros(grid.shape)
+    lat = _rows(grid)[:, None] + np.zeros(grid.shape)
     mean = 301.0 - 0.0075 * lat**2 - 12.0 * np.clip((-60.0 - lat) / 20.0, 0, 1) * land
     season = (1.5 + 13.0 * land * np.clip(np.abs(lat) / 60.0, 0, 1)) * np.sign(lat)
     phase = np.cos(2.0 * np.pi * (np.arange(12) - 6.5) / 12.0)
@@ -313,7 +350,7 @@ def _axes(
             },
         ),
         "lat": (
-            grid.lat,
+            _rows(grid),
             {"axis": "Y", "bounds": "lat_bnds", "units": "degrees_north", "standard_name": "latitude"},
         ),
         "lon": (
@@ -329,7 +366,7 @@ def _axes(
 def _cmip5(
     root: Path, climate: Climate, model: str, grid: Grid, calendar: str, member: int, extras: bool
 ) -> None:
-    """CMIP5's DRS, attributes and chunks in time; ``extras`` adds small tos, sic and sftlf."""
+    """CMIP5's DRS, attributes and chunks in time; ``extras`` adds sftlf, and tos and sic on an ocean grid."""
     ensemble, cut = f"r{member}i1p1", 1985
     field = _on_grid(climate.anomalies, climate.grid, grid) + _climatology(grid)[climate.time.month - 1]
 
@@ -380,22 +417,44 @@ def _cmip5(
             1,
         )
     if extras:
-        last = climate.time.year >= 1996
-        time = Months(climate.time.index[last])
-        axes, land = _axes(grid, time, "days since 1850-1-1", calendar), land_fraction(grid)
-        sea = np.where(land[None] < 0.9, np.maximum(field[last], 271.35), np.nan).astype(np.float32)
-        ice = np.where(land[None] < 0.9, np.clip((273.0 - field[last]) * 10.0, 0.0, 100.0), np.nan).astype(
-            np.float32
-        )
+        axes, land = _axes(grid, climate.time, "days since 1850-1-1", calendar), land_fraction(grid)
+        lat, lon, lat_corners, lon_corners = _ocean()
+        # Sea-surface temperature warms and varies less than the air above it.
+        anomaly = _at(climate.anomalies, climate.grid, lat, lon)
+        mean = _at(_climatology(climate.grid), climate.grid, lat, lon)[climate.time.month - 1]
+        dry = _at(land_fraction(climate.grid)[None], climate.grid, lat, lon)[0] > 0.9
+        sea = np.where(dry, np.nan, np.maximum(mean + 0.8 * anomaly, 271.35)).astype(np.float32)
+        ice = np.where(dry, np.nan, np.clip((273.0 - mean - anomaly) * 10.0, 0.0, 100.0)).astype(np.float32)
+        ocean_axes = {
+            **{key: value for key, value in axes.items() if key.startswith("time")},
+            "j": (np.arange(lat.shape[0], dtype=np.int64), {"units": "1", "long_name": "cell index"}),
+            "i": (np.arange(lat.shape[1], dtype=np.int64), {"units": "1", "long_name": "cell index"}),
+        }
+        cells: dict[str, tuple[tuple[str, ...], FloatArray, dict[str, Any], float | None]] = {
+            "lat": (
+                ("j", "i"),
+                lat,
+                {"standard_name": "latitude", "units": "degrees_north", "bounds": "lat_vertices"},
+                None,
+            ),
+            "lon": (
+                ("j", "i"),
+                lon,
+                {"standard_name": "longitude", "units": "degrees_east", "bounds": "lon_vertices"},
+                None,
+            ),
+            "lat_vertices": (("j", "i", "vertices"), lat_corners, {"units": "degrees_north"}, None),
+            "lon_vertices": (("j", "i", "vertices"), lon_corners, {"units": "degrees_east"}, None),
+        }
         for name, table, realm, values, units, standard in (
             ("tos", "Omon", "ocean", sea, "K", "sea_surface_temperature"),
             ("sic", "OImon", "seaIce", ice, "%", "sea_ice_area_fraction"),
         ):
-            small = {"standard_name": standard, "units": units}
+            small = {"standard_name": standard, "units": units, "coordinates": "lat lon"}
             _write(
-                place(name, table, realm, time.span()),
-                axes,
-                {name: (dims, values, small, 1e20)},
+                place(name, table, realm, climate.time.span()),
+                ocean_axes,
+                {name: (("time", "j", "i"), values, small, 1e20), **cells},
                 attributes(table, realm),
                 1,
             )
@@ -444,7 +503,7 @@ def _reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:
             },
         ),
         "lat": (
-            grid.lat[::-1],
+            _rows(grid)[::-1],
             {"axis": "Y", "units": "degrees_north", "long_name": "Latitude", "standard_name": "latitude"},
         ),
         "lon": (

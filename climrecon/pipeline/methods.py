@@ -11,6 +11,7 @@ from climrecon.fields import Observations, Reconstructor
 from climrecon.grid import FIVE_DEGREES
 from climrecon.networks import LoadedNetwork, check_variable, load_network
 from climrecon.output.product import NetworkInfo
+from climrecon.pipeline.stores import store_places
 from climrecon.preprocess import to_network_grid
 from climrecon.reconstruct import choose_device
 from climrecon.settings import RunSettings, Site
@@ -47,8 +48,7 @@ def load_method(name: str, settings: RunSettings, site: Site) -> Method:
     baseline = build_baseline(name)
     if baseline is not None:
         return Method(baseline, NetworkInfo(name, NAMES[name], None), None)
-    store = [Path(place).expanduser() for place in site.file.network_store]
-    loaded = load_network(name, device=choose_device(settings.device), store=store)
+    loaded = load_network(name, device=choose_device(settings.device), store=store_places(site))
     check_variable(loaded.card, settings.variable)
     info = NetworkInfo(loaded.name, loaded.card.title, loaded.sha256, loaded.card.model_dump(mode="json"))
     return Method(loaded, info, loaded)

@@ -35,6 +35,8 @@ class Stage:
         Whether a part is done already, told by its fingerprint.
     gpu:
         Whether it wants a GPU.
+    at_once:
+        Runs several parts in parallel in this process and its children; None: one part after the other.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Stage:
     is_done: Callable[[int], bool] = _never
     gpu: bool = False
     continues: bool = False
+    at_once: Callable[[Sequence[int], Reporter], None] | None = None
 
 
 def stages_of(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple[Stage, ...]:
@@ -62,8 +65,25 @@ def stages_of(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple
                 lambda part, reporter: reconstruct_observations(settings, site, reporter, about),
             ),
         )
+    if settings.task == "train":
+        from climrecon.pipeline.training import Training
+
+        training = Training(settings, site, about)
+        if settings.dryrun:
+            return (Stage("dryrun", lambda part, reporter: training.dry_run(reporter)),)
+        return (
+            Stage(
+                "prepare",
+                training.prepare,
+                len(training.members),
+                training.is_prepared,
+                at_once=training.prepare_many,
+            ),
+            Stage("train", training.train, is_done=training.is_trained, gpu=True, continues=True),
+            Stage("collect", training.collect),
+        )
     raise UsageError(
-        f"task={settings.task} is not part of this version of climrecon; it can reconstruct.",
+        f"task={settings.task} is not part of this version of climrecon; it can reconstruct and train.",
         "Use task=reconstruct, with network= to choose among the networks and baselines there are.",
     )
 
@@ -77,9 +97,12 @@ def run_stages(stages: Sequence[Stage], reporter: Reporter) -> Outcome:
     """
     outcome: Outcome | None = None
     for stage in stages:
-        for part in range(stage.parts):
-            if not stage.is_done(part):
-                outcome = stage.run(part, reporter) or outcome
+        waiting = [part for part in range(stage.parts) if not stage.is_done(part)]
+        if stage.at_once is not None and len(waiting) > 1:
+            stage.at_once(waiting, reporter)
+            continue
+        for part in waiting:
+            outcome = stage.run(part, reporter) or outcome
     if outcome is None:
         raise AssertionError("the last stage of a task returns its outcome")
     return outcome

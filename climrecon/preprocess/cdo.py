@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from climrecon.errors import DependencyError, InputDataError
+from climrecon.errors import DependencyError, InputDataError, OutputError
 from climrecon.grid import Grid
+
+_FULL = re.compile(r"no space left|disk quota|file too large", re.IGNORECASE)
 
 
 @cache
@@ -52,6 +54,8 @@ def run_cdo(arguments: Sequence[str], folder: Path) -> None:
     ------
     InputDataError
         If cdo fails; with what it said.
+    OutputError
+        If the disk is full.
     DependencyError
         If it is not installed.
     """
@@ -61,6 +65,10 @@ def run_cdo(arguments: Sequence[str], folder: Path) -> None:
     )
     if answer.returncode:
         said = " ".join((answer.stderr or answer.stdout).split())[-400:]
+        if _FULL.search(said):
+            raise OutputError(
+                f"The disk is full: cdo could not write in {folder}.", "Free some space, or choose another folder."
+            )
         raise InputDataError(f"cdo could not prepare the data: {said}", f"The call was: {' '.join(command)}")
 
 

@@ -1,4 +1,4 @@
-"""Complete absolute fields of models and reanalyses as anomalies on a network's grid, by one cdo call."""
+"""Complete fields of models and reanalyses as anomalies on a network's grid, by one cdo call a variable."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,18 +21,43 @@ from climrecon.preprocess.chunks import all_of, find_variable, some
 from climrecon.preprocess.climatology import check_covered
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time, month_index
-from climrecon.preprocess.values import LARGEST_ANOMALY, check_units, read_values
+from climrecon.preprocess.values import (
+    ABSOLUTE_RANGE,
+    LARGEST_ANOMALY,
+    ZERO_CELSIUS,
+    check_units,
+    is_anomaly,
+    missing_to_nan,
+    read_values,
+)
+from climrecon.variables import is_celsius
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
+#: Months of a file whose values are looked at before cdo reads it: a year, so that seasons do not deceive.
+_LOOKED_AT = 12
+#: Names of a dimension along which one file holds several members.
+_MEMBER_DIMENSIONS = ("ensemble", "ensemble_member", "member", "realization", "realisation", "number", "ens")
+#: Marks cells that a producer filled: they may be seen, but are neither learned from nor scored.
+FILLED = "was_missing"
+#: Between an ocean grid without corners and the network's grid, so that means over areas are taken.
+_FINE = "r360x180"
+
 
 @dataclass(frozen=True)
-class _Looked:
-    """What must be known of a file before cdo reads it."""
+class Look:
+    """What must be known of a file before cdo reads it.
+
+    ``anomaly`` is None for variables that are no temperatures; ``remap`` are cdo's operators from its grid.
+    """
 
     name: str
     index: IntArray
+    units: str
+    anomaly: bool | None
+    remap: tuple[str, ...]
+    filled: bool
 
 
 def prepare_member(
@@ -40,15 +66,27 @@ def prepare_member(
     reference_period: tuple[int, int],
     scratch: Path,
     variable: str = "tas",
+    *,
+    realisation: int | None = None,
+    gaps: bool = False,
 ) -> tuple[FloatArray, Months]:
     """Anomalies of one member, which may be split in time over several files.
 
     Select, remap conservatively and take off the climatology of ``reference_period``, in one chained call
-    without files in between.
+    without files in between. Ocean grids may be curvilinear.
+
+    Parameters
+    ----------
+    realisation:
+        Which member, from 0, of files that hold several along a dimension.
+    gaps:
+        Whether missing cells may come back as NaN; otherwise they are refused: a network cannot be trained on
+        missing values.
 
     Returns
     -------
-    (T, H, W) float32 anomalies in K on ``grid``, finite everywhere, and their months.
+    (T, H, W) float32 anomalies in K on ``grid`` and their months. Cells that a file marks as filled by its
+    producer (``was_missing``) are NaN too.
 
     Raises
     ------
@@ -58,79 +96,207 @@ def prepare_member(
     DependencyError
         If cdo is not installed.
     """
+    looked = look_at(files, variable)
+    index = np.concatenate([one.index for one in looked])
+    check_covered(index, reference_period)
+    with cdo_folder(files, grid, scratch) as (folder, links):
+        source = merged(links)
+        level = [] if realisation is None else [f"-sellevidx,{realisation + 1}"]
+        run_cdo(_chain(looked[0], source, level, reference_period), folder)
+        shown = Path(files[0]).name
+        values, months = read_output(folder / "out.nc", looked[0].name, shown)
+        if all(one.filled for one in looked):
+            marks = ["-f", "nc2", "-b", "F32", *looked[0].remap, f"-selname,{FILLED}", *source, "filled.nc"]
+            run_cdo(marks, folder)
+            flags, _ = read_output(folder / "filled.nc", FILLED, shown)
+            values = np.where(flags > 0, np.nan, values)
+            gaps = True
+    _check(values, shown, gaps)
+    return values, months
+
+
+def look_at(files: Sequence[Path], variable: str) -> list[Look]:
+    """Look at all files of one member, and make sure that they go together.
+
+    Raises
+    ------
+    InputDataError
+        With what is wrong.
+    """
     if not files:
         raise InputDataError("No file was given.", "Name at least one.")
     looked = [_look(Path(path), variable) for path in files]
-    if len({one.name for one in looked}) > 1:
-        raise InputDataError(
-            f"The files of one member call their variable differently: {', '.join(one.name for one in looked)}.",
-            "Rename it.",
-        )
+    names = [Path(path).name for path in files]
+    for what, found in (
+        ("call their variable differently", [one.name for one in looked]),
+        ("have different units", [one.units for one in looked]),
+        ("mix anomalies and absolute values", ["anomalies" if o.anomaly else "absolute" for o in looked]),
+    ):
+        if len(set(found)) > 1:
+            listed = ", ".join(
+                f"{name}: {value or 'none'}" for name, value in zip(names, found, strict=True)
+            )
+            raise InputDataError(f"The files of one member {what}: {listed}.", "Repair or leave out the odd one.")
     index = np.concatenate([one.index for one in looked])
     months, counts = np.unique(index, return_counts=True)
     if (counts > 1).any():
         raise InputDataError(
-            f"{int((counts > 1).sum())} months of {Path(files[0]).name} and its continuations stand there more than "
+            f"{int((counts > 1).sum())} months of {names[0]} and its continuations stand there more than "
             f"once: {some(Months(months[counts > 1]).labels())}.",
             "Leave out the file that overlaps.",
         )
-    check_covered(index, reference_period)
-    try:
-        with tempfile.TemporaryDirectory(prefix="member-", dir=scratch) as name:
-            folder = Path(name)
-            links = [f"in{number:04d}.nc" for number in range(len(files))]
-            for link, path in zip(links, files, strict=True):
-                (folder / link).symlink_to(Path(path).resolve())
-            write_grid(grid, folder / "grid.txt")
-            run_cdo(_chain(links, looked[0].name, reference_period), folder)
-            return _read(folder / "out.nc", looked[0].name, Path(files[0]).name)
-    except OSError as error:
-        raise OutputError(
-            f"The files for cdo cannot be written in {scratch}: {error}",
-            "Is the disk full? Choose another folder.",
-        ) from error
+    return looked
 
 
-def _look(path: Path, wanted: str) -> _Looked:
+def _look(path: Path, wanted: str) -> Look:
     with opened(path) as file:
         variable = find_variable(file, wanted)
+        units = str(getattr(variable, "units", ""))
+        temperature = wanted in ("tas", "tos")
         found = all_of(
             lambda: month_index(file, find_time(file, variable)[1]),
-            lambda: find_horizontal(file, variable),
-            lambda: check_units(str(getattr(variable, "units", ""))),
+            lambda: _remapping(file, variable, ocean=wanted in ("tos", "sic")),
+            lambda: check_units(units) if temperature else None,
         )
-        return _Looked(str(variable.name), found[0][0])
+        anomaly = _kind(file, variable, units, path.name) if temperature else None
+        return Look(str(variable.name), found[0][0], units, anomaly, found[1], FILLED in file.variables)
 
 
-def _chain(links: Sequence[str], name: str, period: tuple[int, int]) -> list[str]:
+def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, units: str, name: str) -> bool:
+    """Whether a file holds anomalies, by its first year; values that its units do not fit are refused."""
+    axis = variable.dimensions.index(find_time(file, variable)[0])
+    chosen: list[Any] = [slice(None)] * variable.ndim
+    chosen[axis] = slice(0, _LOOKED_AT)
+    sample = missing_to_nan(variable[tuple(chosen)])
+    if not np.isfinite(sample).any():
+        raise InputDataError("Every value of its first year is missing.", "Check the file.")
+    if is_anomaly("auto", file, variable, name, sample):
+        return True
+    kelvin = sample + ZERO_CELSIUS if is_celsius(units) else sample
+    low, high = float(np.nanmin(kelvin)), float(np.nanmax(kelvin))
+    if low < ABSOLUTE_RANGE[0] or high > ABSOLUTE_RANGE[1]:
+        raise InputDataError(
+            f"{variable.name} says {units!r}, and its first year lies within {low:.1f} to {high:.1f} K: no "
+            "temperature on Earth.",
+            "Check the units attribute against the values.",
+        )
+    return False
+
+
+def _remapping(file: netCDF4.Dataset, variable: netCDF4.Variable, ocean: bool) -> tuple[str, ...]:
+    """cdo's operators that bring the grid of ``variable`` to the network's.
+
+    Raises
+    ------
+    InputDataError
+        If the grid cannot be used.
+    """
+    two = _two_dimensional(file, variable) if ocean else None
+    if two is None:
+        find_horizontal(file, variable)
+        return ("-remapcon,grid.txt",)
+    if str(getattr(two, "bounds", "")) in file.variables:
+        return ("-remapcon,grid.txt",)
+    # Without the cells' corners there are no areas: values are taken at the points of a finer grid first.
+    return ("-remapcon,grid.txt", f"-remapbil,{_FINE}")
+
+
+def _two_dimensional(file: netCDF4.Dataset, variable: netCDF4.Variable) -> netCDF4.Variable | None:
+    """The two-dimensional latitude along the last two dimensions of ``variable``, if there is one."""
+    for other in file.variables.values():
+        named = other.name.lower() in ("lat", "latitude", "nav_lat")
+        standard = getattr(other, "standard_name", "") == "latitude"
+        if other.ndim == 2 and other.dimensions == variable.dimensions[-2:] and (named or standard):
+            return other
+    return None
+
+
+def members_within(path: Path, variable: str = "tas") -> int:
+    """Number of members that one file holds along a dimension of its own; 1 where there is none.
+
+    Raises
+    ------
+    InputDataError
+        If the file cannot be read.
+    """
+    with opened(Path(path)) as file:
+        found = find_variable(file, variable)
+        sizes = dict(zip(found.dimensions, found.shape, strict=True))
+        return int(next((size for name, size in sizes.items() if name.lower() in _MEMBER_DIMENSIONS), 1))
+
+
+class cdo_folder:  # noqa: N801 - a context manager
+    """A folder with links to ``files``, called ``in0000.nc`` …, and cdo's description of ``grid``."""
+
+    def __init__(self, files: Sequence[Path], grid: Grid, scratch: Path) -> None:
+        self.files, self.grid, self.scratch = files, grid, scratch
+
+    def __enter__(self) -> tuple[Path, list[str]]:
+        try:
+            self._held = tempfile.TemporaryDirectory(prefix="member-", dir=self.scratch)
+            folder = Path(self._held.name)
+            links = [f"in{number:04d}.nc" for number in range(len(self.files))]
+            for link, path in zip(links, self.files, strict=True):
+                (folder / link).symlink_to(Path(path).resolve())
+            write_grid(self.grid, folder / "grid.txt")
+        except OSError as error:
+            raise self._problem(error) from error
+        return folder, links
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._held.cleanup()
+        if isinstance(error, OSError):
+            raise self._problem(error) from error
+
+    def _problem(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"The files for cdo cannot be written in {self.scratch}: {error}",
+            "Is the disk full? Choose another folder.",
+        )
+
+
+def merged(links: Sequence[str]) -> list[str]:
+    """The files of one member as one source of a chain."""
+    return list(links) if len(links) == 1 else ["[", "-mergetime", *links, "]"]
+
+
+def _chain(look: Look, source: list[str], level: list[str], period: tuple[int, int]) -> list[str]:
     """The call: anomalies are the remapped fields less the remapped fields' mean of each calendar month."""
-    source = list(links) if len(links) == 1 else ["[", "-mergetime", *links, "]"]
-    select = [f"-selname,{name}", *source]
+    select = [*level, f"-selname,{look.name}", *source]
     years = f"-selyear,{period[0]}/{period[1]}"
     return [
         *("-f", "nc2", "-b", "F32", "-ymonsub"),
-        *("-remapcon,grid.txt", *select),
-        *("-ymonmean", "-remapcon,grid.txt", years, *select),
+        *(*look.remap, *select),
+        *("-ymonmean", *look.remap, years, *select),
         "out.nc",
     ]
 
 
-def _read(path: Path, name: str, shown: str) -> tuple[FloatArray, Months]:
+def read_output(path: Path, name: str, shown: str) -> tuple[FloatArray, Months]:
+    """What cdo wrote: (T, H, W) in the package's order, NaN where missing, in order of time."""
     with opened(path) as file:
         variable = file[name]
         time_name, coordinate = find_time(file, variable)
         axes = find_horizontal(file, variable)
         index, _ = month_index(file, coordinate)
         values = read_values(variable, (time_name, axes.lat_name, axes.lon_name), axes.rows, axes.columns)
-    if not np.isfinite(values).all():
-        raise InputDataError(
-            f"{shown} has gaps: {int((~np.isfinite(values)).sum())} values are missing on the network's grid.",
-            "Complete fields are expected.",
-        )
-    if np.abs(values).max() > LARGEST_ANOMALY:
-        raise InputDataError(
-            f"{shown} gives anomalies of up to {np.abs(values).max():g} K.",
-            f"Monthly anomalies beyond {LARGEST_ANOMALY:g} K are errors; check the file.",
-        )
+    if not len(index):
+        raise InputDataError(f"cdo gave no field of {shown}.", "Check the file.")
     order = np.argsort(index)
     return values[order], Months(index[order])
+
+
+def _check(values: FloatArray, shown: str, gaps: bool) -> None:
+    missing = ~np.isfinite(values)
+    if missing.all() or (missing.any() and not gaps):
+        months = int(missing.any(axis=(1, 2)).sum())
+        raise InputDataError(
+            f"{shown} has gaps: {int(missing.sum())} values in {months} months are missing on the network's grid.",
+            "Complete fields are expected: a network cannot be trained on missing values.",
+        )
+    largest = float(np.nanmax(np.abs(values)))
+    if largest > LARGEST_ANOMALY:
+        raise InputDataError(
+            f"{shown} gives anomalies of up to {largest:g} K.",
+            f"Monthly anomalies beyond {LARGEST_ANOMALY:g} K are errors; check the file.",
+        )

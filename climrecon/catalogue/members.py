@@ -1,0 +1,168 @@
+"""From a query to all members of all models or reanalyses, each with the files of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from climrecon.catalogue import saying
+from climrecon.catalogue.chunks import in_time
+from climrecon.catalogue.opening import Catalogue, Row
+from climrecon.catalogue.roles import BESIDE, role_of
+from climrecon.catalogue.search import ANY, NEVER_BY_DEFAULT, LeftOut, matches, why_not
+from climrecon.catalogue.versions import newest, version_key
+from climrecon.errors import ClimReconError, NoDataError
+
+#: What tells members apart. Not the product: one member's variables stand in output1 and output2.
+_KEY = ("project", "institute", "model", "experiment", "ensemble")
+_FIXED = "fx"
+
+
+@dataclass(frozen=True)
+class MemberFiles:
+    """One member of one model or reanalysis.
+
+    Attributes
+    ----------
+    files:
+        Variable -> its files in order of time.
+    facets:
+        As the catalogue has them, of the main variable's first file.
+    notes:
+        Holes and overlaps, versions chosen.
+    """
+
+    files: Mapping[str, tuple[Path, ...]]
+    facets: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FoundMembers:
+    """All members that a query gives, by model and ensemble, and what was left out and why."""
+
+    members: tuple[MemberFiles, ...]
+    left_out: tuple[LeftOut, ...] = field(default=())
+
+
+def find_members(
+    catalogue: Catalogue,
+    query: Mapping[str, str],
+    variable: str,
+    beside: tuple[str, ...] = (),
+    fixed: tuple[str, ...] = (),
+) -> FoundMembers:
+    """All members that have ``variable``, with the files of further variables where there are some.
+
+    Parameters
+    ----------
+    query:
+        Freva facet -> value; ``*`` and "" stand for any. A value may name several, separated by commas.
+    beside:
+        Variables looked for in the same member, of any realm (``tos``, ``sic``).
+    fixed:
+        Variables of the same model without a time axis (``sftlf``).
+
+    Raises
+    ------
+    NoDataError
+        If no member has usable files of ``variable``.
+    """
+    asked = {name: value for name, value in query.items() if value and value != ANY}
+    if unknown := [name for name in asked if name not in catalogue.facets and name != "time_frequency"]:
+        raise saying.no_column(catalogue, unknown)
+    asked = {name: value for name, value in asked.items() if name in catalogue.facets and name != "variable"}
+    left_out: list[LeftOut] = []
+    main = _members(_rows(catalogue, {**asked, "variable": variable}, left_out), left_out)
+    if not main:
+        wanted = {**asked, "variable": variable}
+        if left_out:
+            raise saying.none_usable(
+                catalogue, wanted, len(left_out), [(item.path, item.reason) for item in left_out]
+            )
+        raise NoDataError(
+            f"No member in {catalogue.origin} matches {' '.join(f'{k}={v}' for k, v in wanted.items())}.",
+            "Check the training set's query in the site file ('climrecon settings' shows it), and catalogue=.",
+        )
+    quiet: list[LeftOut] = []  # what is lacking of the others is said of the member
+    others = {name: _members(_rows(catalogue, _loose(asked, name), quiet), quiet) for name in beside}
+    constant = {
+        name: _rows(catalogue, {**_loose(asked, name), "time_frequency": _FIXED}, quiet) for name in fixed
+    }
+    members = []
+    for key, (paths, facets, notes) in main.items():
+        files: dict[str, tuple[Path, ...]] = {variable: paths}
+        for name, found in others.items():
+            if key in found:
+                files[name] = found[key][0]
+        for name, rows in constant.items():
+            of_model = [row for row in rows if _of(row)[:4] == key[:4]] or [
+                row for row in rows if _of(row)[:3] == key[:3]
+            ]
+            if of_model:
+                best = max(of_model, key=lambda row: version_key(row.facets["version"]))
+                files[name] = (Path(best.path),)
+        members.append(MemberFiles(files, facets, tuple(notes)))
+    members.sort(key=lambda m: (m.facets["model"].casefold(), version_key(m.facets["ensemble"])))
+    return FoundMembers(tuple(members), tuple(left_out))
+
+
+def _loose(asked: Mapping[str, str], variable: str) -> dict[str, str]:
+    """The query for another variable: realm and product differ from variable to variable."""
+    return {**{n: v for n, v in asked.items() if n not in ("realm", "product")}, "variable": variable}
+
+
+def _rows(catalogue: Catalogue, wanted: Mapping[str, str], left_out: list[LeftOut]) -> list[Row]:
+    """Usable entries that match; others are noted with the reason."""
+    import numpy as np
+
+    found = np.ones(len(catalogue), dtype=bool)
+    for name, value in wanted.items():
+        if name not in catalogue.columns:
+            continue
+        choices = [part.strip() for part in value.split(",") if part.strip()]
+        found &= catalogue.columns[name].where(
+            lambda text, n=name, c=choices: any(matches(n, text, one) for one in c)  # type: ignore[misc]
+        )
+    usable = []
+    for row in catalogue.take(np.flatnonzero(found)):
+        excluded = () if "product" in wanted else NEVER_BY_DEFAULT
+        reason, _ = why_not(row, excluded, allow_infilled=True)
+        if reason is None and role_of(row.path) != BESIDE:
+            usable.append(row)
+        else:
+            left_out.append(LeftOut(row.path, reason or "it holds errors or counts, not the field"))
+    return usable
+
+
+def _of(row: Row) -> tuple[str, ...]:
+    return tuple(row.facets[name].casefold() for name in _KEY)
+
+
+def _members(
+    rows: list[Row], left_out: list[LeftOut]
+) -> dict[tuple[str, ...], tuple[tuple[Path, ...], dict[str, str], list[str]]]:
+    """Files of the newest version of each member, in order of time; unclear members are left out."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_of(row), []).append(row)
+    found = {}
+    for key, group in groups.items():
+        notes: list[str] = []
+        best = newest({row.facets["version"] for row in group} - {""})
+        chosen = [row for row in group if not best or row.facets["version"] in ("", best)]
+        gone = {id(row) for row in chosen}
+        left_out += [
+            LeftOut(row.path, f"version {row.facets['version']} is not {best}, the newest of this member")
+            for row in group
+            if id(row) not in gone
+        ]
+        try:
+            ordered, within = in_time(chosen, notes)
+        except ClimReconError as error:
+            left_out += [LeftOut(row.path, error.message.splitlines()[0]) for row in chosen]
+            continue
+        left_out += [LeftOut(path, reason) for path, reason in within]
+        found[key] = (tuple(Path(row.path) for row in ordered), dict(ordered[0].facets), notes)
+    return found

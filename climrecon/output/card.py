@@ -1,0 +1,74 @@
+"""A network's card to read: markdown from the card's own content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_SHOWN = ("data", "held_out", "masks", "noise", "recipe", "start", "seed", "seconds", "hardware")
+_SCORES = (
+    ("rmse", "RMSE, K"),
+    ("crps", "CRPS, K"),
+    ("covers_90", "90 % covers"),
+    ("annual_mean_bias", "annual mean: bias, K"),
+    ("annual_mean_rmse", "RMSE, K"),
+    ("annual_mean_r_detrended", "detrended r"),
+)
+
+
+def card_markdown(card: Mapping[str, Any]) -> str:
+    """The card as markdown: what it is, what it learned from, what was held out, how good it is, caveats."""
+    return "\n".join(_lines(card)) + "\n"
+
+
+def _lines(card: Mapping[str, Any]) -> Iterator[str]:
+    yield f"# {card['name']}"
+    yield f"\n{card['title']}; {card['variable']} in {card['units']}, anomalies to "
+    yield f"{card['reference_period']}. Weights sha256 `{card['weights_sha256']}`."
+    training = card["training"]
+    yield "\n## Training\n"
+    for key in _SHOWN:
+        if training.get(key) not in (None, ""):
+            yield f"- {key.replace('_', ' ')}: {training[key]}"
+    versions = training.get("versions", {})
+    if versions:
+        yield f"- versions: {', '.join(f'{name} {number}' for name, number in versions.items())}"
+    members = training.get("members", {})
+    if members:
+        yield "\n## Members\n"
+        yield "| use | set | member | family | target | months | notes |\n|---|---|---|---|---|---|---|"
+        for use, rows in members.items():
+            for row in rows:
+                cells = (row["set"], row["name"], row["family"], row["target"], row["months"], "; ".join(row["notes"]))
+                yield f"| {use} | " + " | ".join(_cell(text) for text in cells) + " |"
+    if training.get("left_out"):
+        yield "\nLeft out:\n"
+        for name, reason in training["left_out"]:
+            yield f"- {name}: {reason}"
+    yield from _score_lines(card["scores"])
+    yield "\n## Caveats\n"
+    for caveat in card["caveats"]:
+        yield f"- {caveat}"
+    yield "\n## Network\n"
+    yield f"- inputs: {', '.join(card['inputs'])}\n- outputs: {', '.join(card['outputs'])}"
+    yield f"- {', '.join(f'{key} {value}' for key, value in card['architecture'].items())}"
+
+
+def _cell(text: Any) -> str:
+    return str(text).replace("|", "/").replace("\n", " ")
+
+
+def _score_lines(scores: Mapping[str, Any]) -> Iterator[str]:
+    if not scores:
+        return
+    members = f" of {', '.join(scores['members'])}" if scores.get("members") else ""
+    yield f"\n## Scores\n\n{scores['n_months']} held-out months{members}; noise seeds {scores['seeds']}; cells that "
+    yield "the mask hides are scored.\n"
+    yield "| case | method | " + " | ".join(label for _, label in _SCORES) + " |"
+    yield "|---|---|" + "---|" * len(_SCORES)
+    for case, methods in scores["cases"].items():
+        for method, row in methods.items():
+            shown = " | ".join(f"{row[key]:.3f}" if key in row else "" for key, _ in _SCORES)
+            yield f"| {case} | {method} | {shown} |"
+    for method, answer in scores.get("response", {}).items():
+        yield f"\n{method} answers +1 K everywhere with {', '.join(f'{v:.3f} K ({m})' for m, v in answer.items())}."

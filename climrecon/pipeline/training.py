@@ -1,0 +1,297 @@
+"""``task=train``: prepare members one by one, train, collect."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from climrecon.errors import InputDataError, UsageError
+from climrecon.files import write_text
+from climrecon.grid import FIVE_DEGREES
+from climrecon.networks import CARD, LoadedNetwork, load_network
+from climrecon.pipeline.fingerprint import fingerprint
+from climrecon.pipeline.inputs import Inputs
+from climrecon.pipeline.plan import megabytes
+from climrecon.pipeline.preparation import Preparation, prepare_all, workers
+from climrecon.pipeline.reporting import Quiet, Reporter
+from climrecon.pipeline.staging import free_bytes
+from climrecon.pipeline.stores import cache_folder, check_free_name, store_places, writable_store
+from climrecon.pipeline.tasks import Outcome
+from climrecon.pipeline.training_gaps import mask_inputs, read_gaps
+from climrecon.pipeline.training_results import collect
+from climrecon.pipeline.training_run import run_training
+from climrecon.pipeline.training_sets import Member, TrainingSets, training_members
+from climrecon.settings import RunSettings, Site
+from climrecon.training.sets import Split, fields_of, split, twins
+from climrecon.training.store import StoredMember
+
+#: Version of the training stage: raised whenever equal members and settings give another network.
+VERSION = 1
+#: The grid that members are brought to: that of the observational data sets.
+GRID = FIVE_DEGREES
+_SETTINGS = ("variable", "recipe", "iterations", "max_hours", "seed", "reference_period", "training_target")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a network is made from: members by use, and what was left out.
+
+    ``split`` numbers ``stored``; ``left_out`` holds (member, reason).
+    """
+
+    stored: tuple[StoredMember, ...]
+    split: Split
+    left_out: tuple[tuple[str, str], ...]
+
+
+class Training:
+    """One training: which members, which gaps, and where it stands.
+
+    Raises
+    ------
+    UsageError, NoDataError, InputDataError, OutputError
+        For whatever can be known before anything long begins.
+    """
+
+    def __init__(self, settings: RunSettings, site: Site, about: dict[str, Any]) -> None:
+        self.settings, self.site, self.about = settings, site, about
+        if settings.variable != "tas":
+            raise UsageError(
+                f"Networks are trained for tas; variable={settings.variable} was asked for.", "Use variable=tas."
+            )
+        check_recipe(settings.recipe)
+        if settings.network_name:
+            self._check_name(settings.network_name)
+        self.store = writable_store(site)
+        self.cache = cache_folder(settings.cachedir) / "training"
+        self.sets: TrainingSets = training_members(settings, site)
+        self.gap_inputs: Inputs = mask_inputs(settings, site, Quiet())
+        self.preparation = Preparation(
+            self.cache / "members", GRID, settings.reference_period.years, settings.variable,
+            settings.training_target,
+        )  # fmt: skip
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All members asked for."""
+        return self.sets.members
+
+    def _check_name(self, name: str) -> None:
+        """Refuse names of shipped networks and baselines; the user's own are looked at when more is known."""
+        if not any((place / name / CARD).is_file() for place in store_places(self.site)):
+            check_free_name(name, self.site)
+
+    def _check_not_taken(self) -> None:
+        """Refuse a name that another training's network has; the same training may write its own again."""
+        for place in store_places(self.site):
+            path = place / self.name / CARD
+            if path.is_file() and load_network(str(path.parent)).card.training.get("fingerprint") != self.fingerprint:
+                raise UsageError(
+                    f"There is a network {self.name} already, in {path.parent}, and it was trained otherwise.",
+                    f"Choose another network_name, or remove it with 'climrecon networks remove {self.name}'.",
+                )
+
+    @cached_property
+    def start(self) -> LoadedNetwork | None:
+        """The network that training starts from: ``network``, only if it was given."""
+        if "network" not in self.settings.given:
+            return None
+        places = store_places(self.site)
+        return load_network(self.settings.network, store=places)
+
+    # prepare
+
+    def is_prepared(self, part: int) -> bool:
+        """Whether a member is in the store, or known to be unusable."""
+        return self.preparation.is_done(self.members[part])
+
+    def prepare(self, part: int, reporter: Reporter) -> None:
+        """Prepare one member."""
+        member = self.members[part]
+        reporter.stage(f"Preparing {member.name}, member {part + 1} of {len(self.members)}")
+        reason = self.preparation.prepare(member)
+        if reason:
+            reporter.warning(f"{member.name} is left out: {reason}")
+
+    def prepare_many(self, parts: Sequence[int], reporter: Reporter) -> None:
+        """Prepare several members in parallel."""
+        chosen = [self.members[part] for part in parts]
+        ready = len(self.members) - len(chosen)
+        reporter.stage(
+            f"Preparing {len(chosen)} members, {workers(len(chosen))} at a time"
+            + (f"; {ready} are there already" if ready else "")
+        )
+
+        def told(done: int, member: Member, reason: str | None) -> None:
+            if reason:
+                reporter.warning(f"{member.name} is left out: {reason}")
+            reporter.step(done, len(chosen))
+
+        prepare_all(self.preparation, chosen, told)
+
+    # train
+
+    @cached_property
+    def material(self) -> Material:
+        """The prepared members, split by use.
+
+        Raises
+        ------
+        InputDataError
+            If members have not been prepared, or none is left.
+        """
+        stored: list[StoredMember] = []
+        left_out: list[tuple[str, str]] = []
+        waiting = []
+        for member in self.members:
+            found = self.preparation.open(member)
+            if found is None:
+                waiting.append(member.name)
+            elif isinstance(found, str):
+                left_out.append((member.name, found))
+            else:
+                stored.append(found)
+        if waiting:
+            raise InputDataError(
+                f"{len(waiting)} of {len(self.members)} members are not prepared: {', '.join(waiting[:6])}"
+                + (" …" if len(waiting) > 6 else ""),
+                "Run the stage prepare first, all its parts; 'climrecon train' does it by itself.",
+            )
+        same = twins(stored)
+        left_out += [
+            (str(stored[i].about["name"]), f"it holds the same fields as {stored[k].about['name']}")
+            for i, k in same.items()
+        ]
+        kept = tuple(member for number, member in enumerate(stored) if number not in same)
+        if not kept:
+            listed = "\n".join(f"  {name}: {reason}" for name, reason in left_out[:12])
+            raise InputDataError(f"No member can be used:\n{listed}", "Mend or exchange the files.")
+        return Material(kept, _split_by_set(kept), tuple(left_out))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What makes two trainings the same."""
+        material = self.material
+        uses = {use: [[n, str(rows)] for n, rows in getattr(material.split, use)] for use in ("train", "validation")}
+        inputs = [f"{n:05d} {member.key}" for n, member in enumerate(material.stored)]
+        store = self.preparation.store
+        gaps = [*self.gap_inputs.main, *([self.gap_inputs.uncorrelated] if self.gap_inputs.uncorrelated else [])]
+        inputs += [f"gaps {store.sha256(path)}" for path in gaps]
+        plain = self.settings.plain()
+        settings = {name: plain[name] for name in _SETTINGS}
+        settings |= {"uses": uses, "period": plain["period"], "gap_members": len(self.gap_inputs.members)}
+        return fingerprint("train", VERSION, inputs, settings, self.start.sha256 if self.start else None)
+
+    @property
+    def folder(self) -> Path:
+        """Where this training keeps its checkpoints and, when done, its network."""
+        return self.cache / "runs" / self.fingerprint[:32]
+
+    def is_trained(self, part: int = 0) -> bool:
+        """Whether the network is there."""
+        if not all(self.is_prepared(number) for number in range(len(self.members))):
+            return False
+        return (self.folder / "network" / CARD).is_file()
+
+    def train(self, part: int, reporter: Reporter) -> None:
+        """Train; a call after a stop goes on from the last checkpoint."""
+        self._check_not_taken()
+        material = self.material
+        for name, reason in material.left_out:
+            reporter.warning(f"{name} is left out: {reason}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._note_start()
+        with self.preparation.store.scratch() as scratch:
+            gaps = read_gaps(self.settings, self.gap_inputs, GRID, scratch, reporter)
+        joined = self.cache / "joined"
+        uses = material.split
+        fields = fields_of(material.stored, uses.train, GRID, joined)
+        validation = fields_of(material.stored, uses.validation, GRID, joined)
+        for caveat in (*uses.caveats, *gaps.caveats):
+            reporter.note(caveat)
+        run_training(self, material, fields, validation, gaps, reporter)
+
+    def collect(self, part: int, reporter: Reporter) -> Outcome:
+        """Score the network, store it under its name, and write what the run hands back."""
+        self._check_not_taken()
+        run = {
+            "id": str(self.about.get("id") or secrets.token_hex(6)),
+            "user": str(self.about.get("user") or ""),
+            "started": self._started(),
+        }
+        with self.preparation.store.scratch() as scratch:
+            gaps = read_gaps(self.settings, self.gap_inputs, GRID, scratch, reporter)
+        return collect(self, self.material, gaps, run, reporter)
+
+    def _started(self) -> datetime:
+        try:
+            text = json.loads((self.folder / "started.json").read_text(encoding="utf-8"))["started"]
+            return datetime.fromisoformat(text)
+        except (OSError, ValueError, KeyError):
+            return datetime.now(UTC)
+
+    def _note_start(self) -> None:
+        """Remember when this training began, for its provenance; a resumed one keeps it."""
+        path = self.folder / "started.json"
+        if not path.exists():
+            write_text(path, json.dumps({"started": datetime.now(UTC).isoformat()}) + "\n")
+
+    @property
+    def name(self) -> str:
+        """The network's name: as given, else made of recipe, data and fingerprint."""
+        given = self.settings.network_name
+        return str(given) if given else f"{self.settings.recipe}-{self.settings.training_data.replace('+', '-')}-" + (
+            self.fingerprint[:8]
+        )
+
+    def dry_run(self, reporter: Reporter) -> Outcome:
+        """Say what would be prepared and trained; write nothing."""
+        counts = {False: 0, True: 0}
+        for member in self.members:
+            counts[self.preparation.is_done(member)] += 1
+        size = sum(path.stat().st_size for m in self.members for paths in m.files.values() for path in paths)
+        lines = [
+            "Would train, and write nothing now (dryrun):",
+            f"  training data: {self.settings.training_data}: {len(self.members)} members of "
+            f"{len({m.family for m in self.members})} model families, {megabytes(size)}",
+            f"  prepared already: {counts[True]}; to prepare: {counts[False]}, {workers(max(counts[False], 1))} at a time",
+            f"  target: {self.settings.training_target}; can be blended: "
+            f"{sum(self.preparation.wanted(m) == 'blended' for m in self.members)}",
+            f"  gaps and errors of: {', '.join(path.name for path in self.gap_inputs.main)}",
+            f"  recipe {self.settings.recipe}, starting from {self.start.name if self.start else 'scratch'}",
+            f"  cache: {self.cache} ({megabytes(free_bytes(self.cache))} free); network store: {self.store}",
+        ]
+        lines += [f"    {member.set}: {member.name} ({member.family})" for member in self.members]
+        lines += [f"  left out: {path}: {reason}" for path, reason in self.sets.left_out]
+        return Outcome(None, {"status": "dryrun", "outputs": []}, lines)
+
+
+def _split_by_set(stored: Sequence[StoredMember]) -> Split:
+    """Each training set is split by itself, so that each has held-out members."""
+    uses: dict[str, list[tuple[int, slice]]] = {"train": [], "validation": [], "test": []}
+    how, caveats = [], []
+    for name in dict.fromkeys(str(member.about["set"]) for member in stored):
+        numbers = [i for i, member in enumerate(stored) if member.about["set"] == name]
+        chosen = split(
+            [str(stored[i].about["name"]) for i in numbers],
+            [str(stored[i].about["family"]) for i in numbers],
+            [len(stored[i].index) for i in numbers],
+        )
+        for use, found in uses.items():
+            found += [(numbers[position], rows) for position, rows in getattr(chosen, use)]
+        how.append(f"{name}: {chosen.how}")
+        caveats += [f"{name}: {caveat}" for caveat in chosen.caveats]
+    train, validation, test = (tuple(uses[use]) for use in ("train", "validation", "test"))
+    return Split(train, validation, test, "; ".join(how), tuple(caveats))
+
+
+def check_recipe(name: str) -> None:
+    """Refuse recipes that do not exist."""
+    if name not in ("native",):
+        raise UsageError(f"There is no recipe {name!r}.", "Use recipe=native.")

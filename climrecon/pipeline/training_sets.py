@@ -1,0 +1,190 @@
+"""Training sets by name: the members they stand for, each with its files."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from climrecon.errors import ClimReconError, NoDataError, UsageError
+from climrecon.settings import RunSettings, Site
+from climrecon.settings.site import TrainingSet
+from climrecon.training.sets import family_of
+
+_CMOR_NAME = re.compile(r"^[A-Za-z0-9]+_[A-Za-z0-9]+_([A-Za-z0-9.-]+)_[A-Za-z0-9-]+_(r\d+i\d+p\d+(?:f\d+)?)(?:_|\.)")
+_TIME = re.compile(r"[._-]?\d{4,8}[-_]\d{4,8}(?=\.nc4?$)")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of a training set.
+
+    Attributes
+    ----------
+    files:
+        Variable -> its files in order of time.
+    realisation:
+        Which, from 0, of several members in the same files; None where files hold one.
+    """
+
+    set: str
+    name: str
+    model: str
+    family: str
+    files: Mapping[str, tuple[Path, ...]]
+    realisation: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingSets:
+    """Members of all sets asked for, in order, and files left out with the reason."""
+
+    members: tuple[Member, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def training_members(settings: RunSettings, site: Site) -> TrainingSets:
+    """The members that ``training_data`` stands for.
+
+    Raises
+    ------
+    UsageError
+        If a set is unknown, or has neither a query nor files.
+    NoDataError
+        If a set has no members.
+    """
+    names = list(dict.fromkeys(part.strip() for part in settings.training_data.split("+") if part.strip()))
+    known = site.file.training_data
+    if unknown := [name for name in names if name not in known]:
+        near = difflib.get_close_matches(unknown[0], list(known), 1)
+        raise UsageError(
+            f"There is no training set called {', '.join(unknown)}; the site knows {', '.join(known)}."
+            + (f" Did you mean {near[0]}?" if near else ""),
+            "Add it to the site file: [training_data.NAME] with query = {…} or files = […].",
+        )
+    if not names:
+        raise UsageError("training_data names no training set.", f"The site knows {', '.join(known)}.")
+    members: list[Member] = []
+    left_out: list[tuple[str, str]] = []
+    for name in names:
+        chosen = known[name]
+        if chosen.files:
+            members += _of_files(name, chosen.files, settings.variable)
+        else:
+            found, without = _of_query(name, chosen, settings)
+            members += found
+            left_out += without
+    return TrainingSets(tuple(_unique(_expanded(members, settings.variable))), tuple(left_out))
+
+
+def _of_query(name: str, chosen: TrainingSet, settings: RunSettings) -> tuple[list[Member], list[tuple[str, str]]]:
+    if not chosen.query:
+        raise UsageError(
+            f"The training set {name} has neither a query nor files.", "Mend [training_data] in the site file."
+        )
+    if not settings.catalogue:
+        raise NoDataError(
+            f"No catalogue is known to search the training set {name} in.",
+            "Give catalogue=PATH, set it in the site file, or list files there.",
+        )
+    from climrecon.catalogue import find_members, open_catalogue
+
+    beside = () if settings.training_target == "tas" else ("tos", "sic")
+    fixed = ("sftlf",) if beside else ()
+    try:
+        found = find_members(
+            open_catalogue(settings.catalogue), chosen.query, settings.variable, beside=beside, fixed=fixed
+        )
+    except NoDataError as error:
+        raise NoDataError(f"Training set {name}: {error.message}", error.hint) from error
+    members = []
+    for one in found.members:
+        model = one.facets.get("model", "") or name
+        ensemble = one.facets.get("ensemble", "")
+        members.append(
+            Member(
+                set=name,
+                name=" ".join(filter(None, (model, ensemble))),
+                model=model,
+                family=family_of(model),
+                files=one.files,
+                notes=one.notes,
+            )
+        )
+    return members, [(item.path, item.reason) for item in found.left_out]
+
+
+def _of_files(name: str, patterns: Sequence[str], variable: str) -> list[Member]:
+    """Members of a list of files; names that differ in their months alone are one member, split in time."""
+    paths: list[Path] = []
+    for pattern in patterns:
+        expanded = str(Path(pattern).expanduser())
+        hits = sorted(glob.glob(expanded, recursive=True)) if glob.has_magic(expanded) else [expanded]  # noqa: PTH207
+        if not hits:
+            raise NoDataError(f"Training set {name}: no file matches {pattern}.", "Mend the site file.")
+        paths += [Path(hit) for hit in hits]
+    if absent := [path for path in paths if not path.is_file()]:
+        raise NoDataError(
+            f"Training set {name}: {len(absent)} of its files do not exist, e.g. {absent[0]}.", "Mend the site file."
+        )
+    groups: dict[str, list[Path]] = {}
+    for path in dict.fromkeys(paths):
+        groups.setdefault(str(path.parent / _TIME.sub("", path.name)), []).append(path)
+    members = []
+    for key, group in groups.items():
+        match = _CMOR_NAME.match(group[0].name)
+        stem = Path(key).name.removesuffix(".nc").removesuffix(".nc4")
+        model = match[1] if match else name
+        members.append(
+            Member(
+                set=name,
+                name=f"{match[1]} {match[2]}" if match else stem,
+                model=model,
+                family=family_of(model),
+                files={variable: tuple(sorted(group))},
+            )
+        )
+    return members
+
+
+def _expanded(members: Sequence[Member], variable: str) -> list[Member]:
+    """Files that hold several members along a dimension become so many members."""
+    from dataclasses import replace
+
+    from climrecon.preprocess.models import members_within
+
+    found: list[Member] = []
+    for member in members:
+        try:
+            count = members_within(member.files[variable][0], variable)
+        except ClimReconError:
+            count = 1  # what is wrong with the file is said when it is prepared
+        if count == 1:
+            found.append(member)
+        found += [
+            replace(member, name=f"{member.name} {number + 1}", realisation=number)
+            for number in range(count if count > 1 else 0)
+        ]
+    return found
+
+
+def _unique(members: Sequence[Member]) -> list[Member]:
+    """Members whose names are used once: the set is added where two have one name, then a number."""
+    from dataclasses import replace
+
+    found: list[Member] = []
+    taken: set[str] = set()
+    names = [member.name for member in members]
+    for member in members:
+        name = member.name if names.count(member.name) == 1 else f"{member.name} ({member.set})"
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{member.name} ({member.set} {number})"
+        taken.add(name)
+        found.append(replace(member, name=name))
+    return found

@@ -1,0 +1,62 @@
+"""Figures of a training: how it went, and what the network makes of months it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+
+from climrecon.fields import Estimate
+from climrecon.grid import Grid
+from climrecon.plots.maps import ANOMALY, DIFFERENCE, PLATE, draw_coast, from_greenwich, map_axes
+from climrecon.plots.picture import ACCENT, OURS, Picture, new_figure, tidy
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+def draw_history(rows: Sequence[Sequence[float]], name: str) -> Picture:
+    """Training and validation loss by step; ``rows`` hold (step, training, validation, seconds)."""
+    figure = new_figure(7.0, 4.0)
+    axes = figure.add_subplot()
+    tidy(axes)
+    if rows:
+        steps, trained, validated = (np.array([row[i] for row in rows], dtype=float) for i in range(3))
+        axes.plot(steps, trained, color=ACCENT, label="training", linewidth=1.2)
+        axes.plot(steps, validated, color=OURS, label="validation: members never learned from", linewidth=1.5)
+        best = int(np.nanargmin(validated))
+        axes.plot(steps[best], validated[best], "o", color=OURS, label=f"kept: step {steps[best]:.0f}")
+        axes.legend(frameon=False, fontsize=9)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    axes.set_title(name, loc="left", fontsize=10)
+    return Picture(figure, f"Training of {name}: loss on training samples and on held-out validation members by step.")
+
+
+def draw_sample(
+    grid: Grid, truth: FloatArray, seen: FloatArray, estimate: Estimate, what: str, name: str
+) -> Picture:
+    """Truth, what was seen of it (with errors), the estimate, and the estimate's error; (H, W) each, K."""
+    figure = new_figure(10.0, 5.6)
+    places = figure.add_gridspec(2, 2)
+    mean = estimate.mean[0]
+    panels = (
+        ("truth", truth, ANOMALY),
+        ("seen, with errors", seen, ANOMALY),
+        (f"reconstructed by {name}", mean, ANOMALY),
+        ("reconstructed less truth", mean - truth, DIFFERENCE),
+    )
+    for number, (title, field, norm) in enumerate(panels):
+        axes = map_axes(figure, places[number // 2, number % 2])
+        edges, cells = from_greenwich(grid, np.asarray(field, dtype=float))
+        colours = axes.pcolormesh(
+            edges, grid.lat_edges, np.ma.masked_invalid(cells), cmap=colormaps["RdBu_r"], norm=norm, transform=PLATE
+        )
+        draw_coast(axes)
+        axes.set_title(title, fontsize=9)
+        figure.colorbar(colours, ax=axes, shrink=0.7, label="K", ticks=norm.boundaries[::4])
+    return Picture(
+        figure, f"{what}: a month never learned from, what was shown of it with made-up errors, and what {name} made of it."
+    )

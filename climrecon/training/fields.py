@@ -1,0 +1,45 @@
+"""Complete months to train on, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.grid import Grid
+
+
+@dataclass(frozen=True)
+class TrainingFields:
+    """Complete months of one or several members.
+
+    Attributes
+    ----------
+    values:
+        (N, H, W) anomalies in K, float32; may be memory-mapped. Finite where ``scored`` is True.
+    month:
+        (N,) calendar months 1..12.
+    index:
+        (N,) months since 0000-01, to find neighbours in time within a member.
+    member:
+        (N,) number of the member a month belongs to; months of a member stand together, in order of time.
+    names:
+        Names of the members.
+    grid:
+        The grid of ``values``.
+    scored:
+        (N, H, W) cells that may be learned from and scored; None: all.
+    """
+
+    values: NDArray[np.floating[Any]]
+    month: NDArray[np.integer[Any]]
+    index: NDArray[np.integer[Any]]
+    member: NDArray[np.integer[Any]]
+    names: tuple[str, ...]
+    grid: Grid
+    scored: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.month)

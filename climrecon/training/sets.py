@@ -1,0 +1,210 @@
+"""Which members are learned from, which are kept for validation and for the test.
+
+Whole members are held out. Members of one model share its errors and its climate's habits, and so do models of
+one family; a network that is scored on a sister of what it learned from looks better than it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.errors import InputDataError
+from climrecon.grid import Grid
+from climrecon.training.fields import TrainingFields
+from climrecon.training.store import StoredMember, assemble
+
+FloatArray = NDArray[np.floating[Any]]
+
+#: Model names -> family, by the atmosphere they share.
+#: Source: Knutti, Masson & Gettelman (2013), Geophys. Res. Lett. 40:1194, doi 10.1002/grl.50256.
+_FAMILIES: tuple[tuple[str, str], ...] = (
+    (r"^(HadGEM|HadCM|ACCESS|UKESM|KACE)", "Hadley Centre"),
+    (r"^(CCSM|CESM|NorESM|BCC-CSM|bcc-csm|FIO-ESM|BNU-ESM|TaiESM|SAM0|E3SM)", "NCAR"),
+    (r"^(MPI-ESM|CMCC|ECHAM|AWI)", "MPI ECHAM"),
+    (r"^GFDL", "GFDL"),
+    (r"^GISS", "GISS"),
+    (r"^(IPSL)", "IPSL"),
+    (r"^(MIROC|NICAM)", "MIROC"),
+    (r"^MRI", "MRI"),
+    (r"^(CNRM)", "CNRM"),
+    (r"^EC-?EARTH", "EC-EARTH"),
+    (r"^(CSIRO)", "CSIRO"),
+    (r"^(CanESM|CanCM|CanAM)", "CCCma"),
+    (r"^(inmcm|INM)", "INM"),
+    (r"^(FGOALS|CAS)", "LASG"),
+    (r"^20CR", "20CR"),
+)
+#: Resolutions and configurations behind a model's name.
+_CONFIGURATION = re.compile(r"[-_.](LR|MR|HR|VLR|P|ES|CC|AO|ME|BGC|CM|CAM5|WACCM|FASTCHEM|[A-Z]?\d+)$")
+#: Share of the members that is held out, for validation and for the test each; at least one member.
+HELD_OUT_SHARE = 0.05
+#: Months between what is learned from and what is held out where there is but one member.
+MARGIN = 12
+#: Members whose monthly global means agree this closely, K, hold the same fields in two forms.
+SAME = 0.01
+
+
+def family_of(model: str) -> str:
+    """Family of a model by its name; an unknown model is its own family, whatever its configuration."""
+    for pattern, family in _FAMILIES:
+        if re.search(pattern, model, re.IGNORECASE):
+            return family
+    return _CONFIGURATION.sub("", model) or model
+
+
+@dataclass(frozen=True)
+class Split:
+    """Members, and the months of each, by use: (number of the member, its months)."""
+
+    train: tuple[tuple[int, slice], ...]
+    validation: tuple[tuple[int, slice], ...]
+    test: tuple[tuple[int, slice], ...]
+    how: str
+    caveats: tuple[str, ...] = field(default=())
+
+
+ALL = slice(None)
+
+
+def split(names: Sequence[str], families: Sequence[str], lengths: Sequence[int]) -> Split:
+    """Hold out whole members: whole families where there are three, else members, else years.
+
+    Parameters
+    ----------
+    names, families:
+        Of the members of one training set.
+    lengths:
+        Months of each.
+    """
+    total = len(names)
+    if total == 1:
+        return _split_in_time(lengths[0])
+    sizes = {family: [i for i in range(total) if families[i] == family] for family in dict.fromkeys(families)}
+    wanted = max(1, round(HELD_OUT_SHARE * total))
+    if len(sizes) >= 3:
+        # The smallest first: they cost least, and are models of their own all the same.
+        order = sorted(sizes, key=lambda family: (len(sizes[family]), family))
+        test, rest = _take(order, sizes, wanted)
+        validation, rest = _take(rest, sizes, wanted)
+        train = [i for family in rest for i in sizes[family]]
+        if train:
+            return Split(*_whole(train, validation, test), how="whole model families are held out")
+    order = sorted(sizes, key=lambda family: (len(sizes[family]), family))
+    smallest = sizes[order[0]]
+    if len(sizes) == 2 and len(smallest) >= 2:
+        half = len(smallest) // 2
+        train = sizes[order[1]]
+        return Split(
+            *_whole(train, smallest[:half], smallest[half:]),
+            how="one model family is held out, its members for validation or for the test",
+            caveats=("Validation and test members are of one model family.",),
+        )
+    if total == 2:
+        caveat = "There are two members only: validation and test are parts of one of them."
+        first, second = _halves(lengths[1])
+        return Split(((0, ALL),), ((1, first),), ((1, second),), "one whole member is held out", (caveat,))
+    held = max(1, min(wanted, (total - 1) // 2))
+    members = list(range(total))
+    return Split(
+        *_whole(members[: -2 * held], members[-2 * held : -held], members[-held:]),
+        how="whole members are held out",
+        caveats=("Held-out members are of a model family that was learned from.",),
+    )
+
+
+def _take(
+    order: Sequence[str], sizes: dict[str, list[int]], wanted: int
+) -> tuple[list[int], list[str]]:
+    taken: list[int] = []
+    rest = list(order)
+    while rest and len(taken) < wanted:
+        taken += sizes[rest.pop(0)]
+    return taken, rest
+
+
+def _whole(*groups: Sequence[int]) -> tuple[tuple[tuple[int, slice], ...], ...]:
+    return tuple(tuple((i, ALL) for i in sorted(group)) for group in groups)
+
+
+def _halves(length: int) -> tuple[slice, slice]:
+    middle = length // 2
+    return slice(0, middle - MARGIN // 2), slice(middle + MARGIN // 2, length)
+
+
+def _split_in_time(length: int) -> Split:
+    held = max(12, length // 10 // 12 * 12)
+    first, second = length - 2 * held - 2 * MARGIN, length - held - MARGIN
+    if first < 120:
+        raise InputDataError(
+            f"One member of {length} months is too little to learn from and to hold some out.",
+            "Add members or training sets (training_data=a+b).",
+        )
+    return Split(
+        ((0, slice(0, first)),),
+        ((0, slice(first + MARGIN, second)),),
+        ((0, slice(second + MARGIN, length)),),
+        how=f"years of the only member are held out, with a margin of {MARGIN} months",
+        caveats=("There is one member only: what is held out is of the same member, at its end.",),
+    )
+
+
+def twins(members: Sequence[StoredMember]) -> dict[int, int]:
+    """Members that hold the same fields as an earlier one: number -> number of the earlier one.
+
+    One archive may hold a reanalysis as published and in CMOR's form. Learned from one and scored on the other, a
+    network would know the answer.
+    """
+    found: dict[int, int] = {}
+    series = [np.asarray(member.about["global_mean"]) for member in members]
+    for number, member in enumerate(members):
+        for earlier in range(number):
+            if earlier in found:
+                continue
+            _, ours, theirs = np.intersect1d(member.index, members[earlier].index, return_indices=True)
+            if len(ours) >= 24:
+                difference = series[number][ours] - series[earlier][theirs]
+                if float(np.sqrt(np.nanmean(difference**2))) < SAME:
+                    found[number] = earlier
+                    break
+    return found
+
+
+def fields_of(
+    members: Sequence[StoredMember],
+    chosen: Sequence[tuple[int, slice]],
+    grid: Grid,
+    folder: Path,
+    gap: Callable[[StoredMember], bool] | None = None,
+) -> TrainingFields:
+    """The chosen members as one array; ``scored`` is None where no cell is missing.
+
+    Parameters
+    ----------
+    folder:
+        For a joined file, where the members are too large for memory.
+    """
+    parts = [(members[number], rows) for number, rows in chosen]
+    values = assemble(parts, folder)
+    index = np.concatenate([member.index[rows] for member, rows in parts]).astype(np.int64)
+    number = np.repeat(np.arange(len(parts)), [len(member.index[rows]) for member, rows in parts])
+    gappy = any((gap or _has_gaps)(member) for member, _ in parts)
+    return TrainingFields(
+        values=values,
+        month=index % 12 + 1,
+        index=index,
+        member=number,
+        names=tuple(str(member.about["name"]) for member, _ in parts),
+        grid=grid,
+        scored=np.isfinite(values) if gappy else None,
+    )
+
+
+def _has_gaps(member: StoredMember) -> bool:
+    return bool(member.about.get("missing", 0))

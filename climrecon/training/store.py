@@ -1,0 +1,316 @@
+"""The store of prepared members: one file for each, which all trainings of a user share.
+
+A member's file is a safetensors file: ``values`` (T, H, W) float32 anomalies in K, NaN where not to be scored;
+``index`` (T,) int32 months since 0000-01; and, as metadata, what it was made from. Its name is the hash of what
+went in, so that equal input is prepared once, and changed input anew. It appears by renaming: a killed
+preparation leaves nothing that looks whole. A member that cannot be prepared leaves a small file that says why.
+
+Nothing here opens netCDF or reads settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from climrecon.errors import InputDataError, OutputError
+from climrecon.files import atomic_path, sha256_of, write_text
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+SUFFIX, LEFT_OUT = ".safetensors", ".left-out.json"
+_HASHES = "hashes"
+#: Space that must stay free beside what is about to be written.
+SPARE_BYTES = 200_000_000
+#: Temporary files older than this belong to no living process.
+_STALE_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class StoredMember:
+    """One prepared member, its arrays memory-mapped.
+
+    Attributes
+    ----------
+    values:
+        (T, H, W) anomalies in K, NaN where not to be scored.
+    index:
+        (T,) months since 0000-01.
+    about:
+        What it was made from: set, name, model, family, files with hashes, settings, versions, notes.
+    """
+
+    key: str
+    values: FloatArray
+    index: IntArray
+    about: Mapping[str, Any]
+
+
+class MemberStore:
+    """The prepared members below one folder.
+
+    Parameters
+    ----------
+    folder:
+        Made when first written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, key: str) -> Path:
+        """Where the member ``key`` stands, whether or not it is there."""
+        return self.folder / f"{key}{SUFFIX}"
+
+    def has(self, key: str) -> bool:
+        """Whether the member is there, whole by its own header."""
+        path = self.path(key)
+        try:
+            header, start = _header(path)
+            return path.stat().st_size == start + max(
+                entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"
+            )
+        except (OSError, ValueError, KeyError, struct.error):
+            return False
+
+    def why_left_out(self, key: str) -> str | None:
+        """Why the member could not be prepared; None if it was not tried, or is there."""
+        if self.has(key):
+            return None
+        try:
+            content = json.loads((self.folder / f"{key}{LEFT_OUT}").read_text(encoding="utf-8"))
+            return str(content["reason"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def is_done(self, key: str) -> bool:
+        """Whether the member was prepared, or found to be unusable."""
+        return self.has(key) or self.why_left_out(key) is not None
+
+    def put(self, key: str, values: FloatArray, index: IntArray, about: Mapping[str, Any]) -> None:
+        """Write a member; it appears whole or not at all.
+
+        Raises
+        ------
+        OutputError
+            If the folder cannot be written, or too little space is left.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.make_room(values.nbytes)
+            with atomic_path(self.path(key)) as temporary:
+                save_file(
+                    {"values": np.ascontiguousarray(values, np.float32), "index": index.astype(np.int32)},
+                    temporary,
+                    {"about": json.dumps(dict(about), sort_keys=True)},
+                )
+        except OutputError:
+            raise
+        # safetensors raises its own error for what the system says.
+        except Exception as error:
+            raise OutputError(
+                f"The prepared member cannot be written to {self.folder}: {error}",
+                "Is the disk full? Free some space or choose another cachedir.",
+            ) from error
+        (self.folder / f"{key}{LEFT_OUT}").unlink(missing_ok=True)
+
+    def leave_out(self, key: str, name: str, reason: str) -> None:
+        """Note that a member cannot be used, and why."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {"member": name, "reason": reason}
+        write_text(self.folder / f"{key}{LEFT_OUT}", json.dumps(content, indent=1) + "\n")
+
+    def get(self, key: str) -> StoredMember:
+        """Open a member; its values are memory-mapped.
+
+        Raises
+        ------
+        InputDataError
+            If it is absent or damaged.
+        """
+        path = self.path(key)
+        if not self.has(key):
+            raise InputDataError(
+                f"The prepared member {path} is absent or damaged.",
+                "Run the same command again: it prepares what is missing.",
+            )
+        header, start = _header(path)
+        arrays = {}
+        for name, kind in (("values", np.float32), ("index", np.int32)):
+            entry = header[name]
+            offset = start + entry["data_offsets"][0]
+            arrays[name] = np.memmap(path, kind, "r", offset, tuple(entry["shape"]))
+        about = json.loads(header["__metadata__"]["about"])
+        return StoredMember(key, arrays["values"], np.array(arrays["index"]), about)
+
+    def make_room(self, size: int) -> None:
+        """Make sure that ``size`` bytes can be written.
+
+        Raises
+        ------
+        OutputError
+            If too little space is left.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
+        if free < size + SPARE_BYTES:
+            raise OutputError(
+                f"Too little space: {self.folder} has {free / 1e6:.0f} MB free; {size / 1e6:.0f} MB are to be written, "
+                f"and {SPARE_BYTES / 1e6:.0f} MB must stay free.",
+                "Free some space or choose another cachedir. What is prepared stays; the same command continues.",
+            )
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for intermediate files; what killed preparations left beside it is removed.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be made.
+        """
+        place = self.folder / ".scratch" / f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
+        try:
+            self._sweep()
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder} cannot be written to: {error}", "Choose another cachedir, or free some space."
+            ) from error
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        for left in (*self.folder.glob(".scratch/*"), *self.folder.glob(".*.*")):
+            try:
+                if time.time() - left.stat().st_mtime > _STALE_SECONDS or _is_orphan(left.name):
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            except OSError:
+                continue
+
+    def sha256(self, path: Path) -> str:
+        """sha256 of an input file, worked out once as long as its size, time and inode stay the same.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read.
+        """
+        status = path.stat()
+        seen = [status.st_size, status.st_mtime_ns, status.st_ino]
+        note = self.folder / _HASHES / f"{_text_hash(os.path.abspath(path))}.json"  # noqa: PTH100 - links stay
+        try:
+            content = json.loads(note.read_text(encoding="utf-8"))
+            if content["seen"] == seen:
+                return str(content["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        digest = sha256_of(path)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_text(note, json.dumps({"path": str(path), "seen": seen, "sha256": digest}) + "\n")
+        return digest
+
+    def known_sha256(self, path: Path) -> str | None:
+        """As :meth:`sha256`, None where the file would have to be read."""
+        try:
+            status = path.stat()
+            note = self.folder / _HASHES / f"{_text_hash(os.path.abspath(path))}.json"  # noqa: PTH100
+            content = json.loads(note.read_text(encoding="utf-8"))
+            same = content["seen"] == [status.st_size, status.st_mtime_ns, status.st_ino]
+            return str(content["sha256"]) if same else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _is_orphan(name: str) -> bool:
+    """Whether a scratch folder's name says that a process of this machine made it that is no longer there."""
+    host, _, rest = name.rpartition("-")[0].rpartition("-")
+    if host != socket.gethostname() or not rest.isdigit():
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _text_hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file, and where its data begin."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > 100_000_000:
+            raise ValueError("no safetensors header")
+        header: dict[str, Any] = json.loads(file.read(length))
+    return header, 8 + length
+
+
+def assemble(
+    members: Sequence[tuple[StoredMember, slice]], folder: Path, in_memory: int = 1 << 30
+) -> FloatArray:
+    """(N, H, W) values of several members, one after the other.
+
+    One member is mapped as it is; several are joined in memory while they are small (``in_memory`` bytes), else
+    in one file in ``folder``, written member by member, which is memory-mapped and found again by its name. So
+    memory does not grow with the number of members.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    parts = [(member, rows) for member, rows in members]
+    if len(parts) == 1:
+        return parts[0][0].values[parts[0][1]]
+    lengths = [len(member.index[rows]) for member, rows in parts]
+    shape = (sum(lengths), *parts[0][0].values.shape[1:])
+    size = 4 * int(np.prod(shape))
+    if size <= in_memory:
+        return np.concatenate([member.values[rows] for member, rows in parts])
+    name = _text_hash(json.dumps([[m.key, str(rows)] for m, rows in parts]))
+    path = folder / f"{name}.npy"
+    if not path.exists():
+        MemberStore(folder).make_room(size)
+        try:
+            with atomic_path(path) as temporary:
+                joined = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+                for start, (member, rows) in zip(_starts(lengths), parts, strict=True):
+                    joined[start : start + len(member.index[rows])] = member.values[rows]
+                    joined.flush()
+                del joined
+        except OSError as error:
+            raise OutputError(
+                f"The joined members cannot be written to {folder}: {error}", "Is the disk full?"
+            ) from error
+    mapped: FloatArray = np.load(path, mmap_mode="r")
+    return mapped
+
+
+def _starts(lengths: Sequence[int]) -> Iterator[int]:
+    done = 0
+    for length in lengths:
+        yield done
+        done += length
