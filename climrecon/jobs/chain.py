@@ -14,6 +14,7 @@ from climrecon.jobs.commands import Refused, SlurmSilent
 from climrecon.jobs.messages import refusal
 from climrecon.jobs.record import Chain, Submitted
 from climrecon.jobs.script import Job, render
+from climrecon.settings.slurm import minutes_of
 
 
 def readable_umask() -> int:
@@ -35,6 +36,8 @@ def submit(chain: Chain, jobs: Sequence[Job], cwd: Path, limit: int = 0) -> Chai
     SlurmSilent
         If Slurm stops answering.
     """
+    for job in jobs:
+        _check_limits(job)
     umask = readable_umask()
     taken: list[Submitted] = []
     names = [f"climrecon-{chain.id}-{job.stage}" for job in jobs]
@@ -47,8 +50,7 @@ def submit(chain: Chain, jobs: Sequence[Job], cwd: Path, limit: int = 0) -> Chai
             elif len(jobs) > 1:
                 options += ["--hold"]
             number = commands.sbatch(script, chain.folder, options, umask)
-            time = next((o.partition("=")[2] for o in job.options if o.startswith("--time=")), "")
-            taken.append(Submitted(job.stage, number, job.parts, job.array, time))
+            taken.append(Submitted(job.stage, number, job.parts, job.array, _option(job, "time")))
             chain = replace(chain, jobs=tuple(taken))
             # After each: a caller that is killed here leaves jobs that 'climrecon jobs' knows.
             chain.save()
@@ -61,12 +63,36 @@ def submit(chain: Chain, jobs: Sequence[Job], cwd: Path, limit: int = 0) -> Chai
             commands.cancel_named(names)
         if isinstance(error, Refused):
             stage = jobs[min(len(taken), len(jobs) - 1)]
-            partition = next((o.partition("=")[2] for o in stage.options if o.startswith("--partition=")), "")
+            partition = _option(stage, "partition")
             raise UsageError(
                 *refusal(stage.stage, error.message, commands.offers(partition) or commands.offers(""))
             ) from error
         raise
     return chain
+
+
+def _option(job: Job, name: str) -> str:
+    """Value of an option of ``job``; empty if it has none."""
+    return next((text.partition("=")[2] for text in job.options if text.startswith(f"--{name}=")), "")
+
+
+def _check_limits(job: Job) -> None:
+    """Refuse what its partition can never give: Slurm itself may say so only when the job's turn comes."""
+    partition = _option(job, "partition")
+    found = commands.limits(partition)
+    if found is None:
+        return
+    longest, nodes = found
+    problems = []
+    time = _option(job, "time")
+    if time and longest != "infinite" and minutes_of(time) > minutes_of(longest):
+        problems.append(f"its time limit of {time} is longer than the partition's {longest}")
+    if int(_option(job, "nodes") or 1) > nodes:
+        problems.append(f"it wants {_option(job, 'nodes')} nodes, and the partition has {nodes}")
+    if problems:
+        raise UsageError(
+            *refusal(job.stage, f"{'; '.join(problems)} ({partition or 'default partition'})", commands.offers(partition))
+        )
 
 
 def _write(chain: Chain, job: Job, name: str, cwd: Path, umask: int, limit: int) -> Path:

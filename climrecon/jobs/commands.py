@@ -167,6 +167,19 @@ def cancel_named(names: Sequence[str]) -> None:
         _call(["scancel", "--quiet", f"--name={name}", "--me"])
 
 
+def limits(partition: str) -> tuple[str, int] | None:
+    """Longest time limit (in Slurm's words) and number of nodes of ``partition``; None if it cannot be told."""
+    command = ["sinfo", "--noheader", "--summarize", "--format=%l|%D", *([f"--partition={partition}"] if partition else [])]
+    try:
+        rows = [line.strip().split("|") for line in _call(command, _QUICK).splitlines()]
+    except (Refused, SlurmSilent):
+        return None
+    # Where several are named, or none, the limits of one do not bind.
+    if len(rows) != 1 or not rows[0][1].isdigit():
+        return None
+    return rows[0][0], int(rows[0][1])
+
+
 def offers(partition: str) -> list[str]:
     """What there is, a line for each kind of node of ``partition`` (all, if empty)."""
     command = ["sinfo", "--noheader", "--format=%P: %D nodes of %c cores, %m MB, %G; time up to %l"]

@@ -33,7 +33,7 @@ _REFUSALS = (
     (r"time limit", "Ask for less time: [slurm] walltime or gpu_walltime."),
     (r"gres|generic resource", "Set [slurm] gres to a kind of GPU there is, and ask for fewer."),
     (
-        r"node configuration|node count|more processors|cpu count|memory",
+        r"node configuration|node count|wants \d+ nodes|more processors|cpu count|memory",
         "Ask for less: fewer nodes, GPUs, cores or less memory; or another partition.",
     ),
     (r"feature|constraint", "Correct [slurm] constraint or gpu_constraint."),

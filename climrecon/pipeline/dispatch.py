@@ -19,8 +19,8 @@ from climrecon.jobs.messages import JobError
 from climrecon.jobs.record import Chain, chains_in, new_chain, remember
 from climrecon.jobs.script import Job, check_folder
 from climrecon.pipeline.reporting import Reporter
-from climrecon.pipeline.resources import allocated_gpu, holds_gpu, in_allocation, options_of, wants_gpu
-from climrecon.pipeline.stages import Stage, run_stages
+from climrecon.pipeline.resources import allocated_gpu, gpus_of, holds_gpu, in_allocation, options_of, wants_gpu
+from climrecon.pipeline.stages import Stage, run_stages, stages_of
 from climrecon.pipeline.tasks import Outcome
 from climrecon.settings import RunSettings, Site
 
@@ -217,7 +217,7 @@ def jobs_of(
             skipped.append(stage.name)
             continue
         gpu = stage.gpu and settings.device != "cpu"
-        nodes, processes = (slurm.gpu_nodes, slurm.gpus_per_node) if gpu else (1, 1)
+        nodes, processes = gpus_of(stage, slurm) if gpu else (1, 1)
         jobs.append(
             Job(
                 stage=stage.name,

@@ -49,6 +49,11 @@ def wants_gpu(stages: Sequence[Stage], settings: RunSettings) -> bool:
     return settings.device != "cpu" and any(stage.gpu for stage in stages)
 
 
+def gpus_of(stage: Stage, slurm: Slurm) -> tuple[int, int]:
+    """Nodes, and GPUs on each, that ``stage`` can use."""
+    return (slurm.gpu_nodes, slurm.gpus_per_node) if stage.distributed else (1, 1)
+
+
 def options_of(stage: Stage, gpu: bool, settings: RunSettings, slurm: Slurm) -> tuple[str, ...]:
     """Options of sbatch for ``stage``: the site's, then the user's, of which the last one counts.
 
@@ -61,12 +66,12 @@ def options_of(stage: Stage, gpu: bool, settings: RunSettings, slurm: Slurm) -> 
         wanted = {
             "partition": slurm.gpu_partition or slurm.partition,
             "time": slurm.gpu_walltime,
-            "nodes": str(slurm.gpu_nodes),
+            "nodes": str(gpus_of(stage, slurm)[0]),
             "ntasks-per-node": "1",
             "cpus-per-task": str(slurm.gpu_cpus_per_task),
             "mem": slurm.gpu_memory,
             "constraint": slurm.gpu_constraint,
-            "gres": f"{slurm.gres}:{slurm.gpus_per_node}",
+            "gres": f"{slurm.gres}:{gpus_of(stage, slurm)[1]}",
         }
     else:
         wanted = {

@@ -68,12 +68,12 @@ Word = Annotated[str, _text(r"[A-Za-z0-9][\w.-]{0,63}", "name of letters, digits
 Partition = Annotated[
     str, _text(r"[A-Za-z0-9][\w.-]*(,[A-Za-z0-9][\w.-]*)*", "partition, or partitions joined by commas")
 ]
-Constraint = Annotated[str, _text(r"[\w.&|*()\[\]-]{1,200}", "constraint like a100_80 or a100_40|a100_80")]
+Constraint = Annotated[str, _text(r"[\w(\[][\w.&|*()\[\]-]{0,199}", "constraint like a100_80 or a100_40|a100_80")]
 Gres = Annotated[
     str, _text(r"[A-Za-z]\w*(:[A-Za-z]\w*)?", "kind of GPU like gpu or gpu:a100, without a number")
 ]
 Memory = Annotated[str, _text(r"\d{1,9}[KMGT]?", "memory like 8G")]
-Mail = Annotated[str, _text(r"[\w.+-]+(@[\w-]+(\.[\w-]+)*)?", "mail address")]
+Mail = Annotated[str, _text(r"\w[\w.+-]*(@[\w-]+(\.[\w-]+)*)?", "mail address")]
 Module = Annotated[str, _text(r"[A-Za-z0-9][\w.+/@-]{0,99}", "module name like python3/2023.01")]
 Walltime = Annotated[str, AfterValidator(_walltime)]
 

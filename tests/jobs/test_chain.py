@@ -176,9 +176,12 @@ def test_a_drained_node_makes_jobs_wait_and_say_so(user: User, cluster: Cluster,
     ("slurm", "words"),
     [
         ({"gpus_per_node": 8}, ("Slurm refused the job of the stage train", "gpu:4", "fewer nodes, GPUs")),
-        ({"gpu_nodes": 3}, ("can never start (PartitionNodeLimit)", "gpu: 2 nodes of 16 cores", "Ask for less")),
+        ({"gpu_nodes": 3}, ("wants 3 nodes, and the partition has 2", "gpu: 2 nodes of 16 cores", "Ask for less")),
         ({"gpu_partition": "nonsense"}, ("invalid partition", "shared*", "[slurm] partition")),
-        ({"gpu_walltime": "10:00:00"}, ("can never start (PartitionTimeLimit)", "time up to 1:00:00", "Ask for less")),
+        ({"gpu_walltime": "10:00:00"}, ("longer than the partition's 1:00:00", "Ask for less time")),
+        # Its constraint is looked at when its turn comes, not when it is submitted.
+        ({"gpu_memory": "999G"}, ("Slurm refused the job of the stage train", "64000 MB", "less memory")),
+        ({"gpu_constraint": "a100_80"}, ("Slurm refused", "gpu_constraint")),
         ({"account": "", "account_required": True}, ("need an account", "[slurm] table")),
     ],
 )  # fmt: skip

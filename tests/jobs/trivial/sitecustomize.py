@@ -68,7 +68,14 @@ def _stages(settings: Any) -> Any:
 
     return (
         Stage("prepare", prepare, parts, lambda part: (folder / f"prepared-{part}").exists()),
-        Stage("train", train, is_done=lambda _: (folder / "trained.json").exists(), gpu=True, continues=True),
+        Stage(
+            "train",
+            train,
+            is_done=lambda _: (folder / "trained.json").exists(),
+            gpu=True,
+            continues=True,
+            distributed=True,
+        ),  # fmt: skip
         Stage("collect", collect),
     )
 
