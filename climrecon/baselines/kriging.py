@@ -161,8 +161,8 @@ class Kriging:
 
         def area_mean_sd(weights: FloatArray) -> FloatArray:
             w = weights.reshape(-1)
-            squares = [max(float(w @ covariance_of(row) @ w), 0.0) for row in range(len(flat))]
-            return np.asarray(np.sqrt(squares))
+            squares = {key: system.mean_variance(correlation, w) for key, system in systems.items()}
+            return np.sqrt([max(squares[row.tobytes()], 0.0) for row in seen])
 
         return Estimate(
             mean=mean.reshape(shape).astype(np.float32),
@@ -208,6 +208,21 @@ class _System:
         mean = level[:, None] + (white - self._ones[:, None] * level).T @ self._whitened
         left = 1.0 - (self._whitened**2).sum(axis=0) + self._mean_gap**2 * self._level_weight
         return mean, self.model.sd**2 * left
+
+    def mean_variance(self, correlation: FloatArray, weights: FloatArray) -> float:
+        """w' C w of the posterior covariance C (see :meth:`posterior`), without making it, K^2."""
+        whole = float(weights @ correlation @ weights)
+        if not len(self.cells):
+            return self.model.sd**2 * whole + EMPTY_MONTH_SD**2 * float(weights.sum()) ** 2
+        forgotten = self._whitened is None
+        if forgotten:
+            self._prepare(correlation)
+        assert self._whitened is not None
+        white = self._whitened @ weights
+        gap = float(self._mean_gap @ weights)
+        if forgotten:
+            self.forget()
+        return self.model.sd**2 * (whole - float(white @ white) + gap**2 * self._level_weight)
 
     def posterior(self, correlation: FloatArray) -> FloatArray:
         """(P, P) covariance of the field given the observations, K^2."""

@@ -16,6 +16,7 @@ import click
 
 from climrecon import __version__
 from climrecon.cli.options import parameter_options
+from climrecon.cli.training import networks, train
 from climrecon.errors import ClimReconError, Interrupted, UsageError
 
 EPILOG = (
@@ -47,7 +48,7 @@ def app(debug: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def reconstruct(as_json: bool, **values: Any) -> None:
     """Reconstruct observations: a netCDF file, figures, provenance and a report in --output."""
-    _run({name: value for name, value in values.items() if value is not None}, {}, as_json)
+    run_parameters({name: value for name, value in values.items() if value is not None}, {}, as_json)
 
 
 @app.command(epilog=EPILOG)
@@ -56,7 +57,7 @@ def reconstruct(as_json: bool, **values: Any) -> None:
 def run(config: Path, as_json: bool) -> None:
     """Run what a JSON file of parameters says; this is how Freva calls climrecon."""
     parameters, about = _read_config(config.read_text(encoding="utf-8"), str(config))
-    _run(parameters, about, as_json)
+    run_parameters(parameters, about, as_json)
 
 
 @app.command(epilog=EPILOG)
@@ -163,15 +164,8 @@ def settings(as_json: bool) -> None:
         click.echo(f"\n[{key}] {json.dumps(value)}")
 
 
-@app.command()
-@click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def networks(name: str | None, as_json: bool) -> None:
-    """List the networks and baselines that can fill gaps, or show the card of one."""
-    from climrecon.cli.listing import network_lines
-
-    for line in network_lines(name, as_json):
-        click.echo(line)
+app.add_command(train)
+app.add_command(networks)
 
 
 @app.group()
@@ -299,7 +293,8 @@ def _read_config(text: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return parameters, about
 
 
-def _run(parameters: Mapping[str, Any], about: Mapping[str, Any], as_json: bool) -> None:
+def run_parameters(parameters: Mapping[str, Any], about: Mapping[str, Any], as_json: bool) -> None:
+    """Run the task that ``parameters`` ask for, and print what it leaves."""
     from climrecon.pipeline.tasks import run_task
     from climrecon.settings import load_site, validate
 

@@ -12,9 +12,10 @@ def network_lines(name: str | None, as_json: bool) -> Iterator[str]:
     """All networks and baselines, or the card of one."""
     from climrecon.baselines import NAMES
     from climrecon.networks import find_network, list_networks, load_network
+    from climrecon.pipeline.stores import store_places
     from climrecon.settings import load_site
 
-    store = [Path(place).expanduser() for place in load_site().file.network_store]
+    store = store_places(load_site())
     if name and name in NAMES:
         yield json.dumps({"name": name, "title": NAMES[name]}) if as_json else f"{name}: {NAMES[name]}"
         return
@@ -44,7 +45,7 @@ def _card_lines(card: Mapping[str, Any]) -> Iterator[str]:
     yield f"{card['name']}: {card['title']}"
     yield f"  variable {card['variable']}, {card['units']}, weights sha256 {card['weights_sha256'][:16]}…"
     training = card["training"]
-    for key in ("data", "masks", "noise"):
+    for key in ("data", "held_out", "masks", "noise", "start", "hardware"):
         if training.get(key):
             yield f"  {key}: {training[key]}"
     scores = card["scores"]
@@ -58,13 +59,14 @@ def _card_lines(card: Mapping[str, Any]) -> Iterator[str]:
             "annual_mean_r_detrended",
             "annual_mean_trend_ratio",
         )
-        yield f"    {'case':<16}{'method':<12}" + "".join(
+        wide = 2 + max(len(name) for methods in scores["cases"].values() for name in methods)
+        yield f"    {'case':<16}{'method':<{wide}}" + "".join(
             f"{c.replace('annual_mean', 'annual'):>19}" for c in columns
         )
         for case, methods in scores["cases"].items():
             for method, row in methods.items():
                 shown = "".join(f"{row[c]:>19.3f}" if c in row else f"{'-':>19}" for c in columns)
-                yield f"    {case:<16}{method:<12}{shown}"
+                yield f"    {case:<16}{method:<{wide}}{shown}"
         for method, answer in scores.get("response", {}).items():
             yield f"  response of {method} to +1 K: " + ", ".join(f"{m} {v:.3f}" for m, v in answer.items())
     for caveat in card["caveats"]:

@@ -107,7 +107,11 @@ class NoiseSource:
             total = float(rng.uniform(*self.global_sd))
         share = rng.uniform(0.3, 0.8)
         of_regional, of_slow = self._global_mean_sd
-        return own_sd, float(total * np.sqrt(1.0 - share) / of_regional), float(total * np.sqrt(share) / of_slow)
+        return (
+            own_sd,
+            float(total * np.sqrt(1.0 - share) / of_regional),
+            float(total * np.sqrt(share) / of_slow),
+        )
 
     @cached_property
     def _global_mean_sd(self) -> tuple[float, float]:
@@ -121,7 +125,8 @@ class NoiseSource:
         own = (
             f"cell by cell as the data set states them in {len(self.own)} months"
             if self.own is not None
-            else "cell by cell 0.05-0.7 K" + (", larger where observations are few" if self.rarity is not None else "")
+            else "cell by cell 0.05-0.7 K"
+            + (", larger where observations are few" if self.rarity is not None else "")
         )
         if self.area is None:
             return f"{own}; regional up to 0.6 of it; slow up to 0.08 K"

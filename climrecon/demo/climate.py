@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from climrecon.covariance import unit_vectors
 from climrecon.data.geography import land_fraction
-from climrecon.data.masks import smoother
+from climrecon.data.masks import harmonic_smoother
 from climrecon.fields import Months
 from climrecon.grid import FIVE_DEGREES, Grid
 
@@ -59,8 +59,8 @@ VOLCANOES = (
 
 @cache
 def _smoother(length_km: float) -> FloatArray:
-    """Smoother of the demo's grid: the same few for all its climates, and each takes seconds."""
-    return smoother(FIVE_DEGREES, length_km)
+    """Smoother of the demo's grid: the same few for all its climates."""
+    return harmonic_smoother(FIVE_DEGREES, length_km)
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,11 @@ def make_climate(time: Months, seed: int, events: bool = True) -> Climate:
     winter = np.cos(2.0 * np.pi * (time.month[:, None] - 1) / 12.0) * np.sign(lat)[None, :]
     size = (0.28 + 0.55 * land + 0.5 * np.clip((np.abs(lat) - 45.0) / 30.0, 0, 1)) * (1.0 + 0.35 * winter)
     for length, memory, share in ((2500.0, 0.55, 0.8), (1100.0, 0.3, 0.6)):
-        white = rng.normal(size=(len(time), grid.area.size))
+        smooth = _smoother(length)
+        white = rng.normal(size=(len(time), smooth.shape[1]))
         for step in range(1, len(white)):
             white[step] = memory * white[step - 1] + np.sqrt(1.0 - memory**2) * white[step]
-        field += share * size * (white @ _smoother(length).T)
+        field += share * size * (white @ smooth.T)
     inside = (time.year >= 1961) & (time.year <= 1990)
     for month in range(1, 13):
         chosen = time.month == month
@@ -157,7 +158,7 @@ def coverage_masks(climate: Climate, seed: int) -> NDArray[np.bool_]:
     points = unit_vectors(grid)
     lat = np.degrees(np.arcsin(np.clip(points[:, 2], -1.0, 1.0)))
     smooth = _smoother(1500.0)
-    lanes = smooth @ rng.normal(size=land.size) - 0.035 * np.maximum(np.abs(lat) - 25.0, 0.0)
+    lanes = smooth @ rng.normal(size=smooth.shape[1]) - 0.035 * np.maximum(np.abs(lat) - 25.0, 0.0)
     # Stations stood first where the first networks were: Europe, eastern North America, India.
     early = np.zeros(land.size)
     for lat0, lon0, reach in (
@@ -175,7 +176,7 @@ def coverage_masks(climate: Climate, seed: int) -> NDArray[np.bool_]:
             ]
         )
         early = np.maximum(early, np.exp((points @ centre - 1.0) / reach**2))
-    stations = 2.2 * early + 0.8 * (smooth @ rng.normal(size=land.size)) - 1.3 * (np.abs(lat) > 65)
+    stations = 2.2 * early + 0.8 * (smooth @ rng.normal(size=smooth.shape[1])) - 1.3 * (np.abs(lat) > 65)
     order = {}
     for kind, score in (("sea", lanes), ("land", stations)):
         cells = (land < 0.5) if kind == "sea" else (land >= 0.5)
@@ -190,7 +191,7 @@ def coverage_masks(climate: Climate, seed: int) -> NDArray[np.bool_]:
         year, [1850, 1880, 1910, 1938, 1960, 1980, 2030], [0.1, 0.3, 0.55, 0.68, 0.9, 0.92, 0.9]
     )
     sea = sea - 0.16 * ((year > 1914.5) & (year < 1919)) - 0.24 * ((year > 1939.6) & (year < 1946))
-    patches = rng.normal(size=(len(time), land.size)) @ smooth.T
+    patches = rng.normal(size=(len(time), smooth.shape[1])) @ smooth.T
     masks = (order["sea"] < sea[:, None] + 0.06 * patches) | (
         order["land"] < ground[:, None] + 0.04 * patches
     )

@@ -150,7 +150,9 @@ class Preparation:
             notes.append(f"{len(absent)} months are absent: {some(Months(absent).labels())}")
         missing = int((~np.isfinite(values)).sum())
         if missing:
-            notes.append(f"{missing} cells are missing or were filled by the producer; they are not learned from")
+            notes.append(
+                f"{missing} cells are missing or were filled by the producer; they are not learned from"
+            )
         about = {
             "target": target,
             "files": [[str(path), self.store.sha256(path)] for paths in used.values() for path in paths],

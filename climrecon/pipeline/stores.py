@@ -109,7 +109,9 @@ def add_network(source: Path, name: str, site: Site, *, replace: bool = False) -
             target.replace(gone)
         incoming.replace(target)
     except OSError as error:
-        raise OutputError(f"The network cannot be written to {store}: {error}", "Is the disk full?") from error
+        raise OutputError(
+            f"The network cannot be written to {store}: {error}", "Is the disk full?"
+        ) from error
     finally:
         if gone.exists() and not target.exists():
             gone.replace(target)
@@ -131,11 +133,14 @@ def remove_network(name: str, site: Site) -> Path:
     if (shipped() / name / CARD).is_file() and "/" not in name:
         raise NetworkError(f"{name} comes with climrecon and is not removed.", "Trained networks can be.")
     places = store_places(site)
-    found = next((place / name for place in places if "/" not in name and (place / name / CARD).is_file()), None)
+    found = next(
+        (place / name for place in places if "/" not in name and (place / name / CARD).is_file()), None
+    )
     if found is None or name in ("", ".", ".."):
         known = _names(places)
         raise NetworkError(
-            f"There is no trained network called {name!r}.", f"Trained networks: {', '.join(known) or 'none'}."
+            f"There is no trained network called {name!r}.",
+            f"Trained networks: {', '.join(known) or 'none'}.",
         )
     try:
         gone = found.with_name(f"{_INCOMING}removed-{name}-{os.getpid()}")

@@ -63,7 +63,8 @@ class Training:
         self.settings, self.site, self.about = settings, site, about
         if settings.variable != "tas":
             raise UsageError(
-                f"Networks are trained for tas; variable={settings.variable} was asked for.", "Use variable=tas."
+                f"Networks are trained for tas; variable={settings.variable} was asked for.",
+                "Use variable=tas.",
             )
         check_recipe(settings.recipe)
         if settings.network_name:
@@ -91,7 +92,10 @@ class Training:
         """Refuse a name that another training's network has; the same training may write its own again."""
         for place in store_places(self.site):
             path = place / self.name / CARD
-            if path.is_file() and load_network(str(path.parent)).card.training.get("fingerprint") != self.fingerprint:
+            if (
+                path.is_file()
+                and load_network(str(path.parent)).card.training.get("fingerprint") != self.fingerprint
+            ):
                 raise UsageError(
                     f"There is a network {self.name} already, in {path.parent}, and it was trained otherwise.",
                     f"Choose another network_name, or remove it with 'climrecon networks remove {self.name}'.",
@@ -178,10 +182,16 @@ class Training:
     def fingerprint(self) -> str:
         """What makes two trainings the same."""
         material = self.material
-        uses = {use: [[n, str(rows)] for n, rows in getattr(material.split, use)] for use in ("train", "validation")}
+        uses = {
+            use: [[n, str(rows)] for n, rows in getattr(material.split, use)]
+            for use in ("train", "validation")
+        }
         inputs = [f"{n:05d} {member.key}" for n, member in enumerate(material.stored)]
         store = self.preparation.store
-        gaps = [*self.gap_inputs.main, *([self.gap_inputs.uncorrelated] if self.gap_inputs.uncorrelated else [])]
+        gaps = [
+            *self.gap_inputs.main,
+            *([self.gap_inputs.uncorrelated] if self.gap_inputs.uncorrelated else []),
+        ]
         inputs += [f"gaps {store.sha256(path)}" for path in gaps]
         plain = self.settings.plain()
         settings = {name: plain[name] for name in _SETTINGS}
@@ -246,8 +256,11 @@ class Training:
     def name(self) -> str:
         """The network's name: as given, else made of recipe, data and fingerprint."""
         given = self.settings.network_name
-        return str(given) if given else f"{self.settings.recipe}-{self.settings.training_data.replace('+', '-')}-" + (
-            self.fingerprint[:8]
+        return (
+            str(given)
+            if given
+            else f"{self.settings.recipe}-{self.settings.training_data.replace('+', '-')}-"
+            + (self.fingerprint[:8])
         )
 
     def dry_run(self, reporter: Reporter) -> Outcome:
@@ -260,7 +273,8 @@ class Training:
             "Would train, and write nothing now (dryrun):",
             f"  training data: {self.settings.training_data}: {len(self.members)} members of "
             f"{len({m.family for m in self.members})} model families, {megabytes(size)}",
-            f"  prepared already: {counts[True]}; to prepare: {counts[False]}, {workers(max(counts[False], 1))} at a time",
+            f"  prepared already: {counts[True]}; to prepare: {counts[False]}, "
+            f"{workers(max(counts[False], 1))} at a time",
             f"  target: {self.settings.training_target}; can be blended: "
             f"{sum(self.preparation.wanted(m) == 'blended' for m in self.members)}",
             f"  gaps and errors of: {', '.join(path.name for path in self.gap_inputs.main)}",

@@ -59,7 +59,9 @@ def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs
     if path.is_file():
         return Inputs(main=(path,))
     if "/" in named or named.endswith((".nc", ".nc4")):
-        raise InputDataError(f"There is no file {named}.", "Check masks=; a data set's name is understood too.")
+        raise InputDataError(
+            f"There is no file {named}.", "Check masks=; a data set's name is understood too."
+        )
     changed = {"model": named, "obs_file": None, "given": settings.given | {"model"}}
     return resolve(settings.model_copy(update=changed), site, reporter)
 
@@ -99,7 +101,7 @@ def read_gaps(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Path, 
         systematic=systematic,
     )
     labels = Months(on_grid.time.index[test]).labels()
-    scoring = {f"{label} mask": on_grid.mask[at] for label, at in zip(labels, test, strict=True)}
+    scoring = {label: on_grid.mask[at] for label, at in zip(labels, test, strict=True)}
     scoring = {label: mask for label, mask in scoring.items() if mask.any() and not mask.all()}
     caveats = []
     if np.isin(test, train).any():

@@ -76,7 +76,12 @@ def collect(
         )
         write_provenance(stage / "provenance.json", activity, entries)
         entries.append(
-            made(stage, stage / "provenance.json", "provenance", "W3C provenance: members, gaps, settings, versions")
+            made(
+                stage,
+                stage / "provenance.json",
+                "provenance",
+                "W3C provenance: members, gaps, settings, versions",
+            )
         )
         reporter.stage(f"Storing {training.name}")
         stored = add_network(stage, training.name, training.site, replace=True)
@@ -177,7 +182,7 @@ def _figures(
         estimate = network.reconstruct(
             seen[None], mask[None], stated[None].astype(np.float32), month.month, Context(grid, month)
         )
-        what = f"{fields.names[0]}, {month.labels()[0]}, {label}"
+        what = f"{fields.names[0]}, {month.labels()[0]}, seen through the gaps of {label}"
         pictures.append((f"sample_{number}.png", draw_sample(grid, truth, seen, estimate, what, card.name)))
     entries = []
     for name, picture in pictures:
@@ -211,4 +216,6 @@ def _summary(
         row = ", ".join(f"{method} {values['rmse']:.3f}" for method, values in methods.items())
         lines.append(f"  RMSE in K where nothing was seen, {case}: {row}")
     lines += [f"Stored in {stored}; use it with network={card.name}.", f"Results in {folder}:"]
-    return lines + [f"  {entry.role:<12} {entry.path}" for entry in entries] + ["  manifest     manifest.json"]
+    return (
+        lines + [f"  {entry.role:<12} {entry.path}" for entry in entries] + ["  manifest     manifest.json"]
+    )

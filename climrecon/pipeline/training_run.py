@@ -91,13 +91,13 @@ def material_card(training: Training, material: Material, gaps: Gaps) -> dict[st
     return {
         "fingerprint": training.fingerprint,
         "data": f"{settings.training_data}: {len(material.stored)} members, anomalies to "
-        f"{settings.reference_period}; {blended} blended like observations, "
+        f"{'-'.join(map(str, settings.reference_period.years))}; {blended} blended like observations, "
         f"{len(material.stored) - blended} air temperature alone",
         "members": uses,
         "left_out": [list(item) for item in (*material.left_out, *training.sets.left_out)],
         "held_out": material.split.how,
-        "masks": f"{gaps.label}: {gaps.masks.describe()}; never those of {', '.join(gaps.scoring)} and the months "
-        "around them",
+        "masks": f"{gaps.label}: {gaps.masks.describe()}; those of {', '.join(gaps.scoring)} are not among them, nor "
+        "the two months before and after each",
         "noise": gaps.noise.describe(),
         "seed": settings.seed,
         "recipe": settings.recipe,
@@ -122,7 +122,9 @@ def with_data(card: Card, training: Training, material: Material, gaps: Gaps) ->
             "sftlf: over the sea such fields vary and warm more than the blended fields of observational data sets."
         )
     elif alone:
-        caveats.append("It learned air temperature everywhere; observational data sets blend it with that of the sea.")
+        caveats.append(
+            "It learned air temperature everywhere; observational data sets blend it with that of the sea."
+        )
     if any(member.about["set"].lower().startswith("20cr") for member in material.stored):
         caveats.append(
             "Members of a reanalysis share the history of the real world: a held-out one is no independent climate."

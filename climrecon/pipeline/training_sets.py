@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,9 @@ from climrecon.settings import RunSettings, Site
 from climrecon.settings.site import TrainingSet
 from climrecon.training.sets import family_of
 
-_CMOR_NAME = re.compile(r"^[A-Za-z0-9]+_[A-Za-z0-9]+_([A-Za-z0-9.-]+)_[A-Za-z0-9-]+_(r\d+i\d+p\d+(?:f\d+)?)(?:_|\.)")
+_CMOR_NAME = re.compile(
+    r"^[A-Za-z0-9]+_[A-Za-z0-9]+_([A-Za-z0-9.-]+)_[A-Za-z0-9-]+_(r\d+i\d+p\d+(?:f\d+)?)(?:_|\.)"
+)
 _TIME = re.compile(r"[._-]?\d{4,8}[-_]\d{4,8}(?=\.nc4?$)")
 
 
@@ -53,21 +54,12 @@ def training_members(settings: RunSettings, site: Site) -> TrainingSets:
     Raises
     ------
     UsageError
-        If a set is unknown, or has neither a query nor files.
+        If a set has neither a query nor files.
     NoDataError
         If a set has no members.
     """
     names = list(dict.fromkeys(part.strip() for part in settings.training_data.split("+") if part.strip()))
     known = site.file.training_data
-    if unknown := [name for name in names if name not in known]:
-        near = difflib.get_close_matches(unknown[0], list(known), 1)
-        raise UsageError(
-            f"There is no training set called {', '.join(unknown)}; the site knows {', '.join(known)}."
-            + (f" Did you mean {near[0]}?" if near else ""),
-            "Add it to the site file: [training_data.NAME] with query = {…} or files = […].",
-        )
-    if not names:
-        raise UsageError("training_data names no training set.", f"The site knows {', '.join(known)}.")
     members: list[Member] = []
     left_out: list[tuple[str, str]] = []
     for name in names:
@@ -81,10 +73,13 @@ def training_members(settings: RunSettings, site: Site) -> TrainingSets:
     return TrainingSets(tuple(_unique(_expanded(members, settings.variable))), tuple(left_out))
 
 
-def _of_query(name: str, chosen: TrainingSet, settings: RunSettings) -> tuple[list[Member], list[tuple[str, str]]]:
+def _of_query(
+    name: str, chosen: TrainingSet, settings: RunSettings
+) -> tuple[list[Member], list[tuple[str, str]]]:
     if not chosen.query:
         raise UsageError(
-            f"The training set {name} has neither a query nor files.", "Mend [training_data] in the site file."
+            f"The training set {name} has neither a query nor files.",
+            "Mend [training_data] in the site file.",
         )
     if not settings.catalogue:
         raise NoDataError(
@@ -129,7 +124,8 @@ def _of_files(name: str, patterns: Sequence[str], variable: str) -> list[Member]
         paths += [Path(hit) for hit in hits]
     if absent := [path for path in paths if not path.is_file()]:
         raise NoDataError(
-            f"Training set {name}: {len(absent)} of its files do not exist, e.g. {absent[0]}.", "Mend the site file."
+            f"Training set {name}: {len(absent)} of its files do not exist, e.g. {absent[0]}.",
+            "Mend the site file.",
         )
     groups: dict[str, list[Path]] = {}
     for path in dict.fromkeys(paths):

@@ -32,7 +32,9 @@ def draw_history(rows: Sequence[Sequence[float]], name: str) -> Picture:
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
     axes.set_title(name, loc="left", fontsize=10)
-    return Picture(figure, f"Training of {name}: loss on training samples and on held-out validation members by step.")
+    return Picture(
+        figure, f"Training of {name}: loss on training samples and on held-out validation members by step."
+    )
 
 
 def draw_sample(
@@ -52,11 +54,17 @@ def draw_sample(
         axes = map_axes(figure, places[number // 2, number % 2])
         edges, cells = from_greenwich(grid, np.asarray(field, dtype=float))
         colours = axes.pcolormesh(
-            edges, grid.lat_edges, np.ma.masked_invalid(cells), cmap=colormaps["RdBu_r"], norm=norm, transform=PLATE
+            edges,
+            grid.lat_edges,
+            np.ma.masked_invalid(cells),
+            cmap=colormaps["RdBu_r"],
+            norm=norm,
+            transform=PLATE,
         )
         draw_coast(axes)
         axes.set_title(title, fontsize=9)
         figure.colorbar(colours, ax=axes, shrink=0.7, label="K", ticks=norm.boundaries[::4])
     return Picture(
-        figure, f"{what}: a month never learned from, what was shown of it with made-up errors, and what {name} made of it."
+        figure,
+        f"{what}: a month never learned from, what was shown of it with made-up errors, and what {name} made of it.",
     )

@@ -46,7 +46,9 @@ FloatArray = NDArray[np.floating[Any]]
 NEEDED = ("tas", "tos", "sic", "sftlf")
 
 
-def blend(air: FloatArray, sea: FloatArray, land: FloatArray, ice: FloatArray, month: FloatArray) -> FloatArray:
+def blend(
+    air: FloatArray, sea: FloatArray, land: FloatArray, ice: FloatArray, month: NDArray[np.integer[Any]]
+) -> FloatArray:
     """Blended anomalies: (1 - w) air + w sea with w = (1 - land) (1 - ice) where ``sea`` is known in all months.
 
     Parameters
@@ -115,7 +117,9 @@ def _ice(
             variable, axes = file[looked[0].name], find_horizontal(file, file[looked[0].name])
             # Its bounds span all years of a calendar month, so the axis is no monthly one.
             time, coordinate = find_time(file, variable)
-            dates = cftime.num2date(coordinate[:], coordinate.units, getattr(coordinate, "calendar", "standard"))
+            dates = cftime.num2date(
+                coordinate[:], coordinate.units, getattr(coordinate, "calendar", "standard")
+            )
             values = read_values(variable, (time, axes.lat_name, axes.lon_name), axes.rows, axes.columns)
     ordered = values[np.argsort([date.month for date in dates])]
     return _as_share(ordered, looked[0].units, Path(files[0]).name, "ice concentration")
@@ -128,7 +132,9 @@ def _land(path: Path, grid: Grid, scratch: Path) -> NDArray[np.floating[Any]]:
         find_horizontal(file, variable)
         name, units = str(variable.name), str(getattr(variable, "units", ""))
     with cdo_folder([path], grid, scratch) as (folder, links):
-        run_cdo(["-f", "nc2", "-b", "F32", "-remapcon,grid.txt", f"-selname,{name}", *links, "out.nc"], folder)
+        run_cdo(
+            ["-f", "nc2", "-b", "F32", "-remapcon,grid.txt", f"-selname,{name}", *links, "out.nc"], folder
+        )
         with opened(folder / "out.nc") as file:
             axes = find_horizontal(file, file[name])
             values = missing_to_nan(file[name][:]).reshape(-1, *grid.shape)[0]

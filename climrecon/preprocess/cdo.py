@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from functools import cache
@@ -55,7 +56,8 @@ def run_cdo(arguments: Sequence[str], folder: Path) -> None:
     InputDataError
         If cdo fails; with what it said.
     OutputError
-        If the disk is full.
+        If the disk is full, or cdo was ended from outside (by a limit on memory or files, or by hand): that is
+        nothing to hold against its input.
     DependencyError
         If it is not installed.
     """
@@ -63,11 +65,17 @@ def run_cdo(arguments: Sequence[str], folder: Path) -> None:
     answer = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
     )
+    if answer.returncode < 0:
+        raise OutputError(
+            f"cdo was ended by {signal.Signals(-answer.returncode).name} while it wrote in {folder}.",
+            "Is there too little memory or disk, or a limit on them? The same command continues.",
+        )
     if answer.returncode:
         said = " ".join((answer.stderr or answer.stdout).split())[-400:]
         if _FULL.search(said):
             raise OutputError(
-                f"The disk is full: cdo could not write in {folder}.", "Free some space, or choose another folder."
+                f"The disk is full: cdo could not write in {folder}.",
+                "Free some space, or choose another folder.",
             )
         raise InputDataError(f"cdo could not prepare the data: {said}", f"The call was: {' '.join(command)}")
 

@@ -133,10 +133,10 @@ def look_at(files: Sequence[Path], variable: str) -> list[Look]:
         ("mix anomalies and absolute values", ["anomalies" if o.anomaly else "absolute" for o in looked]),
     ):
         if len(set(found)) > 1:
-            listed = ", ".join(
-                f"{name}: {value or 'none'}" for name, value in zip(names, found, strict=True)
+            listed = ", ".join(f"{name}: {value or 'none'}" for name, value in zip(names, found, strict=True))
+            raise InputDataError(
+                f"The files of one member {what}: {listed}.", "Repair or leave out the odd one."
             )
-            raise InputDataError(f"The files of one member {what}: {listed}.", "Repair or leave out the odd one.")
     index = np.concatenate([one.index for one in looked])
     months, counts = np.unique(index, return_counts=True)
     if (counts > 1).any():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from climrecon import parameters as p
-from climrecon.errors import ProblemList
+from climrecon.errors import ProblemList, UsageError
 from climrecon.settings.periods import Period, parse_month, parse_period
 from climrecon.settings.site import Site
 
@@ -167,6 +167,7 @@ def validate(raw: Mapping[str, Any], site: Site) -> RunSettings:
     except ValidationError as error:
         problems += [_problem(item, values) for item in error.errors()]
     problems += _combinations(values, frozenset(given))
+    problems += _training_sets(values, site)
     if problems or settings is None:
         raise ProblemList(
             problems,
@@ -208,9 +209,7 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
     ):
         problems.append("detach: a local run cannot be detached; leave out detach or use dispatch=slurm")
     if "network_name" in given and not _NAME.match(str(values["network_name"])):
-        problems.append(
-            f"network_name: {values['network_name']!r} is no name; use letters, digits, dot, dash and underscore"
-        )
+        problems.append(f"network_name: {_no_name(values['network_name'])}")
     if str(values["time_frequency"]).lower() not in ("mon", "month", "monthly"):
         problems.append(f"time_frequency: {values['time_frequency']!r} is not reconstructed; only mon is")
     options = values["extra_scheduler_options"]
@@ -220,6 +219,39 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
             f"extra_scheduler_options: {part!r} is no option like --partition=shared" for part in bad
         ]
     problems += _reference_period(values["reference_period"])
+    return problems
+
+
+def _no_name(name: Any) -> str:
+    return f"{name!r} is no name; use letters, digits, dot, dash and underscore"
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a network.
+
+    Raises
+    ------
+    UsageError
+        If it is none.
+    """
+    if not _NAME.match(name):
+        raise UsageError(_no_name(name))
+
+
+def _training_sets(values: Mapping[str, Any], site: Site) -> list[str]:
+    """Training sets that the site does not know, where they matter."""
+    if str(values["task"]).strip().lower() != "train":
+        return []
+    known = site.file.training_data
+    names = [part.strip() for part in str(values["training_data"]).split("+") if part.strip()]
+    problems = [] if names else [f"training_data: names no set; the site knows {', '.join(known)}"]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, list(known), 1)
+            problems.append(
+                f"training_data: there is no set {name}; the site knows {', '.join(known)} (several are joined by +)"
+                + (f"; did you mean {near[0]}?" if near else "")
+            )
     return problems
 
 

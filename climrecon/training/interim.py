@@ -25,6 +25,8 @@ MOST_MONTHS = 3000
 
 @dataclass(frozen=True)
 class Trained:
+    """Network and history."""
+
     network: PartialUNet
     history: History
 
@@ -50,6 +52,7 @@ def train(
     start: object,
     report: Callable[[int, int, float, float], None],
 ) -> Trained:
+    """Train."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     grid = fields.grid

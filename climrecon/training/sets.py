@@ -89,20 +89,19 @@ def split(names: Sequence[str], families: Sequence[str], lengths: Sequence[int])
     sizes = {family: [i for i in range(total) if families[i] == family] for family in dict.fromkeys(families)}
     wanted = max(1, round(HELD_OUT_SHARE * total))
     if len(sizes) >= 3:
-        # The smallest first: they cost least, and are models of their own all the same.
-        order = sorted(sizes, key=lambda family: (len(sizes[family]), family))
-        test, rest = _take(order, sizes, wanted)
-        validation, rest = _take(rest, sizes, wanted)
-        train = [i for family in rest for i in sizes[family]]
-        if train:
-            return Split(*_whole(train, validation, test), how="whole model families are held out")
+        # One family each, as large as what is wanted: many small families would cost variety.
+        nearest = sorted(sizes, key=lambda family: (abs(len(sizes[family]) - wanted), family))
+        train = [i for family in nearest[2:] for i in sizes[family]]
+        return _whole(train, sizes[nearest[1]], sizes[nearest[0]], how="whole model families are held out")
     order = sorted(sizes, key=lambda family: (len(sizes[family]), family))
     smallest = sizes[order[0]]
     if len(sizes) == 2 and len(smallest) >= 2:
         half = len(smallest) // 2
         train = sizes[order[1]]
-        return Split(
-            *_whole(train, smallest[:half], smallest[half:]),
+        return _whole(
+            train,
+            smallest[:half],
+            smallest[half:],
             how="one model family is held out, its members for validation or for the test",
             caveats=("Validation and test members are of one model family.",),
         )
@@ -112,25 +111,24 @@ def split(names: Sequence[str], families: Sequence[str], lengths: Sequence[int])
         return Split(((0, ALL),), ((1, first),), ((1, second),), "one whole member is held out", (caveat,))
     held = max(1, min(wanted, (total - 1) // 2))
     members = list(range(total))
-    return Split(
-        *_whole(members[: -2 * held], members[-2 * held : -held], members[-held:]),
+    return _whole(
+        members[: -2 * held],
+        members[-2 * held : -held],
+        members[-held:],
         how="whole members are held out",
         caveats=("Held-out members are of a model family that was learned from.",),
     )
 
 
-def _take(
-    order: Sequence[str], sizes: dict[str, list[int]], wanted: int
-) -> tuple[list[int], list[str]]:
-    taken: list[int] = []
-    rest = list(order)
-    while rest and len(taken) < wanted:
-        taken += sizes[rest.pop(0)]
-    return taken, rest
-
-
-def _whole(*groups: Sequence[int]) -> tuple[tuple[tuple[int, slice], ...], ...]:
-    return tuple(tuple((i, ALL) for i in sorted(group)) for group in groups)
+def _whole(
+    train: Sequence[int],
+    validation: Sequence[int],
+    test: Sequence[int],
+    how: str,
+    caveats: tuple[str, ...] = (),
+) -> Split:
+    uses = [tuple((i, ALL) for i in sorted(group)) for group in (train, validation, test)]
+    return Split(uses[0], uses[1], uses[2], how, caveats)
 
 
 def _halves(length: int) -> tuple[slice, slice]:

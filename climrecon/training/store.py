@@ -83,9 +83,8 @@ class MemberStore:
         path = self.path(key)
         try:
             header, start = _header(path)
-            return path.stat().st_size == start + max(
-                entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"
-            )
+            ends = [int(e["data_offsets"][1]) for name, e in header.items() if name != "__metadata__"]
+            return path.stat().st_size == start + max(ends)
         except (OSError, ValueError, KeyError, struct.error):
             return False
 
@@ -151,7 +150,7 @@ class MemberStore:
                 "Run the same command again: it prepares what is missing.",
             )
         header, start = _header(path)
-        arrays = {}
+        arrays: dict[str, Any] = {}
         for name, kind in (("values", np.float32), ("index", np.int32)):
             entry = header[name]
             offset = start + entry["data_offsets"][0]
