@@ -91,7 +91,11 @@ def _check_limits(job: Job) -> None:
         problems.append(f"it wants {_option(job, 'nodes')} nodes, and the partition has {nodes}")
     if problems:
         raise UsageError(
-            *refusal(job.stage, f"{'; '.join(problems)} ({partition or 'default partition'})", commands.offers(partition))
+            *refusal(
+                job.stage,
+                f"{'; '.join(problems)} ({partition or 'default partition'})",
+                commands.offers(partition),
+            )
         )
 
 

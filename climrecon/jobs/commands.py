@@ -169,7 +169,13 @@ def cancel_named(names: Sequence[str]) -> None:
 
 def limits(partition: str) -> tuple[str, int] | None:
     """Longest time limit (in Slurm's words) and number of nodes of ``partition``; None if it cannot be told."""
-    command = ["sinfo", "--noheader", "--summarize", "--format=%l|%D", *([f"--partition={partition}"] if partition else [])]
+    command = [
+        "sinfo",
+        "--noheader",
+        "--summarize",
+        "--format=%l|%D",
+        *([f"--partition={partition}"] if partition else []),
+    ]
     try:
         rows = [line.strip().split("|") for line in _call(command, _QUICK).splitlines()]
     except (Refused, SlurmSilent):

@@ -19,7 +19,14 @@ from climrecon.jobs.messages import JobError
 from climrecon.jobs.record import Chain, chains_in, new_chain, remember
 from climrecon.jobs.script import Job, check_folder
 from climrecon.pipeline.reporting import Reporter
-from climrecon.pipeline.resources import allocated_gpu, gpus_of, holds_gpu, in_allocation, options_of, wants_gpu
+from climrecon.pipeline.resources import (
+    allocated_gpu,
+    gpus_of,
+    holds_gpu,
+    in_allocation,
+    options_of,
+    wants_gpu,
+)
 from climrecon.pipeline.stages import Stage, run_stages, stages_of
 from climrecon.pipeline.tasks import Outcome
 from climrecon.settings import RunSettings, Site
@@ -46,9 +53,10 @@ def run_dispatched(
     """
     if settings.dryrun:
         outcome = run_stages(stages, reporter)
-        return Outcome(
-            outcome.folder, outcome.manifest, [*outcome.summary, *_dry_lines(stages, settings, site)]
-        )
+        # The stages of a dry run are not those of a run.
+        real = stages_of(settings.model_copy(update={"dryrun": False}), site, about)
+        summary = [*outcome.summary, *_dry_lines(real, settings, site)]
+        return Outcome(outcome.folder, outcome.manifest, summary)
     where, why = decide(stages, settings, site)
     if why:
         reporter.note(why)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from climrecon.errors import UsageError
 from climrecon.pipeline.stages import Stage
 from climrecon.settings import RunSettings
-from climrecon.settings.slurm import Slurm
+from climrecon.settings.slurm import Slurm, minutes_of
 
 #: Options a user may add for all jobs, and for those on CPUs alone: none that changes what a job runs.
 _FOR_ALL = {"account", "qos", "reservation", "mail-type", "mail-user", "nice", "comment", "exclude"}
@@ -85,17 +85,22 @@ def options_of(stage: Stage, gpu: bool, settings: RunSettings, slurm: Slurm) -> 
         }
     wanted |= {"account": slurm.account, "qos": slurm.qos, "mail-user": slurm.mail_user}
     wanted["mail-type"] = ",".join(slurm.mail_type)
-    if stage.continues:
-        # To the batch script alone: it tells the stage, which saves its state.
-        wanted["signal"] = f"B:USR1@{slurm.signal_seconds}"
     for name, value in _users(settings).items():
         if name in _FOR_ALL or not gpu:
             wanted[name] = value
+    if stage.continues:
+        # To the batch script alone: it tells the stage, which saves its state.
+        wanted["signal"] = f"B:USR1@{_warning_seconds(wanted['time'], slurm)}"
     return tuple(
         f"--{name}={value}" if value else f"--{name}"
         for name, value in wanted.items()
         if value or name == "exclusive"
     )
+
+
+def _warning_seconds(limit: str, slurm: Slurm) -> int:
+    """How long before its limit a stage is warned; a warning at the very beginning would stop it for nothing."""
+    return max(1, min(slurm.signal_seconds, 60 * minutes_of(limit) // 10))
 
 
 def _users(settings: RunSettings) -> dict[str, str]:

@@ -68,7 +68,9 @@ Word = Annotated[str, _text(r"[A-Za-z0-9][\w.-]{0,63}", "name of letters, digits
 Partition = Annotated[
     str, _text(r"[A-Za-z0-9][\w.-]*(,[A-Za-z0-9][\w.-]*)*", "partition, or partitions joined by commas")
 ]
-Constraint = Annotated[str, _text(r"[\w(\[][\w.&|*()\[\]-]{0,199}", "constraint like a100_80 or a100_40|a100_80")]
+Constraint = Annotated[
+    str, _text(r"[\w(\[][\w.&|*()\[\]-]{0,199}", "constraint like a100_80 or a100_40|a100_80")
+]
 Gres = Annotated[
     str, _text(r"[A-Za-z]\w*(:[A-Za-z]\w*)?", "kind of GPU like gpu or gpu:a100, without a number")
 ]
@@ -91,7 +93,8 @@ class Slurm(BaseModel):
     account, account_required:
         Where an account is required its absence is refused before anything is submitted.
     signal_seconds:
-        A stage that can continue is told this long before its time limit to save its state.
+        A stage that can continue is told this long before its time limit to save its state (a tenth of the limit
+        where that is less; Slurm may tell it a minute earlier).
     max_links:
         A stage that can continue is started at most so often by one submission.
     caller_walltime:

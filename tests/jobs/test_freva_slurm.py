@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +50,9 @@ class SlurmHost(Host):
 
 
 @pytest.fixture(scope="module")
-def host(cluster: Cluster, demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmHost]:
+def host(cluster: Cluster, demo: Path, tmp_path_factory: pytest.TempPathFactory) -> SlurmHost:
     folder = tmp_path_factory.mktemp("freva")
-    yield SlurmHost(folder, demo, User(cluster, folder, demo / "catalogue.json"))
+    return SlurmHost(folder, demo, User(cluster, folder, demo / "catalogue.json"))
 
 
 def test_the_foreground_waits_for_its_jobs(host: SlurmHost) -> None:

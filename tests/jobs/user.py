@@ -25,6 +25,7 @@ class User:
     """``run`` calls ``python -m climrecon``; ``site`` writes the site file anew."""
 
     def __init__(self, cluster: Cluster, folder: Path, catalogue: Path | None = None) -> None:
+        folder.mkdir(exist_ok=True)
         self.cluster, self.folder, self.catalogue = cluster, folder, catalogue
         self.site_file = folder / "climrecon.toml"
         self.environment = {

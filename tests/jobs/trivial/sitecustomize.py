@@ -59,6 +59,9 @@ def _stages(settings: Any) -> Any:
             json.dumps({"value": value, "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}),
         )
 
+    def is_trained(part: int) -> bool:
+        return (folder / "trained.json").exists()
+
     def collect(part: int, reporter: Any) -> Outcome:
         fail("collect")
         found = sorted(path.name for path in folder.glob("prepared-*"))
@@ -68,14 +71,7 @@ def _stages(settings: Any) -> Any:
 
     return (
         Stage("prepare", prepare, parts, lambda part: (folder / f"prepared-{part}").exists()),
-        Stage(
-            "train",
-            train,
-            is_done=lambda _: (folder / "trained.json").exists(),
-            gpu=True,
-            continues=True,
-            distributed=True,
-        ),  # fmt: skip
+        Stage("train", train, is_done=is_trained, gpu=True, continues=True, distributed=True),
         Stage("collect", collect),
     )
 
