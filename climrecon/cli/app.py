@@ -22,7 +22,7 @@ from climrecon.errors import ClimReconError, Interrupted, UsageError
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
     "4 input unusable; 5 network unusable; 6 result cannot be written; 7 a program is missing; "
-    "75 stopped, the same call continues; 130 interrupted."
+    "8 a batch job failed; 75 stopped, the same call continues; 130 interrupted."
 )
 
 

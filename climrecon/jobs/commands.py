@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from climrecon.errors import DependencyError, UsageError
@@ -87,8 +88,9 @@ class Refused(UsageError):
     """Slurm answered, and refused what was asked of it."""
 
 
+@lru_cache(maxsize=1)
 def silence() -> str | None:
-    """Why Slurm cannot be used here; None where it answers."""
+    """Why Slurm cannot be used here; None where it answers. Asked once by each process."""
     if shutil.which("sbatch") is None:
         return "Slurm is not installed here"
     try:

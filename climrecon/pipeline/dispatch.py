@@ -104,17 +104,19 @@ def decide(stages: Sequence[Stage], settings: RunSettings, site: Site) -> tuple[
             "Use dispatch=auto or slurm, or run it inside salloc. Where this machine is meant to train, "
             "set allow_local_training = true in the [slurm] table of the site file.",
         )
-    if login:
-        _few_threads()
     if settings.dispatch == "auto" and gpu and silent and not holds_gpu():
         return "local", f"{silent}; the stages run here, without a GPU"
     return "local", ""
 
 
-def _few_threads() -> None:
-    """Keep to a few of the cores this process may use; what the user has set stands."""
-    few = min(len(os.sched_getaffinity(0)), LOGIN_THREADS)
-    os.environ.setdefault("OMP_NUM_THREADS", str(few))
+def few_threads_on_a_login_node(site: Site) -> None:
+    """Keep to a few of the cores this process may use where they are everyone's; what the user has set stands.
+
+    To be called before torch is imported, which reads the number once.
+    """
+    if in_allocation() or site.file.slurm.allow_local_training or silence() is not None:
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", str(min(len(os.sched_getaffinity(0)), LOGIN_THREADS)))
 
 
 def _as_jobs(

@@ -37,9 +37,10 @@ def run_task(settings: RunSettings, site: Site, reporter: Reporter, about: dict[
     UsageError
         For a task this version does not hold.
     """
-    from climrecon.pipeline.dispatch import decide, run_dispatched
+    from climrecon.pipeline.dispatch import decide, few_threads_on_a_login_node, run_dispatched
     from climrecon.pipeline.stages import stages_of
 
+    few_threads_on_a_login_node(site)
     stages = stages_of(settings, site, about)
     # Where batch jobs run it, the GPU need not be here.
     if settings.device == "cuda" and not settings.dryrun and decide(stages, settings, site)[0] == "local":

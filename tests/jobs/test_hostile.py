@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,26 @@ def test_what_sites_need_is_accepted() -> None:
         "modules": ["python3/2023.01-gcc-11.2.0", "cdo"], "qos": "",
     }  # fmt: skip
     assert Slurm.model_validate(given).model_dump(include=set(given)) == given
+
+
+def test_the_example_for_levante_is_a_valid_site_file() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "climrecon.levante.toml").read_text()
+    slurm = SiteFile.model_validate(tomllib.loads(text)).slurm
+    options = options_of(
+        Stage("train", lambda part, reporter: None, gpu=True, continues=True),
+        True,
+        validate({}, Site(SiteFile())),
+        slurm,
+    )
+    assert {
+        "--partition=gpu",
+        "--constraint=a100_80",
+        "--time=12:00:00",
+        "--gres=gpu:1",
+        "--mail-type=END,FAIL",
+    } <= set(options)
+    assert "--signal=B:USR1@300" in options
+    assert slurm.account_required
 
 
 @pytest.mark.parametrize(
