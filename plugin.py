@@ -93,6 +93,8 @@ class Parameters(host.ParameterDictionary):
             # The host parses the same texts several times, mostly without checking; asked once is enough.
             if self.asked is None or self.asked[0] != given:
                 self.asked = (given, self._checked(given))
+                # The host loads this module anew for the run; the package stays.
+                climrecon.typed = frozenset(given)
             options = self.asked[1]
             if options and "extra_scheduler_options" not in given:
                 texts.append("extra_scheduler_options=" + options)
@@ -166,10 +168,12 @@ class ClimRecon(plugin.PluginAbstract):
     def run_tool(self, config_dict=None):
         """Write one JSON file, call climrecon in its own environment, hand over what it wrote."""
         # The host hands over its defaults as if they were given; the site file's are to hold then.
+        # On the command line it is known what was typed: network=punet5 is the default, but then also a wish.
+        typed = getattr(climrecon, "typed", frozenset())
         values = {
             k: v
             for k, v in dict(config_dict or {}).items()
-            if k in p.BY_NAME and v not in (None, p.BY_NAME[k].default)
+            if k in p.BY_NAME and v is not None and (v != p.BY_NAME[k].default or k in typed)
         }
         about = {"id": str(self.rowid), "user": self.user.getName(), "host": "freva"}
         try:

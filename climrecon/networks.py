@@ -23,9 +23,10 @@ from climrecon.files import sha256_of, write_text
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.model.apply import PartialUNetReconstructor, PublishedReconstructor
 from climrecon.model.build import build_partial_unet, partial_unet_arguments
-from climrecon.model.published import from_state, weights_of
+from climrecon.model.published import VARIANTS, PublishedUNet, from_state, weights_of
 from climrecon.model.unet import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
 
+Network = PartialUNet | PublishedUNet
 WEIGHTS, CARD = "network.safetensors", "card.json"
 
 
@@ -108,7 +109,55 @@ def describe_punet(name: str, network: PartialUNet, *, grid: Grid, training: dic
     )
 
 
-def save_network(network: PartialUNet, card: Card, folder: Path) -> Path:
+def describe(name: str, network: Network, grid: Grid, training: dict[str, Any]) -> Card:
+    """The card of a network that was trained here, of any kind."""
+    if isinstance(network, PartialUNet):
+        return describe_punet(name, network, grid=grid, training=training)
+    return _describe_published(name, network, grid, training)
+
+
+def as_network(module: object) -> Network:
+    """``module``, if it is of a kind that can be stored.
+
+    Raises
+    ------
+    NetworkError
+        If it is not.
+    """
+    if isinstance(module, PartialUNet | PublishedUNet):
+        return module
+    raise NetworkError(f"{type(module).__name__} is no kind of network that can be stored.")
+
+
+def _describe_published(name: str, network: PublishedUNet, grid: Grid, training: dict[str, Any]) -> Card:
+    rows = int(training.get("recipe", {}).get("rows", 2 * grid.shape[0]))
+    return Card(
+        name=name,
+        kind="published",
+        title="Partial-convolution U-Net of Kadow et al. (2020), trained here",
+        reference_period=(1961, 1990),
+        grid=GridCard(lat_edges=grid.lat_edges.tolist(), lon_edges=grid.lon_edges.tolist()),
+        wraps=network.variant.mode == "circular",
+        inputs=["value", "mask"],
+        outputs=["mean"],
+        normalisation="none",
+        architecture={
+            "input_channels": network.variant.channels,
+            "widths": list(network.widths),
+            "rows": rows,
+            "columns": grid.shape[1],
+        },
+        training=training,
+        caveats=["It states no uncertainty."],
+    )
+
+
+def network_of(loaded: LoadedNetwork) -> Network:
+    """The torch module of a loaded network, to go on training from."""
+    return as_network(getattr(loaded.reconstructor, "network", None))
+
+
+def save_network(network: Network, card: Card, folder: Path) -> Path:
     """Write weights and card; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(network.state_dict(), folder / WEIGHTS)
@@ -191,9 +240,24 @@ def load_network(name: str, *, device: str = "cpu", store: Sequence[Path] = ()) 
             f"{card.weights_sha256[:12]}… is expected.",
             "The file is damaged or was exchanged; fetch the network again.",
         )
-    network = build_partial_unet(read_weights(weights), card.architecture)
-    reconstructor = PartialUNetReconstructor(card.name, network, card.default_obs_sd or 0.3, device)
-    return LoadedNetwork(reconstructor, card, digest, folder)
+    return LoadedNetwork(_reconstructor(card, weights, device), card, digest, folder)
+
+
+def _reconstructor(card: Card, path: Path, device: str) -> Reconstructor:
+    weights = read_weights(path)
+    if card.kind == "partial_unet":
+        network = build_partial_unet(weights, card.architecture)
+        return PartialUNetReconstructor(card.name, network, card.default_obs_sd or 0.3, device)
+    try:
+        about = card.architecture
+        published = PublishedUNet(VARIANTS[int(about["input_channels"])], about["widths"])
+        published.load_state_dict(weights)
+        return PublishedReconstructor(card.name, published.eval(), device, rows=int(about["rows"]))
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise NetworkError(
+            f"The weights and the card of {card.name} do not belong together: {str(error).splitlines()[0]}",
+            "Fetch the network again.",
+        ) from error
 
 
 def _load_published(path: Path, device: str) -> LoadedNetwork:

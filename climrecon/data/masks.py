@@ -18,8 +18,8 @@ BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
-#: Below this share of the sea's cells, averaged over all months, a data set is one of land stations.
-LAND_ONLY = 0.02
+#: A data set that covers the sea this much less than the land is one of land stations, islands and coasts included.
+LAND_ONLY = 0.5
 #: Share of the samples whose coverage is thinner than any real month may be.
 SPARSER = 0.25
 #: Masks persist: months up to so many before and after a held-out one are not trained with.
@@ -159,9 +159,9 @@ class MaskSource:
         flat = mask.reshape(len(mask), -1)
         flat = flat[flat.any(axis=1)]
         sea = np.asarray(sea, dtype=bool).reshape(-1)
-        share = float(flat[:, sea].mean()) if sea.any() else 0.0
+        of_sea, of_land = (float(flat[:, part].mean()) if part.any() else 0.0 for part in (sea, ~sea))
         lat = np.repeat(grid.lat, grid.shape[1])
-        return cls(flat, sea, patches, lat, blended=share >= LAND_ONLY)
+        return cls(flat, sea, patches, lat, blended=of_sea >= LAND_ONLY * of_land)
 
     def describe(self) -> str:
         """For a card."""

@@ -84,19 +84,31 @@ class PartialUNetReconstructor:
             area_mean_sd=area_mean_sd,
         )
 
+    def means(self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray, month: IntArray) -> FloatArray:
+        """(T, H, W) means alone, K, from (T, H, W) anomalies, masks and one-sigma errors, and (T,) months."""
+        shape, flat = values.shape, (len(values), -1)
+        with torch.inference_mode():
+            output = self.network(
+                self._tensor(np.where(mask, values, 0.0)).reshape(flat),
+                torch.as_tensor(np.array(mask), device=self.device).reshape(flat),
+                self._tensor(obs_sd).reshape(flat),
+                torch.as_tensor(np.asarray(month, dtype=np.int64), device=self.device),
+            )
+        return np.asarray(output.mean.cpu().numpy().reshape(shape))
+
     def _tensor(self, array: FloatArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)
 
 
 class PublishedReconstructor:
-    """A published network of Kadow et al.: 72 x 72 cells inside, any 36 x 72 observations outside.
+    """A network of Kadow et al.: 72 x 72 cells inside, any 36 x 72 observations outside.
 
     Each 5-degree row is written twice on the way in; on the way out the two rows' area-weighted mean
-    is taken. It states no uncertainty, so the estimate has none.
+    is taken (``rows`` inside: as often as needed). It states no uncertainty, so the estimate has none.
     """
 
-    def __init__(self, name: str, network: PublishedUNet, device: str = "cpu") -> None:
-        self.name = name
+    def __init__(self, name: str, network: PublishedUNet, device: str = "cpu", rows: int = 72) -> None:
+        self.name, self.rows = name, rows
         self.network = network.eval().to(device)
         self.device = torch.device(device)
 
@@ -117,12 +129,16 @@ class PublishedReconstructor:
         context: Context,
     ) -> Estimate:
         """Estimate (T, 36, 72) fields; see :class:`climrecon.fields.Reconstructor`."""
-        half = values.shape[-1] // 2
-        twice = np.repeat(np.roll(np.where(mask, values, 0.0), half, axis=2), 2, axis=1)
-        seen = np.repeat(np.roll(mask, half, axis=2), 2, axis=1)
-        out = self.raw(twice, seen)
+        return Estimate(mean=self.means(values, mask))
+
+    def means(self, values: FloatArray, mask: BoolArray) -> FloatArray:
+        """(T, H, W) means from (T, H, W) anomalies in K, what stands where ``mask`` is False being ignored."""
+        half, repeat = values.shape[-1] // 2, self.rows // values.shape[1]
+        tall = np.repeat(np.roll(np.where(mask, values, 0.0), half, axis=2), repeat, axis=1)
+        seen = np.repeat(np.roll(mask, half, axis=2), repeat, axis=1)
+        out = self.raw(tall, seen)
         edges = np.linspace(-90.0, 90.0, out.shape[1] + 1)
         area = np.diff(np.sin(np.radians(edges)))[None, :, None]
-        pairs = (out * area).reshape(len(out), -1, 2, out.shape[2]).sum(2)
-        rows = pairs / area.reshape(1, -1, 2, 1).sum(2)
-        return Estimate(mean=np.roll(rows, -half, axis=2).astype(np.float32))
+        parts = (out * area).reshape(len(out), -1, repeat, out.shape[2]).sum(2)
+        rows = parts / area.reshape(1, -1, repeat, 1).sum(2)
+        return np.asarray(np.roll(rows, -half, axis=2).astype(np.float32))

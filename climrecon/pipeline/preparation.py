@@ -199,6 +199,7 @@ def prepare_all(
         return
     cdo_program()
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     with ProcessPoolExecutor(count, mp_context=context) as pool:
         waiting = {pool.submit(preparation.prepare, member): member for member in members}
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,10 +25,10 @@ from climrecon.pipeline.stores import cache_folder, check_free_name, store_place
 from climrecon.pipeline.tasks import Outcome
 from climrecon.pipeline.training_gaps import mask_inputs, read_gaps
 from climrecon.pipeline.training_results import collect
-from climrecon.pipeline.training_run import run_training
+from climrecon.pipeline.training_run import recipe_for, run_training
 from climrecon.pipeline.training_sets import Member, TrainingSets, training_members
 from climrecon.settings import RunSettings, Site
-from climrecon.training.sets import Split, fields_of, split, twins
+from climrecon.training.sets import Split, fields_of, shared_history, split, twins
 from climrecon.training.store import StoredMember
 
 #: Version of the training stage: raised whenever equal members and settings give another network.
@@ -66,7 +66,7 @@ class Training:
                 f"Networks are trained for tas; variable={settings.variable} was asked for.",
                 "Use variable=tas.",
             )
-        check_recipe(settings.recipe)
+        recipe_for(settings.recipe, settings.iterations)
         if settings.network_name:
             self._check_name(settings.network_name)
         self.store = writable_store(site)
@@ -176,7 +176,9 @@ class Training:
         if not kept:
             listed = "\n".join(f"  {name}: {reason}" for name, reason in left_out[:12])
             raise InputDataError(f"No member can be used:\n{listed}", "Mend or exchange the files.")
-        return Material(kept, _split_by_set(kept), tuple(left_out))
+        uses = _split_by_set(kept)
+        caveats = (*uses.caveats, *shared_history(kept, uses))
+        return Material(kept, replace(uses, caveats=caveats), tuple(left_out))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -303,9 +305,3 @@ def _split_by_set(stored: Sequence[StoredMember]) -> Split:
         caveats += [f"{name}: {caveat}" for caveat in chosen.caveats]
     train, validation, test = (tuple(uses[use]) for use in ("train", "validation", "test"))
     return Split(train, validation, test, "; ".join(how), tuple(caveats))
-
-
-def check_recipe(name: str) -> None:
-    """Refuse recipes that do not exist."""
-    if name not in ("native",):
-        raise UsageError(f"There is no recipe {name!r}.", "Use recipe=native.")

@@ -59,6 +59,10 @@ def collect(
             made(stage, stage / CARD, "card", f"Card of {card.name}: data, members, settings, scores"),
             made(stage, stage / "card.md", "card", f"Card of {card.name}, to read"),
         ]
+        log = training.folder / "fit" / "log.csv"
+        if log.is_file():
+            (stage / "log.csv").write_bytes(log.read_bytes())
+            entries.append(made(stage, stage / "log.csv", "log", "Loss and scores of each validation"))
         if settings.plots:
             reporter.stage("Drawing figures")
             entries += _figures(stage, card, network, material, gaps, training)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import time
 from typing import TYPE_CHECKING, Any
 
-from climrecon.networks import Card, describe_punet, save_network
+from climrecon.networks import Card, as_network, describe, network_of, save_network
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.results import versions
 from climrecon.pipeline.training_gaps import Gaps
 from climrecon.reconstruct import choose_device
+from climrecon.training.engine import Progress
 from climrecon.training.fields import TrainingFields
-from climrecon.training.interim import train
+from climrecon.training.recipes import NativeRecipe, Recipe, recipe
+from climrecon.training.run import train
 
 if TYPE_CHECKING:
     from climrecon.pipeline.training import Material, Training
+
+#: Trainings of fewer steps are trials.
+SHORT = 200
 
 
 def run_training(
@@ -30,18 +32,20 @@ def run_training(
     """Train, and leave the network with its card in the training's folder."""
     settings = training.settings
     device = choose_device(settings.device)
-    started = time.monotonic()
+    chosen = recipe_for(settings.recipe, settings.iterations)
     reporter.stage(
-        f"Training {training.name} ({settings.recipe}) on {len(fields)} months of {len(fields.names)} members, "
-        f"{len(validation)} months of {len(validation.names)} to validate, on {device}"
+        f"Training {training.name} ({settings.recipe}, {chosen.iterations} steps, from "
+        f"{training.start.name if training.start else 'scratch'}) on {len(fields)} months of {len(fields.names)} "
+        f"members, {len(validation)} months of {len(validation.names)} to validate, on {device}"
     )
 
-    def told(step: int, steps: int, loss: float, score: float) -> None:
-        reporter.note(f"step {step} of {steps}: training {loss:.4f}, validation {score:.4f}")
-        reporter.step(step, steps)
+    def told(progress: Progress) -> None:
+        if progress.checked:
+            reporter.note(str(progress))
+        reporter.step(progress.step, progress.steps)
 
     trained = train(
-        settings.recipe,
+        chosen,
         fields,
         validation,
         gaps.masks,
@@ -49,25 +53,49 @@ def run_training(
         folder=training.folder / "fit",
         seed=settings.seed,
         device=device,
-        iterations=settings.iterations,
         max_hours=settings.max_hours,
-        start=training.start,
+        start=network_of(training.start) if training.start else None,
         report=told,
     )
-    about = {
-        **material_card(training, material, gaps),
-        "best_step": trained.history.best_step,
-        "history": trained.history.rows,
-        "seconds": round(time.monotonic() - started),
-        "hardware": hardware(device),
+    own = {
+        name: value for name, value in trained.card.items() if name not in ("members", "members_validation")
     }
-    card = describe_punet(training.name, trained.network, grid=fields.grid, training=about)
-    save_network(trained.network, with_data(card, training, material, gaps), training.folder / "network")
+    data = material_card(training, material, gaps)
+    about = {
+        **own,
+        **data,
+        "recipe": {"name": settings.recipe, **own["recipe"]},
+        "versions": {**own["versions"], **data["versions"]},
+    }
+    network = as_network(trained.network)
+    card = describe(training.name, network, fields.grid, about)
+    save_network(network, with_data(card, training, material, gaps), training.folder / "network")
+    for left in (training.folder / "fit").glob("checkpoint*"):  # what it would go on from is not needed any more
+        left.unlink()
 
 
-def hardware(device: str) -> str:
-    """What it ran on, without names of machines."""
-    return f"{device}, {len(os.sched_getaffinity(0))} cores, {platform.machine()}"
+def recipe_for(name: str, iterations: int | None) -> Recipe:
+    """The recipe with so many iterations; a short training does not draw more samples than it takes.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    """
+    chosen = recipe(name)
+    if iterations is None:
+        return chosen
+    changes: dict[str, Any] = {"iterations": iterations}
+    if isinstance(chosen, NativeRecipe):
+        changes["pool"] = min(chosen.pool, iterations * chosen.batch)
+        if iterations < SHORT:
+            # To try things out: fewer checks, and covariances learned three times instead of five.
+            changes |= {
+                "checks": min(chosen.checks, 64),
+                "folds": min(chosen.folds, 2),
+                "validation_years": 2,
+            }
+    return recipe(name, **changes)
 
 
 def material_card(training: Training, material: Material, gaps: Gaps) -> dict[str, Any]:
@@ -100,7 +128,6 @@ def material_card(training: Training, material: Material, gaps: Gaps) -> dict[st
         "the two months before and after each",
         "noise": gaps.noise.describe(),
         "seed": settings.seed,
-        "recipe": settings.recipe,
         "start": training.start.name if training.start else None,
         "settings": settings.plain(),
         "versions": versions(),
@@ -114,7 +141,8 @@ def _span(index: Any) -> str:
 
 def with_data(card: Card, training: Training, material: Material, gaps: Gaps) -> Card:
     """The card with the caveats that follow from the data."""
-    caveats = [*material.split.caveats, *gaps.caveats]
+    stated = [text for text in card.caveats if "no uncertainty" in text]
+    caveats = [*stated, *material.split.caveats, *gaps.caveats]
     alone = sum(member.about["target"] != "blended" for member in material.stored)
     if alone and training.settings.training_target != "tas":
         caveats.append(
@@ -124,10 +152,6 @@ def with_data(card: Card, training: Training, material: Material, gaps: Gaps) ->
     elif alone:
         caveats.append(
             "It learned air temperature everywhere; observational data sets blend it with that of the sea."
-        )
-    if any(member.about["set"].lower().startswith("20cr") for member in material.stored):
-        caveats.append(
-            "Members of a reanalysis share the history of the real world: a held-out one is no independent climate."
         )
     caveats.append(
         "Realisations of different months are drawn independently of each other: the spread of an annual mean made "

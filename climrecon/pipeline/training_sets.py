@@ -134,7 +134,8 @@ def _of_files(name: str, patterns: Sequence[str], variable: str) -> list[Member]
     for key, group in groups.items():
         match = _CMOR_NAME.match(group[0].name)
         stem = Path(key).name.removesuffix(".nc").removesuffix(".nc4")
-        model = match[1] if match else name
+        # Names of all kinds: the folder tells models apart more often than the file.
+        model = match[1] if match else group[0].absolute().parent.name
         members.append(
             Member(
                 set=name,

@@ -18,22 +18,29 @@ FloatArray = NDArray[np.floating[Any]]
 
 
 def draw_history(rows: Sequence[Sequence[float]], name: str) -> Picture:
-    """Training and validation loss by step; ``rows`` hold (step, training, validation, seconds)."""
-    figure = new_figure(7.0, 4.0)
-    axes = figure.add_subplot()
-    tidy(axes)
-    if rows:
-        steps, trained, validated = (np.array([row[i] for row in rows], dtype=float) for i in range(3))
-        axes.plot(steps, trained, color=ACCENT, label="training", linewidth=1.2)
-        axes.plot(steps, validated, color=OURS, label="validation: members never learned from", linewidth=1.5)
-        best = int(np.nanargmin(validated))
-        axes.plot(steps[best], validated[best], "o", color=OURS, label=f"kept: step {steps[best]:.0f}")
-        axes.legend(frameon=False, fontsize=9)
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss")
-    axes.set_title(name, loc="left", fontsize=10)
+    """Training loss and validation score by step; ``rows`` hold (step, loss, score, seconds)."""
+    figure = new_figure(7.0, 5.0)
+    panels = figure.subplots(2, 1, sharex=True)
+    for axes, column, label, colour in (
+        (panels[0], 1, "training loss", ACCENT),
+        (panels[1], 2, "score", OURS),
+    ):
+        tidy(axes)
+        axes.set_ylabel(label)
+        if not rows:
+            continue
+        steps = np.array([row[0] for row in rows], dtype=float)
+        values = np.array([row[column] for row in rows], dtype=float)
+        axes.plot(steps, values, color=colour, linewidth=1.5, marker="." if len(rows) < 30 else None)
+        if column == 2 and np.isfinite(values).any():
+            best = int(np.nanargmin(values))
+            axes.plot(steps[best], values[best], "o", color=colour, label=f"kept: step {steps[best]:.0f}")
+            axes.legend(frameon=False, fontsize=9)
+    panels[0].set_title(name, loc="left", fontsize=10)
+    panels[1].set_xlabel("step")
     return Picture(
-        figure, f"Training of {name}: loss on training samples and on held-out validation members by step."
+        figure,
+        f"Training of {name}: loss on training samples, and score on validation members, less is better.",
     )
 
 

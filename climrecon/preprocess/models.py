@@ -18,7 +18,7 @@ from climrecon.grid import Grid
 from climrecon.preprocess.axes import find_horizontal
 from climrecon.preprocess.cdo import run_cdo, write_grid
 from climrecon.preprocess.chunks import all_of, find_variable, some
-from climrecon.preprocess.climatology import check_covered
+from climrecon.preprocess.climatology import anomalies_of, check_covered
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time, month_index
 from climrecon.preprocess.values import (
@@ -72,8 +72,8 @@ def prepare_member(
 ) -> tuple[FloatArray, Months]:
     """Anomalies of one member, which may be split in time over several files.
 
-    Select, remap conservatively and take off the climatology of ``reference_period``, in one chained call
-    without files in between. Ocean grids may be curvilinear.
+    One chained call joins, selects and remaps conservatively, so that every field is read once; the climatology
+    of ``reference_period`` is taken off what it gives, which is small. Ocean grids may be curvilinear.
 
     Parameters
     ----------
@@ -102,7 +102,8 @@ def prepare_member(
     with cdo_folder(files, grid, scratch) as (folder, links):
         source = merged(links)
         level = [] if realisation is None else [f"-sellevidx,{realisation + 1}"]
-        run_cdo(_chain(looked[0], source, level, reference_period), folder)
+        chain = [*looked[0].remap, *level, f"-selname,{looked[0].name}", *source]
+        run_cdo(["-f", "nc2", "-b", "F32", *chain, "out.nc"], folder)
         shown = Path(files[0]).name
         values, months = read_output(folder / "out.nc", looked[0].name, shown)
         if all(one.filled for one in looked):
@@ -111,6 +112,7 @@ def prepare_member(
             flags, _ = read_output(folder / "filled.nc", FILLED, shown)
             values = np.where(flags > 0, np.nan, values)
             gaps = True
+    values = anomalies_of(values, months.index, reference_period)
     _check(values, shown, gaps)
     return values, months
 
@@ -258,18 +260,6 @@ class cdo_folder:  # noqa: N801 - a context manager
 def merged(links: Sequence[str]) -> list[str]:
     """The files of one member as one source of a chain."""
     return list(links) if len(links) == 1 else ["[", "-mergetime", *links, "]"]
-
-
-def _chain(look: Look, source: list[str], level: list[str], period: tuple[int, int]) -> list[str]:
-    """The call: anomalies are the remapped fields less the remapped fields' mean of each calendar month."""
-    select = [*level, f"-selname,{look.name}", *source]
-    years = f"-selyear,{period[0]}/{period[1]}"
-    return [
-        *("-f", "nc2", "-b", "F32", "-ymonsub"),
-        *(*look.remap, *select),
-        *("-ymonmean", *look.remap, years, *select),
-        "out.nc",
-    ]
 
 
 def read_output(path: Path, name: str, shown: str) -> tuple[FloatArray, Months]:

@@ -52,6 +52,9 @@ class RunSettings(BaseModel):
         """The parameters as JSON values, as a configuration file holds them; valid input again."""
         # With a file, the facets of a search are defaults that mean nothing and may not be given.
         idle = _DATASET_FACETS if self.obs_file else ()
+        # A training starts from a network only if one was given: a default must not be given on.
+        if self.task == "train" and "network" not in self.given:
+            idle = (*idle, "network")
         return {q.name: _plain(getattr(self, q.name)) for q in p.PARAMETERS if q.name not in idle}
 
 

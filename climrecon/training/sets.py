@@ -47,6 +47,8 @@ _CONFIGURATION = re.compile(r"[-_.](LR|MR|HR|VLR|P|ES|CC|AO|ME|BGC|CM|CAM5|WACCM
 HELD_OUT_SHARE = 0.05
 #: Months between what is learned from and what is held out where there is but one member.
 MARGIN = 12
+#: Correlation of detrended monthly global means above which two members are of one history.
+SAME_HISTORY = 0.6
 #: Members whose monthly global means agree this closely, K, hold the same fields in two forms.
 SAME = 0.01
 
@@ -172,6 +174,40 @@ def twins(members: Sequence[StoredMember]) -> dict[int, int]:
                     found[number] = earlier
                     break
     return found
+
+
+def shared_history(members: Sequence[StoredMember], chosen: Split) -> list[str]:
+    """Held-out members whose global mean goes along with that of a member that was learned from, in words.
+
+    Reanalyses and observations of the same years are one history, whatever their names: a network that has seen
+    one of them has seen what happened in the other. Months' global means, less their lines over the common months,
+    correlate above ``SAME_HISTORY`` then; free-running models stay far below.
+    """
+    learned = [members[number] for number, _ in chosen.train]
+    found = []
+    for number in dict.fromkeys(n for n, _ in (*chosen.validation, *chosen.test)):
+        held = members[number]
+        near = [(_along(held, other), other) for other in learned if other.key != held.key]
+        most, other = max(near, key=lambda pair: pair[0], default=(0.0, held))
+        if most > SAME_HISTORY:
+            found.append(
+                f"{held.about['name']} was held out, but shares its history with {other.about['name']}, which was "
+                f"learned from (their global means correlate with {most:.2f}): its scores are flattered."
+            )
+    return found
+
+
+def _along(first: StoredMember, second: StoredMember) -> float:
+    """Correlation of two members' detrended monthly global means over their common months; 0 for a few months."""
+    _, ours, theirs = np.intersect1d(first.index, second.index, return_indices=True)
+    if len(ours) < 120:
+        return 0.0
+    steps = np.arange(len(ours))
+    series = []
+    for member, rows in ((first, ours), (second, theirs)):
+        mean = np.asarray(member.about["global_mean"])[rows]
+        series.append(mean - np.polyval(np.polyfit(steps, mean, 1), steps))
+    return float(np.corrcoef(series[0], series[1])[0, 1])
 
 
 def fields_of(

@@ -45,7 +45,9 @@ class Host:
         )
         subprocess.run([str(HOST), "-c", code], check=True)
         site = folder / "climrecon.toml"
-        site.write_text(f'[defaults]\ncatalogue = "{demo / "catalogue.json"}"\n')
+        site.write_text(
+            f'network_store = ["{folder / "networks"}"]\n[defaults]\ncatalogue = "{demo / "catalogue.json"}"\n'
+        )
         self.environment = {
             **json.loads(answer.read_text()),
             "CLIMRECON_CONFIG": str(site),
@@ -236,6 +238,36 @@ def test_a_dry_run(sqlite: Host) -> None:
     answer = sqlite.freva("plugin", "climrecon", "dryrun=true", "period=1877")
     assert answer.returncode == 0, answer.stdout
     assert "Would reconstruct" in answer.stdout
+
+
+def test_a_network_is_trained_and_then_used(sqlite: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the demo's models to a network with its card and figures, and from its name to a reconstruction."""
+    # Two threads for many small matrices wait for each other where the cores are busy otherwise.
+    monkeypatch.setitem(sqlite.environment, "OMP_NUM_THREADS", "1")
+    train = ("plugin", "climrecon", "task=train", "training_data=cmip5", "network_name=mine")
+    plan = sqlite.freva(*train, "dryrun=true")
+    assert plan.returncode == 0, plan.stdout
+    assert "4 members of 2 model families" in plan.stdout
+    assert "starting from scratch" in plan.stdout
+    answer = sqlite.freva(*train, "iterations=20")
+    assert answer.returncode == 0, answer.stdout
+    assert "Stored in" in answer.stdout
+    assert sqlite.statuses()[0] == "finished"
+    folder = sqlite.newest()
+    card = json.loads((folder / "card.json").read_text())
+    uses = card["training"]["members"]
+    assert [len(uses[use]) for use in ("train", "validation", "test")] == [2, 1, 1]
+    assert {row["family"] for row in uses["train"]}.isdisjoint(row["family"] for row in uses["test"])
+    assert "kriging" in card["scores"]["cases"]["1877-09 noisy"]
+    roles = {entry["role"] for entry in json.loads((folder / "manifest.json").read_text())["outputs"]}
+    assert {"network", "card", "figure", "provenance"} <= roles
+    used = sqlite.freva("plugin", "climrecon", "network=mine", *FAST)
+    assert used.returncode == 0, used.stdout
+    assert list(sqlite.newest().glob("tas_mon_climrecon-mine_HadCRUT.5.0.2.0_187701-187712.nc"))
+    tuned = sqlite.freva(
+        "plugin", "climrecon", "task=train", "training_data=cmip5", "network=punet5", "dryrun=true"
+    )
+    assert "starting from punet5" in tuned.stdout, tuned.stdout
 
 
 def test_each_variable_reaches_the_data_browser_in_a_file_of_its_own(sqlite: Host) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from climrecon.errors import InputDataError
 from climrecon.grid import Grid
-from climrecon.training.sets import MARGIN, family_of, fields_of, split, twins
+from climrecon.training.sets import ALL, MARGIN, Split, family_of, fields_of, shared_history, split, twins
 from climrecon.training.store import MemberStore
 
 GRID = Grid.regular(4, 8)
@@ -92,3 +92,15 @@ def test_twins_are_found_and_fields_joined(tmp_path: Path) -> None:
     assert joined.scored is not None
     assert (~joined.scored).sum() == 1
     assert fields_of(members, [(0, slice(None))], GRID, tmp_path).scored is None
+
+
+def test_members_of_one_history_are_told(tmp_path: Path) -> None:
+    """Two reanalyses of the same years, and a model with its own weather; all warm alike."""
+    store, rng = MemberStore(tmp_path), np.random.default_rng(0)
+    trend, world = np.linspace(0, 1, 240), rng.normal(0, 0.1, 240)
+    for name, own in (("a", world), ("b", world + rng.normal(0, 0.03, 240)), ("c", rng.normal(0, 0.1, 240))):
+        about = {"name": name, "global_mean": (trend + own).tolist()}
+        store.put(name, np.zeros((240, 4, 8), np.float32), np.arange(240) + 1961 * 12, about)
+    members = [store.get(name) for name in "abc"]
+    (said,) = shared_history(members, Split(((0, ALL),), ((2, ALL),), ((1, ALL),), ""))
+    assert said.startswith("b was held out, but shares its history with a")

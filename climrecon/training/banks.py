@@ -1,0 +1,117 @@
+"""What samples are drawn from: fields, and masks and errors drawn beforehand; and which sample a step takes.
+
+Which field meets which mask and which errors is drawn from a stream of its own for every thousand steps: it depends
+on the seed and the step's number alone, so that a resumed training and one shared by several processes see the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from climrecon.data.masks import MaskSource
+from climrecon.data.noise import NoiseSource
+from climrecon.training.distributed import Workers
+from climrecon.training.fields import TrainingFields
+
+#: Steps whose samples are drawn at once.
+CHUNK = 1000
+#: Share of a GPU's free memory that fields may take to be kept there.
+RESIDENT = 0.5
+
+#: Purposes of random streams.
+MASKS, NOISE, SAMPLES, VALIDATION = range(4)
+
+
+class Choices:
+    """Numbers of the samples of every step.
+
+    Parameters
+    ----------
+    seed:
+        Of the training.
+    batch:
+        Samples a step, over all processes.
+    sizes:
+        How many there are to choose from, of each kind.
+    workers:
+        This process takes its share of the batch.
+    """
+
+    def __init__(self, seed: int, batch: int, sizes: tuple[int, ...], workers: Workers) -> None:
+        self.seed, self.batch, self.sizes, self.workers = seed, batch, sizes, workers
+        self._chunk, self._drawn = -1, torch.empty(0)
+
+    def at(self, step: int) -> Tensor:
+        """(kinds, B) int64 numbers on this process's device."""
+        chunk = step // CHUNK
+        if chunk != self._chunk:
+            rng = np.random.default_rng([self.seed, SAMPLES, chunk])
+            drawn = np.stack([rng.integers(size, size=(CHUNK, self.batch)) for size in self.sizes], axis=1)
+            own = np.ascontiguousarray(drawn[:, :, self.workers.share(self.batch)])
+            self._chunk, self._drawn = chunk, torch.as_tensor(own).to(self.workers.device)
+        return self._drawn[step % CHUNK]
+
+
+class FieldBank:
+    """(N, H, W) complete fields; on the GPU where they fit, else fetched through pinned memory.
+
+    Parameters
+    ----------
+    prepare:
+        (n, H, W) float32 fields to what the network takes, e.g. another first longitude.
+    """
+
+    def __init__(
+        self, fields: TrainingFields, workers: Workers, prepare: Callable[[NDArray[Any]], NDArray[Any]]
+    ) -> None:
+        self.source, self.prepare, self.device = fields, prepare, workers.device
+        self.gaps = fields.scored is not None
+        self.resident: tuple[Tensor, Tensor | None] | None = None
+        size = int(np.prod(fields.values.shape)) * (5 if self.gaps else 4)
+        if self.device.type == "cuda" and size > RESIDENT * torch.cuda.mem_get_info(self.device)[0]:
+            return
+        if self.device.type == "cpu" and isinstance(fields.values, np.memmap):
+            return
+        self.resident = self._fetch(np.arange(len(fields)))
+
+    def _fetch(self, rows: NDArray[np.integer[Any]]) -> tuple[Tensor, Tensor | None]:
+        values = np.asarray(self.source.values[rows], dtype=np.float32)
+        if self.source.scored is None:
+            return self._to_device(values), None
+        scored = np.asarray(self.source.scored[rows])
+        return self._to_device(np.where(scored, values, np.float32(0.0))), self._to_device(scored)
+
+    def _to_device(self, array: NDArray[Any]) -> Tensor:
+        tensor = torch.as_tensor(np.ascontiguousarray(self.prepare(array)))
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, H, W) fields, 0 where not scored, and (B, H, W) bool ``scored``, or None where all are."""
+        if self.resident is None:
+            return self._fetch(rows.cpu().numpy())
+        values, scored = self.resident
+        return values.index_select(0, rows), None if scored is None else scored.index_select(0, rows)
+
+
+def draw_masks(source: MaskSource, count: int, seed: int, cells: int) -> NDArray[np.bool_]:
+    """(count, P) masks, each from its own stream; once each of them differs from the others."""
+    found = np.zeros((count, cells), dtype=bool)
+    for number in range(count):
+        found[number] = source.draw(np.random.default_rng([seed, MASKS, number]))
+    return found
+
+
+def draw_errors(source: NoiseSource, count: int, seed: int, cells: int) -> NDArray[np.float32]:
+    """(count, P) errors, K, each from its own stream."""
+    found = np.zeros((count, cells), dtype=np.float32)
+    for number in range(count):
+        found[number] = source.draw(np.random.default_rng([seed, NOISE, number]))[0]
+    return found

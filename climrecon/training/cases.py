@@ -1,0 +1,116 @@
+"""What a training is validated on: held-out months under fixed masks and errors, and scores on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.data.masks import MaskSource
+from climrecon.data.noise import NoiseSource
+from climrecon.training.fields import TrainingFields
+
+FloatArray = NDArray[np.floating[Any]]
+
+#: Masks every validation month is seen through.
+MASKS = 2
+
+
+@dataclass(frozen=True)
+class Cases:
+    """N months as they are seen, and as they are.
+
+    Attributes
+    ----------
+    values, stated:
+        (N, H, W) K, 0 where missing; and the stated one-sigma errors.
+    mask, scored:
+        (N, H, W) True where observed; where the truth is known.
+    truth:
+        (N, H, W) K.
+    month, year:
+        (N,) calendar month; number of the whole year (of one member, under one mask) a month belongs to, -1: none.
+    area:
+        (H, W) share of the area.
+    """
+
+    values: FloatArray
+    stated: FloatArray
+    mask: NDArray[np.bool_]
+    scored: NDArray[np.bool_]
+    truth: FloatArray
+    month: NDArray[np.integer[Any]]
+    year: NDArray[np.integer[Any]]
+    area: FloatArray
+
+    def score(self, mean: FloatArray) -> dict[str, float]:
+        """Scores of (N, H, W) estimates.
+
+        ``rmse``: area-weighted, over the missing cells; ``annual_r`` and ``annual_rmse``: of the annual global mean.
+        """
+        error = np.where(self.scored, mean - self.truth, 0.0)
+        weight = self.area * (self.scored & ~self.mask)
+        result = {"rmse": float(np.sqrt((error**2 * weight).sum() / max(weight.sum(), 1e-12)))}
+        years = self.year >= 0
+        if self.year.max() >= 2:
+            means = [
+                np.bincount(self.year[years], (field[years] * self.area).sum((1, 2))) / 12.0
+                for field in (self.truth + error, self.truth)
+            ]
+            result["annual_r"] = float(np.corrcoef(*means)[0, 1])
+            result["annual_rmse"] = float(np.sqrt(np.mean((means[0] - means[1]) ** 2)))
+        return result
+
+
+def whole_years(fields: TrainingFields, count: int) -> NDArray[np.integer[Any]]:
+    """Positions of the months of up to ``count`` whole years, spread over members and time.
+
+    Where no year is whole: up to 12 x ``count`` months, spread evenly.
+    """
+    year = np.asarray(fields.member, np.int64) * 100_000 + np.asarray(fields.index) // 12
+    names, first, months = np.unique(year, return_index=True, return_counts=True)
+    whole = np.flatnonzero(months == 12)
+    if not len(whole):
+        return np.unique(np.linspace(0, len(fields) - 1, 12 * count).astype(int))
+    chosen = whole[np.unique(np.linspace(0, len(whole) - 1, count).astype(int))]
+    return np.concatenate([np.arange(first[i], first[i] + 12) for i in chosen])
+
+
+def draw_cases(
+    fields: TrainingFields, masks: MaskSource, noise: NoiseSource | None, years: int, seed: int
+) -> Cases:
+    """Draw masks (each held for a whole year) and errors for whole years; the same for the same ``seed``."""
+    rows = np.tile(whole_years(fields, years), MASKS)
+    truth = np.asarray(fields.values[rows], dtype=np.float32)
+    scored = np.isfinite(truth)
+    if fields.scored is not None:
+        scored &= np.asarray(fields.scored[rows])
+    truth = np.where(scored, truth, np.float32(0.0))
+    year = np.asarray(fields.index)[rows] // 12
+    block = np.cumsum(np.r_[True, np.diff(year) != 0]) - 1
+    mask, stated, values = np.zeros(truth.shape, bool), np.zeros_like(truth), np.zeros_like(truth)
+    shape = truth.shape[1:]
+    for number in range(len(rows)):
+        # The mask's stream belongs to the year, the errors' to the month.
+        mask[number] = masks.draw(np.random.default_rng([seed, 1, int(block[number])])).reshape(shape)
+        error = np.zeros(shape)
+        stated[number] = 0.1
+        if noise is not None:
+            parts = noise.draw(np.random.default_rng([seed, 2, number]))
+            error, stated[number] = (part.reshape(shape) for part in parts)
+        values[number] = truth[number] + error
+    mask &= scored
+    values[~mask] = 0.0
+    counts = np.bincount(block)
+    # A year counts for the annual mean where all its months and cells are known.
+    good = (counts == 12) & (np.bincount(block, scored.all((1, 2))) == 12)
+    number_of = np.where(good, np.cumsum(good) - 1, -1)
+    area = np.asarray(fields.grid.area, np.float64)
+    return Cases(values, stated, mask, scored, truth, np.asarray(fields.month)[rows], number_of[block], area)
+
+
+#: Estimates (N, H, W) means of cases.
+Estimator = Callable[[Cases], FloatArray]

@@ -1,0 +1,236 @@
+"""Fitting our own network: samples with a cross-fitted posterior, the Gaussian likelihood, one cycle of the rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from climrecon.covariance import learn_low_rank
+from climrecon.data.geography import land_fraction
+from climrecon.data.masks import MaskSource
+from climrecon.data.noise import NoiseSource
+from climrecon.errors import InputDataError, UsageError
+from climrecon.grid import Grid
+from climrecon.model.apply import PartialUNetReconstructor
+from climrecon.model.lowrank import LowRankPrior
+from climrecon.model.unet import PartialUNet
+from climrecon.training.banks import VALIDATION, Choices
+from climrecon.training.cases import Cases, draw_cases
+from climrecon.training.distributed import Workers
+from climrecon.training.fields import TrainingFields
+from climrecon.training.loop import Schedule
+from climrecon.training.recipes import NativeRecipe
+from climrecon.training.samples import Fields, Pool, draw_pool
+
+#: Cells above which the covariance, a matrix of cells by cells, would not fit.
+MOST_CELLS = 6000
+#: Months left out on both sides of a fold: neighbours in time are alike.
+MARGIN = 2
+#: Months held in memory to draw the pool from.
+MOST_MONTHS = 20_000
+
+
+def folds_of(fields: TrainingFields, count: int) -> NDArray[np.integer[Any]]:
+    """(N,) fold of each month: runs of calendar time, so that a month's neighbours are in its own fold."""
+    edges = np.quantile(fields.index, np.arange(1, count) / count)
+    return np.searchsorted(edges, np.asarray(fields.index), side="right")
+
+
+def learn_prior(fields: TrainingFields, rows: NDArray[np.integer[Any]], recipe: NativeRecipe) -> LowRankPrior:
+    """The covariance of ``rows``, or of so many of them as the recipe allows.
+
+    Raises
+    ------
+    InputDataError
+        If fewer than two years of them have no gaps.
+    """
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, recipe.covariance_months).astype(int))]
+    values = np.asarray(fields.values[rows], dtype=np.float64)
+    whole = np.isfinite(values).all((1, 2))
+    if whole.sum() < 24:
+        raise InputDataError(
+            f"{whole.sum()} of {len(rows)} training months have no missing values; 24 are needed for covariances.",
+            "Train on complete fields: a network cannot be taught with what is not known.",
+        )
+    month = np.asarray(fields.month)[rows][whole]
+    learned = learn_low_rank(values[whole], month, fields.grid, recipe.rank)
+    parts = (learned.vectors, learned.residual, learned.scale)
+    return LowRankPrior(*(torch.as_tensor(part.copy(), dtype=torch.float32) for part in parts))
+
+
+def geography(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
+    """Land fraction (H, W), sine of latitude (H,), area (H, W)."""
+    parts = (land_fraction(grid), np.sin(np.radians(grid.lat)), grid.area)
+    land, sine, area = (torch.as_tensor(np.asarray(part), dtype=torch.float32) for part in parts)
+    return land, sine, area
+
+
+def new_network(
+    recipe: NativeRecipe, fields: TrainingFields, start: nn.Module | None
+) -> tuple[PartialUNet, list[LowRankPrior]]:
+    """The network, and the cross-fit's priors.
+
+    With ``start`` its covariance and weights are kept; it may have seen the training months, so that there is no
+    cross-fit.
+
+    Raises
+    ------
+    UsageError
+        If the grid is too fine or ``start`` does not fit.
+    """
+    grid = fields.grid
+    if grid.area.size > MOST_CELLS or grid.shape[0] % 4 or grid.shape[1] % 4:
+        raise UsageError(
+            f"The recipe {recipe.name} takes grids of at most {MOST_CELLS} cells whose rows and columns are multiples "
+            f"of 4; the fields are on {grid.describe()}.",
+            "Prepare the training set on 36 x 72 cells.",
+        )
+    if start is not None:
+        if not isinstance(start, PartialUNet) or start.shape != grid.shape:
+            found = f"{type(start).__name__} of {getattr(start, 'shape', '72 x 72')}"
+            raise UsageError(
+                f"The recipe {recipe.name} starts from a native network on {grid.describe()}; {found} was given.",
+                "Choose the recipe of the network to start from, or another network.",
+            )
+        prior = LowRankPrior(
+            start.prior.vectors.clone(), start.prior.residual.clone(), start.prior.scale.clone()
+        )
+        network = PartialUNet(prior, *geography(grid), width=start.enc_1.partial.weight.shape[0])
+        network.load_state_dict(start.state_dict())
+        return network, [prior]
+    everything = np.arange(len(fields))
+    network = PartialUNet(learn_prior(fields, everything, recipe), *geography(grid), width=recipe.width)
+    if recipe.folds == 1:
+        return network, [network.prior]
+    fold, index = folds_of(fields, recipe.folds), np.asarray(fields.index)
+    priors = []
+    for number in range(recipe.folds):
+        own = np.unique(index[fold == number])
+        near = np.unique(own[:, None] + np.arange(-MARGIN, MARGIN + 1))
+        priors.append(learn_prior(fields, np.flatnonzero(~np.isin(index, near)), recipe))
+    return network, priors
+
+
+def flat_fields(
+    fields: TrainingFields, rows: NDArray[np.integer[Any]], fold: NDArray[np.integer[Any]]
+) -> Fields:
+    """Months as (N, P) arrays, 0 where not scored."""
+    values = np.asarray(fields.values[rows], dtype=np.float64).reshape(len(rows), -1)
+    scored = np.isfinite(values)
+    if fields.scored is not None:
+        scored &= np.asarray(fields.scored[rows]).reshape(len(rows), -1)
+    # Cells not scored still hold the best guess there is, as an analysis gives it, or 0.
+    return Fields(np.nan_to_num(values), scored, np.asarray(fields.month)[rows], fold)
+
+
+class NativeModule(nn.Module):
+    """The loss of a step: area-weighted Gaussian -log p of the true field over all scored cells.
+
+    Source: the strictly proper logarithmic score (Gneiting & Raftery 2007, JASA 102:359).
+    """
+
+    def __init__(
+        self, network: PartialUNet, pool: Pool, choices: Choices, precision: torch.dtype | None
+    ) -> None:
+        super().__init__()
+        self.network, self.pool, self.choices, self.precision = network, pool, choices, precision
+        self.correct = network.correct
+
+    def forward(self, step: int) -> Tensor:
+        """The mean loss of this process's share of the samples of ``step``."""
+        return self.likelihood(self.pool, self.choices.at(step)[0], share=True)
+
+    def likelihood(self, pool: Pool, rows: Tensor, share: bool = False) -> Tensor:
+        """Of chosen samples. ``share``: weighted so that the mean over processes is that of their union."""
+        network = self.network
+        inputs = (pool.observed[rows], pool.mask[rows], pool.complete[rows])
+        if self.precision is None:
+            correction = self.correct(*inputs)
+        else:
+            with torch.autocast(inputs[0].device.type, self.precision):
+                correction = self.correct(*inputs).float()
+        variance = pool.variance[rows]
+        mean, factor = network.corrected(correction, pool.mean[rows], variance)
+        stddev = factor * variance.sqrt()
+        error = (pool.truth[rows] - mean) / stddev
+        weight = network.area * pool.scored[rows]
+        total = weight.sum()
+        if share and self.choices.workers.world > 1:
+            dist.all_reduce(total)
+            total = total / self.choices.workers.world
+        loss: Tensor = ((0.5 * error**2 + stddev.log()) * weight).sum() / total
+        return loss
+
+
+class NativeTask:
+    """See :class:`climrecon.training.engine.Task`."""
+
+    def __init__(
+        self,
+        recipe: NativeRecipe,
+        network: PartialUNet,
+        priors: list[LowRankPrior],
+        fields: TrainingFields,
+        validation: TrainingFields,
+        masks: MaskSource,
+        noise: NoiseSource,
+        seed: int,
+        workers: Workers,
+    ) -> None:
+        self.recipe = recipe
+        rows = np.unique(np.linspace(0, len(fields) - 1, MOST_MONTHS).astype(int))
+        fold = folds_of(fields, len(priors))[rows] if len(priors) > 1 else np.zeros(len(rows), int)
+        chosen = flat_fields(fields, rows, fold)
+        # Pools are drawn on the CPU, the same on any machine and in every process, then moved.
+        pool = draw_pool(network, priors, chosen, masks, noise, recipe.pool, seed + 1)
+        held = np.unique(np.linspace(0, len(validation) - 1, recipe.checks).astype(int))
+        checked = flat_fields(validation, held, np.zeros(len(held), int))
+        checks = draw_pool(network, [network.prior], checked, masks, noise, recipe.checks, seed + 2)
+        self.network = network.to(workers.device)
+        self.checks = _moved(checks, workers)
+        precision = torch.bfloat16 if recipe.precision == "bfloat16" else None
+        choices = Choices(seed, recipe.batch, (len(pool),), workers)
+        self.module = NativeModule(self.network, _moved(pool, workers), choices, precision)
+        if recipe.compile:
+            self.module.correct = torch.compile(self.network.correct)
+        self.cases = draw_cases(validation, masks, noise, recipe.validation_years, seed + VALIDATION)
+        self.schedule = Schedule(recipe.iterations, recipe.batch, recipe.rate, recipe.warm_up)
+
+    def begin(self, step: int) -> None:
+        """Nothing changes on the way."""
+
+    def rate(self, step: int) -> float:
+        """One cycle: warm-up, then a cosine to zero."""
+        return self.schedule.rate * self.schedule.factor(step)
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """``score``: the likelihood on held-out samples; and RMSE and the annual global mean of whole years."""
+        parts = torch.split(torch.arange(len(self.checks), device=self.checks.truth.device), 64)
+        score = torch.stack([self.module.likelihood(self.checks, part) for part in parts]).mean()
+        assert isinstance(network, PartialUNet)
+        return {"score": float(score), **self.cases.score(self._estimate(network, self.cases))}
+
+    def _estimate(self, network: PartialUNet, cases: Cases, chunk: int = 32) -> NDArray[Any]:
+        method = PartialUNetReconstructor("", network, 0.3, str(next(network.parameters()).device))
+        parts = []
+        for start in range(0, len(cases.truth), chunk):
+            part = slice(start, start + chunk)
+            parts.append(
+                method.means(cases.values[part], cases.mask[part], cases.stated[part], cases.month[part])
+            )
+        network.train()
+        return np.concatenate(parts)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """One parameter group."""
+        return [{"params": list(self.network.parameters()), "factor": 1.0}]
+
+
+def _moved(pool: Pool, workers: Workers) -> Pool:
+    return Pool(*(part.to(workers.device) for part in vars(pool).values()))

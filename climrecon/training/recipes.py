@@ -1,0 +1,193 @@
+"""Recipes: which network is trained, on what samples, with which losses and steps, as validated settings.
+
+``kadow2020`` is the published training (Kadow et al. 2020, Nature Geoscience 13:408, methods); ``native`` is our own
+network on the fields' own grid. A recipe is added by a subclass of :class:`Recipe` and a line in ``RECIPES``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from climrecon.errors import ProblemList, UsageError
+
+
+class Settings(BaseModel):
+    """Unknown names are refused, values checked, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Losses(Settings):
+    """Weights of the published loss; see :mod:`climrecon.training.losses`."""
+
+    valid: float = Field(1.0, ge=0)
+    hole: float = Field(6.0, ge=0)
+    total_variation: float = Field(0.1, ge=0)
+    perceptual: float = Field(0.05, ge=0)
+    style: float = Field(120.0, ge=0)
+
+
+class Recipe(Settings):
+    """What all recipes have in common.
+
+    Attributes
+    ----------
+    iterations:
+        Steps of the optimiser; phases and schedules scale with them.
+    batch:
+        Samples a step, over all processes.
+    rate:
+        Learning rate.
+    averaging:
+        Decay of the running average of the weights, which is then the network; 0: none.
+    check_every:
+        Steps between validations.
+    patience:
+        Validations without a better score after which training stops; 0: never.
+    checkpoint_seconds:
+        Time between checkpoints; there is one at every validation too if so long has passed.
+    validation_years:
+        Whole years validated on, spread over the members held out.
+    precision:
+        ``single``, or ``bfloat16`` for the network's convolutions (on GPUs; on CPUs that have it).
+    compile:
+        Whether the network is compiled by torch. Not bit for bit the same as without.
+    """
+
+    name: str
+    network: Literal["published", "partial_unet"]
+    iterations: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    rate: float = Field(gt=0, le=1)
+    averaging: float = Field(0.0, ge=0, lt=1)
+    check_every: int = Field(ge=1)
+    patience: int = Field(0, ge=0)
+    checkpoint_seconds: float = Field(300.0, ge=0)
+    validation_years: int = Field(10, ge=1)
+    precision: Literal["single", "bfloat16"] = "single"
+    compile: bool = False
+
+
+class PublishedRecipe(Recipe):
+    """The network of Kadow et al. (2020).
+
+    Attributes
+    ----------
+    channels:
+        3: the paper's network, three equal inputs and outputs, LeakyReLU 0.2, zero padding.
+        1: the later one, LeakyReLU 0.01, circular in longitude.
+    widths:
+        Channels of the encoder's levels; their number is the depth.
+    rows:
+        Rows inside the network; each row of the fields is written so often.
+    frozen_share:
+        Share of the iterations, the last, with ``frozen_rate`` and the encoder's batch norm statistics frozen.
+    masks:
+        Masks drawn beforehand, with the sums of their windows; a sample takes any of them.
+    noise:
+        Whether observed cells get errors. The published training has none.
+    vgg:
+        Weights of VGG16 (torchvision's names, safetensors or .pth). Without them there is no perceptual and style loss.
+    """
+
+    network: Literal["published"] = "published"
+    channels: Literal[1, 3] = 3
+    widths: tuple[int, ...] = Field((18, 36, 72), min_length=1, max_length=6)
+    rows: int = Field(72, ge=8)
+    losses: Losses = Losses()
+    frozen_share: float = Field(0.5, ge=0, le=1)
+    frozen_rate: float = Field(5e-5, gt=0, le=1)
+    masks: int = Field(4000, ge=1)
+    noise: bool = False
+    vgg: Path | None = None
+
+    @model_validator(mode="after")
+    def _halves(self) -> Self:
+        if self.rows % 2 ** len(self.widths):
+            raise ValueError(f"{self.rows} rows cannot be halved {len(self.widths)} times")
+        if any(width < 1 for width in self.widths):
+            raise ValueError("widths are numbers of channels, 1 or more")
+        return self
+
+
+class NativeRecipe(Recipe):
+    """Our network on the fields' own grid: optimal interpolation corrected by a U-Net.
+
+    Circular longitude and poles that are crossed, area-weighted likelihood, land, latitude and month as channels,
+    Liu's factor, averaged weights, one cycle of the learning rate.
+
+    Attributes
+    ----------
+    rank:
+        Patterns of the covariance.
+    width:
+        Channels of the first level.
+    pool:
+        Samples drawn beforehand.
+    folds:
+        Of the cross-fit: a sample's posterior comes from covariances that have not seen the years around it.
+    covariance_months:
+        Months that covariances are learned from, at most; spread evenly over all.
+    warm_up:
+        Steps until the full learning rate.
+    decay:
+        Weight decay.
+    """
+
+    network: Literal["partial_unet"] = "partial_unet"
+    rank: int = Field(160, ge=1)
+    width: int = Field(16, ge=1)
+    pool: int = Field(20000, ge=1)
+    folds: int = Field(4, ge=1)
+    covariance_months: int = Field(6000, ge=24)
+    warm_up: int = Field(100, ge=0)
+    decay: float = Field(1e-2, ge=0)
+    checks: int = Field(480, ge=1)
+
+
+#: Name -> class and what differs from its defaults.
+RECIPES: dict[str, tuple[type[Recipe], dict[str, Any]]] = {
+    "kadow2020": (
+        PublishedRecipe,
+        {"iterations": 1_000_000, "batch": 18, "rate": 2e-4, "check_every": 5000, "patience": 0},
+    ),
+    "native": (
+        NativeRecipe,
+        {"iterations": 4000, "batch": 16, "rate": 1.2e-3, "averaging": 0.998, "check_every": 200},
+    ),
+}
+
+
+def recipe(name: str, **overrides: Any) -> Recipe:
+    """The recipe called ``name`` with ``overrides``.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name; or a setting is unknown or impossible, all of them at once.
+    """
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, 1)
+        raise UsageError(
+            f"There is no recipe {name!r}." + (f" Did you mean {near[0]}?" if near else ""),
+            f"Recipes: {', '.join(RECIPES)}.",
+        )
+    kind, settings = RECIPES[name]
+    try:
+        return kind(**{"name": name, **settings, **overrides})
+    except ValidationError as error:
+        problems = []
+        for found in error.errors():
+            where = ".".join(map(str, found["loc"]))
+            if found["type"] == "extra_forbidden":
+                near = difflib.get_close_matches(where, kind.model_fields, 1)
+                problems.append(f"there is no setting {where!r}" + (f"; {near[0]}?" if near else ""))
+            else:
+                problems.append(f"{where + ': ' if where else ''}{found['msg']} (found {found['input']!r})")
+        raise ProblemList(
+            problems, f"The recipe {name} cannot be used so:", f"Settings: {', '.join(kind.model_fields)}."
+        ) from error

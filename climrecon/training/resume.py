@@ -1,0 +1,161 @@
+"""Checkpoints of a training: complete, written in one step, read without running code from them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from climrecon.errors import InputDataError, OutputError, UsageError
+from climrecon.files import atomic_path, write_text
+from climrecon.training.fields import TrainingFields
+
+CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
+#: Layout of the file.
+FORMAT = 1
+#: Months hashed of large archives, spread evenly: their whole bytes may be tens of gigabytes.
+HASHED = 256
+
+
+def identity_of_fields(fields: TrainingFields) -> str:
+    """sha256 of what months there are, on what grid, and of the values of up to :data:`HASHED` of them."""
+    digest = hashlib.sha256()
+    for part in (fields.month, fields.index, fields.member, fields.grid.lat_edges, fields.grid.lon_edges):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    digest.update("\n".join(fields.names).encode())
+    for row in np.unique(np.linspace(0, len(fields) - 1, HASHED).astype(int)):
+        digest.update(np.ascontiguousarray(fields.values[row]).tobytes())
+        if fields.scored is not None:
+            digest.update(np.ascontiguousarray(fields.scored[row]).tobytes())
+    return digest.hexdigest()
+
+
+def identity_of_weights(weights: Mapping[str, Tensor]) -> str:
+    """sha256 of names and values."""
+    digest = hashlib.sha256()
+    for key in sorted(weights):
+        digest.update(key.encode())
+        digest.update(
+            weights[key].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoint of one training in ``folder``.
+
+    ``identity`` says what a training is: recipe, data, seed and what it starts from, each with its hash or text.
+    """
+
+    folder: Path
+    identity: Mapping[str, str]
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint's file."""
+        return self.folder / CHECKPOINT
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Write ``state``; the checkpoint before stays until the new one is whole.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        content = {"format": FORMAT, "identity": dict(self.identity), "state": dict(state)}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(self.path) as temporary:
+                torch.save(content, temporary)
+        except (OSError, RuntimeError) as error:
+            raise OutputError(
+                f"The checkpoint {self.path} cannot be written: {error}",
+                "Make room or choose another folder, and start the same command again: it goes on from the "
+                "checkpoint before.",
+            ) from error
+
+    def read(self) -> dict[str, Any] | None:
+        """The state to go on from; None if there is none. Remains of writes that were killed are removed.
+
+        Raises
+        ------
+        InputDataError
+            If the file is damaged.
+        UsageError
+            If it belongs to another training; what differs is named.
+        """
+        for remains in self.folder.glob(f".{self.path.stem}.*{self.path.suffix}"):
+            remains.unlink(missing_ok=True)
+        if not self.path.is_file():
+            return None
+        try:
+            content = torch.load(io.BytesIO(self.path.read_bytes()), map_location="cpu", weights_only=True)
+            found, state = content["identity"], content["state"]
+            if content["format"] != FORMAT:
+                raise ValueError(f"its layout is {content['format']}, {FORMAT} is expected")
+        except Exception as error:  # torch raises whatever its reader meets in a damaged file
+            raise InputDataError(
+                f"The checkpoint {self.path} cannot be read: {str(error).splitlines()[0]}",
+                "Remove it to start this training again.",
+            ) from error
+        differ = [key for key in self.identity if found.get(key) != self.identity[key]]
+        if differ:
+            what = "; ".join(
+                f"{key}: {_short(found.get(key))} there, {_short(self.identity[key])} here" for key in differ
+            )
+            raise UsageError(
+                f"The checkpoint {self.path} belongs to another training ({what}).",
+                "Give the settings it was begun with to continue it, or another folder to begin anew.",
+            )
+        return dict(state)
+
+    def log(self, header: str, rows: list[tuple[Any, ...]]) -> None:
+        """Write the table of what was seen on the way."""
+        lines = [header, *(",".join(f"{value:.6g}" for value in row) for row in rows)]
+        write_text(self.folder / LOG, "\n".join(lines) + "\n")
+
+
+def _short(text: Any) -> str:
+    text = str(text)
+    return text if len(text) <= 24 else text[:12] + "…"
+
+
+class Asked:
+    """Whether a signal asked to stop: ``signal`` is its name, or empty."""
+
+    signal = ""
+
+
+@contextmanager
+def stop_when_asked() -> Iterator[Asked]:
+    """SIGTERM and SIGUSR1 are noted, not obeyed at once, while a training runs in the main thread.
+
+    Batch systems send SIGTERM some time before they kill, and SIGUSR1 where asked to (sbatch --signal).
+    """
+    asked = Asked()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.signal = signal.Signals(number).name
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

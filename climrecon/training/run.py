@@ -1,0 +1,242 @@
+"""Training a network by a recipe: from months, masks and errors to weights and what a card says of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from climrecon.data.masks import MaskSource
+from climrecon.data.noise import NoiseSource
+from climrecon.errors import InputDataError, OutputError, UsageError
+from climrecon.training import native_task, published_task
+from climrecon.training.distributed import Workers, workers
+from climrecon.training.engine import History, Loop, Plan, Progress, Task
+from climrecon.training.fields import TrainingFields
+from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
+from climrecon.training.resume import Checkpoints, identity_of_fields, identity_of_weights
+
+#: A checkpoint holds the weights, their average, the best, and the optimiser's two moments; and one is written
+#: beside the one before.
+COPIES = 12
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gives.
+
+    Attributes
+    ----------
+    network:
+        With the weights that were best in validation, in evaluation mode, on the CPU.
+    card:
+        For a card's ``training``: recipe, members, seeds, versions, hardware, time, scores.
+    history:
+        What was seen on the way.
+    """
+
+    network: nn.Module
+    card: dict[str, Any]
+    history: History
+
+
+def train(
+    recipe: Recipe,
+    fields: TrainingFields,
+    validation: TrainingFields,
+    masks: MaskSource,
+    noise: NoiseSource | None,
+    *,
+    folder: Path,
+    seed: int,
+    device: str,
+    iterations: int | None = None,
+    max_hours: float | None = None,
+    start: nn.Module | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Train, or go on with what ``folder`` holds; started by torchrun, in several processes.
+
+    Parameters
+    ----------
+    recipe:
+        See :func:`climrecon.training.recipes.recipe`.
+    fields, validation:
+        Months to learn from, and months of other members to judge by.
+    masks, noise:
+        What is seen of them, and with which errors.
+    folder:
+        For the checkpoint and ``log.csv``.
+    iterations, max_hours:
+        In place of the recipe's iterations; a limit on the time of all runs together, after which training ends with
+        the best weights so far.
+    start:
+        A network to go on from: fine-tuning.
+    report:
+        Called every few seconds and after every validation.
+
+    Raises
+    ------
+    Unfinished
+        If SIGTERM or SIGUSR1 came. The state is saved, the same call goes on.
+    UsageError
+        If ``folder`` holds another training's checkpoint, or recipe, grid and start do not belong together.
+    InputDataError
+        If training months have gaps that are not excluded, or training diverges.
+    OutputError
+        If there is no room for checkpoints.
+    """
+    if iterations is not None:
+        recipe = type(recipe).model_validate({**recipe.model_dump(), "iterations": iterations})
+    _check_gaps(fields, validation)
+    if not fields.grid.same_as(validation.grid):
+        raise UsageError(
+            f"Training months are on {fields.grid.describe()}, those for validation on {validation.grid.describe()}.",
+            "Prepare both on the same grid.",
+        )
+    checkpoints = Checkpoints(folder, _identity(recipe, fields, validation, seed, start))
+    # A checkpoint of another training is refused before minutes of preparation.
+    checkpoints.read()
+    with workers(device) as own:
+        torch.manual_seed(seed)
+        task, groups = _task(recipe, fields, validation, masks, noise, seed, own, start)
+        _check_room(folder, task.network)
+        plan = Plan(
+            recipe.iterations,
+            min(recipe.check_every, recipe.iterations),
+            recipe.averaging,
+            recipe.patience,
+            1.0 if isinstance(recipe, NativeRecipe) else None,
+            recipe.checkpoint_seconds,
+            None if max_hours is None else max_hours * 3600.0,
+        )
+        loop = Loop(task, _optimiser(recipe, groups, own), plan, own, checkpoints, report)
+        history = loop.run()
+        network = task.network.to("cpu", memory_format=torch.contiguous_format).eval()
+        return Trained(network, _card(recipe, fields, validation, seed, own, history, start), history)
+
+
+def _task(
+    recipe: Recipe,
+    fields: TrainingFields,
+    validation: TrainingFields,
+    masks: MaskSource,
+    noise: NoiseSource | None,
+    seed: int,
+    own: Workers,
+    start: nn.Module | None,
+) -> tuple[Task, list[dict[str, Any]]]:
+    if isinstance(recipe, PublishedRecipe):
+        network = published_task.new_network(recipe, start)
+        published = published_task.PublishedTask(recipe, network, fields, validation, masks, noise, seed, own)
+        return published, published.groups()
+    if isinstance(recipe, NativeRecipe):
+        if noise is None:
+            raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.")
+        unet, priors = native_task.new_network(recipe, fields, start)
+        native = native_task.NativeTask(recipe, unet, priors, fields, validation, masks, noise, seed, own)
+        return native, native.groups()
+    raise UsageError(f"The recipe {recipe.name} has no training.")
+
+
+def _optimiser(recipe: Recipe, groups: list[dict[str, Any]], own: Workers) -> torch.optim.Optimizer:
+    if isinstance(recipe, NativeRecipe):
+        return torch.optim.AdamW(
+            groups, lr=recipe.rate, weight_decay=recipe.decay, betas=(0.9, 0.98), fused=True
+        )
+    return torch.optim.Adam(groups, lr=recipe.rate, fused=True)
+
+
+def _identity(
+    recipe: Recipe,
+    fields: TrainingFields,
+    validation: TrainingFields,
+    seed: int,
+    start: nn.Module | None,
+) -> dict[str, str]:
+    # How often it is saved and how long one waits for a better score may change on the way.
+    settings = recipe.model_dump(mode="json", exclude={"checkpoint_seconds", "patience"})
+    return {
+        "recipe": json.dumps(settings, sort_keys=True),
+        "fields": identity_of_fields(fields),
+        "validation": identity_of_fields(validation),
+        "seed": str(seed),
+        "start": "none" if start is None else identity_of_weights(start.state_dict()),
+    }
+
+
+def _check_gaps(fields: TrainingFields, validation: TrainingFields, block: int = 500) -> None:
+    for what, some in (("training", fields), ("validation", validation)):
+        if not len(some):
+            raise InputDataError(f"There are no {what} months.", "Choose a training set with more members.")
+        bad = []
+        for first in range(0, len(some), block):
+            values = np.asarray(some.values[first : first + block])
+            missing = ~np.isfinite(values)
+            if some.scored is not None:
+                missing &= some.scored[first : first + block]
+            bad += (first + np.flatnonzero(missing.any((1, 2)))).tolist()
+        if bad:
+            member = some.names[int(some.member[bad[0]])] if some.names else ""
+            raise InputDataError(
+                f"{len(bad)} of {len(some)} {what} months have missing values, the first in member {member}. A network "
+                "cannot be taught with values that are missing.",
+                "Exclude those cells (scored), leave the months out, or use complete fields.",
+            )
+
+
+def _check_room(folder: Path, network: nn.Module) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = COPIES * sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"Checkpoints need {needed / 1e6:.0f} MB in {folder}; {free / 1e6:.0f} MB are free.",
+            "Make room or choose another folder.",
+        )
+
+
+def _card(
+    recipe: Recipe,
+    fields: TrainingFields,
+    validation: TrainingFields,
+    seed: int,
+    own: Workers,
+    history: History,
+    start: nn.Module | None,
+) -> dict[str, Any]:
+    hardware = torch.cuda.get_device_name(own.device) if own.device.type == "cuda" else platform.machine()
+    best = next(
+        (s for r, s in zip(history.rows, history.scores, strict=True) if r[0] == history.best_step), {}
+    )
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "members": list(fields.names),
+        "members_validation": list(validation.names),
+        "months": len(fields),
+        "months_validation": len(validation),
+        "cells_excluded": 0.0 if fields.scored is None else round(1.0 - float(np.mean(fields.scored)), 5),
+        "seed": seed,
+        "start": None if start is None else identity_of_weights(start.state_dict()),
+        "versions": {
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "hardware": f"{hardware}, {own.world} processes, {torch.get_num_threads()} threads of "
+        f"{len(os.sched_getaffinity(0))} cores",
+        "seconds": round(history.seconds, 1),
+        "best_step": history.best_step,
+        "ended": history.ended,
+        "validation": best,
+        "history": [list(row) for row in history.rows],
+    }

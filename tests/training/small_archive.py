@@ -1,0 +1,83 @@
+"""A small archive to train on: waves on the sphere whose shape depends on their sign."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from climrecon.data.masks import MaskSource, smoother
+from climrecon.data.noise import NoiseSource
+from climrecon.grid import Grid
+from climrecon.training.fields import TrainingFields
+from climrecon.training.recipes import recipe
+from climrecon.training.run import Trained, train
+
+GRID = Grid.regular(8, 16)
+SMOOTH = smoother(GRID, 3000.0)
+
+
+def fields(months: int = 60, members: int = 2, seed: int = 0, name: str = "member") -> TrainingFields:
+    rng = np.random.default_rng(seed)
+    count = months * members
+    waves = rng.normal(size=(count, GRID.area.size)) @ SMOOTH.T
+    values = (waves + 0.8 * np.maximum(waves, 0.0)).reshape(count, *GRID.shape)
+    index = np.tile(np.arange(months) + 1900 * 12, members)
+    return TrainingFields(
+        values.astype(np.float32),
+        index % 12 + 1,
+        index,
+        np.repeat(np.arange(members), months),
+        tuple(f"{name}{number}" for number in range(members)),
+        GRID,
+    )
+
+
+def gaps() -> tuple[MaskSource, NoiseSource]:
+    rng = np.random.default_rng(1)
+    land = rng.random(GRID.area.size) < 0.3
+    masks = MaskSource(
+        rng.random((20, GRID.area.size)) < 0.6, ~land, SMOOTH, np.repeat(GRID.lat, GRID.shape[1])
+    )
+    return masks, NoiseSource(SMOOTH, SMOOTH)
+
+
+PUBLISHED: dict[str, Any] = {
+    "rows": 16,
+    "widths": (4, 6),
+    "masks": 30,
+    "batch": 6,
+    "check_every": 10,
+    "validation_years": 3,
+}
+NATIVE: dict[str, Any] = {
+    "rank": 10,
+    "width": 4,
+    "pool": 80,
+    "folds": 2,
+    "batch": 6,
+    "check_every": 10,
+    "validation_years": 3,
+    "checks": 20,
+    "warm_up": 3,
+}
+
+
+def small(name: str, folder: Path, iterations: int = 30, **more: Any) -> Trained:
+    """Train a small network of recipe ``name``."""
+    given = dict(PUBLISHED if name == "kadow2020" else NATIVE)
+    settings = {
+        key: more.pop(key) for key in list(more) if key not in ("seed", "start", "report", "max_hours")
+    }
+    arguments: dict[str, Any] = {"seed": 3, "device": "cpu", **more}
+    made = recipe(name, **{**given, "iterations": iterations, **settings})
+    return train(made, fields(), fields(36, 1, 9, "held"), *gaps(), folder=folder, **arguments)
+
+
+if __name__ == "__main__":
+    import torch
+
+    torch.set_num_threads(1)
+    small(sys.argv[1], Path(sys.argv[2]), checkpoint_seconds=0.0)
