@@ -79,7 +79,7 @@ test: lint host_env
 	@$(PY) -m pytest --cov --cov-report=term -q
 
 bench: plugin_env
-	@for script in reconstruct prepare; do $(PY) benchmarks/$$script.py --json; done
+	@for script in startup reconstruct prepare; do $(PY) benchmarks/$$script.py --json; done
 
 clean:
 	rm -rf $(BUILD) .pytest_cache .mypy_cache .ruff_cache .coverage*

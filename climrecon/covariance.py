@@ -1,4 +1,4 @@
-"""Distances and covariances on the sphere, and what follows from them. numpy only.
+"""Distances and covariances on the sphere, and what follows from them. numpy and scipy only.
 
 ``P`` is the number of cells, H * W in row-major order; ``N`` the number of fields.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 from climrecon.grid import EARTH_RADIUS_KM, Grid
 
@@ -72,7 +73,7 @@ def seasonal_scale(
     Parameters
     ----------
     fields:
-        (N, P) anomalies from the month's mean.
+        (N, P) anomalies from the month's mean, NaN where missing.
     month:
         (N,) calendar months, 1..12.
     window:
@@ -80,12 +81,15 @@ def seasonal_scale(
     shared:
         Weight of the all-year variance, for the same reason.
     """
-    squares = fields**2
-    whole_year = squares.mean(axis=0)
+    known = np.isfinite(fields)
+    squares = np.where(known, fields, 0.0) ** 2
+    whole_year = squares.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     scale = np.empty((12, fields.shape[1]))
     for position in range(12):
         distance = np.abs((month - 1 - position + 6) % 12 - 6)
-        scale[position] = (1 - shared) * squares[distance <= window].mean(axis=0) + shared * whole_year
+        near = distance <= window
+        here = squares[near].sum(axis=0) / np.maximum(known[near].sum(axis=0), 1)
+        scale[position] = (1 - shared) * here + shared * whole_year
     return np.sqrt(scale)
 
 
@@ -119,3 +123,64 @@ def learn_low_rank(
     # A residual of exactly zero would make an error-free observation an infinite weight.
     residual = np.maximum(np.diag(covariance) - (leading**2).sum(axis=1), 1e-3)
     return LowRank(leading, residual, scale)
+
+
+#: Leading patterns that are tapered over LONG_KM; the rest of the covariance is tapered over SHORT_KM.
+LARGE_SCALE_PATTERNS, LONG_KM, SHORT_KM = 6, 12000.0, 5000.0
+
+
+def learn_patterns(
+    fields: FloatArray,
+    month: IntArray,
+    grid: Grid,
+    rank: int,
+    *,
+    large: int = LARGE_SCALE_PATTERNS,
+    long_km: float = LONG_KM,
+    short_km: float = SHORT_KM,
+) -> LowRank:
+    """Covariance of fields about each month's area mean, localised in two steps, as ``rank`` patterns.
+
+    Fields may have gaps: each pair of cells counts where both are there. The few leading patterns (El Nino,
+    the annular modes) are real over half the globe and are estimated well, so they are tapered over
+    ``long_km``; what they leave is tapered over ``short_km``, both with Gaussians exp(-d^2 / 2 L^2).
+
+    Source of two-scale localisation: Buehner & Shlyaeva (2015), Tellus A 67:28027.
+
+    Parameters
+    ----------
+    fields:
+        (N, H, W) anomalies, K, NaN where missing.
+    month:
+        (N,) calendar months, 1..12.
+    rank:
+        Number of patterns kept, by falling share of the area-weighted variance.
+    """
+    flat = fields.reshape(len(fields), -1).astype(np.float64)
+    area = grid.area.reshape(-1)
+    known = np.isfinite(flat)
+    filled = np.where(known, flat, 0.0)
+    flat = flat - ((filled @ area) / (known @ area))[:, None]
+    scale = seasonal_scale(flat, month)
+    scaled = np.where(known, flat / scale[month - 1], 0.0)
+    pairs = known.astype(np.float64)
+    covariance = scaled.T @ scaled / np.maximum(pairs.T @ pairs, 1.0)
+    metric = np.sqrt(area * area.size)
+    leading = _patterns(covariance, metric, large)
+    common = leading @ leading.T
+    distance = great_circle(grid)
+    localised = common * np.exp(-0.5 * (distance / long_km) ** 2)
+    localised += (covariance - common) * np.exp(-0.5 * (distance / short_km) ** 2)
+    vectors = _patterns(localised, metric, rank)
+    residual = np.maximum(np.diag(localised) - (vectors**2).sum(axis=1), 1e-4)
+    return LowRank(vectors, residual, scale)
+
+
+def _patterns(covariance: FloatArray, metric: FloatArray, rank: int) -> NDArray[np.float64]:
+    """(P, K) leading eigenvectors in the area-weighted metric, scaled by the root of their variance."""
+    size = len(covariance)
+    values, vectors = eigh(
+        covariance * metric[:, None] * metric[None, :], subset_by_index=[size - rank, size - 1]
+    )
+    leading = vectors[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0.0)) / metric[:, None]
+    return np.asarray(leading)

@@ -164,6 +164,17 @@ class Estimate:
     sample: Callable[[int, int], FloatArray] | None = None
     area_mean_sd: Callable[[FloatArray], FloatArray] | None = None
 
+    def months(self, part: slice) -> Estimate:
+        """The estimate of some of its months."""
+        sample, area_mean_sd = self.sample, self.area_mean_sd
+        return Estimate(
+            mean=self.mean[part],
+            stddev=None if self.stddev is None else self.stddev[part],
+            prior_stddev=None if self.prior_stddev is None else self.prior_stddev[part],
+            sample=None if sample is None else lambda count, seed: sample(count, seed)[:, part],
+            area_mean_sd=None if area_mean_sd is None else lambda weights: area_mean_sd(weights)[part],
+        )
+
 
 @runtime_checkable
 class Reconstructor(Protocol):

@@ -17,16 +17,23 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from climrecon.checkpoint import read_published, read_weights, save_weights
+from climrecon.covariance import great_circle
 from climrecon.errors import NetworkError
-from climrecon.fields import Reconstructor
+from climrecon.fields import Observations, Reconstructor
 from climrecon.files import sha256_of, write_text
 from climrecon.grid import FIVE_DEGREES, Grid
-from climrecon.model.apply import PartialUNetReconstructor, PublishedReconstructor
-from climrecon.model.build import build_partial_unet, partial_unet_arguments
+from climrecon.model.analysis import NEIGHBOUR_CHANNELS, AnalysisUNet
+from climrecon.model.apply import AnalysisReconstructor, PartialUNetReconstructor, PublishedReconstructor
+from climrecon.model.build import (
+    analysis_unet_arguments,
+    build_analysis_unet,
+    build_partial_unet,
+    partial_unet_arguments,
+)
 from climrecon.model.published import VARIANTS, PublishedUNet, from_state, weights_of
 from climrecon.model.unet import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
 
-Network = PartialUNet | PublishedUNet
+Network = AnalysisUNet | PartialUNet | PublishedUNet
 WEIGHTS, CARD = "network.safetensors", "card.json"
 
 
@@ -54,7 +61,7 @@ class Card(BaseModel):
 
     schema_version: Literal[1] = 1
     name: str
-    kind: Literal["partial_unet", "published"]
+    kind: Literal["analysis_unet", "partial_unet", "published"]
     title: str
     variable: str = "tas"
     units: str = "K"
@@ -82,9 +89,19 @@ class LoadedNetwork:
         self.path = path
         self.reconstruct = reconstructor.reconstruct
         self.reconstructor = reconstructor
+        self.months_beside = int(getattr(reconstructor, "months_beside", 0))
+        #: ``error_sd(obs_sd, shape)`` of a network that works with errors of its own estimate, else None.
+        self.error_sd = getattr(reconstructor, "error_sd", None)
+
+    def fit_to(self, observations: Observations) -> str:
+        """Let the network adapt to a data set; what it found, "" if it does not adapt."""
+        fit = getattr(self.reconstructor, "fit_to", None)
+        return "" if fit is None else str(fit(observations) or "")
 
 
-def describe_punet(name: str, network: PartialUNet, *, grid: Grid, training: dict[str, Any]) -> Card:
+def describe_punet(
+    name: str, network: PartialUNet | AnalysisUNet, *, grid: Grid, training: dict[str, Any]
+) -> Card:
     """The card of a :class:`PartialUNet`."""
     return Card(
         name=name,
@@ -97,7 +114,7 @@ def describe_punet(name: str, network: PartialUNet, *, grid: Grid, training: dic
         outputs=["mean", "stddev"],
         normalisation="values less the month's generalised least-squares mean, by the prior standard deviation of "
         "cell and calendar month",
-        architecture=partial_unet_arguments(network),
+        architecture=partial_unet_arguments(network) if isinstance(network, PartialUNet) else {},
         default_obs_sd=0.3,
         training=training,
         caveats=[
@@ -109,8 +126,31 @@ def describe_punet(name: str, network: PartialUNet, *, grid: Grid, training: dic
     )
 
 
+def describe_analysis(
+    name: str, network: AnalysisUNet, *, grid: Grid, training: dict[str, Any], persistence: float = 0.5
+) -> Card:
+    """The card of an :class:`AnalysisUNet`."""
+    card = describe_punet(name, network, grid=grid, training=training)
+    return card.model_copy(
+        update={
+            "kind": "analysis_unet",
+            "title": "Partial-convolution U-Net on full-rank optimal interpolation, with neighbouring months",
+            "inputs": [*OBSERVED_CHANNELS, *COMPLETE_CHANNELS, *NEIGHBOUR_CHANNELS],
+            "architecture": {**analysis_unet_arguments(network), "persistence": persistence},
+            "caveats": [
+                "It learned from GISTEMP 1930-2002, so it is not independent of GISTEMP and no judge of it there.",
+                "GISTEMP is smooth over 1,200 km: what a data set holds on smaller scales is estimated from the "
+                "data set itself, partly as error, partly as local variability.",
+                "Realisations let the errors of successive months persist with one correlation for all scales.",
+            ],
+        }
+    )
+
+
 def describe(name: str, network: Network, grid: Grid, training: dict[str, Any]) -> Card:
     """The card of a network that was trained here, of any kind."""
+    if isinstance(network, AnalysisUNet):
+        return describe_analysis(name, network, grid=grid, training=training)
     if isinstance(network, PartialUNet):
         return describe_punet(name, network, grid=grid, training=training)
     return _describe_published(name, network, grid, training)
@@ -124,7 +164,7 @@ def as_network(module: object) -> Network:
     NetworkError
         If it is not.
     """
-    if isinstance(module, PartialUNet | PublishedUNet):
+    if isinstance(module, AnalysisUNet | PartialUNet | PublishedUNet):
         return module
     raise NetworkError(f"{type(module).__name__} is no kind of network that can be stored.")
 
@@ -248,6 +288,12 @@ def _reconstructor(card: Card, path: Path, device: str) -> Reconstructor:
     if card.kind == "partial_unet":
         network = build_partial_unet(weights, card.architecture)
         return PartialUNetReconstructor(card.name, network, card.default_obs_sd or 0.3, device)
+    if card.kind == "analysis_unet":
+        analysis = build_analysis_unet(weights, card.architecture)
+        persistence, distance = float(card.architecture.get("persistence", 0.0)), great_circle(card.grid.grid)
+        return AnalysisReconstructor(
+            card.name, analysis, card.default_obs_sd or 0.3, persistence, distance, device
+        )
     try:
         about = card.architecture
         published = PublishedUNet(VARIANTS[int(about["input_channels"])], about["widths"])

@@ -38,24 +38,27 @@ def reconstruct(
 ) -> Iterator[tuple[slice, Estimate]]:
     """Apply ``reconstructor`` to all months.
 
+    A reconstructor that looks at neighbouring months says in ``months_beside`` at how many; so many are given
+    with each chunk, and what is said of them is dropped.
+
     Yields
     ------
     The months (a slice of the time axis) and their estimate, in order.
     """
     total = len(observations.time)
+    beside = int(getattr(reconstructor, "months_beside", 0))
     for start in range(0, total, chunk):
         part = slice(start, min(start + chunk, total))
-        time = Months(observations.time.index[part])
-        yield (
-            part,
-            reconstructor.reconstruct(
-                observations.values[part],
-                observations.mask[part],
-                None if observations.obs_sd is None else observations.obs_sd[part],
-                time.month,
-                Context(observations.grid, time),
-            ),
+        wide = slice(max(start - beside, 0), min(part.stop + beside, total))
+        time = Months(observations.time.index[wide])
+        estimate = reconstructor.reconstruct(
+            observations.values[wide],
+            observations.mask[wide],
+            None if observations.obs_sd is None else observations.obs_sd[wide],
+            time.month,
+            Context(observations.grid, time),
         )
+        yield part, estimate.months(slice(part.start - wide.start, part.stop - wide.start))
         if progress:
             progress(part.stop, total)
 

@@ -110,9 +110,15 @@ class Kriging:
         self.covariance = fit_covariance(values.reshape(flat), mask.reshape(flat), self._distances(context))
         return self.covariance
 
-    def fit_to(self, observations: Observations) -> None:
-        """Fit the covariance to all months of a data set, before single months are estimated."""
-        self.fit(observations.values, observations.mask, Context(observations.grid, observations.time))
+    def fit_to(self, observations: Observations) -> str:
+        """Fit the covariance to all months of a data set, before any is estimated; says what was found."""
+        found = self.fit(
+            observations.values, observations.mask, Context(observations.grid, observations.time)
+        )
+        return (
+            f"kriging's covariance, fitted to the observations: range {found.range_km:.0f} km, standard deviation "
+            f"{found.sd:.2f} K, nugget {found.nugget:.2f} of the sill"
+        )
 
     def reconstruct(
         self,

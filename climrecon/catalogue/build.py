@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ def build_catalogue(
     OutputError
         If the catalogue cannot be written.
     """
+    # Entries are absolute and free of "..", but links stay what they are: they may move on to a newer release.
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links
     output = output or folder / "catalogue.json"
     paths = sorted(
         path for path in folder.rglob("*") if path.suffix in _ENDINGS and not path.name.startswith(".")

@@ -9,7 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from climrecon.fields import Context, Estimate
+from climrecon.fields import Context, Estimate, Observations
+from climrecon.model.analysis import AnalysisUNet, persistent_deviations
+from climrecon.model.error_level import LOCAL_KM, ErrorLevel, estimate_error_level
 from climrecon.model.published import PublishedUNet
 from climrecon.model.unet import PartialUNet
 
@@ -95,6 +97,134 @@ class PartialUNetReconstructor:
                 torch.as_tensor(np.asarray(month, dtype=np.int64), device=self.device),
             )
         return np.asarray(output.mean.cpu().numpy().reshape(shape))
+
+    def _tensor(self, array: FloatArray) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)
+
+
+class AnalysisReconstructor:
+    """Our network with neighbouring months; adapts itself to the errors of the data set it is given.
+
+    Parameters
+    ----------
+    name:
+        For messages and file names.
+    network:
+        The network, in evaluation mode.
+    default_obs_sd:
+        One-sigma observation error in K where a data set states none and too few cells tell.
+    persistence:
+        Correlation of the errors of successive months, for realisations.
+    distance:
+        (P, P) km between cell centres.
+    device:
+        Where it runs.
+    """
+
+    #: A chunk's first and last month need the month beside it.
+    months_beside = 1
+
+    def __init__(
+        self,
+        name: str,
+        network: AnalysisUNet,
+        default_obs_sd: float,
+        persistence: float,
+        distance: FloatArray,
+        device: str = "cpu",
+    ) -> None:
+        self.name = name
+        self.network = network.eval().to(device)
+        self.default_obs_sd, self.persistence = default_obs_sd, persistence
+        self.distance = distance
+        self.device = torch.device(device)
+        self.prior = network.prior
+        self.level: ErrorLevel | None = None
+
+    def fit_to(self, observations: Observations) -> str:
+        """Estimate what the data set does not state, from all its months; says what was found."""
+        flat = (len(observations.time), -1)
+        prior = self.network.prior
+        with torch.inference_mode():
+            covariance = prior.covariance()
+        self.level = estimate_error_level(
+            covariance.cpu().numpy(),
+            self.distance,
+            prior.scale.cpu().numpy(),
+            self.network.land.cpu().numpy().reshape(-1),
+            np.nan_to_num(observations.values.reshape(flat)),
+            observations.mask.reshape(flat),
+            None if observations.obs_sd is None else observations.obs_sd.reshape(flat),
+            observations.time.month,
+        )
+        self.prior = prior
+        stated = "" if observations.obs_sd is None else "beside those that the data set states, "
+        if self.level is None:
+            return f"too few cells are observed to estimate their errors; {self.default_obs_sd} K is assumed"
+        if self.level.local > 0:
+            local = self.level.local * np.exp(-self.distance / LOCAL_KM)
+            self.prior = prior.adapted(self._tensor(local))
+        return (
+            f"errors of observed cells, {stated}estimated from the data: {self.level.sea:g} K over sea, "
+            f"{self.level.land:g} K over land; local variance {100 * self.level.local:g} % of the training fields'"
+        )
+
+    def error_sd(self, obs_sd: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:
+        """(T, H, W) one-sigma error of the observed cells as it is used: stated and not stated, K."""
+        if self.level is None:
+            unstated: FloatArray = np.zeros(self.network.shape)
+            missing = np.full(shape, self.default_obs_sd, np.float32)
+        else:
+            unstated = self.level.on(self.network.land.cpu().numpy())
+            missing = np.zeros(shape, np.float32)
+        stated = missing
+        if obs_sd is not None:
+            stated = np.where(np.isfinite(obs_sd) & (obs_sd > 0), obs_sd, missing)
+        return np.sqrt(stated**2 + unstated**2).astype(np.float32)
+
+    def reconstruct(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+    ) -> Estimate:
+        """Estimate (T, H, W) fields; see :class:`climrecon.fields.Reconstructor`."""
+        shape = values.shape
+        flat = (shape[0], -1)
+        index = torch.as_tensor(np.asarray(context.time.index, dtype=np.int64), device=self.device)
+        months = torch.as_tensor(np.asarray(month, dtype=np.int64), device=self.device)
+        with torch.inference_mode():
+            output = self.network(
+                self._tensor(np.where(mask, values, 0.0)).reshape(flat),
+                torch.as_tensor(np.array(mask), device=self.device).reshape(flat),
+                self._tensor(self.error_sd(obs_sd, shape)).reshape(flat),
+                months,
+                index,
+                self.prior,
+            )
+            prior = self.prior.prior_sd(months)
+        mean = output.mean.cpu().numpy().reshape(shape)
+
+        def sample(count: int, seed: int) -> FloatArray:
+            with torch.inference_mode():
+                drawn = persistent_deviations(output.posterior, index, count, seed, self.persistence)
+                drawn *= output.factor
+            return np.asarray(mean + drawn.cpu().numpy().reshape(count, *shape), dtype=np.float32)
+
+        def area_mean_sd(weights: FloatArray) -> FloatArray:
+            with torch.inference_mode():
+                scaled = self._tensor(weights).reshape(-1) * output.factor
+                return np.asarray(output.posterior.weighted_mean_sd(scaled).cpu().numpy())
+
+        return Estimate(
+            mean=mean,
+            stddev=output.stddev.cpu().numpy().reshape(shape),
+            prior_stddev=prior.cpu().numpy().reshape(shape),
+            sample=sample,
+            area_mean_sd=area_mean_sd,
+        )
 
     def _tensor(self, array: FloatArray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=self.device)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from climrecon.errors import NetworkError
+from climrecon.model.analysis import AnalysisUNet
+from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import LowRankPrior
 from climrecon.model.unet import PartialUNet
 
@@ -42,6 +44,43 @@ def build_partial_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, An
             torch.empty(rows, columns),
             int(arguments["width"]),
         )
+        network.load_state_dict(dict(weights))
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise NetworkError(
+            f"The network's weights and its card do not belong together: {str(error).splitlines()[0]}",
+            "Fetch the network again.",
+        ) from error
+    return network.eval()
+
+
+def analysis_unet_arguments(network: AnalysisUNet) -> dict[str, Any]:
+    """What, beside the weights, is needed to build the network again."""
+    return {
+        "width": network.enc_1.partial.weight.shape[0],
+        "rank": network.prior.vectors.shape[1],
+        "trailing": network.prior.trailing.shape[1],
+        "rows": network.shape[0],
+        "columns": network.shape[1],
+    }
+
+
+def build_analysis_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> AnalysisUNet:
+    """The network with ``weights`` in it, in evaluation mode.
+
+    Raises
+    ------
+    NetworkError
+        If weights and arguments do not belong together.
+    """
+    try:
+        names = ("rows", "columns", "rank", "trailing")
+        rows, columns, rank, trailing = (int(arguments[key]) for key in names)
+        cells = rows * columns
+        prior = FullPrior(
+            torch.zeros(cells, rank), torch.zeros(cells, trailing), torch.zeros(cells), torch.zeros(12, cells)
+        )
+        empty = torch.empty(rows, columns)
+        network = AnalysisUNet(prior, empty, torch.empty(rows), empty, int(arguments["width"]))
         network.load_state_dict(dict(weights))
     except (KeyError, RuntimeError, ValueError) as error:
         raise NetworkError(

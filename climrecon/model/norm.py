@@ -19,12 +19,10 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         """(B, C, H, W) -> (B, C, H, W)."""
         if not self.training or not dist.is_available() or not dist.is_initialized():
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
         count = x.numel() / x.shape[1] * dist.get_world_size()
-        mean = cast(Tensor, all_reduce(x.sum((0, 2, 3)))) / count
+        mean = _summed(x.sum((0, 2, 3))) / count
         centred = x - mean.view(1, -1, 1, 1)
-        variance = cast(Tensor, all_reduce((centred**2).sum((0, 2, 3)))) / count
+        variance = _summed((centred**2).sum((0, 2, 3))) / count
         with torch.no_grad():
             assert self.running_mean is not None
             assert self.running_var is not None
@@ -35,3 +33,10 @@ class GlobalBatchNorm(nn.BatchNorm2d):
             self.running_var.lerp_(variance * (count / (count - 1.0)), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+
+
+def _summed(x: Tensor) -> Tensor:
+    """Sum over all processes, with gradients."""
+    from torch.distributed.nn.functional import all_reduce
+
+    return cast(Tensor, all_reduce(x))  # type: ignore[no-untyped-call]

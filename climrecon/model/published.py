@@ -161,8 +161,8 @@ class PublishedUNet(nn.Module):
             name, _, part = key.partition(".")
             if part == "weight" and hasattr(self, name):
                 if name in EQUAL and self.variant.channels > 1:
-                    kept, equal = value.split(
-                        [value.shape[1] - self.variant.channels, self.variant.channels], dim=1
+                    kept, equal = torch.split(
+                        value, [value.shape[1] - self.variant.channels, self.variant.channels], dim=1
                     )
                     value = torch.cat([kept, equal.sum(dim=1, keepdim=True)], dim=1)
                 if name.startswith("dec_"):

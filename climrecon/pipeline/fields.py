@@ -17,6 +17,8 @@ from climrecon.pipeline.reporting import Reporter
 
 FloatArray = NDArray[np.floating[Any]]
 
+#: Nino 3.4 above the tropics, K, from which on an event is called El Nino, as in NOAA's definition.
+EL_NINO = 0.5
 #: Regions whose mean's spread is worked out from the joint distribution of the cells.
 REGIONS: tuple[Region, ...] = (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, NINO34)
 
@@ -109,11 +111,12 @@ def member_fields(complete: Complete) -> Iterator[NDArray[np.float32]]:
 
 
 def largest_el_nino(field: FloatArray, grid: Grid) -> int:
-    """Index of the month with the largest El Nino of complete (T, H, W) fields.
+    """Index of the month with the largest El Nino of complete (T, H, W) fields; of the last one if there is none.
 
     The Nino 3.4 mean relative to that of the tropics: in a warming climate the plain mean would find
     the latest event, not the largest (van Oldenborgh et al. 2021, Environ. Res. Lett. 16:044003).
     """
     box, tropics = grid.region_weights(NINO34), grid.region_weights(TROPICS)
     relative = (field * (box / box.sum() - tropics / tropics.sum())).sum(axis=(1, 2))
-    return int(np.argmax(relative))
+    month = int(np.argmax(relative))
+    return month if relative[month] >= EL_NINO else len(field) - 1

@@ -63,3 +63,9 @@ def on_method_grid(observations: Observations, method: Method, scratch: Path) ->
         if observations.grid.area.size > MOST_CELLS
         else observations
     )
+
+
+def adapt(method: Method, observations: Observations) -> str:
+    """Let a method that fits itself to a data set see all its months; what it found, in words, or ""."""
+    fit = getattr(method.reconstructor, "fit_to", None)
+    return "" if fit is None else str(fit(observations) or "")

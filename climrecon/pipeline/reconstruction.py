@@ -18,7 +18,7 @@ from climrecon.output.product import Product, status_of
 from climrecon.pipeline.fields import Complete, complete_fields, member_fields
 from climrecon.pipeline.fingerprint import RECONSTRUCT_SETTINGS, fingerprint
 from climrecon.pipeline.inputs import Inputs, resolve
-from climrecon.pipeline.methods import Method, load_method, on_method_grid
+from climrecon.pipeline.methods import Method, adapt, load_method, on_method_grid
 from climrecon.pipeline.plan import dry_run
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.results import write_results
@@ -59,6 +59,9 @@ def reconstruct_observations(
         on_network = on_method_grid(observations, method, stage)
         for note in on_network.source.notes[len(observations.source.notes) :]:
             reporter.note(note)
+        adapted = adapt(method, on_network)
+        if adapted:
+            reporter.note(adapted)
         reporter.stage(f"Reconstructing {len(observations.time)} months with {method.info.name}")
         complete = complete_fields(
             method.reconstructor,
@@ -68,7 +71,7 @@ def reconstruct_observations(
             scratch=stage,
             reporter=reporter,
         )
-        product = _product(settings, observations, complete, method, on_network, stage, reporter)
+        product = _product(settings, observations, complete, method, on_network, stage, reporter, adapted)
         digest = fingerprint(
             "reconstruct",
             STAGE_VERSION,
@@ -112,6 +115,7 @@ def _product(
     on_network: Observations,
     scratch: Path,
     reporter: Reporter,
+    adapted: str,
 ) -> Product:
     """Bring the estimate to the observations' grid, keep observed cells, re-base."""
     back = FileGrid(observations.grid, on_network.grid, observations.source, scratch)
@@ -121,12 +125,16 @@ def _product(
     stddev = unskilled = None
     if complete.stddev is not None:
         spread = back.own_grid(complete.stddev).astype(np.float32)
-        stddev = np.where(mask, _kept_sd(observations, method), spread) if settings.keep_observed else spread
+        stddev = (
+            np.where(mask, _kept_sd(observations, on_network, method, back), spread)
+            if settings.keep_observed
+            else spread
+        )
         if complete.prior_stddev is not None:
             unskilled = no_skill(spread, back.own_grid(complete.prior_stddev))
     wanted = settings.reference_period.years
     shift = _shift(infilled, observations, wanted, reporter)
-    notes = list(observations.source.notes)
+    notes = [*observations.source.notes, *([adapted] if adapted else [])]
     if shift is not None:
         offset = shift[observations.time.month - 1]
         infilled, analysis = infilled - offset, (analysis - offset).astype(np.float32)
@@ -157,8 +165,16 @@ def _product(
     )
 
 
-def _kept_sd(observations: Observations, method: Method) -> FloatArray:
-    """Error of kept cells: as the data set states it, else as the network assumes; never zero."""
+def _kept_sd(
+    observations: Observations, on_network: Observations, method: Method, back: FileGrid
+) -> FloatArray:
+    """Error of kept cells: as the network uses it, else as the data set states it; never zero."""
+    used = getattr(method.reconstructor, "error_sd", None)
+    if used is not None:
+        whole = (
+            np.where(on_network.mask, on_network.obs_sd, np.nan) if on_network.obs_sd is not None else None
+        )
+        return back.own_grid(used(whole, on_network.values.shape)).astype(np.float32)
     assumed = np.full(observations.values.shape, method.obs_sd, np.float32)
     if observations.obs_sd is None:
         return assumed

@@ -21,7 +21,7 @@ from climrecon.output.provenance import Activity, Made, write_provenance
 from climrecon.output.series import Series, make_series, trends, warmest_years
 from climrecon.pipeline.fields import largest_el_nino, single_month
 from climrecon.pipeline.inputs import Inputs
-from climrecon.pipeline.methods import Method, on_method_grid
+from climrecon.pipeline.methods import Method, adapt, on_method_grid
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.tasks import Outcome
 from climrecon.preprocess import FileGrid
@@ -168,9 +168,7 @@ def _beside(methods: Sequence[Method], product: Product, month: int, scratch: Pa
     found = []
     for method in methods:
         observations = on_method_grid(product.observations, method, scratch)
-        fit = getattr(method.reconstructor, "fit_to", None)
-        if fit is not None:
-            fit(observations)
+        adapt(method, observations)
         mean = single_month(method.reconstructor, observations, month).mean
         back = FileGrid(product.observations.grid, observations.grid, product.observations.source, scratch)
         field = back.own_grid(mean)[0]

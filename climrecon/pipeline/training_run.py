@@ -70,7 +70,9 @@ def run_training(
     network = as_network(trained.network)
     card = describe(training.name, network, fields.grid, about)
     save_network(network, with_data(card, training, material, gaps), training.folder / "network")
-    for left in (training.folder / "fit").glob("checkpoint*"):  # what it would go on from is not needed any more
+    for left in (training.folder / "fit").glob(
+        "checkpoint*"
+    ):  # what it would go on from is not needed any more
         left.unlink()
 
 

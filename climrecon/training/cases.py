@@ -60,7 +60,7 @@ class Cases:
                 np.bincount(self.year[years], (field[years] * self.area).sum((1, 2))) / 12.0
                 for field in (self.truth + error, self.truth)
             ]
-            result["annual_r"] = float(np.corrcoef(*means)[0, 1])
+            result["annual_r"] = float(np.corrcoef(means[0], means[1])[0, 1])
             result["annual_rmse"] = float(np.sqrt(np.mean((means[0] - means[1]) ** 2)))
         return result
 
@@ -71,7 +71,7 @@ def whole_years(fields: TrainingFields, count: int) -> NDArray[np.integer[Any]]:
     Where no year is whole: up to 12 x ``count`` months, spread evenly.
     """
     year = np.asarray(fields.member, np.int64) * 100_000 + np.asarray(fields.index) // 12
-    names, first, months = np.unique(year, return_index=True, return_counts=True)
+    _, first, months = np.unique(year, return_index=True, return_counts=True)
     whole = np.flatnonzero(months == 12)
     if not len(whole):
         return np.unique(np.linspace(0, len(fields) - 1, 12 * count).astype(int))
@@ -100,7 +100,7 @@ def draw_cases(
         stated[number] = 0.1
         if noise is not None:
             parts = noise.draw(np.random.default_rng([seed, 2, number]))
-            error, stated[number] = (part.reshape(shape) for part in parts)
+            error, stated[number] = (np.asarray(part, np.float64).reshape(shape) for part in parts)
         values[number] = truth[number] + error
     mask &= scored
     values[~mask] = 0.0

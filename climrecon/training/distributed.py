@@ -40,7 +40,7 @@ def workers(device: str) -> Iterator[Workers]:
     """Join the processes torchrun started, if it did."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     kind = torch.device(device)
-    if kind.type == "cuda" and kind.index is None and "LOCAL_RANK" in os.environ:
+    if device == "cuda" and "LOCAL_RANK" in os.environ:
         kind = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(kind)
     if world == 1:

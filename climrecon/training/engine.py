@@ -25,9 +25,13 @@ SCORES = ("score", "rmse", "annual_r", "annual_rmse")
 class Task(Protocol):
     """What is fitted: a network, the loss of a step, scores."""
 
-    network: nn.Module
-    #: Gives the loss of a step's number; a module, so that its gradients can be averaged over processes.
-    module: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """What is fitted."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Gives the loss of a step's number; a module, so that its gradients can be averaged over processes."""
 
     def begin(self, step: int) -> None:
         """Called before each step with its number, for what changes on the way."""
@@ -182,7 +186,7 @@ class Loop:
         first, written, told = self.step, begun, begun
         with stop_when_asked() as asked:
             while self.step < plan.iterations and not self.history.ended:
-                self._step(module)
+                self.advance(module)
                 now = time.monotonic()
                 self.history.seconds = before + now - begun
                 if self.step % plan.check_every == 0 or self.step == plan.iterations:
@@ -213,7 +217,8 @@ class Loop:
         self.history.ended = self.history.ended or "all iterations"
         return self.history
 
-    def _step(self, module: nn.Module) -> None:
+    def advance(self, module: nn.Module) -> None:
+        """Take one step with ``module``, which gives the loss of a step's number."""
         step, plan = self.step, self.plan
         self.task.begin(step)
         rate = self.task.rate(step)

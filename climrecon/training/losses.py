@@ -38,7 +38,7 @@ class _WeightedL1(torch.autograd.Function):
 
 def weighted_l1(out: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """mean(weight |out - truth|) of (B, C, H, W); truth and weight, not negative, may have one channel."""
-    result: Tensor = _WeightedL1.apply(out, truth, weight)
+    result: Tensor = _WeightedL1.apply(out, truth, weight)  # type: ignore[no-untyped-call]
     return result
 
 

@@ -140,7 +140,7 @@ class PublishedTask:
     ) -> None:
         repeat = repeats(fields.grid, recipe)
         self.recipe, self.half = recipe, fields.grid.shape[1] // 2
-        self.network = network.to(workers.device, memory_format=torch.channels_last)
+        self.network = network.to(workers.device)
         cells = fields.grid.area.size
         drawn = draw_masks(masks, recipe.masks, seed, cells)
         errors = None

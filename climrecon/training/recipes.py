@@ -24,11 +24,11 @@ class Settings(BaseModel):
 class Losses(Settings):
     """Weights of the published loss; see :mod:`climrecon.training.losses`."""
 
-    valid: float = Field(1.0, ge=0)
-    hole: float = Field(6.0, ge=0)
-    total_variation: float = Field(0.1, ge=0)
-    perceptual: float = Field(0.05, ge=0)
-    style: float = Field(120.0, ge=0)
+    valid: float = Field(default=1.0, ge=0)
+    hole: float = Field(default=6.0, ge=0)
+    total_variation: float = Field(default=0.1, ge=0)
+    perceptual: float = Field(default=0.05, ge=0)
+    style: float = Field(default=120.0, ge=0)
 
 
 class Recipe(Settings):

@@ -128,8 +128,8 @@ class Checkpoints:
         write_text(self.folder / LOG, "\n".join(lines) + "\n")
 
 
-def _short(text: Any) -> str:
-    text = str(text)
+def _short(value: object) -> str:
+    text = str(value)
     return text if len(text) <= 24 else text[:12] + "…"
 
 

@@ -119,9 +119,9 @@ def train(
             recipe.checkpoint_seconds,
             None if max_hours is None else max_hours * 3600.0,
         )
-        loop = Loop(task, _optimiser(recipe, groups, own), plan, own, checkpoints, report)
+        loop = Loop(task, optimiser(recipe, groups), plan, own, checkpoints, report)
         history = loop.run()
-        network = task.network.to("cpu", memory_format=torch.contiguous_format).eval()
+        network = task.network.to("cpu").eval()
         return Trained(network, _card(recipe, fields, validation, seed, own, history, start), history)
 
 
@@ -148,7 +148,8 @@ def _task(
     raise UsageError(f"The recipe {recipe.name} has no training.")
 
 
-def _optimiser(recipe: Recipe, groups: list[dict[str, Any]], own: Workers) -> torch.optim.Optimizer:
+def optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The recipe's optimiser, its step fused into one kernel."""
     if isinstance(recipe, NativeRecipe):
         return torch.optim.AdamW(
             groups, lr=recipe.rate, weight_decay=recipe.decay, betas=(0.9, 0.98), fused=True

@@ -1,0 +1,214 @@
+"""Our network: optimal interpolation with all patterns, corrected by a U-Net that sees the months beside it.
+
+As :mod:`climrecon.model.unet`, with two differences: the mean it starts from is solved for with the whole
+covariance (:mod:`climrecon.model.interpolation`), and the analyses of the month before and after are channels:
+what persists is known better than one month's noisy observations say.
+
+Shapes: T months in order of time, H x W cells, P = H * W, M members.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from climrecon.model.interpolation import FullPrior
+from climrecon.model.lowrank import Posterior
+from climrecon.model.unet import COMPLETE_CHANNELS, OBSERVED_CHANNELS, Encoder, SphereConv, UNetOutput
+
+NEIGHBOUR_CHANNELS = ("neighbour-1", "neighbour-1_sd", "neighbour+1", "neighbour+1_sd")
+#: Months before that a month's error still remembers; the weights of older ones are below 1 % of the first.
+MEMORY = 10
+
+
+class AnalysisUNet(nn.Module):
+    """Full-rank optimal interpolation with a U-Net of partial convolutions on top.
+
+    Parameters
+    ----------
+    prior:
+        The learned covariance.
+    land, sin_lat, area:
+        (H, W) land fraction, (H,) sine of latitude, (H, W) share of the globe's area.
+    width:
+        Channels of the first level; doubled at each of the two further levels.
+    """
+
+    def __init__(
+        self, prior: FullPrior, land: Tensor, sin_lat: Tensor, area: Tensor, width: int = 16
+    ) -> None:
+        super().__init__()
+        self.prior = prior
+        self.register_buffer("land", land)
+        self.register_buffer("sin_lat", sin_lat)
+        self.register_buffer("area", area.reshape(-1))
+        self.land: Tensor
+        self.sin_lat: Tensor
+        self.area: Tensor
+        observed, complete = len(OBSERVED_CHANNELS), len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS)
+        self.enc_1 = Encoder(observed, complete, width, 5, 1)
+        self.enc_2 = Encoder(width, width, 2 * width, 3, 2)
+        self.enc_3 = Encoder(2 * width, 2 * width, 4 * width, 3, 2)
+        self.dec_2 = SphereConv(6 * width, 2 * width)
+        self.dec_1 = SphereConv(3 * width, width)
+        self.head = nn.Conv2d(width, 2, 1)
+        # It starts as optimal interpolation itself.
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.land.shape[0], self.land.shape[1]
+
+    def own_channels(
+        self,
+        values: Tensor,
+        mask: Tensor,
+        error_sd: Tensor,
+        month: Tensor,
+        posterior: Posterior,
+        spread: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """(T, 3, P) observed and (T, 7, P) complete channels of each month by itself.
+
+        Values are relative to the month's estimated mean and in units of ``spread`` (T, P), the prior's
+        standard deviation, so that adding a constant to all observations adds it to the result.
+        """
+        level = posterior.level[:, None]
+        observed = torch.stack(
+            [(values - level) / spread, (values - posterior.mean) / spread, error_sd / spread], dim=1
+        )
+        angle = (month.to(values.dtype) - 0.5) * (2.0 * torch.pi / 12.0)
+        ones = torch.ones_like(values)
+        complete = torch.stack(
+            [
+                mask.to(values.dtype),
+                *analysis_channels(posterior, spread),
+                self.land.reshape(1, -1) * ones,
+                self.sin_lat.repeat_interleave(self.shape[1])[None] * ones,
+                angle.cos()[:, None] * ones,
+                angle.sin()[:, None] * ones,
+            ],
+            dim=1,
+        )
+        return observed, complete
+
+    def correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
+        """(T, 2, H, W): correction in units of the posterior sd, and log of the factor on it.
+
+        Parameters
+        ----------
+        observed, mask, complete:
+            (T, 3, H, W) zero where not observed, (T, 1, H, W) and (T, 11, H, W).
+        """
+        seen_1, mask_1, whole_1 = self.enc_1(observed, mask, complete)
+        seen_2, mask_2, whole_2 = self.enc_2(seen_1, mask_1, whole_1)
+        _, _, whole_3 = self.enc_3(seen_2, mask_2, whole_2)
+        up = F.interpolate(whole_3, scale_factor=2, mode="nearest")
+        up = F.silu(self.dec_2(torch.cat([up, whole_2], dim=1)))
+        up = F.interpolate(up, scale_factor=2, mode="nearest")
+        up = F.silu(self.dec_1(torch.cat([up, whole_1], dim=1)))
+        out: Tensor = self.head(up)
+        return out
+
+    def corrected(self, correction: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (T, P) and factor on the standard deviation (T, P) after a correction (T, 2, H, W)."""
+        flat = correction.flatten(2)
+        shift = flat[:, 0] * variance.sqrt()
+        # Take the global mean out where the posterior is unsure, not where cells were observed.
+        share = variance / (variance * self.area).sum(1, keepdim=True)
+        shift = shift - share * (shift * self.area).sum(1, keepdim=True)
+        return mean + shift, (1.5 * torch.tanh(flat[:, 1] / 1.5)).exp()
+
+    def forward(
+        self,
+        values: Tensor,
+        mask: Tensor,
+        error_sd: Tensor,
+        month: Tensor,
+        index: Tensor,
+        prior: FullPrior | None = None,
+    ) -> UNetOutput:
+        """Estimate T months.
+
+        Parameters
+        ----------
+        values, mask, error_sd:
+            (T, P) K, bool, K.
+        month, index:
+            (T,) calendar months 1..12, and months since 0000-01, strictly increasing. A month whose
+            neighbour is not among them is estimated without it.
+        prior:
+            A covariance adapted to the data set; the network's own if None.
+        """
+        prior = prior or self.prior
+        spread = prior.prior_sd(month)
+        values = torch.where(mask, values, torch.zeros_like(values))
+        posterior = prior.posterior(values, mask, error_sd, month)
+        observed, complete = self.own_channels(values, mask, error_sd, month, posterior, spread)
+        mean, left = analysis_channels(posterior, spread)
+        beside = [
+            shifted(channel, index, step, fill)
+            for step in (-1, 1)
+            for channel, fill in ((mean, 0.0), (left, 1.0))
+        ]
+        complete = torch.cat([complete, torch.stack(beside, dim=1)], dim=1)
+        grid = (len(values), -1, *self.shape)
+        seen = mask.to(values.dtype).reshape(len(values), 1, *self.shape)
+        correction = self.correct(observed.reshape(grid) * seen, seen, complete.reshape(grid))
+        mean, factor = self.corrected(correction, posterior.mean, posterior.variance)
+        return UNetOutput(mean, factor * posterior.variance.sqrt(), factor, posterior)
+
+
+def analysis_channels(posterior: Posterior, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """(T, P) analysis about the month's mean and its standard deviation, in units of ``spread``."""
+    return (posterior.mean - posterior.level[:, None]) / spread, posterior.variance.sqrt() / spread
+
+
+def shifted(channel: Tensor, index: Tensor, step: int, fill: float) -> Tensor:
+    """(T, P) values of the month ``step`` later; ``fill`` where that month is not among the T."""
+    moved = torch.full_like(channel, fill)
+    positions = torch.searchsorted(index, index + step)
+    found = positions.clamp_max(len(index) - 1)
+    there = (positions < len(index)) & (index[found] == index + step)
+    moved[there] = channel[found[there]]
+    return moved
+
+
+def persistent_deviations(
+    posterior: Posterior, index: Tensor, count: int, seed: int, persistence: float
+) -> Tensor:
+    """(M, T, P) draws of the field about its mean, errors of neighbouring months being alike.
+
+    The coefficients of the patterns are a moving average of white noise that each month has of its own, with
+    weights ``persistence ** lag``: a first-order autoregression cut after :data:`MEMORY` months. So a draw
+    does not depend on where a record begins or is cut, and annual means of the draws spread as they should.
+    The part that is independent from cell to cell is independent in time too.
+    """
+    months, size, _ = posterior.factor.shape
+    weights = persistence ** torch.arange(MEMORY + 1, dtype=posterior.mean.dtype)
+    weights = weights / (weights**2).sum().sqrt()
+    white: dict[int, Tensor] = {}
+
+    def noise(month: int) -> Tensor:
+        if month not in white:
+            generator = torch.Generator().manual_seed((seed * 1_000_003 + month) % (2**63))
+            white[month] = torch.randn(size, count, generator=generator, dtype=posterior.mean.dtype)
+        return white[month]
+
+    dates = [int(month) for month in index.cpu()]
+    mixed = torch.zeros(months, size, count, dtype=posterior.mean.dtype)
+    for position, date in enumerate(dates):
+        for lag, weight in enumerate(weights):
+            mixed[position].add_(noise(date - lag), alpha=float(weight))
+    mixed = mixed.to(posterior.factor.device)
+    coefficients = torch.linalg.solve_triangular(posterior.factor.mT, mixed, upper=True).permute(2, 0, 1)
+    shared: Tensor = (coefficients[..., :-1] @ posterior.vectors.T) * posterior.damping
+    shared += coefficients[..., -1:] * posterior.level_pattern
+    for position, date in enumerate(dates):
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + date + 500_000) % (2**63))
+        own = torch.randn(count, shared.shape[-1], generator=generator, dtype=shared.dtype)
+        shared[:, position] += own.to(shared.device) * posterior.own_variance[position].sqrt()
+    return shared
