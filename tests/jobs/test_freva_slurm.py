@@ -132,3 +132,28 @@ def test_detached_from_the_host(host: SlurmHost) -> None:
     assert "Submitted as run" in answer.stdout
     folder = host.newest()
     wait_until(lambda: (folder / "manifest.json").exists(), "the detached run", 60)
+
+
+def test_a_training_is_a_chain_of_jobs(host: SlurmHost) -> None:
+    """The real training, from the demo's models to a network that is used; again, it only collects."""
+    host.user.site(network_store=[str(host.user.folder / "store")])
+    train = (
+        "plugin",
+        "climrecon",
+        "task=train",
+        "training_data=cmip5",
+        "network_name=mine",
+        "iterations=20",
+        "plots=false",
+    )
+    answer = host.freva(*train, "dispatch=auto")
+    assert answer.returncode == 0, answer.stdout
+    for words in ("Submitting 3 jobs", "prepare: job", "4 parts", "train (job", "Stored in"):
+        assert words in answer.stdout
+    assert host.statuses()[0] == "finished"
+    manifest = json.loads((host.newest() / "manifest.json").read_text())
+    assert {"network", "card", "provenance"} <= {entry["role"] for entry in manifest["outputs"]}
+    assert {part["state"] for part in host.user.jobs("list")[0]["parts"]} == {"done"}
+    planned = host.freva(*train, "dryrun=true")
+    for words in ("prepare: done already", "train: done already", "collect: sbatch --partition=shared"):
+        assert words in planned.stdout

@@ -40,8 +40,8 @@ class User:
         }
         self.site()
 
-    def site(self, **slurm: Any) -> None:
-        content = {"slurm": {**SLURM, **slurm}}
+    def site(self, network_store: list[str] | None = None, **slurm: Any) -> None:
+        content: dict[str, Any] = {"slurm": {**SLURM, **slurm}, "network_store": network_store or []}
         if self.catalogue:
             content["defaults"] = {"catalogue": str(self.catalogue)}
         self.site_file.write_text(tomli_w.dumps(content))
