@@ -16,7 +16,7 @@ STATE := $(BUILD)/host
 
 PLUGIN_PACKAGES := cdo python3-venv python3-dev build-essential
 HOST_PACKAGES := pkg-config default-libmysqlclient-dev git
-TEST_PACKAGES := mariadb-server chromium ffmpeg cron systemd
+TEST_PACKAGES := mariadb-server chromium ffmpeg cron systemd slurm-wlm slurmctld slurmd munge
 
 PYTHON := $(shell for p in python3.12 python3.11 python3; do \
 	if command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; \

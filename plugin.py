@@ -185,6 +185,11 @@ class ClimRecon(plugin.PluginAbstract):
         if str(values.get("dryrun", "")).lower() == "true":
             return {}
         folder = str(values["outputdir"])
+        if str(values.get("detach", "")).lower() == "true" and not os.path.exists(
+            os.path.join(folder, "manifest.json")
+        ):
+            # Submitted, not finished: there is nothing to show yet.
+            return None
         with open(os.path.join(folder, "manifest.json")) as file:
             manifest = json.load(file)
         if str(values.get("add_to_databrowser", "")).lower() == "true":

@@ -23,7 +23,8 @@ from climrecon.errors import ClimReconError, Interrupted, UsageError
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
     "4 input unusable; 5 network unusable; 6 result cannot be written; 7 a program is missing; "
-    "20 to 22 see 'climrecon watch --help'; 75 stopped, the same call continues; 130 interrupted."
+    "8 a batch job failed; 20 to 22 see 'climrecon watch --help'; 75 stopped, the same call continues; "
+    "130 interrupted."
 )
 
 
@@ -69,8 +70,15 @@ def run(config: Path, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--part", type=int, default=0, show_default=True, help="Part of a stage that has several.")
-def stage(name: str, config: Path, part: int) -> None:
+@click.option(
+    "--record",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of a batch job's records: progress and outcome are left there.",
+)
+def stage(name: str, config: Path, part: int, record: Path | None) -> None:
     """Run one stage of a task, as batch jobs do. Exit code 75: its state is saved, the same call continues."""
+    from climrecon.cli.recording import RecordingReporter, is_first_process
+    from climrecon.pipeline.dispatch import leave_outcome
     from climrecon.pipeline.stages import one_stage, stages_of
     from climrecon.settings import load_site, validate
 
@@ -78,8 +86,13 @@ def stage(name: str, config: Path, part: int) -> None:
     site = load_site()
     chosen = one_stage(stages_of(validate(parameters, site), site, about), name, part)
     reporter = _reporter()
+    first = record is not None and is_first_process()
+    if record is not None and first:
+        reporter = RecordingReporter(reporter, record / "progress" / f"{name}-{part}.json")
     outcome = None if chosen.is_done(part) else chosen.run(part, reporter)
     reporter.close()
+    if record is not None and first:
+        leave_outcome(outcome, record, name, part)
     for line in outcome.lines() if outcome else []:
         click.echo(line)
 
@@ -97,7 +110,8 @@ def check(config: str) -> None:
         parameters, _ = _read_config(text, config)
         site = load_site()
         answer["extra_scheduler_options"] = site.batch_options
-        validate(parameters, site)
+        chosen = validate(parameters, site)
+        answer["extra_scheduler_options"] = site.batch_options_of(chosen.task)
     except ProblemList as error:
         answer.update(problems=error.problems, hint=error.hint)
     except ClimReconError as error:
@@ -215,6 +229,53 @@ def demo(folder: Path, seed: int) -> None:
     reporter.close()
     click.echo(f"Catalogue: {path}")
     click.echo(f"Try: climrecon reconstruct --catalogue {path} --output result")
+
+
+@app.group()
+def jobs() -> None:
+    """List, show, follow and cancel the batch jobs of your runs."""
+
+
+@jobs.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--all", "everything", is_flag=True, help="Also those that ended more than a week ago.")
+def jobs_list(as_json: bool, everything: bool) -> None:
+    """List your runs that were submitted as batch jobs, the newest first."""
+    from climrecon.cli.jobs import list_lines
+
+    for line in list_lines(as_json, everything):
+        click.echo(line)
+
+
+@jobs.command("show")
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def jobs_show(run: str, as_json: bool) -> None:
+    """Show the jobs of a RUN: its id, the number of one of its jobs, or its output folder."""
+    from climrecon.cli.jobs import show_lines
+
+    for line in show_lines(run, as_json):
+        click.echo(line)
+
+
+@jobs.command("follow", epilog=EPILOG)
+@click.argument("run")
+def jobs_follow(run: str) -> None:
+    """Wait for the jobs of a RUN and say how they fare; Ctrl-C ends the waiting, not the jobs."""
+    from climrecon.cli.jobs import follow_lines
+
+    for line in follow_lines(run, _reporter()):
+        click.echo(line)
+
+
+@jobs.command("cancel")
+@click.argument("run")
+def jobs_cancel(run: str) -> None:
+    """Cancel the jobs of a RUN that have not ended."""
+    from climrecon.cli.jobs import cancel_lines
+
+    for line in cancel_lines(run):
+        click.echo(line)
 
 
 def _reporter() -> Any:

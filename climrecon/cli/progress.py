@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 #: A log gets a line when this many seconds have passed since the last one, so that it stays readable.
 SECONDS_BETWEEN_LINES = 10.0
+#: A state that has not changed is repeated after so many seconds: a job may wait for hours.
+SECONDS_BETWEEN_REPEATS = 600.0
 
 
 class TerminalReporter:
@@ -35,6 +37,13 @@ class TerminalReporter:
         if done >= total:
             self.close()
 
+    def state(self, text: str) -> None:
+        """Renew the line below the stage's name."""
+        if self._bar is None:
+            self._bar = tqdm(total=0, file=self._stream, bar_format="  {desc}", leave=False)
+        if self._bar.desc != text:
+            self._bar.set_description_str(text)
+
     def note(self, text: str) -> None:
         """Write an indented line above the bar."""
         tqdm.write(f"  {text}", file=self._stream)
@@ -56,6 +65,7 @@ class LogReporter:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._said = 0.0
+        self._state = ""
 
     def _line(self, text: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -72,6 +82,13 @@ class LogReporter:
         if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
             self._line(f"  {done} of {total} ({100 * done // max(total, 1)} %)")
+
+    def state(self, text: str) -> None:
+        """Write how it fares, now and then."""
+        since = time.monotonic() - self._said
+        if since >= (SECONDS_BETWEEN_LINES if text != self._state else SECONDS_BETWEEN_REPEATS):
+            self._said, self._state = time.monotonic(), text
+            self._line(f"  {text}")
 
     def note(self, text: str) -> None:
         """Write an indented line."""

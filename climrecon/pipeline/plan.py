@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from climrecon.output.product import NetworkInfo
 from climrecon.pipeline.inputs import Inputs
 from climrecon.pipeline.reporting import Reporter
-from climrecon.pipeline.staging import free_bytes
+from climrecon.pipeline.space import file_system_lines
+from climrecon.pipeline.space import megabytes as megabytes
 from climrecon.pipeline.tasks import Outcome
 from climrecon.preprocess import PrepareRequest, read_observations
 from climrecon.settings import RunSettings
 
 
-def megabytes(size: float) -> str:
-    """Size in words."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+def files_of(settings: RunSettings) -> int:
+    """About how many files a reconstruction writes: data, catalogue, provenance and manifest; figures; report."""
+    figures = 3 if settings.plots else 0
+    return 4 + figures + int(settings.animation) + int(settings.report) + 6 * int(settings.add_to_databrowser)
 
 
 def dry_run(settings: RunSettings, inputs: Inputs, network: NetworkInfo, reporter: Reporter) -> Outcome:
@@ -43,7 +47,7 @@ def dry_run(settings: RunSettings, inputs: Inputs, network: NetworkInfo, reporte
         f"{observations.grid.describe()}, {100 * float(observations.mask.mean()):.0f} % of cells observed",
         f"  network: {network.name} ({network.title})",
         f"  beside it: {', '.join(settings.networks_beside) or 'nothing'}",
-        f"  output: at most {megabytes(size)} before compression in {folder} "
-        f"({megabytes(free_bytes(settings.outputdir)) if settings.outputdir else 'unknown'} free)",
+        f"  output: at most {megabytes(size)} before compression in {folder}",
+        *file_system_lines([(Path(folder), size, files_of(settings))]),
     ]
     return Outcome(None, {"status": "dryrun", "outputs": []}, lines)

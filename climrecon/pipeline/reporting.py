@@ -14,6 +14,9 @@ class Reporter(Protocol):
     def step(self, done: int, total: int) -> None:
         """``done`` of ``total`` pieces of the current stage are finished."""
 
+    def state(self, text: str) -> None:
+        """How something that is waited for fares; renews what it said before."""
+
     def note(self, text: str) -> None:
         """Something the user should know."""
 
@@ -28,6 +31,9 @@ class Quiet:
         """Ignore."""
 
     def step(self, done: int, total: int) -> None:
+        """Ignore."""
+
+    def state(self, text: str) -> None:
         """Ignore."""
 
     def note(self, text: str) -> None:

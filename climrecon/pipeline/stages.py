@@ -35,6 +35,8 @@ class Stage:
         Whether a part is done already, told by its fingerprint.
     gpu:
         Whether it wants a GPU.
+    distributed:
+        Whether several processes of torch.distributed can share it; else it gets one GPU of one node.
     at_once:
         Runs several parts in parallel in this process and its children; None: one part after the other.
     """
@@ -45,6 +47,7 @@ class Stage:
     is_done: Callable[[int], bool] = _never
     gpu: bool = False
     continues: bool = False
+    distributed: bool = False
     at_once: Callable[[Sequence[int], Reporter], None] | None = None
 
 

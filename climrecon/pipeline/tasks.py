@@ -35,18 +35,17 @@ def run_task(settings: RunSettings, site: Site, reporter: Reporter, about: dict[
     Raises
     ------
     UsageError
-        For a task this version does not hold, and for batch jobs.
+        For a task this version does not hold.
     """
-    if settings.dispatch == "slurm":
-        raise UsageError(
-            "dispatch=slurm is not part of this version of climrecon; a reconstruction runs in place.",
-            "Use dispatch=auto; to run it as a batch job, submit it through Freva with --batchmode.",
-        )
-    if settings.device == "cuda":
-        _require_cuda()
-    from climrecon.pipeline.stages import run_stages, stages_of
+    from climrecon.pipeline.dispatch import decide, few_threads_on_a_login_node, run_dispatched
+    from climrecon.pipeline.stages import stages_of
 
-    return run_stages(stages_of(settings, site, about), reporter)
+    few_threads_on_a_login_node(site)
+    stages = stages_of(settings, site, about)
+    # Where batch jobs run it, the GPU need not be here.
+    if settings.device == "cuda" and not settings.dryrun and decide(stages, settings, site)[0] == "local":
+        _require_cuda()
+    return run_dispatched(stages, settings, site, reporter, about)
 
 
 def _require_cuda() -> None:

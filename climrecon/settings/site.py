@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from climrecon.errors import ProblemList, UsageError
 from climrecon.parameters import BY_NAME, FACETS
+from climrecon.settings.slurm import Slurm
 from climrecon.settings.watch import Watch
 
 FILE_NAME = "climrecon.toml"
@@ -33,19 +34,6 @@ class TrainingSet(BaseModel):
 
     query: dict[str, str] = Field(default_factory=dict)
     files: list[str] = Field(default_factory=list)
-
-
-class Slurm(BaseModel):
-    """How batch jobs are asked for."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    partition: str = ""
-    gpu_partition: str = ""
-    account: str = ""
-    cpus_per_task: int = Field(default=4, ge=1)
-    memory: str = "8G"
-    walltime: str = "01:00:00"
 
 
 class SiteFile(BaseModel):
@@ -90,6 +78,10 @@ class Site:
     @property
     def batch_options(self) -> str:
         """Default of ``extra_scheduler_options``: a shared CPU partition and a few cores, no GPU."""
+        return self.batch_options_of("reconstruct")
+
+    def batch_options_of(self, task: str) -> str:
+        """The same for ``task``: the job of a training waits for its jobs, longer than it would compute."""
         given = self.file.defaults.get("extra_scheduler_options")
         if given:
             return str(given)
@@ -97,7 +89,7 @@ class Site:
         options = [
             f"--cpus-per-task={slurm.cpus_per_task}",
             f"--mem={slurm.memory}",
-            f"--time={slurm.walltime}",
+            f"--time={slurm.waiting_walltime if task == 'train' else slurm.walltime}",
         ]
         if slurm.partition:
             options.insert(0, f"--partition={slurm.partition}")

@@ -161,7 +161,7 @@ def test_check_speaks_json() -> None:
         (["reconstruct", "--obs-file", "obs.nc", "--output", "file/o"], 6, "cannot be written"),
         (["reconstruct", "--obs-file", "obs.nc", "--network", "kriging", "--realisations", "x", "--output", "o"], 2, "integer"),
         (["reconstruct", "--obs-file", "obs.nc", "--variable", "tos", "--output", "o"], 5, "made for tas"),
-        (["reconstruct", "--obs-file", "obs.nc", "--dispatch", "slurm", "--output", "o"], 2, "not part of this version"),
+        (["reconstruct", "--obs-file", "obs.nc", "--dispatch", "slurm", "--output", "o"], 7, "dispatch=slurm: "),
         (["reconstruct", "--obs-file", "obs.nc", "--network", "idw", "--realisations", "2", "--output", "o"], 5, "gives no realisations"),
     ],
 )  # fmt: skip

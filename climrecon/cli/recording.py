@@ -1,0 +1,66 @@
+"""What a stage that runs as a batch job leaves for the caller who waits: its progress, and its outcome."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from climrecon.files import write_text
+
+#: A shared file system is spared: progress is written at most this often.
+SECONDS_BETWEEN_WRITES = 2.0
+
+
+class RecordingReporter:
+    """Passes everything on to another reporter, and writes progress to a small file."""
+
+    def __init__(self, inner: Any, path: Path) -> None:
+        self._inner, self._path = inner, path
+        self._text, self._written, self._first = "", 0.0, (0.0, 0)
+
+    def _write(self, **values: Any) -> None:
+        # A job must not fail because its progress cannot be shown.
+        with suppress(OSError):
+            write_text(self._path, json.dumps({"text": self._text, **values}) + "\n")
+        self._written = time.monotonic()
+
+    def stage(self, text: str) -> None:
+        """Name the stage."""
+        self._text, self._first = text, (0.0, 0)
+        self._inner.stage(text)
+        self._write()
+
+    def step(self, done: int, total: int) -> None:
+        """Say how far it is, and how fast since the first step of this process."""
+        self._inner.step(done, total)
+        now = time.monotonic()
+        if not self._first[0]:
+            self._first = (now, done)
+        if now - self._written >= SECONDS_BETWEEN_WRITES:
+            since, steps = now - self._first[0], done - self._first[1]
+            self._write(done=done, total=total, rate=steps / since if since > 0 else 0.0)
+
+    def state(self, text: str) -> None:
+        """Pass on."""
+        self._inner.state(text)
+
+    def note(self, text: str) -> None:
+        """Pass on."""
+        self._inner.note(text)
+
+    def warning(self, text: str) -> None:
+        """Pass on."""
+        self._inner.warning(text)
+
+    def close(self) -> None:
+        """Pass on."""
+        self._inner.close()
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process of a stage, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"

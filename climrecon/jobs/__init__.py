@@ -1,0 +1,1 @@
+"""Batch jobs through Slurm: render, submit, follow, cancel. Knows nothing of reconstruction or training."""

@@ -1,0 +1,189 @@
+"""Wait for the jobs of a run, and say how they fare."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from climrecon.jobs import commands
+from climrecon.jobs.chain import cancel
+from climrecon.jobs.commands import Row, SlurmSilent
+from climrecon.jobs.messages import failure
+from climrecon.jobs.record import Chain
+from climrecon.jobs.states import BAD, GOOD, PartState, endings, states_of
+
+#: Seconds between two looks at the jobs' own records, and between two questions to Slurm (it grows).
+LOOK, ASK, ASK_MOST = 0.25, 1.0, 20.0
+#: A shared file system may show what a job wrote a little later; so long a vanished job is not called lost.
+LAG = 30.0
+#: Reasons for waiting that come and go and mean nothing but that it is not its turn.
+_USUAL = ("", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit")
+
+
+class Listener(Protocol):
+    """Told how the jobs fare."""
+
+    def stage(self, text: str) -> None:
+        """Something began or ended."""
+
+    def state(self, text: str) -> None:
+        """How the running stage fares; changes often."""
+
+    def warning(self, text: str) -> None:
+        """Something to look at."""
+
+
+def look(chain: Chain) -> tuple[Chain, list[PartState]]:
+    """State of every part now; what has ended is remembered in the chain's record."""
+    rows: dict[str, Row] | None
+    try:
+        rows = commands.queue(chain.numbers)
+    except SlurmSilent:
+        rows = None
+    states = states_of(chain, rows)
+    return chain.with_ended(endings(chain, states)), states
+
+
+def is_live(states: Sequence[PartState]) -> bool:
+    """Whether any part may still run."""
+    return any(not state.ended for state in states)
+
+
+def follow(chain: Chain, listener: Listener, sleep: Callable[[float], None] = time.sleep) -> Chain:
+    """Wait until all jobs have succeeded.
+
+    Raises
+    ------
+    JobError
+        As soon as one has failed; the rest are cancelled. The message holds the end of its log.
+    """
+    watch = _Watch(chain, listener)
+    while not watch.over():
+        sleep(LOOK)
+    return watch.chain
+
+
+class _Watch:
+    """One wait: what was said, when Slurm was asked, since when it is silent."""
+
+    def __init__(self, chain: Chain, listener: Listener) -> None:
+        self.chain, self.listener = chain, listener
+        self.interval, self.asked, self.seen = ASK, float("-inf"), ""
+        self.silent_since: float | None = None
+        self.lost_since: float | None = None
+        self.last: list[PartState] = []
+        self.said = ""
+
+    def over(self) -> bool:
+        """Look once; True if all is done."""
+        now = time.monotonic()
+        marks = self._marks()
+        if now - self.asked < self.interval and marks == self.seen:
+            self._speak()
+            return False
+        self.interval = ASK if marks != self.seen else min(self.interval * 1.3, ASK_MOST)
+        self.asked, self.seen = now, marks
+        try:
+            rows = commands.queue(self.chain.numbers)
+        except SlurmSilent as error:
+            if self.silent_since is None:
+                self.silent_since = now
+                self.listener.warning(f"{error.message} The jobs go on without us; waiting for it.")
+            return False
+        self.silent_since = None
+        self.last = states_of(self.chain, rows)
+        self.chain = self.chain.with_ended(endings(self.chain, self.last))
+        self._speak()
+        self._judge(now)
+        return all(state.state == GOOD for state in self.last)
+
+    def _marks(self) -> str:
+        """The jobs' own records, as they stand: when they change Slurm is asked at once."""
+        said = (self.chain.read("status", job.stage, part) for job in self.chain.jobs for part in job.parts)
+        return "".join(f"{one.get('state', '')}{one.get('links', '')}," for one in said)
+
+    def _judge(self, now: float) -> None:
+        bad = [state for state in self.last if state.state in BAD]
+        lost = [state for state in bad if state.state == "lost"]
+        if not bad:
+            self.lost_since = None
+            return
+        if len(lost) == len(bad):
+            self.lost_since = self.lost_since or now
+            if now - self.lost_since < LAG:
+                return
+        # Those behind a failed stage are cancelled by Slurm: the cause is what did not just follow.
+        cause = next((s for s in bad if s.state not in ("cancelled", "lost")), None)
+        cause = cause or next((s for s in bad if "Dependency" not in s.reason), bad[0])
+        try:
+            cancel(self.chain)
+        except SlurmSilent as error:
+            self.listener.warning(f"the remaining jobs were not cancelled: {error.message}")
+        others = sum(s.stage == cause.stage and s is not cause for s in bad)
+        raise failure(self.chain, cause, others, commands.offers("") if cause.state == "impossible" else [])
+
+    def _speak(self) -> None:
+        if not self.last:
+            return
+        text = summary(self.chain, self.last)
+        # A line of its own when something happened; else the line that says how it fares is renewed.
+        happened = _phase(self.chain, self.last)
+        if happened != self.said:
+            self.said = happened
+            self.listener.stage(text)
+        else:
+            self.listener.state(text)
+
+
+def _phase(chain: Chain, states: Sequence[PartState]) -> str:
+    """What is worth a line: the running stage, the states of its parts, its link."""
+    for job in chain.jobs:
+        parts = [state for state in states if state.job == job.job]
+        if not all(state.state == GOOD for state in parts):
+            found = {s.state for s in parts} - ({GOOD} if len(parts) > 1 else set())
+            found |= {s.reason for s in parts if s.state == "queued" and s.reason not in _USUAL}
+            return f"{job.stage} {sorted(found)} {parts[0].links if len(parts) == 1 else ''}"
+    return "done"
+
+
+def summary(chain: Chain, states: Sequence[PartState]) -> str:
+    """One line: the first stage that has not ended, how its parts fare, its speed."""
+    for job in chain.jobs:
+        parts = [state for state in states if state.job == job.job]
+        if all(state.state == GOOD for state in parts):
+            continue
+        if len(parts) == 1:
+            return f"{job.stage} (job {job.job}): {_words(chain, parts[0])}"
+        counts = {name: sum(s.state == name for s in parts) for name in dict.fromkeys(s.state for s in parts)}
+        words = " + ".join(f"{number} {name}" for name, number in counts.items())
+        waiting = next((_words(chain, s) for s in parts if s.state == "queued"), "")
+        return f"{job.stage} (job {job.job}): {words} of {len(parts)}" + (f", {waiting}" if waiting else "")
+    return "all jobs done"
+
+
+def _words(chain: Chain, state: PartState) -> str:
+    if state.state == "queued":
+        again = chain.read("status", state.stage, state.part).get("state") == "continues"
+        text = f"{'state saved; queued to continue' if again else 'queued'} ({state.reason or 'no reason given'})"
+        return text + (f", starts about {_clock(state.start)}" if state.start else "")
+    if state.state != "running":
+        return state.state + (f" ({state.reason})" if state.reason else "")
+    text = "running" + (f" on {state.node}" if state.node else "")
+    text += f" (link {state.links})" if state.links > 1 else ""
+    progress = chain.read("progress", state.stage, state.part)
+    if progress.get("text"):
+        text += f", {progress['text']}"
+    if progress.get("total"):
+        text += f", {progress['done']} of {progress['total']}"
+    if progress.get("rate"):
+        text += f", {progress['rate']:.3g} it/s"
+    return text
+
+
+def _clock(text: str) -> str:
+    try:
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return text

@@ -1,0 +1,136 @@
+"""What has become of each part of a run: from Slurm while it remembers, else from what the job wrote itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from climrecon.jobs.commands import Row
+from climrecon.jobs.record import Chain, Submitted
+
+#: Ends; everything else may still change.
+GOOD = "done"
+BAD = ("failed", "timed out", "cancelled", "node failed", "out of memory", "unfinished", "lost", "impossible")
+ENDS = (GOOD, *BAD)
+
+_OF_SLURM = {
+    "PENDING": "queued",
+    "CONFIGURING": "queued",
+    "REQUEUED": "queued",
+    "REQUEUE_FED": "queued",
+    "RUNNING": "running",
+    "COMPLETING": "running",
+    "STAGE_OUT": "running",
+    "SIGNALING": "running",
+    "SUSPENDED": "suspended",
+    "STOPPED": "suspended",
+    "RESV_DEL_HOLD": "held",
+    "REQUEUE_HOLD": "held",
+    "SPECIAL_EXIT": "held",
+    "COMPLETED": GOOD,
+    "FAILED": "failed",
+    "BOOT_FAIL": "node failed",
+    "NODE_FAIL": "node failed",
+    "CANCELLED": "cancelled",
+    "REVOKED": "cancelled",
+    "PREEMPTED": "cancelled",
+    "TIMEOUT": "timed out",
+    "DEADLINE": "timed out",
+    "OUT_OF_MEMORY": "out of memory",
+}
+_OF_JOB = {"done": GOOD, "failed": "failed", "stopped": "cancelled", "unfinished": "unfinished"}
+
+#: Reasons for waiting that no waiting will cure.
+_NEVER = (
+    "PartitionTimeLimit",
+    "PartitionNodeLimit",
+    "BadConstraints",
+    "InvalidAccount",
+    "InvalidQOS",
+    "DependencyNeverSatisfied",
+    "AssocMaxWallDurationPerJobLimit",
+    "AssocMaxNodePerJobLimit",
+    "AssocMaxGRESPerJob",
+    "QOSMaxWallDurationPerJobLimit",
+    "QOSMaxNodePerJobLimit",
+    "QOSMaxCpuPerJobLimit",
+    "QOSMaxGRESPerJob",
+    "MaxMemPerLimit",
+    "launch failed requeued held",
+)
+
+
+@dataclass(frozen=True)
+class PartState:
+    """State of one part: one of ``queued running suspended held`` or of :data:`ENDS`."""
+
+    stage: str
+    part: int
+    job: int
+    state: str
+    reason: str = ""
+    start: str = ""
+    node: str = ""
+    exit_code: int = 0
+    links: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will not change any more."""
+        return self.state in ENDS
+
+
+def states_of(chain: Chain, rows: Mapping[str, Row] | None) -> list[PartState]:
+    """State of every part.
+
+    Parameters
+    ----------
+    rows:
+        What squeue says; None if Slurm does not answer: then from what the jobs wrote alone.
+    """
+    return [_state(chain, job, part, rows) for job in chain.jobs for part in job.parts]
+
+
+def _state(chain: Chain, job: Submitted, part: int, rows: Mapping[str, Row] | None) -> PartState:
+    key = job.key(part)
+    said = chain.read("status", job.stage, part)
+    if said.get("job") != job.job:
+        said = {}  # of an earlier submission into the same folder
+    code, links, node = (
+        int(said.get("exit_code", 0)),
+        int(said.get("links", 0)),
+        str(said.get("node", "")),
+    )
+
+    def made(state: str, reason: str = "", start: str = "") -> PartState:
+        return PartState(job.stage, part, job.job, state, reason, start, node, code, links)
+
+    row = rows.get(key) if rows is not None else None
+    if row is not None:
+        state = _OF_SLURM.get(row.state, row.state.lower())
+        reason = "" if row.reason in ("None", "(null)") else row.reason
+        node = row.node or node
+        if state == "queued" and any(never in reason for never in _NEVER):
+            return made("impossible", reason)
+        if state == "queued" and "JobHeld" in reason:
+            return made("held", reason)
+        if state == "failed" and said.get("state") == "unfinished":
+            return made("unfinished", reason)
+        # The job says that it was told to stop, Slurm that its script failed: both are a cancelled job.
+        if state == "failed" and said.get("state") == "stopped":
+            return made("cancelled", reason)
+        return made(state, reason, row.start if row.start not in ("N/A", "") else "")
+    own = _OF_JOB.get(str(said.get("state")), "")
+    if key in chain.ended:
+        return made(*chain.ended[key])
+    if own:
+        return made(own)
+    if rows is None:
+        return made("running" if said.get("state") == "running" else "queued", "Slurm does not answer")
+    return made("lost", "Slurm no longer knows it, and it left no word of how it ended")
+
+
+def endings(chain: Chain, states: list[PartState]) -> dict[str, list[str]]:
+    """The final states to remember, by the keys of squeue."""
+    keys = {(job.stage, part): job.key(part) for job in chain.jobs for part in job.parts}
+    return {keys[s.stage, s.part]: [s.state, s.reason] for s in states if s.ended and s.state != "lost"}

@@ -1,0 +1,159 @@
+"""The real Freva on a real Slurm: in the foreground with dispatch=slurm, and with --batchmode."""
+
+from __future__ import annotations
+
+import configparser
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from host.test_freva import FAST, Host
+from jobs.cluster import Cluster
+from jobs.user import User, wait_until
+
+pytestmark = [pytest.mark.host, pytest.mark.slow]
+
+_OPTIONS = {"queue": "shared", "project": "ab0123", "memory": "2G", "walltime": "00:10:00", "cpus": "1"}
+
+
+class SlurmHost(Host):
+    """A host whose ``--batchmode`` submits to Slurm."""
+
+    def __init__(self, folder: Path, demo: Path, user: User) -> None:
+        super().__init__(folder, demo, None)
+        self.user = user
+        path = Path(self.environment["EVALUATION_SYSTEM_CONFIG_FILE"])
+        content = configparser.ConfigParser(interpolation=None)
+        content.read(path)
+        content["evaluation_system"]["scheduler_system"] = "slurm"
+        content["scheduler_options"].update(_OPTIONS)
+        with path.open("w") as file:
+            content.write(file)
+        for name in ("SLURM_CONF", "CLIMRECON_CONFIG", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+            self.environment[name] = user.environment[name]
+        self.environment["OMP_NUM_THREADS"] = "1"
+
+    def jobs(self) -> dict[str, list[str]]:
+        """Partition of every job in the queue, by name: of the host's own, and of ours."""
+        lines = self.user.cluster.call("squeue", "-h", "-o", "%j %P %i").splitlines()
+        found: dict[str, list[str]] = {}
+        for line in lines:
+            name, partition, number = line.split()
+            if partition != "slow":  # where runs of other tests are
+                found.setdefault("host" if "-" not in name else "ours", []).extend([partition, number])
+        return found
+
+    def log(self) -> str:
+        logs = sorted(self.state.rglob("scheduler_out/**/*.out"), key=lambda path: path.stat().st_mtime)
+        return logs[-1].read_text() if logs else ""
+
+
+@pytest.fixture(scope="module")
+def host(cluster: Cluster, demo: Path, tmp_path_factory: pytest.TempPathFactory) -> SlurmHost:
+    folder = tmp_path_factory.mktemp("freva")
+    return SlurmHost(folder, demo, User(cluster, folder, demo / "catalogue.json"))
+
+
+def test_the_foreground_waits_for_its_jobs(host: SlurmHost) -> None:
+    answer = host.freva("plugin", "climrecon", "dispatch=slurm", *FAST)
+    assert answer.returncode == 0, answer.stdout
+    assert "reconstruct (job" in answer.stdout
+    folder = host.newest()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["run_id"] == folder.name
+    assert host.statuses()[0] == "finished"
+    assert host.user.jobs("list")[0]["state"] == "done"
+
+
+def test_a_job_that_fails_makes_the_run_broken_with_its_exit_code(host: SlurmHost) -> None:
+    answer = host.freva("plugin", "climrecon", "dispatch=slurm", "model=nonsense")
+    assert answer.returncode == 3, answer.stdout
+    assert "there is HadCRUT5" in answer.stdout
+    assert host.statuses()[0] == "broken"
+    assert host.user.jobs("list")[0]["state"] == "failed"
+
+
+def test_without_slurm_the_run_is_broken_and_says_why(host: SlurmHost, tmp_path: Path) -> None:
+    silent = tmp_path / "slurm.conf"
+    text = host.user.cluster.configuration.read_text()
+    silent.write_text("\n".join("SlurmctldPort=1" if "SlurmctldPort" in t else t for t in text.splitlines()))
+    before = host.environment
+    host.environment = {**before, "SLURM_CONF": str(silent)}
+    try:
+        answer = host.freva("plugin", "climrecon", "dispatch=slurm", *FAST)
+    finally:
+        host.environment = before
+    assert answer.returncode == 7, answer.stdout
+    assert "does not answer" in answer.stdout
+    assert host.statuses()[0] == "broken"
+
+
+def test_batch_mode_submits_to_the_shared_partition_and_jobs_of_its_own(host: SlurmHost) -> None:
+    # A caption is the host's own; it must not get into a script either.
+    answer = host.freva(
+        "plugin",
+        "climrecon",
+        "--batchmode",
+        "--caption",
+        "a\n#SBATCH --partition=gpu\ntouch hacked",
+        "dispatch=slurm",
+        *FAST,
+    )
+    assert "Scheduled job" in answer.stdout, answer.stdout
+    seen: dict[str, Any] = {}
+
+    def ended() -> bool:
+        found = host.jobs()
+        seen.update(found)
+        return "host" in seen and not found
+
+    wait_until(ended, "the host's job to end", 120)
+    assert seen["host"][0] == seen["ours"][0] == "shared"
+    assert host.statuses()[0] == "finished", host.log()
+    assert (host.newest() / "manifest.json").exists()
+    assert not list(host.state.rglob("hacked"))
+
+
+def test_scancel_of_the_hosts_job_cancels_its_jobs(host: SlurmHost) -> None:
+    answer = host.freva("plugin", "climrecon", "--batchmode", "dispatch=slurm")
+    assert "Scheduled job" in answer.stdout, answer.stdout
+    jobs = wait_until(lambda: (found := host.jobs()) and "ours" in found and found, "a job of ours", 90)
+    host.user.cluster.call("scancel", jobs["host"][1])
+    wait_until(lambda: not host.jobs(), "both to end", 60)
+    assert host.statuses()[0] == "broken", host.log()
+    assert host.user.jobs("list")[0]["state"] == "cancelled"
+    assert not (host.newest() / "manifest.json").exists()
+
+
+def test_detached_from_the_host(host: SlurmHost) -> None:
+    answer = host.freva("plugin", "climrecon", "dispatch=slurm", "detach=true", *FAST)
+    assert answer.returncode == 0, answer.stdout
+    assert "Submitted as run" in answer.stdout
+    folder = host.newest()
+    wait_until(lambda: (folder / "manifest.json").exists(), "the detached run", 60)
+
+
+def test_a_training_is_a_chain_of_jobs(host: SlurmHost) -> None:
+    """The real training, from the demo's models to a network that is used; again, it only collects."""
+    host.user.site(network_store=[str(host.user.folder / "store")])
+    train = (
+        "plugin",
+        "climrecon",
+        "task=train",
+        "training_data=cmip5",
+        "network_name=mine",
+        "iterations=20",
+        "plots=false",
+    )
+    answer = host.freva(*train, "dispatch=auto")
+    assert answer.returncode == 0, answer.stdout
+    for words in ("Submitting 3 jobs", "prepare: job", "4 parts", "train (job", "Stored in"):
+        assert words in answer.stdout
+    assert host.statuses()[0] == "finished"
+    manifest = json.loads((host.newest() / "manifest.json").read_text())
+    assert {"network", "card", "provenance"} <= {entry["role"] for entry in manifest["outputs"]}
+    assert {part["state"] for part in host.user.jobs("list")[0]["parts"]} == {"done"}
+    planned = host.freva(*train, "dryrun=true")
+    for words in ("prepare: done already", "train: done already", "collect: sbatch --partition=shared"):
+        assert words in planned.stdout
