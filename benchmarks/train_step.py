@@ -33,7 +33,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from climrecon.covariance import unit_vectors
 from climrecon.data.geography import land_fraction
-from climrecon.data.masks import MaskSource, smoother
+from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.training import native_task, published_task
@@ -114,13 +114,13 @@ def material(data: Path) -> tuple[TrainingFields, MaskSource, NoiseSource]:
     )
     with netCDF4.Dataset(data / "observations/crutem4/CRUTEM.4.3.0.0.anomalies.nc") as file:
         land = ~np.ma.getmaskarray(file["temperature_anomaly"][:])
-    patches = smoother(GRID, 1500.0)
+    patches = harmonic_smoother(GRID, 1500.0)
     lat = np.degrees(np.arcsin(np.clip(unit_vectors(GRID)[:, 2], -1, 1)))
     sea = (land_fraction(GRID) < 0.5).reshape(-1)
     return (
         fields,
         MaskSource(land.reshape(len(land), -1), sea, patches, lat),
-        NoiseSource(patches, smoother(GRID, 5000.0)),
+        NoiseSource(patches, harmonic_smoother(GRID, 5000.0)),
     )
 
 

@@ -100,10 +100,12 @@ class Up(nn.Module):
         else:
             up = F.conv_transpose2d(pad(x, 0, 1, self.mode), coarse, None, 2, 1)[..., 2:-2]
             out = up + F.conv2d(pad(skip, 1, 1, self.mode), fine)
-        out = out * inverse
         if self.bias is not None:
+            # So few channels are slow to multiply where they stand last.
+            out = out.contiguous() * inverse
             return out + self.bias[outputs].view(1, -1, 1, 1) * seen
         assert self.bn is not None
+        out = out * inverse
         return F.leaky_relu(self.bn(out), self.slope, inplace=True) * seen
 
 

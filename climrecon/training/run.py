@@ -122,6 +122,8 @@ def train(
         loop = Loop(task, optimiser(recipe, groups), plan, own, checkpoints, report)
         history = loop.run()
         network = task.network.to("cpu").eval()
+        for parameter in network.parameters():
+            parameter.data = parameter.data.contiguous()
         return Trained(network, _card(recipe, fields, validation, seed, own, history, start), history)
 
 

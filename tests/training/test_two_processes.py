@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+SCRIPT = HERE / "two_processes.py"
+
+
+def taken(name: str, folder: Path, processes: int) -> dict[str, Any]:
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *(launch if processes > 1 else []), str(SCRIPT), name, str(folder)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    return dict(torch.load(folder / "gradients.pt", weights_only=True))
+
+
+@pytest.mark.parametrize("name", ["kadow2020", "native"])
+def test_two_processes_over_gloo_give_the_gradients_of_one(name: str, tmp_path: Path) -> None:
+    results = []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        results.append(taken(name, folder, processes))
+    alone, shared = results
+    assert (alone["world"], shared["world"]) == (1, 2)
+    assert any(g.abs().max() > 1e-3 for g in alone["gradients"].values())
+    for key, gradient in alone["gradients"].items():
+        scale = float(gradient.abs().max())
+        torch.testing.assert_close(
+            shared["gradients"][key], gradient, atol=1e-5 * scale + 1e-7, rtol=1e-4, msg=key
+        )
+    for key, value in alone["network"].items():
+        torch.testing.assert_close(
+            shared["network"][key].float(), value.float(), atol=2e-4, rtol=1e-3, msg=key
+        )

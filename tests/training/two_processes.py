@@ -1,0 +1,36 @@
+"""Started by torchrun: the gradients of one step of a recipe, and the weights after a few; rank 0 saves them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from small_archive import small
+
+from climrecon.training import engine
+
+GRADIENTS = "gradients.pt"
+
+
+def main(name: str, folder: Path) -> None:
+    torch.set_num_threads(1)
+    advance, found = engine.Loop.advance, {}
+
+    def noted(self: engine.Loop, module: torch.nn.Module) -> None:
+        advance(self, module)
+        if self.step == 1:
+            # They are zeroed at the beginning of the next step.
+            found["gradients"] = {
+                key: p.grad.clone() for key, p in self.task.network.named_parameters() if p.grad is not None
+            }
+            found["rank"], found["world"] = self.workers.rank, self.workers.world
+
+    engine.Loop.advance = noted  # type: ignore[method-assign]
+    trained = small(name, folder, 3, check_every=3)
+    if found["rank"] == 0:
+        torch.save({**found, "network": trained.network.state_dict()}, folder / GRADIENTS)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
