@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import configparser
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from host.test_freva import FAST, Host
+from host.test_freva import FAST, HOST, Host
 from jobs.cluster import Cluster
 from jobs.user import User, wait_until
 
@@ -33,6 +34,13 @@ class SlurmHost(Host):
         for name in ("SLURM_CONF", "CLIMRECON_CONFIG", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
             self.environment[name] = user.environment[name]
         self.environment["OMP_NUM_THREADS"] = "1"
+
+    def freva(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """As the host's own, with more patience: jobs wait for each other and for the cores."""
+        return subprocess.run(
+            [str(HOST.with_name("freva")), *arguments], env=self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=560, check=False,
+        )  # fmt: skip
 
     def jobs(self) -> dict[str, list[str]]:
         """Partition of every job in the queue, by name: of the host's own, and of ours."""
