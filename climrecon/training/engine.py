@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from climrecon.errors import InputDataError, Unfinished
 from climrecon.training.distributed import Workers
@@ -213,6 +214,9 @@ class Loop:
                     self._write()
                     written = time.monotonic()
         self._write()
+        if self.workers.world > 1:  # rank 0 alone knows which weights were best
+            for value in self.best.values():
+                dist.broadcast(value, 0)
         self.task.network.load_state_dict(self.best)
         self.history.ended = self.history.ended or "all iterations"
         return self.history
