@@ -9,6 +9,7 @@ from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.results import versions
 from climrecon.pipeline.training_gaps import Gaps
 from climrecon.reconstruct import choose_device
+from climrecon.training.distributed import own_rank
 from climrecon.training.engine import Progress
 from climrecon.training.fields import TrainingFields
 from climrecon.training.recipes import NativeRecipe, Recipe, recipe
@@ -69,6 +70,8 @@ def run_training(
     }
     network = as_network(trained.network)
     card = describe(training.name, network, fields.grid, about)
+    if own_rank():  # the others hold the same weights, and would write into the same folder
+        return
     save_network(network, with_data(card, training, material, gaps), training.folder / "network")
     for left in (training.folder / "fit").glob(
         "checkpoint*"

@@ -35,6 +35,11 @@ class Workers:
         return int(tensor)
 
 
+def own_rank() -> int:
+    """This process's number as torchrun gave it, 0 without torchrun."""
+    return int(os.environ.get("RANK", "0"))
+
+
 @contextmanager
 def workers(device: str) -> Iterator[Workers]:
     """Join the processes torchrun started, if it did."""

@@ -17,7 +17,13 @@ def taken(name: str, folder: Path, processes: int) -> dict[str, Any]:
     command = [sys.executable, *(launch if processes > 1 else []), str(SCRIPT), name, str(folder)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
     assert answer.returncode == 0, answer.stderr[-3000:]
-    return dict(torch.load(folder / "gradients.pt", weights_only=True))
+    found = [
+        dict(torch.load(folder / f"{rank}_gradients.pt", weights_only=True)) for rank in range(processes)
+    ]
+    for other in found[1:]:  # every process ends with the weights that were best, which rank 0 alone knows
+        for key, value in found[0]["network"].items():
+            assert torch.equal(other["network"][key], value), key
+    return found[0]
 
 
 @pytest.mark.parametrize("name", ["kadow2020", "native"])

@@ -28,8 +28,7 @@ def main(name: str, folder: Path) -> None:
 
     engine.Loop.advance = noted  # type: ignore[method-assign]
     trained = small(name, folder, 3, check_every=3)
-    if found["rank"] == 0:
-        torch.save({**found, "network": trained.network.state_dict()}, folder / GRADIENTS)
+    torch.save({**found, "network": trained.network.state_dict()}, folder / f"{found['rank']}_{GRADIENTS}")
 
 
 if __name__ == "__main__":
