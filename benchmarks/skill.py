@@ -1,6 +1,6 @@
 """The skill table: held-out real months seen through real early coverage, every method in one run.
 
-    python benchmarks/skill.py --data SHARED_DATA [--networks punet6,…] [--json]
+    python benchmarks/skill.py --data SHARED_DATA [--networks punet5,…] [--json]
 
 Truth: GISTEMP v4 (1,200 km), 5 degrees, completed months of the 20 years 1963-67, 1973-77, 1983-87 and
 1993-97 (240 months); cells that GISTEMP itself lacks are not scored. Nothing of these years, nor of the two
@@ -180,7 +180,7 @@ def merged(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--networks", default="punet6")
+    parser.add_argument("--networks", default="punet5")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cases", default="clean,noisy,sparse,cold")
     parser.add_argument("--published", action="store_true", help="also the published networks")

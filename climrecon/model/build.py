@@ -79,8 +79,9 @@ def build_analysis_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, A
         prior = FullPrior(
             torch.zeros(cells, rank), torch.zeros(cells, trailing), torch.zeros(cells), torch.zeros(12, cells)
         )
-        empty = torch.empty(rows, columns)
-        network = AnalysisUNet(prior, empty, torch.empty(rows), empty, int(arguments["width"]))
+        # Tensors of their own: buffers that share memory would overwrite each other when weights are loaded.
+        land, area = torch.empty(rows, columns), torch.empty(rows, columns)
+        network = AnalysisUNet(prior, land, torch.empty(rows), area, int(arguments["width"]))
         network.load_state_dict(dict(weights))
     except (KeyError, RuntimeError, ValueError) as error:
         raise NetworkError(
