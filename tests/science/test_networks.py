@@ -33,7 +33,7 @@ def test_the_shipped_network_has_an_honest_card() -> None:
     card = cards[NAME]
     held = set(card.training["held_out_test"])
     assert not held & set(card.training["months"])
-    assert card.scores["n_months"] == len(held) == 96
+    assert card.scores["n_months"] == len(held) == 240
     for case, methods in card.scores["cases"].items():
         assert methods[NAME]["rmse"] < methods["kriging"]["rmse"], case
         assert "raw_mean" in methods
