@@ -155,7 +155,7 @@ class AnalysisReconstructor:
             np.nan_to_num(observations.values.reshape(flat)),
             observations.mask.reshape(flat),
             None if observations.obs_sd is None else observations.obs_sd.reshape(flat),
-            observations.time.month,
+            observations.time.index,
         )
         self.prior = prior
         stated = "" if observations.obs_sd is None else "beside those that the data set states, "

@@ -54,7 +54,7 @@ def estimate_error_level(
     values: FloatArray,
     mask: BoolArray,
     stated: FloatArray | None,
-    month: IntArray,
+    index: IntArray,
     seed: int = 0,
 ) -> ErrorLevel | None:
     """Most likely unstated errors and local variance; None where too few cells are observed to tell.
@@ -63,8 +63,9 @@ def estimate_error_level(
     ----------
     covariance, distance, scale, land:
         (P, P) in units of the calendar month's standard deviation, (P, P) km, (12, P) K, (P,) land fraction.
-    values, mask, stated, month:
-        (T, P) K, (T, P), (T, P) errors that the data set states in K (NaN where none) or None, (T,) 1..12.
+    values, mask, stated, index:
+        (T, P) K, (T, P), (T, P) errors that the data set states in K (NaN where none) or None, (T,) months since
+        0000-01.
 
     Source: Cressie (1993), Statistics for Spatial Data, section 2.6 (the nugget by maximum likelihood), the
     month's mean having a flat prior.
@@ -72,18 +73,20 @@ def estimate_error_level(
     usable = np.flatnonzero(mask.sum(axis=1) >= FEWEST)
     if not len(usable):
         return None
-    rng = np.random.default_rng(seed)
+    # Each month has a lot of its own, so that the months looked at hardly change when a record grows.
+    streams = {int(row): np.random.default_rng([seed, int(index[row])]) for row in usable}
+    lots = {row: stream.random() for row, stream in streams.items()}
     samples = []
-    for index in rng.choice(usable, min(MONTHS, len(usable)), replace=False):
-        cells = np.flatnonzero(mask[index])
+    for row in sorted(lots, key=lots.__getitem__)[:MONTHS]:
+        cells = np.flatnonzero(mask[row])
         if len(cells) > CELLS:
-            cells = rng.choice(cells, CELLS, replace=False)
-        spread = scale[month[index] - 1, cells]
+            cells = streams[row].choice(cells, CELLS, replace=False)
+        spread = scale[int(index[row]) % 12, cells]
         flat = MEAN_PRIOR_SD / spread
         matrix = covariance[np.ix_(cells, cells)].astype(np.float64) + np.outer(flat, flat)
         near = np.exp(-distance[np.ix_(cells, cells)] / LOCAL_KM)
-        known = np.zeros(len(cells)) if stated is None else np.nan_to_num(stated[index, cells])
-        samples.append((matrix, near, values[index, cells] / spread, spread, known, land[cells]))
+        known = np.zeros(len(cells)) if stated is None else np.nan_to_num(stated[row, cells])
+        samples.append((matrix, near, values[row, cells] / spread, spread, known, land[cells]))
 
     def deviance(numbers: Sequence[float]) -> float:
         level = ErrorLevel(numbers[0], numbers[1], numbers[2], 0)
