@@ -4,15 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.covariance import learn_low_rank
+from climrecon.covariance import learn_low_rank, learn_patterns
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.grid import FIVE_DEGREES, Grid
+from climrecon.model.analysis import AnalysisUNet
+from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import LowRankPrior
 from climrecon.model.unet import PartialUNet
+from climrecon.training.fields import TrainingFields
 from climrecon.training.loop import Schedule, fit
 from climrecon.training.samples import Fields, draw_pool
+from climrecon.training.sequences import Draws, draw_sequences
 
 GRID = Grid.regular(8, 16)
 CELLS = 128
@@ -132,3 +136,40 @@ def test_errors_have_a_part_that_does_not_average_out() -> None:
         means.append(error @ area)
         independent.append(np.sqrt((stated**2 * area**2).sum()))
     assert np.std(means) > 2.0 * np.mean(independent)
+
+
+def test_three_months_are_drawn_with_alike_gaps_and_neighbours_by_date(parts) -> None:
+    _, masks, noise, data = parts
+    learned = learn_patterns(data.values.reshape(120, 8, 16), data.month, GRID, 40)
+    tensors = [
+        torch.tensor(part.copy(), dtype=torch.float32)
+        for part in (learned.vectors[:, :12], learned.vectors[:, 12:], learned.residual, learned.scale)
+    ]
+    full, wide = FullPrior(*tensors), FullPrior(*tensors[:3], 3.0 * tensors[3])
+    area = torch.tensor(GRID.area, dtype=torch.float32)
+    torch.manual_seed(0)
+    net = AnalysisUNet(full, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, width=4)
+    index = np.r_[np.arange(60), np.arange(70, 130)]
+    values = data.values.reshape(120, 8, 16).copy()
+    values[:, 0, 0] = np.nan
+    fields = TrainingFields(values, index % 12 + 1, index, np.zeros(120, int), ("one",), GRID)
+    fold = (np.arange(120) >= 60).astype(int)
+    fold[119] = -1
+    draws = Draws(masks, noise, 1, size=30)
+    pools = [draw_sequences(net, [full, wide], fields, fold, draws, 40, 5, chunk=chunk) for chunk in (40, 7)]
+    torch.testing.assert_close(pools[0].complete, pools[1].complete, atol=1e-3, rtol=1e-3)
+    pool = pools[0]
+    assert pool.complete.shape == (40, 11, 8, 16)
+    assert not pool.scored[:, 0].any(), "what is not known is not scored"
+    assert not pool.mask[:, 0, 0, 0].any(), "nor seen"
+    which = np.random.default_rng(5).choice(np.flatnonzero(fold >= 0), 40)
+    spread = pool.variance.mean(1).numpy()
+    assert spread[which >= 60].min() > spread[which < 60].max(), (
+        "each month by the prior that has not seen it"
+    )
+    alone = [n for n, row in enumerate(which) if row in (59,)]
+    for n in alone:  # month 59 has a successor in the array, but not in time
+        assert (pool.complete[n, 9] == 0).all()
+        assert (pool.complete[n, 10] == 1).all()
+    history = fit(net, pool, pool, Schedule(steps=4, batch=8, warm_up=2, check_every=2), seed=3)
+    assert len(history.rows) == 2
