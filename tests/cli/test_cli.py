@@ -22,7 +22,7 @@ def run(*arguments: Any, stdin: str | None = None, cwd: Path | None = None, **en
     env = {key: value for key, value in env.items() if value}
     return subprocess.run(
         [sys.executable, "-m", "climrecon", *map(str, arguments)],
-        capture_output=True, text=True, input=stdin, cwd=cwd, env=env, timeout=300, check=False,
+        capture_output=True, text=True, input=stdin, cwd=cwd, env=env, timeout=900, check=False,
     )  # fmt: skip
 
 
@@ -199,7 +199,7 @@ def test_an_interrupted_run_leaves_nothing(demo: Path, tmp_path: Path) -> None:
     time.sleep(0.5)
     child.send_signal(signal.SIGTERM)
     rest = child.stderr.read()
-    assert child.wait(30) == 130
+    assert child.wait(120) == 130
     assert "Stopped by SIGTERM" in rest
     assert not list((tmp_path / "o").iterdir())
 

@@ -73,7 +73,7 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
 
@@ -118,7 +118,7 @@ def mariadb(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
     )  # fmt: skip
     try:
         sql = "CREATE DATABASE freva; CREATE USER freva@'%' IDENTIFIED BY 'pw'; GRANT ALL ON freva.* TO freva@'%'; CREATE USER freva@localhost IDENTIFIED BY 'pw'; GRANT ALL ON freva.* TO freva@localhost;"
-        for _ in range(60):
+        for _ in range(240):
             if (
                 subprocess.run(
                     ["mariadb", "--no-defaults", f"--socket={socket_file}", "-u", "root", "-e", sql],
@@ -135,7 +135,7 @@ def mariadb(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
         yield Host(folder, demo, database)
     finally:
         child.terminate()
-        child.wait(30)
+        child.wait(120)
         log.close()
 
 
@@ -289,7 +289,7 @@ def test_a_stopped_host_stops_the_run_and_leaves_nothing(sqlite: Host) -> None:
             break
     child.send_signal(signal.SIGTERM)
     child.stdout.read()
-    assert child.wait(60) != 0
+    assert child.wait(180) != 0
     folder = sqlite.newest()
     assert not list(folder.iterdir())
     assert sqlite.statuses()[0] == "broken"
@@ -312,7 +312,7 @@ def test_without_its_environment_the_plugin_says_what_to_do(sqlite: Host, tmp_pa
     environment: dict[str, Any] = {**sqlite.environment, "EVALUATION_SYSTEM_CONFIG_FILE": str(changed)}
     answer = subprocess.run(
         [str(HOST.with_name("freva")), "plugin", "climrecon", "variable=tas"],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400, check=False,
     )  # fmt: skip
     assert answer.returncode == 7, answer.stdout
     assert "make plugin_env" in answer.stdout

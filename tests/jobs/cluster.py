@@ -131,7 +131,7 @@ class Cluster:
 
     def call(self, *command: str, check: bool = True) -> str:
         answer = subprocess.run(
-            command, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=60, check=False
+            command, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=180, check=False
         )  # fmt: skip
         if check:
             assert answer.returncode == 0, answer.stderr

@@ -138,7 +138,7 @@ def test_a_requeued_job_ends_well(user: User, tmp_path: Path) -> None:
     wait_until(lambda: any(output.glob("jobs/*/progress/train-0.json")), "the training to begin")
     job = next(part["job"] for part in user.jobs("show", output)["parts"] if part["stage"] == "train")
     user.cluster.call("scontrol", "requeue", str(job))
-    said, _ = child.communicate(timeout=120)
+    said, _ = child.communicate(timeout=400)
     assert child.returncode == 0, said
     assert "(link 2)" in said
     assert json.loads((output / "trained.json").read_text())["value"] == uninterrupted(40)
@@ -167,7 +167,7 @@ def test_a_drained_node_makes_jobs_wait_and_say_so(user: User, cluster: Cluster,
         wait_until(waits, "the drained node to be named")
     finally:
         cluster.call("scontrol", "update", "NodeName=n3", "State=RESUME")
-    said, _ = child.communicate(timeout=90)
+    said, _ = child.communicate(timeout=300)
     assert child.returncode == 0, said
     assert "DRAINED" in said
 

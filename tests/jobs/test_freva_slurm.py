@@ -39,7 +39,7 @@ class SlurmHost(Host):
         """As the host's own, with more patience: jobs wait for each other and for the cores."""
         return subprocess.run(
             [str(HOST.with_name("freva")), *arguments], env=self.environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=560, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1200, check=False,
         )  # fmt: skip
 
     def jobs(self) -> dict[str, list[str]]:
@@ -116,7 +116,7 @@ def test_batch_mode_submits_to_the_shared_partition_and_jobs_of_its_own(host: Sl
         seen.update(found)
         return "host" in seen and not found
 
-    wait_until(ended, "the host's job to end", 120)
+    wait_until(ended, "the host's job to end", 400)
     assert seen["host"][0] == seen["ours"][0] == "shared"
     assert host.statuses()[0] == "finished", host.log()
     assert (host.newest() / "manifest.json").exists()
@@ -126,9 +126,9 @@ def test_batch_mode_submits_to_the_shared_partition_and_jobs_of_its_own(host: Sl
 def test_scancel_of_the_hosts_job_cancels_its_jobs(host: SlurmHost) -> None:
     answer = host.freva("plugin", "climrecon", "--batchmode", "dispatch=slurm")
     assert "Scheduled job" in answer.stdout, answer.stdout
-    jobs = wait_until(lambda: (found := host.jobs()) and "ours" in found and found, "a job of ours", 90)
+    jobs = wait_until(lambda: (found := host.jobs()) and "ours" in found and found, "a job of ours", 300)
     host.user.cluster.call("scancel", jobs["host"][1])
-    wait_until(lambda: not host.jobs(), "both to end", 60)
+    wait_until(lambda: not host.jobs(), "both to end", 240)
     assert host.statuses()[0] == "broken", host.log()
     assert host.user.jobs("list")[0]["state"] == "cancelled"
     assert not (host.newest() / "manifest.json").exists()
@@ -139,7 +139,7 @@ def test_detached_from_the_host(host: SlurmHost) -> None:
     assert answer.returncode == 0, answer.stdout
     assert "Submitted as run" in answer.stdout
     folder = host.newest()
-    wait_until(lambda: (folder / "manifest.json").exists(), "the detached run", 60)
+    wait_until(lambda: (folder / "manifest.json").exists(), "the detached run", 240)
 
 
 def test_a_training_is_a_chain_of_jobs(host: SlurmHost) -> None:

@@ -139,7 +139,7 @@ def test_a_reconstruction_as_a_job_equals_one_in_place(user: User, demo: Path, t
 
 def test_a_job_that_meets_its_time_limit_continues_in_a_next_link(long_runs: LongRuns) -> None:
     user, output = long_runs.user, long_runs.continued
-    wait_until(lambda: (output / "manifest.json").exists(), "the continued run", 150)
+    wait_until(lambda: (output / "manifest.json").exists(), "the continued run", 500)
     (train,) = (part for part in user.jobs("show", output)["parts"] if part["stage"] == "train")
     assert train["links"] == 2
     # Interrupted, it ends with what it would have ended with otherwise.
@@ -148,7 +148,7 @@ def test_a_job_that_meets_its_time_limit_continues_in_a_next_link(long_runs: Lon
 
 
 def test_a_stage_that_cannot_continue_says_that_it_hit_its_limit(long_runs: LongRuns) -> None:
-    said, _ = long_runs.limited.communicate(timeout=150)
+    said, _ = long_runs.limited.communicate(timeout=450)
     assert long_runs.limited.returncode == 8, said
     for words in (
         "stage prepare",

@@ -52,7 +52,7 @@ class User:
     def run(self, *arguments: Any, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments), env={**self.environment, **environment}, cwd=self.folder,
-            capture_output=True, text=True, timeout=240, check=False,
+            capture_output=True, text=True, timeout=700, check=False,
         )  # fmt: skip
 
     def start(self, *arguments: Any) -> subprocess.Popen[str]:
@@ -85,7 +85,7 @@ class User:
         return {f"{p['stage']} {p['part']}": p["state"] for p in self.jobs("show", output)["parts"]}
 
 
-def wait_until(true: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def wait_until(true: Callable[[], Any], what: str, seconds: float = 240) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := true():

@@ -246,7 +246,7 @@ def test_a_file_that_cannot_grow_is_said_and_leaves_nothing(tmp_path: Path) -> N
     # A limit on the size of files is what a quota looks like to the library: "HDF error", nothing more.
     code = FULL.format(path=sys.path, target=str(tmp_path / "x.nc"))
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240
     )
     assert "x.nc could not be written" in done.stdout
     assert "MB are free" in done.stdout

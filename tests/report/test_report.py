@@ -197,7 +197,7 @@ def test_it_renders_without_errors_and_nothing_overflows(
          "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
          f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}",
          "--window-size=1400,900", "--virtual-time-budget=4000", "--dump-dom", frame.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     probe = re.search(r'data-probe="([^"]*)"', answer.stdout)
     assert probe, answer.stdout[-2000:]
