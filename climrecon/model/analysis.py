@@ -10,19 +10,18 @@ Shapes: T months in order of time, H x W cells, P = H * W, M members.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch import Tensor
 
 from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import Posterior
-from climrecon.model.unet import COMPLETE_CHANNELS, OBSERVED_CHANNELS, Encoder, SphereConv, UNetOutput
+from climrecon.model.unet import COMPLETE_CHANNELS, CorrectingUNet, UNetOutput
 
 NEIGHBOUR_CHANNELS = ("neighbour-1", "neighbour-1_sd", "neighbour+1", "neighbour+1_sd")
 #: Months before that a month's error still remembers; the weights of older ones are below 1 % of the first.
 MEMORY = 10
 
 
-class AnalysisUNet(nn.Module):
+class AnalysisUNet(CorrectingUNet):
     """Full-rank optimal interpolation with a U-Net of partial convolutions on top.
 
     Parameters
@@ -38,29 +37,8 @@ class AnalysisUNet(nn.Module):
     def __init__(
         self, prior: FullPrior, land: Tensor, sin_lat: Tensor, area: Tensor, width: int = 16
     ) -> None:
-        super().__init__()
+        super().__init__(land, sin_lat, area, width, len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS))
         self.prior = prior
-        self.register_buffer("land", land)
-        self.register_buffer("sin_lat", sin_lat)
-        self.register_buffer("area", area.reshape(-1))
-        self.land: Tensor
-        self.sin_lat: Tensor
-        self.area: Tensor
-        observed, complete = len(OBSERVED_CHANNELS), len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS)
-        self.enc_1 = Encoder(observed, complete, width, 5, 1)
-        self.enc_2 = Encoder(width, width, 2 * width, 3, 2)
-        self.enc_3 = Encoder(2 * width, 2 * width, 4 * width, 3, 2)
-        self.dec_2 = SphereConv(6 * width, 2 * width)
-        self.dec_1 = SphereConv(3 * width, width)
-        self.head = nn.Conv2d(width, 2, 1)
-        # It starts as optimal interpolation itself.
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W)."""
-        return self.land.shape[0], self.land.shape[1]
 
     def own_channels(
         self,
@@ -94,33 +72,6 @@ class AnalysisUNet(nn.Module):
             dim=1,
         )
         return observed, complete
-
-    def correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
-        """(T, 2, H, W): correction in units of the posterior sd, and log of the factor on it.
-
-        Parameters
-        ----------
-        observed, mask, complete:
-            (T, 3, H, W) zero where not observed, (T, 1, H, W) and (T, 11, H, W).
-        """
-        seen_1, mask_1, whole_1 = self.enc_1(observed, mask, complete)
-        seen_2, mask_2, whole_2 = self.enc_2(seen_1, mask_1, whole_1)
-        _, _, whole_3 = self.enc_3(seen_2, mask_2, whole_2)
-        up = F.interpolate(whole_3, scale_factor=2, mode="nearest")
-        up = F.silu(self.dec_2(torch.cat([up, whole_2], dim=1)))
-        up = F.interpolate(up, scale_factor=2, mode="nearest")
-        up = F.silu(self.dec_1(torch.cat([up, whole_1], dim=1)))
-        out: Tensor = self.head(up)
-        return out
-
-    def corrected(self, correction: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (T, P) and factor on the standard deviation (T, P) after a correction (T, 2, H, W)."""
-        flat = correction.flatten(2)
-        shift = flat[:, 0] * variance.sqrt()
-        # Take the global mean out where the posterior is unsure, not where cells were observed.
-        share = variance / (variance * self.area).sum(1, keepdim=True)
-        shift = shift - share * (shift * self.area).sum(1, keepdim=True)
-        return mean + shift, (1.5 * torch.tanh(flat[:, 1] / 1.5)).exp()
 
     def forward(
         self,

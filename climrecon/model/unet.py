@@ -67,7 +67,66 @@ class UNetOutput:
     posterior: Posterior
 
 
-class PartialUNet(nn.Module):
+class CorrectingUNet(nn.Module):
+    """The U-Net that corrects an analysis and its spread; what it starts from is a matter of its subclasses.
+
+    Parameters
+    ----------
+    land, sin_lat, area:
+        (H, W) land fraction, (H,) sine of latitude, (H, W) share of the globe's area; the last sums to 1.
+    width:
+        Channels of the first level; doubled at each of the two further levels.
+    complete:
+        Number of channels that are known everywhere.
+    """
+
+    def __init__(self, land: Tensor, sin_lat: Tensor, area: Tensor, width: int, complete: int) -> None:
+        super().__init__()
+        self.register_buffer("land", land)
+        self.register_buffer("sin_lat", sin_lat)
+        self.register_buffer("area", area.reshape(-1))
+        self.land: Tensor
+        self.sin_lat: Tensor
+        self.area: Tensor
+        observed = len(OBSERVED_CHANNELS)
+        self.enc_1 = Encoder(observed, complete, width, 5, 1)
+        self.enc_2 = Encoder(width, width, 2 * width, 3, 2)
+        self.enc_3 = Encoder(2 * width, 2 * width, 4 * width, 3, 2)
+        self.dec_2 = SphereConv(6 * width, 2 * width)
+        self.dec_1 = SphereConv(3 * width, width)
+        self.head = nn.Conv2d(width, 2, 1)
+        # It starts as optimal interpolation itself.
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.land.shape[0], self.land.shape[1]
+
+    def correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
+        """(B, 2, H, W): correction in units of the posterior sd, and log of the factor on it."""
+        seen_1, mask_1, whole_1 = self.enc_1(observed, mask, complete)
+        seen_2, mask_2, whole_2 = self.enc_2(seen_1, mask_1, whole_1)
+        _, _, whole_3 = self.enc_3(seen_2, mask_2, whole_2)
+        up = F.interpolate(whole_3, scale_factor=2, mode="nearest")
+        up = F.silu(self.dec_2(torch.cat([up, whole_2], dim=1)))
+        up = F.interpolate(up, scale_factor=2, mode="nearest")
+        up = F.silu(self.dec_1(torch.cat([up, whole_1], dim=1)))
+        out: Tensor = self.head(up)
+        return out
+
+    def corrected(self, correction: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (B, P) and factor on the standard deviation (B, P) after a correction (B, 2, H, W)."""
+        flat = correction.flatten(2)
+        shift = flat[:, 0] * variance.sqrt()
+        # Take the global mean out where the posterior is unsure, not where cells were observed.
+        share = variance / (variance * self.area).sum(1, keepdim=True)
+        shift = shift - share * (shift * self.area).sum(1, keepdim=True)
+        return mean + shift, (1.5 * torch.tanh(flat[:, 1] / 1.5)).exp()
+
+
+class PartialUNet(CorrectingUNet):
     """Low-rank optimal interpolation with a U-Net of partial convolutions on top.
 
     Parameters
@@ -87,29 +146,8 @@ class PartialUNet(nn.Module):
     def __init__(
         self, prior: LowRankPrior, land: Tensor, sin_lat: Tensor, area: Tensor, width: int = 16
     ) -> None:
-        super().__init__()
+        super().__init__(land, sin_lat, area, width, len(COMPLETE_CHANNELS))
         self.prior = prior
-        self.register_buffer("land", land)
-        self.register_buffer("sin_lat", sin_lat)
-        self.register_buffer("area", area.reshape(-1))
-        self.land: Tensor
-        self.sin_lat: Tensor
-        self.area: Tensor
-        observed, complete = len(OBSERVED_CHANNELS), len(COMPLETE_CHANNELS)
-        self.enc_1 = Encoder(observed, complete, width, 5, 1)
-        self.enc_2 = Encoder(width, width, 2 * width, 3, 2)
-        self.enc_3 = Encoder(2 * width, 2 * width, 4 * width, 3, 2)
-        self.dec_2 = SphereConv(6 * width, 2 * width)
-        self.dec_1 = SphereConv(3 * width, width)
-        self.head = nn.Conv2d(width, 2, 1)
-        # It starts as optimal interpolation itself.
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W)."""
-        return self.land.shape[0], self.land.shape[1]
 
     def channels(
         self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, posterior: Posterior
@@ -142,27 +180,6 @@ class PartialUNet(nn.Module):
         grid = (len(values), -1, height, width)
         mask_grid = mask.to(values.dtype).reshape(len(values), 1, height, width)
         return observed.reshape(grid) * mask_grid, mask_grid, complete.reshape(grid)
-
-    def correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
-        """(B, 2, H, W): correction in units of the posterior sd, and log of the factor on it."""
-        seen_1, mask_1, whole_1 = self.enc_1(observed, mask, complete)
-        seen_2, mask_2, whole_2 = self.enc_2(seen_1, mask_1, whole_1)
-        _, _, whole_3 = self.enc_3(seen_2, mask_2, whole_2)
-        up = F.interpolate(whole_3, scale_factor=2, mode="nearest")
-        up = F.silu(self.dec_2(torch.cat([up, whole_2], dim=1)))
-        up = F.interpolate(up, scale_factor=2, mode="nearest")
-        up = F.silu(self.dec_1(torch.cat([up, whole_1], dim=1)))
-        out: Tensor = self.head(up)
-        return out
-
-    def corrected(self, correction: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (B, P) and factor on the standard deviation (B, P) after a correction (B, 2, H, W)."""
-        flat = correction.flatten(2)
-        shift = flat[:, 0] * variance.sqrt()
-        # Take the global mean out where the posterior is unsure, not where cells were observed.
-        share = variance / (variance * self.area).sum(1, keepdim=True)
-        shift = shift - share * (shift * self.area).sum(1, keepdim=True)
-        return mean + shift, (1.5 * torch.tanh(flat[:, 1] / 1.5)).exp()
 
     def forward(self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor) -> UNetOutput:
         """Estimate B months from (B, P) values, mask, error_sd and (B,) months 1..12."""
