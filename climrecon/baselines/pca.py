@@ -151,7 +151,7 @@ def _filled(
         smooth, vectors = _truncated((filled - level) * metric, count)
         smooth = level + smooth / metric
         new = np.where(seen, given, smooth)
-        change = np.linalg.norm(new - filled) / max(np.linalg.norm(filled), 1e-12)
+        change = float(np.linalg.norm(new - filled)) / max(float(np.linalg.norm(filled)), 1e-12)
         filled = new
         if change < TOLERANCE:
             break
