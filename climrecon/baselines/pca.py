@@ -80,9 +80,9 @@ def find_components(
     back = seen & _blocks(len(seen), grid.shape, rng)
     kept = seen & ~back
     enough = kept.any(axis=1) & back.any()
-    count = _number(given[enough], begun[enough], kept[enough], back[enough], area)
+    count, missed = _number(given[enough], begun[enough], kept[enough], back[enough], area)
     smooth, vectors = _filled(given, begun, seen, area, count, LAST_ROUNDS)[1:]
-    left = _left(given - smooth, seen, vectors)
+    left = _left(given - smooth, seen, vectors, missed, area)
     if obs_sd is not None:
         stated = obs_sd.reshape(len(obs_sd), cells)[rows]
         known = seen & np.isfinite(stated)
@@ -99,23 +99,33 @@ def _blocks(count: int, shape: tuple[int, int], rng: np.random.Generator) -> Boo
     return np.asarray(fine.reshape(count, -1))
 
 
-def _left(error: FloatArray, seen: BoolArray, vectors: FloatArray) -> FloatArray:
-    """(P,) variance that the patterns leave; where a cell is seldom seen mostly that of all cells."""
+def _left(
+    error: FloatArray, seen: BoolArray, vectors: FloatArray, missed: float, area: FloatArray
+) -> FloatArray:
+    """(P,) variance that the patterns leave, where a cell is seldom seen mostly that of all cells.
+
+    Its size is that of the errors at the cells kept back: ``missed``, their area-weighted mean square, K^2. What
+    the patterns leave of the cells they were fitted to is far too small where gaps are many.
+    """
     squares = np.where(seen, error**2, 0.0)
     count = seen.sum(axis=0)
-    # Each pattern that was fitted takes a degree of freedom of each month.
-    freedom = max(1.0 - vectors.shape[1] * len(seen) / max(seen.sum(), 1), 0.1)
-    everywhere = squares.sum() / max(seen.sum(), 1) / freedom
-    weight = 20.0
-    left = (squares.sum(axis=0) / freedom + weight * everywhere) / (count + weight)
+    within = float((squares @ area).sum() / max((seen @ area).sum(), 1e-12))
+    factor = max(missed / max(within, 1e-12), 1.0)
+    everywhere, weight = squares.sum() / max(seen.sum(), 1), 20.0
+    left = factor * (squares.sum(axis=0) + weight * everywhere) / (count + weight)
     # A cell that was never seen may be anything that the others are.
     explained = np.asarray((vectors**2).sum(axis=1))
     typical = float(explained[count > 0].mean()) if (count > 0).any() else 0.0
     return np.asarray(np.where(count > 0, left, left + typical))
 
 
-def _number(given: FloatArray, begun: FloatArray, kept: BoolArray, back: BoolArray, area: FloatArray) -> int:
-    """How many patterns predict the cells kept ``back`` best; each number begins where the last one ended."""
+def _number(
+    given: FloatArray, begun: FloatArray, kept: BoolArray, back: BoolArray, area: FloatArray
+) -> tuple[int, float]:
+    """How many patterns predict the cells kept ``back`` best, and the mean square they miss these by, K^2.
+
+    Each number begins where the last one ended.
+    """
     level = (np.where(kept, given, 0.0) @ area) / (kept @ area)
     filled = np.where(kept, begun, level[:, None])
     best, least, worse = 1, np.inf, 0
@@ -131,7 +141,8 @@ def _number(given: FloatArray, begun: FloatArray, kept: BoolArray, back: BoolArr
             worse += 1
             if worse == 2:
                 break
-    return best
+    total = float(weights.sum())
+    return best, least / total if total > 0 and np.isfinite(least) else 1.0
 
 
 def _filled(
