@@ -110,11 +110,14 @@ class FullPrior(LowRankPrior):
             progress.append(step * power)
             if len(progress) >= DELAY:
                 going = going & (sum(progress[-DELAY:]) > TOLERANCE)
-                if not going.any():
-                    break
             direction = low_rank_inverse(left)
             new = (left * direction).sum(1, keepdim=True)
-            search = torch.addcmul(direction, new / power.clamp_min(1e-20), search)
+            # Rounding ends a month's progress too; what follows would be noise.
+            going = going & (new > 0.0)
+            if not going.any():
+                break
+            share = torch.where(going, new / power, torch.zeros_like(new))
+            search = torch.addcmul(direction, share, search)
             power = new
         mean = self.spread(solution, flat) * scale
         level = MEAN_PRIOR_SD * (solution * flat).sum(1)
