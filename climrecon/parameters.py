@@ -223,7 +223,8 @@ PARAMETERS = (
         "training_data",
         TEXT,
         "20cr+cmip5",
-        "[train] Training sets of the site file, joined by +, e.g. 20cr+cmip5.",
+        "[train] Training sets of the site file, joined by +, e.g. 20cr+cmip5. With task=evaluate and no truth_file: "
+        "the sets whose held-out members are the truth.",
         site=True,
     ),
     Parameter(
@@ -247,7 +248,8 @@ PARAMETERS = (
         "masks",
         TEXT,
         None,
-        "[train] Observation file or data set whose gaps the network is trained with. Empty: the observations above.",
+        "[train] Observation file or data set whose gaps the network is trained with; with task=evaluate: seen through. "
+        "Empty: the observations above.",
     ),
     Parameter(
         "iterations",
@@ -266,6 +268,19 @@ PARAMETERS = (
         maximum=10_000,
     ),
     Parameter(
+        "truth_file",
+        FILE,
+        None,
+        "[evaluate] A netCDF file of complete monthly fields that are taken as the truth and seen through the gaps of "
+        "the observations. Empty: the held-out members of training_data.",
+    ),
+    Parameter(
+        "noise",
+        BOOL,
+        False,
+        "[evaluate] Add errors to what is shown of the truth, as the training draws them for these observations.",
+    ),
+    Parameter(
         "extra_scheduler_options",
         TEXT,
         None,
@@ -282,6 +297,11 @@ FACETS = tuple(parameter.name for parameter in PARAMETERS if parameter.kind == F
 def is_training(parameter: Parameter) -> bool:
     """Whether the parameter matters for training alone (its help begins with ``[train]``)."""
     return parameter.help.startswith("[train]")
+
+
+def is_evaluation(parameter: Parameter) -> bool:
+    """Whether the parameter matters for evaluations alone (its help begins with ``[evaluate]``)."""
+    return parameter.help.startswith("[evaluate]")
 
 
 def allowed(parameter: Parameter) -> str:

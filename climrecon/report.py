@@ -116,3 +116,63 @@ def _scores(card: dict[str, Any]) -> dict[str, Any] | None:
         for method, row in methods.items()
     ]
     return {"columns": [title for _, title in _COLUMNS], "rows": rows}
+
+
+def write_evaluation_report(
+    path: Path,
+    *,
+    content: dict[str, Any],
+    figures: Sequence[tuple[Path, str]],
+    outputs: Sequence[Made],
+    activity: Activity,
+) -> None:
+    """Render the report of an evaluation; ``content`` is that of its ``scores.json``."""
+    scores = content["scores"]
+    text = (
+        environment()
+        .get_template("evaluation.html.j2")
+        .render(
+            content=content,
+            figures=[(name.name, _embedded(name), caption) for name, caption in figures],
+            cells=[(name, _cells_row(row)) for name, row in scores.items()],
+            regions=[
+                (
+                    region,
+                    step,
+                    [(name, _series_row(row["regions"][region][step])) for name, row in scores.items()],
+                )
+                for region in next(iter(scores.values()))["regions"]
+                for step in ("annual", "monthly")
+            ],
+            paired=[(name, _paired_row(row["paired"])) for name, row in scores.items() if row["paired"]],
+            outputs=outputs,
+            activity=activity,
+        )
+    )
+    write_text(path, text)
+
+
+def _number(value: float | None, form: str = "{:.3f}") -> str:
+    return "–" if value is None else form.format(value)
+
+
+def _cells_row(row: dict[str, Any]) -> list[str]:
+    cells = row["cells"]
+    return [_number(cells.get(key)) for key in ("rmse", "bias", "crps", "covers_50", "covers_90")]
+
+
+def _series_row(row: dict[str, Any]) -> list[str]:
+    keys = ("r", "r_detrended", "rmse", "bias", "trend_ratio", "covers_90")
+    return [_number(row.get(key)) for key in keys]
+
+
+def _paired_row(row: dict[str, Any]) -> list[str]:
+    found = []
+    for key in ("rmse", "crps", "global_annual_rmse", "nino34_rmse"):
+        one = row.get(key)
+        if one is None:
+            found.append("–")
+            continue
+        reach = "" if one["interval"] is None else " ({:+.3f} to {:+.3f})".format(*one["interval"])
+        found.append(f"{_number(one['difference'], '{:+.3f}')}{reach}: {one['first_is']}")
+    return found

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from climrecon import __version__
+from climrecon.cli.evaluation import evaluate
 from climrecon.cli.options import parameter_options
 from climrecon.cli.training import networks, train
 from climrecon.cli.watching import releases, schedule, watch
@@ -171,6 +172,7 @@ def settings(as_json: bool) -> None:
 
 
 app.add_command(train)
+app.add_command(evaluate)
 app.add_command(networks)
 
 

@@ -48,9 +48,11 @@ def _shown(default: p.Default) -> str:
 
 
 def parameter_options(*names: str) -> Callable[[F], F]:
-    """Decorate a command with the options of the named parameters, or of all that do not train."""
+    """Decorate a command with the options of the named parameters, or of all that neither train nor evaluate."""
     chosen = [p.BY_NAME[name] for name in names] or [
-        q for q in p.PARAMETERS if not p.is_training(q) and q.name not in ("task", "extra_scheduler_options")
+        q
+        for q in p.PARAMETERS
+        if not (p.is_training(q) or p.is_evaluation(q)) and q.name not in ("task", "extra_scheduler_options")
     ]
 
     def decorate(function: F) -> F:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf, ndtri
+from scipy.special import erf, ndtr, ndtri
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -56,6 +56,8 @@ def correlation(first: FloatArray, second: FloatArray, *, detrended: bool = Fals
     """Pearson's r of two series, after taking out least-squares lines if ``detrended``."""
     if detrended:
         first, second = (series - _line(series) for series in (first, second))
+    if not (np.ptp(first) > 0 and np.ptp(second) > 0):
+        return float("nan")  # a constant goes along with nothing
     return float(np.corrcoef(first, second)[0, 1])
 
 
@@ -68,3 +70,16 @@ def trend_ratio(estimate: FloatArray, truth: FloatArray, time: FloatArray | None
     """Slope of the estimate's least-squares line over that of the truth's."""
     steps = np.arange(len(truth)) if time is None else time
     return float(np.polyfit(steps, estimate, 1)[0] / np.polyfit(steps, truth, 1)[0])
+
+
+def probability_transform(mean: FloatArray, stddev: FloatArray, truth: FloatArray) -> FloatArray:
+    """Probability that normal distributions give to less than the truth; uniform if they are reliable.
+
+    Source: Gneiting, Balabdaoui & Raftery (2007), J. R. Statist. Soc. B 69:243, section 3.1.
+    """
+    return np.asarray(ndtr((truth - mean) / stddev))
+
+
+def inside_central(transform: FloatArray, level: float) -> NDArray[np.bool_]:
+    """Whether truths with this probability ``transform`` lie in the central interval of ``level``."""
+    return np.asarray(np.abs(transform - 0.5) <= level / 2.0)

@@ -58,6 +58,9 @@ def on_method_grid(observations: Observations, method: Method, scratch: Path) ->
     """Observations on the grid the method works on; a baseline takes their own unless it is too fine."""
     if method.loaded is not None:
         return to_network_grid(observations, method.loaded.card.grid.grid, scratch)
+    own = getattr(method.reconstructor, "grid", None)  # that of the patterns a baseline comes with
+    if own is not None:
+        return to_network_grid(observations, own, scratch)
     return (
         to_network_grid(observations, FIVE_DEGREES, scratch)
         if observations.grid.area.size > MOST_CELLS

@@ -85,8 +85,25 @@ def stages_of(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple
             Stage("train", training.train, is_done=training.is_trained, gpu=True, continues=True),
             Stage("collect", training.collect),
         )
+    if settings.task == "evaluate":
+        from climrecon.pipeline.evaluation import Evaluation
+
+        evaluation = Evaluation(settings, site, about)
+        if settings.dryrun:
+            return (Stage("dryrun", lambda part, reporter: evaluation.dry_run(reporter)),)
+        return (
+            Stage(
+                "prepare",
+                evaluation.prepare,
+                len(evaluation.members),
+                evaluation.is_prepared,
+                at_once=evaluation.prepare_many,
+            ),
+            Stage("assess", evaluation.assess, len(evaluation.names), evaluation.is_assessed),
+            Stage("collect", evaluation.collect),
+        )
     raise UsageError(
-        f"task={settings.task} is not part of this version of climrecon; it can reconstruct and train.",
+        f"task={settings.task} is not part of this version of climrecon; it can reconstruct, train and evaluate.",
         "Use task=reconstruct, with network= to choose among the networks and baselines there are.",
     )
 

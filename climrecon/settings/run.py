@@ -243,7 +243,8 @@ def check_name(name: str) -> None:
 
 def _training_sets(values: Mapping[str, Any], site: Site) -> list[str]:
     """Training sets that the site does not know, where they matter."""
-    if str(values["task"]).strip().lower() != "train":
+    task = str(values["task"]).strip().lower()
+    if task != "train" and (task != "evaluate" or not _is_empty(values["truth_file"])):
         return []
     known = site.file.training_data
     names = [part.strip() for part in str(values["training_data"]).split("+") if part.strip()]

@@ -78,7 +78,7 @@ def test_a_month_without_observations_is_unsure() -> None:
     assert (estimate.stddev[1] > 2.9).all()
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"oi"}))  # oi: see test_pattern_baselines.py
 def test_every_baseline_gives_complete_fields(name: str) -> None:
     values, mask, _ = three_points()
     method = build(name)

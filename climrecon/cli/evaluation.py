@@ -1,0 +1,58 @@
+"""The command that evaluates networks on known fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from climrecon.cli.options import parameter_options
+
+#: Parameters of an evaluation, in the order of ``climrecon evaluate --help``: truth, methods, gaps, places.
+EVALUATE = (
+    "truth_file",
+    "training_data",
+    "training_target",
+    "network",
+    "against",
+    "noise",
+    "realisations",
+    "seed",
+    "period",
+    "catalogue",
+    "masks",
+    "obs_file",
+    "project",
+    "product",
+    "institute",
+    "model",
+    "experiment",
+    "ensemble",
+    "reference_period",
+    "values",
+    "outputdir",
+    "cachedir",
+    "plots",
+    "report",
+    "device",
+    "dispatch",
+    "detach",
+    "dryrun",
+)
+
+
+@click.command()
+@parameter_options(*EVALUATE)
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
+def evaluate(as_json: bool, **values: Any) -> None:
+    """Score networks and baselines on known fields seen through real gaps; see docs/evaluation.md.
+
+    \b
+    Complete real months:    climrecon evaluate --truth-file FIELDS.nc --against kriging,oi,pca --output scores
+    A model that was left out of a training:  climrecon evaluate --network NAME --training-data cmip5 --output scores
+    An evaluation that was stopped goes on when the same command is given again.
+    """  # noqa: D301 - \b keeps click from wrapping
+    from climrecon.cli.app import run_parameters
+
+    given = {name: value for name, value in values.items() if value is not None}
+    run_parameters({**given, "task": "evaluate"}, {}, as_json)

@@ -1,0 +1,153 @@
+"""A complete record seen through gaps, what a method made of it, and the sums that scores are made of.
+
+A month's sums are kept, not its fields: any score over any years, and the bootstrap over years, follow from them.
+Cells count that were **missing** under the mask and whose truth is known; regional means are those of the whole
+analysis, over the cells whose truth is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.evaluate import scores
+from climrecon.evaluate.series import annual_means
+from climrecon.fields import Months
+from climrecon.grid import (
+    GLOBE,
+    NINO34,
+    NORTHERN_HEMISPHERE,
+    SOUTHERN_HEMISPHERE,
+    Grid,
+    Region,
+    weighted_mean,
+)
+
+FloatArray = NDArray[np.floating[Any]]
+BoolArray = NDArray[np.bool_]
+
+REGIONS: tuple[Region, ...] = (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, NINO34)
+#: Central intervals whose coverage is counted; bins of the histogram of probability transforms.
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+BINS = 10
+RAW = "raw_mean"
+#: A regional interval is judged only where so much of the region's truth is known.
+WHOLE = 0.99
+
+Sums = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Complete months and the mask they are seen through.
+
+    Attributes
+    ----------
+    truth:
+        (T, H, W) K, NaN where it is not known.
+    mask:
+        (T, H, W) True where observed.
+    """
+
+    name: str
+    truth: FloatArray
+    mask: BoolArray
+    time: Months
+    grid: Grid
+
+    @property
+    def scored(self) -> BoolArray:
+        """(T, H, W) cells that count: missing under the mask, truth known."""
+        return np.isfinite(self.truth) & ~self.mask
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a method made of a record.
+
+    Attributes
+    ----------
+    mean, stddev:
+        (T, H, W) K; the latter None where the method has none.
+    region_sd:
+        Region name -> (T,) standard deviation of the region's mean, K.
+    region_draws:
+        Region name -> (M, T) regional means of realisations, K.
+    region_mean:
+        Region name -> (T,) means where they are not those of ``mean`` (the mean of observed cells).
+    """
+
+    mean: FloatArray
+    stddev: FloatArray | None = None
+    region_sd: Mapping[str, FloatArray] = field(default_factory=dict)
+    region_draws: Mapping[str, FloatArray] = field(default_factory=dict)
+    region_mean: Mapping[str, FloatArray] = field(default_factory=dict)
+
+
+def raw_mean(known: Known, observed: FloatArray) -> Made:
+    """The mean of the observed cells, no method at all: of a region's own cells, of all where it has none.
+
+    Parameters
+    ----------
+    observed:
+        (T, H, W) K as observed, NaN where missing.
+    """
+    whole = np.nan_to_num(weighted_mean(observed, known.grid.area))
+    means = {}
+    for region in REGIONS:
+        own = weighted_mean(observed, known.grid.region_weights(region))
+        means[region.name] = np.where(np.isfinite(own), own, whole)
+    return Made(np.broadcast_to(whole[:, None, None], known.truth.shape), region_mean=means)
+
+
+def sums_of(known: Known, made: Made) -> Sums:
+    """All sums that the scores of one method on one record are made of."""
+    grid, scored = known.grid, known.scored
+    weights = np.where(scored, grid.area, 0.0)
+    truth = np.where(scored, known.truth, 0.0).astype(np.float64)
+    error = np.where(scored, made.mean - truth, 0.0)
+    found: Sums = {
+        "index": np.asarray(known.time.index),
+        "coverage": (known.mask * grid.area).sum(axis=(1, 2)),
+        "weight": weights.sum(axis=(1, 2)),
+        "squares": (weights * error**2).sum(axis=(1, 2)),
+        "errors": (weights * error).sum(axis=(1, 2)),
+        "cell_squares": (error**2).sum(axis=0),
+        "cell_count": scored.sum(axis=0),
+    }
+    if made.stddev is not None:
+        sd = np.where(scored, np.maximum(made.stddev, 1e-6), 1.0)
+        found["crps"] = (weights * scores.crps_normal(made.mean, sd, truth)).sum(axis=(1, 2))
+        transform = scores.probability_transform(made.mean, sd, truth)
+        inside = [(weights * scores.inside_central(transform, level)).sum(axis=(1, 2)) for level in LEVELS]
+        found["inside"] = np.stack(inside, axis=1)
+        bins = np.minimum((transform * BINS).astype(int), BINS - 1)
+        found["histogram"] = np.bincount(bins.ravel(), weights.ravel(), minlength=BINS)
+    for region in REGIONS:
+        found |= {f"{region.name}/{key}": value for key, value in _regional(known, made, region).items()}
+    return found
+
+
+def _regional(known: Known, made: Made, region: Region) -> Sums:
+    """Monthly series of a region, and of annual means the standard deviation that realisations tell."""
+    whole = known.grid.region_weights(region)
+    weights = np.where(np.isfinite(known.truth), whole, 0.0)
+    total = weights.sum(axis=(1, 2))
+    share = np.where(total > 0, total, 1.0)
+    truth = (np.nan_to_num(known.truth).astype(np.float64) * weights).sum(axis=(1, 2)) / share
+    ours = (made.mean * weights).sum(axis=(1, 2)) / share
+    found: Sums = {
+        "truth": np.where(total > 0, truth, np.nan),
+        "estimate": np.where(total > 0, made.region_mean.get(region.name, ours), np.nan),
+    }
+    complete = total >= WHOLE * whole.sum()
+    if region.name in made.region_sd:
+        found["sd"] = np.where(complete, made.region_sd[region.name], np.nan)
+    if region.name in made.region_draws:
+        draws = annual_means(made.region_draws[region.name], known.time)[1]
+        found["annual_sd"] = draws.std(axis=0, ddof=1)
+    return found

@@ -1,0 +1,52 @@
+"""Scores of series: a region's monthly or annual means beside the truth's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.evaluate.scores import correlation, trend_ratio
+from climrecon.fields import Months
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+
+def annual_means(series: FloatArray, time: Months) -> tuple[IntArray, FloatArray]:
+    """Years with twelve months, and the (..., Y) means of their months of (..., T) series."""
+    years, counts = np.unique(time.year, return_counts=True)
+    whole = years[counts == 12]
+    means = [series[..., time.year == year].mean(axis=-1) for year in whole]
+    return whole, np.stack(means, axis=-1) if means else np.empty((*series.shape[:-1], 0))
+
+
+def series_scores(estimate: FloatArray, truth: FloatArray, when: FloatArray) -> dict[str, float]:
+    """How a series compares with the truth's.
+
+    Parameters
+    ----------
+    estimate, truth:
+        (N,) K.
+    when:
+        (N,) times, for the trend, in any unit.
+
+    Returns
+    -------
+    ``r``, ``r_detrended``, ``rmse`` and ``bias`` in K, ``trend_ratio``; NaN where fewer than three values, or a
+    constant, leave one undefined.
+    """
+    known = np.isfinite(estimate) & np.isfinite(truth)
+    ours, theirs, steps = estimate[known], truth[known], np.asarray(when, dtype=float)[known]
+    nothing = float("nan")
+    if not len(ours):
+        return dict.fromkeys(("r", "r_detrended", "rmse", "bias", "trend_ratio"), nothing)
+    enough = len(ours) > 2
+    return {
+        "r": correlation(ours, theirs) if enough else nothing,
+        "r_detrended": correlation(ours, theirs, detrended=True) if enough else nothing,
+        "rmse": float(np.sqrt(((ours - theirs) ** 2).mean())),
+        "bias": float((ours - theirs).mean()),
+        "trend_ratio": trend_ratio(ours, theirs, steps - steps.mean()) if enough else nothing,
+    }

@@ -1,0 +1,212 @@
+"""Scores of several methods on the same records, from their sums."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from climrecon.evaluate import paired
+from climrecon.evaluate.known import LEVELS, REGIONS, Sums
+from climrecon.evaluate.series import annual_means, series_scores
+from climrecon.fields import Months
+
+FloatArray = NDArray[np.floating[Any]]
+
+#: Edges of the observed share of the globe by which months are grouped.
+COVERAGE_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+NINETY = float(ndtri(0.95))
+
+
+def score_methods(
+    sums: Mapping[str, Sequence[Sums]], reference: str | None, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """All scores of each method.
+
+    Parameters
+    ----------
+    sums:
+        Method -> its sums of each record, see :func:`climrecon.evaluate.known.sums_of`.
+    reference:
+        The method to which paired differences are taken; None for none.
+
+    Returns
+    -------
+    Method -> ``cells`` (area-weighted, over the cells that were missing), ``regions`` (monthly and annual; of
+    several records the mean of each record's score), ``decades``, ``coverage``, ``reliability``, ``paired``.
+    Numbers that are not defined are None.
+    """
+    table = {}
+    for name, parts in sums.items():
+        table[name] = {
+            "cells": _cells(parts),
+            "regions": {region.name: _region(parts, region.name) for region in REGIONS},
+            "decades": _grouped(parts, lambda part: Months(part["index"]).year // 10 * 10, "{:.0f}s"),
+            "coverage": _by_coverage(parts),
+            "reliability": _reliability(parts),
+            "paired": {} if reference in (None, name) else _paired(parts, sums[str(reference)], seed),
+        }
+    return {name: _plain(scores) for name, scores in table.items()}
+
+
+def _joined(parts: Sequence[Sums], key: str) -> FloatArray:
+    return np.concatenate([part[key] for part in parts])
+
+
+def _cells(parts: Sequence[Sums]) -> dict[str, float]:
+    weight = _joined(parts, "weight").sum()
+    found = {
+        "rmse": float(np.sqrt(_joined(parts, "squares").sum() / weight)),
+        "bias": float(_joined(parts, "errors").sum() / weight),
+    }
+    if all("crps" in part for part in parts):
+        found["crps"] = float(_joined(parts, "crps").sum() / weight)
+        inside = _joined(parts, "inside").sum(axis=0) / weight
+        found["covers_50"] = float(inside[LEVELS.index(0.5)])
+        found["covers_90"] = float(inside[LEVELS.index(0.9)])
+    return found
+
+
+def _region(parts: Sequence[Sums], name: str) -> dict[str, dict[str, float]]:
+    monthly, annual = [], []
+    for part in parts:
+        time = Months(part["index"])
+        ours, truth = part[f"{name}/estimate"], part[f"{name}/truth"]
+        row = series_scores(ours, truth, time.index / 12.0)
+        if f"{name}/sd" in part:
+            row["covers_90"] = _covers(ours - truth, part[f"{name}/sd"])
+        monthly.append(row)
+        years, means = annual_means(np.stack([ours, truth]), time)
+        row = series_scores(means[0], means[1], years.astype(float))
+        if f"{name}/annual_sd" in part:
+            row["covers_90"] = _covers(means[0] - means[1], part[f"{name}/annual_sd"])
+        annual.append(row)
+    return {"monthly": _mean(monthly), "annual": _mean(annual)}
+
+
+def _covers(error: FloatArray, sd: FloatArray) -> float:
+    known = np.isfinite(error) & np.isfinite(sd)
+    return float((np.abs(error) <= NINETY * sd)[known].mean()) if known.any() else float("nan")
+
+
+def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Means over the records in which a score is defined."""
+    found = {}
+    for key in rows[0]:
+        known = [row[key] for row in rows if key in row and isfinite(row[key])]
+        found[key] = float(np.mean(known)) if known else float("nan")
+    return found
+
+
+def _grouped(parts: Sequence[Sums], group: Any, label: str) -> list[dict[str, Any]]:
+    """RMSE, CRPS and coverage of the months of each group; ``group`` gives a number for each month."""
+    numbers = np.concatenate([group(part) for part in parts])
+    weight = _joined(parts, "weight")
+    rows = []
+    for number in np.unique(numbers):
+        chosen = (numbers == number) & (weight > 0)
+        if not chosen.any():
+            continue
+        total = weight[chosen].sum()
+        row = {
+            "label": label.format(number),
+            "from": float(number),
+            "n_months": int(chosen.sum()),
+            "rmse": float(np.sqrt(_joined(parts, "squares")[chosen].sum() / total)),
+            "bias": float(_joined(parts, "errors")[chosen].sum() / total),
+        }
+        if all("crps" in part for part in parts):
+            row["crps"] = float(_joined(parts, "crps")[chosen].sum() / total)
+            inside = _joined(parts, "inside")[chosen].sum(axis=0) / total
+            row["covers_90"] = float(inside[LEVELS.index(0.9)])
+        rows.append(row)
+    return rows
+
+
+def _by_coverage(parts: Sequence[Sums]) -> list[dict[str, Any]]:
+    edges = np.array(COVERAGE_EDGES)
+
+    def group(part: Sums) -> FloatArray:
+        position = np.searchsorted(edges, part["coverage"], side="right") - 1
+        return np.asarray(edges[np.clip(position, 0, len(edges) - 2)])
+
+    rows = _grouped(parts, group, "from {:.1f}")
+    for row in rows:
+        upper = edges[np.searchsorted(edges, row["from"]) + 1]
+        row["label"] = f"{100 * row['from']:.0f}-{100 * upper:.0f} %"
+    return rows
+
+
+def _reliability(parts: Sequence[Sums]) -> dict[str, Any] | None:
+    """Nominal and actual coverage of central intervals, and the histogram of probability transforms (sums to 1)."""
+    if not all("inside" in part for part in parts):
+        return None
+    actual = _joined(parts, "inside").sum(axis=0) / _joined(parts, "weight").sum()
+    histogram = np.sum([part["histogram"] for part in parts], axis=0)
+    return {
+        "nominal": list(LEVELS),
+        "actual": [float(v) for v in actual],
+        "histogram": [float(v) for v in histogram / histogram.sum()],
+    }
+
+
+def _paired(parts: Sequence[Sums], reference: Sequence[Sums], seed: int) -> dict[str, Any]:
+    """Differences to the reference: RMSE and CRPS of cells, RMSE of the global annual mean and of Nino 3.4."""
+    years = [np.unique(Months(part["index"]).year) for part in parts]
+    positions = paired.drawn_years([len(found) for found in years], seed)
+
+    def by_year(of: Sequence[Sums], key: str) -> FloatArray:
+        sums = [
+            np.array([part[key][Months(part["index"]).year == year].sum() for year in found])
+            for part, found in zip(of, years, strict=True)
+        ]
+        return np.concatenate(sums)
+
+    weight = by_year(parts, "weight")
+    found: dict[str, Any] = {
+        "rmse": paired.difference(by_year(parts, "squares"), by_year(reference, "squares"), weight, positions)
+    }
+    if all("crps" in part for part in (*parts, *reference)):
+        crps = (by_year(parts, "crps"), by_year(reference, "crps"))
+        found["crps"] = paired.difference(*crps, weight, positions, paired.mean)
+    for key, region, annual in (("global_annual_rmse", "global", True), ("nino34_rmse", "Nino 3.4", False)):
+        squares = [_regional_squares(of, region, annual, years) for of in (parts, reference)]
+        found[key] = paired.difference(squares[0][0], squares[1][0], squares[0][1], positions)
+    found["block_years"] = [paired.block_length(len(one)) for one in years]
+    return found
+
+
+def _regional_squares(
+    parts: Sequence[Sums], region: str, annual: bool, years: Sequence[NDArray[np.integer[Any]]]
+) -> tuple[FloatArray, FloatArray]:
+    """Squared errors of a region's series summed by year, and how many there are; whole years if ``annual``."""
+    sums, counts = [], []
+    for part, found in zip(parts, years, strict=True):
+        error = part[f"{region}/estimate"] - part[f"{region}/truth"]
+        year = Months(part["index"]).year
+        for one in found:
+            own = error[year == one]
+            own = own[np.isfinite(own)]
+            if annual:
+                whole = len(own) == 12
+                sums.append(own.mean() ** 2 if whole else 0.0)
+                counts.append(1.0 if whole else 0.0)
+            else:
+                sums.append(float((own**2).sum()))
+                counts.append(float(len(own)))
+    return np.array(sums), np.array(counts)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of four digits after the point as JSON takes them; None for those that are not defined."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float | np.floating):
+        return round(float(value), 4) if isfinite(value) else None
+    return value

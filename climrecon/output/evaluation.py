@@ -1,0 +1,70 @@
+"""What an evaluation writes beside its figures: ``scores.json`` and the errors cell by cell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.files import atomic_path, write_text
+from climrecon.grid import Grid
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+def write_scores(path: Path, content: Mapping[str, Any]) -> None:
+    """Write scores as JSON."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_cells(
+    path: Path,
+    grid: Grid,
+    rmse: Mapping[str, FloatArray],
+    months: NDArray[Any],
+    attributes: Mapping[str, str],
+) -> None:
+    """Write each method's (H, W) RMSE, K, and the (H, W) number of months in which a cell was scored."""
+    with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file:
+        file.setncatts({"Conventions": "CF-1.8", **attributes})
+        names = list(rmse)
+        file.createDimension("method", len(names))
+        file.createDimension("strlen", max(len(name) for name in names))
+        for axis, values, edges, about in (
+            ("lat", grid.lat, grid.lat_edges, ("latitude", "degrees_north", "Y")),
+            ("lon", grid.lon, grid.lon_edges, ("longitude", "degrees_east", "X")),
+        ):
+            file.createDimension(axis, len(values))
+            if "bnds" not in file.dimensions:
+                file.createDimension("bnds", 2)
+            variable = file.createVariable(axis, "f8", (axis,))
+            variable.setncatts(
+                {"standard_name": about[0], "units": about[1], "axis": about[2], "bounds": f"{axis}_bnds"}
+            )
+            variable[:] = values
+            file.createVariable(f"{axis}_bnds", "f8", (axis, "bnds"))[:] = np.stack(
+                [edges[:-1], edges[1:]], 1
+            )
+        label = file.createVariable("method_name", "S1", ("method", "strlen"))
+        label.long_name = "method"
+        label[:] = netCDF4.stringtochar(np.array(names, dtype=f"S{file.dimensions['strlen'].size}"))
+        errors = file.createVariable(
+            "rmse", "f4", ("method", "lat", "lon"), fill_value=np.float32(1e20), zlib=True
+        )
+        errors.setncatts(
+            {
+                "long_name": "root mean squared error where the cell was missing under the mask",
+                "units": "K",
+                "units_metadata": "temperature: difference",
+                "coordinates": "method_name",
+            }
+        )
+        errors[:] = np.ma.masked_invalid(np.stack([rmse[name] for name in names]))
+        count = file.createVariable("n_months", "i4", ("lat", "lon"), zlib=True)
+        count.setncatts({"long_name": "months in which the cell was missing and is scored", "units": "1"})
+        count[:] = months

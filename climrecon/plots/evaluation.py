@@ -1,0 +1,136 @@
+"""Figures of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import BoundaryNorm
+from numpy.typing import NDArray
+
+from climrecon.grid import Grid
+from climrecon.plots.maps import DIFFERENCE, PLATE, draw_coast, from_greenwich, map_axes
+from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
+
+FloatArray = NDArray[np.floating[Any]]
+
+#: Okabe & Ito's colours, ours first; the mean of observed cells is grey.
+_COLOURS = (OURS, ACCENT, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A500")
+_NORM = BoundaryNorm(np.arange(0.0, 2.01, 0.2), 256, extend="max")
+
+
+def colours_of(names: Sequence[str], raw: str) -> dict[str, str]:
+    """A colour for each method."""
+    others = [name for name in names if name != raw]
+    return {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(others)} | {raw: RAW}
+
+
+def draw_annual(
+    records: Sequence[tuple[str, FloatArray, FloatArray, dict[str, FloatArray]]],
+    colours: Mapping[str, str],
+) -> Picture:
+    """Annual global means: (record, years, truth, method -> its means), and what each method errs by."""
+    figure = new_figure(9.0, 2.6 + 2.6 * len(records))
+    panels = np.atleast_2d(figure.subplots(len(records), 2, squeeze=False))
+    for row, (name, years, truth, methods) in zip(panels, records, strict=True):
+        for axes in row:
+            tidy(axes)
+        row[0].plot(years, truth, color="black", linewidth=1.4, label="truth")
+        for method, means in methods.items():
+            row[0].plot(years, means, color=colours[method], linewidth=0.9, label=method)
+            row[1].plot(years, means - truth, color=colours[method], linewidth=0.9)
+        row[1].axhline(0.0, color="black", linewidth=0.8)
+        row[0].set_title(name, loc="left", fontsize=9)
+        row[0].set_ylabel("global mean, K")
+        row[1].set_ylabel("less the truth, K")
+    panels[0, 0].legend(frameon=False, fontsize=8)
+    return Picture(figure, "Annual global means of the truth and of each method, and what each errs by, K.")
+
+
+def draw_reliability(table: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str]) -> Picture | None:
+    """Nominal against actual coverage, and the histogram of probability transforms; None if no method has any."""
+    known = {name: row["reliability"] for name, row in table.items() if row["reliability"]}
+    if not known:
+        return None
+    figure = new_figure(9.0, 4.0)
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        tidy(axes)
+    left.plot([0, 100], [0, 100], color="black", linewidth=0.8)
+    for name, row in known.items():
+        nominal, actual = (100 * np.array(row[key]) for key in ("nominal", "actual"))
+        left.plot(nominal, actual, color=colours[name], marker="o", markersize=3, linewidth=1.2, label=name)
+        heights = np.array(row["histogram"]) * len(row["histogram"])
+        right.stairs(heights, np.linspace(0, 1, len(heights) + 1), color=colours[name], linewidth=1.2)
+    right.axhline(1.0, color="black", linewidth=0.8)
+    left.set_xlabel("central interval, %")
+    left.set_ylabel("truths inside, % of the area")
+    right.set_xlabel("probability of less than the truth")
+    right.set_ylabel("density; 1 is reliable")
+    right.set_ylim(bottom=0.0)
+    left.legend(frameon=False, fontsize=8)
+    return Picture(
+        figure,
+        "Reliability at cells that were missing: how often the truth lies in an interval, and how evenly the truth's "
+        "probability is spread (a hill: intervals too wide; a valley: too narrow; a slope: biased).",
+    )
+
+
+def draw_groups(table: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str]) -> Picture:
+    """RMSE by decade and by coverage."""
+    figure = new_figure(9.0, 4.0)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, key, label in zip(
+        panels, ("decades", "coverage"), ("decade", "observed share of the globe"), strict=True
+    ):
+        tidy(axes)
+        axes.set_xlabel(label)
+        labels = list(dict.fromkeys(row["label"] for rows in table.values() for row in rows[key]))
+        for name, rows in table.items():
+            at = [labels.index(row["label"]) for row in rows[key]]
+            axes.plot(
+                at,
+                [row["rmse"] for row in rows[key]],
+                color=colours[name],
+                marker="o",
+                markersize=3,
+                label=name,
+            )
+        axes.set_xticks(range(len(labels)), labels, fontsize=7, rotation=45)
+    panels[0].set_ylabel("RMSE of missing cells, K")
+    panels[0].set_ylim(bottom=0.0)
+    panels[0].legend(frameon=False, fontsize=8)
+    return Picture(
+        figure, "RMSE of the cells that were missing, by decade and by the observed share of the globe."
+    )
+
+
+def draw_cells(grid: Grid, ours: FloatArray, theirs: FloatArray, name: str, reference: str) -> Picture:
+    """RMSE cell by cell of one method, and less that of the reference; (H, W), NaN where never scored."""
+    figure = new_figure(10.0, 3.4)
+    places = figure.add_gridspec(1, 2)
+    for number, (title, field, norm, colours) in enumerate(
+        (
+            (f"RMSE of {name}", ours, _NORM, "viridis"),
+            (f"RMSE of {name} less that of {reference}", ours - theirs, DIFFERENCE, "PuOr_r"),
+        )
+    ):
+        axes = map_axes(figure, places[0, number])
+        edges, cells = from_greenwich(grid, np.asarray(field, dtype=float))
+        drawn = axes.pcolormesh(
+            edges,
+            grid.lat_edges,
+            np.ma.masked_invalid(cells),
+            cmap=colormaps[colours],
+            norm=norm,
+            transform=PLATE,
+        )
+        draw_coast(axes)
+        axes.set_title(title, fontsize=10)
+        figure.colorbar(drawn, ax=axes, shrink=0.8, label="K")
+    return Picture(
+        figure,
+        f"RMSE of {name} where a cell was missing, and less that of {reference} (violet: {name} is nearer).",
+    )
