@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from climrecon.errors import InputDataError, UsageError
+from climrecon.errors import InputDataError, NetworkError, UsageError
 from climrecon.files import write_text
 from climrecon.grid import FIVE_DEGREES
 from climrecon.networks import CARD, LoadedNetwork, load_network
@@ -27,7 +27,10 @@ from climrecon.pipeline.training_gaps import mask_inputs, read_gaps
 from climrecon.pipeline.training_results import collect
 from climrecon.pipeline.training_run import recipe_for, run_training
 from climrecon.pipeline.training_sets import Member, TrainingSets, training_members
+from climrecon.reconstruct import choose_device
 from climrecon.settings import RunSettings, Site
+from climrecon.training.distributed import Workers
+from climrecon.training.distributed import workers as workers_of_torch
 from climrecon.training.sets import Split, fields_of, shared_history, split, twins
 from climrecon.training.store import StoredMember
 
@@ -209,10 +212,30 @@ class Training:
         """Whether the network is there."""
         if not all(self.is_prepared(number) for number in range(len(self.members))):
             return False
-        return (self.folder / "network" / CARD).is_file()
+        try:
+            load_network(str(self.folder / "network"))
+        except NetworkError:  # not there, or a scratch has lost one of its two files
+            return False
+        return True
 
     def train(self, part: int, reporter: Reporter) -> None:
-        """Train; a call after a stop goes on from the last checkpoint."""
+        """Train; a call after a stop goes on from the last checkpoint. Started by torchrun, all processes together."""
+        with workers_of_torch(choose_device(self.settings.device)) as own:
+            self._train(own, reporter)
+
+    def mend(self, reporter: Reporter) -> None:
+        """Prepare anew what the cache has lost or damaged since it was prepared; every byte is read once."""
+        for member in self.members:
+            key = self.preparation.key(member)
+            assert key is not None
+            store = self.preparation.store
+            if store.check(key) or store.why_left_out(key) is not None:
+                continue
+            reporter.warning(f"{member.name} is not in the cache as it was prepared; it is prepared anew")
+            self.preparation.prepare(member)
+
+    def _train(self, own: Workers, reporter: Reporter) -> None:
+        own.first(lambda: self.mend(reporter) if not own.rank else None)
         self._check_not_taken()
         material = self.material
         for name, reason in material.left_out:
@@ -223,14 +246,15 @@ class Training:
             gaps = read_gaps(self.settings, self.gap_inputs, GRID, scratch, reporter)
         joined = self.cache / "joined"
         uses = material.split
-        fields = fields_of(material.stored, uses.train, GRID, joined)
-        validation = fields_of(material.stored, uses.validation, GRID, joined)
+        fields = own.first(lambda: fields_of(material.stored, uses.train, GRID, joined))
+        validation = own.first(lambda: fields_of(material.stored, uses.validation, GRID, joined))
         for caveat in (*uses.caveats, *gaps.caveats):
             reporter.note(caveat)
         run_training(self, material, fields, validation, gaps, reporter)
 
     def collect(self, part: int, reporter: Reporter) -> Outcome:
         """Score the network, store it under its name, and write what the run hands back."""
+        self.mend(reporter)
         self._check_not_taken()
         run = {
             "id": str(self.about.get("id") or secrets.token_hex(6)),

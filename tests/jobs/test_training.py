@@ -1,0 +1,50 @@
+"""The real, small training in a real Slurm: over two nodes of four GPUs, and past its time limit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jobs.user import User, wait_until
+
+pytestmark = pytest.mark.slow
+
+SMALL = (
+    "train", "--training-data", "cmip5", "--recipe", "kadow2020", "--plots=false", "--json",
+)  # fmt: skip
+
+
+def test_two_nodes_of_four_gpus_train_one_network(user: User, demo: Path, tmp_path: Path) -> None:
+    """Eight processes over gloo; told to stop in between, they save one state and go on in a next link."""
+    user.catalogue = demo / "catalogue.json"
+    user.environment["CLIMRECON_STEP_SECONDS"] = "0.5"
+    user.site([str(tmp_path / "store")], gpu_nodes=2, gpus_per_node=4, gpu_cpus_per_task=4)
+    output = tmp_path / "o"
+    child = user.start(
+        *SMALL, "--network-name", "eight", "--iterations", 12, "--cachedir", tmp_path / "cache", "--output", output
+    )  # fmt: skip
+
+    def begun() -> bool:
+        found = list(output.glob("jobs/*/progress/train-0.json"))
+        return bool(found) and bool(json.loads(found[0].read_text()).get("done"))
+
+    wait_until(begun, "the first steps")
+    job = next(part["job"] for part in user.jobs("show", output)["parts"] if part["stage"] == "train")
+    # What Slurm sends before the time limit.
+    user.cluster.call("scancel", "--signal=USR1", "--batch", str(job))
+    said, _ = child.communicate(timeout=500)
+    assert child.returncode == 0, said
+    (log,) = output.glob("jobs/*/logs/train-0.log")
+    for words in ("the processes ended with exit code 75", "its state is saved"):
+        assert words in log.read_text()
+    (train,) = (part for part in user.jobs("show", output)["parts"] if part["stage"] == "train")
+    assert (train["state"], train["links"], train["exit_code"]) == ("done", 2, 0)
+    card = json.loads((output / "card.json").read_text())
+    assert "8 processes" in card["training"]["hardware"]
+    # Rank 0 alone wrote; what it wrote is a network.
+    answer = user.run(
+        "reconstruct", "--network", "eight", "--output", tmp_path / "r", "--period", "1877", "--plots=false",
+        "--report=false", "--against", "none",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
