@@ -1,8 +1,8 @@
 """The store of prepared members: one file for each, which all trainings of a user share.
 
 A member's file is a safetensors file: ``values`` (T, H, W) float32 anomalies in K, NaN where not to be scored;
-``index`` (T,) int32 months since 0000-01; and, as metadata, what it was made from and a checksum. Its
-name is the hash of what went in, so that equal input is prepared once, and changed input anew. It appears by renaming: a killed
+``index`` (T,) int32 months since 0000-01; and, as metadata, what it was made from and a checksum. Its name is the
+hash of what went in, so that equal input is prepared once, and changed input anew. It appears by renaming: a killed
 preparation leaves nothing that looks whole. A member that cannot be prepared leaves a small file that says why.
 
 Nothing here opens netCDF or reads settings.
