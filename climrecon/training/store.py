@@ -35,6 +35,8 @@ IntArray = NDArray[np.integer[Any]]
 
 SUFFIX, LEFT_OUT = ".safetensors", ".left-out.json"
 _HASHES = "hashes"
+#: Members of so many bytes together are joined in memory, larger ones in a file.
+JOINED_IN_MEMORY = 1 << 30
 #: Space that must stay free beside what is about to be written.
 SPARE_BYTES = 200_000_000
 #: Temporary files older than this belong to no living process.
@@ -251,7 +253,7 @@ def _text_hash(text: str) -> str:
 
 
 def assemble(
-    members: Sequence[tuple[StoredMember, slice]], folder: Path, in_memory: int = 1 << 30
+    members: Sequence[tuple[StoredMember, slice]], folder: Path, in_memory: int = JOINED_IN_MEMORY
 ) -> FloatArray:
     """(N, H, W) values of several members, one after the other.
 

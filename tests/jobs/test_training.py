@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from jobs.conftest import TRAINING, LongRuns
 from jobs.user import User, wait_until
 
 pytestmark = pytest.mark.slow
@@ -22,7 +24,7 @@ def test_two_nodes_of_four_gpus_train_one_network(user: User, demo: Path, tmp_pa
     user.site([str(tmp_path / "store")], gpu_nodes=2, gpus_per_node=4, gpu_cpus_per_task=4)
     output = tmp_path / "o"
     child = user.start(
-        *SMALL, "--network-name", "eight", "--iterations", 12, "--cachedir", tmp_path / "cache", "--output", output
+        *SMALL, "--network-name", "eight", "--iterations", 8, "--cachedir", tmp_path / "cache", "--output", output
     )  # fmt: skip
 
     def begun() -> bool:
@@ -48,3 +50,23 @@ def test_two_nodes_of_four_gpus_train_one_network(user: User, demo: Path, tmp_pa
         "--report=false", "--against", "none",
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
+
+
+def test_a_training_past_its_time_limit_ends_as_the_uninterrupted_one(long_runs: LongRuns) -> None:
+    """Bit for bit; both with one thread."""
+    user, output = long_runs.trainer, long_runs.trained
+    wait_until(lambda: (output / "manifest.json").exists(), "the training in links", 700)
+    (train,) = (part for part in user.jobs("show", output)["parts"] if part["stage"] == "train")
+    assert train["links"] == 2
+    (log,) = output.glob("jobs/*/logs/train-0.log")
+    assert "its state is saved" in log.read_text()
+    # The same members, another place: in one go, in this process, without pauses.
+    cache = user.folder / "uninterrupted"
+    shutil.copytree(user.folder / "cache" / "training" / "members", cache / "training" / "members")
+    config = user.config(user.folder / "again", cachedir=str(cache), **TRAINING)
+    answer = user.run("stage", "train", config, CLIMRECON_STEP_SECONDS="0")
+    assert answer.returncode == 0, answer.stderr
+    (card,) = (cache / "training" / "runs").glob("*/network/card.json")
+    found, expected = (json.loads(path.read_text()) for path in (output / "card.json", card))
+    assert found["weights_sha256"] == expected["weights_sha256"]
+    assert found["training"]["fingerprint"] == expected["training"]["fingerprint"]
