@@ -36,9 +36,10 @@ def write_arrays(path: Path, arrays: Mapping[str, Array], about: Mapping[str, An
     from safetensors.numpy import save_file
 
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    text = json.dumps(dict(about), sort_keys=True)
+    said = {**about, "sha256": _checksum(whole, about)}
+    # One entry: safetensors writes several in any order, and equal content is to give equal files.
     with atomic_path(path) as temporary:
-        save_file(whole, temporary, {"about": text, "sha256": _checksum(whole, text)})
+        save_file(whole, temporary, {"about": json.dumps(said, sort_keys=True)})
 
 
 def is_whole(path: Path) -> bool:
@@ -68,22 +69,23 @@ def open_arrays(path: Path, *, check: bool) -> tuple[dict[str, Array], dict[str,
         raise Damaged(f"The file {path} is absent or damaged.", "Run the same command again.")
     try:
         header, start = _header(path)
-        said = header.pop("__metadata__")
+        about = json.loads(header.pop("__metadata__")["about"])
+        expected = about.pop("sha256", None)
         arrays: dict[str, Array] = {
             name: np.memmap(
                 path, _KINDS[entry["dtype"]], "r", start + entry["data_offsets"][0], tuple(entry["shape"])
             )
             for name, entry in header.items()
         }
-        if check and said.get("sha256") != _checksum(arrays, said["about"]):
+        if check and expected != _checksum(arrays, about):
             raise Damaged(f"The file {path} holds other values than were written.", "Remove it.")
-        return arrays, json.loads(said["about"])
+        return arrays, about
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise Damaged(f"The file {path} cannot be read: {error}", "Run the same command again.") from error
 
 
-def _checksum(arrays: Mapping[str, Array], about: str) -> str:
-    digest = hashlib.sha256(about.encode())
+def _checksum(arrays: Mapping[str, Array], about: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(dict(about), sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())

@@ -106,6 +106,8 @@ def decide(stages: Sequence[Stage], settings: RunSettings, site: Site) -> tuple[
         )
     if settings.dispatch == "auto" and gpu and silent and not holds_gpu():
         return "local", f"{silent}; the stages run here, without a GPU"
+    if settings.dispatch == "auto" and login and any(stage.parts > 1 for stage in stages):
+        return "local", "a large run, done here part after part; dispatch=slurm does its parts side by side"
     return "local", ""
 
 
