@@ -90,6 +90,7 @@ class LoadedNetwork:
         self.reconstruct = reconstructor.reconstruct
         self.reconstructor = reconstructor
         self.months_beside = int(getattr(reconstructor, "months_beside", 0))
+        self.draws_by_date = bool(getattr(reconstructor, "draws_by_date", False))
         #: ``error_sd(obs_sd, shape)`` of a network that works with errors of its own estimate, else None.
         self.error_sd = getattr(reconstructor, "error_sd", None)
 

@@ -180,9 +180,8 @@ class Loop:
         saved = self.checkpoints.read()
         if saved is not None:
             self.restore(saved)
-        module: nn.Module = self.task.module
-        if self.workers.world > 1:
-            module = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+        self.workers.agree(self.step, str(self.checkpoints.path))
+        module = self.workers.share_gradients(self.task.module, self._trial)
         begun, before = time.monotonic(), self.history.seconds
         first, written, told = self.step, begun, begun
         with stop_when_asked() as asked:
@@ -201,6 +200,7 @@ class Loop:
                 stop = self.workers.any(2 * bool(asked.signal) + late)
                 if stop >= 2:
                     self._write()
+                    self.workers.wait()  # nobody leaves, and has the others ended, before the state is saved
                     raise Unfinished(
                         f"Training was told to stop ({asked.signal or 'another process'}) after step {self.step} of "
                         f"{plan.iterations}; its state is saved in {self.checkpoints.path}.",
@@ -220,6 +220,15 @@ class Loop:
         self.task.network.load_state_dict(self.best)
         self.history.ended = self.history.ended or "all iterations"
         return self.history
+
+    def _trial(self, module: nn.Module) -> None:
+        """One step forward and back that leaves no trace."""
+        kept, random = self._weights(), torch.get_rng_state()
+        self.task.begin(self.step)
+        module(self.step).backward()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.task.network.load_state_dict(kept)
+        torch.set_rng_state(random)
 
     def advance(self, module: nn.Module) -> None:
         """Take one step with ``module``, which gives the loss of a step's number."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 FORMAT = 1
 #: Months hashed of large archives, spread evenly: their whole bytes may be tens of gigabytes.
 HASHED = 256
+#: Names a file that asks to stop as soon as it is there, and how often it is looked for, s.
+STOP_FILE = "CLIMRECON_STOP_FILE"
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def identity_of_fields(fields: TrainingFields) -> str:
@@ -134,9 +139,27 @@ def _short(value: object) -> str:
 
 
 class Asked:
-    """Whether a signal asked to stop: ``signal`` is its name, or empty."""
+    """Whether one was asked to stop.
 
-    signal = ""
+    By a signal; or by the file that the variable :data:`STOP_FILE` names: a batch job starts the processes of a
+    training on several nodes through two launchers, of which neither passes a signal on and waits for what follows.
+    """
+
+    def __init__(self) -> None:
+        named = os.environ.get(STOP_FILE)
+        self._file, self._looked, self._asked = Path(named) if named else None, 0.0, ""
+
+    @property
+    def signal(self) -> str:
+        """The signal's name, or what asked in its place; empty as long as nothing did."""
+        if self._file and not self._asked and time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
+            self._looked = time.monotonic()
+            self._asked = "its batch job" if self._file.exists() else ""
+        return self._asked
+
+    def ask(self, name: str) -> None:
+        """Ask to stop."""
+        self._asked = name
 
 
 @contextmanager
@@ -151,7 +174,7 @@ def stop_when_asked() -> Iterator[Asked]:
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        asked.signal = signal.Signals(number).name
+        asked.ask(signal.Signals(number).name)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
