@@ -23,7 +23,12 @@ from climrecon.training.distributed import Workers, workers
 from climrecon.training.engine import History, Loop, Plan, Progress, Task
 from climrecon.training.fields import TrainingFields
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
-from climrecon.training.resume import Checkpoints, identity_of_fields, identity_of_weights
+from climrecon.training.resume import (
+    Checkpoints,
+    identity_of_fields,
+    identity_of_source,
+    identity_of_weights,
+)
 
 #: A checkpoint holds the weights, their average, the best, and the optimiser's two moments; and one is written
 #: beside the one before.
@@ -103,7 +108,7 @@ def train(
             f"Training months are on {fields.grid.describe()}, those for validation on {validation.grid.describe()}.",
             "Prepare both on the same grid.",
         )
-    checkpoints = Checkpoints(folder, _identity(recipe, fields, validation, seed, start))
+    checkpoints = Checkpoints(folder, _identity(recipe, fields, validation, masks, noise, seed, start))
     # A checkpoint of another training is refused before minutes of preparation.
     checkpoints.read()
     with workers(device) as own:
@@ -163,15 +168,20 @@ def _identity(
     recipe: Recipe,
     fields: TrainingFields,
     validation: TrainingFields,
+    masks: MaskSource,
+    noise: NoiseSource | None,
     seed: int,
     start: nn.Module | None,
 ) -> dict[str, str]:
     # How often it is saved and how long one waits for a better score may change on the way.
+    used = noise is not None and not (isinstance(recipe, PublishedRecipe) and not recipe.noise)
     settings = recipe.model_dump(mode="json", exclude={"checkpoint_seconds", "patience"})
     return {
         "recipe": json.dumps(settings, sort_keys=True),
         "fields": identity_of_fields(fields),
         "validation": identity_of_fields(validation),
+        "masks": identity_of_source(masks),
+        "errors": identity_of_source(noise) if used else "none",
         "seed": str(seed),
         "start": "none" if start is None else identity_of_weights(start.state_dict()),
     }
