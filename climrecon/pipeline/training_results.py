@@ -24,7 +24,7 @@ from climrecon.pipeline.staging import staged
 from climrecon.pipeline.stores import add_network
 from climrecon.pipeline.tasks import Outcome
 from climrecon.pipeline.training_gaps import Gaps, gap_files
-from climrecon.pipeline.training_run import SHORT
+from climrecon.pipeline.training_run import SHORT, remove_checkpoints
 from climrecon.reconstruct import choose_device
 from climrecon.training.sets import fields_of
 
@@ -48,6 +48,7 @@ def collect(
     """Score, store, write; results appear together or not at all."""
     settings = training.settings
     source = training.folder / "network"
+    remove_checkpoints(training.folder)
     network = load_network(str(source), device=choose_device(settings.device))
     reporter.stage(f"Scoring {training.name} and {BESIDE} on held-out members")
     trial = settings.iterations is not None and settings.iterations < SHORT

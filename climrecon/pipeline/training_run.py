@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from climrecon.baselines import build as build_baseline
@@ -92,10 +93,13 @@ def run_training(
     if own_rank():  # the others hold the same weights, and would write into the same folder
         return
     save_network(network, with_data(card, training, material, gaps), training.folder / "network")
-    for left in (training.folder / "fit").glob(
-        "checkpoint*"
-    ):  # what it would go on from is not needed any more
-        left.unlink()
+    remove_checkpoints(training.folder)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what a training would go on from, which is not needed when its network is there."""
+    for left in (folder / "fit").glob("checkpoint*"):
+        left.unlink(missing_ok=True)
 
 
 def yardstick(grid: Grid) -> Estimator:

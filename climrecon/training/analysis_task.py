@@ -44,7 +44,16 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: NativeRecip
         raise InputDataError(f"There are {len(rows)} training months; {FEWEST} are needed for covariances.")
     values = np.asarray(fields.values[rows], dtype=np.float64)
     if fields.scored is not None:
-        values = np.where(np.asarray(fields.scored[rows]), values, np.nan)
+        known = np.asarray(fields.scored[rows])
+        # What is hardly ever known is taken as its producer filled it: no covariance would be worse.
+        rare = known.sum(axis=0) < FEWEST
+        values = np.where(known | rare, values, np.nan)
+    lacking = int((np.isfinite(values).sum(axis=0) < FEWEST).sum())
+    if lacking:
+        raise InputDataError(
+            f"{lacking} cells are known in fewer than {FEWEST} of {len(rows)} training months, too few for covariances.",
+            "Train on fields that cover the globe.",
+        )
     rank = min(recipe.rank, fields.grid.area.size)
     trailing = min(recipe.trailing, fields.grid.area.size - rank)
     learned = learn_patterns(

@@ -278,7 +278,8 @@ def recipe(name: str, **overrides: Any) -> Recipe:
                 near = difflib.get_close_matches(where, kind.model_fields, 1)
                 problems.append(f"there is no setting {where!r}" + (f"; {near[0]}?" if near else ""))
             else:
-                problems.append(f"{where + ': ' if where else ''}{found['msg']} (found {found['input']!r})")
+                what = f"{where}: {found['msg']} (found {found['input']!r})" if where else str(found["msg"])
+                problems.append(what.removeprefix("Value error, "))
         raise ProblemList(
             problems, f"The recipe {name} cannot be used so:", f"Settings: {', '.join(kind.model_fields)}."
         ) from error

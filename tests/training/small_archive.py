@@ -70,9 +70,8 @@ def small(name: str, folder: Path, iterations: int = 30, **more: Any) -> Trained
     """Train a small network of recipe ``name``."""
     given = dict(PUBLISHED if name == "kadow2020" else NATIVE)
     sources = gaps(**{key: more.pop(key) for key in ("mask_seed", "error_level") if key in more})
-    settings = {
-        key: more.pop(key) for key in list(more) if key not in ("seed", "start", "report", "max_hours")
-    }
+    names = ("seed", "start", "report", "max_hours", "drawing", "beside")
+    settings = {key: more.pop(key) for key in list(more) if key not in names}
     arguments: dict[str, Any] = {"seed": 3, "device": "cpu", **more}
     made = recipe(name, **{**given, "iterations": iterations, **settings})
     return train(made, fields(), fields(36, 1, 9, "held"), *sources, folder=folder, **arguments)
