@@ -121,5 +121,6 @@ def test_killed_in_every_stage(demo: Path, tmp_path: Path, monkeypatch: pytest.M
     # The card and the log compare with kriging on the same months and masks.
     about = load_network(str(other.folder / "network")).card.training
     assert set(about["validation_beside"]["kriging"]) >= {"rmse"}
+    assert "- validation, by which the weights were chosen: RMSE, K" in (output / "card.md").read_text()
     header = (output / "log.csv").read_text().splitlines()[0]
     assert "kriging_rmse" in header
