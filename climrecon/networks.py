@@ -151,7 +151,8 @@ def describe_analysis(
 def describe(name: str, network: Network, grid: Grid, training: dict[str, Any]) -> Card:
     """The card of a network that was trained here, of any kind."""
     if isinstance(network, AnalysisUNet):
-        return describe_analysis(name, network, grid=grid, training=training)
+        persistence = float(training.get("persistence", 0.5))
+        return describe_analysis(name, network, grid=grid, training=training, persistence=persistence)
     if isinstance(network, PartialUNet):
         return describe_punet(name, network, grid=grid, training=training)
     return _describe_published(name, network, grid, training)

@@ -24,7 +24,7 @@ from climrecon.pipeline.sizes import dimensions
 from climrecon.pipeline.space import file_system_lines
 from climrecon.pipeline.stores import cache_folder, check_free_name, store_places, writable_store
 from climrecon.pipeline.tasks import Outcome
-from climrecon.pipeline.training_gaps import mask_inputs, read_gaps
+from climrecon.pipeline.training_gaps import gap_files, mask_inputs, read_gaps
 from climrecon.pipeline.training_results import DEFAULT_FOLDER, collect
 from climrecon.pipeline.training_run import recipe_for, run_training
 from climrecon.pipeline.training_sets import Member, TrainingSets, training_members
@@ -37,10 +37,10 @@ from climrecon.training.sizes import checkpoint_bytes, weights_bytes
 from climrecon.training.store import JOINED_IN_MEMORY, StoredMember
 
 #: Version of the training stage: raised whenever equal members and settings give another network.
-VERSION = 1
+VERSION = 2
 #: The grid that members are brought to: that of the observational data sets.
 GRID = FIVE_DEGREES
-_SETTINGS = ("variable", "recipe", "iterations", "max_hours", "seed", "reference_period", "training_target")
+_SETTINGS = ("variable", "values", "max_hours", "seed", "reference_period", "training_target")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Training:
                 f"Networks are trained for tas; variable={settings.variable} was asked for.",
                 "Use variable=tas.",
             )
-        recipe_for(settings.recipe, settings.iterations)
+        self.recipe = recipe_for(settings.recipe, settings.iterations)
         if settings.network_name:
             self._check_name(settings.network_name)
         self.store = writable_store(site)
@@ -195,14 +195,13 @@ class Training:
         }
         inputs = [f"{n:05d} {member.key}" for n, member in enumerate(material.stored)]
         store = self.preparation.store
-        gaps = [
-            *self.gap_inputs.main,
-            *([self.gap_inputs.uncorrelated] if self.gap_inputs.uncorrelated else []),
-        ]
-        inputs += [f"gaps {store.sha256(path)}" for path in gaps]
+        inputs += [f"gaps {role} {store.sha256(path)}" for role, path in gap_files(self.gap_inputs)]
         plain = self.settings.plain()
         settings = {name: plain[name] for name in _SETTINGS}
-        settings |= {"uses": uses, "period": plain["period"], "gap_members": len(self.gap_inputs.members)}
+        settings |= {
+            **{"uses": uses, "period": plain["period"]},
+            "recipe": self.recipe.model_dump(mode="json", exclude={"checkpoint_seconds"}),
+        }
         return fingerprint("train", VERSION, inputs, settings, self.start.sha256 if self.start else None)
 
     @property
@@ -287,7 +286,7 @@ class Training:
         return (
             str(given)
             if given
-            else f"{self.settings.recipe}-{self.settings.training_data.replace('+', '-')}-"
+            else f"{self.recipe.name}-{self.settings.training_data.replace('+', '-')}-"
             + (self.fingerprint[:8])
         )
 
@@ -304,7 +303,8 @@ class Training:
             f"  target: {self.settings.training_target}; can be blended: "
             f"{sum(self.preparation.wanted(m) == 'blended' for m in self.members)}",
             f"  gaps and errors of: {', '.join(path.name for path in self.gap_inputs.main)}",
-            f"  recipe {self.settings.recipe}, starting from {self.start.name if self.start else 'scratch'}",
+            f"  recipe {self.settings.recipe}, {self.recipe.iterations} steps, "
+            f"starting from {self.start.name if self.start else 'scratch'}",
             f"  cache: {self.cache}; network store: {self.store}",
             *file_system_lines(self._needs(waiting)),
         ]

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -57,11 +57,35 @@ def identity_of_weights(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def identity_of_source(source: Any) -> str:
+    """sha256 of all that a source of masks or errors draws from: its coverage, levels and settings.
+
+    Of a source that is no dataclass, of what it draws.
+    """
+    digest = hashlib.sha256(type(source).__name__.encode())
+    if not is_dataclass(source):
+        for number in range(8):
+            drawn = source.draw(np.random.default_rng(number))
+            for part in drawn if isinstance(drawn, tuple) else (drawn,):
+                digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+    for field in fields(source):
+        value = getattr(source, field.name)
+        digest.update(field.name.encode())
+        if isinstance(value, np.ndarray):
+            digest.update(f"{value.dtype}{value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        else:
+            digest.update(repr(value).encode())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoint of one training in ``folder``.
 
-    ``identity`` says what a training is: recipe, data, seed and what it starts from, each with its hash or text.
+    ``identity`` says what a training is: recipe, data, masks, errors, seed and what it starts from, each with its
+    hash or text.
     """
 
     folder: Path
