@@ -38,7 +38,9 @@ def great_circle(grid: Grid) -> NDArray[np.float64]:
         meridian = _distances(points[::width], points).reshape(height, height, width)
         columns = np.arange(width)
         ahead = (columns[None, :] - columns[:, None]) % width
-        return np.ascontiguousarray(meridian[:, :, ahead].transpose(0, 2, 1, 3)).reshape(len(points), len(points))
+        return np.ascontiguousarray(meridian[:, :, ahead].transpose(0, 2, 1, 3)).reshape(
+            len(points), len(points)
+        )
     return _distances(points, points)
 
 

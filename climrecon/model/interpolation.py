@@ -93,7 +93,9 @@ class FullPrior(LowRankPrior):
             y = weight * x
             projected = torch.cat([y @ self.vectors, (y * flat).sum(1, keepdim=True)], dim=1)
             inner = (low.coefficients_covariance @ projected.double()[..., None])[..., 0].to(x.dtype)
-            return y.addcmul_(weight, torch.addmm(inner[:, -1:] * flat, inner[:, :-1], self.vectors.T), value=-1.0)
+            return y.addcmul_(
+                weight, torch.addmm(inner[:, -1:] * flat, inner[:, :-1], self.vectors.T), value=-1.0
+            )
 
         solution = torch.zeros_like(left)
         search = direction = low_rank_inverse(left)

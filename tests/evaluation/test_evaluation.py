@@ -126,7 +126,7 @@ def test_held_out_members_are_the_truth_where_no_file_is_named(demo: Path, tmp_p
     )  # fmt: skip
     assert "RMSE better against raw_mean" in output
     content = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert [one["name"].split()[0] for one in content["truth"]][0].startswith("DEMO-")
+    assert next(one["name"].split()[0] for one in content["truth"]).startswith("DEMO-")
     assert any("held out of cmip5" in text for text in content["caveats"])
 
 
