@@ -231,8 +231,6 @@ class NativeTask:
         # Pools are drawn on the CPU, the same on any machine and in every process, then moved.
         pool, checks = draw_pools(recipe, network, priors, fields, validation, masks, noise, seed, drawing)
         self.network = network.to(workers.device)
-        if isinstance(network, AnalysisUNet):
-            network.prior._covariance = None  # it stayed where it was worked out
         self.checks = _moved(checks, workers)
         precision = torch.bfloat16 if recipe.precision == "bfloat16" else None
         choices = Choices(seed, recipe.batch, (len(pool),), workers)
