@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from climrecon.grid import EARTH_RADIUS_KM, Grid
 
@@ -33,7 +32,21 @@ def great_circle(grid: Grid) -> NDArray[np.float64]:
     From the chord, which keeps its digits at small distances where the arc cosine loses them.
     """
     points = unit_vectors(grid)
-    chord2 = np.maximum(2.0 - 2.0 * points @ points.T, 0.0)
+    height, width = grid.shape
+    if np.allclose(np.diff(grid.lon), 360.0 / width, atol=1e-9):
+        # Only the difference of longitudes counts: one meridian's distances are all there are.
+        meridian = _distances(points[::width], points).reshape(height, height, width)
+        columns = np.arange(width)
+        ahead = (columns[None, :] - columns[:, None]) % width
+        return np.ascontiguousarray(meridian[:, :, ahead].transpose(0, 2, 1, 3)).reshape(
+            len(points), len(points)
+        )
+    return _distances(points, points)
+
+
+def _distances(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
+    """(N, M) km between (N, 3) and (M, 3) unit vectors."""
+    chord2 = np.maximum(2.0 - 2.0 * first @ second.T, 0.0)
     return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.minimum(np.sqrt(chord2) / 2.0, 1.0)))
 
 
@@ -213,6 +226,9 @@ def learn_patterns(
 def _patterns(covariance: FloatArray, metric: FloatArray, rank: int) -> NDArray[np.float64]:
     """(P, K) leading eigenvectors in the area-weighted metric, scaled by the root of their variance."""
     size = len(covariance)
+    # Here alone, since a reconstruction needs none of scipy, whose import takes half a second.
+    from scipy.linalg import eigh
+
     values, vectors = eigh(
         covariance * metric[:, None] * metric[None, :], subset_by_index=[size - rank, size - 1]
     )

@@ -90,6 +90,7 @@ class LoadedNetwork:
         self.reconstruct = reconstructor.reconstruct
         self.reconstructor = reconstructor
         self.months_beside = int(getattr(reconstructor, "months_beside", 0))
+        self.draws_by_date = bool(getattr(reconstructor, "draws_by_date", False))
         #: ``error_sd(obs_sd, shape)`` of a network that works with errors of its own estimate, else None.
         self.error_sd = getattr(reconstructor, "error_sd", None)
 
@@ -150,7 +151,8 @@ def describe_analysis(
 def describe(name: str, network: Network, grid: Grid, training: dict[str, Any]) -> Card:
     """The card of a network that was trained here, of any kind."""
     if isinstance(network, AnalysisUNet):
-        return describe_analysis(name, network, grid=grid, training=training)
+        persistence = float(training.get("persistence", 0.5))
+        return describe_analysis(name, network, grid=grid, training=training, persistence=persistence)
     if isinstance(network, PartialUNet):
         return describe_punet(name, network, grid=grid, training=training)
     return _describe_published(name, network, grid, training)

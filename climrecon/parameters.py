@@ -104,7 +104,8 @@ PARAMETERS = (
         "against",
         TEXT,
         "kriging",
-        "Further networks or baselines to show or score beside it, separated by commas; 'none' for none.",
+        "Further networks or baselines to show or score beside it, separated by commas; 'none' for none. Networks are "
+        "applied to all months: how far they differ is reported as structural uncertainty.",
         site=True,
     ),
     Parameter(
@@ -240,7 +241,8 @@ PARAMETERS = (
         "recipe",
         TEXT,
         "native",
-        "[train] Recipe: native (our own) or kadow2020 (the published network).",
+        "[train] Recipe: native or analysis (our own; analysis sees the months before and after, as punet5 does), "
+        "kadow2020 (the published network). Settings may follow: native,width=24. Or a TOML file.",
         site=True,
     ),
     Parameter("network_name", TEXT, None, "[train] Name under which the trained network is stored."),

@@ -14,7 +14,7 @@ from climrecon.fields import Context, Estimate, Months, Observations, Reconstruc
 #: A cell has no skill where the observations left more than this share of the prior variance.
 NO_SKILL = 0.75
 #: Months a chunk: large enough for full matrix products, small enough for 1 GB.
-CHUNK = 32
+CHUNK = 64
 
 
 def cuda_available() -> bool:
@@ -35,8 +35,9 @@ def reconstruct(
     *,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] | None = None,
+    block: slice | None = None,
 ) -> Iterator[tuple[slice, Estimate]]:
-    """Apply ``reconstructor`` to all months.
+    """Apply ``reconstructor`` to all months, or to those of ``block``, which begins where a chunk does.
 
     A reconstructor that looks at neighbouring months says in ``months_beside`` at how many; so many are given
     with each chunk, and what is said of them is dropped.
@@ -47,8 +48,9 @@ def reconstruct(
     """
     total = len(observations.time)
     beside = int(getattr(reconstructor, "months_beside", 0))
-    for start in range(0, total, chunk):
-        part = slice(start, min(start + chunk, total))
+    first, last = (0, total) if block is None else (block.start, block.stop)
+    for start in range(first, last, chunk):
+        part = slice(start, min(start + chunk, last))
         wide = slice(max(start - beside, 0), min(part.stop + beside, total))
         time = Months(observations.time.index[wide])
         estimate = reconstructor.reconstruct(
@@ -60,7 +62,7 @@ def reconstruct(
         )
         yield part, estimate.months(slice(part.start - wide.start, part.stop - wide.start))
         if progress:
-            progress(part.stop, total)
+            progress(part.stop - first, last - first)
 
 
 def no_skill(stddev: NDArray[np.floating[Any]], prior: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

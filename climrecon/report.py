@@ -13,6 +13,7 @@ from climrecon.files import write_text
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.provenance import Activity, Made
 from climrecon.output.series import NINETY, Series, Trend, WarmYear
+from climrecon.output.structural import rows as structural_rows
 
 #: In a checkout the templates stand beside the package, in an installed wheel inside it.
 _PLACES = (Path(__file__).parent / "templates", Path(__file__).parent.parent / "templates")
@@ -55,6 +56,7 @@ def write_report(
             facts=_facts(product, series),
             trends=trends,
             warmest=warmest,
+            structural=structural_rows(product) if product.structural else [],
             figures=[(name_.name, _embedded(name_), caption) for name_, caption in figures],
             scores=_scores(card),
             scored_months=card.get("scores", {}).get("n_months"),

@@ -78,19 +78,28 @@ def run(config: Path, as_json: bool) -> None:
 )
 def stage(name: str, config: Path, part: int, record: Path | None) -> None:
     """Run one stage of a task, as batch jobs do. Exit code 75: its state is saved, the same call continues."""
+    from climrecon.cli.recording import ending_told
+
+    with ending_told(record, name, part):
+        _run_stage(name, config, part, record)
+
+
+def _run_stage(name: str, config: Path, part: int, record: Path | None) -> None:
     from climrecon.cli.recording import RecordingReporter, is_first_process
     from climrecon.pipeline.dispatch import leave_outcome
+    from climrecon.pipeline.reporting import Quiet
     from climrecon.pipeline.stages import one_stage, stages_of
     from climrecon.settings import load_site, validate
 
     parameters, about = _read_config(config.read_text(encoding="utf-8"), str(config))
     site = load_site()
     chosen = one_stage(stages_of(validate(parameters, site), site, about), name, part)
+    first = is_first_process()
     reporter = _reporter()
-    first = record is not None and is_first_process()
     if record is not None and first:
         reporter = RecordingReporter(reporter, record / "progress" / f"{name}-{part}.json")
-    outcome = None if chosen.is_done(part) else chosen.run(part, reporter)
+    # Of several processes that do the same one talks.
+    outcome = None if chosen.is_done(part) else chosen.run(part, reporter if first else Quiet())
     reporter.close()
     if record is not None and first:
         leave_outcome(outcome, record, name, part)

@@ -32,7 +32,7 @@ class TerminalReporter:
         """Draw or move the bar of the current stage."""
         if self._bar is None or self._bar.total != total:
             self.close()
-            self._bar = tqdm(total=total, file=self._stream, unit="month", leave=False, dynamic_ncols=True)
+            self._bar = tqdm(total=total, file=self._stream, unit="", leave=False, dynamic_ncols=True)
         self._bar.update(done - self._bar.n)
         if done >= total:
             self.close()
@@ -66,6 +66,7 @@ class LogReporter:
         self._stream = stream or sys.stderr
         self._said = 0.0
         self._state = ""
+        self._begun: tuple[float, int] | None = None
 
     def _line(self, text: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -75,13 +76,19 @@ class LogReporter:
     def stage(self, text: str) -> None:
         """Write the stage's name."""
         self._said = time.monotonic()
+        self._begun = None
         self._line(text)
 
     def step(self, done: int, total: int) -> None:
-        """Write how far the stage is, now and then."""
-        if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
-            self._said = time.monotonic()
-            self._line(f"  {done} of {total} ({100 * done // max(total, 1)} %)")
+        """Write how far the stage is and how long it will take still, now and then."""
+        now = time.monotonic()
+        if self._begun is None or done < self._begun[1]:
+            self._begun = (now, done)
+        if now - self._said >= SECONDS_BETWEEN_LINES:
+            self._said = now
+            gone, steps = now - self._begun[0], done - self._begun[1]
+            left = f", about {_lasting(gone / steps * (total - done))} left" if steps and done < total else ""
+            self._line(f"  {done} of {total} ({100 * done // max(total, 1)} %){left}")
 
     def state(self, text: str) -> None:
         """Write how it fares, now and then."""
@@ -100,6 +107,13 @@ class LogReporter:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+def _lasting(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``2.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def reporter() -> TerminalReporter | LogReporter:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from climrecon.errors import ClimReconError, Unfinished
 from climrecon.files import write_text
 
 #: A shared file system is spared: progress is written at most this often.
@@ -64,3 +66,28 @@ class RecordingReporter:
 def is_first_process() -> bool:
     """Whether this is the only process of a stage, or the first of those that torchrun started."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def is_one_of_several() -> bool:
+    """Whether torchrun started this process among others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def ending_told(record: Path | None, stage: str, part: int) -> Iterator[None]:
+    """Leave exit code and message of a process that torchrun started: the launcher hides both from the job.
+
+    Processes that have saved their state end as if they were done, since torchrun would end the others at the first
+    that does not; the job script knows from what is left here.
+    """
+    if record is None or not is_one_of_several():
+        yield
+        return
+    try:
+        yield
+    except ClimReconError as error:
+        # The first that fails is the cause; that the others lost it is what followed.
+        with suppress(OSError), (record / "status" / f"{stage}-{part}.exit").open("x") as file:
+            file.write(f"{error.exit_code}\nError: {error}\n")
+        if not isinstance(error, Unfinished):
+            raise

@@ -18,6 +18,8 @@ BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
+#: Share of the made-up masks to which whole regions are added, for the time since: up to complete coverage.
+DENSER = 0.25
 #: A data set that covers the sea this much less than the land is one of land stations, islands and coasts included.
 LAND_ONLY = 0.5
 #: Share of the samples whose coverage is thinner than any real month may be.
@@ -197,6 +199,9 @@ class MaskSource:
             mask &= rng.random(mask.size) < rng.uniform(0.4, 1.0)
         if rng.random() < 0.15:
             mask &= self._patch(rng) < rng.uniform(0.5, 1.5)
+        if rng.random() < DENSER:
+            # Of land and ships alone no mask covers what satellites, buoys and polar stations do today.
+            mask |= self._patch(rng) > rng.uniform(-2.0, 0.5)
         return np.asarray(mask)
 
     def _patch(self, rng: np.random.Generator) -> FloatArray:

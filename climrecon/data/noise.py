@@ -5,8 +5,9 @@ Independent errors average to nothing in a global mean; those of real observatio
 adjustments. A network that has seen independent errors alone trusts regions blindly.
 
 Where a data set states its own uncertainty each part is taken from what states that part, and from nothing else:
-HadCRUT5's ``uncorrelated`` file is the cell-by-cell part; the spread of its ensemble is the systematic part, which
-here is the regional and the slow one together. A total that already holds both is never added to either.
+HadCRUT5's ``uncorrelated`` file is the cell-by-cell part; the diagonals of its ``error_covariance`` files are the
+regional part; the spread of its ensemble is the systematic part, which here is the slow one, or without
+covariances the regional and the slow one together. A total that already holds both is never added to either.
 """
 
 from __future__ import annotations
@@ -43,11 +44,15 @@ class NoiseSource:
     own:
         (N, P) one-sigma cell-by-cell errors as a data set states them for N months, finite everywhere (see
         :func:`complete_levels`); None: generic levels, the same chance for each order of magnitude.
+    partial:
+        (M, P) one-sigma partly correlated errors as a data set states them for M months in order of time, finite
+        everywhere: the size of the regional part. None: it is scaled with the slow one.
     rarity:
         (P,) factor on generic levels: larger where few observations are made; see :func:`rarity_of`.
     systematic:
         (M,) global-mean standard deviation of a data set's own ensemble in M months, K; a month's is drawn in place
-        of ``global_sd``.
+        of ``global_sd``. With ``partial`` it is the slow part's alone: HadCRUT5's ensemble does not hold the errors
+        that the covariances state.
     global_sd:
         Range of the standard deviation of the global mean, K.
     """
@@ -59,6 +64,7 @@ class NoiseSource:
     rarity: FloatArray | None = None
     systematic: FloatArray | None = None
     global_sd: tuple[float, float] = GLOBAL_MEAN_SD
+    partial: FloatArray | None = None
 
     def draw(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Errors (P,) and their stated one-sigma sizes (P,), K.
@@ -89,29 +95,38 @@ class NoiseSource:
         stated = np.sqrt(own_sd**2 + regional_sd**2) * np.exp(rng.uniform(-0.28, 0.28))
         return error, np.maximum(stated, 0.05)
 
-    def _sizes(self, rng: np.random.Generator) -> tuple[FloatArray, float, float]:
-        """Standard deviations: of the cells' own errors (P,), of the regional and of the slow part, K."""
+    def _sizes(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray | float, float]:
+        """Standard deviations: of the cells' own errors (P,), of the regional (P,) or all and the slow part, K."""
         size = self.regional.shape[0]
         level = np.exp(rng.uniform(np.log(0.05), np.log(0.7)))
+        when = rng.random()
         if self.own is not None:
-            own_sd = self.own[rng.integers(len(self.own))].astype(np.float64)
+            own_sd = _at(self.own, when)
         else:
             own_sd = level * np.exp(rng.normal(0.0, 0.35, size))
             if self.rarity is not None:
                 own_sd = own_sd * self.rarity
+        # Both of about one time: early months are worse in either.
+        stated = None if self.partial is None else _at(self.partial, when)
         if self.area is None:
-            return own_sd, float(rng.uniform(0.0, 0.6) * level), float(rng.uniform(0.0, 0.08))
+            regional = rng.uniform(0.0, 0.6) * level
+            return own_sd, float(regional) if stated is None else stated, float(rng.uniform(0.0, 0.08))
         if self.systematic is not None:
             total = float(self.systematic[rng.integers(len(self.systematic))])
         else:
             total = float(rng.uniform(*self.global_sd))
         share = rng.uniform(0.3, 0.8)
         of_regional, of_slow = self._global_mean_sd
-        return (
-            own_sd,
-            float(total * np.sqrt(1.0 - share) / of_regional),
-            float(total * np.sqrt(share) / of_slow),
-        )
+        if stated is None:
+            return (
+                own_sd,
+                float(total * np.sqrt(1.0 - share) / of_regional),
+                float(total * np.sqrt(share) / of_slow),
+            )
+        if self.systematic is None:  # the total is that of both parts
+            weights = self.area * stated / self.area.sum()
+            total = float(np.sqrt(max(total**2 - float(((weights @ self.regional) ** 2).sum()), 0.0)))
+        return own_sd, stated, total / of_slow
 
     @cached_property
     def _global_mean_sd(self) -> tuple[float, float]:
@@ -128,6 +143,17 @@ class NoiseSource:
             else "cell by cell 0.05-0.7 K"
             + (", larger where observations are few" if self.rarity is not None else "")
         )
+        if self.partial is not None:
+            slow = (
+                f"as in {len(self.systematic)} months of the data set's own ensemble"
+                if self.systematic is not None
+                else f"that makes it up to {self.global_sd[0]:g}-{self.global_sd[1]:g} K"
+            )
+            return (
+                f"{own}; regional (1,500 km) as the diagonals of the data set's error covariances of "
+                f"{len(self.partial)} months state them; slow (5,000 km) with a standard deviation of the monthly "
+                f"global mean {slow}"
+            )
         if self.area is None:
             return f"{own}; regional up to 0.6 of it; slow up to 0.08 K"
         carried = (
@@ -139,6 +165,11 @@ class NoiseSource:
             f"{own}; regional (1,500 km) and slow (5,000 km) parts that together give the monthly global mean a "
             f"standard deviation {carried}"
         )
+
+
+def _at(levels: FloatArray, when: float) -> NDArray[np.float64]:
+    """(P,) levels of the month at ``when``, 0 to 1, of (N, P) in order of time."""
+    return np.asarray(levels[int(when * len(levels))], np.float64)
 
 
 def complete_levels(errors: FloatArray, mask: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from climrecon.model.lowrank import MEAN_PRIOR_SD
 
@@ -23,7 +23,7 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.integer[Any]]
 
 #: Standard deviations that are tried, K.
-LEVELS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.2)
+LEVELS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.2)
 #: Shares of the local covariance that are tried, and the length it falls off with, km.
 LOCAL_SHARES, LOCAL_KM = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0), 1000.0
 #: Months and cells a month that are looked at: enough for two numbers, and quick.
@@ -124,9 +124,8 @@ def _deviance(
     """-2 log likelihood of one month, less its constant."""
     total = matrix + level.local * near
     total[np.diag_indices_from(total)] += (known**2 + level.on(land) ** 2) / spread**2
-    try:
-        factor = cho_factor(total, lower=True, overwrite_a=True, check_finite=False)
-    except LinAlgError:  # a covariance of half-precision patterns may fail where errors are tiny
+    factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(total))
+    if failed:  # a covariance of half-precision patterns may fail where errors are tiny
         return np.inf
-    determinant = 2.0 * float(np.log(np.diag(factor[0])).sum())
-    return determinant + float(observed @ cho_solve(factor, observed, check_finite=False))
+    white = torch.linalg.solve_triangular(factor, torch.from_numpy(observed)[:, None].to(factor), upper=False)
+    return float(2.0 * factor.diagonal().log().sum() + (white**2).sum())

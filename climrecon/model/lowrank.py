@@ -42,6 +42,8 @@ class Posterior:
         (B, P): what one prior standard deviation of b adds to a cell, K.
     factor:
         (B, K + 1, K + 1) lower Cholesky factor of the precision of (z, b).
+    coefficients_covariance:
+        (B, K + 1, K + 1) covariance of (z, b), in double precision.
     """
 
     mean: Tensor
@@ -52,6 +54,7 @@ class Posterior:
     damping: Tensor
     level_pattern: Tensor
     factor: Tensor
+    coefficients_covariance: Tensor
 
     def weighted_mean_sd(self, weights: Tensor) -> Tensor:
         """(B,) standard deviation of the sum of weights (P,) or (B, P) times the field."""
@@ -93,6 +96,25 @@ class LowRankPrior(nn.Module):
         self.vectors: Tensor
         self.residual: Tensor
         self.scale: Tensor
+        self._pairs: Tensor | None = None
+
+    def pairs(self) -> Tensor:
+        """(P, K (K + 1) / 2) products of two patterns, each pair once.
+
+        What a month needs of E' W E and of the diagonal of E C E' is linear in W and C. With these at hand both are
+        one matrix product for all months together, of half the work.
+        """
+        if self._pairs is None or self._pairs.device != self.vectors.device:
+            rows, columns = self._pair_index()
+            self._pairs = self.vectors.new_empty(len(self.vectors), len(rows))
+            torch.mul(self.vectors[:, rows], self.vectors[:, columns], out=self._pairs)
+        return self._pairs
+
+    def _pair_index(self) -> tuple[Tensor, Tensor]:
+        """Row and column of each pair of patterns in the lower triangle."""
+        rank = self.vectors.shape[1]
+        index = torch.tril_indices(rank, rank, device=self.vectors.device)
+        return index[0], index[1]
 
     def prior_sd(self, month: Tensor) -> Tensor:
         """(B, P) standard deviation about the month's own mean before any observation; month is 1..12."""
@@ -120,15 +142,18 @@ class LowRankPrior(nn.Module):
         weight = torch.where(mask, 1.0 / (own + error), torch.zeros_like(error))
         flat = MEAN_PRIOR_SD / scale
         observed = torch.where(mask, values / scale, torch.zeros_like(values))
-        factor = torch.linalg.cholesky(self._precision(weight, flat, mask))
+        # Double precision for the small system: a warming can be the mean's or the leading pattern's, so that some
+        # of its eigenvalues are ten million times the others.
+        factor = torch.linalg.cholesky(self._precision(weight, flat))
+        covariance = torch.cholesky_inverse(factor)
         weighted = weight * observed
         projected = torch.cat([weighted @ self.vectors, (weighted * flat).sum(1, keepdim=True)], dim=1)
-        coefficients = torch.cholesky_solve(projected[..., None], factor)[..., 0]
+        coefficients = (covariance @ projected.double()[..., None])[..., 0].to(values.dtype)
         smooth = coefficients[:, :-1] @ self.vectors.T + coefficients[:, -1:] * flat
         gain = own * weight
         mean = smooth + gain * torch.where(mask, observed - smooth, torch.zeros_like(smooth))
         own_variance = torch.where(mask, gain * error, own)
-        variance = self._spread(torch.cholesky_inverse(factor), flat) * (1.0 - gain) ** 2 + own_variance
+        variance = self._spread(covariance.to(values.dtype), flat) * (1.0 - gain) ** 2 + own_variance
         return Posterior(
             mean=mean * scale,
             variance=variance * scale**2,
@@ -137,34 +162,36 @@ class LowRankPrior(nn.Module):
             vectors=self.vectors,
             damping=scale * (1.0 - gain),
             level_pattern=MEAN_PRIOR_SD * (1.0 - gain),
-            factor=factor,
+            factor=factor.to(values.dtype),
+            coefficients_covariance=covariance,
         )
 
-    def _precision(self, weight: Tensor, flat: Tensor, mask: Tensor) -> Tensor:
-        """I + E' W E with the flat pattern as last column, (B, K + 1, K + 1).
+    def _precision(self, weight: Tensor, flat: Tensor) -> Tensor:
+        """I + E' W E with the flat pattern as last column, (B, K + 1, K + 1) in double precision.
 
-        Over the observed cells alone: half of the work in an average month.
+        ``weight`` (B, P) is 0 where nothing was observed.
         """
-        months, rank = len(weight), self.vectors.shape[1]
-        result = weight.new_empty(months, rank + 1, rank + 1)
-        for index in range(months):
-            cells = mask[index].nonzero()[:, 0]
-            chosen = self.vectors[cells]
-            result[index, :rank, :rank] = (chosen * weight[index, cells, None]).T @ chosen
-        border = (weight * flat) @ self.vectors
+        rank = self.vectors.shape[1]
+        rows, columns = self._pair_index()
+        packed = (weight @ self.pairs()).double()
+        result = packed.new_empty(len(weight), rank + 1, rank + 1)
+        result[:, rows, columns] = packed
+        result[:, columns, rows] = packed
+        weighted = weight.double() * flat
+        border = weighted @ self.vectors.double()
         result[:, :rank, rank] = border
         result[:, rank, :rank] = border
-        result[:, rank, rank] = (weight * flat**2).sum(1)
+        result[:, rank, rank] = (weighted * flat).sum(1)
         result.diagonal(dim1=1, dim2=2).add_(1.0)
         return result
 
     def _spread(self, covariance: Tensor, flat: Tensor) -> Tensor:
         """(B, P) variance of E z + flat b for the (B, K + 1, K + 1) covariance of (z, b)."""
         rank = self.vectors.shape[1]
-        spread = torch.empty_like(flat)
-        for index in range(len(flat)):
-            inner = self.vectors @ covariance[index, :rank, :rank]
-            torch.sum(inner.mul_(self.vectors), dim=1, out=spread[index])
+        rows, columns = self._pair_index()
+        # A pair stands for itself and for the same pair the other way round.
+        packed = covariance[:, rows, columns] * (2.0 - (rows == columns).to(flat.dtype))
+        spread = packed @ self.pairs().T
         spread += 2.0 * flat * (covariance[:, :rank, rank] @ self.vectors.T)
         spread += flat**2 * covariance[:, rank, rank, None]
         return spread.clamp_min_(0.0)

@@ -22,6 +22,8 @@ from climrecon.model.lowrank import LowRankPrior, Posterior
 from climrecon.model.partial import PartialConv, pad, window_sum
 
 OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
+#: Largest correction of the mean, in standard deviations, and of the logarithm of the standard deviation.
+BOUND = 1.5
 COMPLETE_CHANNELS = ("mask", "oi_mean", "oi_sd", "land", "sin_lat", "cos_month", "sin_month")
 
 
@@ -119,11 +121,19 @@ class CorrectingUNet(nn.Module):
     def corrected(self, correction: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (B, P) and factor on the standard deviation (B, P) after a correction (B, 2, H, W)."""
         flat = correction.flatten(2)
-        shift = flat[:, 0] * variance.sqrt()
-        # Take the global mean out where the posterior is unsure, not where cells were observed.
-        share = variance / (variance * self.area).sum(1, keepdim=True)
+        spread = variance.sqrt()
+        shift = _bounded(flat[:, 0]) * spread
+        # Take the global mean out where the posterior is unsure, not where cells were observed. In proportion to its
+        # standard deviation no cell changes by more than twice the bound, however few unsure cells there are.
+        share = spread / (spread * self.area).sum(1, keepdim=True)
         shift = shift - share * (shift * self.area).sum(1, keepdim=True)
-        return mean + shift, (1.5 * torch.tanh(flat[:, 1] / 1.5)).exp()
+        return mean + shift, _bounded(flat[:, 1]).exp()
+
+
+def _bounded(x: Tensor) -> Tensor:
+    """``x`` where it is small, never beyond :data:`BOUND`: a network may be given what it has not seen."""
+    bounded: Tensor = BOUND * torch.tanh(x / BOUND)
+    return bounded
 
 
 class PartialUNet(CorrectingUNet):

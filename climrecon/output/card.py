@@ -30,6 +30,7 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     for key in _SHOWN:
         if training.get(key) not in (None, ""):
             yield f"- {key.replace('_', ' ')}: {training[key]}"
+    yield from _validation(training)
     versions = training.get("versions", {})
     if versions:
         yield f"- versions: {', '.join(f'{name} {number}' for name, number in versions.items())}"
@@ -59,6 +60,19 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     yield "\n## Network\n"
     yield f"- inputs: {', '.join(card['inputs'])}\n- outputs: {', '.join(card['outputs'])}"
     yield f"- {', '.join(f'{key} {value}' for key, value in card['architecture'].items())}"
+
+
+def _validation(training: Mapping[str, Any]) -> Iterator[str]:
+    """The scores that chose the weights, beside other methods' on the same months under the same masks."""
+    own, beside = training.get("validation", {}), training.get("validation_beside", {})
+    if not own or not beside:
+        return
+    parts = []
+    for key, what in (("rmse", "RMSE, K"), ("annual_r", "annual mean r"), ("annual_rmse", "its RMSE, K")):
+        if key in own:
+            others = ", ".join(f"{name} {row[key]:.4f}" for name, row in beside.items() if key in row)
+            parts.append(f"{what} {own[key]:.4f} ({others})")
+    yield f"- validation, by which the weights were chosen: {'; '.join(parts)}"
 
 
 def _cell(text: Any) -> str:

@@ -18,6 +18,8 @@ from climrecon.files import atomic_path
 from climrecon.output.axes import month_coordinates, write_axes
 from climrecon.output.content import content_sha256
 from climrecon.output.product import STATUS_MEANINGS, Product
+from climrecon.output.structural import stddev as structural_stddev
+from climrecon.output.structural import write_differences
 from climrecon.preprocess.regrid import file_order
 
 __all__ = ["content_sha256", "global_attributes", "month_coordinates", "write_netcdf"]
@@ -75,6 +77,8 @@ def write_netcdf(
                 if beside:
                     about["ancillary_variables"] = " ".join(beside)
                 _write_field(file, product, name, values, about)
+            if product.structural is not None and variables is None:
+                write_differences(file, product, _naming(product)[0])
     except OSError as error:
         raise OutputError(
             f"{path} could not be written: {error.strerror or error}.",
@@ -103,6 +107,8 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
     beside = [f"{variable}_{part}" for part in ("stddev", "status")]
     if product.stddev is None:
         del beside[0]
+    if product.structural is not None:
+        beside.append(f"{variable}_structural_stddev")
     kept = (
         "observed cells kept, the rest reconstructed" if product.keep_observed else "reconstructed everywhere"
     )
@@ -128,6 +134,16 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
                 **_spread(naming),
                 "long_name": f"standard deviation of {variable}",
                 "comment": comment,
+            },
+        )
+    if product.structural is not None:
+        names = ", ".join((product.network.name, *product.structural.infilled))
+        data[f"{variable}_structural_stddev"] = (
+            structural_stddev(product),
+            {
+                **_spread(naming),
+                "long_name": f"standard deviation of {variable} over reconstructions with different networks",
+                "comment": f"Structural uncertainty: one sigma over {names}. It is not part of {variable}_stddev.",
             },
         )
     data[f"{variable}_status"] = (

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.fields import Observations
+from climrecon.output.structural import Structural
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -49,6 +50,8 @@ class Product:
         Gives the realisations one by one, (T, H, W) each; None if none were asked for.
     shift:
         (12, H, W) climatology that was taken off to reach ``reference_period``; None if none.
+    structural:
+        The same with further networks; None if none were asked for.
     """
 
     observations: Observations
@@ -64,6 +67,7 @@ class Product:
     shift: FloatArray | None = None
     keep_observed: bool = True
     notes: tuple[str, ...] = ()
+    structural: Structural | None = None
 
     @property
     def observed_field(self) -> FloatArray:

@@ -16,7 +16,7 @@ from climrecon.jobs.chain import cancel, submit
 from climrecon.jobs.commands import SlurmSilent, silence
 from climrecon.jobs.follow import follow, is_live, look
 from climrecon.jobs.messages import JobError
-from climrecon.jobs.record import Chain, chains_in, new_chain, remember
+from climrecon.jobs.record import FOLDER, Chain, chains_in, new_chain, remember
 from climrecon.jobs.script import Job, check_folder
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.resources import (
@@ -106,6 +106,8 @@ def decide(stages: Sequence[Stage], settings: RunSettings, site: Site) -> tuple[
         )
     if settings.dispatch == "auto" and gpu and silent and not holds_gpu():
         return "local", f"{silent}; the stages run here, without a GPU"
+    if settings.dispatch == "auto" and login and any(stage.parts > 1 for stage in stages):
+        return "local", "a large run, done here part after part; dispatch=slurm does its parts side by side"
     return "local", ""
 
 
@@ -320,5 +322,11 @@ def _dry_lines(stages: Sequence[Stage], settings: RunSettings, site: Site) -> li
     lines += [f"    {name}: done already" for name in skipped]
     for job in jobs:
         parts = f", {len(job.parts)} parts" if job.array else ""
+        if job.nodes * job.processes > 1:
+            parts += f", {job.nodes} x {job.processes} processes"
         lines.append(f"    {job.stage}{parts}: sbatch {' '.join(job.options)}")
+    # A script each; log, status, progress of every part; configuration, record and outcome.
+    files = len(jobs) + 3 * sum(len(job.parts) for job in jobs) + 3
+    output = Path(settings.outputdir or "climrecon-result").absolute()
+    lines.append(f"    scripts, logs and records: about {files} small files in {output / FOLDER}")
     return lines

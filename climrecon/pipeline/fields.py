@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ REGIONS: tuple[Region, ...] = (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, 
 
 @dataclass(frozen=True)
 class Complete:
-    """Complete fields on the network's grid.
+    """Complete fields on the network's grid, of all months or of a block of them.
 
     Attributes
     ----------
@@ -44,6 +45,37 @@ class Complete:
     realisations: NDArray[np.float32] | None
 
 
+@dataclass(frozen=True)
+class OwnFields:
+    """Complete fields on the observations' own grid, (T, H, W) float32 in K; see :class:`Complete`.
+
+    ``realisations`` gives them one by one; None if there are none.
+    """
+
+    mean: FloatArray
+    stddev: FloatArray | None
+    prior_stddev: FloatArray | None
+    region_sd: dict[str, FloatArray]
+    realisations: Callable[[], Iterator[FloatArray]] | None
+
+
+def on_own_grid(complete: Complete, own_grid: Callable[[FloatArray], FloatArray]) -> OwnFields:
+    """Bring complete fields to the observations' grid; realisations only when they are asked for."""
+
+    def single(field: FloatArray) -> FloatArray:
+        return own_grid(field).astype(np.float32, copy=False)
+
+    return OwnFields(
+        single(complete.mean),
+        None if complete.stddev is None else single(complete.stddev),
+        None if complete.prior_stddev is None else single(complete.prior_stddev),
+        complete.region_sd,
+        None
+        if complete.realisations is None
+        else lambda: (own_grid(member) for member in member_fields(complete)),
+    )
+
+
 def complete_fields(
     reconstructor: Reconstructor,
     observations: Observations,
@@ -52,15 +84,23 @@ def complete_fields(
     seed: int,
     scratch: Path,
     reporter: Reporter,
+    block: slice | None = None,
 ) -> Complete:
-    """Apply ``reconstructor`` to all months and collect what it gives.
+    """Apply ``reconstructor`` to all months, or to those of ``block``, and collect what it gives.
 
     Realisations go chunk by chunk into a memory-mapped file in ``scratch``: 200 of them over 2,100
     months are 4.4 GB, more than a login node should hold.
+
+    Parameters
+    ----------
+    block:
+        Months of one of :func:`blocks`. They come out as they do with all months: chunks begin at the same months,
+        see the same neighbours and draw from the same streams.
     """
     from climrecon.reconstruct import reconstruct
 
-    shape = observations.values.shape
+    first, last = (0, len(observations.time)) if block is None else (block.start, block.stop)
+    shape = (last - first, *observations.grid.shape)
     mean = np.empty(shape, np.float32)
     stddev: FloatArray | None = None
     prior: FloatArray | None = None
@@ -71,7 +111,12 @@ def complete_fields(
             scratch / "realisations.npy", mode="w+", dtype=np.float32, shape=(members, *shape)
         )
     weights = {region.name: observations.grid.region_weights(region) for region in REGIONS}
-    for months, estimate in reconstruct(reconstructor, observations, progress=reporter.step):
+    # Noise that belongs to a date goes on from chunk to chunk; other streams must not begin anew with each.
+    dated = bool(getattr(reconstructor, "draws_by_date", False))
+    for months_of_all, estimate in reconstruct(
+        reconstructor, observations, progress=reporter.step, block=block
+    ):
+        months = slice(months_of_all.start - first, months_of_all.stop - first)
         mean[months] = estimate.mean
         if estimate.stddev is not None:
             stddev = np.empty(shape, np.float32) if stddev is None else stddev
@@ -90,8 +135,15 @@ def complete_fields(
                     "Use realisations=0, or a network that gives them, e.g. punet5 or kriging.",
                 )
             # Each chunk has its own stream, so that a longer record begins with the same fields.
-            drawn[:, months] = estimate.sample(members, seed + months.start)
+            drawn[:, months] = estimate.sample(members, seed + (0 if dated else months_of_all.start))
     return Complete(mean, stddev, prior, region_sd, drawn)
+
+
+def blocks(months: int, count: int, chunk: int) -> list[slice]:
+    """``count`` blocks of months, each of whole chunks; some are empty where there are fewer chunks."""
+    chunks = -(-months // chunk)
+    borders = [min(chunk * (chunks * number // count), months) for number in range(count + 1)]
+    return [slice(first, last) for first, last in pairwise(borders)]
 
 
 def single_month(reconstructor: Reconstructor, observations: Observations, index: int) -> Estimate:

@@ -15,7 +15,8 @@ class Inputs:
     """Files of one observational data set.
 
     ``main`` holds the field to reconstruct (several files are chunks of its time axis); ``members``
-    the realisations of an ensemble; ``uncorrelated`` the cell errors.
+    the realisations of an ensemble; ``uncorrelated`` the cell errors; ``error_covariance`` those of partly correlated
+    errors, a file a month.
     """
 
     main: tuple[Path, ...]
@@ -24,6 +25,7 @@ class Inputs:
     facets: dict[str, str] = field(default_factory=dict)
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    error_covariance: tuple[Path, ...] = ()
 
     @property
     def size(self) -> int:
@@ -71,4 +73,5 @@ def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
         facets=dict(found.facets),
         left_out=tuple((item.path, item.reason) for item in found.left_out),
         notes=tuple(found.notes),
+        error_covariance=tuple(found.error_covariance),
     )

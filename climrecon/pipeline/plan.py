@@ -7,6 +7,7 @@ from pathlib import Path
 from climrecon.output.product import NetworkInfo
 from climrecon.pipeline.inputs import Inputs
 from climrecon.pipeline.reporting import Reporter
+from climrecon.pipeline.sizes import Size
 from climrecon.pipeline.space import file_system_lines
 from climrecon.pipeline.space import megabytes as megabytes
 from climrecon.pipeline.tasks import Outcome
@@ -20,8 +21,22 @@ def files_of(settings: RunSettings) -> int:
     return 4 + figures + int(settings.animation) + int(settings.report) + 6 * int(settings.add_to_databrowser)
 
 
-def dry_run(settings: RunSettings, inputs: Inputs, network: NetworkInfo, reporter: Reporter) -> Outcome:
-    """Read the observations, say what a run would do and write nothing."""
+def dry_run(
+    settings: RunSettings,
+    inputs: Inputs,
+    network: NetworkInfo,
+    reporter: Reporter,
+    expected: Size,
+    parts: int,
+    cache: Path,
+) -> Outcome:
+    """Read the observations, say what a run would do and write nothing.
+
+    Parameters
+    ----------
+    expected, parts, cache:
+        Size by the files' headers, parts it is done in, and where those are left until all are done.
+    """
     request = PrepareRequest(
         variable=settings.variable,
         values=settings.values,
@@ -35,6 +50,14 @@ def dry_run(settings: RunSettings, inputs: Inputs, network: NetworkInfo, reporte
     fields = 4 if network.sha256 else 3
     size = cells * 4 * (fields + settings.realisations)
     folder = settings.outputdir or "climrecon-result"
+    needs: list[tuple[Path, float, int]] = [(Path(folder), size, files_of(settings))]
+    split = []
+    if parts > 1:
+        needs.append((cache, expected.bytes, expected.files(parts)))
+        split = [
+            f"  parts: {parts} blocks of months, {megabytes(expected.bytes)} in about {expected.files(parts)} files in "
+            f"{cache} until all are done"
+        ]
     lines = ["Would reconstruct, and write nothing now (dryrun):", "  inputs:"]
     lines += [
         f"    {path} ({megabytes(path.stat().st_size)})"
@@ -48,6 +71,7 @@ def dry_run(settings: RunSettings, inputs: Inputs, network: NetworkInfo, reporte
         f"  network: {network.name} ({network.title})",
         f"  beside it: {', '.join(settings.networks_beside) or 'nothing'}",
         f"  output: at most {megabytes(size)} before compression in {folder}",
-        *file_system_lines([(Path(folder), size, files_of(settings))]),
+        *split,
+        *file_system_lines(needs),
     ]
     return Outcome(None, {"status": "dryrun", "outputs": []}, lines)

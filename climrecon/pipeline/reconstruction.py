@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from climrecon.errors import ClimReconError, InputDataError
 from climrecon.fields import Observations
 from climrecon.output.product import Product, status_of
-from climrecon.pipeline.fields import Complete, complete_fields, member_fields
+from climrecon.pipeline.fields import OwnFields, complete_fields, on_own_grid
 from climrecon.pipeline.fingerprint import RECONSTRUCT_SETTINGS, fingerprint
-from climrecon.pipeline.inputs import Inputs, resolve
+from climrecon.pipeline.inputs import Inputs
 from climrecon.pipeline.methods import Method, adapt, load_method, on_method_grid
-from climrecon.pipeline.plan import dry_run
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.results import write_results
 from climrecon.pipeline.staging import staged
@@ -29,30 +28,25 @@ from climrecon.reconstruct import no_skill
 from climrecon.settings import RunSettings, Site
 
 #: Version of this stage: raised whenever equal inputs and settings give another result.
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 DEFAULT_FOLDER = Path("climrecon-result")
 
 FloatArray = NDArray[np.floating[Any]]
 
 
 def reconstruct_observations(
-    settings: RunSettings, site: Site, reporter: Reporter, about: dict[str, Any]
+    settings: RunSettings, site: Site, reporter: Reporter, about: dict[str, Any], inputs: Inputs
 ) -> Outcome:
-    """Run all stages; results appear in the output folder together or not at all."""
+    """Reconstruct in one go; results appear in the output folder together or not at all."""
     started = datetime.now(UTC)
-    inputs = resolve(settings, site, reporter)
     reporter.stage(f"Loading {settings.network}")
     method = load_method(settings.network, settings, site)
-    if settings.dryrun:
-        return dry_run(settings, inputs, method.info, reporter)
-    beside = [
-        load_method(name, settings, site) for name in settings.networks_beside if name != settings.network
-    ]
+    beside = methods_beside(settings, site)
     folder = settings.outputdir or DEFAULT_FOLDER
     with staged(folder) as stage:
         reporter.stage(f"Reading {', '.join(path.name for path in inputs.main)}")
         observations = read_observations(
-            inputs.main, _request(settings, inputs), uncorrelated=inputs.uncorrelated
+            inputs.main, request_of(settings, inputs), uncorrelated=inputs.uncorrelated
         )
         for note in observations.source.notes:
             reporter.note(note)
@@ -71,23 +65,43 @@ def reconstruct_observations(
             scratch=stage,
             reporter=reporter,
         )
-        product = _product(settings, observations, complete, method, on_network, stage, reporter, adapted)
-        digest = fingerprint(
-            "reconstruct",
-            STAGE_VERSION,
-            observations.source.sha256,
-            {name: settings.plain()[name] for name in RECONSTRUCT_SETTINGS},
-            method.info.sha256 or method.info.name,
-        )
-        run = {
-            "id": str(about.get("id") or secrets.token_hex(6)),
-            "user": str(about.get("user") or _user()),
-            "started": started,
-            "fingerprint": digest,
-        }
+        back = FileGrid(observations.grid, on_network.grid, observations.source, stage)
+        own = on_own_grid(complete, back.own_grid)
+        product = product_of(settings, observations, own, method, on_network, back, reporter, adapted)
+        run = run_of(settings, observations, method, about, started)
         outcome = write_results(stage, folder, product, settings, run, inputs, beside, reporter)
         (stage / "realisations.npy").unlink(missing_ok=True)
     return outcome
+
+
+def methods_beside(settings: RunSettings, site: Site) -> list[Method]:
+    """What the result is compared with."""
+    return [
+        load_method(name, settings, site) for name in settings.networks_beside if name != settings.network
+    ]
+
+
+def run_of(
+    settings: RunSettings,
+    observations: Observations,
+    method: Method,
+    about: dict[str, Any],
+    started: datetime,
+) -> dict[str, Any]:
+    """What manifest and provenance say of the run; its fingerprint says nothing of how it was done."""
+    digest = fingerprint(
+        "reconstruct",
+        STAGE_VERSION,
+        observations.source.sha256,
+        {name: settings.plain()[name] for name in RECONSTRUCT_SETTINGS},
+        method.info.sha256 or method.info.name,
+    )
+    return {
+        "id": str(about.get("id") or secrets.token_hex(6)),
+        "user": str(about.get("user") or _user()),
+        "started": started,
+        "fingerprint": digest,
+    }
 
 
 def _user() -> str:
@@ -97,7 +111,8 @@ def _user() -> str:
         return ""
 
 
-def _request(settings: RunSettings, inputs: Inputs) -> PrepareRequest:
+def request_of(settings: RunSettings, inputs: Inputs) -> PrepareRequest:
+    """How the observations are read."""
     return PrepareRequest(
         variable=settings.variable,
         values=settings.values,
@@ -107,31 +122,30 @@ def _request(settings: RunSettings, inputs: Inputs) -> PrepareRequest:
     )
 
 
-def _product(
+def product_of(
     settings: RunSettings,
     observations: Observations,
-    complete: Complete,
+    own: OwnFields,
     method: Method,
     on_network: Observations,
-    scratch: Path,
+    back: FileGrid,
     reporter: Reporter,
     adapted: str,
 ) -> Product:
-    """Bring the estimate to the observations' grid, keep observed cells, re-base."""
-    back = FileGrid(observations.grid, on_network.grid, observations.source, scratch)
+    """Keep observed cells, re-base; ``on_network`` are the observations as the method saw them."""
     mask = observations.mask
-    analysis = back.own_grid(complete.mean).astype(np.float32)
+    analysis = own.mean
     infilled = np.where(mask, observations.values, analysis) if settings.keep_observed else analysis
     stddev = unskilled = None
-    if complete.stddev is not None:
-        spread = back.own_grid(complete.stddev).astype(np.float32)
+    if own.stddev is not None:
+        spread = own.stddev
         stddev = (
             np.where(mask, _kept_sd(observations, on_network, method, back), spread)
             if settings.keep_observed
             else spread
         )
-        if complete.prior_stddev is not None:
-            unskilled = no_skill(spread, back.own_grid(complete.prior_stddev))
+        if own.prior_stddev is not None:
+            unskilled = no_skill(spread, own.prior_stddev)
     wanted = settings.reference_period.years
     shift = _shift(infilled, observations, wanted, reporter)
     notes = [*observations.source.notes, *([adapted] if adapted else [])]
@@ -144,8 +158,8 @@ def _product(
         )
 
     def realisations() -> Iterator[FloatArray]:
-        for member in member_fields(complete):
-            drawn = back.own_grid(member)
+        assert own.realisations is not None
+        for drawn in own.realisations():
             yield (drawn if shift is None else drawn - shift[observations.time.month - 1]).astype(np.float32)
 
     return Product(
@@ -156,8 +170,8 @@ def _product(
         status=status_of(mask, unskilled),
         reference_period=wanted,
         network=method.info,
-        region_sd=complete.region_sd,
-        realisations=realisations if complete.realisations is not None else None,
+        region_sd=own.region_sd,
+        realisations=realisations if own.realisations is not None else None,
         n_realisations=settings.realisations,
         shift=shift,
         keep_observed=settings.keep_observed,

@@ -23,6 +23,8 @@ from climrecon.pipeline.fields import largest_el_nino, single_month
 from climrecon.pipeline.inputs import Inputs
 from climrecon.pipeline.methods import Method, adapt, on_method_grid
 from climrecon.pipeline.reporting import Reporter
+from climrecon.pipeline.structural import lines as structural_lines
+from climrecon.pipeline.structural import with_networks, with_structural, write_series
 from climrecon.pipeline.tasks import Outcome
 from climrecon.preprocess import FileGrid
 from climrecon.preprocess.cdo import cdo_version
@@ -66,6 +68,8 @@ def write_results(
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     source = product.observations.source
     entries: list[Made] = []
+    product = with_structural(product, beside, stage, reporter)
+    run = {**run, "fingerprint": with_networks(run["fingerprint"], product.structural)}
     reporter.stage("Writing the result")
     attributes = global_attributes(
         product, settings.plain(), known, when, run["id"], f"climrecon {__version__} reconstruct"
@@ -83,6 +87,8 @@ def write_results(
     entry = stage / "catalogue.json"
     write_entry(entry, [_facets(product, folder / made_.path) for made_ in entries if made_.role != "figure"])
     entries.append(made(stage, entry, "catalogue", "intake-esm catalogue of this reconstruction"))
+    if product.structural is not None:
+        entries.append(write_series(stage, product))
     series = make_series(product)
     month = _plot_month(settings, product)
     figures: list[tuple[Made, str]] = []
@@ -168,7 +174,8 @@ def _beside(methods: Sequence[Method], product: Product, month: int, scratch: Pa
     found = []
     for method in methods:
         observations = on_method_grid(product.observations, method, scratch)
-        adapt(method, observations)
+        if product.structural is None or method.info.name not in product.structural.infilled:
+            adapt(method, observations)
         mean = single_month(method.reconstructor, observations, month).mean
         back = FileGrid(product.observations.grid, observations.grid, product.observations.source, scratch)
         field = back.own_grid(mean)[0]
@@ -245,6 +252,7 @@ def _summary(folder: Path, product: Product, series: Series, entries: Sequence[M
     lines = [
         f"Reconstructed {len(product.observations.time)} months of {product.observations.source.label} "
         f"({covered:.0f} % of the area was observed) with {product.network.name}.",
+        *structural_lines(product),
         f"Results in {folder}:",
     ]
     return (

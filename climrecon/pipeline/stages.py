@@ -60,13 +60,15 @@ def stages_of(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple
         For a task this version does not hold.
     """
     if settings.task == "reconstruct":
-        from climrecon.pipeline.reconstruction import reconstruct_observations
+        from climrecon.pipeline.splitting import Reconstruction
 
+        whole = Reconstruction(settings, site, about)
+        if settings.dryrun or whole.parts == 1:
+            return (Stage("reconstruct", whole.whole),)
         return (
-            Stage(
-                "reconstruct",
-                lambda part, reporter: reconstruct_observations(settings, site, reporter, about),
-            ),
+            Stage("prepare", whole.prepare, is_done=whole.is_prepared),
+            Stage("reconstruct", whole.reconstruct, whole.parts, whole.is_reconstructed),
+            Stage("collect", whole.collect),
         )
     if settings.task == "train":
         from climrecon.pipeline.training import Training
@@ -82,7 +84,14 @@ def stages_of(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple
                 training.is_prepared,
                 at_once=training.prepare_many,
             ),
-            Stage("train", training.train, is_done=training.is_trained, gpu=True, continues=True),
+            Stage(
+                "train",
+                training.train,
+                is_done=training.is_trained,
+                gpu=True,
+                continues=True,
+                distributed=True,
+            ),
             Stage("collect", training.collect),
         )
     if settings.task == "evaluate":

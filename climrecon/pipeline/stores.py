@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from climrecon.networks import CARD, WEIGHTS, list_networks, load_network, shipp
 from climrecon.settings import Site
 
 _INCOMING = ".incoming-"
+_DAY = 86400.0
 
 
 def store_places(site: Site) -> list[Path]:
@@ -98,6 +100,7 @@ def add_network(source: Path, name: str, site: Site, *, replace: bool = False) -
     if not replace:
         check_free_name(name, site, loaded.sha256)
     store = writable_store(site)
+    _sweep(store)
     incoming, gone = (store / f"{_INCOMING}{state}-{name}-{os.getpid()}" for state in ("new", "old"))
     target = store / name
     try:
@@ -118,6 +121,16 @@ def add_network(source: Path, name: str, site: Site, *, replace: bool = False) -
         for left in (incoming, gone):
             shutil.rmtree(left, ignore_errors=True)
     return target
+
+
+def _sweep(store: Path) -> None:
+    """Remove what killed runs left; processes of other machines may be writing, so only what is a day old."""
+    for left in store.glob(f"{_INCOMING}*"):
+        try:
+            if time.time() - left.stat().st_mtime > _DAY:
+                shutil.rmtree(left, ignore_errors=True)
+        except OSError:
+            continue
 
 
 def remove_network(name: str, site: Site) -> Path:

@@ -11,31 +11,36 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from climrecon.errors import InputDataError, UsageError
+from climrecon.errors import InputDataError, NetworkError, UsageError
 from climrecon.files import write_text
 from climrecon.grid import FIVE_DEGREES
-from climrecon.networks import CARD, LoadedNetwork, load_network
+from climrecon.networks import CARD, LoadedNetwork, load_network, network_of
 from climrecon.pipeline.fingerprint import fingerprint
 from climrecon.pipeline.inputs import Inputs
 from climrecon.pipeline.plan import megabytes
 from climrecon.pipeline.preparation import Preparation, prepare_all, workers
 from climrecon.pipeline.reporting import Quiet, Reporter
-from climrecon.pipeline.staging import free_bytes
+from climrecon.pipeline.sizes import dimensions
+from climrecon.pipeline.space import file_system_lines
 from climrecon.pipeline.stores import cache_folder, check_free_name, store_places, writable_store
 from climrecon.pipeline.tasks import Outcome
-from climrecon.pipeline.training_gaps import mask_inputs, read_gaps
-from climrecon.pipeline.training_results import collect
+from climrecon.pipeline.training_gaps import gap_files, mask_inputs, read_gaps
+from climrecon.pipeline.training_results import DEFAULT_FOLDER, collect
 from climrecon.pipeline.training_run import recipe_for, run_training
 from climrecon.pipeline.training_sets import Member, TrainingSets, training_members
+from climrecon.reconstruct import choose_device
 from climrecon.settings import RunSettings, Site
+from climrecon.training.distributed import Workers
+from climrecon.training.distributed import workers as workers_of_torch
 from climrecon.training.sets import Split, fields_of, shared_history, split, twins
-from climrecon.training.store import StoredMember
+from climrecon.training.sizes import checkpoint_bytes, weights_bytes
+from climrecon.training.store import JOINED_IN_MEMORY, StoredMember
 
 #: Version of the training stage: raised whenever equal members and settings give another network.
-VERSION = 1
+VERSION = 2
 #: The grid that members are brought to: that of the observational data sets.
 GRID = FIVE_DEGREES
-_SETTINGS = ("variable", "recipe", "iterations", "max_hours", "seed", "reference_period", "training_target")
+_SETTINGS = ("variable", "values", "max_hours", "seed", "reference_period", "training_target")
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Training:
                 f"Networks are trained for tas; variable={settings.variable} was asked for.",
                 "Use variable=tas.",
             )
-        recipe_for(settings.recipe, settings.iterations)
+        self.recipe = recipe_for(settings.recipe, settings.iterations)
         if settings.network_name:
             self._check_name(settings.network_name)
         self.store = writable_store(site)
@@ -190,14 +195,13 @@ class Training:
         }
         inputs = [f"{n:05d} {member.key}" for n, member in enumerate(material.stored)]
         store = self.preparation.store
-        gaps = [
-            *self.gap_inputs.main,
-            *([self.gap_inputs.uncorrelated] if self.gap_inputs.uncorrelated else []),
-        ]
-        inputs += [f"gaps {store.sha256(path)}" for path in gaps]
+        inputs += [f"gaps {role} {store.sha256(path)}" for role, path in gap_files(self.gap_inputs)]
         plain = self.settings.plain()
         settings = {name: plain[name] for name in _SETTINGS}
-        settings |= {"uses": uses, "period": plain["period"], "gap_members": len(self.gap_inputs.members)}
+        settings |= {
+            **{"uses": uses, "period": plain["period"]},
+            "recipe": self.recipe.model_dump(mode="json", exclude={"checkpoint_seconds"}),
+        }
         return fingerprint("train", VERSION, inputs, settings, self.start.sha256 if self.start else None)
 
     @property
@@ -209,10 +213,30 @@ class Training:
         """Whether the network is there."""
         if not all(self.is_prepared(number) for number in range(len(self.members))):
             return False
-        return (self.folder / "network" / CARD).is_file()
+        try:
+            load_network(str(self.folder / "network"))
+        except NetworkError:  # not there, or a scratch has lost one of its two files
+            return False
+        return True
 
     def train(self, part: int, reporter: Reporter) -> None:
-        """Train; a call after a stop goes on from the last checkpoint."""
+        """Train; a call after a stop goes on from the last checkpoint. Started by torchrun, all processes together."""
+        with workers_of_torch(choose_device(self.settings.device)) as own:
+            self._train(own, reporter)
+
+    def mend(self, reporter: Reporter) -> None:
+        """Prepare anew what the cache has lost or damaged since it was prepared; every byte is read once."""
+        for member in self.members:
+            key = self.preparation.key(member)
+            assert key is not None
+            store = self.preparation.store
+            if store.check(key) or store.why_left_out(key) is not None:
+                continue
+            reporter.warning(f"{member.name} is not in the cache as it was prepared; it is prepared anew")
+            self.preparation.prepare(member)
+
+    def _train(self, own: Workers, reporter: Reporter) -> None:
+        own.first(lambda: self.mend(reporter) if not own.rank else None)
         self._check_not_taken()
         material = self.material
         for name, reason in material.left_out:
@@ -223,14 +247,15 @@ class Training:
             gaps = read_gaps(self.settings, self.gap_inputs, GRID, scratch, reporter)
         joined = self.cache / "joined"
         uses = material.split
-        fields = fields_of(material.stored, uses.train, GRID, joined)
-        validation = fields_of(material.stored, uses.validation, GRID, joined)
+        fields = own.first(lambda: fields_of(material.stored, uses.train, GRID, joined))
+        validation = own.first(lambda: fields_of(material.stored, uses.validation, GRID, joined))
         for caveat in (*uses.caveats, *gaps.caveats):
             reporter.note(caveat)
         run_training(self, material, fields, validation, gaps, reporter)
 
     def collect(self, part: int, reporter: Reporter) -> Outcome:
         """Score the network, store it under its name, and write what the run hands back."""
+        self.mend(reporter)
         self._check_not_taken()
         run = {
             "id": str(self.about.get("id") or secrets.token_hex(6)),
@@ -261,31 +286,60 @@ class Training:
         return (
             str(given)
             if given
-            else f"{self.settings.recipe}-{self.settings.training_data.replace('+', '-')}-"
+            else f"{self.recipe.name}-{self.settings.training_data.replace('+', '-')}-"
             + (self.fingerprint[:8])
         )
 
     def dry_run(self, reporter: Reporter) -> Outcome:
         """Say what would be prepared and trained; write nothing."""
-        counts = {False: 0, True: 0}
-        for member in self.members:
-            counts[self.preparation.is_done(member)] += 1
+        waiting = [member for member in self.members if not self.preparation.is_done(member)]
         size = sum(path.stat().st_size for m in self.members for paths in m.files.values() for path in paths)
         lines = [
             "Would train, and write nothing now (dryrun):",
             f"  training data: {self.settings.training_data}: {len(self.members)} members of "
             f"{len({m.family for m in self.members})} model families, {megabytes(size)}",
-            f"  prepared already: {counts[True]}; to prepare: {counts[False]}, "
-            f"{workers(max(counts[False], 1))} at a time",
+            f"  prepared already: {len(self.members) - len(waiting)}; to prepare: {len(waiting)}, "
+            f"{workers(max(len(waiting), 1))} at a time",
             f"  target: {self.settings.training_target}; can be blended: "
             f"{sum(self.preparation.wanted(m) == 'blended' for m in self.members)}",
             f"  gaps and errors of: {', '.join(path.name for path in self.gap_inputs.main)}",
-            f"  recipe {self.settings.recipe}, starting from {self.start.name if self.start else 'scratch'}",
-            f"  cache: {self.cache} ({megabytes(free_bytes(self.cache))} free); network store: {self.store}",
+            f"  recipe {self.settings.recipe}, {self.recipe.iterations} steps, "
+            f"starting from {self.start.name if self.start else 'scratch'}",
+            f"  cache: {self.cache}; network store: {self.store}",
+            *file_system_lines(self._needs(waiting)),
         ]
         lines += [f"    {member.set}: {member.name} ({member.family})" for member in self.members]
         lines += [f"  left out: {path}: {reason}" for path, reason in self.sets.left_out]
         return Outcome(None, {"status": "dryrun", "outputs": []}, lines)
+
+    def _needs(self, waiting: Sequence[Member]) -> list[tuple[Path, float, int]]:
+        """(folder, bytes, files) of what will be written where."""
+        own = 4 * GRID.area.size
+        months = {
+            member.name: sum(dimensions(path)[0] for path in member.files[self.settings.variable])
+            for member in self.members
+        }
+        everything = own * sum(months.values())
+        chosen = recipe_for(self.settings.recipe, self.settings.iterations)
+        weights = weights_bytes(chosen, GRID, network_of(self.start) if self.start else None)
+        folder = Path(self.settings.outputdir or DEFAULT_FOLDER)
+        figures = 3 if self.settings.plots else 0
+        return [
+            # A member has a file; each of its input files a small one with its hash.
+            (
+                self.cache,
+                own * sum(months[member.name] for member in waiting),
+                len(waiting) + sum(len(paths) for member in waiting for paths in member.files.values()),
+            ),
+            (
+                self.cache,
+                everything if everything > JOINED_IN_MEMORY else 0,
+                2 * int(everything > JOINED_IN_MEMORY),
+            ),
+            (self.cache, checkpoint_bytes(weights) + weights, 6),
+            (self.store, weights, 2),
+            (folder, weights, 6 + figures),
+        ]
 
 
 def _split_by_set(stored: Sequence[StoredMember]) -> Split:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.catalogue.roles import COVARIANCE, MEMBER, UNCORRELATED, member_number, role_of
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother, hold_out_masks
 from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
@@ -19,11 +20,16 @@ from climrecon.grid import Grid
 from climrecon.pipeline.inputs import Inputs, resolve
 from climrecon.pipeline.reporting import Reporter
 from climrecon.preprocess import PrepareRequest, read_member, read_observations, to_network_grid
+from climrecon.preprocess.error_covariance import month_in_name, read_error_stddev
+from climrecon.preprocess.regrid import remap_with_gaps
 from climrecon.settings import RunSettings, Site
+from climrecon.variables import dataset_of
 
 REGIONAL_KM, SLOW_KM = 1500.0, 5000.0
 #: An ensemble's spread is told by so many members at least; more than so many tell it no better.
 FEWEST_MEMBERS, MOST_MEMBERS = 10, 50
+#: Error covariances, spread over time, that are read: each is a matrix of cells by cells.
+MOST_COVARIANCES = 36
 
 
 @dataclass(frozen=True)
@@ -57,13 +63,51 @@ def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs
         return resolve(settings, site, reporter)
     path = Path(named).expanduser()
     if path.is_file():
-        return Inputs(main=(path,))
+        return _with_errors_beside(path)
     if "/" in named or named.endswith((".nc", ".nc4")):
         raise InputDataError(
             f"There is no file {named}.", "Check masks=; a data set's name is understood too."
         )
     changed = {"model": named, "obs_file": None, "given": settings.given | {"model"}}
     return resolve(settings.model_copy(update=changed), site, reporter)
+
+
+def _with_errors_beside(path: Path) -> Inputs:
+    """The file, and the error files and members of the same data set and version in its folder."""
+    own = dataset_of(path.name)
+    beside = [
+        other
+        for other in sorted(path.parent.glob("*.nc"))
+        if own and own[1] and other != path and (dataset_of(other.name) or ())[:2] == own[:2]
+    ]
+    by_role = {
+        role: tuple(other for other in beside if role_of(other.name) == role)
+        for role in (UNCORRELATED, COVARIANCE, MEMBER)
+    }
+    members = sorted(by_role[MEMBER], key=lambda other: member_number(other.name))
+    return Inputs(
+        main=(path,),
+        members=tuple(members),
+        uncorrelated=by_role[UNCORRELATED][0] if by_role[UNCORRELATED] else None,
+        error_covariance=by_role[COVARIANCE],
+    )
+
+
+def gap_files(inputs: Inputs) -> list[tuple[str, Path]]:
+    """The files that masks and errors are made of, each with its role."""
+    found = [("main", path) for path in inputs.main]
+    if inputs.uncorrelated:
+        found.append((UNCORRELATED, inputs.uncorrelated))
+    found += [(MEMBER, path) for path in _chosen(inputs.members, MOST_MEMBERS, FEWEST_MEMBERS)]
+    found += [(COVARIANCE, path) for path in _chosen(inputs.error_covariance, MOST_COVARIANCES)]
+    return found
+
+
+def _chosen(paths: Sequence[Path], most: int, fewest: int = 1) -> list[Path]:
+    """So many of ``paths`` at most, spread evenly; none where there are fewer than ``fewest``."""
+    if len(paths) < fewest:
+        return []
+    return [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, most).astype(int))]
 
 
 def read_gaps(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Path, reporter: Reporter) -> Gaps:
@@ -92,6 +136,8 @@ def read_gaps(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Path, 
     if on_grid.obs_sd is not None:
         own = complete_levels(on_grid.obs_sd[train], on_grid.mask[train])
     systematic = _systematic(inputs.members, request, seen, reporter)
+    used = set(on_grid.time.index[train].tolist())
+    partial = _partial(inputs.error_covariance, seen, grid, used, scratch, reporter)
     noise = NoiseSource(
         regional,
         slow,
@@ -99,6 +145,7 @@ def read_gaps(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Path, 
         own=own,
         rarity=None if own is not None else rarity_of(on_grid.mask[train]),
         systematic=systematic,
+        partial=partial,
     )
     labels = Months(on_grid.time.index[test]).labels()
     scoring = {label: on_grid.mask[at] for label, at in zip(labels, test, strict=True)}
@@ -115,9 +162,9 @@ def _systematic(
     members: Sequence[Path], request: PrepareRequest, like: Observations, reporter: Reporter
 ) -> NDArray[np.floating[Any]] | None:
     """(T,) standard deviation over an ensemble of its mean over the observed area, K; None if it is small."""
-    if len(members) < FEWEST_MEMBERS:
+    chosen = _chosen(members, MOST_MEMBERS, FEWEST_MEMBERS)
+    if not chosen:
         return None
-    chosen = [members[i] for i in np.unique(np.linspace(0, len(members) - 1, MOST_MEMBERS).astype(int))]
     reporter.stage(f"Reading {len(chosen)} members for the size of systematic errors")
     weights = np.where(like.mask, like.grid.area, 0.0)
     covered = weights.sum(axis=(1, 2))
@@ -128,3 +175,36 @@ def _systematic(
         reporter.step(number, len(chosen))
     spread = np.std(means, axis=0, ddof=1)
     return np.asarray(spread[covered > 0])
+
+
+def _partial(
+    paths: Sequence[Path],
+    like: Observations,
+    grid: Grid,
+    used: set[int],
+    scratch: Path,
+    reporter: Reporter,
+) -> NDArray[np.float32] | None:
+    """(M, P) sizes of the partly correlated errors, in order of time; None where no covariances are given.
+
+    Parameters
+    ----------
+    used:
+        Months that are trained with, since 0000-01: those that score are not read.
+    """
+    named = {path: month_in_name(path) for path in paths}
+    chosen = _chosen([path for path in paths if named[path] is None or named[path] in used], MOST_COVARIANCES)
+    if not chosen:
+        return None
+    reporter.stage(f"Reading {len(chosen)} error covariances for the size of partly correlated errors")
+    found = []
+    for number, path in enumerate(chosen, 1):
+        found.append(read_error_stddev(path, like))
+        reporter.step(number, len(chosen))
+    months = [month for month, _ in found]
+    levels = np.stack([found[i][1] for i in np.argsort(months)])
+    if not grid.same_as(like.grid):
+        levels, _ = remap_with_gaps(levels, np.isfinite(levels), like.grid, grid, scratch)
+    if not np.isfinite(levels).any():
+        return None
+    return complete_levels(levels, np.isfinite(levels))

@@ -23,8 +23,8 @@ from climrecon.pipeline.results import versions
 from climrecon.pipeline.staging import staged
 from climrecon.pipeline.stores import add_network
 from climrecon.pipeline.tasks import Outcome
-from climrecon.pipeline.training_gaps import Gaps
-from climrecon.pipeline.training_run import SHORT
+from climrecon.pipeline.training_gaps import Gaps, gap_files
+from climrecon.pipeline.training_run import SHORT, remove_checkpoints
 from climrecon.reconstruct import choose_device
 from climrecon.training.sets import fields_of
 
@@ -48,6 +48,7 @@ def collect(
     """Score, store, write; results appear together or not at all."""
     settings = training.settings
     source = training.folder / "network"
+    remove_checkpoints(training.folder)
     network = load_network(str(source), device=choose_device(settings.device))
     reporter.stage(f"Scoring {training.name} and {BESIDE} on held-out members")
     trial = settings.iterations is not None and settings.iterations < SHORT
@@ -80,7 +81,7 @@ def collect(
             versions=versions(),
             network=training.start.name if training.start else "none",
             network_sha256=training.start.sha256 if training.start else None,
-            inputs=_inputs(training, material, gaps),
+            inputs=_inputs(training, material),
             fingerprint=training.fingerprint,
         )
         write_provenance(stage / "provenance.json", activity, entries)
@@ -165,10 +166,11 @@ def averaged(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _inputs(training: Training, material: Material, gaps: Gaps) -> list[tuple[str, str]]:
+def _inputs(training: Training, material: Material) -> list[tuple[str, str]]:
     """All files that took part, with their hashes."""
     found = [tuple(item) for member in material.stored for item in member.about["files"]]
-    found += list(zip(map(str, training.gap_inputs.main), gaps.sha256, strict=False))
+    store = training.preparation.store
+    found += [(str(path), store.sha256(path)) for _, path in gap_files(training.gap_inputs)]
     return [(str(path), str(digest)) for path, digest in dict.fromkeys(found)]
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from climrecon.baselines import build as build_baseline
+from climrecon.fields import Context, Months
+from climrecon.grid import Grid
 from climrecon.networks import Card, as_network, describe, network_of, save_network
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.results import versions
 from climrecon.pipeline.training_gaps import Gaps
 from climrecon.reconstruct import choose_device
+from climrecon.training.cases import Cases, Estimator
 from climrecon.training.distributed import own_rank
 from climrecon.training.engine import Progress
 from climrecon.training.fields import TrainingFields
-from climrecon.training.recipes import NativeRecipe, Recipe, recipe
+from climrecon.training.recipes import NativeRecipe, Recipe, parse, recipe
 from climrecon.training.run import train
 
 if TYPE_CHECKING:
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Trainings of fewer steps are trials.
 SHORT = 200
+#: What validation is compared with.
+YARDSTICK = "kriging"
 
 
 def run_training(
@@ -35,7 +42,7 @@ def run_training(
     device = choose_device(settings.device)
     chosen = recipe_for(settings.recipe, settings.iterations)
     reporter.stage(
-        f"Training {training.name} ({settings.recipe}, {chosen.iterations} steps, from "
+        f"Training {training.name} ({chosen.name}, {chosen.iterations} steps, from "
         f"{training.start.name if training.start else 'scratch'}) on {len(fields)} months of {len(fields.names)} "
         f"members, {len(validation)} months of {len(validation.names)} to validate, on {device}"
     )
@@ -44,6 +51,17 @@ def run_training(
         if progress.checked:
             reporter.note(str(progress))
         reporter.step(progress.step, progress.steps)
+
+    doing = ""
+
+    def drawing(what: str, done: int, total: int) -> None:
+        nonlocal doing
+        if what != doing:
+            doing = what
+            reporter.stage(what)
+        reporter.step(done, total)
+        if done == total and what.startswith("Drawing validation"):
+            reporter.stage(f"Scoring {YARDSTICK} on the validation months, then training {training.name}")
 
     trained = train(
         chosen,
@@ -57,6 +75,8 @@ def run_training(
         max_hours=settings.max_hours,
         start=network_of(training.start) if training.start else None,
         report=told,
+        drawing=drawing,
+        beside={YARDSTICK: yardstick(fields.grid)},
     )
     own = {
         name: value for name, value in trained.card.items() if name not in ("members", "members_validation")
@@ -65,7 +85,7 @@ def run_training(
     about = {
         **own,
         **data,
-        "recipe": {"name": settings.recipe, **own["recipe"]},
+        "recipe": own["recipe"],
         "versions": {**own["versions"], **data["versions"]},
     }
     network = as_network(trained.network)
@@ -73,29 +93,46 @@ def run_training(
     if own_rank():  # the others hold the same weights, and would write into the same folder
         return
     save_network(network, with_data(card, training, material, gaps), training.folder / "network")
-    for left in (training.folder / "fit").glob(
-        "checkpoint*"
-    ):  # what it would go on from is not needed any more
-        left.unlink()
+    remove_checkpoints(training.folder)
 
 
-def recipe_for(name: str, iterations: int | None) -> Recipe:
-    """The recipe with so many iterations; a short training does not draw more samples than it takes.
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what a training would go on from, which is not needed when its network is there."""
+    for left in (folder / "fit").glob("checkpoint*"):
+        left.unlink(missing_ok=True)
+
+
+def yardstick(grid: Grid) -> Estimator:
+    """Kriging of the validation's months; they share few masks, so that it takes seconds."""
+
+    def estimate(cases: Cases) -> Any:
+        method = build_baseline(YARDSTICK)
+        assert method is not None
+        context = Context(grid, Months(cases.index))
+        return method.reconstruct(cases.values, cases.mask, cases.stated, cases.month, context).mean
+
+    return estimate
+
+
+def recipe_for(text: str, iterations: int | None) -> Recipe:
+    """The recipe of ``recipe=`` with so many iterations; a short training draws no more samples than it takes.
 
     Raises
     ------
     UsageError
-        If there is none of that name.
+        If there is none of that name, or a setting is impossible.
     """
-    chosen = recipe(name)
+    name, given = parse(text)
+    chosen = recipe(name, **given)
     if iterations is None:
         return chosen
-    changes: dict[str, Any] = {"iterations": iterations}
+    changes: dict[str, Any] = {**given, "iterations": iterations}
     if isinstance(chosen, NativeRecipe):
         changes["pool"] = min(chosen.pool, iterations * chosen.batch)
         if iterations < SHORT:
             # To try things out: fewer checks, and covariances learned once instead of five times.
-            changes |= {"checks": min(chosen.checks, 64), "folds": 1, "validation_years": 2}
+            trial = {"checks": min(chosen.checks, 64), "folds": 1, "validation_years": 2}
+            changes |= {key: value for key, value in trial.items() if key not in given}
     return recipe(name, **changes)
 
 
@@ -154,10 +191,15 @@ def with_data(card: Card, training: Training, material: Material, gaps: Gaps) ->
         caveats.append(
             "It learned air temperature everywhere; observational data sets blend it with that of the sea."
         )
-    caveats.append(
-        "Realisations of different months are drawn independently of each other: the spread of an annual mean made "
-        "from them is too small where errors persist."
-    )
+    if card.kind == "partial_unet":
+        caveats.append(
+            "Realisations of different months are drawn independently of each other: the spread of an annual mean made "
+            "from them is too small where errors persist."
+        )
+    if card.kind == "analysis_unet":
+        caveats.append(
+            "Realisations let the errors of successive months persist with one correlation for all scales."
+        )
     return card.model_copy(
         update={"caveats": caveats, "reference_period": training.settings.reference_period.years}
     )

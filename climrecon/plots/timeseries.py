@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from climrecon.grid import weighted_mean
 from climrecon.output.product import Product
 from climrecon.output.series import NINETY, Series
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
@@ -92,6 +93,11 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     if sd is not None:
         line.band(top, ours, NINETY * sd)
     line.draw(top, ours, color=OURS, linewidth=1.6, label=name, zorder=3)
+    if product.structural is not None:
+        for other, field in product.structural.infilled.items():
+            monthly = weighted_mean(field, product.observations.grid.area)
+            theirs = series.annual(monthly)[1] if annual else monthly
+            line.draw(top, theirs, color=ACCENT, linewidth=0.9, alpha=0.8, label=other)
     reach = np.zeros(len(ours)) if sd is None else NINETY * sd
     shown = np.concatenate([ours - reach, ours + reach, raw[np.isfinite(raw)]])
     top.set_ylim(shown.min() - 0.1, shown.max() + 0.25)

@@ -103,6 +103,9 @@ class Slurm(BaseModel):
         Let a training run on a login node.
     array_limit:
         Elements of a job array that run at the same time; 0: no limit of ours.
+    values_per_part:
+        A reconstruction of more values (months x cells x (3 + realisations)) is done in parts of about so many, as a
+        job array or one after the other; 2,028 months of 36 x 72 cells are 16 million.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -134,6 +137,7 @@ class Slurm(BaseModel):
     caller_walltime: Walltime | Literal[""] = ""
     allow_local_training: bool = False
     array_limit: int = Field(default=0, ge=0, le=10_000)
+    values_per_part: int = Field(default=100_000_000, ge=1)
 
     @property
     def waiting_walltime(self) -> str:

@@ -33,6 +33,8 @@ class Cases:
         (N, H, W) K.
     month, year:
         (N,) calendar month; number of the whole year (of one member, under one mask) a month belongs to, -1: none.
+    index:
+        (N,) counts months within a year, years being far apart: a month's neighbours are those of its own year.
     area:
         (H, W) share of the area.
     """
@@ -44,6 +46,7 @@ class Cases:
     truth: FloatArray
     month: NDArray[np.integer[Any]]
     year: NDArray[np.integer[Any]]
+    index: NDArray[np.integer[Any]]
     area: FloatArray
 
     def score(self, mean: FloatArray) -> dict[str, float]:
@@ -89,8 +92,9 @@ def draw_cases(
     if fields.scored is not None:
         scored &= np.asarray(fields.scored[rows])
     truth = np.where(scored, truth, np.float32(0.0))
-    year = np.asarray(fields.index)[rows] // 12
-    block = np.cumsum(np.r_[True, np.diff(year) != 0]) - 1
+    year, member = np.asarray(fields.index)[rows] // 12, np.asarray(fields.member)[rows]
+    ends = (np.diff(year) != 0) | (np.diff(rows) < 0) | (np.diff(member) != 0)
+    block = np.cumsum(np.r_[True, ends]) - 1
     mask, stated, values = np.zeros(truth.shape, bool), np.zeros_like(truth), np.zeros_like(truth)
     shape = truth.shape[1:]
     for number in range(len(rows)):
@@ -109,7 +113,13 @@ def draw_cases(
     good = (counts == 12) & (np.bincount(block, scored.all((1, 2))) == 12)
     number_of = np.where(good, np.cumsum(good) - 1, -1)
     area = np.asarray(fields.grid.area, np.float64)
-    return Cases(values, stated, mask, scored, truth, np.asarray(fields.month)[rows], number_of[block], area)
+    month = np.asarray(fields.month)[rows]
+    return Cases(values, stated, mask, scored, truth, month, number_of[block], _apart(block, month), area)
+
+
+def _apart(block: NDArray[np.integer[Any]], month: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """(N,) calendar month plus 24 for each further block; blocks are of single years, in order."""
+    return np.asarray(24 * block.astype(np.int64) + month - 1)
 
 
 #: Estimates (N, H, W) means of cases.

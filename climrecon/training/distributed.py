@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from torch import distributed as dist
+from torch import nn
+
+from climrecon.errors import OutputError
+
+T = TypeVar("T")
+
+#: So long processes wait for each other: one may join members, or validate, while the others wait.
+PATIENCE = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,48 @@ class Workers:
         dist.all_reduce(tensor, dist.ReduceOp.MAX)
         return int(tensor)
 
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        self.any(0)
+
+    def first(self, make: Callable[[], T]) -> T:
+        """``make()`` in rank 0, then in the others: what it leaves on disk is made once and found by the rest."""
+        if self.rank:
+            self.wait()
+        made = make()
+        if not self.rank:
+            self.wait()
+        return made
+
+    def agree(self, number: int, what: str) -> None:
+        """Make sure that all processes have the same ``number``.
+
+        Raises
+        ------
+        OutputError
+            If they do not: a shared file system shows a node what another has replaced already.
+        """
+        largest, smallest = self.any(number), -self.any(-number)
+        if largest != smallest:
+            raise OutputError(
+                f"The processes of this training see different states of {what}: {smallest} and {largest}.",
+                "The file system is slow to show all nodes the same; start the same command again.",
+            )
+
+    def share_gradients(self, module: nn.Module, trial: Callable[[nn.Module], None]) -> nn.Module:
+        """``module``, its gradients averaged over all processes.
+
+        ``trial(module)`` is called twice and must leave no trace: torch arranges the gradients for their exchange
+        anew after the first step of a process, and the order in which they are summed depends on it. So a training
+        that goes on would differ in the last bits from one that was not stopped.
+        """
+        if self.world == 1:
+            return module
+        shared = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+        for _ in range(2):
+            trial(shared)
+        return shared
+
 
 def own_rank() -> int:
     """This process's number as torchrun gave it, 0 without torchrun."""
@@ -51,11 +104,15 @@ def workers(device: str) -> Iterator[Workers]:
     if world == 1:
         yield Workers(0, 1, kind)
         return
+    # Every process would write them to the one log; they are torch's plans for its own names.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="climrecon")
     joined = not dist.is_initialized()
     if joined:
-        dist.init_process_group("nccl" if kind.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if kind.type == "cuda" else "gloo", timeout=PATIENCE)
+    own = Workers(dist.get_rank(), dist.get_world_size(), kind)
     try:
-        yield Workers(dist.get_rank(), dist.get_world_size(), kind)
+        yield own
+        own.wait()  # nobody closes what another still listens to
     finally:
         if joined:
             dist.destroy_process_group()

@@ -19,6 +19,7 @@ from torch import distributed as dist
 from climrecon.errors import InputDataError, Unfinished
 from climrecon.training.distributed import Workers
 from climrecon.training.resume import Checkpoints, stop_when_asked
+from climrecon.training.yardsticks import Yardsticks, compared
 
 SCORES = ("score", "rmse", "annual_r", "annual_rmse")
 
@@ -70,7 +71,10 @@ class History:
 
 @dataclass(frozen=True)
 class Progress:
-    """For whoever watches: how far, the last losses (NaN before the first), how fast, and how long still (s)."""
+    """For whoever watches: how far, the last losses (NaN before the first), how fast, and how long still (s).
+
+    ``beside`` are the last validation's scores beside those of other methods, in words.
+    """
 
     step: int
     steps: int
@@ -79,6 +83,7 @@ class Progress:
     per_second: float
     seconds_left: float
     checked: bool
+    beside: str = ""
 
     def __str__(self) -> str:
         left = self.seconds_left
@@ -92,6 +97,7 @@ class Progress:
         return (
             f"step {self.step} of {self.steps}, {self.per_second:.3g} it/s, {unit} left: "
             f"training {self.loss:.4f}, validation {self.score:.4f}"
+            + (f"; {self.beside}" if self.beside else "")
         )
 
 
@@ -102,6 +108,8 @@ class Loop:
     ----------
     groups:
         The optimiser's parameter groups each have ``factor``, on the learning rate.
+    yardsticks:
+        Scores of other methods on the validation's months.
     """
 
     def __init__(
@@ -112,7 +120,9 @@ class Loop:
         workers: Workers,
         checkpoints: Checkpoints,
         report: Callable[[Progress], None] | None = None,
+        yardsticks: Yardsticks | None = None,
     ) -> None:
+        self.yardsticks = yardsticks or {}
         self.task, self.optimiser, self.plan, self.workers = task, optimiser, plan, workers
         self.checkpoints, self.report = checkpoints, report
         self.parameters = [p for p in task.network.parameters() if p.requires_grad]
@@ -180,9 +190,8 @@ class Loop:
         saved = self.checkpoints.read()
         if saved is not None:
             self.restore(saved)
-        module: nn.Module = self.task.module
-        if self.workers.world > 1:
-            module = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+        self.workers.agree(self.step, str(self.checkpoints.path))
+        module = self.workers.share_gradients(self.task.module, self._trial)
         begun, before = time.monotonic(), self.history.seconds
         first, written, told = self.step, begun, begun
         with stop_when_asked() as asked:
@@ -201,6 +210,7 @@ class Loop:
                 stop = self.workers.any(2 * bool(asked.signal) + late)
                 if stop >= 2:
                     self._write()
+                    self.workers.wait()  # nobody leaves, and has the others ended, before the state is saved
                     raise Unfinished(
                         f"Training was told to stop ({asked.signal or 'another process'}) after step {self.step} of "
                         f"{plan.iterations}; its state is saved in {self.checkpoints.path}.",
@@ -220,6 +230,15 @@ class Loop:
         self.task.network.load_state_dict(self.best)
         self.history.ended = self.history.ended or "all iterations"
         return self.history
+
+    def _trial(self, module: nn.Module) -> None:
+        """One step forward and back that leaves no trace."""
+        kept, random = self._weights(), torch.get_rng_state()
+        self.task.begin(self.step)
+        module(self.step).backward()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.task.network.load_state_dict(kept)
+        torch.set_rng_state(random)
 
     def advance(self, module: nn.Module) -> None:
         """Take one step with ``module``, which gives the loss of a step's number."""
@@ -267,12 +286,19 @@ class Loop:
             self.history.ended = f"no better score in {self.plan.patience} validations"
 
     def _log(self) -> None:
+        # Other methods' scores are the same in every row, so that a plot of the file shows them as lines.
+        beside = {
+            f"{name}_{key}": scores[key]
+            for name, scores in self.yardsticks.items()
+            for key in SCORES
+            if key in scores
+        }
         rows: list[tuple[Any, ...]] = [
-            (*row[:2], row[3], *(scores.get(key, math.nan) for key in SCORES))
+            (*row[:2], row[3], *(scores.get(key, math.nan) for key in SCORES), *beside.values())
             for row, scores in zip(self.history.rows, self.history.scores, strict=True)
         ]
         self.checkpoints.folder.mkdir(parents=True, exist_ok=True)
-        self.checkpoints.log(",".join(("step", "training_loss", "seconds", *SCORES)), rows)
+        self.checkpoints.log(",".join(("step", "training_loss", "seconds", *SCORES, *beside)), rows)
 
     def _write(self) -> None:
         self._finite()
@@ -297,8 +323,12 @@ class Loop:
         left = (self.plan.iterations - self.step) / max(speed, 1e-9)
         if self.plan.max_seconds is not None:
             left = min(left, self.plan.max_seconds - self.history.seconds)
+        scores = self.history.scores[-1] if self.history.scores else {}
+        beside = compared(scores, self.yardsticks)
         self.report(
-            Progress(self.step, self.plan.iterations, last[1], last[2], speed, max(left, 0.0), checked)
+            Progress(
+                self.step, self.plan.iterations, last[1], last[2], speed, max(left, 0.0), checked, beside
+            )
         )
 
 

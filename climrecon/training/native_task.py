@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, UsageError
 from climrecon.grid import Grid
+from climrecon.model.analysis import AnalysisUNet
 from climrecon.model.apply import PartialUNetReconstructor
+from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import LowRankPrior
 from climrecon.model.unet import PartialUNet
+from climrecon.training import analysis_task
 from climrecon.training.banks import VALIDATION, Choices
 from climrecon.training.cases import Cases, draw_cases
 from climrecon.training.distributed import Workers
@@ -70,9 +74,17 @@ def geography(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
     return land, sine, area
 
 
+NativeNetwork = PartialUNet | AnalysisUNet
+#: Told of what is prepared, how much is done, of how much.
+Drawing = Callable[[str, int, int], None]
+
+
 def new_network(
-    recipe: NativeRecipe, fields: TrainingFields, start: nn.Module | None
-) -> tuple[PartialUNet, list[LowRankPrior]]:
+    recipe: NativeRecipe,
+    fields: TrainingFields,
+    start: nn.Module | None,
+    drawing: Drawing | None = None,
+) -> tuple[NativeNetwork, Sequence[LowRankPrior]]:
     """The network, and the cross-fit's priors.
 
     With ``start`` its covariance and weights are kept; it may have seen the training months, so that there is no
@@ -91,20 +103,20 @@ def new_network(
             "Prepare the training set on 36 x 72 cells.",
         )
     if start is not None:
-        if not isinstance(start, PartialUNet) or start.shape != grid.shape:
-            found = f"{type(start).__name__} of {getattr(start, 'shape', '72 x 72')}"
-            raise UsageError(
-                f"The recipe {recipe.name} starts from a native network on {grid.describe()}; {found} was given.",
-                "Choose the recipe of the network to start from, or another network.",
-            )
-        prior = LowRankPrior(
-            start.prior.vectors.clone(), start.prior.residual.clone(), start.prior.scale.clone()
-        )
-        network = PartialUNet(prior, *geography(grid), width=start.enc_1.partial.weight.shape[0])
-        network.load_state_dict(start.state_dict())
-        return network, [prior]
-    everything = np.arange(len(fields))
-    network = PartialUNet(learn_prior(fields, everything, recipe), *geography(grid), width=recipe.width)
+        return _continued(recipe, grid, start)
+    kind = AnalysisUNet if recipe.months_beside else PartialUNet
+    learn: Callable[..., Any] = analysis_task.learn_full_prior if recipe.months_beside else learn_prior
+    count = 1 if recipe.folds == 1 else recipe.folds + 1
+
+    def told(done: int) -> None:
+        if drawing is not None:
+            drawing("Learning covariances", done, count)
+
+    told(0)
+    network: NativeNetwork = kind(
+        learn(fields, np.arange(len(fields)), recipe), *geography(grid), width=recipe.width
+    )
+    told(1)
     if recipe.folds == 1:
         return network, [network.prior]
     fold, index = folds_of(fields, recipe.folds), np.asarray(fields.index)
@@ -112,8 +124,40 @@ def new_network(
     for number in range(recipe.folds):
         own = np.unique(index[fold == number])
         near = np.unique(own[:, None] + np.arange(-MARGIN, MARGIN + 1))
-        priors.append(learn_prior(fields, np.flatnonzero(~np.isin(index, near)), recipe))
+        priors.append(learn(fields, np.flatnonzero(~np.isin(index, near)), recipe))
+        told(number + 2)
     return network, priors
+
+
+def _continued(
+    recipe: NativeRecipe, grid: Grid, start: nn.Module
+) -> tuple[NativeNetwork, Sequence[LowRankPrior]]:
+    """A copy of ``start``, if it is of the recipe's kind."""
+    kind = AnalysisUNet if recipe.months_beside else PartialUNet
+    if (
+        not isinstance(start, AnalysisUNet | PartialUNet)
+        or type(start) is not kind
+        or start.shape != grid.shape
+    ):
+        found = f"{type(start).__name__} of {getattr(start, 'shape', '72 x 72')}"
+        beside = "with" if recipe.months_beside else "without"
+        raise UsageError(
+            f"The recipe {recipe.name} starts from a native network {beside} neighbouring months on "
+            f"{grid.describe()}; {found} was given.",
+            "Choose the recipe of the network to start from (analysis for those with neighbouring months, as punet5), "
+            "or another network.",
+        )
+    prior = start.prior
+    parts = [part.clone() for part in (prior.vectors, prior.residual, prior.scale)]
+    width = start.enc_1.partial.weight.shape[0]
+    network: NativeNetwork
+    if isinstance(prior, FullPrior):
+        full = FullPrior(parts[0], prior.trailing.float().clone(), parts[1], parts[2])
+        network = AnalysisUNet(full, *geography(grid), width=width)
+    else:
+        network = PartialUNet(LowRankPrior(*parts), *geography(grid), width=width)
+    network.load_state_dict(start.state_dict())
+    return network, [network.prior]
 
 
 def flat_fields(
@@ -135,7 +179,7 @@ class NativeModule(nn.Module):
     """
 
     def __init__(
-        self, network: PartialUNet, pool: Pool, choices: Choices, precision: torch.dtype | None
+        self, network: NativeNetwork, pool: Pool, choices: Choices, precision: torch.dtype | None
     ) -> None:
         super().__init__()
         self.network, self.pool, self.choices, self.precision = network, pool, choices, precision
@@ -173,24 +217,19 @@ class NativeTask:
     def __init__(
         self,
         recipe: NativeRecipe,
-        network: PartialUNet,
-        priors: list[LowRankPrior],
+        network: NativeNetwork,
+        priors: Sequence[LowRankPrior],
         fields: TrainingFields,
         validation: TrainingFields,
         masks: MaskSource,
         noise: NoiseSource,
         seed: int,
         workers: Workers,
+        drawing: Drawing | None = None,
     ) -> None:
-        self.recipe = recipe
-        rows = np.unique(np.linspace(0, len(fields) - 1, MOST_MONTHS).astype(int))
-        fold = folds_of(fields, len(priors))[rows] if len(priors) > 1 else np.zeros(len(rows), int)
-        chosen = flat_fields(fields, rows, fold)
+        self.recipe, self.grid = recipe, fields.grid
         # Pools are drawn on the CPU, the same on any machine and in every process, then moved.
-        pool = draw_pool(network, priors, chosen, masks, noise, recipe.pool, seed + 1)
-        held = np.unique(np.linspace(0, len(validation) - 1, recipe.checks).astype(int))
-        checked = flat_fields(validation, held, np.zeros(len(held), int))
-        checks = draw_pool(network, [network.prior], checked, masks, noise, recipe.checks, seed + 2)
+        pool, checks = draw_pools(recipe, network, priors, fields, validation, masks, noise, seed, drawing)
         self.network = network.to(workers.device)
         self.checks = _moved(checks, workers)
         precision = torch.bfloat16 if recipe.precision == "bfloat16" else None
@@ -213,10 +252,16 @@ class NativeTask:
         """``score``: the likelihood on held-out samples; and RMSE and the annual global mean of whole years."""
         parts = torch.split(torch.arange(len(self.checks), device=self.checks.truth.device), 64)
         score = torch.stack([self.module.likelihood(self.checks, part) for part in parts]).mean()
-        assert isinstance(network, PartialUNet)
-        return {"score": float(score), **self.cases.score(self._estimate(network, self.cases))}
+        assert isinstance(network, PartialUNet | AnalysisUNet)
+        return {"score": float(score), **self.cases.score(self.estimate(network, self.cases))}
 
-    def _estimate(self, network: PartialUNet, cases: Cases, chunk: int = 32) -> NDArray[Any]:
+    def estimate(self, network: nn.Module, cases: Cases, chunk: int = 32) -> NDArray[Any]:
+        """(N, H, W) means of the validation's months."""
+        if isinstance(network, AnalysisUNet):
+            found = analysis_task.estimate(network, cases, self.grid)
+            network.train()
+            return found
+        assert isinstance(network, PartialUNet)
         method = PartialUNetReconstructor("", network, 0.3, str(next(network.parameters()).device))
         parts = []
         for start in range(0, len(cases.truth), chunk):
@@ -230,6 +275,39 @@ class NativeTask:
     def groups(self) -> list[dict[str, Any]]:
         """One parameter group."""
         return [{"params": list(self.network.parameters()), "factor": 1.0}]
+
+
+def draw_pools(
+    recipe: NativeRecipe,
+    network: NativeNetwork,
+    priors: Sequence[LowRankPrior],
+    fields: TrainingFields,
+    validation: TrainingFields,
+    masks: MaskSource,
+    noise: NoiseSource,
+    seed: int,
+    drawing: Drawing | None = None,
+) -> tuple[Pool, Pool]:
+    """Samples to train with, and to choose the best weights with."""
+    rows = np.unique(np.linspace(0, len(fields) - 1, MOST_MONTHS).astype(int))
+    fold = folds_of(fields, len(priors)) if len(priors) > 1 else np.zeros(len(fields), int)
+    held = np.unique(np.linspace(0, len(validation) - 1, recipe.checks).astype(int))
+    names = ("Drawing training samples", "Drawing validation samples")
+    counts = (recipe.pool, recipe.checks)
+    if isinstance(network, AnalysisUNet):
+        full = [prior for prior in priors if isinstance(prior, FullPrior)]
+        chosen = (np.full(len(fields), -1), np.full(len(validation), -1))
+        chosen[0][rows], chosen[1][held] = fold[rows], 0
+        sets = list(zip((fields, validation), chosen, counts, names, strict=True))
+        pool, checks = analysis_task.draw_pools(network, full, sets, masks, noise, seed, drawing)
+        return pool, checks
+    told = [
+        None if drawing is None else (lambda done, total, w=name: drawing(w, done, total)) for name in names
+    ]
+    flat = flat_fields(fields, rows, fold[rows])
+    pool = draw_pool(network, priors, flat, masks, noise, recipe.pool, seed + 1, told[0])
+    checked = flat_fields(validation, held, np.zeros(len(held), int))
+    return pool, draw_pool(network, [network.prior], checked, masks, noise, recipe.checks, seed + 2, told[1])
 
 
 def _moved(pool: Pool, workers: Workers) -> Pool:

@@ -1,12 +1,14 @@
 """Recipes: which network is trained, on what samples, with which losses and steps, as validated settings.
 
 ``kadow2020`` is the published training (Kadow et al. 2020, Nature Geoscience 13:408, methods); ``native`` is our own
-network on the fields' own grid. A recipe is added by a subclass of :class:`Recipe` and a line in ``RECIPES``.
+network on the fields' own grid; ``analysis`` the same with neighbouring months and all patterns of the covariance, the
+kind that ships. A recipe is added by a line in ``RECIPES``, and by a subclass of :class:`Recipe` if it is of a new kind.
 """
 
 from __future__ import annotations
 
 import difflib
+import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -36,6 +38,8 @@ class Recipe(Settings):
 
     Attributes
     ----------
+    variables:
+        What the network sees; one variable in this version.
     iterations:
         Steps of the optimiser; phases and schedules scale with them.
     batch:
@@ -59,7 +63,8 @@ class Recipe(Settings):
     """
 
     name: str
-    network: Literal["published", "partial_unet"]
+    network: Literal["published", "partial_unet", "analysis_unet"]
+    variables: tuple[str, ...] = ("tas",)
     iterations: int = Field(ge=1)
     batch: int = Field(ge=1)
     rate: float = Field(gt=0, le=1)
@@ -70,6 +75,16 @@ class Recipe(Settings):
     validation_years: int = Field(10, ge=1)
     precision: Literal["single", "bfloat16"] = "single"
     compile: bool = False
+
+    @model_validator(mode="after")
+    def _one_variable(self) -> Self:
+        if len(self.variables) != 1:
+            raise ValueError(
+                "several variables as channels are not part of this version: observations to reconstruct are of one "
+                f"variable, and the second ({', '.join(self.variables[1:])}) would have to come from another data set "
+                "with gaps and errors of its own; give one"
+            )
+        return self
 
 
 class PublishedRecipe(Recipe):
@@ -122,8 +137,12 @@ class NativeRecipe(Recipe):
 
     Attributes
     ----------
+    months_beside:
+        1: the analyses of the month before and after are channels too, each with its own gaps and errors.
     rank:
         Patterns of the covariance.
+    trailing:
+        Further patterns, which the mean is solved for with as well; with neighbouring months alone.
     width:
         Channels of the first level.
     pool:
@@ -138,8 +157,10 @@ class NativeRecipe(Recipe):
         Weight decay.
     """
 
-    network: Literal["partial_unet"] = "partial_unet"
+    network: Literal["partial_unet", "analysis_unet"] = "partial_unet"
+    months_beside: int = Field(0, ge=0, le=1)
     rank: int = Field(160, ge=1)
+    trailing: int = Field(0, ge=0)
     width: int = Field(16, ge=1)
     pool: int = Field(20000, ge=1)
     folds: int = Field(4, ge=1)
@@ -147,6 +168,23 @@ class NativeRecipe(Recipe):
     warm_up: int = Field(100, ge=0)
     decay: float = Field(1e-2, ge=0)
     checks: int = Field(480, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind(cls, values: Any) -> Any:
+        """Networks with neighbouring months are of a kind of their own."""
+        if not isinstance(values, dict) or "network" in values:
+            return values
+        kind = "analysis_unet" if values.get("months_beside") else "partial_unet"
+        return {"network": kind, **values}
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.trailing and not self.months_beside:
+            raise ValueError(f"trailing={self.trailing} needs months_beside=1")
+        if (self.network == "analysis_unet") != bool(self.months_beside):
+            raise ValueError(f"network={self.network} does not go with months_beside={self.months_beside}")
+        return self
 
 
 #: Name -> class and what differs from its defaults.
@@ -159,7 +197,60 @@ RECIPES: dict[str, tuple[type[Recipe], dict[str, Any]]] = {
         NativeRecipe,
         {"iterations": 4000, "batch": 16, "rate": 1.2e-3, "averaging": 0.998, "check_every": 200},
     ),
+    "analysis": (
+        NativeRecipe,
+        {
+            **{"iterations": 2500, "batch": 16, "rate": 1.2e-3, "averaging": 0.998, "check_every": 250},
+            **{"months_beside": 1, "rank": 128, "trailing": 472, "pool": 9000},
+        },
+    ),
 }
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and settings of ``native``, of ``native,months_beside=1,losses.hole=6``, or of a TOML file.
+
+    A file holds the recipe's name as ``recipe`` and its settings.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, or a part is no setting.
+    """
+    if text.endswith(".toml"):
+        try:
+            content = tomllib.loads(Path(text).expanduser().read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"The recipe {text} cannot be read: {error}", 'It holds recipe = "native" and settings.'
+            ) from error
+        return str(content.pop("recipe", "native")), content
+    name, *parts = (part.strip() for part in text.split(","))
+    settings: dict[str, Any] = {}
+    for part in parts:
+        key, sign, value = part.partition("=")
+        if not sign or not key.strip():
+            raise UsageError(
+                f"{part!r} in recipe={text} is no setting.",
+                f"Write recipe={name},setting=value,setting=value.",
+            )
+        *groups, last = key.strip().split(".")
+        place = settings
+        for group in groups:
+            place = place.setdefault(group, {})
+        words = [_plain(word) for word in value.split()]
+        place[last] = words[0] if len(words) == 1 else words
+    return name, settings
+
+
+def _plain(word: str) -> Any:
+    """A number where the word is one, else the word."""
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
 
 
 def recipe(name: str, **overrides: Any) -> Recipe:
@@ -178,7 +269,7 @@ def recipe(name: str, **overrides: Any) -> Recipe:
         )
     kind, settings = RECIPES[name]
     try:
-        return kind(**{"name": name, **settings, **overrides})
+        return kind.model_validate({"name": name, **settings, **overrides})
     except ValidationError as error:
         problems = []
         for found in error.errors():
@@ -187,7 +278,8 @@ def recipe(name: str, **overrides: Any) -> Recipe:
                 near = difflib.get_close_matches(where, kind.model_fields, 1)
                 problems.append(f"there is no setting {where!r}" + (f"; {near[0]}?" if near else ""))
             else:
-                problems.append(f"{where + ': ' if where else ''}{found['msg']} (found {found['input']!r})")
+                what = f"{where}: {found['msg']} (found {found['input']!r})" if where else str(found["msg"])
+                problems.append(what.removeprefix("Value error, "))
         raise ProblemList(
             problems, f"The recipe {name} cannot be used so:", f"Settings: {', '.join(kind.model_fields)}."
         ) from error

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,6 +28,9 @@ CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 FORMAT = 1
 #: Months hashed of large archives, spread evenly: their whole bytes may be tens of gigabytes.
 HASHED = 256
+#: Names a file that asks to stop as soon as it is there, and how often it is looked for, s.
+STOP_FILE = "CLIMRECON_STOP_FILE"
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def identity_of_fields(fields: TrainingFields) -> str:
@@ -52,11 +57,35 @@ def identity_of_weights(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def identity_of_source(source: Any) -> str:
+    """sha256 of all that a source of masks or errors draws from: its coverage, levels and settings.
+
+    Of a source that is no dataclass, of what it draws.
+    """
+    digest = hashlib.sha256(type(source).__name__.encode())
+    if not is_dataclass(source):
+        for number in range(8):
+            drawn = source.draw(np.random.default_rng(number))
+            for part in drawn if isinstance(drawn, tuple) else (drawn,):
+                digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+    for field in fields(source):
+        value = getattr(source, field.name)
+        digest.update(field.name.encode())
+        if isinstance(value, np.ndarray):
+            digest.update(f"{value.dtype}{value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        else:
+            digest.update(repr(value).encode())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoint of one training in ``folder``.
 
-    ``identity`` says what a training is: recipe, data, seed and what it starts from, each with its hash or text.
+    ``identity`` says what a training is: recipe, data, masks, errors, seed and what it starts from, each with its
+    hash or text.
     """
 
     folder: Path
@@ -134,9 +163,27 @@ def _short(value: object) -> str:
 
 
 class Asked:
-    """Whether a signal asked to stop: ``signal`` is its name, or empty."""
+    """Whether one was asked to stop.
 
-    signal = ""
+    By a signal; or by the file that the variable :data:`STOP_FILE` names: a batch job starts the processes of a
+    training on several nodes through two launchers, of which neither passes a signal on and waits for what follows.
+    """
+
+    def __init__(self) -> None:
+        named = os.environ.get(STOP_FILE)
+        self._file, self._looked, self._asked = Path(named) if named else None, 0.0, ""
+
+    @property
+    def signal(self) -> str:
+        """The signal's name, or what asked in its place; empty as long as nothing did."""
+        if self._file and not self._asked and time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
+            self._looked = time.monotonic()
+            self._asked = "its batch job" if self._file.exists() else ""
+        return self._asked
+
+    def ask(self, name: str) -> None:
+        """Ask to stop."""
+        self._asked = name
 
 
 @contextmanager
@@ -151,7 +198,7 @@ def stop_when_asked() -> Iterator[Asked]:
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        asked.signal = signal.Signals(number).name
+        asked.ask(signal.Signals(number).name)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:

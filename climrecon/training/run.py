@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,21 @@ from torch import nn
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, OutputError, UsageError
+from climrecon.model.analysis import AnalysisUNet
 from climrecon.training import native_task, published_task
+from climrecon.training.analysis_task import persistence_of
+from climrecon.training.cases import Estimator
 from climrecon.training.distributed import Workers, workers
-from climrecon.training.engine import History, Loop, Plan, Progress, Task
+from climrecon.training.engine import History, Loop, Plan, Progress
 from climrecon.training.fields import TrainingFields
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
-from climrecon.training.resume import Checkpoints, identity_of_fields, identity_of_weights
+from climrecon.training.resume import (
+    Checkpoints,
+    identity_of_fields,
+    identity_of_source,
+    identity_of_weights,
+)
+from climrecon.training.yardsticks import yardsticks
 
 #: A checkpoint holds the weights, their average, the best, and the optimiser's two moments; and one is written
 #: beside the one before.
@@ -63,6 +72,8 @@ def train(
     max_hours: float | None = None,
     start: nn.Module | None = None,
     report: Callable[[Progress], None] | None = None,
+    drawing: native_task.Drawing | None = None,
+    beside: Mapping[str, Estimator] | None = None,
 ) -> Trained:
     """Train, or go on with what ``folder`` holds; started by torchrun, in several processes.
 
@@ -83,6 +94,10 @@ def train(
         A network to go on from: fine-tuning.
     report:
         Called every few seconds and after every validation.
+    drawing:
+        Called with what is prepared before the first step, how much is done, of how much.
+    beside:
+        Further methods (kriging) that are scored once on the validation's months, to compare with.
 
     Raises
     ------
@@ -103,12 +118,15 @@ def train(
             f"Training months are on {fields.grid.describe()}, those for validation on {validation.grid.describe()}.",
             "Prepare both on the same grid.",
         )
-    checkpoints = Checkpoints(folder, _identity(recipe, fields, validation, seed, start))
+    checkpoints = Checkpoints(folder, _identity(recipe, fields, validation, masks, noise, seed, start))
     # A checkpoint of another training is refused before minutes of preparation.
     checkpoints.read()
     with workers(device) as own:
         torch.manual_seed(seed)
-        task, groups = _task(recipe, fields, validation, masks, noise, seed, own, start)
+        task, groups = _task(
+            recipe, fields, validation, masks, noise, seed, own, start, None if own.rank else drawing
+        )
+        known = yardsticks(checkpoints, task.cases, {} if own.rank else beside or {})
         _check_room(folder, task.network)
         plan = Plan(
             recipe.iterations,
@@ -119,12 +137,16 @@ def train(
             recipe.checkpoint_seconds,
             None if max_hours is None else max_hours * 3600.0,
         )
-        loop = Loop(task, optimiser(recipe, groups), plan, own, checkpoints, report)
+        loop = Loop(task, optimiser(recipe, groups), plan, own, checkpoints, report, known)
         history = loop.run()
         network = task.network.to("cpu").eval()
         for parameter in network.parameters():
             parameter.data = parameter.data.contiguous()
-        return Trained(network, _card(recipe, fields, validation, seed, own, history, start), history)
+        card = _card(recipe, fields, validation, seed, own, history, start)
+        card["validation_beside"] = {name: dict(scores) for name, scores in known.items()}
+        if isinstance(network, AnalysisUNet):
+            card["persistence"] = persistence_of(network, task.cases, fields.grid)
+        return Trained(network, card, history)
 
 
 def _task(
@@ -136,7 +158,8 @@ def _task(
     seed: int,
     own: Workers,
     start: nn.Module | None,
-) -> tuple[Task, list[dict[str, Any]]]:
+    drawing: native_task.Drawing | None = None,
+) -> tuple[published_task.PublishedTask | native_task.NativeTask, list[dict[str, Any]]]:
     if isinstance(recipe, PublishedRecipe):
         network = published_task.new_network(recipe, start)
         published = published_task.PublishedTask(recipe, network, fields, validation, masks, noise, seed, own)
@@ -144,8 +167,10 @@ def _task(
     if isinstance(recipe, NativeRecipe):
         if noise is None:
             raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.")
-        unet, priors = native_task.new_network(recipe, fields, start)
-        native = native_task.NativeTask(recipe, unet, priors, fields, validation, masks, noise, seed, own)
+        unet, priors = native_task.new_network(recipe, fields, start, drawing)
+        native = native_task.NativeTask(
+            recipe, unet, priors, fields, validation, masks, noise, seed, own, drawing
+        )
         return native, native.groups()
     raise UsageError(f"The recipe {recipe.name} has no training.")
 
@@ -163,15 +188,20 @@ def _identity(
     recipe: Recipe,
     fields: TrainingFields,
     validation: TrainingFields,
+    masks: MaskSource,
+    noise: NoiseSource | None,
     seed: int,
     start: nn.Module | None,
 ) -> dict[str, str]:
     # How often it is saved and how long one waits for a better score may change on the way.
+    used = noise is not None and not (isinstance(recipe, PublishedRecipe) and not recipe.noise)
     settings = recipe.model_dump(mode="json", exclude={"checkpoint_seconds", "patience"})
     return {
         "recipe": json.dumps(settings, sort_keys=True),
         "fields": identity_of_fields(fields),
         "validation": identity_of_fields(validation),
+        "masks": identity_of_source(masks),
+        "errors": identity_of_source(noise) if used else "none",
         "seed": str(seed),
         "start": "none" if start is None else identity_of_weights(start.state_dict()),
     }

@@ -51,9 +51,7 @@ class Draws:
 
         In half of the samples the neighbours have the same gaps, in the others up to four tenths fewer cells.
         """
-        mask = self.masks[rng.integers(len(self.masks))]
-        keep = 1.0 if rng.random() < 0.5 else rng.uniform(0.6, 1.0)
-        masks = np.stack([mask, *(mask & (rng.random(mask.size) < keep) for _ in STEPS[1:])])
+        masks = self._masks(rng)
         number = rng.integers(len(self.errors))
         stated, sign = self.stated[number], rng.choice([-1.0, 1.0])
         error = sign * self.errors[number]
@@ -63,6 +61,30 @@ class Draws:
             own = self.errors[other] * (stated / self.stated[other]) * rng.choice([-1.0, 1.0])
             beside.append(ERROR_PERSISTENCE * error + np.sqrt(1.0 - ERROR_PERSISTENCE**2) * own)
         return masks, np.stack([error, *beside]), stated
+
+    def _masks(self, rng: np.random.Generator) -> NDArray[np.bool_]:
+        mask = self.masks[rng.integers(len(self.masks))]
+        keep = 1.0 if rng.random() < 0.5 else rng.uniform(0.6, 1.0)
+        return np.stack([mask, *(mask & (rng.random(mask.size) < keep) for _ in STEPS[1:])])
+
+
+class MonthDraws(Draws):
+    """As :class:`Draws`, with errors of three consecutive months: what lasts of an error lasts as the source says."""
+
+    def __init__(self, masks: MaskSource, noise: NoiseSource, seed: int, size: int = BANK) -> None:
+        rng = np.random.default_rng(seed)
+        self.masks = np.stack([masks.draw(rng) for _ in range(size)])
+        drawn = [noise.draw_months(rng, len(STEPS)) for _ in range(size)]
+        self.errors = np.stack([error for error, _ in drawn]).astype(np.float32)
+        self.stated = np.stack([stated for _, stated in drawn]).astype(np.float32)
+
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
+        """See :meth:`Draws.draw`."""
+        masks = self._masks(rng)
+        number = rng.integers(len(self.errors))
+        # The month that is estimated comes first, then the one before and the one after.
+        errors = rng.choice([-1.0, 1.0]) * self.errors[number][[1, 0, 2]]
+        return masks, errors, self.stated[number]
 
 
 @torch.no_grad()
@@ -82,11 +104,10 @@ def draw_sequences(
     Parameters
     ----------
     fields:
-        Months; NaN where not known: such cells are neither observed nor scored.
+        Months, which may be mapped from disk; cells that are NaN or not ``scored`` are neither observed nor scored.
     fold:
         (N,) which of ``priors`` has not seen the month; below zero: the month is not drawn.
     """
-    values = np.asarray(fields.values, np.float32).reshape(len(fields), -1)
     candidates = np.flatnonzero(fold >= 0)
     which = np.random.default_rng(seed).choice(candidates, count)
     parts: list[tuple[torch.Tensor, ...]] = []
@@ -95,7 +116,7 @@ def draw_sequences(
         wanted = np.flatnonzero(fold[which] == number)
         for start in range(0, len(wanted), chunk):
             chosen = wanted[start : start + chunk]
-            parts.append(_samples(network, prior, fields, values, which[chosen], chosen, draws, seed))
+            parts.append(_samples(network, prior, fields, which[chosen], chosen, draws, seed))
             order.append(chosen)
             if progress:
                 progress(sum(map(len, order)), count)
@@ -107,13 +128,12 @@ def _samples(
     network: AnalysisUNet,
     prior: FullPrior,
     fields: TrainingFields,
-    values: FloatArray,
     rows: NDArray[np.integer[Any]],
     numbers: NDArray[np.integer[Any]],
     draws: Draws,
     seed: int,
 ) -> tuple[torch.Tensor, ...]:
-    size = values.shape[1]
+    size = int(np.prod(network.shape))
     observed = np.zeros((3, len(rows), size), np.float32)
     seen = np.zeros((3, len(rows), size), bool)
     there = np.zeros((3, len(rows)), bool)
@@ -124,10 +144,11 @@ def _samples(
             other = row + shift
             if not _follows(fields, row, shift):
                 continue
-            known = mask & np.isfinite(values[other])
+            values = _known(fields, other)
+            known = mask & np.isfinite(values)
             there[step, position] = True
             seen[step, position] = known
-            observed[step, position] = np.where(known, np.nan_to_num(values[other]) + error, 0.0)
+            observed[step, position] = np.where(known, np.nan_to_num(values) + error, 0.0)
     month = torch.as_tensor(np.asarray(fields.month)[rows])
     error_sd = torch.as_tensor(stated)
     months = [(month - 1 + shift) % 12 + 1 for shift in STEPS]
@@ -142,7 +163,7 @@ def _samples(
     complete = torch.cat([complete, torch.stack(beside, dim=1)], dim=1)
     grid = (len(rows), -1, *network.shape)
     mask = tensors[0][1].to(error_sd.dtype).reshape(grid)
-    truth = values[rows]
+    truth = np.stack([_known(fields, row) for row in rows])
     return (
         own.reshape(grid) * mask,
         mask,
@@ -152,6 +173,14 @@ def _samples(
         torch.as_tensor(np.nan_to_num(truth)),
         torch.as_tensor(np.isfinite(truth)),
     )
+
+
+def _known(fields: TrainingFields, row: int) -> FloatArray:
+    """(P,) one month; NaN where it may not be learned from."""
+    values = np.asarray(fields.values[row], np.float32).reshape(-1)
+    if fields.scored is None:
+        return values
+    return np.where(np.asarray(fields.scored[row]).reshape(-1), values, np.float32(np.nan))
 
 
 def _follows(fields: TrainingFields, row: int, shift: int) -> bool:

@@ -1,8 +1,8 @@
 """The store of prepared members: one file for each, which all trainings of a user share.
 
 A member's file is a safetensors file: ``values`` (T, H, W) float32 anomalies in K, NaN where not to be scored;
-``index`` (T,) int32 months since 0000-01; and, as metadata, what it was made from. Its name is the hash of what
-went in, so that equal input is prepared once, and changed input anew. It appears by renaming: a killed
+``index`` (T,) int32 months since 0000-01; and, as metadata, what it was made from and a checksum. Its name is the
+hash of what went in, so that equal input is prepared once, and changed input anew. It appears by renaming: a killed
 preparation leaves nothing that looks whole. A member that cannot be prepared leaves a small file that says why.
 
 Nothing here opens netCDF or reads settings.
@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +25,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
+from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import InputDataError, OutputError
 from climrecon.files import atomic_path, sha256_of, write_text
 
@@ -36,6 +35,8 @@ IntArray = NDArray[np.integer[Any]]
 
 SUFFIX, LEFT_OUT = ".safetensors", ".left-out.json"
 _HASHES = "hashes"
+#: Members of so many bytes together are joined in memory, larger ones in a file.
+JOINED_IN_MEMORY = 1 << 30
 #: Space that must stay free beside what is about to be written.
 SPARE_BYTES = 200_000_000
 #: Temporary files older than this belong to no living process.
@@ -80,13 +81,16 @@ class MemberStore:
 
     def has(self, key: str) -> bool:
         """Whether the member is there, whole by its own header."""
-        path = self.path(key)
+        return is_whole(self.path(key))
+
+    def check(self, key: str) -> bool:
+        """Whether the member is there, every byte of it; reads the whole file. What is damaged is removed."""
         try:
-            header, start = _header(path)
-            ends = [int(e["data_offsets"][1]) for name, e in header.items() if name != "__metadata__"]
-            return path.stat().st_size == start + max(ends)
-        except (OSError, ValueError, KeyError, struct.error):
+            open_arrays(self.path(key), check=True)
+        except Damaged:
+            self.path(key).unlink(missing_ok=True)
             return False
+        return True
 
     def why_left_out(self, key: str) -> str | None:
         """Why the member could not be prepared; None if it was not tried, or is there."""
@@ -113,12 +117,8 @@ class MemberStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.make_room(values.nbytes)
-            with atomic_path(self.path(key)) as temporary:
-                save_file(
-                    {"values": np.ascontiguousarray(values, np.float32), "index": index.astype(np.int32)},
-                    temporary,
-                    {"about": json.dumps(dict(about), sort_keys=True)},
-                )
+            kept = {"values": np.ascontiguousarray(values, np.float32), "index": index.astype(np.int32)}
+            write_arrays(self.path(key), kept, about)
         except OutputError:
             raise
         # safetensors raises its own error for what the system says.
@@ -144,19 +144,14 @@ class MemberStore:
             If it is absent or damaged.
         """
         path = self.path(key)
-        if not self.has(key):
+        try:
+            arrays, about = open_arrays(path, check=False)
+            return StoredMember(key, arrays["values"], np.array(arrays["index"]), about)
+        except (Damaged, KeyError) as error:
             raise InputDataError(
                 f"The prepared member {path} is absent or damaged.",
                 "Run the same command again: it prepares what is missing.",
-            )
-        header, start = _header(path)
-        arrays: dict[str, Any] = {}
-        for name, kind in (("values", np.float32), ("index", np.int32)):
-            entry = header[name]
-            offset = start + entry["data_offsets"][0]
-            arrays[name] = np.memmap(path, kind, "r", offset, tuple(entry["shape"]))
-        about = json.loads(header["__metadata__"]["about"])
-        return StoredMember(key, arrays["values"], np.array(arrays["index"]), about)
+            ) from error
 
     def make_room(self, size: int) -> None:
         """Make sure that ``size`` bytes can be written.
@@ -257,18 +252,8 @@ def _text_hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header of a safetensors file, and where its data begin."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        if length > 100_000_000:
-            raise ValueError("no safetensors header")
-        header: dict[str, Any] = json.loads(file.read(length))
-    return header, 8 + length
-
-
 def assemble(
-    members: Sequence[tuple[StoredMember, slice]], folder: Path, in_memory: int = 1 << 30
+    members: Sequence[tuple[StoredMember, slice]], folder: Path, in_memory: int = JOINED_IN_MEMORY
 ) -> FloatArray:
     """(N, H, W) values of several members, one after the other.
 
@@ -291,7 +276,7 @@ def assemble(
         return np.concatenate([member.values[rows] for member, rows in parts])
     name = _text_hash(json.dumps([[m.key, str(rows)] for m, rows in parts]))
     path = folder / f"{name}.npy"
-    if not path.exists():
+    if not _is_joined(path, shape, parts):
         MemberStore(folder).make_room(size)
         try:
             with atomic_path(path) as temporary:
@@ -306,6 +291,22 @@ def assemble(
             ) from error
     mapped: FloatArray = np.load(path, mmap_mode="r")
     return mapped
+
+
+def _is_joined(path: Path, shape: tuple[int, ...], parts: Sequence[tuple[StoredMember, slice]]) -> bool:
+    """Whether ``path`` holds the parts one after the other, to the last byte: a scratch may have lost some."""
+    try:
+        joined = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return False
+    if joined.shape != shape or joined.dtype != np.float32:
+        return False
+    lengths = [len(member.index[rows]) for member, rows in parts]
+    for start, (member, rows) in zip(_starts(lengths), parts, strict=True):
+        own = member.values[rows]
+        if not np.array_equal(joined[start : start + len(own)].view(np.int32), own.view(np.int32)):
+            return False
+    return True
 
 
 def _starts(lengths: Sequence[int]) -> Iterator[int]:

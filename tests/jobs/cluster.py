@@ -1,4 +1,4 @@
-"""A real Slurm of its own on one machine: two nodes of four fake GPUs, two nodes of one; no accounting database."""
+"""A real Slurm of its own on one machine: nodes of four, four, one and two fake GPUs; no accounting database."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ KillWait=5
 NodeName=n1 NodeAddr=127.0.0.1 NodeHostname={host} Port={ports[1]} CPUs=16 RealMemory=64000 Gres=gpu:4
 NodeName=n2 NodeAddr=127.0.0.1 NodeHostname={host} Port={ports[2]} CPUs=16 RealMemory=64000 Gres=gpu:4
 NodeName=n3 NodeAddr=127.0.0.1 NodeHostname={host} Port={ports[3]} CPUs=4 RealMemory=64000 Gres=gpu:1
-NodeName=n4 NodeAddr=127.0.0.1 NodeHostname={host} Port={ports[4]} CPUs=4 RealMemory=64000 Gres=gpu:1
+NodeName=n4 NodeAddr=127.0.0.1 NodeHostname={host} Port={ports[4]} CPUs=8 RealMemory=64000 Gres=gpu:2
 PartitionName=shared Nodes=n1,n2 Default=YES MaxTime=60 State=UP
 PartitionName=gpu Nodes=n1,n2 MaxTime=60 State=UP
 PartitionName=single Nodes=n3 MaxTime=60 State=UP
@@ -52,7 +52,8 @@ PartitionName=slow Nodes=n4 MaxTime=60 State=UP
 """
 _GPUS = """
 NodeName=n[1-2] Name=gpu File=/dev/null,/dev/zero,/dev/full,/dev/random
-NodeName=n[3-4] Name=gpu File=/dev/null
+NodeName=n3 Name=gpu File=/dev/null
+NodeName=n4 Name=gpu File=/dev/null,/dev/zero
 """
 NODES = ("n1", "n2", "n3", "n4")
 

@@ -114,6 +114,20 @@ def test_cancelling(how: str, user: User, tmp_path: Path) -> None:
     assert not (output / "manifest.json").exists()
 
 
+def test_a_lost_connection_does_not_cancel_the_jobs(user: User, tmp_path: Path) -> None:
+    output = tmp_path / "o"
+    child = user.start("run", user.config(output, {"steps": 40, "seconds": 0.1, "parts": 1}))
+    wait_until(lambda: any(output.glob("jobs/*/progress/train-0.json")), "the training to begin")
+    child.send_signal(signal.SIGHUP)
+    child.communicate(timeout=60)
+    assert child.returncode == -signal.SIGHUP
+    # It went on without the caller, and whoever connects again gets its outcome.
+    followed = user.run("jobs", "follow", output)
+    assert followed.returncode == 0, followed.stderr
+    assert "collected 1 parts" in followed.stdout
+    assert set(user.states(output).values()) == {"done"}
+
+
 def test_a_detached_run_goes_on_and_can_be_followed(user: User, tmp_path: Path) -> None:
     output = tmp_path / "o"
     config = user.config(output, {"steps": 40, "seconds": 0.1, "parts": 1}, detach=True)

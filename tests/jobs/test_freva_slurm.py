@@ -74,12 +74,23 @@ def test_the_foreground_waits_for_its_jobs(host: SlurmHost) -> None:
     assert host.user.jobs("list")[0]["state"] == "done"
 
 
-def test_a_job_that_fails_makes_the_run_broken_with_its_exit_code(host: SlurmHost) -> None:
+def test_a_job_that_fails_makes_the_run_broken_with_its_exit_code(host: SlurmHost, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.nc"
+    broken.write_text("no netCDF")
+    answer = host.freva("plugin", "climrecon", "dispatch=slurm", f"obs_file={broken}")
+    assert answer.returncode == 4, answer.stdout
+    assert "broken.nc" in answer.stdout
+    assert host.statuses()[0] == "broken"
+    assert host.user.jobs("list")[0]["state"] == "failed"
+
+
+def test_what_is_not_there_is_refused_before_anything_is_submitted(host: SlurmHost) -> None:
+    before = len(host.user.jobs("list"))
     answer = host.freva("plugin", "climrecon", "dispatch=slurm", "model=nonsense")
     assert answer.returncode == 3, answer.stdout
     assert "there is HadCRUT5" in answer.stdout
     assert host.statuses()[0] == "broken"
-    assert host.user.jobs("list")[0]["state"] == "failed"
+    assert len(host.user.jobs("list")) == before
 
 
 def test_without_slurm_the_run_is_broken_and_says_why(host: SlurmHost, tmp_path: Path) -> None:
@@ -165,3 +176,26 @@ def test_a_training_is_a_chain_of_jobs(host: SlurmHost) -> None:
     planned = host.freva(*train, "dryrun=true")
     for words in ("prepare: done already", "train: done already", "collect: sbatch --partition=shared"):
         assert words in planned.stdout
+
+
+def test_a_training_in_batch_mode_ends_where_there_is_one_gpu(host: SlurmHost) -> None:
+    """The host's job waits on the node whose only GPU the training needs; it holds none itself."""
+    host.user.site([str(host.user.folder / "store")], partition="single", gpu_partition="single")
+    answer = host.freva(
+        "plugin", "climrecon", "--batchmode", "task=train", "training_data=cmip5", "network_name=batch",
+        "recipe=kadow2020", "iterations=4", "plots=false",
+    )  # fmt: skip
+    assert "Scheduled job" in answer.stdout, answer.stdout
+    seen: dict[str, Any] = {}
+
+    def ended() -> bool:
+        found = host.jobs()
+        seen.update(found)
+        return "host" in seen and not found
+
+    wait_until(ended, "the training in batch mode to end", 600)
+    assert seen["host"][0] == seen["ours"][0] == "single"
+    assert host.statuses()[0] == "finished", host.log()
+    assert (host.newest() / "card.json").exists()
+    (run, *_) = host.user.jobs("list")
+    assert {part["node"] for part in run["parts"]} == {"n3"}

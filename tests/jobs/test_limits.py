@@ -14,16 +14,6 @@ from jobs.user import User, wait_until
 pytestmark = pytest.mark.slow
 
 
-def test_two_nodes_of_four_gpus_work_together(user: User, tmp_path: Path) -> None:
-    user.site(gpu_nodes=2, gpus_per_node=4)
-    output = tmp_path / "o"
-    answer = user.run("run", user.config(output, {"parts": 1, "processes": 8}))
-    assert answer.returncode == 0, answer.stderr
-    found = json.loads((output / "trained.json").read_text())
-    assert found["sum"] == sum(range(8))
-    assert sorted(found["nodes"]) == ["n1"] * 4 + ["n2"] * 4
-
-
 def test_a_slurm_that_does_not_answer(user: User, tmp_path: Path) -> None:
     silent = tmp_path / "silent.conf"
     text = user.cluster.configuration.read_text()

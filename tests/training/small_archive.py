@@ -35,13 +35,14 @@ def fields(months: int = 60, members: int = 2, seed: int = 0, name: str = "membe
     )
 
 
-def gaps() -> tuple[MaskSource, NoiseSource]:
-    rng = np.random.default_rng(1)
+def gaps(mask_seed: int = 1, error_level: float | None = None) -> tuple[MaskSource, NoiseSource]:
+    rng = np.random.default_rng(mask_seed)
     land = rng.random(GRID.area.size) < 0.3
     masks = MaskSource(
         rng.random((20, GRID.area.size)) < 0.6, ~land, SMOOTH, np.repeat(GRID.lat, GRID.shape[1])
     )
-    return masks, NoiseSource(SMOOTH, SMOOTH)
+    own = None if error_level is None else np.full((1, GRID.area.size), error_level)
+    return masks, NoiseSource(SMOOTH, SMOOTH, own=own)
 
 
 PUBLISHED: dict[str, Any] = {
@@ -68,12 +69,12 @@ NATIVE: dict[str, Any] = {
 def small(name: str, folder: Path, iterations: int = 30, **more: Any) -> Trained:
     """Train a small network of recipe ``name``."""
     given = dict(PUBLISHED if name == "kadow2020" else NATIVE)
-    settings = {
-        key: more.pop(key) for key in list(more) if key not in ("seed", "start", "report", "max_hours")
-    }
+    sources = gaps(**{key: more.pop(key) for key in ("mask_seed", "error_level") if key in more})
+    names = ("seed", "start", "report", "max_hours", "drawing", "beside")
+    settings = {key: more.pop(key) for key in list(more) if key not in names}
     arguments: dict[str, Any] = {"seed": 3, "device": "cpu", **more}
     made = recipe(name, **{**given, "iterations": iterations, **settings})
-    return train(made, fields(), fields(36, 1, 9, "held"), *gaps(), folder=folder, **arguments)
+    return train(made, fields(), fields(36, 1, 9, "held"), *sources, folder=folder, **arguments)
 
 
 if __name__ == "__main__":

@@ -229,6 +229,12 @@ def test_a_checkpoint_is_continued_by_its_own_training_alone(tmp_path: Path) -> 
     for change, named in (({"seed": 4}, "seed: 3 there, 4 here"), ({"batch": 5}, "recipe")):
         with pytest.raises(UsageError, match=named):
             small("kadow2020", tmp_path, 10, **change)
+    small("native", tmp_path / "n", 10, batch=2, pool=20)
+    for change, named in (({"mask_seed": 2}, "masks"), ({"error_level": 0.2}, "errors")):
+        with pytest.raises(UsageError, match=rf"another training \({named}: "):
+            small("native", tmp_path / "n", 10, batch=2, pool=20, **change)
+    # The published recipe without errors does not care for their level.
+    small("kadow2020", tmp_path, 10, error_level=0.2)
     file = tmp_path / resume.CHECKPOINT
     file.write_bytes(file.read_bytes()[:-2000])
     with pytest.raises(InputDataError, match="cannot be read"):

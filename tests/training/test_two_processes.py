@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +46,34 @@ def test_two_processes_over_gloo_give_the_gradients_of_one(name: str, tmp_path: 
         torch.testing.assert_close(
             shared["network"][key].float(), value.float(), atol=2e-4, rtol=1e-3, msg=key
         )
+
+
+def test_three_processes_stop_together_and_go_on_bit_for_bit(tmp_path: Path) -> None:
+    """A file asks them to stop; the order in which three numbers are summed shows in their last bits."""
+    hashes = {}
+    for kind in ("whole", "stopped"):
+        folder = tmp_path / kind
+        (folder / "fit").mkdir(parents=True)
+        environment = dict(os.environ)
+        if kind == "stopped":
+            # It is there from the beginning: all stop after the first step.
+            (folder / "stop").touch()
+            environment["CLIMRECON_STOP_FILE"] = str(folder / "stop")
+            launch(folder, environment)
+            said = [(folder / f"{rank}.stopped").read_text() for rank in range(3)]
+            assert all("after step 1 of" in text for text in said)
+            assert "its batch job" in said[0]
+            del environment["CLIMRECON_STOP_FILE"]
+        launch(folder, environment)
+        hashes[kind] = {(folder / f"{rank}.sha256").read_text() for rank in range(3)}
+    assert len(hashes["whole"]) == 1
+    assert hashes["whole"] == hashes["stopped"]
+
+
+def launch(folder: Path, environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
+    answer = subprocess.run(
+        [*command, str(HERE / "stopped_together.py"), str(folder), "6"],
+        capture_output=True, text=True, check=False, cwd=HERE, env=environment,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr[-3000:]

@@ -1,8 +1,9 @@
 """Stands in for task=train in tests of batch jobs: stages that cost nothing, in the shape of the real ones.
 
 On ``PYTHONPATH`` it is loaded by every Python of a job. What it does is written in ``behaviour.json`` in the
-run's output folder: ``parts``, ``steps``, ``seconds`` a step, ``fail`` (a stage), ``prepare_seconds``, ``processes`` (meet
-over gloo).
+run's output folder: ``parts``, ``steps``, ``seconds`` a step, ``fail`` (a stage), ``prepare_seconds``.
+
+With ``CLIMRECON_STEP_SECONDS`` every step of a real training takes so long, so that a job's end can meet it.
 """
 
 from __future__ import annotations
@@ -39,9 +40,6 @@ def _stages(settings: Any) -> Any:
 
     def train(part: int, reporter: Any) -> None:
         fail("train")
-        if wanted.get("processes"):
-            _together(folder)
-            return
         stopped = []
         signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
         steps, state = wanted.get("steps", 3), folder / "state.json"
@@ -76,22 +74,16 @@ def _stages(settings: Any) -> Any:
     )
 
 
-def _together(folder: Path) -> None:
-    """Every process adds its rank to a sum over gloo: it is right only if all have met."""
-    import torch.distributed as group
-    from torch import tensor
+def _slow_steps(seconds: float) -> None:
+    from climrecon.training import engine
 
-    group.init_process_group("gloo")
-    total = tensor([float(group.get_rank())])
-    group.all_reduce(total)
-    if group.get_rank() == 0:
-        nodes: list[Any] = [None] * group.get_world_size()
-    else:
-        nodes = []
-    group.gather_object(os.environ.get("SLURMD_NODENAME"), nodes or None)
-    if group.get_rank() == 0:
-        (folder / "trained.json").write_text(json.dumps({"sum": float(total), "nodes": nodes}))
-    group.destroy_process_group()
+    before = engine.Loop.advance
+
+    def advance(self: Any, module: Any) -> None:
+        before(self, module)
+        time.sleep(seconds)
+
+    engine.Loop.advance = advance
 
 
 def _install() -> None:
@@ -101,6 +93,9 @@ def _install() -> None:
 
     def stages_of(settings: Any, site: Any, about: dict[str, Any]) -> Any:
         trivial = settings.task == "train" and settings.network_name == "trivial"
+        seconds = float(os.environ.get("CLIMRECON_STEP_SECONDS", "0"))
+        if settings.task == "train" and seconds and not trivial:
+            _slow_steps(seconds)
         return _stages(settings) if trivial else before(settings, site, about)
 
     real.stages_of = stages_of

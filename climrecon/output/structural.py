@@ -1,0 +1,169 @@
+"""What the choice of network alone changes: the difference between reconstructions of the same observations.
+
+A network states how far the truth may lie from its estimate, given what it learned from. It cannot state what
+learning from something else would have changed: networks from a reanalysis and from climate models have other
+teleconnections, other trends. This is called structural uncertainty (Thorne et al. 2005, Bull. Amer. Meteor. Soc.
+86:1437) and is told from the spread of complete reconstructions, each with its own network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import netCDF4
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.grid import weighted_mean
+
+if TYPE_CHECKING:
+    from climrecon.output.product import Product
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Structural:
+    """Reconstructions of the same observations with further networks.
+
+    Attributes
+    ----------
+    infilled:
+        Network -> (T, H, W) K, made and re-based as a run of its own would.
+    learned_from:
+        Network -> what it was trained on, in words.
+    sha256:
+        Network -> hash of its weights.
+    """
+
+    infilled: Mapping[str, FloatArray]
+    learned_from: Mapping[str, str]
+    sha256: Mapping[str, str]
+
+
+def stddev(product: Product) -> FloatArray:
+    """(T, H, W) standard deviation of all networks' infilled fields about their mean, K (N - 1 in the denominator).
+
+    Of two networks it is their difference over the root of two.
+    """
+    fields = [product.infilled, *_of(product).infilled.values()]
+    mean = sum(np.asarray(field, np.float64) for field in fields) / len(fields)
+    squares = sum((field - mean) ** 2 for field in fields)
+    return np.asarray(np.sqrt(squares / (len(fields) - 1)), np.float32)
+
+
+def global_means(product: Product) -> dict[str, FloatArray]:
+    """Network -> (T,) global mean of its infilled field, K; the product's own network first."""
+    area = product.observations.grid.area
+    fields = {product.network.name: product.infilled, **_of(product).infilled}
+    return {name: weighted_mean(field, area) for name, field in fields.items()}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One further network beside the product's; K, K per decade.
+
+    ``mean`` and ``rms`` are of the differences (this network less ours) of the global mean: of whole years, or of
+    months where there are fewer than three years; ``largest`` is the largest, at ``when``. ``cells`` is the
+    area-weighted root mean square difference of the cells that were not observed. ``trend`` is the difference of the
+    least-squares trends of the annual global mean, None with fewer than ten whole years.
+    """
+
+    name: str
+    learned_from: str
+    mean: float
+    rms: float
+    largest: float
+    when: str
+    cells: float
+    trend: float | None
+
+
+def rows(product: Product) -> list[Row]:
+    """One row for each further network."""
+    time, mask = product.observations.time, product.observations.mask
+    means = global_means(product)
+    ours = means.pop(product.network.name)
+    years, counts = np.unique(time.year, return_counts=True)
+    years = years[counts == 12]
+    weights = product.observations.grid.area * ~mask
+    found = []
+    for name, theirs in means.items():
+        difference, labels = theirs - ours, time.labels()
+        if len(years) >= 3:
+            difference = np.array([difference[time.year == year].mean() for year in years])
+            labels = [str(year) for year in years]
+        at = int(np.argmax(np.abs(difference)))
+        squares = (np.asarray(_of(product).infilled[name], np.float64) - product.infilled) ** 2
+        found.append(
+            Row(
+                name,
+                _of(product).learned_from[name],
+                float(difference.mean()),
+                float(np.sqrt((difference**2).mean())),
+                float(difference[at]),
+                labels[at],
+                float(np.sqrt((squares * weights).sum() / max(weights.sum(), 1e-12))),
+                float(10.0 * np.polyfit(years, difference, 1)[0]) if len(years) >= 10 else None,
+            )
+        )
+    return found
+
+
+def table(product: Product) -> str:
+    """The monthly global means of all networks and their standard deviation as CSV, K."""
+    means = global_means(product)
+    spread = np.std(list(means.values()), axis=0, ddof=1)
+    lines = [",".join(("month", *map(_quoted, means), "structural_stddev"))]
+    for number, label in enumerate(product.observations.time.labels()):
+        values = (*(series[number] for series in means.values()), spread[number])
+        lines.append(",".join((label, *(f"{value:.5f}" for value in values))))
+    return "\n".join(lines) + "\n"
+
+
+def write_differences(file: netCDF4.Dataset, product: Product, naming: Mapping[str, str]) -> None:
+    """Add ``network_name`` and VARIABLE_global_mean_difference(network, time) to an open file.
+
+    Parameters
+    ----------
+    naming:
+        Units of the variable's anomalies.
+    """
+    means = global_means(product)
+    ours = means.pop(product.network.name)
+    names = [name.encode() for name in means]
+    length = max(map(len, names))
+    file.createDimension("network", len(names))
+    file.createDimension("name_length", length)
+    label = file.createVariable("network_name", "S1", ("network", "name_length"))
+    label.long_name = "name of the network that is compared"
+    label[:] = np.array([list(name.decode("latin-1").ljust(length)) for name in names], "S1")
+    variable = file.createVariable(
+        f"{product.observations.variable}_global_mean_difference", "f8", ("network", "time")
+    )
+    variable.setncatts(
+        {
+            **{key: value for key, value in naming.items() if key != "standard_name"},
+            "long_name": f"global mean reconstructed with another network less that of {product.network.name}",
+            "cell_methods": "time: mean area: mean",
+            "coordinates": "network_name",
+            "comment": "Structural uncertainty: what learning from other data would have changed. Networks: "
+            + "; ".join(
+                f"{name} ({_of(product).learned_from[name]}; sha256 {_of(product).sha256[name]})"
+                for name in means
+            ),
+        }
+    )
+    variable[:] = np.array([series - ours for series in means.values()])
+
+
+def _of(product: Product) -> Structural:
+    if product.structural is None:
+        raise AssertionError("the product was made with one network alone")
+    return product.structural
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"' if set(name) & set(',"\n') else name

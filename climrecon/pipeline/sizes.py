@@ -1,0 +1,74 @@
+"""How large a reconstruction is, by the headers of its files, and in how many parts it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from climrecon.pipeline.inputs import Inputs
+from climrecon.settings import RunSettings
+
+#: Realisations of a part are written in files of about so many bytes.
+GROUP_BYTES = 400e6
+#: Fields of each month beside realisations: mean, standard deviation, that of the prior.
+FIELDS = 3
+#: Elements of a job array, at most: what Slurm takes where nobody has raised its limit.
+MOST_PARTS = 1000
+
+
+@dataclass(frozen=True)
+class Size:
+    """Months, cells a month, realisations; 0 months where the files do not say."""
+
+    months: int
+    cells: int
+    realisations: int
+
+    @property
+    def values(self) -> int:
+        """Numbers that are worked out."""
+        return self.months * self.cells * (FIELDS + self.realisations)
+
+    def parts(self, values_per_part: int, chunk: int) -> int:
+        """Parts of at most so many values, if there are so many chunks of months."""
+        chunks = max(1, -(-self.months // chunk))
+        return max(1, min(-(-self.values // values_per_part), chunks, MOST_PARTS))
+
+    @property
+    def bytes(self) -> int:
+        """Of all parts' files together."""
+        return 4 * self.values
+
+    def files(self, parts: int) -> int:
+        """Number of all parts' files together."""
+        drawn = 4 * self.months * self.cells * self.realisations
+        return 2 + parts * (1 + -(-int(drawn / parts) // int(GROUP_BYTES)))
+
+
+def size_of(inputs: Inputs, settings: RunSettings) -> Size:
+    """From the headers alone; what cannot be read counts as small: reading it properly says what is wrong."""
+    months = cells = 0
+    for path in inputs.main:
+        steps, own = dimensions(path)
+        months, cells = months + steps, max(cells, own)
+    first, last = settings.period or (None, None)
+    if first is not None and last is not None:
+        months = min(months, last - first + 1)
+    return Size(months, cells, settings.realisations)
+
+
+def dimensions(path: Path) -> tuple[int, int]:
+    """Time steps of the largest variable of a file, and its values at each; zeros if it cannot be read."""
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(path) as file:
+            found = [
+                (variable.shape[i], variable.size // max(variable.shape[i], 1))
+                for variable in file.variables.values()
+                for i, name in enumerate(variable.dimensions)
+                if variable.ndim >= 3 and name.lower() in ("time", "t")
+            ]
+            return max(found, key=lambda pair: pair[0] * pair[1], default=(0, 0))
+    except (OSError, RuntimeError, UnicodeDecodeError):
+        return 0, 0

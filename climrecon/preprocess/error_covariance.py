@@ -1,0 +1,87 @@
+"""Variances of partly correlated errors: the diagonals of a data set's monthly error covariances.
+
+HadCRUT5 gives, beside its uncorrelated errors and the ensemble that samples biases, for each month a matrix of cells
+by cells with the errors that neighbouring cells share because the same ships and buoys crossed them: ``tas_cov``
+(1, 2592, 2592), cells in the order of the fields' latitudes and longitudes (Morice et al. 2021, J. Geophys. Res. 126,
+e2019JD032361, section 2). The three are independent of each other, and none holds another.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.errors import ClimReconError, InputDataError
+from climrecon.fields import Observations
+from climrecon.preprocess.axes import wrapped_longitude
+from climrecon.preprocess.opening import opened
+from climrecon.preprocess.times import find_time, month_index
+
+FloatArray = NDArray[np.floating[Any]]
+
+_MONTH = re.compile(r"(?<!\d)(1[6-9]\d\d|2[0-2]\d\d)(0[1-9]|1[0-2])(?!\d)")
+_SQUARED = re.compile(r"^\s*(k|kelvin|degc|deg_c|celsius)\s*(\^|\*\*)?\s*2\s*$", re.IGNORECASE)
+
+
+def month_in_name(path: Path) -> int | None:
+    """Months since 0000-01 of ``…error_covariance.YYYYMM.nc``; None if the name has none."""
+    found = list(_MONTH.finditer(path.stem))
+    return int(found[-1][1]) * 12 + int(found[-1][2]) - 1 if found else None
+
+
+def read_error_stddev(path: Path, like: Observations) -> tuple[int, FloatArray]:
+    """The month, and the (H, W) standard deviations that the diagonal of its covariance gives, K; NaN where none.
+
+    Raises
+    ------
+    InputDataError
+        If the file holds no covariance of the cells of ``like``, or the month is unknown.
+    """
+    rows, columns = len(like.source.lat), len(like.source.lon)
+    with opened(path) as file:
+        matrix = _matrix(file, rows * columns)
+        units = str(getattr(matrix, "units", "")).strip()
+        if units and not _SQUARED.match(units):
+            raise InputDataError(
+                f"{matrix.name} has the units {units!r}; a covariance of temperatures is in K2.",
+                "Choose another file.",
+            )
+        month = _month(file, matrix)
+        square = np.ma.filled(np.ma.asarray(matrix[:]).astype(np.float32), np.nan)
+        variance = np.diagonal(square.reshape(rows * columns, rows * columns)).reshape(rows, columns)
+    month = month_in_name(path) if month is None else month
+    if month is None:
+        raise InputDataError(f"{path.name}: neither its name nor a time axis says which month it is for.")
+    known = np.isfinite(variance) & (np.abs(variance) < 1e4)
+    if (variance[known] < 0).any():
+        raise InputDataError(f"{path.name} holds negative variances.", "Fetch the file again.")
+    # Zero stands where no ship was: cells of land stations alone, or not observed.
+    stddev = np.where(known & (variance > 0), np.sqrt(np.abs(variance)), np.nan)
+    ordered = stddev[np.argsort(like.source.lat)][:, np.argsort(wrapped_longitude(like.source.lon))]
+    if rows == 2 * like.grid.shape[0]:
+        ordered = ordered[::2]
+    return month, np.asarray(ordered, np.float32)
+
+
+def _matrix(file: netCDF4.Dataset, cells: int) -> netCDF4.Variable:
+    found = [v for v in file.variables.values() if v.size == cells * cells and v.ndim >= 2]
+    if len(found) != 1:
+        held = ", ".join(f"{v.name}{tuple(v.shape)}" for v in file.variables.values() if v.ndim >= 2)
+        raise InputDataError(
+            f"One matrix of {cells} by {cells} cells is expected, as the observations have; found {held or 'none'}.",
+            "Errors and fields must come from one release.",
+        )
+    return found[0]
+
+
+def _month(file: netCDF4.Dataset, matrix: netCDF4.Variable) -> int | None:
+    try:
+        index, _ = month_index(file, find_time(file, matrix)[1])
+    except ClimReconError:
+        return None
+    return int(index[0]) if len(index) == 1 else None

@@ -1,0 +1,34 @@
+"""How large the files of a training are, before it begins."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from climrecon.grid import Grid
+from climrecon.model.lowrank import LowRankPrior
+from climrecon.model.unet import PartialUNet
+from climrecon.training import published_task
+from climrecon.training.native_task import geography
+from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
+from climrecon.training.run import COPIES
+
+
+def weights_bytes(recipe: Recipe, grid: Grid, start: nn.Module | None) -> int:
+    """Bytes of the weights of the network that ``recipe`` makes, or goes on from."""
+    network = start if start is not None else _empty(recipe, grid)
+    return sum(value.numel() * value.element_size() for value in network.state_dict().values())
+
+
+def checkpoint_bytes(weights: int) -> int:
+    """Bytes that checkpoints take at most: two of them while one is written."""
+    return COPIES * weights
+
+
+def _empty(recipe: Recipe, grid: Grid) -> nn.Module:
+    if isinstance(recipe, PublishedRecipe):
+        return published_task.new_network(recipe, None)
+    assert isinstance(recipe, NativeRecipe)
+    cells = grid.area.size
+    prior = LowRankPrior(torch.zeros(cells, recipe.rank), torch.zeros(cells), torch.ones(12, cells))
+    return PartialUNet(prior, *geography(grid), width=recipe.width)

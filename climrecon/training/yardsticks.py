@@ -1,0 +1,57 @@
+"""What a training's validation is compared with: another method's scores on the same months under the same masks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from climrecon.files import write_text
+from climrecon.training.cases import Cases, Estimator
+from climrecon.training.resume import Checkpoints
+
+#: Kept beside the checkpoint, so that a resumed training need not work them out again.
+FILE = "yardsticks.json"
+#: Method -> its scores, as :meth:`climrecon.training.cases.Cases.score` gives them.
+Yardsticks = Mapping[str, Mapping[str, float]]
+
+
+def yardsticks(
+    checkpoints: Checkpoints, cases: Cases, methods: Mapping[str, Estimator]
+) -> dict[str, dict[str, float]]:
+    """Scores of each of ``methods`` on ``cases``; worked out once for a training."""
+    if not methods:
+        return {}
+    about = json.dumps([dict(checkpoints.identity), sorted(methods)], sort_keys=True)
+    digest = hashlib.sha256(about.encode()).hexdigest()
+    path = checkpoints.folder / FILE
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["training"] == digest:
+            return dict(kept["scores"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    found = {name: cases.score(estimate(cases)) for name, estimate in methods.items()}
+    checkpoints.folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps({"training": digest, "scores": found}, indent=1) + "\n")
+    return found
+
+
+def compared(scores: Mapping[str, float], beside: Yardsticks) -> str:
+    """``RMSE 0.71 K (kriging 0.75), annual mean r 0.990 (0.985), RMSE 0.050 K (0.060)``; "" without scores."""
+    names = (
+        ("rmse", "RMSE {:.3f} K", "{:.3f}"),
+        ("annual_r", "annual mean r {:.4f}", "{:.4f}"),
+        ("annual_rmse", "its RMSE {:.4f} K", "{:.4f}"),
+    )
+    parts = []
+    for number, (key, own, other) in enumerate(names):
+        if key not in scores:
+            continue
+        others = [
+            (f"{name} " if number == 0 else "") + other.format(row[key])
+            for name, row in beside.items()
+            if key in row
+        ]
+        parts.append(own.format(scores[key]) + (f" ({', '.join(others)})" if others else ""))
+    return ", ".join(parts)

@@ -1,0 +1,187 @@
+"""Recipes with neighbouring months: settings, training, resuming, fine-tuning, storing and use."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_archive import GRID, NATIVE, fields, gaps, small
+from torch import nn
+
+from climrecon.baselines.kriging import Kriging
+from climrecon.errors import InputDataError, ProblemList, Unfinished, UsageError
+from climrecon.fields import Context, Months, Observations, Source
+from climrecon.model.analysis import AnalysisUNet
+from climrecon.networks import describe, load_network, save_network
+from climrecon.pipeline.training_run import recipe_for
+from climrecon.reconstruct import reconstruct
+from climrecon.training import engine
+from climrecon.training.cases import Cases
+from climrecon.training.recipes import parse, recipe
+from climrecon.training.run import Trained, train
+
+BESIDE: dict[str, Any] = {"months_beside": 1, "trailing": 8}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def kriging(cases: Cases) -> np.ndarray:
+    context = Context(GRID, Months(cases.index))
+    return Kriging().reconstruct(cases.values, cases.mask, None, cases.month, context).mean
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path, list[Any], list[Any]]:
+    torch.set_num_threads(1)
+    folder, told, drawn = tmp_path_factory.mktemp("whole"), [], []
+    trained = small(
+        "native",
+        folder,
+        **BESIDE,
+        report=told.append,
+        drawing=lambda *what: drawn.append(what),
+        beside={"kriging": kriging},
+    )
+    return trained, folder, told, drawn
+
+
+def same(first: nn.Module, second: nn.Module) -> None:
+    other = second.state_dict()
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, other[key]), key
+
+
+def test_settings_stand_behind_the_recipes_name(tmp_path: Path) -> None:
+    assert recipe("native").network == "partial_unet"
+    assert recipe("native", months_beside=1).network == "analysis_unet"
+    shipped = recipe("analysis").model_dump()
+    assert (shipped["months_beside"], shipped["rank"], shipped["trailing"]) == (1, 128, 472)
+    assert parse("kadow2020, widths=4 6,losses.hole=5.5,vgg=a.pth") == (
+        "kadow2020", {"widths": [4, 6], "losses": {"hole": 5.5}, "vgg": "a.pth"},
+    )  # fmt: skip
+    chosen = recipe_for("native,months_beside=1,width=24", 100)
+    assert (chosen.width, chosen.iterations, chosen.pool, chosen.network) == (24, 100, 1600, "analysis_unet")
+    assert recipe_for("kadow2020,losses.hole=5", None).losses.model_dump()["hole"] == 5.0
+    file = tmp_path / "mine.toml"
+    file.write_text('recipe = "kadow2020"\nwidths = [8, 16]\n[losses]\nhole = 3\n')
+    assert recipe_for(str(file), None).losses.hole == 3
+    with pytest.raises(UsageError, match="'deep' in recipe"):
+        recipe_for("native,deep", None)
+    with pytest.raises(UsageError, match="cannot be read"):
+        recipe_for(str(tmp_path / "none.toml"), None)
+    with pytest.raises(ProblemList) as caught:
+        recipe_for("native,months_beside=2,widht=4", None)
+    assert "width?" in str(caught.value)
+    assert "months_beside" in str(caught.value)
+    with pytest.raises(ProblemList, match="needs months_beside=1"):
+        recipe("native", trailing=5)
+    with pytest.raises(ProblemList, match="second \\(psl\\) would have to come from another data set"):
+        recipe("native", variables=("tas", "psl"))
+
+
+def test_it_is_compared_with_kriging_and_says_how_far_it_is(whole) -> None:
+    trained, folder, told, drawn = whole
+    beside = trained.card["validation_beside"]["kriging"]
+    assert set(beside) == {"rmse", "annual_r", "annual_rmse"}
+    lines = (folder / "log.csv").read_text().splitlines()
+    rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
+    assert {row["kriging_rmse"] for row in rows} == {f"{beside['rmse']:.6g}"}
+    assert f"(kriging {beside['rmse']:.3f})" in str(told[-1])
+    assert "annual mean r" in str(told[-1])
+    # Kept beside the checkpoint: it is not worked out again.
+    small("native", folder, **BESIDE, beside={"kriging": lambda cases: 1 / 0})
+    names = list(dict.fromkeys(what for what, _, _ in drawn))
+    assert names == ["Learning covariances", "Drawing training samples", "Drawing validation samples"]
+    for name in names:
+        steps = [(done, total) for what, done, total in drawn if what == name]
+        assert steps == sorted(steps)
+        assert steps[-1][0] == steps[-1][1]
+
+
+@pytest.mark.parametrize("stop", [3, 17])
+def test_resumed_it_gives_the_same_bits(
+    whole, stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = engine.Loop.advance
+
+    def interrupted(self: engine.Loop, module: nn.Module) -> None:
+        advance(self, module)
+        if self.step == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(engine.Loop, "advance", interrupted)
+    with pytest.raises(Unfinished):
+        small("native", tmp_path, **BESIDE)
+    monkeypatch.undo()
+    same(small("native", tmp_path, **BESIDE).network, whole[0].network)
+
+
+def test_fine_tuning_needs_the_same_kind(whole, tmp_path: Path) -> None:
+    start = whole[0].network
+    tuned = small("native", tmp_path / "a", 10, **BESIDE, start=start, rate=1e-12)
+    assert torch.equal(tuned.network.prior.trailing, start.prior.trailing)
+    for value, old in zip(tuned.network.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(value, old, atol=1e-6, rtol=0)
+    with pytest.raises(UsageError, match="without neighbouring months"):
+        small("native", tmp_path / "b", 10, start=start)
+
+
+def test_it_learns_and_is_used_at_once_with_the_months_beside(whole, tmp_path: Path) -> None:
+    trained = whole[0]
+    rows = trained.history.rows
+    assert rows[-1][2] < rows[0][2]
+    network = trained.network
+    assert isinstance(network, AnalysisUNet)
+    card = describe("mine", network, GRID, trained.card)
+    assert card.kind == "analysis_unet"
+    assert "neighbour-1" in card.inputs
+    assert card.architecture["persistence"] == trained.card["persistence"]
+    loaded = load_network(str(save_network(network, card, tmp_path / "mine")))
+    assert loaded.months_beside == 1
+    held = fields(36, 1, 9)
+    mask = np.random.default_rng(0).random(held.values.shape) < 0.4
+    source = Source("HadCRUT", "5", ("a",), ("b",), "tas")
+    seen = Observations("tas", held.values, mask, None, Months(held.index), GRID, None, source)
+    whole_record = loaded.reconstruct(seen.values, mask, None, seen.time.month, Context(GRID, seen.time)).mean
+    parts = np.concatenate([found.mean for _, found in reconstruct(loaded, seen, chunk=7)])
+    np.testing.assert_allclose(parts, whole_record, atol=2e-4)
+    alone = [
+        loaded.reconstruct(
+            seen.values[i : i + 1], mask[i : i + 1], None, seen.time.month[i : i + 1],
+            Context(GRID, Months(seen.time.index[i : i + 1])),
+        ).mean[0]
+        for i in range(36)
+    ]  # fmt: skip
+    assert np.abs(np.array(alone) - whole_record).max() > 1e-3, "the months beside count"
+
+
+def test_cells_that_may_not_be_learned_from_are_neither_seen_nor_scored(tmp_path: Path) -> None:
+    found = []
+    for filler in (np.nan, 1e6):
+        some = fields()
+        some.values[::2, 3, 4] = filler
+        scored = np.ones(some.values.shape, bool)
+        scored[::2, 3, 4] = False
+        made = recipe("native", **{**NATIVE, **BESIDE, "iterations": 4, "folds": 1, "pool": 20})
+        held = fields(36, 1, 9)
+        trained = train(
+            made, replace(some, scored=scored), held, *gaps(), folder=tmp_path / str(filler), seed=1, device="cpu"
+        )  # fmt: skip
+        found.append(trained.network)
+    same(*found)
+    scored[:, 3, 4] = False
+    some.values[:, 3, 4] = np.nan
+    with pytest.raises(InputDataError, match="1 cells are known in fewer than 24 of 120"):
+        train(made, replace(some, scored=scored), held, *gaps(), folder=tmp_path / "n", seed=1, device="cpu")
