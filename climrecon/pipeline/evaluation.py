@@ -78,12 +78,18 @@ class Evaluation:
             raise UsageError(
                 f"Networks are evaluated for tas; variable={settings.variable} was asked for.", ""
             )
-        self.names = tuple(dict.fromkeys([settings.network, *settings.networks_beside]))
-        self.reference = settings.networks_beside[0] if settings.networks_beside else RAW
+        asked = list(dict.fromkeys([settings.network, *settings.networks_beside]))
         self.methods: dict[str, Method] = {}
-        for name in self.names:
-            self.methods[name] = load_method(name, settings, site)
-            self._check_grid(name)
+        labels: dict[str, str] = {}
+        for name in asked:
+            method = load_method(name, settings, site)
+            # A network given by its path goes by its own name, unless another has it.
+            labels[name] = name if method.info.name in self.methods else method.info.name
+            self.methods[labels[name]] = method
+            self._check_grid(labels[name])
+        self.names = tuple(self.methods)
+        self.main = labels[settings.network]
+        self.reference = labels[settings.networks_beside[0]] if settings.networks_beside else RAW
         self.cache = cache_folder(settings.cachedir)
         self.training: Training | None = None
         if settings.truth_file:

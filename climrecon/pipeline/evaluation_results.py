@@ -68,7 +68,7 @@ def write_evaluation(
             reporter.stage("Drawing figures")
             figures = _figures(stage, evaluation, records, sums, table, cells, grid)
             entries += [figure for figure, _ in figures]
-        main = evaluation.methods[settings.network]
+        main = evaluation.methods[evaluation.main]
         activity = Activity(
             run_id=run["id"],
             started=run["started"],
@@ -176,7 +176,7 @@ def _figures(
             name: annual_means(parts[number]["global/estimate"], time)[1] for name, parts in sums.items()
         }
         annual.append((record.known.name, years.astype(float), truth, means))
-    name, reference = evaluation.settings.network, evaluation.reference
+    name, reference = evaluation.main, evaluation.reference
     drawn = [
         ("global_mean.png", draw_annual(annual, colours)),
         ("rmse_by_group.png", draw_groups(table, colours)),
@@ -209,7 +209,7 @@ def _facets(evaluation: Evaluation) -> dict[str, str]:
         "project": "climrecon",
         "product": "evaluation",
         "institute": "",
-        "model": evaluation.settings.network,
+        "model": evaluation.main,
         "experiment": "",
         "time_frequency": "mon",
         "variable": evaluation.settings.variable,
