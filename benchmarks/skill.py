@@ -28,6 +28,9 @@ from climrecon.baselines.kriging import Covariance, Kriging
 from climrecon.covariance import forced_pattern, great_circle
 from climrecon.data.masks import smoother
 from climrecon.evaluate import scores
+from climrecon.evaluate.paired import difference, drawn_years
+from climrecon.evaluate.series import annual_means
+from climrecon.evaluate.suite import score_estimate
 from climrecon.fields import Context, Estimate, Months, Reconstructor
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.networks import load_network
@@ -123,29 +126,17 @@ class LearnedOI:
         return Estimate(mean.reshape(shape).astype(np.float32), sd.reshape(shape).astype(np.float32))
 
 
-def annual(series: np.ndarray) -> np.ndarray:
-    return series.reshape(*series.shape[:-1], -1, 12).mean(-1)
-
-
 def score(
-    estimate: Estimate, truth: np.ndarray, hidden: np.ndarray, years: np.ndarray, seed: int
+    estimate: Estimate, truth: np.ndarray, hidden: np.ndarray, time_axis: Months, seed: int
 ) -> dict[str, Any]:
+    """The scores of a card, and beside them coverage by latitude and season, and of annual means."""
     weights = AREA * hidden
     squares = (weights * (estimate.mean - truth) ** 2).sum((1, 2)).reshape(-1, 12).sum(1)
-    mean, known = (estimate.mean * AREA).sum((1, 2)), (truth * AREA).sum((1, 2))
-    ours, theirs = annual(mean), annual(known)
     row: dict[str, Any] = {
-        "rmse": scores.rmse(estimate.mean, truth, weights),
-        "annual_mean_r_detrended": scores.correlation(ours, theirs, detrended=True),
-        "annual_mean_bias": float((ours - theirs).mean()),
-        "annual_mean_rmse": float(np.sqrt(((ours - theirs) ** 2).mean())),
-        "annual_mean_trend_ratio": scores.trend_ratio(ours, theirs, years),
+        **score_estimate(estimate, truth, hidden, time_axis, GRID),
         "_squares": squares / weights.sum() * len(squares),
     }
     if estimate.stddev is not None:
-        crps = scores.crps_normal(estimate.mean, estimate.stddev, truth)
-        row["crps"] = scores.weighted_mean(crps, weights)
-        row["covers_90"] = scores.interval_coverage(estimate.mean, estimate.stddev, truth, weights)
         bands = [slice(row_, row_ + 6) for row_ in range(0, 36, 6)]
         parts = [
             scores.interval_coverage(*(a[:, band] for a in (estimate.mean, estimate.stddev, truth, weights)))
@@ -159,18 +150,20 @@ def score(
         ]
         row["covers_90_lowest"], row["covers_90_highest"] = min(parts), max(parts)
     if estimate.sample is not None:
-        members = annual(np.stack([(draw * AREA).sum((1, 2)) for draw in estimate.sample(40, seed)]))
-        half = 1.645 * members.std(0, ddof=1)
+        ours, theirs = (
+            annual_means((field * AREA).sum((1, 2)), time_axis)[1] for field in (estimate.mean, truth)
+        )
+        draws = np.stack([(draw * AREA).sum((1, 2)) for draw in estimate.sample(40, seed)])
+        half = 1.645 * annual_means(draws, time_axis)[1].std(0, ddof=1)
         row["annual_mean_covers_90"] = float((np.abs(ours - theirs) <= half).mean())
     return row
 
 
 def bootstrap(first: np.ndarray, second: np.ndarray, seed: int = 0) -> list[float]:
-    """90 % interval of the difference of RMSEs, years drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(first), size=(2000, len(first)))
-    difference = np.sqrt(first[drawn].mean(1)) - np.sqrt(second[drawn].mean(1))
-    return [round(float(v), 4) for v in np.quantile(difference, [0.05, 0.95])]
+    """90 % interval of the difference of RMSEs, years drawn with replacement: only five follow each other."""
+    drawn = drawn_years([len(first)], seed, length=1)
+    found = difference(first, second, np.ones(len(first)), drawn)["interval"]
+    return [round(value, 4) for value in found]
 
 
 def merged(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -197,7 +190,6 @@ def main() -> None:
     sparse = sparse_masks(options.data, land_fraction(GRID), masks)
     pattern = forced_pattern(fields[training], index[training], GRID)
     context = Context(GRID, time_axis)
-    years = np.unique(time_axis.year).astype(float)
     regional, slow = smoother(GRID, 1500.0), smoother(GRID, 5000.0)
 
     def cases() -> Iterable[tuple[str, str, np.ndarray, np.ndarray, np.ndarray, float, int]]:
@@ -274,7 +266,9 @@ def main() -> None:
                 if name == "kriging":
                     estimates[name] = Estimate(estimates[name].mean, estimates[name].stddev)
         for name, estimate in estimates.items():
-            rows.setdefault(case, {}).setdefault(name, []).append(score(estimate, true, hidden, years, seed))
+            rows.setdefault(case, {}).setdefault(name, []).append(
+                score(estimate, true, hidden, time_axis, seed)
+            )
         print(
             f"{time.monotonic() - started:6.0f} s {case} {label} {seed}: "
             + ", ".join(f"{n} {r[-1]['rmse']:.3f}" for n, r in rows[case].items()),

@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from climrecon.checkpoint import read_published, read_weights, save_weights
@@ -35,6 +37,12 @@ from climrecon.model.unet import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUN
 
 Network = AnalysisUNet | PartialUNet | PublishedUNet
 WEIGHTS, CARD = "network.safetensors", "card.json"
+#: What the training months reached, beside the weights of a network whose card names its hash.
+RANGE = "range.safetensors"
+
+
+#: Standard deviations beyond the training months' range at which a value is flagged.
+BEYOND_SD = 2.0
 
 
 class GridCard(BaseModel):
@@ -74,6 +82,7 @@ class Card(BaseModel):
     architecture: dict[str, Any]
     default_obs_sd: float | None = None
     weights_sha256: str = ""
+    range_sha256: str | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     scores: dict[str, Any] = Field(default_factory=dict)
     caveats: list[str] = Field(default_factory=list)
@@ -90,6 +99,7 @@ class LoadedNetwork:
         self.reconstruct = reconstructor.reconstruct
         self.reconstructor = reconstructor
         self.months_beside = int(getattr(reconstructor, "months_beside", 0))
+        self.training_range = _training_range(card, path)
         self.draws_by_date = bool(getattr(reconstructor, "draws_by_date", False))
         #: ``error_sd(obs_sd, shape)`` of a network that works with errors of its own estimate, else None.
         self.error_sd = getattr(reconstructor, "error_sd", None)
@@ -325,6 +335,46 @@ def _load_published(path: Path, device: str) -> LoadedNetwork:
         caveats=["It states no uncertainty."],
     )
     return LoadedNetwork(PublishedReconstructor(path.stem, network, device), card, card.weights_sha256, path)
+
+
+@dataclass(frozen=True)
+class TrainingRange:
+    """What training months reached: (12, H, W) lowest and highest value and standard deviation, K.
+
+    NaN where the training months say nothing.
+    """
+
+    lowest: NDArray[np.floating[Any]]
+    highest: NDArray[np.floating[Any]]
+    sd: NDArray[np.floating[Any]]
+
+    def outside(
+        self, values: NDArray[np.floating[Any]], month: NDArray[np.integer[Any]]
+    ) -> NDArray[np.bool_]:
+        """Where (T, H, W) ``values`` of calendar months (T,) lie more than two standard deviations beyond."""
+        at = np.asarray(month) - 1
+        margin = BEYOND_SD * self.sd[at]
+        return np.asarray((values > self.highest[at] + margin) | (values < self.lowest[at] - margin))
+
+
+def _training_range(card: Card, folder: Path) -> TrainingRange | None:
+    """The range beside a network's weights; None if its card names none.
+
+    Raises
+    ------
+    NetworkError
+        If it is absent or is not that of the card.
+    """
+    if card.range_sha256 is None:
+        return None
+    path = folder / RANGE
+    if not path.is_file() or sha256_of(path) != card.range_sha256:
+        raise NetworkError(
+            f"The training range of {card.name} ({path}) is absent or is not that of its card.",
+            "Fetch the network again.",
+        )
+    found = {name: tensor.float().numpy() for name, tensor in read_weights(path).items()}
+    return TrainingRange(found["lowest"], found["highest"], found["sd"])
 
 
 def check_variable(card: Card, variable: str) -> None:

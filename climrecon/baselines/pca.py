@@ -191,6 +191,8 @@ class PCA:
     """Infilling with principal components, which are found at the first call from the observations it is given."""
 
     name = "pca"
+    #: Realisations take their noise from the months' dates.
+    draws_by_date = True
 
     def __init__(self, components: Components | None = None) -> None:
         self.components = components

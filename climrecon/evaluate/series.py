@@ -14,10 +14,10 @@ FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
 
-def annual_means(series: FloatArray, time: Months) -> tuple[IntArray, FloatArray]:
-    """Years with twelve months, and the (..., Y) means of their months of (..., T) series."""
+def annual_means(series: FloatArray, time: Months, fewest: int = 12) -> tuple[IntArray, FloatArray]:
+    """Years with at least ``fewest`` months, and the (..., Y) means of their months of (..., T) series."""
     years, counts = np.unique(time.year, return_counts=True)
-    whole = years[counts == 12]
+    whole = years[counts >= fewest]
     means = [series[..., time.year == year].mean(axis=-1) for year in whole]
     return whole, np.stack(means, axis=-1) if means else np.empty((*series.shape[:-1], 0))
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.evaluate import scores
+from climrecon.evaluate.series import annual_means
 from climrecon.fields import Context, Estimate, Months, Reconstructor
 from climrecon.grid import Grid
 
@@ -20,11 +21,6 @@ BoolArray = NDArray[np.bool_]
 NOISE, CLEAN = 0.5, 0.1
 
 
-def _annual(series: FloatArray, time: Months) -> FloatArray:
-    years = np.unique(time.year)
-    return np.array([series[time.year == year].mean() for year in years])
-
-
 def score_estimate(
     estimate: Estimate, truth: FloatArray, scored: BoolArray, time: Months, grid: Grid
 ) -> dict[str, float]:
@@ -32,14 +28,14 @@ def score_estimate(
     weights = grid.area * scored
     truth_mean = (truth * grid.area).sum((1, 2))
     mean = (estimate.mean * grid.area).sum((1, 2))
-    annual, annual_truth = _annual(mean, time), _annual(truth_mean, time)
+    years, (annual, annual_truth) = annual_means(np.stack([mean, truth_mean]), time, fewest=1)
     result = {
         "rmse": scores.rmse(estimate.mean, truth, weights),
         "monthly_mean_rmse": float(np.sqrt(np.mean((mean - truth_mean) ** 2))),
         "annual_mean_bias": float(np.mean(annual - annual_truth)),
         "annual_mean_rmse": float(np.sqrt(np.mean((annual - annual_truth) ** 2))),
         "annual_mean_r_detrended": scores.correlation(annual, annual_truth, detrended=True),
-        "annual_mean_trend_ratio": scores.trend_ratio(annual, annual_truth, np.unique(time.year)),
+        "annual_mean_trend_ratio": scores.trend_ratio(annual, annual_truth, years.astype(float)),
     }
     if estimate.stddev is not None:
         crps = scores.crps_normal(estimate.mean, estimate.stddev, truth)

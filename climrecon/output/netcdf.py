@@ -153,7 +153,9 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
             "long_name": f"status of {variable}",
             "flag_values": np.arange(1, len(STATUS_MEANINGS) + 1, dtype=np.int8),
             "flag_meanings": " ".join(STATUS_MEANINGS),
-            "comment": "no_skill: the observations left more than 75 % of the variance about the month's mean.",
+            "comment": "no_skill: the observations left more than 75 % of the variance about the month's mean. "
+            "outside_training_range: more than two standard deviations beyond what the network's training months of "
+            "this calendar month reached in the cell; only where the network states that range.",
         },
     )
     return data

@@ -14,8 +14,8 @@ from climrecon.output.structural import Structural
 
 FloatArray = NDArray[np.floating[Any]]
 
-OBSERVED, RECONSTRUCTED, NO_SKILL = 1, 2, 3
-STATUS_MEANINGS = ("observed", "reconstructed", "no_skill")
+OBSERVED, RECONSTRUCTED, NO_SKILL, OUTSIDE = 1, 2, 3, 4
+STATUS_MEANINGS = ("observed", "reconstructed", "no_skill", "outside_training_range")
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,23 @@ class Product:
         return "_".join("".join(c if c.isalnum() or c in ".-" else "-" for c in part) for part in parts)
 
 
-def status_of(mask: NDArray[np.bool_], unskilled: NDArray[np.bool_] | None) -> NDArray[np.int8]:
-    """(T, H, W) status: observed cells are observed whatever the skill there."""
+def status_of(
+    mask: NDArray[np.bool_],
+    unskilled: NDArray[np.bool_] | None,
+    outside: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int8]:
+    """(T, H, W) status: observed cells are observed whatever the skill there.
+
+    Parameters
+    ----------
+    unskilled:
+        Cells without skill; None if the method does not say.
+    outside:
+        Cells whose analysis lies outside what the network's training months reached; a cell without skill stays one.
+    """
     status = np.where(mask, OBSERVED, RECONSTRUCTED).astype(np.int8)
+    if outside is not None:
+        status[outside & ~mask] = OUTSIDE
     if unskilled is not None:
         status[unskilled & ~mask] = NO_SKILL
     return status

@@ -18,7 +18,7 @@ from climrecon.grid import (
     hemispheric_mean,
     weighted_mean,
 )
-from climrecon.output.product import Product
+from climrecon.output.product import NO_SKILL, Product
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -32,7 +32,8 @@ class Series:
     """Monthly series of a product; K and shares of area.
 
     ``raw`` is the mean of what was observed, by HadCRUT's convention; ``ours`` the area mean of the
-    complete field; ``*_sd`` its standard deviation or None; ``coverage`` by region name.
+    complete field; ``*_sd`` its standard deviation or None; ``coverage`` by region name. ``skilled`` is the mean of
+    the complete field without the cells of no skill, by HadCRUT's convention; None where no cell is without skill.
     """
 
     time: Months
@@ -43,6 +44,7 @@ class Series:
     nino34_sd: FloatArray | None
     nino34_observed: FloatArray
     coverage: dict[str, FloatArray]
+    skilled: FloatArray | None = None
 
     def annual(self, values: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
         """Years with twelve months, and the mean of the twelve (NaN if one is missing)."""
@@ -63,6 +65,10 @@ def make_series(product: Product) -> Series:
     """All monthly series of ``product``."""
     grid, mask = product.observations.grid, product.observations.mask
     box = grid.region_weights(NINO34)
+    unskilled = product.status == NO_SKILL
+    skilled = None
+    if unskilled.any():
+        skilled = hemispheric_mean(np.where(unskilled, np.nan, product.infilled), grid)
     return Series(
         time=product.observations.time,
         raw=hemispheric_mean(product.observed_field, grid),
@@ -75,6 +81,7 @@ def make_series(product: Product) -> Series:
             r.name: coverage(mask, grid.region_weights(r))
             for r in (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE)
         },
+        skilled=skilled,
     )
 
 
@@ -84,7 +91,7 @@ class Trend:
 
     ``sd`` is that of the fit (ordinary least squares, residuals taken as independent): how well a straight
     line describes the years. ``reconstruction_sd`` is what the reconstruction's own spread leaves, None if
-    it has none.
+    it has none. ``skilled`` is the trend without the cells of no skill, None if there are none.
     """
 
     first: int
@@ -93,6 +100,7 @@ class Trend:
     ours: float
     sd: float
     reconstruction_sd: float | None = None
+    skilled: float | None = None
 
 
 def _slope(years: NDArray[Any], values: FloatArray) -> float | None:
@@ -110,6 +118,7 @@ def trends(series: Series) -> list[Trend]:
     """
     years, ours = series.annual(series.ours)
     raw, spread = series.annual(series.raw)[1], series.annual_sd(series.ours_sd)
+    skilled = None if series.skilled is None else series.annual(series.skilled)[1]
     if len(years) < 10:
         return []
     periods = [p for p in TREND_PERIODS if years[0] <= p[0] and years[-1] >= p[1]]
@@ -126,7 +135,8 @@ def trends(series: Series) -> list[Trend]:
         of_ours = (
             None if spread is None else 10.0 * float(np.sqrt(((x * spread[inside]) ** 2).sum()) / (x @ x))
         )
-        found.append(Trend(first, last, _slope(years[inside], raw[inside]), slope, sd, of_ours))
+        without = None if skilled is None else _slope(years[inside], skilled[inside])
+        found.append(Trend(first, last, _slope(years[inside], raw[inside]), slope, sd, of_ours, without))
     return found
 
 

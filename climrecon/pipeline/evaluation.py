@@ -290,6 +290,8 @@ def _made(method: Method, record: Record, settings: RunSettings, reporter: Repor
     sd: dict[str, list[Any]] = {name: [] for name in weights}
     draws: dict[str, list[Any]] = {name: [] for name in weights}
     certain = False
+    # As the pipeline draws them: noise that belongs to a date goes on from chunk to chunk.
+    dated = bool(getattr(method.reconstructor, "draws_by_date", False))
     for months, estimate in reconstruct(method.reconstructor, record.observations, progress=reporter.step):
         mean[months] = estimate.mean
         if estimate.stddev is None:
@@ -298,7 +300,7 @@ def _made(method: Method, record: Record, settings: RunSettings, reporter: Repor
             stddev[months] = estimate.stddev
         drawn = None
         if settings.realisations > 1 and estimate.sample is not None:
-            drawn = estimate.sample(settings.realisations, settings.seed + months.start)
+            drawn = estimate.sample(settings.realisations, settings.seed + (0 if dated else months.start))
         for name, weight in weights.items():
             if estimate.area_mean_sd is not None:
                 sd[name].append(estimate.area_mean_sd(weight))

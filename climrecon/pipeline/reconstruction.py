@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from climrecon.reconstruct import no_skill
 from climrecon.settings import RunSettings, Site
 
 #: Version of this stage: raised whenever equal inputs and settings give another result.
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 DEFAULT_FOLDER = Path("climrecon-result")
 
 FloatArray = NDArray[np.floating[Any]]
@@ -157,6 +158,14 @@ def product_of(
             f"the complete field re-based to {_years(wanted)}"
         )
 
+    outside = _outside(analysis, observations, shift, method, back)
+    if outside is not None and (outside & ~mask).any():
+        beyond = outside & ~mask
+        notes.append(
+            f"{int(beyond.sum())} reconstructed cells in {int(beyond.any(axis=(1, 2)).sum())} months lie outside the "
+            "range of the network's training months by more than two standard deviations"
+        )
+
     def realisations() -> Iterator[FloatArray]:
         assert own.realisations is not None
         for drawn in own.realisations():
@@ -167,7 +176,7 @@ def product_of(
         infilled=infilled.astype(observations.values.dtype),
         analysis=analysis,
         stddev=None if stddev is None else stddev.astype(np.float32),
-        status=status_of(mask, unskilled),
+        status=status_of(mask, unskilled, outside),
         reference_period=wanted,
         network=method.info,
         region_sd=own.region_sd,
@@ -177,6 +186,33 @@ def product_of(
         keep_observed=settings.keep_observed,
         notes=tuple(notes),
     )
+
+
+def _outside(
+    analysis: FloatArray,
+    observations: Observations,
+    shift: FloatArray | None,
+    method: Method,
+    back: FileGrid,
+) -> NDArray[np.bool_] | None:
+    """Cells beyond what the network's training months reached; None where it says nothing of that.
+
+    The range refers to the card's reference period; anomalies on another base are not compared with it.
+    """
+    loaded = method.loaded
+    if loaded is None or loaded.training_range is None:
+        return None
+    base = loaded.card.reference_period
+    values = analysis
+    if observations.reference_period == base and shift is not None:
+        values = analysis + shift[observations.time.month - 1]  # as it was before it was re-based
+    elif shift is not None or observations.reference_period not in (None, base):
+        return None
+    own = replace(
+        loaded.training_range,
+        **{key: back.own_grid(value) for key, value in vars(loaded.training_range).items()},
+    )
+    return own.outside(values, observations.time.month)
 
 
 def _kept_sd(

@@ -12,7 +12,7 @@ from platformdirs import user_cache_path, user_data_path
 
 from climrecon.baselines import NAMES
 from climrecon.errors import NetworkError, OutputError, UsageError
-from climrecon.networks import CARD, WEIGHTS, list_networks, load_network, shipped
+from climrecon.networks import CARD, RANGE, WEIGHTS, list_networks, load_network, shipped
 from climrecon.settings import Site
 
 _INCOMING = ".incoming-"
@@ -106,6 +106,8 @@ def add_network(source: Path, name: str, site: Site, *, replace: bool = False) -
     try:
         incoming.mkdir()
         shutil.copyfile(folder / WEIGHTS, incoming / WEIGHTS)
+        if loaded.card.range_sha256:
+            shutil.copyfile(folder / RANGE, incoming / RANGE)
         card = loaded.card.model_copy(update={"name": name})
         (incoming / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
         if target.exists():

@@ -93,6 +93,10 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     if sd is not None:
         line.band(top, ours, NINETY * sd)
     line.draw(top, ours, color=OURS, linewidth=1.6, label=name, zorder=3)
+    if series.skilled is not None:
+        skilled = series.annual(series.skilled)[1] if annual else series.skilled
+        look = {"color": "#009E73", "linewidth": 0.9, "linestyle": ":"}
+        top.plot(line.x, line.y(skilled), label=f"{name}, without cells of no skill", zorder=3, **look)
     if product.structural is not None:
         for other, field in product.structural.infilled.items():
             monthly = weighted_mean(field, product.observations.grid.area)

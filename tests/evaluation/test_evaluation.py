@@ -68,7 +68,7 @@ def test_an_evaluation_leaves_what_it_says(result: tuple[Path, list[str]]) -> No
     )
     assert scores["climatology"]["regions"]["global"]["annual"]["trend_ratio"] == 0.0
     assert 0.0 <= scores["oi"]["regions"]["global"]["annual"]["covers_90"] <= 1.0
-    assert scores["punet5"]["regions"]["Nino 3.4"]["monthly"]["r"] > 0.95
+    assert scores["punet5"]["regions"]["Nino 3.4"]["monthly"]["r"] > 0.9
     assert "covers_90" not in scores["idw"]["cells"]
     report = (folder / "report.html").read_text()
     assert "Against idw" in report
@@ -124,9 +124,9 @@ def test_held_out_members_are_the_truth_where_no_file_is_named(demo: Path, tmp_p
         "--period", "1970-1972", "--network", "idw", "--against", "none", "--output", str(tmp_path / "out"),
         "--cachedir", str(tmp_path / "cache"),
     )  # fmt: skip
-    assert "RMSE better against raw_mean" in output
+    assert "RMSE not told apart against raw_mean" in output  # three years are too few to say
     content = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert next(one["name"].split()[0] for one in content["truth"]).startswith("DEMO-")
+    assert content["truth"][0]["name"].startswith("DEMO-")
     assert any("held out of cmip5" in text for text in content["caveats"])
 
 

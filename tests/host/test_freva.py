@@ -271,6 +271,22 @@ def test_a_network_is_trained_and_then_used(sqlite: Host, monkeypatch: pytest.Mo
     assert "starting from punet5" in tuned.stdout, tuned.stdout
 
 
+def test_an_evaluation(sqlite: Host, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sqlite.environment, "OMP_NUM_THREADS", "1")
+    truth = next((demo / "reanalysis" / "20CR").glob("*.nc"))
+    call = ("plugin", "climrecon", "task=evaluate", f"truth_file={truth}", "period=1961-1962", "against=idw,oi")
+    plan = sqlite.freva(*call, "dryrun=true")
+    assert "methods: punet5, idw, oi, and raw_mean; differences to idw" in plan.stdout
+    answer = sqlite.freva(*call, timeout=900)
+    assert answer.returncode == 0, answer.stdout
+    assert sqlite.statuses()[0] == "finished"
+    folder = sqlite.newest()
+    content = json.loads((folder / "scores.json").read_text())
+    assert list(content["scores"]) == ["raw_mean", "punet5", "idw", "oi"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert {"scores", "figure", "provenance", "report"} <= {entry["role"] for entry in manifest["outputs"]}
+
+
 def test_each_variable_reaches_the_data_browser_in_a_file_of_its_own(sqlite: Host) -> None:
     answer = sqlite.freva("plugin", "climrecon", "add_to_databrowser=true", *FAST)
     assert answer.returncode == 0, answer.stdout

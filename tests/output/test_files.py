@@ -39,7 +39,7 @@ def test_observed_cells_are_bit_identical_in_the_files_own_order(tmp_path: Path)
         status = np.roll(file["tas_status"][:][:, ::-1], 36, axis=2)
         assert set(np.unique(status[mask])) == {1}
         assert set(np.unique(status[~mask])) == {2, 3}
-        assert file["tas_status"].flag_meanings == "observed reconstructed no_skill"
+        assert file["tas_status"].flag_meanings == "observed reconstructed no_skill outside_training_range"
         assert "sea-surface temperature over sea blended" in file["tas"].long_name
         assert file.history.endswith("2020-01-01 made")
         assert (file["tas_stddev"][:] > 0).all()

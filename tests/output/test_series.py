@@ -96,3 +96,16 @@ def test_series_of_a_product() -> None:
     weights = FIVE_DEGREES.region_weights(NINO34)
     assert series.nino34[5] == pytest.approx(float(weighted_mean(product.infilled[5], weights)))
     assert series.ours_sd is not None
+
+
+def test_the_global_series_also_without_cells_of_no_skill() -> None:
+    product = make_product(24)
+    unskilled = product.status == 3
+    infilled = np.where(unskilled, 50.0, product.infilled).astype(np.float32)
+    series = make_series(replace(product, infilled=infilled))
+    assert series.skilled is not None
+    want = hemispheric_mean(np.where(unskilled, np.nan, product.infilled), FIVE_DEGREES)
+    np.testing.assert_allclose(series.skilled, want)
+    assert abs(series.skilled).max() < 1.0 < series.ours.min()
+    whole = replace(product, status=np.where(unskilled, 2, product.status).astype(np.int8))
+    assert make_series(whole).skilled is None
