@@ -115,7 +115,7 @@ class CorrectingUNet(nn.Module):
         """
         if torch.is_grad_enabled() or len(observed) <= AT_ONCE:
             return self._correct(observed, mask, complete)
-        parts = zip(observed.split(AT_ONCE), mask.split(AT_ONCE), complete.split(AT_ONCE), strict=True)
+        parts = zip(*(torch.split(channels, AT_ONCE) for channels in (observed, mask, complete)), strict=True)
         return torch.cat([self._correct(*part) for part in parts])
 
     def _correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
