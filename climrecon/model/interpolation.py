@@ -23,6 +23,8 @@ MOST_STEPS = 32
 #: A month is done when what is left is estimated to be below this, squared and in units of the prior standard
 #: deviation. That bounds the error of every single cell; their RMS is then near a hundredth of it.
 TOLERANCE = 0.2
+#: Smallest error of an observed cell, K: no month's mean over a cell of some hundred kilometres is known better.
+LEAST_ERROR = 0.1
 #: Steps whose progress estimates what was left before them.
 DELAY = 3
 
@@ -81,6 +83,7 @@ class FullPrior(LowRankPrior):
         Source of the solver: Golub & Van Loan (2013), Matrix Computations, algorithm 11.5.1; of the estimate of
         what is left: Strakos & Tichy (2002), ETNA 13:56, equation 3.7.
         """
+        error_sd = error_sd.clamp_min(LEAST_ERROR)
         low = super().posterior(values, mask, error_sd, month)
         scale = self.scale[month - 1]
         error = (error_sd / scale) ** 2
@@ -88,6 +91,7 @@ class FullPrior(LowRankPrior):
         left = torch.where(mask, values / scale, torch.zeros_like(values))
         flat = MEAN_PRIOR_SD / scale
         weight = seen / (self.residual + error)
+        independent = seen * (self._all_patterns()[1] + error)
 
         def low_rank_inverse(x: Tensor) -> Tensor:
             y = weight * x
@@ -104,9 +108,13 @@ class FullPrior(LowRankPrior):
         going = torch.ones_like(power, dtype=torch.bool)
         for _ in range(MOST_STEPS):
             along = self.spread(search, flat).addcmul_(error, search).mul_(seen)
-            step = power / (search * along).sum(1, keepdim=True).clamp_min(1e-20)
+            curvature = (search * along).sum(1, keepdim=True)
+            # What is independent from cell to cell gives twice this by itself, but for rounding, which then is
+            # all that is left of a direction.
+            least = 0.5 * (independent * search**2).sum(1, keepdim=True)
+            going = going & (power > 0.0) & (curvature > least)
             # A month that is done stays as it is, so that it does not depend on those it is solved with.
-            step = torch.where(going, step, torch.zeros_like(step))
+            step = torch.where(going, power / curvature, torch.zeros_like(power))
             solution.addcmul_(step, search)
             left.addcmul_(step, along, value=-1.0)
             progress.append(step * power)

@@ -274,7 +274,14 @@ def test_a_network_is_trained_and_then_used(sqlite: Host, monkeypatch: pytest.Mo
 def test_an_evaluation(sqlite: Host, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sqlite.environment, "OMP_NUM_THREADS", "1")
     truth = next((demo / "reanalysis" / "20CR").glob("*.nc"))
-    call = ("plugin", "climrecon", "task=evaluate", f"truth_file={truth}", "period=1961-1962", "against=idw,oi")
+    call = (
+        "plugin",
+        "climrecon",
+        "task=evaluate",
+        f"truth_file={truth}",
+        "period=1961-1962",
+        "against=idw,oi",
+    )
     plan = sqlite.freva(*call, "dryrun=true")
     assert "methods: punet5, idw, oi, and raw_mean; differences to idw" in plan.stdout
     answer = sqlite.freva(*call, timeout=900)

@@ -57,7 +57,7 @@ def test_a_training_past_its_time_limit_ends_as_the_uninterrupted_one(long_runs:
     user, output = long_runs.trainer, long_runs.trained
     wait_until(lambda: (output / "manifest.json").exists(), "the training in links", 700)
     (train,) = (part for part in user.jobs("show", output)["parts"] if part["stage"] == "train")
-    assert train["links"] == 2
+    assert train["links"] >= 2  # more on a busy machine
     (log,) = output.glob("jobs/*/logs/train-0.log")
     assert "its state is saved" in log.read_text()
     # The same members, another place: in one go, in this process, without pauses.

@@ -105,7 +105,7 @@ def test_each_sample_uses_the_prior_that_has_not_seen_it(parts) -> None:
     pool = draw_pool(net, [prior, wide], split, masks, noise, 40, 5)
     which = np.random.default_rng(5).integers(120, size=40)
     spread = pool.variance.mean(1).numpy()
-    assert spread[which >= 60].min() > spread[which < 60].max()
+    assert np.median(spread[which >= 60]) > 3.0 * np.median(spread[which < 60])
 
 
 def test_masks_are_plausible() -> None:
@@ -119,7 +119,8 @@ def test_masks_are_plausible() -> None:
     )
     shares = [source.draw(np.random.default_rng(seed)).mean() for seed in range(200)]
     assert min(shares) >= 10 / CELLS
-    assert max(shares) <= 0.97
+    assert np.median(shares) < 0.6, "early months count most"
+    assert max(shares) > 0.9, "nearly complete ones are seen too"
     assert np.std(shares) > 0.1
     assert np.array_equal(source.draw(np.random.default_rng(3)), source.draw(np.random.default_rng(3)))
 
@@ -164,7 +165,7 @@ def test_three_months_are_drawn_with_alike_gaps_and_neighbours_by_date(parts) ->
     assert not pool.mask[:, 0, 0, 0].any(), "nor seen"
     which = np.random.default_rng(5).choice(np.flatnonzero(fold >= 0), 40)
     spread = pool.variance.mean(1).numpy()
-    assert spread[which >= 60].min() > spread[which < 60].max(), (
+    assert np.median(spread[which >= 60]) > 3.0 * np.median(spread[which < 60]), (
         "each month by the prior that has not seen it"
     )
     alone = [n for n, row in enumerate(which) if row in (59,)]
