@@ -34,13 +34,13 @@ def test_cells_that_are_not_observed_stay_near_the_truth(cover: float) -> None:
     assert error[mask].max() < 2.5
 
 
-def test_the_solver_ends_at_the_exact_solution(cover: float = 0.9) -> None:
+def test_the_solver_ends_at_the_exact_solution() -> None:
     """Against a dense solution in double precision; single precision alone loses it."""
     prior = load_network("punet5").reconstructor.prior  # type: ignore[attr-defined]
     assert isinstance(prior, FullPrior)
     rng = torch.Generator().manual_seed(0)
     cells = prior.residual.shape[0]
-    mask = torch.rand(2, cells, generator=rng) < cover
+    mask = torch.rand(2, cells, generator=rng) < 0.9
     month = torch.tensor([1, 7])
     scale = prior.scale[month - 1].double()
     with torch.no_grad():
