@@ -79,11 +79,11 @@ def whole(finer: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, s
 
 
 def split(folder: Path, finer: Path) -> tuple[Stage, ...]:
-    # 120 months x 10,368 cells x (3 + 3) values in two parts, as chunks are.
+    # 120 months x 10,368 cells x (3 + 3) values in three parts.
     found = stages(folder, 2_600_000, obs_file=str(finer), realisations=3)
     assert [(stage.name, stage.parts) for stage in found] == [
         ("prepare", 1),
-        ("reconstruct", 2),
+        ("reconstruct", 3),
         ("collect", 1),
     ]
     return found
