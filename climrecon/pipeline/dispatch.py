@@ -178,7 +178,7 @@ def _config(settings: RunSettings, output: Path, about: dict[str, Any]) -> dict[
     """What the jobs are given: what the user gave, paths made absolute, to be run in place."""
     plain = settings.plain()
     parameters = {name: plain[name] for name in sorted(settings.given) if name in plain}
-    for name in ("obs_file", "cachedir"):
+    for name in ("obs_file", "truth_file", "cachedir"):
         if parameters.get(name):
             parameters[name] = str(Path(parameters[name]).expanduser().absolute())
     parameters = {name: value for name, value in parameters.items() if name != "detach"}

@@ -102,13 +102,13 @@ def test_names_and_helps_fit_the_host() -> None:
             assert isinstance(parameter.default, bool)
 
 
-def test_training_and_evaluation_come_last() -> None:
+def test_evaluation_and_then_training_come_last() -> None:
     order = [
         (is_training(parameter), is_evaluation(parameter))
         for parameter in PARAMETERS
         if parameter.name != "extra_scheduler_options"
     ]
-    rank = [1 if training else 2 if evaluation else 0 for training, evaluation in order]
+    rank = [2 if training else 1 if evaluation else 0 for training, evaluation in order]
     assert rank == sorted(rank)
     assert {0, 1, 2} == set(rank)
 
