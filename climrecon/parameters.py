@@ -221,6 +221,19 @@ PARAMETERS = (
         choices=("reconstruct", "train", "evaluate"),
     ),
     Parameter(
+        "truth_file",
+        FILE,
+        None,
+        "[evaluate] A netCDF file of complete monthly fields that are taken as the truth and seen through the gaps of "
+        "the observations. Empty: the held-out members of training_data.",
+    ),
+    Parameter(
+        "noise",
+        BOOL,
+        False,
+        "[evaluate] Add errors to what is shown of the truth, as the training draws them for these observations.",
+    ),
+    Parameter(
         "training_data",
         TEXT,
         "20cr+cmip5",
@@ -268,19 +281,6 @@ PARAMETERS = (
         "[train] Longest training time in hours. Empty: the recipe's.",
         minimum=0.001,
         maximum=10_000,
-    ),
-    Parameter(
-        "truth_file",
-        FILE,
-        None,
-        "[evaluate] A netCDF file of complete monthly fields that are taken as the truth and seen through the gaps of "
-        "the observations. Empty: the held-out members of training_data.",
-    ),
-    Parameter(
-        "noise",
-        BOOL,
-        False,
-        "[evaluate] Add errors to what is shown of the truth, as the training draws them for these observations.",
     ),
     Parameter(
         "extra_scheduler_options",
