@@ -165,7 +165,9 @@ def test_it_learns_and_is_used_at_once_with_the_months_beside(whole, tmp_path: P
         ).mean[0]
         for i in range(36)
     ]  # fmt: skip
-    assert np.abs(np.array(alone) - whole_record).max() > 4e-4, "the months beside count, by more than rounding"
+    assert np.abs(np.array(alone) - whole_record).max() > 4e-4, (
+        "the months beside count, by more than rounding"
+    )
 
 
 def test_cells_that_may_not_be_learned_from_are_neither_seen_nor_scored(tmp_path: Path) -> None:
