@@ -14,7 +14,7 @@ from climrecon.fields import Context, Estimate, Months, Observations, Reconstruc
 #: A cell has no skill where the observations left more than this share of the prior variance.
 NO_SKILL = 0.75
 #: Months a chunk: large enough for full matrix products, small enough for 1 GB.
-CHUNK = 32
+CHUNK = 64
 
 
 def cuda_available() -> bool:

@@ -49,7 +49,7 @@ class FullPrior(LowRankPrior):
         self.trailing: Tensor
         #: (P, P) covariance that is added for a data set, or None; see :meth:`adapted`.
         self.local: Tensor | None = None
-        self._patterns: Tensor | None = None
+        self._kept: tuple[Tensor, Tensor] | None = None
 
     def covariance(self) -> Tensor:
         """(P, P) covariance in units of the calendar month's standard deviation."""
@@ -60,12 +60,12 @@ class FullPrior(LowRankPrior):
 
     def _all_patterns(self) -> tuple[Tensor, Tensor]:
         """(P, K + L) patterns and (P,) variance that they leave."""
-        if self._patterns is None or self._patterns.device != self.vectors.device:
+        if self._kept is None or self._kept[0].device != self.vectors.device:
             trailing = self.trailing.to(self.vectors.dtype)
-            self._patterns = torch.cat([self.vectors, trailing], dim=1)
-        own = (self._patterns[:, self.vectors.shape[1] :] ** 2).sum(1)
-        own = own if self.local is None else own + self.local.diagonal()
-        return self._patterns, (self.residual - own).clamp_min(1e-4)
+            shared = (trailing**2).sum(1)
+            shared = shared if self.local is None else shared + self.local.diagonal()
+            self._kept = torch.cat([self.vectors, trailing], dim=1), (self.residual - shared).clamp_min(1e-4)
+        return self._kept
 
     def adapted(self, local: Tensor) -> FullPrior:
         """This prior with a covariance ``local`` (P, P) added, in the same units.

@@ -24,8 +24,6 @@ from climrecon.model.partial import PartialConv, pad, window_sum
 OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
 #: Largest correction of the mean, in standard deviations, and of the logarithm of the standard deviation.
 BOUND = 1.5
-#: Samples that go through the layers together where no gradients are wanted.
-AT_ONCE = 16
 COMPLETE_CHANNELS = ("mask", "oi_mean", "oi_sd", "land", "sin_lat", "cos_month", "sin_month")
 
 
@@ -109,16 +107,7 @@ class CorrectingUNet(nn.Module):
         return self.land.shape[0], self.land.shape[1]
 
     def correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
-        """(B, 2, H, W): correction in units of the posterior sd, and log of the factor on it.
-
-        Without gradients a few samples at a time: what lies between layers then stays in the processor's cache.
-        """
-        if torch.is_grad_enabled() or len(observed) <= AT_ONCE:
-            return self._correct(observed, mask, complete)
-        parts = zip(*(torch.split(channels, AT_ONCE) for channels in (observed, mask, complete)), strict=True)
-        return torch.cat([self._correct(*part) for part in parts])
-
-    def _correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
+        """(B, 2, H, W): correction in units of the posterior sd, and log of the factor on it."""
         seen_1, mask_1, whole_1 = self.enc_1(observed, mask, complete)
         seen_2, mask_2, whole_2 = self.enc_2(seen_1, mask_1, whole_1)
         _, _, whole_3 = self.enc_3(seen_2, mask_2, whole_2)

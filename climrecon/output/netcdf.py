@@ -213,11 +213,21 @@ def _realisations(file: netCDF4.Dataset, product: Product, name: str) -> None:
             **_naming(product)[0],
             "long_name": "equally likely complete fields given the observations",
             "cell_methods": "time: mean area: mean",
-            "comment": "Observed cells vary too, within their errors. Realisations of different months are independent.",
+            "comment": f"Observed cells vary too, within their errors. {_months_of_draws(product)}",
         }
     )
     for member, field in enumerate(product.realisations()):
         variable[member] = file_order(field, source)
+
+
+def _months_of_draws(product: Product) -> str:
+    """How a realisation's errors go on from month to month, which matters for means over time."""
+    persistence = product.network.card.get("architecture", {}).get("persistence")
+    if persistence:
+        return f"Errors of successive months of a realisation are correlated ({persistence:g} from month to month)."
+    return (
+        "Whether errors of successive months are correlated is not stated: do not take their means over time."
+    )
 
 
 def _sentence(note: str) -> str:

@@ -108,6 +108,19 @@ def test_without_slurm_the_run_is_broken_and_says_why(host: SlurmHost, tmp_path:
     assert host.statuses()[0] == "broken"
 
 
+def jobs_seen_until_the_end(host: SlurmHost, what: str, seconds: float) -> dict[str, Any]:
+    """The host's own job and ours, as they were seen in the queue until none was left."""
+    seen: dict[str, Any] = {}
+
+    def ended() -> bool:
+        found = host.jobs()
+        seen.update(found)
+        return "host" in seen and not found
+
+    wait_until(ended, what, seconds)
+    return seen
+
+
 def test_batch_mode_submits_to_the_shared_partition_and_jobs_of_its_own(host: SlurmHost) -> None:
     # A caption is the host's own; it must not get into a script either.
     answer = host.freva(
@@ -120,14 +133,7 @@ def test_batch_mode_submits_to_the_shared_partition_and_jobs_of_its_own(host: Sl
         *FAST,
     )
     assert "Scheduled job" in answer.stdout, answer.stdout
-    seen: dict[str, Any] = {}
-
-    def ended() -> bool:
-        found = host.jobs()
-        seen.update(found)
-        return "host" in seen and not found
-
-    wait_until(ended, "the host's job to end", 400)
+    seen = jobs_seen_until_the_end(host, "the host's job to end", 400)
     assert seen["host"][0] == seen["ours"][0] == "shared"
     assert host.statuses()[0] == "finished", host.log()
     assert (host.newest() / "manifest.json").exists()
@@ -191,14 +197,7 @@ def test_a_training_in_batch_mode_ends_where_there_is_one_gpu(host: SlurmHost) -
         "recipe=kadow2020", "iterations=4", "plots=false",
     )  # fmt: skip
     assert "Scheduled job" in answer.stdout, answer.stdout
-    seen: dict[str, Any] = {}
-
-    def ended() -> bool:
-        found = host.jobs()
-        seen.update(found)
-        return "host" in seen and not found
-
-    wait_until(ended, "the training in batch mode to end", 600)
+    seen = jobs_seen_until_the_end(host, "the training in batch mode to end", 600)
     assert seen["host"][0] == seen["ours"][0] == "single"
     assert host.statuses()[0] == "finished", host.log()
     assert (host.newest() / "card.json").exists()

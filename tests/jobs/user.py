@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -59,6 +60,8 @@ class User:
         return subprocess.Popen(
             self.command(*arguments), env=self.environment, cwd=self.folder,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            # As from a terminal, even where the tests run under nohup.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )  # fmt: skip
 
     def config(self, output: Path, behaviour: dict[str, Any] | None = None, **parameters: Any) -> Path:

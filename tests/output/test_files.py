@@ -149,6 +149,19 @@ def test_realisations_are_written_one_by_one(tmp_path: Path) -> None:
         np.testing.assert_allclose(file["tas_realisation"][3] - file["tas_realisation"][0], 3.0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "words"), [({"persistence": 0.28}, "correlated (0.28 from"), ({}, "not stated")]
+)
+def test_realisations_say_how_their_months_go_together(
+    tmp_path: Path, architecture: dict[str, float], words: str
+) -> None:
+    product = make_product(3, realisations=1)
+    network = replace(product.network, card={"architecture": architecture})
+    write_netcdf(replace(product, network=network), tmp_path / "x.nc", attributes(product))
+    with netCDF4.Dataset(tmp_path / "x.nc") as file:
+        assert words in file["tas_realisation"].comment
+
+
 def test_months_have_their_bounds() -> None:
     middle, bounds = month_coordinates(Months.of([1850, 1850], [1, 2]), "standard")
     np.testing.assert_array_equal(bounds, [[0, 31], [31, 59]])
