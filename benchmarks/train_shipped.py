@@ -37,6 +37,8 @@ from climrecon.training.loop import Schedule, fit
 from climrecon.training.sequences import Draws, draw_sequences
 
 FIRST = 1930
+#: Since when the forced pattern is told once more, from complete months: between 1930 and 1945 it was another.
+WELL_OBSERVED = 1960
 VALIDATION_YEARS = (1969, 1970, 1971, 1979, 1980, 1981, 1989, 1990, 1991)
 FOLDS = 4
 SCORING_MONTHS = ((1877, 9), (1893, 8))
@@ -64,15 +66,16 @@ def land_masks(data: Path) -> np.ndarray:
 
 
 def prior_of(fields: np.ndarray, index: np.ndarray, rank: int, trailing: int) -> FullPrior:
-    pattern = forced_pattern(fields, index, GRID)
-    learned = learn_patterns(fields, index % 12 + 1, GRID, rank + trailing, forced=pattern)
-    parts = (learned.vectors[:, :rank], learned.vectors[:, rank:], learned.residual, learned.scale)
+    well = index >= WELL_OBSERVED * 12
+    forced = [forced_pattern(fields[rows], index[rows], GRID) for rows in (slice(None), well)]
+    learned = learn_patterns(fields, index % 12 + 1, GRID, rank + trailing, forced=forced, seasons=True)
+    parts = (learned.vectors[:, :rank], learned.vectors[:, rank:], learned.residual, learned.scale, learned.seasons)
     return FullPrior(*(torch.as_tensor(part.copy(), dtype=torch.float32) for part in parts))
 
 
-def new_network(prior: FullPrior, width: int) -> AnalysisUNet:
+def new_network(prior: FullPrior, width: int, stride: int = 2) -> AnalysisUNet:
     parts = (land_fraction(GRID), np.sin(np.radians(GRID.lat)), GRID.area)
-    return AnalysisUNet(prior, *(torch.as_tensor(part, dtype=torch.float32) for part in parts), width)
+    return AnalysisUNet(prior, *(torch.as_tensor(part, dtype=torch.float32) for part in parts), width, stride)
 
 
 def persistence_of(network: AnalysisUNet, fields: TrainingFields, draws: Draws, seed: int) -> float:
@@ -107,7 +110,7 @@ def main() -> None:
     parser.add_argument("--name", default="punet5")
     parser.add_argument("--rank", type=int, default=128)
     parser.add_argument("--trailing", type=int, default=472)
-    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--width", type=int, default=24)
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--pool", type=int, default=9000)
     parser.add_argument("--rate", type=float, default=1.2e-3)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,11 +68,15 @@ class LowRank:
         (P,): variance D that they leave, treated as independent from cell to cell.
     scale:
         (12, P): standard deviation s of each calendar month, K.
+    seasons:
+        (12, K, K): the covariance of the patterns' coefficients in each calendar month, or None where it is the
+        unit matrix all year.
     """
 
     vectors: FloatArray
     residual: FloatArray
     scale: FloatArray
+    seasons: FloatArray | None = None
 
     def prior_sd(self) -> FloatArray:
         """(12, P) standard deviation about the month's mean, K."""
@@ -140,6 +145,9 @@ def learn_low_rank(
 
 #: Leading patterns that are tapered over LONG_KM; the rest of the covariance is tapered over SHORT_KM.
 LARGE_SCALE_PATTERNS, LONG_KM, SHORT_KM = 6, 12000.0, 5000.0
+#: A calendar month's own covariance: weight of months so many away (standard deviation of a Gaussian, in months), and
+#: its share beside the whole year's.
+SEASON_MONTHS, SEASON_SHARE = 1.5, 0.5
 #: Standard deviation of the warming whose pattern departs from a uniform one, K of the global mean.
 FORCED_SD = 1.0
 
@@ -174,7 +182,8 @@ def learn_patterns(
     grid: Grid,
     rank: int,
     *,
-    forced: FloatArray | None = None,
+    forced: Sequence[FloatArray] = (),
+    seasons: bool = False,
     large: int = LARGE_SCALE_PATTERNS,
     long_km: float = LONG_KM,
     short_km: float = SHORT_KM,
@@ -196,9 +205,12 @@ def learn_patterns(
     rank:
         Number of patterns kept, by falling share of the area-weighted variance.
     forced:
-        (H, W) pattern of a warming by 1 K in the global mean. What it adds to a uniform warming is given a
-        standard deviation of :data:`FORCED_SD`: colder and warmer climates than those learned from are then
-        no surprise.
+        Patterns (H, W) of a warming by 1 K in the global mean, see :func:`forced_pattern`. What each adds to a
+        uniform warming is given a standard deviation of :data:`FORCED_SD`: colder and warmer climates than those
+        learned from are then no surprise.
+    seasons:
+        Whether the patterns' coefficients get a covariance for each calendar month: half the whole year's, half
+        that of the months around it.
     """
     flat = fields.reshape(len(fields), -1).astype(np.float64)
     area = grid.area.reshape(-1)
@@ -208,19 +220,38 @@ def learn_patterns(
     scale = seasonal_scale(flat, month)
     scaled = np.where(known, flat / scale[month - 1], 0.0)
     pairs = known.astype(np.float64)
-    covariance = scaled.T @ scaled / np.maximum(pairs.T @ pairs, 1.0)
+    whole_year = scaled.T @ scaled / np.maximum(pairs.T @ pairs, 1.0)
     metric = np.sqrt(area * area.size)
-    leading = _patterns(covariance, metric, large)
-    common = leading @ leading.T
     distance = great_circle(grid)
-    localised = common * np.exp(-0.5 * (distance / long_km) ** 2)
-    localised += (covariance - common) * np.exp(-0.5 * (distance / short_km) ** 2)
-    if forced is not None:
-        departure = FORCED_SD * (forced.reshape(-1) - 1.0) / np.sqrt((scale**2).mean(axis=0))
-        localised += departure[:, None] * departure[None, :]
-    vectors = _patterns(localised, metric, rank)
-    residual = np.maximum(np.diag(localised) - (vectors**2).sum(axis=1), 1e-4)
-    return LowRank(vectors, residual, scale)
+    long, short = (np.exp(-0.5 * (distance / length) ** 2) for length in (long_km, short_km))
+    departures = [FORCED_SD * (pattern.reshape(-1) - 1.0) for pattern in forced]
+
+    def localised(covariance: FloatArray, spread: FloatArray) -> FloatArray:
+        leading = _patterns(covariance, metric, large)
+        common = leading @ leading.T
+        result = common * long
+        result += (covariance - common) * short
+        for departure in departures:
+            result += np.outer(departure / spread, departure / spread)
+        return result
+
+    total = localised(whole_year, np.sqrt((scale**2).mean(axis=0)))
+    vectors = _patterns(total, metric, rank)
+    residual = np.maximum(np.diag(total) - (vectors**2).sum(axis=1), 1e-4)
+    if not seasons:
+        return LowRank(vectors, residual, scale)
+    # Rows that give the coefficients of a field: the patterns are orthogonal in the area-weighted metric.
+    analysis = vectors * metric[:, None] ** 2
+    analysis /= (vectors**2 * metric[:, None] ** 2).sum(axis=0)
+    found = np.empty((12, rank, rank))
+    for position in range(12):
+        away = np.abs((month - 1 - position + 6) % 12 - 6)
+        weight = np.exp(-0.5 * (away / SEASON_MONTHS) ** 2)[:, None]
+        own = (weight * scaled).T @ scaled / np.maximum((weight * pairs).T @ pairs, 1e-3)
+        mixed = localised(SEASON_SHARE * own + (1.0 - SEASON_SHARE) * whole_year, scale[position])
+        values, axes = np.linalg.eigh(analysis.T @ mixed @ analysis)
+        found[position] = (axes * np.maximum(values, 1e-4)) @ axes.T
+    return LowRank(vectors, residual, scale, found)
 
 
 def _patterns(covariance: FloatArray, metric: FloatArray, rank: int) -> NDArray[np.float64]:

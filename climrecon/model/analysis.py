@@ -32,12 +32,15 @@ class AnalysisUNet(CorrectingUNet):
         (H, W) land fraction, (H,) sine of latitude, (H, W) share of the globe's area.
     width:
         Channels of the first level; doubled at each of the two further levels.
+    stride:
+        Of the first level, see :class:`CorrectingUNet`.
     """
 
     def __init__(
-        self, prior: FullPrior, land: Tensor, sin_lat: Tensor, area: Tensor, width: int = 16
+        self, prior: FullPrior, land: Tensor, sin_lat: Tensor, area: Tensor, width: int = 16, stride: int = 1
     ) -> None:
-        super().__init__(land, sin_lat, area, width, len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS))
+        complete = len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS)
+        super().__init__(land, sin_lat, area, width, complete, stride)
         self.prior = prior
 
     def own_channels(

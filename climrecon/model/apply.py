@@ -11,7 +11,7 @@ from torch import Tensor
 
 from climrecon.fields import Context, Estimate, Observations
 from climrecon.model.analysis import AnalysisUNet, persistent_deviations
-from climrecon.model.error_level import LOCAL_KM, ErrorLevel, estimate_error_level
+from climrecon.model.error_level import ErrorLevel, estimate_error_level
 from climrecon.model.published import PublishedUNet
 from climrecon.model.unet import PartialUNet
 
@@ -163,12 +163,13 @@ class AnalysisReconstructor:
         stated = "" if observations.obs_sd is None else "beside those that the data set states, "
         if self.level is None:
             return f"too few cells are observed to estimate their errors; {self.default_obs_sd} K is assumed"
-        if self.level.local > 0:
-            local = self.level.local * np.exp(-self.distance / LOCAL_KM)
-            self.prior = prior.adapted(self._tensor(local))
+        added = self.level.covariance(self.distance, prior.scale.cpu().numpy())
+        if added is not None:
+            self.prior = prior.adapted(self._tensor(added), self.network.area)
         return (
             f"errors of observed cells, {stated}estimated from the data: {self.level.sea:g} K over sea, "
-            f"{self.level.land:g} K over land; local variance {100 * self.level.local:g} % of the training fields'"
+            f"{self.level.land:g} K over land; beyond the training fields' variability {100 * self.level.regional:g} % of "
+            f"its variance over 2,000 km and {self.level.local:g} K2 over 1,000 km"
         )
 
     def error_sd(self, obs_sd: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:

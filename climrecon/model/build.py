@@ -59,6 +59,8 @@ def analysis_unet_arguments(network: AnalysisUNet) -> dict[str, Any]:
         "width": network.enc_1.partial.weight.shape[0],
         "rank": network.prior.vectors.shape[1],
         "trailing": network.prior.trailing.shape[1],
+        "seasons": network.prior.seasons is not None,
+        "stride": network.stride,
         "rows": network.shape[0],
         "columns": network.shape[1],
     }
@@ -76,12 +78,17 @@ def build_analysis_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, A
         names = ("rows", "columns", "rank", "trailing")
         rows, columns, rank, trailing = (int(arguments[key]) for key in names)
         cells = rows * columns
+        # Cards of networks without them do not mention seasons and stride.
+        size = rank + trailing
         prior = FullPrior(
-            torch.zeros(cells, rank), torch.zeros(cells, trailing), torch.zeros(cells), torch.zeros(12, cells)
-        )
+            torch.zeros(cells, rank), torch.zeros(cells, trailing), torch.zeros(cells), torch.zeros(12, cells),
+            torch.zeros(12, size, size) if arguments.get("seasons", False) else None,
+        )  # fmt: skip
         # Tensors of their own: buffers that share memory would overwrite each other when weights are loaded.
         land, area = torch.empty(rows, columns), torch.empty(rows, columns)
-        network = AnalysisUNet(prior, land, torch.empty(rows), area, int(arguments["width"]))
+        network = AnalysisUNet(
+            prior, land, torch.empty(rows), area, int(arguments["width"]), int(arguments.get("stride", 1))
+        )
         network.load_state_dict(dict(weights))
     except (KeyError, RuntimeError, ValueError) as error:
         raise NetworkError(

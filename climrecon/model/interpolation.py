@@ -11,7 +11,7 @@ Shapes: B months, P cells, K leading and L trailing patterns.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,6 +25,8 @@ MOST_STEPS = 32
 TOLERANCE = 0.2
 #: Smallest error of an observed cell, K: no month's mean over a cell of some hundred kilometres is known better.
 LEAST_ERROR = 0.1
+#: Steps that find the leading patterns of a covariance that is like a known one.
+SUBSPACE_STEPS = 4
 #: Steps whose progress estimates what was left before them.
 DELAY = 3
 
@@ -40,19 +42,30 @@ class FullPrior(LowRankPrior):
         (P,) variance that both leave.
     scale:
         (12, P) standard deviation of each calendar month, K.
+    seasons:
+        (12, K + L, K + L) covariance of the patterns' coefficients in each calendar month; None where it is the unit
+        matrix all year. It counts for the mean alone: what the leading patterns leave unsure is taken as the whole
+        year's.
     """
 
-    def __init__(self, vectors: Tensor, trailing: Tensor, residual: Tensor, scale: Tensor) -> None:
+    def __init__(
+        self, vectors: Tensor, trailing: Tensor, residual: Tensor, scale: Tensor, seasons: Tensor | None = None
+    ) -> None:
         super().__init__(vectors, residual + (trailing**2).sum(1), scale)
         # Half precision on disk: the patterns that matter little take most of the space.
         self.register_buffer("trailing", trailing.to(torch.float16))
         self.trailing: Tensor
+        # Symmetric, so that one triangle is kept.
+        packed = None if seasons is None else seasons[(slice(None), *_triangle(seasons.shape[-1]))]
+        self.register_buffer("seasons", None if packed is None else packed.to(torch.float16))
+        self.seasons: Tensor | None
         #: (P, P) covariance that is added for a data set, or None; see :meth:`adapted`.
         self.local: Tensor | None = None
         self._kept: tuple[Tensor, Tensor] | None = None
+        self._by_month: Tensor | None = None
 
     def covariance(self) -> Tensor:
-        """(P, P) covariance in units of the calendar month's standard deviation."""
+        """(P, P) covariance of the whole year, in units of the calendar month's standard deviation."""
         patterns, left = self._all_patterns()
         matrix = patterns @ patterns.T
         matrix.diagonal().add_(left)
@@ -60,21 +73,50 @@ class FullPrior(LowRankPrior):
 
     def _all_patterns(self) -> tuple[Tensor, Tensor]:
         """(P, K + L) patterns and (P,) variance that they leave."""
-        if self._kept is None or self._kept[0].device != self.vectors.device:
+        if self._kept is None or (self.local is None and self._kept[0].device != self.vectors.device):
             trailing = self.trailing.to(self.vectors.dtype)
-            shared = (trailing**2).sum(1)
-            shared = shared if self.local is None else shared + self.local.diagonal()
-            self._kept = torch.cat([self.vectors, trailing], dim=1), (self.residual - shared).clamp_min(1e-4)
+            left = (self.residual - (trailing**2).sum(1)).clamp_min(1e-4)
+            self._kept = torch.cat([self.vectors, trailing], dim=1), left
         return self._kept
 
-    def adapted(self, local: Tensor) -> FullPrior:
-        """This prior with a covariance ``local`` (P, P) added, in the same units.
+    def coefficients_prior(self) -> Tensor | None:
+        """(12, K + L, K + L) covariance of the coefficients by calendar month, or None."""
+        if self.seasons is None:
+            return None
+        if self._by_month is None or self._by_month.device != self.vectors.device:
+            size = self.vectors.shape[1] + self.trailing.shape[1]
+            rows, columns = _triangle(size)
+            whole = self.vectors.new_empty(12, size, size)
+            packed = self.seasons.to(self.vectors.dtype)
+            whole[:, rows, columns] = packed
+            whole[:, columns, rows] = packed
+            self._by_month = whole
+        return self._by_month
 
-        For data sets that hold variability on scales which the training fields lack.
+    def adapted(self, local: Tensor, area: Tensor) -> FullPrior:
+        """This prior with a covariance ``local`` (P, P) added, in the same units; ``area`` (P,) sums to 1.
+
+        For data sets that hold variability on scales which the training fields lack. The K leading patterns are those
+        of the sum, in the area-weighted metric, by a few subspace iterations from the former ones.
+
+        Source: Halko, Martinsson & Tropp (2011), SIAM Review 53:217, algorithm 4.4.
         """
-        added = FullPrior(self.vectors, self.trailing, self.residual, self.scale)
-        added.residual = self.residual + local.diagonal()
-        added.local = local
+        patterns, left = self._all_patterns()
+        metric = (area * area.numel()).sqrt()[:, None]
+
+        def product(x: Tensor) -> Tensor:
+            x = metric * x
+            return metric * (patterns @ (patterns.T @ x) + left[:, None] * x + local @ x)
+
+        basis = torch.linalg.qr(metric * self.vectors)[0]
+        for _ in range(SUBSPACE_STEPS):
+            basis = torch.linalg.qr(product(basis))[0]
+        values, axes = torch.linalg.eigh(basis.T @ product(basis))
+        vectors = basis @ (axes * values.clamp_min(0.0).sqrt()).flip(1) / metric
+        added = FullPrior(vectors, self.trailing, self.residual, self.scale)
+        variance = (patterns**2).sum(1) + left + local.diagonal()
+        added.residual = (variance - (vectors**2).sum(1)).clamp_min(1e-4)
+        added.seasons, added.local, added._kept = self.seasons, local, (patterns, left)
         return added
 
     def posterior(self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor) -> Posterior:
@@ -85,20 +127,36 @@ class FullPrior(LowRankPrior):
         """
         error_sd = error_sd.clamp_min(LEAST_ERROR)
         low = super().posterior(values, mask, error_sd, month)
+        # A cell that none of these months has observed counts for nothing until there is a solution.
+        cells = torch.nonzero(mask.any(0))[:, 0]
+        solution = torch.zeros_like(values)
+        solution[:, cells] = self._solve(
+            values[:, cells], mask[:, cells], error_sd[:, cells], month, cells, low.coefficients_covariance
+        )
         scale = self.scale[month - 1]
+        flat = MEAN_PRIOR_SD / scale
+        mean = self._system().product(solution, flat, month) * scale
+        return replace(low, mean=mean, level=MEAN_PRIOR_SD * (solution * flat).sum(1))
+
+    def _solve(
+        self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, cells: Tensor, low: Tensor
+    ) -> Tensor:
+        """(B, C) weights of the observations; values, mask and errors on the (C,) ``cells``."""
+        system, vectors = self._system(cells), self.vectors[cells]
+        scale = self.scale[:, cells][month - 1]
         error = (error_sd / scale) ** 2
         seen = mask.to(values.dtype)
         left = torch.where(mask, values / scale, torch.zeros_like(values))
         flat = MEAN_PRIOR_SD / scale
-        weight = seen / (self.residual + error)
-        independent = seen * (self._all_patterns()[1] + error)
+        weight = seen / (self.residual[cells] + error)
+        independent = seen * (system.left + error)
 
         def low_rank_inverse(x: Tensor) -> Tensor:
             y = weight * x
-            projected = torch.cat([y @ self.vectors, (y * flat).sum(1, keepdim=True)], dim=1)
-            inner = (low.coefficients_covariance @ projected.double()[..., None])[..., 0].to(x.dtype)
+            projected = torch.cat([y @ vectors, (y * flat).sum(1, keepdim=True)], dim=1)
+            inner = (low @ projected.double()[..., None])[..., 0].to(x.dtype)
             return y.addcmul_(
-                weight, torch.addmm(inner[:, -1:] * flat, inner[:, :-1], self.vectors.T), value=-1.0
+                weight, torch.addmm(inner[:, -1:] * flat, inner[:, :-1], vectors.T), value=-1.0
             )
 
         solution = torch.zeros_like(left)
@@ -107,7 +165,7 @@ class FullPrior(LowRankPrior):
         progress: list[Tensor] = []
         going = torch.ones_like(power, dtype=torch.bool)
         for _ in range(MOST_STEPS):
-            along = self.spread(search, flat).addcmul_(error, search).mul_(seen)
+            along = system.product(search, flat, month).addcmul_(error, search).mul_(seen)
             curvature = (search * along).sum(1, keepdim=True)
             # What is independent from cell to cell gives twice this by itself, but for rounding, which then is
             # all that is left of a direction.
@@ -129,13 +187,52 @@ class FullPrior(LowRankPrior):
             share = torch.where(going, new / power, torch.zeros_like(new))
             search = torch.addcmul(direction, share, search)
             power = new
-        mean = self.spread(solution, flat) * scale
-        level = MEAN_PRIOR_SD * (solution * flat).sum(1)
-        return replace(low, mean=mean, level=level)
+        return solution
 
-    def spread(self, x: Tensor, flat: Tensor) -> Tensor:
-        """(B, P): covariance of field and month's mean, times (B, P) ``x``."""
+    def _system(self, cells: Tensor | None = None) -> _System:
+        """The covariance on all cells, or on (C,) of them."""
         patterns, left = self._all_patterns()
-        result = torch.addmm(flat * (x * flat).sum(1, keepdim=True), x @ patterns, patterns.T)
-        result.addcmul_(left, x)
+        local, by_month = self.local, self.coefficients_prior()
+        if cells is None or len(cells) == len(patterns):
+            return _System(patterns, left, local, by_month)
+        if local is not None:
+            local = local[cells[:, None], cells[None, :]]
+        return _System(patterns[cells], left[cells], local, by_month)
+
+
+@dataclass(frozen=True)
+class _System:
+    """The covariance of field and month's mean on C cells, in units of the calendar month's standard deviation.
+
+    Attributes
+    ----------
+    patterns, left:
+        (C, R) and (C,) variance that they leave.
+    local:
+        (C, C) what is added for a data set, or None.
+    by_month:
+        (12, R, R) covariance of the patterns' coefficients, or None.
+    """
+
+    patterns: Tensor
+    left: Tensor
+    local: Tensor | None
+    by_month: Tensor | None
+
+    def product(self, x: Tensor, flat: Tensor, month: Tensor) -> Tensor:
+        """(B, C): the covariance times (B, C) ``x``; ``flat`` (B, C) is what the month's mean adds, month 1..12."""
+        coefficients = x @ self.patterns
+        if self.by_month is not None:
+            for number in range(12):
+                rows = torch.nonzero(month == number + 1)[:, 0]
+                if len(rows):
+                    coefficients[rows] = coefficients[rows] @ self.by_month[number]
+        result = torch.addmm(flat * (x * flat).sum(1, keepdim=True), coefficients, self.patterns.T)
+        result.addcmul_(self.left, x)
         return result if self.local is None else result.addmm_(x, self.local)
+
+
+def _triangle(size: int) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the lower triangle of a matrix."""
+    index = torch.tril_indices(size, size)
+    return index[0], index[1]

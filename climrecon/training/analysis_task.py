@@ -61,7 +61,7 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: NativeRecip
         np.asarray(fields.month)[rows],
         fields.grid,
         rank + trailing,
-        forced=forced_pattern(values, np.asarray(fields.index)[rows], fields.grid),
+        forced=(forced_pattern(values, np.asarray(fields.index)[rows], fields.grid),),
     )
     parts = (learned.vectors[:, :rank], learned.vectors[:, rank:], learned.residual, learned.scale)
     return FullPrior(*(torch.as_tensor(part.copy(), dtype=torch.float32) for part in parts))

@@ -152,8 +152,10 @@ def _continued(
     width = start.enc_1.partial.weight.shape[0]
     network: NativeNetwork
     if isinstance(prior, FullPrior):
-        full = FullPrior(parts[0], prior.trailing.float().clone(), parts[1], parts[2])
-        network = AnalysisUNet(full, *geography(grid), width=width)
+        full = FullPrior(
+            parts[0], prior.trailing.float().clone(), parts[1], parts[2], prior.coefficients_prior()
+        )
+        network = AnalysisUNet(full, *geography(grid), width=width, stride=start.stride)
     else:
         network = PartialUNet(LowRankPrior(*parts), *geography(grid), width=width)
     network.load_state_dict(start.state_dict())

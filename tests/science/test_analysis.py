@@ -105,7 +105,7 @@ def test_a_forced_pattern_is_found_and_makes_other_climates_no_surprise() -> Non
     found = forced_pattern(data, np.arange(480), GRID)
     assert np.corrcoef(found.ravel(), pattern.ravel())[0, 1] > 0.9
     months = np.arange(480) % 12 + 1
-    plain, forced = (learn_patterns(0.3 * fields(480), months, GRID, 60, forced=f) for f in (None, pattern))
+    plain, forced = (learn_patterns(0.3 * fields(480), months, GRID, 60, forced=f) for f in ((), (pattern,)))
     departure = (pattern.reshape(-1) - 1.0) / np.sqrt((plain.scale**2).mean(0))
 
     def share(one) -> float:
