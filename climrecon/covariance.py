@@ -224,18 +224,20 @@ def learn_patterns(
     metric = np.sqrt(area * area.size)
     distance = great_circle(grid)
     long, short = (np.exp(-0.5 * (distance / length) ** 2) for length in (long_km, short_km))
-    departures = [FORCED_SD * (pattern.reshape(-1) - 1.0) for pattern in forced]
+    # Warming follows the seasons as variability does: most in the winters of high latitudes.
+    spread = np.sqrt((scale**2).mean(axis=0))
+    departures = [FORCED_SD * (pattern.reshape(-1) - 1.0) / spread for pattern in forced]
 
-    def localised(covariance: FloatArray, spread: FloatArray) -> FloatArray:
+    def localised(covariance: FloatArray) -> FloatArray:
         leading = _patterns(covariance, metric, large)
         common = leading @ leading.T
         result = common * long
         result += (covariance - common) * short
         for departure in departures:
-            result += np.outer(departure / spread, departure / spread)
+            result += np.outer(departure, departure)
         return result
 
-    total = localised(whole_year, np.sqrt((scale**2).mean(axis=0)))
+    total = localised(whole_year)
     vectors = _patterns(total, metric, rank)
     residual = np.maximum(np.diag(total) - (vectors**2).sum(axis=1), 1e-4)
     if not seasons:
@@ -248,7 +250,7 @@ def learn_patterns(
         away = np.abs((month - 1 - position + 6) % 12 - 6)
         weight = np.exp(-0.5 * (away / SEASON_MONTHS) ** 2)[:, None]
         own = (weight * scaled).T @ scaled / np.maximum((weight * pairs).T @ pairs, 1e-3)
-        mixed = localised(SEASON_SHARE * own + (1.0 - SEASON_SHARE) * whole_year, scale[position])
+        mixed = localised(SEASON_SHARE * own + (1.0 - SEASON_SHARE) * whole_year)
         values, axes = np.linalg.eigh(analysis.T @ mixed @ analysis)
         found[position] = (axes * np.maximum(values, 1e-4)) @ axes.T
     return LowRank(vectors, residual, scale, found)

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
-from scipy.optimize import minimize
 
 from climrecon.covariance import exponential, great_circle
 from climrecon.fields import Context, Estimate, Observations
@@ -47,6 +45,10 @@ def fit_covariance(values: FloatArray, mask: BoolArray, distance: FloatArray, se
     distance:
         (P, P) km.
     """
+    # Here and below: a run that only compares with kriging in its report may make none, and scipy takes its time.
+    from scipy.linalg import cho_factor, cho_solve
+    from scipy.optimize import minimize
+
     rng = np.random.default_rng(seed)
     usable = np.flatnonzero(mask.sum(axis=1) >= 10)
     if not len(usable):
@@ -188,6 +190,8 @@ class _System:
         self._prepare(correlation)
 
     def _prepare(self, correlation: FloatArray) -> None:
+        from scipy.linalg import solve_triangular
+
         cells = self.cells
         if not len(cells):
             return
@@ -208,6 +212,8 @@ class _System:
         """Mean (N, P) and variance (P,) for (N, n) observations."""
         if not len(self.cells):
             return np.zeros(1), np.asarray(self.model.sd**2 + EMPTY_MONTH_SD**2)
+        from scipy.linalg import solve_triangular
+
         assert self._whitened is not None
         white = solve_triangular(self._lower, observed.T, lower=True)
         level = (self._ones @ white) * self._level_weight
@@ -223,6 +229,8 @@ class _System:
         forgotten = self._whitened is None
         if forgotten:
             self._prepare(correlation)
+        from scipy.linalg import solve_triangular
+
         assert self._whitened is not None
         white = self._whitened @ weights
         gap = float(self._mean_gap @ weights)

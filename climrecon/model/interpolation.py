@@ -63,6 +63,7 @@ class FullPrior(LowRankPrior):
         self.local: Tensor | None = None
         self._kept: tuple[Tensor, Tensor] | None = None
         self._by_month: Tensor | None = None
+        self._precision_by_month: Tensor | None = None
 
     def covariance(self) -> Tensor:
         """(P, P) covariance of the whole year, in units of the calendar month's standard deviation."""
@@ -92,6 +93,19 @@ class FullPrior(LowRankPrior):
             whole[:, columns, rows] = packed
             self._by_month = whole
         return self._by_month
+
+    def prior_precision(self) -> Tensor | None:
+        """(12, K, K) precision of the leading patterns' coefficients in each calendar month, or None."""
+        if self.seasons is None or self.local is not None:
+            return None  # the leading patterns of an adapted prior are others
+        if self._precision_by_month is None or self._precision_by_month.device != self.vectors.device:
+            rank = self.vectors.shape[1]
+            covariance = self.coefficients_prior()
+            assert covariance is not None
+            self._precision_by_month = torch.cholesky_inverse(
+                torch.linalg.cholesky(covariance[:, :rank, :rank].double())
+            )
+        return self._precision_by_month
 
     def adapted(self, local: Tensor, area: Tensor) -> FullPrior:
         """This prior with a covariance ``local`` (P, P) added, in the same units; ``area`` (P,) sums to 1.

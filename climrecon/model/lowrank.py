@@ -144,7 +144,7 @@ class LowRankPrior(nn.Module):
         observed = torch.where(mask, values / scale, torch.zeros_like(values))
         # Double precision for the small system: a warming can be the mean's or the leading pattern's, so that some
         # of its eigenvalues are ten million times the others.
-        factor = torch.linalg.cholesky(self._precision(weight, flat))
+        factor = torch.linalg.cholesky(self._precision(weight, flat, month))
         covariance = torch.cholesky_inverse(factor)
         weighted = weight * observed
         projected = torch.cat([weighted @ self.vectors, (weighted * flat).sum(1, keepdim=True)], dim=1)
@@ -166,8 +166,12 @@ class LowRankPrior(nn.Module):
             coefficients_covariance=covariance,
         )
 
-    def _precision(self, weight: Tensor, flat: Tensor) -> Tensor:
-        """I + E' W E with the flat pattern as last column, (B, K + 1, K + 1) in double precision.
+    def prior_precision(self) -> Tensor | None:
+        """(12, K, K) precision of the coefficients in each calendar month, double; None where it is the unit matrix."""
+        return None
+
+    def _precision(self, weight: Tensor, flat: Tensor, month: Tensor) -> Tensor:
+        """Prior precision + E' W E with the flat pattern as last column, (B, K + 1, K + 1) in double precision.
 
         ``weight`` (B, P) is 0 where nothing was observed.
         """
@@ -182,7 +186,12 @@ class LowRankPrior(nn.Module):
         result[:, :rank, rank] = border
         result[:, rank, :rank] = border
         result[:, rank, rank] = (weighted * flat).sum(1)
-        result.diagonal(dim1=1, dim2=2).add_(1.0)
+        prior = self.prior_precision()
+        if prior is None:
+            result.diagonal(dim1=1, dim2=2).add_(1.0)
+        else:
+            result[:, :rank, :rank] += prior[month - 1]
+            result[:, rank, rank] += 1.0
         return result
 
     def _spread(self, covariance: Tensor, flat: Tensor) -> Tensor:

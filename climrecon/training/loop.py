@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class Schedule:
     warm_up: int = 100
     averaging: float = 0.998
     check_every: int = 200
+    loss: Literal["likelihood", "crps"] = "likelihood"
 
     def factor(self, step: int) -> float:
         """Learning rate at ``step`` as a share of ``rate``."""
@@ -56,6 +58,29 @@ def negative_log_likelihood(network: PartialUNet | AnalysisUNet, pool: Pool, row
     return loss
 
 
+def ranked_probability_score(network: PartialUNet | AnalysisUNet, pool: Pool, rows: Tensor) -> Tensor:
+    """Area-weighted continuous ranked probability score over all scored cells, K.
+
+    Unlike the likelihood it is not ruled by the rare cells that lie far out, so that intervals are narrower where the
+    errors' tails are heavy, and it is in K, as the RMSE.
+
+    Source: Gneiting & Raftery (2007), JASA 102:359, equation 21 and what follows it for a Gaussian.
+    """
+    correction = network.correct(pool.observed[rows], pool.mask[rows], pool.complete[rows])
+    mean, factor = network.corrected(correction, pool.mean[rows], pool.variance[rows])
+    stddev = factor * pool.variance[rows].sqrt()
+    z = (pool.truth[rows] - mean) / stddev
+    density = (-0.5 * z**2).exp() / math.sqrt(2.0 * math.pi)
+    score = stddev * (z * torch.erf(z / math.sqrt(2.0)) + 2.0 * density - 1.0 / math.sqrt(math.pi))
+    weight = network.area * pool.scored[rows]
+    loss: Tensor = (score * weight).sum() / weight.sum()
+    return loss
+
+
+#: What a network can be fitted by.
+LOSSES = {"likelihood": negative_log_likelihood, "crps": ranked_probability_score}
+
+
 def fit(
     network: PartialUNet | AnalysisUNet,
     training: Pool,
@@ -71,6 +96,7 @@ def fit(
     FloatingPointError
         If the loss is no longer finite.
     """
+    loss_of = LOSSES[schedule.loss]
     generator = torch.Generator().manual_seed(seed)
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=1e-2, betas=(0.9, 0.98))
@@ -82,7 +108,7 @@ def fit(
         rows = torch.randint(len(training), (schedule.batch,), generator=generator)
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate * schedule.factor(step)
-        loss = negative_log_likelihood(network, training, rows)
+        loss = loss_of(network, training, rows)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
         optimiser.zero_grad(set_to_none=True)
@@ -97,7 +123,7 @@ def fit(
         if (step + 1) % schedule.check_every == 0 or step + 1 == schedule.steps:
             with torch.no_grad():
                 parts = [
-                    negative_log_likelihood(average, validation, part) for part in torch.split(everything, 64)
+                    loss_of(average, validation, part) for part in torch.split(everything, 64)
                 ]
             score = float(torch.stack(parts).mean())
             trained = running / ((step % schedule.check_every) + 1)

@@ -197,7 +197,7 @@ def test_errors_that_are_not_stated_are_estimated(prior: FullPrior, sd: float) -
     )  # fmt: skip
     assert found is not None
     assert 0.6 * sd <= found.sea <= 1.6 * sd
-    assert found.local <= 0.1
+    assert found.local <= 0.1 and found.regional <= 0.1
     few = estimate_error_level(
         prior.covariance().numpy(), DISTANCE, prior.scale.numpy(), np.zeros(CELLS),
         np.zeros((2, CELLS)), np.arange(2 * CELLS).reshape(2, -1) < 20, None, np.array([0, 1]),
@@ -227,8 +227,8 @@ def test_local_variability_is_found_and_used(network: AnalysisUNet) -> None:
     )  # fmt: skip
     said = method.fit_to(rough)
     assert method.level is not None
-    assert method.level.local >= 0.5
-    assert "local variance" in said
+    assert method.level.regional + method.level.local >= 0.5
+    assert "over 1,000 km" in said
     before = reconstructor(network).reconstruct(
         data.values, data.mask, None, data.time.month, Context(GRID, data.time)
     )
@@ -261,4 +261,4 @@ def test_a_month_more_hardly_changes_which_months_are_looked_at(prior: FullPrior
         )
         for n in (38, 39, 40)
     ]  # fmt: skip
-    assert len({(one.sea, one.land, one.local) for one in found if one}) <= 2
+    assert len({(one.sea, one.land, one.regional, one.local) for one in found if one}) <= 2
