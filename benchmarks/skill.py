@@ -294,7 +294,12 @@ def main() -> None:
             if name in networks:  # months of one block are neighbours; those of the next are not
                 blocks = [
                     with_ensemble(
-                        make(), observed[p], mask[p], sd[p], Months(time_axis.index[p]), [m[p] for m in ensemble]
+                        make(),
+                        observed[p],
+                        mask[p],
+                        sd[p],
+                        Months(time_axis.index[p]),
+                        [m[p] for m in ensemble],
                     )
                     for p in part
                 ]

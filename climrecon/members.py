@@ -121,6 +121,6 @@ def _of_means(
 
     def total(weights: FloatArray) -> FloatArray:
         means = np.array([(weights * member).sum(axis=(1, 2)) for member in away])
-        return np.hypot(area_mean_sd(weights), means.std(axis=0, ddof=1))
+        return np.asarray(np.hypot(area_mean_sd(weights), means.std(axis=0, ddof=1)))
 
     return total

@@ -32,7 +32,9 @@ class Interpolation:
 
     def gain(self, seen: np.ndarray, error: np.ndarray) -> np.ndarray:
         """(P, n) weights of the observed cells."""
-        return np.asarray(PRIOR[:, seen] @ np.linalg.inv(PRIOR[np.ix_(seen, seen)] + np.diag(error[seen] ** 2)))
+        return np.asarray(
+            PRIOR[:, seen] @ np.linalg.inv(PRIOR[np.ix_(seen, seen)] + np.diag(error[seen] ** 2))
+        )
 
     def reconstruct(self, values, mask, obs_sd, month, context: Context) -> Estimate:  # type: ignore[no-untyped-def]
         shape, flat = values.shape, (len(values), CELLS)
@@ -77,7 +79,9 @@ def made(months: int = MONTHS, members: int = 300) -> tuple[Observations, list[n
         Source("", "", (), (), ""),
     )  # fmt: skip
     white = rng.normal(size=(members, CELLS))
-    if members > 2 * CELLS:  # their sample covariance is the one wanted: what follows is exact, not on average
+    if (
+        members > 2 * CELLS
+    ):  # their sample covariance is the one wanted: what follows is exact, not on average
         white -= white.mean(0)
         white = white @ np.linalg.inv(np.linalg.cholesky(np.cov(white.T))).T
     away = (white @ root.T).reshape(members, 1, *GRID.shape)
@@ -149,7 +153,9 @@ def test_the_truth_lies_inside_as_often_as_stated_and_not_without_the_members() 
     context = Context(GRID, observations.time)
     for _ in range(400):
         truth = rng.multivariate_normal(np.zeros(CELLS), PRIOR, 2)
-        values = (truth + root @ rng.normal(size=CELLS) + OWN * rng.normal(size=truth.shape)).reshape(2, 6, 12)
+        values = (truth + root @ rng.normal(size=CELLS) + OWN * rng.normal(size=truth.shape)).reshape(
+            2, 6, 12
+        )
         estimate = method.reconstruct(values, observations.mask, observations.obs_sd, None, context)
         wrong = np.abs((weights * (estimate.mean - truth.reshape(2, 6, 12))).sum((1, 2)))
         inside["total"].append(wrong <= 1.645 * total)
