@@ -13,6 +13,8 @@ class ErrorsIn:
     ----------
     uncorrelated:
         Name of the file that states them, or "".
+    kept_alone:
+        Whether the uncorrelated errors are in at kept cells alone, the method taking none that are stated.
     members, of:
         Members that were reconstructed, and how many there are.
     drawn:
@@ -22,6 +24,7 @@ class ErrorsIn:
     """
 
     uncorrelated: str = ""
+    kept_alone: bool = False
     members: int = 0
     of: int = 0
     drawn: int = 0
@@ -44,7 +47,8 @@ class ErrorsIn:
                 f"{self.months} months)"
             )
         if self.uncorrelated:
-            found.append(f"uncorrelated errors of the cells ({self.uncorrelated})")
+            where = ", at kept cells alone: the method estimates its own" if self.kept_alone else ""
+            found.append(f"uncorrelated errors of the cells ({self.uncorrelated}{where})")
         return found
 
     @property

@@ -193,13 +193,15 @@ def _observational(product: Product) -> str:
         *(["systematic"] if errors.members else []),
         *(["partly correlated"] if errors.covariances else []),
     ]
+    members = errors.members or errors.drawn
     within = (
         "It is part of"
         if product.stddev is not None
         else "The method states no spread of its own; there is no"
     )
     return (
-        f"One sigma over {errors.members or errors.drawn} members, of the {' and '.join(what)} errors of the observations."
+        f"One sigma over {members} members, of the {' and '.join(what)} errors of the "
+        f"observations; so few tell it to within about {100 / np.sqrt(2 * (members - 1)):.0f} %."
         + (" At kept cells that of the members' own values." if product.keep_observed else "")
         + f" {within} {product.observations.variable}_stddev."
     )
@@ -270,7 +272,7 @@ def _what_draws_hold(product: Product) -> str:
     count = errors.members or errors.drawn
     text = "Each is a draw of the reconstruction"
     if count:
-        text += f" of a member of the observations: realisation k of member (k - 1) modulo {count}, in the order of the run's inputs"
+        text += f" of a member of the observations; realisation k and k + {count} are of the same, in the inputs' order"
     if not product.keep_observed:
         return f"{text}. Observed cells vary too, within their errors."
     of = "that member" if count else "the observations"

@@ -153,7 +153,10 @@ def prepare_ensemble(
     """
     paths = chosen_members(inputs, wanted)
     covariances = chosen_covariances(inputs, wanted, request.months)
-    errors = ErrorsIn(uncorrelated=inputs.uncorrelated.name if inputs.uncorrelated else "")
+    errors = ErrorsIn(
+        uncorrelated=inputs.uncorrelated.name if inputs.uncorrelated else "",
+        kept_alone=not getattr(method.reconstructor, "uses_obs_sd", True),
+    )
     notes: list[str] = []
     used: list[Path] = []
     seen = np.maximum(observations.mask.sum(), 1)
