@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.arrays import Array, open_arrays
+from climrecon.errors import ClimReconError
 from climrecon.fields import Observations
 from climrecon.members import FEWEST
 from climrecon.output.errors_in import ErrorsIn
@@ -24,6 +25,7 @@ from climrecon.pipeline.methods import Method, on_method_grid
 from climrecon.pipeline.reporting import Reporter
 from climrecon.preprocess import PrepareRequest, read_member
 from climrecon.preprocess.error_covariance import month_in_name, read_error_covariance
+from climrecon.preprocess.models import members_within
 
 FloatArray = NDArray[np.floating[Any]]
 Write = Callable[[Path, Mapping[str, Array], Mapping[str, Any]], None]
@@ -43,19 +45,19 @@ class Ensemble:
     own, on_network:
         (T, H, W) float32 of each member, K, memory-mapped; the observations' own values where a member has none.
     about:
-        ``files`` and ``sha256`` of what was read, ``notes``, and ``errors`` as :class:`ErrorsIn` has them.
+        ``files`` and ``sha256`` of what was read beside the observations, ``notes``, and ``errors`` as :class:`ErrorsIn`
+        has them.
+    mean:
+        (T, H, W) mean of the members as they were read, where it is to stand for the observations; else None.
     """
 
     own: tuple[FloatArray, ...]
     on_network: tuple[FloatArray, ...]
     about: dict[str, Any]
+    mean: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.own)
-
-    def named(self, observations: Observations) -> Observations:
-        """The observations with the files of the ensemble among their sources."""
-        return named(observations, self.about)
 
     def spread(self) -> FloatArray:
         """(T, H, W) standard deviation of the members about their mean, K. Source: Welford (1962)."""
@@ -68,11 +70,18 @@ class Ensemble:
         return np.sqrt(squares / (len(self.own) - 1)).astype(np.float32)
 
 
-def named(observations: Observations, about: Mapping[str, Any]) -> Observations:
-    """The observations with the files and notes of ``about`` among their sources."""
-    source = observations.source
+def applied(observations: Observations, about: Mapping[str, Any], ensemble: Ensemble | None) -> Observations:
+    """The observations with what was read of the ensemble among their sources.
+
+    Where a data set has members and no mean of them, what was read as the observations is one member; their mean
+    takes its place, whose error the spread of the members tells.
+    """
+    source, values = observations.source, observations.values
+    if ensemble is not None and ensemble.mean is not None:
+        values = np.asarray(ensemble.mean, dtype=values.dtype)
     return replace(
         observations,
+        values=values,
         source=replace(
             source,
             files=(*source.files, *about["files"]),
@@ -82,13 +91,43 @@ def named(observations: Observations, about: Mapping[str, Any]) -> Observations:
     )
 
 
-def chosen_members(inputs: Inputs, wanted: int) -> tuple[Path, ...]:
+@dataclass(frozen=True)
+class MemberFile:
+    """Where a member stands: in a file of its own, or at a place, from 0, in one that holds several."""
+
+    path: Path
+    realisation: int | None = None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return (
+            self.path.name
+            if self.realisation is None
+            else f"member {self.realisation + 1} of {self.path.name}"
+        )
+
+
+def all_members(inputs: Inputs, variable: str) -> list[MemberFile]:
+    """The members there are: files of their own, else those within the file of the observations."""
+    if inputs.members:
+        return [MemberFile(path) for path in inputs.members]
+    if len(inputs.main) > 1:
+        return []
+    try:
+        count = members_within(inputs.main[0], variable)
+    except ClimReconError:
+        return []  # what is wrong with the file is said when it is read
+    return [MemberFile(inputs.main[0], number) for number in range(count if count > 1 else 0)]
+
+
+def chosen_members(inputs: Inputs, variable: str, wanted: int) -> list[MemberFile]:
     """At most ``wanted`` of the members, spread evenly over them; none where there are too few for a spread."""
-    members = inputs.members
+    members = all_members(inputs, variable)
     if min(wanted, len(members)) < FEWEST:
-        return ()
+        return []
     places = np.unique(np.linspace(0, len(members) - 1, min(wanted, len(members))).round().astype(int))
-    return tuple(members[place] for place in places)
+    return [members[place] for place in places]
 
 
 def chosen_covariances(
@@ -106,16 +145,20 @@ def chosen_covariances(
     return tuple(path for path in inputs.error_covariance if inside(path))
 
 
-def count_of(inputs: Inputs, wanted: int) -> int:
-    """Members that will be reconstructed, as far as names tell."""
-    return len(chosen_members(inputs, wanted)) or (
+def count_of(inputs: Inputs, variable: str, wanted: int) -> int:
+    """Members that will be reconstructed, as far as names and headers tell."""
+    return len(chosen_members(inputs, variable, wanted)) or (
         wanted if wanted >= FEWEST and inputs.error_covariance else 0
     )
 
 
 def files_of(inputs: Inputs, request: PrepareRequest, wanted: int) -> tuple[Path, ...]:
-    """The files that an ensemble is made of."""
-    return (*chosen_members(inputs, wanted), *chosen_covariances(inputs, wanted, request.months))
+    """The files that an ensemble is made of, beside the observations' own."""
+    members = [one.path for one in chosen_members(inputs, request.variable, wanted)]
+    return (
+        *(path for path in members if path not in inputs.main),
+        *chosen_covariances(inputs, wanted, request.months),
+    )
 
 
 def prepare_ensemble(
@@ -151,29 +194,30 @@ def prepare_ensemble(
     InputDataError
         If a file cannot be used, or does not go with the observations.
     """
-    paths = chosen_members(inputs, wanted)
+    chosen = chosen_members(inputs, request.variable, wanted)
+    total = len(all_members(inputs, request.variable))
     covariances = chosen_covariances(inputs, wanted, request.months)
     errors = ErrorsIn(
         uncorrelated=inputs.uncorrelated.name if inputs.uncorrelated else "",
         kept_alone=not getattr(method.reconstructor, "uses_obs_sd", True),
     )
     notes: list[str] = []
-    used: list[Path] = []
+    used: list[MemberFile] = []
     seen = np.maximum(observations.mask.sum(), 1)
-    if paths:
-        reporter.stage(f"Reading {len(paths)} of {len(inputs.members)} members")
-    for number, path in enumerate(paths, 1):
-        values = read_member(path, request, observations)
+    if chosen:
+        reporter.stage(f"Reading {len(chosen)} of {total} members")
+    for number, one in enumerate(chosen, 1):
+        values = read_member(one.path, request, observations, one.realisation)
         lacking = float((observations.mask & ~np.isfinite(values)).sum() / seen)
         if lacking > MOST_LACKING:
-            notes.append(f"{path.name} lacks {100 * lacking:.0f} % of the observed cells and is not used")
+            notes.append(f"{one.name} lacks {100 * lacking:.0f} % of the observed cells and is not used")
             reporter.warning(notes[-1])
         else:
             filled = _filled(values, observations)
-            write(folder / f"read-{len(used):03d}.safetensors", {"own": filled}, {"file": path.name})
-            used.append(path)
-        reporter.step(number, len(paths))
-    if paths and len(used) < FEWEST:
+            write(_read(folder, len(used)), {"own": filled}, {"file": one.name})
+            used.append(one)
+        reporter.step(number, len(chosen))
+    if chosen and len(used) < FEWEST:
         notes.append("too few members are left for a spread: no systematic errors are in")
         used = []
     count = len(used) or (wanted if covariances else 0)
@@ -185,20 +229,28 @@ def prepare_ensemble(
     errors = replace(
         errors,
         members=len(used),
-        of=len(inputs.members),
+        of=total,
         drawn=count,
         covariances=months,
         months=len(observations.time),
     )
+    mean_taken = bool(used) and inputs.main[0] in inputs.members
+    mean = np.zeros(observations.values.shape)
+    if mean_taken:
+        notes.append(f"the mean of the {count} members that are used stands for that of the ensemble")
+        for number in range(count):
+            mean += open_arrays(_read(folder, number), check=False)[0]["own"]
     if count:
         reporter.stage(f"Bringing {count} members to the network's grid")
     for number in range(count):
         own = observations.values.astype(np.float32)
         if used:
-            own = np.array(open_arrays(folder / f"read-{number:03d}.safetensors", check=True)[0]["own"])
+            own = np.array(open_arrays(_read(folder, number), check=True)[0]["own"])
         if partly is not None:
             own = own + partly[number]
         arrays: dict[str, Array] = {"own": own}
+        if mean_taken and number == 0:
+            arrays["mean"] = mean / count
         moved = on_method_grid(replace(observations, values=own, obs_sd=None), method, folder)
         if moved.values is not own:
             arrays["on_network"] = moved.values.astype(np.float32)
@@ -206,7 +258,8 @@ def prepare_ensemble(
         reporter.step(number + 1, count)
     for left in (*folder.glob("read-*.safetensors"), folder / "partly.npy"):
         left.unlink(missing_ok=True)
-    files = [*used, *(covariances if months else ())]
+    own_files = dict.fromkeys(one.path for one in used if one.path not in inputs.main)
+    files = [*own_files, *(covariances if months else ())]
     return {
         "count": count,
         "files": [str(path) for path in files],
@@ -231,6 +284,7 @@ def open_ensemble(folder: Path, about: Mapping[str, Any], *, check: bool = True)
         tuple(one["own"] for one in found),
         tuple(one.get("on_network", one["own"]) for one in found),
         dict(about),
+        found[0].get("mean"),
     )
 
 
@@ -246,6 +300,10 @@ def ensemble_files(folder: Path, about: Mapping[str, Any]) -> list[Path]:
 
 def _file(folder: Path, number: int) -> Path:
     return folder / f"member-{number:03d}.safetensors"
+
+
+def _read(folder: Path, number: int) -> Path:
+    return folder / f"read-{number:03d}.safetensors"
 
 
 def _filled(values: FloatArray, observations: Observations) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.arrays import write_arrays
-from climrecon.errors import ClimReconError, InputDataError
+from climrecon.arrays import Array, write_arrays
+from climrecon.errors import ClimReconError, InputDataError, OutputError
 from climrecon.fields import Observations
 from climrecon.files import sha256_of
 from climrecon.output.errors_in import ErrorsIn
 from climrecon.output.product import Product, status_of
-from climrecon.pipeline.ensembles import Ensemble, errors_in, named, open_ensemble, prepare_ensemble
+from climrecon.pipeline.ensembles import Ensemble, applied, errors_in, open_ensemble, prepare_ensemble
 from climrecon.pipeline.fields import OwnFields, complete_fields, on_own_grid
 from climrecon.pipeline.fingerprint import RECONSTRUCT_SETTINGS, fingerprint
 from climrecon.pipeline.inputs import Inputs
@@ -107,12 +107,23 @@ def _ensemble(
         Path(scratch),
         seed=settings.seed,
         sha256=sha256_of,
-        write=write_arrays,
+        write=_write,
         reporter=reporter,
     )
     errors = errors_in(about)
     reporter.note(errors.describe())
-    return open_ensemble(Path(scratch), about, check=False), errors, named(observations, about)
+    ensemble = open_ensemble(Path(scratch), about, check=False)
+    return ensemble, errors, applied(observations, about, ensemble)
+
+
+def _write(path: Path, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> None:
+    try:
+        write_arrays(path, arrays, about)
+    except Exception as error:  # safetensors raises its own error for what the system says
+        raise OutputError(
+            f"{path.name} could not be written to {path.parent}: {error}",
+            "Free some space, or choose another outputdir.",
+        ) from error
 
 
 def methods_beside(settings: RunSettings, site: Site) -> list[Method]:

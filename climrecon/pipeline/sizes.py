@@ -7,6 +7,7 @@ from pathlib import Path
 
 from climrecon.pipeline.ensembles import count_of
 from climrecon.pipeline.inputs import Inputs
+from climrecon.preprocess.values import member_count
 from climrecon.settings import RunSettings
 
 #: Realisations of a part are written in files of about so many bytes.
@@ -56,7 +57,9 @@ def size_of(inputs: Inputs, settings: RunSettings) -> Size:
     first, last = settings.period or (None, None)
     if first is not None and last is not None:
         months = min(months, last - first + 1)
-    return Size(months, cells, settings.realisations, count_of(inputs, settings.obs_members))
+    return Size(
+        months, cells, settings.realisations, count_of(inputs, settings.variable, settings.obs_members)
+    )
 
 
 def dimensions(path: Path) -> tuple[int, int]:
@@ -66,7 +69,7 @@ def dimensions(path: Path) -> tuple[int, int]:
     try:
         with netCDF4.Dataset(path) as file:
             found = [
-                (variable.shape[i], variable.size // max(variable.shape[i], 1))
+                (variable.shape[i], variable.size // max(variable.shape[i] * member_count(variable), 1))
                 for variable in file.variables.values()
                 for i, name in enumerate(variable.dimensions)
                 if variable.ndim >= 3 and name.lower() in ("time", "t")

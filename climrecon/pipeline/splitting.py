@@ -28,10 +28,10 @@ from climrecon.files import write_text
 from climrecon.grid import Grid
 from climrecon.pipeline.ensembles import (
     Ensemble,
+    applied,
     ensemble_files,
     errors_in,
     files_of,
-    named,
     open_ensemble,
     prepare_ensemble,
 )
@@ -204,6 +204,7 @@ class Reconstruction:
             reporter=reporter,
         )
         reporter.note(errors_in(about).describe())
+        observations = applied(observations, about, open_ensemble(self.folder, about, check=False))
         with self.store.scratch() as scratch:
             found = on_method_grid(observations, self.method, scratch)
         for note in found.source.notes[len(observations.source.notes) :]:
@@ -325,7 +326,7 @@ class Reconstruction:
         """Check the parts, remake those that are lost or damaged, and write the results."""
         observations = self._read(reporter)
         on_network, _, about, ensemble = self._prepared(reporter)
-        observations = named(observations, about)
+        observations = applied(observations, about, ensemble)
         if self._adapted:
             reporter.note(self._adapted)
         reporter.stage(f"Collecting {self.parts} parts")
@@ -335,8 +336,7 @@ class Reconstruction:
             reporter.step(number + 1, self.parts)
         own = _joined(opened, self.settings.realisations)
         folder = self.settings.outputdir or DEFAULT_FOLDER
-        notes = (*on_network.source.notes, *about["notes"])
-        on_network = replace(on_network, source=replace(observations.source, notes=notes))
+        on_network = replace(on_network, source=replace(observations.source, notes=on_network.source.notes))
         with staged(folder) as stage:
             back = FileGrid(observations.grid, on_network.grid, observations.source, stage)
             product = product_of(

@@ -255,3 +255,50 @@ def test_fewer_members_are_spread_over_all_and_the_end_is_never_cut_short(
     (short / "HadCRUT.5.0.2.0.anomalies.1.nc").write_bytes(b"no netCDF")
     with pytest.raises(InputDataError, match=r"anomalies\.1\.nc cannot be opened"):
         made(tmp_path, tmp_path / "b", obs_members=3, report="false")
+
+
+def small_fields(months: int = 12) -> np.ndarray:
+    return files.gappy(0, (MONTHS, 36, 72), missing=0.6)[:months]
+
+
+def test_members_in_one_file_are_read_as_they_stand(tmp_path: Path) -> None:
+    values, path = small_fields(), tmp_path / "HadCRUT.5.0.2.0.anomalies.members.nc"
+    files.hadcrut5_mean(tmp_path, values, INDEX[:12]).rename(path)
+    with netCDF4.Dataset(path, "a") as file:
+        file.renameVariable("tas_mean", "counts")
+        file.renameVariable("realization", "several")
+        file.createDimension("realization", MEMBERS)
+        made_ = file.createVariable(
+            "tas", "f4", ("time", "realization", "latitude", "longitude"), fill_value=-1e30
+        )
+        made_.units = "K"
+        made_[:] = np.ma.masked_invalid(values[:, None] + BIAS[:, None, None] + 0.3)
+    site = Site(SiteFile.model_validate({}))
+    given = {"obs_file": str(path), "plots": "false", "report": "false", "against": "none", "realisations": 6,
+             "cachedir": str(tmp_path / "cache"), "outputdir": str(tmp_path / "o")}  # fmt: skip
+    said = Noting()
+    run_stages(stages_of(validate(given, site), site, {"id": "7"}), said)
+    (result,) = (tmp_path / "o").glob("tas_mon*.nc")
+    with netCDF4.Dataset(result) as file:
+        seen = np.isfinite(values)
+        np.testing.assert_allclose(file["tas"][:][seen], values[seen] + 0.3, atol=1e-5)
+        np.testing.assert_allclose(file["tas_stddev_observational"][:], BIAS.std(ddof=1), rtol=0.02)
+        assert "spread over 6 of 6 members" in file.climrecon_observation_errors
+        assert "The file holds 6 members; the observations are their mean." in file.comment
+        assert len(json.loads(file.climrecon_inputs)) == 1
+
+
+def test_without_their_mean_the_members_mean_is_reconstructed(tmp_path: Path) -> None:
+    folder, values = tmp_path / "HadCRUT5", small_fields()
+    folder.mkdir()
+    for number, bias in enumerate(BIAS, 1):
+        files.hadcrut5_member(folder, number, values + bias, INDEX[:12])
+    build_catalogue(tmp_path)
+    found = made(tmp_path, tmp_path / "a", realisations=0, report="false")
+    seen = np.isfinite(values)
+    np.testing.assert_allclose(found["tas"][seen], values[seen], atol=1e-5)
+    with netCDF4.Dataset(found.path) as file:
+        assert "mean of the 6 members that are used" in file.comment
+        assert len(json.loads(file.climrecon_inputs)) == MEMBERS
+    said = run_stages(stages(tmp_path, tmp_path / "b", dryrun="true", obs_members=4), Quiet())
+    assert "4 of 6 members, each reconstructed too (obs_members;" in "\n".join(said.lines())
