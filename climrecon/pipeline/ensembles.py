@@ -32,6 +32,8 @@ Write = Callable[[Path, Mapping[str, Array], Mapping[str, Any]], None]
 
 #: A member that lacks more than this share of the observed cells is cut short, or of another release.
 MOST_LACKING = 0.01
+#: Months whose spread is worked out together.
+_AT_ONCE = 240
 #: Tells draws of partly correlated errors from all others with the same seed.
 _STREAM = 7
 
@@ -61,13 +63,17 @@ class Ensemble:
 
     def spread(self) -> FloatArray:
         """(T, H, W) standard deviation of the members about their mean, K. Source: Welford (1962)."""
-        mean = np.zeros(self.own[0].shape)
-        squares = np.zeros_like(mean)
-        for count, values in enumerate(self.own, 1):
-            change = values - mean
-            mean += change / count
-            squares += change * (values - mean)
-        return np.sqrt(squares / (len(self.own) - 1)).astype(np.float32)
+        spread = np.empty(self.own[0].shape, np.float32)
+        for start in range(0, len(spread), _AT_ONCE):
+            months = slice(start, start + _AT_ONCE)
+            mean = np.zeros(spread[months].shape)
+            squares = np.zeros_like(mean)
+            for count, own in enumerate(self.own, 1):
+                change = own[months] - mean
+                mean += change / count
+                squares += change * (own[months] - mean)
+            spread[months] = np.sqrt(squares / (len(self.own) - 1))
+        return spread
 
 
 def applied(observations: Observations, about: Mapping[str, Any], ensemble: Ensemble | None) -> Observations:

@@ -302,3 +302,25 @@ def test_without_their_mean_the_members_mean_is_reconstructed(tmp_path: Path) ->
         assert len(json.loads(file.climrecon_inputs)) == MEMBERS
     said = run_stages(stages(tmp_path, tmp_path / "b", dryrun="true", obs_members=4), Quiet())
     assert "4 of 6 members, each reconstructed too (obs_members;" in "\n".join(said.lines())
+
+
+def test_without_an_ensemble_errors_are_drawn_about_the_observations(tmp_path: Path) -> None:
+    folder, values = tmp_path / "HadCRUT5", small_fields()
+    folder.mkdir()
+    files.hadcrut5_mean(folder, values, INDEX[:12])
+    covariance(folder, 3, np.isfinite(values[3]))
+    covariance(folder, 70, np.isfinite(values[4]))  # of a month that the data set has not
+    build_catalogue(tmp_path)
+    found = made(tmp_path, tmp_path / "a", realisations=0, report="false", obs_members=40)
+    south = np.broadcast_to((files.LAT5 < 0)[:, None], (36, 72)) & np.isfinite(values[3])
+    spread = found["tas_stddev_observational"]
+    np.testing.assert_allclose(spread[3][south], SHARED, rtol=0.3)
+    assert (spread[3][np.isfinite(values[3]) & ~south] == 0).all()
+    # The network looks at the months beside; no other month has errors of this kind.
+    assert (spread[[2, 4]][np.isfinite(values[[2, 4]])] == 0).all()
+    assert (spread[[0, 1, *range(5, 12)]] == 0).all()
+    np.testing.assert_array_equal(found["tas"][np.isfinite(values)], values[np.isfinite(values)])
+    with netCDF4.Dataset(found.path) as file:
+        said = file.climrecon_observation_errors
+        assert "drawn for 40 fields, each reconstructed, from the error covariances of 1 of 12 months" in said
+        assert "No file of this run states systematic errors, uncorr" in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Context, Estimate, Months, Observations, Source
 from climrecon.grid import Grid
 from climrecon.members import reconstruct_members
+from climrecon.pipeline.fields import REGIONS, complete_fields
+from climrecon.pipeline.reporting import Quiet
 from climrecon.reconstruct import reconstruct
 
 GRID = Grid.regular(6, 12)
@@ -205,3 +209,24 @@ def test_a_method_that_states_no_spread_gives_the_observational_part_alone() -> 
     assert found.sample is None
     assert found.area_mean_sd is None
     assert (found.observational_stddev > 0).all()  # type: ignore[operator]
+
+
+def test_a_run_collects_the_spread_of_regions_the_members_part_and_their_draws(tmp_path: Path) -> None:
+    observations, members, _ = made(12, 5)
+    method = Interpolation()
+    whole = reconstruct_members(method, observations, members)
+    found = complete_fields(
+        method, observations, members=7, seed=2, scratch=tmp_path, reporter=Quiet(), ensemble=members
+    )
+    for name, theirs in (("stddev", found.stddev), ("observational_stddev", found.observational)):
+        np.testing.assert_array_equal(theirs, getattr(whole, name))
+    np.testing.assert_array_equal(found.realisations, whole.sample(7, 2))  # type: ignore[misc]
+    alone = complete_fields(method, observations, members=0, seed=2, scratch=tmp_path, reporter=Quiet())
+    for name, series in found.region_sd.items():
+        weights = GRID.region_weights(next(region for region in REGIONS if region.name == name))
+        means = [
+            (weights / weights.sum() * field).sum((1, 2)) for field in members_analyses(observations, members)
+        ]
+        expected = np.hypot(alone.region_sd[name], np.std(means, axis=0, ddof=1))
+        np.testing.assert_allclose(series, expected, rtol=1e-5)
+    assert alone.observational is None
