@@ -7,6 +7,10 @@ Truth: GISTEMP v4 (1,200 km), 5 degrees, completed months of the 20 years 1963-6
 months on either side, was trained on or used for any choice. Masks: HadCRUT4's 1877-09 and 1893-08, which no
 training has seen; and twelve sparser ones (CRUTEM4 land of 1865-1900, sea of the two months thinned and
 rolled). Scores are area-weighted over all cells that were missing; intervals are block bootstraps over years.
+
+The case "sparse" states one error of each cell. "sparse, stated" has the same observations and says their errors as
+HadCRUT5 does: 20 members whose deviations are drawn from the same regional and slow errors (none of them those that are
+in the data), and the independent error as uncorrelated; each member is reconstructed (:mod:`climrecon.members`).
 """
 
 from __future__ import annotations
@@ -31,8 +35,9 @@ from climrecon.evaluate import scores
 from climrecon.evaluate.paired import difference, drawn_years
 from climrecon.evaluate.series import annual_means
 from climrecon.evaluate.suite import score_estimate
-from climrecon.fields import Context, Estimate, Months, Reconstructor
+from climrecon.fields import Context, Estimate, Months, Observations, Reconstructor, Source
 from climrecon.grid import FIVE_DEGREES as GRID
+from climrecon.members import reconstruct_members
 from climrecon.networks import load_network
 
 BLOCKS = tuple((first, first + 4) for first in (1963, 1973, 1983, 1993))
@@ -41,6 +46,8 @@ NOISE, CLEAN = 0.5, 0.1
 #: Errors of the sparse case: cell by cell, regional (1,500 km, persisting), one slow field (5,000 km); K.
 OWN, REGIONAL, SLOW = 0.4, 0.25, 0.06
 COOLING = 1.3
+#: Members of the ensemble that the case "sparse, stated" is given, and what tells their errors from those in the data.
+MEMBERS, MEMBERS_SEED = 20, 1_000_000
 CELLS = GRID.area.size
 AREA = GRID.area
 
@@ -166,6 +173,49 @@ def bootstrap(first: np.ndarray, second: np.ndarray, seed: int = 0) -> list[floa
     return [round(value, 4) for value in found]
 
 
+class CorrelatedErrors:
+    """The regional and the slow error of the sparse case: what an ensemble of observations samples."""
+
+    def __init__(self) -> None:
+        self.regional, self.slow = smoother(GRID, 1500.0), smoother(GRID, 5000.0)
+
+    def region(self, rng: np.random.Generator, months: int) -> np.ndarray:
+        """(T, P) K: about 1,500 km wide, 0.7 of it persisting from month to month."""
+        found = np.empty((months, CELLS))
+        found[0] = self.regional @ rng.normal(size=CELLS)
+        for step in range(1, months):
+            found[step] = 0.7 * found[step - 1] + np.sqrt(0.51) * (self.regional @ rng.normal(size=CELLS))
+        return REGIONAL * found
+
+    def slow_field(self, rng: np.random.Generator) -> np.ndarray:
+        """(P,) K: one field for all months."""
+        return np.asarray(SLOW * (self.slow @ rng.normal(size=CELLS)))
+
+    def ensemble(self, seed: int, months: int) -> list[np.ndarray]:
+        """Deviations of members, (T, H, W) K each, independent of the errors that are in the data."""
+        members = []
+        for member in range(MEMBERS):
+            rng = np.random.default_rng([MEMBERS_SEED, seed, member])
+            own = self.region(rng, months) + self.slow_field(rng)
+            members.append(own.reshape(months, *GRID.shape).astype(np.float32))
+        return members
+
+
+def with_ensemble(
+    method: Reconstructor,
+    values: np.ndarray,
+    mask: np.ndarray,
+    sd: np.ndarray,
+    time_axis: Months,
+    ensemble: list[np.ndarray],
+) -> Estimate:
+    """As the method gives it, or with each member reconstructed where there is an ensemble."""
+    if not ensemble:
+        return method.reconstruct(values, mask, sd, time_axis.month, Context(GRID, time_axis))
+    seen = Observations("tas", values, mask, sd, time_axis, GRID, None, Source("", "", (), (), ""))
+    return reconstruct_members(method, seen, (values + away for away in ensemble))
+
+
 def merged(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: np.mean([row[key] for row in rows], axis=0) for key in rows[0]}
 
@@ -189,8 +239,7 @@ def main() -> None:
     masks = scoring_masks(options.data)
     sparse = sparse_masks(options.data, land_fraction(GRID), masks)
     pattern = forced_pattern(fields[training], index[training], GRID)
-    context = Context(GRID, time_axis)
-    regional, slow = smoother(GRID, 1500.0), smoother(GRID, 5000.0)
+    errors = CorrelatedErrors()
 
     def cases() -> Iterable[tuple[str, str, np.ndarray, np.ndarray, np.ndarray, float, int]]:
         """Case, mask name, truth, values, mask, stated error, seed."""
@@ -210,15 +259,12 @@ def main() -> None:
             for seed in range(options.seeds):
                 rng = np.random.default_rng([seed, 9])
                 mask = np.stack([sparse[(number // 20) % 12] for number in range(len(truth))])
-                region = np.empty((len(truth), CELLS))
-                region[0] = regional @ rng.normal(size=CELLS)
-                for step in range(1, len(region)):
-                    region[step] = 0.7 * region[step - 1] + np.sqrt(0.51) * (
-                        regional @ rng.normal(size=CELLS)
-                    )
-                error = OWN * rng.normal(size=truth.shape) + REGIONAL * region.reshape(truth.shape)
-                error += SLOW * (slow @ rng.normal(size=CELLS)).reshape(truth.shape[1:])
+                region = errors.region(rng, len(truth)).reshape(truth.shape)
+                error = OWN * rng.normal(size=truth.shape) + region
+                error += errors.slow_field(rng).reshape(truth.shape[1:])
                 yield "sparse", "twelve", truth, truth + error, mask, float(np.hypot(OWN, REGIONAL)), seed
+                # The same, with the errors said as HadCRUT5 says them: an ensemble, and the independent part.
+                yield "sparse, stated", "twelve", truth, truth + error, mask, OWN, seed
 
     rows: dict[str, dict[str, list[dict[str, Any]]]] = {}
     networks = {name: load_network(name) for name in options.networks.split(",") if name}
@@ -242,16 +288,18 @@ def main() -> None:
             "raw_mean": Estimate(np.broadcast_to(raw[:, None, None], true.shape))
         }
         sd = np.full(true.shape, stated, np.float32)
+        ensemble = errors.ensemble(seed, len(true)) if case == "sparse, stated" else []
         for name, make in methods.items():
             part = [slice(60 * block, 60 * block + 60) for block in range(len(BLOCKS))]
             if name in networks:  # months of one block are neighbours; those of the next are not
                 blocks = [
-                    make().reconstruct(
+                    with_ensemble(
+                        make(),
                         observed[p],
                         mask[p],
                         sd[p],
-                        time_axis.month[p],
-                        Context(GRID, Months(time_axis.index[p])),
+                        Months(time_axis.index[p]),
+                        [m[p] for m in ensemble],
                     )
                     for p in part
                 ]
@@ -262,7 +310,9 @@ def main() -> None:
                     ),
                 )
             else:
-                estimates[name] = make().reconstruct(observed, mask, sd, time_axis.month, context)
+                # Of the published networks, which state no uncertainty, nobody asks what each member changes.
+                members = ensemble if name in ("kriging", "learned OI") else []
+                estimates[name] = with_ensemble(make(), observed, mask, sd, time_axis, members)
                 if name == "kriging":
                     estimates[name] = Estimate(estimates[name].mean, estimates[name].stddev)
         for name, estimate in estimates.items():

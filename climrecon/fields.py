@@ -156,6 +156,9 @@ class Estimate:
     area_mean_sd:
         ``area_mean_sd(weights (H, W)) -> (T,)`` standard deviation of the weighted mean, or None. Never
         from summed cell variances: errors are correlated in space.
+    observational_stddev:
+        (T, H, W) the part of ``stddev`` that an ensemble of the observations tells, K; None where there was none,
+        see :mod:`climrecon.members`.
     """
 
     mean: FloatArray
@@ -163,16 +166,18 @@ class Estimate:
     prior_stddev: FloatArray | None = None
     sample: Callable[[int, int], FloatArray] | None = None
     area_mean_sd: Callable[[FloatArray], FloatArray] | None = None
+    observational_stddev: FloatArray | None = None
 
     def months(self, part: slice) -> Estimate:
         """The estimate of some of its months."""
-        sample, area_mean_sd = self.sample, self.area_mean_sd
+        sample, area_mean_sd, observational = self.sample, self.area_mean_sd, self.observational_stddev
         return Estimate(
             mean=self.mean[part],
             stddev=None if self.stddev is None else self.stddev[part],
             prior_stddev=None if self.prior_stddev is None else self.prior_stddev[part],
             sample=None if sample is None else lambda count, seed: sample(count, seed)[:, part],
             area_mean_sd=None if area_mean_sd is None else lambda weights: area_mean_sd(weights)[part],
+            observational_stddev=None if observational is None else observational[part],
         )
 
 

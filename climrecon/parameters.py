@@ -118,6 +118,17 @@ PARAMETERS = (
         site=True,
     ),
     Parameter(
+        "obs_members",
+        INT,
+        20,
+        "Members of the observations' ensemble (HadCRUT5 has 200) that are reconstructed too, spread evenly over those "
+        "there are: their spread is the observational part of the uncertainty. Each takes as long as the result itself. "
+        "0 or 1: none.",
+        minimum=0,
+        maximum=1000,
+        site=True,
+    ),
+    Parameter(
         "keep_observed",
         BOOL,
         True,

@@ -95,6 +95,8 @@ class Kriging:
     """
 
     name = "kriging"
+    #: The nugget holds the observation error, whatever the data set states.
+    uses_obs_sd = False
 
     def __init__(self, covariance: Covariance | None = None) -> None:
         self.covariance = covariance

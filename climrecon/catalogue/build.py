@@ -12,7 +12,7 @@ from typing import Any
 
 from climrecon.catalogue.dialects import frequency
 from climrecon.catalogue.metadata import times, variables
-from climrecon.catalogue.roles import MEMBER, member_number, role_of, version_in, why_infilled
+from climrecon.catalogue.roles import COVARIANCE, MEMBER, member_number, role_of, version_in, why_infilled
 from climrecon.catalogue.search import LeftOut
 from climrecon.errors import NoDataError, OutputError
 from climrecon.files import write_text
@@ -147,6 +147,8 @@ def _row(path: Path, folder: Path) -> dict[str, Any]:
     facets = _facets(path, folder, about)
     match = _CMOR.match(path.name)
     stated = about.get("frequency") or (frequency("", match["table"]) if match else "")
+    if step == "fx" and role_of(path.name) == COVARIANCE:
+        step = "mon"  # one for each month, whether the file has a time axis or not
     facets.setdefault("time_frequency", stated or step)
     facets.setdefault("realm", _REALM.get(names[0], ""))
     return {

@@ -8,7 +8,7 @@ from typing import Any
 
 from climrecon.variables import canonical_variable
 
-_ERROR_OF = re.compile(r"_unc$|uncertainty|covariance")
+_ERROR_OF = re.compile(r"_unc$|_cov$|uncertainty|covariance")
 #: Days from one time to the next, up to which a frequency is called so. Months of 28 to 31 days and single
 #: months that are absent are monthly still.
 _STEPS = ((0.9, "hr"), (20.0, "day"), (300.0, "mon"))

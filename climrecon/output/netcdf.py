@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import uuid
@@ -25,6 +26,8 @@ from climrecon.preprocess.regrid import file_order
 __all__ = ["content_sha256", "global_attributes", "month_coordinates", "write_netcdf"]
 
 _FILL = np.float32(1e20)
+#: Inputs that an attribute lists: the library takes 64 kB.
+MOST_INPUTS = 300
 _COMPRESSION = {"zlib": True, "complevel": 1, "shuffle": True}
 #: Variable -> standard name of its anomaly, and what it is. HadCRUT's producers give their blend of air and
 #: sea temperature ``air_temperature_anomaly`` too: ``surface_temperature_anomaly`` would be that of the skin.
@@ -104,9 +107,12 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
         "cell_methods": "time: mean area: mean",
         "reference_period": f"{product.reference_period[0]}-{product.reference_period[1]}",
     }
-    beside = [f"{variable}_{part}" for part in ("stddev", "status")]
-    if product.stddev is None:
-        del beside[0]
+    parts = {
+        "stddev": product.stddev,
+        "stddev_observational": product.observational,
+        "status": product.status,
+    }
+    beside = [f"{variable}_{part}" for part, values in parts.items() if values is not None]
     if product.structural is not None:
         beside.append(f"{variable}_structural_stddev")
     kept = (
@@ -123,17 +129,36 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
         ),
     }
     if product.stddev is not None:
-        comment = "One sigma of the true cell mean about the reconstruction."
+        comment = "One sigma of the true cell mean about the reconstruction"
+        if product.observational is None:
+            comment += "."
+        else:
+            comment += (
+                f": the root of the sum of the variances of {variable}_stddev_observational and of what gaps and the "
+                "uncorrelated errors of the observations leave."
+            )
         if product.keep_observed:
             comment += (
-                " At kept cells the observation's own error: as the data set states it, else as assumed."
+                " At kept cells the observation's own error: as the data set states it, else as assumed"
+                + (".", ", with that of systematic errors.")[product.observational is not None]
             )
+        comment += f" {product.errors.describe()}"
         data[f"{variable}_stddev"] = (
             product.stddev,
             {
                 **_spread(naming),
-                "long_name": f"standard deviation of {variable}",
+                "long_name": f"standard deviation of {variable}"
+                + (": observations and reconstruction" if product.observational is not None else ""),
                 "comment": comment,
+            },
+        )
+    if product.observational is not None:
+        data[f"{variable}_stddev_observational"] = (
+            product.observational,
+            {
+                **_spread(naming),
+                "long_name": f"standard deviation of {variable} over members of the observations, each reconstructed",
+                "comment": _observational(product),
             },
         )
     if product.structural is not None:
@@ -159,6 +184,27 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
         },
     )
     return data
+
+
+def _observational(product: Product) -> str:
+    """What the spread over members holds."""
+    errors = product.errors
+    what = [
+        *(["systematic"] if errors.members else []),
+        *(["partly correlated"] if errors.covariances else []),
+    ]
+    members = errors.members or errors.drawn
+    within = (
+        "It is part of"
+        if product.stddev is not None
+        else "The method states no spread of its own; there is no"
+    )
+    return (
+        f"One sigma over {members} members, of the {' and '.join(what)} errors of the "
+        f"observations; so few tell it to within about {100 / np.sqrt(2 * (members - 1)):.0f} %."
+        + (" At kept cells that of the members' own values." if product.keep_observed else "")
+        + f" {within} {product.observations.variable}_stddev."
+    )
 
 
 def _naming(product: Product) -> tuple[dict[str, str], str]:
@@ -213,11 +259,24 @@ def _realisations(file: netCDF4.Dataset, product: Product, name: str) -> None:
             **_naming(product)[0],
             "long_name": "equally likely complete fields given the observations",
             "cell_methods": "time: mean area: mean",
-            "comment": f"Observed cells vary too, within their errors. {_months_of_draws(product)}",
+            "comment": f"{_what_draws_hold(product)} {_months_of_draws(product)}",
         }
     )
     for member, field in enumerate(product.realisations()):
         variable[member] = file_order(field, source)
+
+
+def _what_draws_hold(product: Product) -> str:
+    """Which errors a realisation has, and what stands at kept cells."""
+    errors = product.errors
+    count = errors.members or errors.drawn
+    text = "Each is a draw of the reconstruction"
+    if count:
+        text += f" of a member of the observations; realisation k and k + {count} are of the same, in the inputs' order"
+    if not product.keep_observed:
+        return f"{text}. Observed cells vary too, within their errors."
+    of = "that member" if count else "the observations"
+    return f"{text}. Kept cells have the value of {of} and a draw of its uncorrelated error."
 
 
 def _months_of_draws(product: Product) -> str:
@@ -232,6 +291,15 @@ def _months_of_draws(product: Product) -> str:
 
 def _sentence(note: str) -> str:
     return note[:1].upper() + note[1:] + ("" if note.endswith(".") else ".")
+
+
+def _listed(inputs: list[dict[str, str]]) -> str:
+    """The inputs as JSON; of many, which no attribute takes, the first, their number and one hash of all hashes."""
+    if len(inputs) <= MOST_INPUTS:
+        return json.dumps(inputs)
+    every = hashlib.sha256("".join(one["sha256"] for one in inputs).encode()).hexdigest()
+    rest = {"file": f"and {len(inputs) - 10} more, see provenance.json", "sha256_of_all_hashes": every}
+    return json.dumps([*inputs[:10], rest])
 
 
 def global_attributes(
@@ -268,7 +336,8 @@ def global_attributes(
         "climrecon_network": network.name,
         "climrecon_network_sha256": network.sha256 or "",
         "climrecon_dataset": source.label,
-        "climrecon_inputs": json.dumps(inputs),
+        "climrecon_observation_errors": product.errors.describe(),
+        "climrecon_inputs": _listed(inputs),
         "climrecon_settings": json.dumps(dict(settings), sort_keys=True),
         "climrecon_versions": json.dumps(dict(versions), sort_keys=True),
         "climrecon_run": run_id,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.fields import Observations
+from climrecon.output.errors_in import ErrorsIn
 from climrecon.output.structural import Structural
 
 FloatArray = NDArray[np.floating[Any]]
@@ -52,6 +53,11 @@ class Product:
         (12, H, W) climatology that was taken off to reach ``reference_period``; None if none.
     structural:
         The same with further networks; None if none were asked for.
+    observational:
+        (T, H, W) K, the part of ``stddev`` that is the spread over an ensemble's members, of their reconstructions or, at
+        kept cells, of their own values; None without an ensemble.
+    errors:
+        Which errors of the observations are in.
     """
 
     observations: Observations
@@ -68,6 +74,8 @@ class Product:
     keep_observed: bool = True
     notes: tuple[str, ...] = ()
     structural: Structural | None = None
+    observational: FloatArray | None = None
+    errors: ErrorsIn = field(default_factory=ErrorsIn)
 
     @property
     def observed_field(self) -> FloatArray:

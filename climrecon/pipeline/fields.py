@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +36,8 @@ class Complete:
         Region name -> (T,) standard deviation of the region's mean, K.
     realisations:
         File of an (M, T, H, W) float32 array, or None.
+    observational:
+        (T, H, W) the part of ``stddev`` that an ensemble of the observations tells, K; None without one.
     """
 
     mean: FloatArray
@@ -43,6 +45,7 @@ class Complete:
     prior_stddev: FloatArray | None
     region_sd: dict[str, FloatArray]
     realisations: NDArray[np.float32] | None
+    observational: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class OwnFields:
     prior_stddev: FloatArray | None
     region_sd: dict[str, FloatArray]
     realisations: Callable[[], Iterator[FloatArray]] | None
+    observational: FloatArray | None = None
 
 
 def on_own_grid(complete: Complete, own_grid: Callable[[FloatArray], FloatArray]) -> OwnFields:
@@ -73,6 +77,7 @@ def on_own_grid(complete: Complete, own_grid: Callable[[FloatArray], FloatArray]
         None
         if complete.realisations is None
         else lambda: (own_grid(member) for member in member_fields(complete)),
+        None if complete.observational is None else single(complete.observational),
     )
 
 
@@ -85,6 +90,7 @@ def complete_fields(
     scratch: Path,
     reporter: Reporter,
     block: slice | None = None,
+    ensemble: Sequence[FloatArray] = (),
 ) -> Complete:
     """Apply ``reconstructor`` to all months, or to those of ``block``, and collect what it gives.
 
@@ -96,6 +102,8 @@ def complete_fields(
     block:
         Months of one of :func:`blocks`. They come out as they do with all months: chunks begin at the same months,
         see the same neighbours and draw from the same streams.
+    ensemble:
+        (T, H, W) of each member of the observations, on the method's grid: all months, whatever ``block`` is.
     """
     from climrecon.reconstruct import reconstruct
 
@@ -104,6 +112,7 @@ def complete_fields(
     mean = np.empty(shape, np.float32)
     stddev: FloatArray | None = None
     prior: FloatArray | None = None
+    observational: FloatArray | None = None
     region_sd: dict[str, FloatArray] = {}
     drawn: NDArray[np.float32] | None = None
     if members:
@@ -114,7 +123,7 @@ def complete_fields(
     # Noise that belongs to a date goes on from chunk to chunk; other streams must not begin anew with each.
     dated = bool(getattr(reconstructor, "draws_by_date", False))
     for months_of_all, estimate in reconstruct(
-        reconstructor, observations, progress=reporter.step, block=block
+        reconstructor, observations, progress=reporter.step, block=block, members=ensemble
     ):
         months = slice(months_of_all.start - first, months_of_all.stop - first)
         mean[months] = estimate.mean
@@ -124,6 +133,9 @@ def complete_fields(
         if estimate.prior_stddev is not None:
             prior = np.empty(shape, np.float32) if prior is None else prior
             prior[months] = estimate.prior_stddev
+        if estimate.observational_stddev is not None:
+            observational = np.empty(shape, np.float32) if observational is None else observational
+            observational[months] = estimate.observational_stddev
         if estimate.area_mean_sd is not None:
             for name, weight in weights.items():
                 series = region_sd.setdefault(name, np.full(shape[0], np.nan))
@@ -136,7 +148,7 @@ def complete_fields(
                 )
             # Each chunk has its own stream, so that a longer record begins with the same fields.
             drawn[:, months] = estimate.sample(members, seed + (0 if dated else months_of_all.start))
-    return Complete(mean, stddev, prior, region_sd, drawn)
+    return Complete(mean, stddev, prior, region_sd, drawn, observational)
 
 
 def blocks(months: int, count: int, chunk: int) -> list[slice]:

@@ -17,6 +17,7 @@ RECONSTRUCT_SETTINGS = (
     "period",
     "reference_period",
     "realisations",
+    "obs_members",
     "keep_observed",
     "seed",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from climrecon.output.product import NetworkInfo
+from climrecon.pipeline.ensembles import all_members, chosen_covariances, chosen_members
 from climrecon.pipeline.inputs import Inputs
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.sizes import Size
@@ -44,10 +45,12 @@ def dry_run(
         reference_period=settings.reference_period.years,
         facets=inputs.facets,
     )
+    members = chosen_members(inputs, settings.variable, settings.obs_members)
+    covariances = chosen_covariances(inputs, settings.obs_members, request.months)
     reporter.stage("Dry run: reading, writing nothing")
     observations = read_observations(inputs.main, request, uncorrelated=inputs.uncorrelated)
     cells = observations.values.size
-    fields = 4 if network.sha256 else 3
+    fields = (4 if network.sha256 else 3) + int(bool(expected.members))
     size = cells * 4 * (fields + settings.realisations)
     folder = settings.outputdir or "climrecon-result"
     needs: list[tuple[Path, float, int]] = [(Path(folder), size, files_of(settings))]
@@ -63,6 +66,12 @@ def dry_run(
         f"    {path} ({megabytes(path.stat().st_size)})"
         for path in (*inputs.main, *([inputs.uncorrelated] if inputs.uncorrelated else []))
     ]
+    if members:
+        held = megabytes(sum(path.stat().st_size for path in {one.path for one in members}))
+        total = len(all_members(inputs, settings.variable))
+        lines.append(f"    {len(members)} of {total} members, each reconstructed too (obs_members; {held})")
+    if covariances:
+        lines.append(f"    {len(covariances)} error covariances, which errors of the members are drawn from")
     lines += [f"  left out: {path}: {reason}" for path, reason in inputs.left_out]
     lines += [f"  note: {note}" for note in (*inputs.notes, *observations.source.notes)]
     lines += [

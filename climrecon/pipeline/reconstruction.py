@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import getpass
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.errors import ClimReconError, InputDataError
+from climrecon.arrays import Array, write_arrays
+from climrecon.errors import ClimReconError, InputDataError, OutputError
 from climrecon.fields import Observations
+from climrecon.files import sha256_of
+from climrecon.output.errors_in import ErrorsIn
 from climrecon.output.product import Product, status_of
+from climrecon.pipeline.ensembles import Ensemble, applied, errors_in, open_ensemble, prepare_ensemble
 from climrecon.pipeline.fields import OwnFields, complete_fields, on_own_grid
 from climrecon.pipeline.fingerprint import RECONSTRUCT_SETTINGS, fingerprint
 from climrecon.pipeline.inputs import Inputs
+from climrecon.pipeline.kept import kept_sd, with_kept
 from climrecon.pipeline.methods import Method, adapt, load_method, on_method_grid
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.results import write_results
@@ -29,7 +36,7 @@ from climrecon.reconstruct import no_skill
 from climrecon.settings import RunSettings, Site
 
 #: Version of this stage: raised whenever equal inputs and settings give another result.
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 DEFAULT_FOLDER = Path("climrecon-result")
 
 FloatArray = NDArray[np.floating[Any]]
@@ -44,13 +51,17 @@ def reconstruct_observations(
     method = load_method(settings.network, settings, site)
     beside = methods_beside(settings, site)
     folder = settings.outputdir or DEFAULT_FOLDER
-    with staged(folder) as stage:
+    with staged(folder) as stage, ExitStack() as stack:
         reporter.stage(f"Reading {', '.join(path.name for path in inputs.main)}")
         observations = read_observations(
             inputs.main, request_of(settings, inputs), uncorrelated=inputs.uncorrelated
         )
         for note in observations.source.notes:
             reporter.note(note)
+        ensemble, errors, observations = _ensemble(
+            stack.enter_context(TemporaryDirectory(prefix=".ensemble-", dir=stage)),
+            settings, inputs, observations, method, reporter,
+        )  # fmt: skip
         on_network = on_method_grid(observations, method, stage)
         for note in on_network.source.notes[len(observations.source.notes) :]:
             reporter.note(note)
@@ -65,14 +76,54 @@ def reconstruct_observations(
             seed=settings.seed,
             scratch=stage,
             reporter=reporter,
+            ensemble=ensemble.on_network if ensemble else (),
         )
         back = FileGrid(observations.grid, on_network.grid, observations.source, stage)
         own = on_own_grid(complete, back.own_grid)
-        product = product_of(settings, observations, own, method, on_network, back, reporter, adapted)
+        product = product_of(
+            settings, observations, own, method, on_network, back, reporter, adapted, ensemble, errors
+        )
         run = run_of(settings, observations, method, about, started)
         outcome = write_results(stage, folder, product, settings, run, inputs, beside, reporter)
         (stage / "realisations.npy").unlink(missing_ok=True)
     return outcome
+
+
+def _ensemble(
+    scratch: str,
+    settings: RunSettings,
+    inputs: Inputs,
+    observations: Observations,
+    method: Method,
+    reporter: Reporter,
+) -> tuple[Ensemble | None, ErrorsIn, Observations]:
+    """The ensemble with its files in ``scratch``, the errors that are in, and observations that name its files."""
+    about = prepare_ensemble(
+        inputs,
+        request_of(settings, inputs),
+        settings.obs_members,
+        observations,
+        method,
+        Path(scratch),
+        seed=settings.seed,
+        sha256=sha256_of,
+        write=_write,
+        reporter=reporter,
+    )
+    errors = errors_in(about)
+    reporter.note(errors.describe())
+    ensemble = open_ensemble(Path(scratch), about, check=False)
+    return ensemble, errors, applied(observations, about, ensemble)
+
+
+def _write(path: Path, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> None:
+    try:
+        write_arrays(path, arrays, about)
+    except Exception as error:  # safetensors raises its own error for what the system says
+        raise OutputError(
+            f"{path.name} could not be written to {path.parent}: {error}",
+            "Free some space, or choose another outputdir.",
+        ) from error
 
 
 def methods_beside(settings: RunSettings, site: Site) -> list[Method]:
@@ -132,21 +183,23 @@ def product_of(
     back: FileGrid,
     reporter: Reporter,
     adapted: str,
+    ensemble: Ensemble | None,
+    errors: ErrorsIn,
 ) -> Product:
     """Keep observed cells, re-base; ``on_network`` are the observations as the method saw them."""
     mask = observations.mask
     analysis = own.mean
     infilled = np.where(mask, observations.values, analysis) if settings.keep_observed else analysis
-    stddev = unskilled = None
-    if own.stddev is not None:
-        spread = own.stddev
-        stddev = (
-            np.where(mask, _kept_sd(observations, on_network, method, back), spread)
-            if settings.keep_observed
-            else spread
-        )
-        if own.prior_stddev is not None:
-            unskilled = no_skill(spread, own.prior_stddev)
+    stddev, observational, unskilled = own.stddev, own.observational, None
+    if stddev is not None and own.prior_stddev is not None:
+        unskilled = no_skill(stddev, own.prior_stddev)
+    kept = None
+    if settings.keep_observed:
+        kept = total = kept_sd(observations, on_network, method, back)
+        if ensemble is not None and observational is not None:
+            members = ensemble.spread()
+            total, observational = np.hypot(kept, members), np.where(mask, members, observational)
+        stddev = None if stddev is None else np.where(mask, total, stddev)
     wanted = settings.reference_period.years
     shift = _shift(infilled, observations, wanted, reporter)
     notes = [*observations.source.notes, *([adapted] if adapted else [])]
@@ -168,7 +221,10 @@ def product_of(
 
     def realisations() -> Iterator[FloatArray]:
         assert own.realisations is not None
-        for drawn in own.realisations():
+        draws = own.realisations()
+        if kept is not None:
+            draws = with_kept(draws, observations, kept, ensemble, settings.seed)
+        for drawn in draws:
             yield (drawn if shift is None else drawn - shift[observations.time.month - 1]).astype(np.float32)
 
     return Product(
@@ -185,6 +241,8 @@ def product_of(
         shift=shift,
         keep_observed=settings.keep_observed,
         notes=tuple(notes),
+        observational=None if observational is None else observational.astype(np.float32),
+        errors=errors,
     )
 
 
@@ -213,23 +271,6 @@ def _outside(
         **{key: back.own_grid(value) for key, value in vars(loaded.training_range).items()},
     )
     return own.outside(values, observations.time.month)
-
-
-def _kept_sd(
-    observations: Observations, on_network: Observations, method: Method, back: FileGrid
-) -> FloatArray:
-    """Error of kept cells: as the network uses it, else as the data set states it; never zero."""
-    used = getattr(method.reconstructor, "error_sd", None)
-    if used is not None:
-        whole = (
-            np.where(on_network.mask, on_network.obs_sd, np.nan) if on_network.obs_sd is not None else None
-        )
-        return back.own_grid(used(whole, on_network.values.shape)).astype(np.float32)
-    assumed = np.full(observations.values.shape, method.obs_sd, np.float32)
-    if observations.obs_sd is None:
-        return assumed
-    known = np.isfinite(observations.obs_sd) & (observations.obs_sd > 0)
-    return np.where(known, observations.obs_sd, assumed)
 
 
 def _years(period: tuple[int, int] | None) -> str:

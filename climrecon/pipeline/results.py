@@ -151,6 +151,7 @@ def _single_files(stage: Path, product: Product, attributes: dict[str, str], wha
         variable,
         f"{variable}_analysis",
         *([f"{variable}_stddev"] if product.stddev is not None else []),
+        *([f"{variable}_stddev_observational"] if product.observational is not None else []),
     ]
     found = []
     for name in parts:

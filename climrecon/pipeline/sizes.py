@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from climrecon.pipeline.ensembles import count_of
 from climrecon.pipeline.inputs import Inputs
+from climrecon.preprocess.values import member_count
 from climrecon.settings import RunSettings
 
 #: Realisations of a part are written in files of about so many bytes.
@@ -18,16 +20,17 @@ MOST_PARTS = 1000
 
 @dataclass(frozen=True)
 class Size:
-    """Months, cells a month, realisations; 0 months where the files do not say."""
+    """Months, cells a month, realisations, members reconstructed beside; 0 months where the files do not say."""
 
     months: int
     cells: int
     realisations: int
+    members: int = 0
 
     @property
     def values(self) -> int:
         """Numbers that are worked out."""
-        return self.months * self.cells * (FIELDS + self.realisations)
+        return self.months * self.cells * (FIELDS + self.realisations + self.members)
 
     def parts(self, values_per_part: int, chunk: int) -> int:
         """Parts of at most so many values, if there are so many chunks of months."""
@@ -42,7 +45,7 @@ class Size:
     def files(self, parts: int) -> int:
         """Number of all parts' files together."""
         drawn = 4 * self.months * self.cells * self.realisations
-        return 2 + parts * (1 + -(-int(drawn / parts) // int(GROUP_BYTES)))
+        return 2 + self.members + parts * (1 + -(-int(drawn / parts) // int(GROUP_BYTES)))
 
 
 def size_of(inputs: Inputs, settings: RunSettings) -> Size:
@@ -54,7 +57,9 @@ def size_of(inputs: Inputs, settings: RunSettings) -> Size:
     first, last = settings.period or (None, None)
     if first is not None and last is not None:
         months = min(months, last - first + 1)
-    return Size(months, cells, settings.realisations)
+    return Size(
+        months, cells, settings.realisations, count_of(inputs, settings.variable, settings.obs_members)
+    )
 
 
 def dimensions(path: Path) -> tuple[int, int]:
@@ -64,7 +69,7 @@ def dimensions(path: Path) -> tuple[int, int]:
     try:
         with netCDF4.Dataset(path) as file:
             found = [
-                (variable.shape[i], variable.size // max(variable.shape[i], 1))
+                (variable.shape[i], variable.size // max(variable.shape[i] * member_count(variable), 1))
                 for variable in file.variables.values()
                 for i, name in enumerate(variable.dimensions)
                 if variable.ndim >= 3 and name.lower() in ("time", "t")

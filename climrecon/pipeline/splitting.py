@@ -26,6 +26,15 @@ from climrecon.errors import OutputError
 from climrecon.fields import Months, Observations, Source
 from climrecon.files import write_text
 from climrecon.grid import Grid
+from climrecon.pipeline.ensembles import (
+    Ensemble,
+    applied,
+    ensemble_files,
+    errors_in,
+    files_of,
+    open_ensemble,
+    prepare_ensemble,
+)
 from climrecon.pipeline.fields import OwnFields, blocks, complete_fields
 from climrecon.pipeline.fingerprint import RECONSTRUCT_SETTINGS, fingerprint
 from climrecon.pipeline.inputs import Inputs, resolve
@@ -55,7 +64,7 @@ FloatArray = NDArray[np.floating[Any]]
 
 #: Parts of runs that nobody finished are removed after so many days.
 KEPT_DAYS = 30
-_FIELDS = ("mean", "stddev", "prior_stddev")
+_FIELDS = ("mean", "stddev", "prior_stddev", "observational")
 
 
 class Reconstruction:
@@ -120,6 +129,7 @@ class Reconstruction:
     def key(self) -> str:
         """What makes two reconstructions have the same parts: also the versions of what works them out."""
         files = [*self.inputs.main, *([self.inputs.uncorrelated] if self.inputs.uncorrelated else [])]
+        files += files_of(self.inputs, request_of(self.settings, self.inputs), self.settings.obs_members)
         plain = self.settings.plain()
         settings = {name: plain[name] for name in RECONSTRUCT_SETTINGS}
         settings |= {"facets": self.inputs.facets, "versions": versions(), "parts": self.parts}
@@ -163,8 +173,14 @@ class Reconstruction:
     # prepare
 
     def is_prepared(self, part: int) -> bool:
-        """Whether the observations are there on the network's grid."""
-        return is_whole(self.prepared)
+        """Whether the observations are there on the network's grid, and the members of their ensemble."""
+        if not is_whole(self.prepared):
+            return False
+        try:
+            _, about = open_arrays(self.prepared, check=False)
+        except Damaged:
+            return False
+        return all(is_whole(path) for path in ensemble_files(self.folder, about["ensemble"]))
 
     def prepare(self, part: int, reporter: Reporter) -> None:
         """Bring the observations to the network's grid."""
@@ -175,6 +191,20 @@ class Reconstruction:
         if not begun.exists():
             write_text(begun, json.dumps({"started": datetime.now(UTC).isoformat()}) + "\n")
         observations = self._read(reporter)
+        about = prepare_ensemble(
+            self.inputs,
+            request_of(self.settings, self.inputs),
+            self.settings.obs_members,
+            observations,
+            self.method,
+            self.folder,
+            seed=self.settings.seed,
+            sha256=self.store.sha256,
+            write=self._write,
+            reporter=reporter,
+        )
+        reporter.note(errors_in(about).describe())
+        observations = applied(observations, about, open_ensemble(self.folder, about, check=False))
         with self.store.scratch() as scratch:
             found = on_method_grid(observations, self.method, scratch)
         for note in found.source.notes[len(observations.source.notes) :]:
@@ -186,7 +216,9 @@ class Reconstruction:
         }  # fmt: skip
         if found.obs_sd is not None:
             arrays["obs_sd"] = found.obs_sd
-        self._write(self.prepared, arrays, {"key": self.key, "notes": list(found.source.notes)})
+        # Last: observations with this file have all members.
+        said = {"key": self.key, "notes": list(found.source.notes), "ensemble": about}
+        self._write(self.prepared, arrays, said)
 
     def _read(self, reporter: Reporter) -> Observations:
         if self._observations is None:
@@ -207,14 +239,22 @@ class Reconstruction:
                 if len(left.name) == 32 and time.time() - left.stat().st_mtime > KEPT_DAYS * 86400:
                     shutil.rmtree(left)
 
-    def _prepared(self, reporter: Reporter) -> tuple[Observations, Grid]:
-        """Observations on the network's grid, and their own grid; the method has seen all their months."""
+    def _prepared(self, reporter: Reporter) -> tuple[Observations, Grid, dict[str, Any], Ensemble | None]:
+        """Observations on the network's grid, their own grid, what is said of the ensemble, and its members.
+
+        The method has seen all months of the observations.
+        """
         try:
             arrays, about = open_arrays(self.prepared, check=True)
-        except Damaged:
-            reporter.warning(f"{self.prepared.name} is not as it was left in {self.folder}; it is made anew")
+            ensemble = open_ensemble(self.folder, about["ensemble"])
+        except Damaged as error:
+            name = self.prepared.name if not is_whole(self.prepared) else "a file of the observations"
+            reporter.warning(
+                f"{name} is not as it was left in {self.folder}; it is made anew ({error.message})"
+            )
             self.prepare(0, reporter)
             arrays, about = open_arrays(self.prepared, check=True)
+            ensemble = open_ensemble(self.folder, about["ensemble"])
         found = {name: np.array(array) for name, array in arrays.items()}
         source = Source("", "", (), (), "", notes=tuple(about["notes"]))
         on_network = Observations(
@@ -223,7 +263,8 @@ class Reconstruction:
         )  # fmt: skip
         if self._adapted is None:
             self._adapted = adapt(self.method, on_network)
-        return on_network, Grid(found["own_lat_edges"], found["own_lon_edges"])
+        own = Grid(found["own_lat_edges"], found["own_lon_edges"])
+        return on_network, own, about["ensemble"], ensemble
 
     # reconstruct
 
@@ -239,7 +280,7 @@ class Reconstruction:
 
     def reconstruct(self, part: int, reporter: Reporter) -> None:
         """Reconstruct a block of months."""
-        on_network, own = self._prepared(reporter)
+        on_network, own, _, ensemble = self._prepared(reporter)
         block = blocks(len(on_network.time), self.parts, CHUNK)[part]
         count = block.stop - block.start
         reporter.stage(
@@ -254,6 +295,7 @@ class Reconstruction:
                 scratch=scratch,
                 reporter=reporter,
                 block=block,
+                ensemble=ensemble.on_network if ensemble else (),
             )
             # The rows of a file that are written twice, and its order, concern the last stage alone.
             back = FileGrid(own, on_network.grid, on_network.source, scratch)
@@ -283,7 +325,8 @@ class Reconstruction:
     def collect(self, part: int, reporter: Reporter) -> Outcome:
         """Check the parts, remake those that are lost or damaged, and write the results."""
         observations = self._read(reporter)
-        on_network, _ = self._prepared(reporter)
+        on_network, _, about, ensemble = self._prepared(reporter)
+        observations = applied(observations, about, ensemble)
         if self._adapted:
             reporter.note(self._adapted)
         reporter.stage(f"Collecting {self.parts} parts")
@@ -297,8 +340,9 @@ class Reconstruction:
         with staged(folder) as stage:
             back = FileGrid(observations.grid, on_network.grid, observations.source, stage)
             product = product_of(
-                self.settings, observations, own, self.method, on_network, back, reporter, self._adapted or ""
-            )
+                self.settings, observations, own, self.method, on_network, back, reporter,
+                self._adapted or "", ensemble, errors_in(about),
+            )  # fmt: skip
             run = run_of(self.settings, observations, self.method, self.about, self._started())
             outcome = write_results(
                 stage,
@@ -357,7 +401,9 @@ def _joined(parts: list[list[dict[str, Array]]], members: int) -> OwnFields:
             yield np.concatenate([_member(part[1:], number) for part in parts])
 
     drawn: Callable[[], Iterator[FloatArray]] | None = realisations if len(parts[0]) > 1 else None
-    return OwnFields(mean, joined("stddev"), joined("prior_stddev"), region_sd, drawn)
+    return OwnFields(
+        mean, joined("stddev"), joined("prior_stddev"), region_sd, drawn, joined("observational")
+    )
 
 
 def _member(groups: list[dict[str, Array]], number: int) -> FloatArray:

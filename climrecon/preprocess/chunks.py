@@ -23,6 +23,7 @@ from climrecon.preprocess.values import (
     check_units,
     check_values,
     is_anomaly,
+    member_count,
     read_values,
     to_kelvin,
     unpacked_dtype,
@@ -98,8 +99,8 @@ def all_of(*steps: Callable[[], Any]) -> list[Any]:
     return results
 
 
-def read_chunk(path: Path, variable_name: str, values_are: str) -> Chunk:
-    """Read one file.
+def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int | None = None) -> Chunk:
+    """Read one file; of one that holds several members their mean, where all of them have a value.
 
     Parameters
     ----------
@@ -107,6 +108,8 @@ def read_chunk(path: Path, variable_name: str, values_are: str) -> Chunk:
         CMOR name of the variable wanted.
     values_are:
         ``auto``, ``anomaly`` or ``absolute``.
+    realisation:
+        Which member, from 0, of a file that holds several along a dimension; None: their mean.
 
     Raises
     ------
@@ -118,7 +121,13 @@ def read_chunk(path: Path, variable_name: str, values_are: str) -> Chunk:
         variable = find_variable(file, variable_name)
         units = str(getattr(variable, "units", ""))
         time_name, index, calendar, axes = _axes(file, variable, units)
-        values = read_values(variable, (time_name, axes.lat_name, axes.lon_name), axes.rows, axes.columns)
+        places = (time_name, axes.lat_name, axes.lon_name)
+        members = member_count(variable)
+        if realisation is None and members > 1:
+            values = _mean_of_members(variable, places, axes, members)
+            notes.append(f"the file holds {members} members; the observations are their mean")
+        else:
+            values = read_values(variable, places, axes.rows, axes.columns, realisation)
         labels = Months(index).labels()
         if not np.isfinite(values).any():
             check_values(values, True, labels, axes.place)
@@ -140,6 +149,16 @@ def read_chunk(path: Path, variable_name: str, values_are: str) -> Chunk:
         if base:
             notes.append(f"the file does not state its base period; {dataset[0]} uses {base[0]}-{base[1]}")
     return Chunk(values, index, axes, calendar, anomaly, base, dataset, about, notes)
+
+
+def _mean_of_members(
+    variable: netCDF4.Variable, places: tuple[str, str, str], axes: Horizontal, members: int
+) -> FloatArray:
+    """(T, H, W) mean over the members of one file; one of them is in memory at a time."""
+    total = read_values(variable, places, axes.rows, axes.columns, 0).astype(np.float64)
+    for member in range(1, members):
+        total += read_values(variable, places, axes.rows, axes.columns, member)
+    return np.asarray((total / members).astype(unpacked_dtype(variable)))
 
 
 def _axes(

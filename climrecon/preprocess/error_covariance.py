@@ -1,4 +1,4 @@
-"""Variances of partly correlated errors: the diagonals of a data set's monthly error covariances.
+"""Partly correlated errors: a data set's monthly error covariances, whole or their diagonals.
 
 HadCRUT5 gives, beside its uncorrelated errors and the ensemble that samples biases, for each month a matrix of cells
 by cells with the errors that neighbouring cells share because the same ships and buoys crossed them: ``tas_cov``
@@ -42,6 +42,30 @@ def read_error_stddev(path: Path, like: Observations) -> tuple[int, FloatArray]:
     InputDataError
         If the file holds no covariance of the cells of ``like``, or the month is unknown.
     """
+    month, square = _read(path, like)
+    variance = np.diagonal(square)
+    if (variance[np.isfinite(variance)] < 0).any():
+        raise InputDataError(f"{path.name} holds negative variances.", "Fetch the file again.")
+    # Zero stands where no ship was: cells of land stations alone, or not observed.
+    stddev = np.where(variance > 0, np.sqrt(np.abs(variance)), np.nan)
+    return month, np.asarray(stddev[_cells(like)].reshape(like.grid.shape), np.float32)
+
+
+def read_error_covariance(path: Path, like: Observations) -> tuple[int, FloatArray]:
+    """The month, and the (P, P) covariance of the cells of ``like`` in the package's order, K2; NaN where none.
+
+    Raises
+    ------
+    InputDataError
+        If the file holds no covariance of the cells of ``like``, or the month is unknown.
+    """
+    month, square = _read(path, like)
+    cells = _cells(like)
+    return month, square[np.ix_(cells, cells)]
+
+
+def _read(path: Path, like: Observations) -> tuple[int, FloatArray]:
+    """The month, and the matrix in the file's own order of cells; NaN for what is missing or no covariance."""
     rows, columns = len(like.source.lat), len(like.source.lon)
     with opened(path) as file:
         matrix = _matrix(file, rows * columns)
@@ -53,19 +77,20 @@ def read_error_stddev(path: Path, like: Observations) -> tuple[int, FloatArray]:
             )
         month = _month(file, matrix)
         square = np.ma.filled(np.ma.asarray(matrix[:]).astype(np.float32), np.nan)
-        variance = np.diagonal(square.reshape(rows * columns, rows * columns)).reshape(rows, columns)
+        square = square.reshape(rows * columns, rows * columns)
     month = month_in_name(path) if month is None else month
     if month is None:
         raise InputDataError(f"{path.name}: neither its name nor a time axis says which month it is for.")
-    known = np.isfinite(variance) & (np.abs(variance) < 1e4)
-    if (variance[known] < 0).any():
-        raise InputDataError(f"{path.name} holds negative variances.", "Fetch the file again.")
-    # Zero stands where no ship was: cells of land stations alone, or not observed.
-    stddev = np.where(known & (variance > 0), np.sqrt(np.abs(variance)), np.nan)
-    ordered = stddev[np.argsort(like.source.lat)][:, np.argsort(wrapped_longitude(like.source.lon))]
-    if rows == 2 * like.grid.shape[0]:
-        ordered = ordered[::2]
-    return month, np.asarray(ordered, np.float32)
+    square[~(np.abs(square) < 1e4)] = np.nan
+    return month, square
+
+
+def _cells(like: Observations) -> NDArray[np.intp]:
+    """(P,) where the cells of ``like`` stand in the file's order; of rows written twice the first."""
+    rows, columns = len(like.source.lat), len(like.source.lon)
+    number = np.arange(rows * columns).reshape(rows, columns)
+    ordered = number[np.argsort(like.source.lat)][:, np.argsort(wrapped_longitude(like.source.lon))]
+    return np.ravel(ordered[::2] if rows == 2 * like.grid.shape[0] else ordered)
 
 
 def _matrix(file: netCDF4.Dataset, cells: int) -> netCDF4.Variable:

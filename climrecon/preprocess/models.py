@@ -27,6 +27,7 @@ from climrecon.preprocess.values import (
     ZERO_CELSIUS,
     check_units,
     is_anomaly,
+    member_count,
     missing_to_nan,
     read_values,
 )
@@ -37,8 +38,6 @@ IntArray = NDArray[np.integer[Any]]
 
 #: Months of a file whose values are looked at before cdo reads it: a year, so that seasons do not deceive.
 _LOOKED_AT = 12
-#: Names of a dimension along which one file holds several members.
-_MEMBER_DIMENSIONS = ("ensemble", "ensemble_member", "member", "realization", "realisation", "number", "ens")
 #: Marks cells that a producer filled: they may be seen, but are neither learned from nor scored.
 FILLED = "was_missing"
 #: Between an ocean grid without corners and the network's grid, so that means over areas are taken.
@@ -222,9 +221,7 @@ def members_within(path: Path, variable: str = "tas") -> int:
         If the file cannot be read.
     """
     with opened(Path(path)) as file:
-        found = find_variable(file, variable)
-        sizes = dict(zip(found.dimensions, found.shape, strict=True))
-        return int(next((size for name, size in sizes.items() if name.lower() in _MEMBER_DIMENSIONS), 1))
+        return member_count(find_variable(file, variable))
 
 
 class cdo_folder:  # noqa: N801 - a context manager

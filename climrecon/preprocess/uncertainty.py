@@ -94,19 +94,29 @@ def _error_variable(file: netCDF4.Dataset) -> netCDF4.Variable:
     return found[0]
 
 
-def read_member(path: Path, request: PrepareRequest, like: Observations) -> FloatArray:
+def read_member(
+    path: Path, request: PrepareRequest, like: Observations, realisation: int | None = None
+) -> FloatArray:
     """(T, H, W) float32 anomalies in K of one ensemble member, on the months and grid of ``like``.
 
     Months the member lacks are NaN.
+
+    Parameters
+    ----------
+    realisation:
+        Which member, from 0, of a file that holds several along a dimension.
 
     Raises
     ------
     InputDataError
         If the file cannot be used, or has another grid, kind or base.
     """
-    chunk = read_chunk(path, request.variable, request.values)
+    chunk = read_chunk(path, request.variable, request.values, realisation)
     if not chunk.anomaly:
-        raise InputDataError(f"{path.name} holds absolute values; its ensemble holds anomalies.")
+        raise InputDataError(
+            f"{path.name} holds absolute values; its ensemble holds anomalies.",
+            "Use members of one release, or obs_members=0 to leave them out.",
+        )
     if chunk.base is not None and like.reference_period is not None and chunk.base != like.reference_period:
         raise InputDataError(
             f"{path.name} refers to {chunk.base[0]}-{chunk.base[1]}, the observations to "

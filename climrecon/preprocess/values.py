@@ -26,6 +26,9 @@ _FILLS = (-9999.0, -999.0, 9999.0, -99999.0)
 _BLOCK = 1 << 22
 _SAMPLE = 200_000
 
+#: Names of a dimension along which one file holds several members.
+MEMBER_DIMENSIONS = ("ensemble", "ensemble_member", "member", "realization", "realisation", "number", "ens")
+
 _YEAR = r"(1[89]\d\d|20\d\d)"
 _PERIOD = re.compile(rf"{_YEAR}\s*(?:-|–|:|/|,|\s|to|until)\s*{_YEAR}")
 _SAYS_BASE = re.compile(r"anomal|base|relative|climatolog|climo|reference|w\.?r\.?t|normals", re.IGNORECASE)
@@ -63,11 +66,23 @@ def unpacked_dtype(variable: netCDF4.Variable) -> str:
     return "float64" if kind == np.float64 else "float32"
 
 
-def read_values(variable: netCDF4.Variable, dimensions: tuple[str, str, str], rows: Any, columns: Any) -> Any:
+def member_count(variable: netCDF4.Variable) -> int:
+    """Number of members that a variable holds along a dimension of their own; 1 where there is none."""
+    sizes = dict(zip(variable.dimensions, variable.shape, strict=True))
+    return int(next((size for name, size in sizes.items() if name.lower() in MEMBER_DIMENSIONS), 1))
+
+
+def read_values(
+    variable: netCDF4.Variable,
+    dimensions: tuple[str, str, str],
+    rows: Any,
+    columns: Any,
+    realisation: int | None = None,
+) -> Any:
     """(T, H, W) in the unpacked dtype with NaN where missing, in the order of ``rows`` and ``columns``.
 
     Read block by block along time; whatever order the dimensions stand in the file. Further dimensions must
-    have length one.
+    have length one, but for that of members where ``realisation`` says which one, from 0.
 
     Raises
     ------
@@ -76,7 +91,14 @@ def read_values(variable: netCDF4.Variable, dimensions: tuple[str, str, str], ro
     """
     order = [variable.dimensions.index(name) for name in dimensions]
     others = [position for position in range(variable.ndim) if position not in order]
-    long = [f"{variable.dimensions[p]} ({variable.shape[p]})" for p in others if variable.shape[p] != 1]
+    of_members = [
+        p for p in others if realisation is not None and variable.dimensions[p].lower() in MEMBER_DIMENSIONS
+    ]
+    long = [
+        f"{variable.dimensions[p]} ({variable.shape[p]})"
+        for p in others
+        if variable.shape[p] != 1 and p not in of_members[:1]
+    ]
     if long:
         raise InputDataError(
             f"{variable.name} has a further dimension: {', '.join(long)}.", "Select one of its values first."
@@ -88,6 +110,8 @@ def read_values(variable: netCDF4.Variable, dimensions: tuple[str, str, str], ro
     for start in range(0, steps, block):
         chosen: list[Any] = [slice(None)] * variable.ndim
         chosen[order[0]] = slice(start, start + block)
+        for position in of_members[:1]:
+            chosen[position] = slice(realisation, realisation + 1) if realisation is not None else slice(None)
         piece = missing_to_nan(variable[tuple(chosen)])
         moved = np.transpose(piece, others + order).reshape(-1, height, width)
         values[start : start + block] = moved[:, rows][:, :, columns]

@@ -22,8 +22,8 @@ _MONTHS = re.compile(r"\d{4}-?\d{2}\s*[-_]\s*\d{4}-?\d{2}")
 class Found:
     """The files of one release.
 
-    A run reads ``main`` and ``uncorrelated``; ``members`` and ``archives`` (zips of members) are the rest of
-    the ensemble: a release is taken only when they are whole too, but they alone cause no run. ``beside`` are all
+    A run reads ``main``, ``uncorrelated`` and some of the ``members``; these and ``archives`` (zips of members) are the
+    ensemble: a release is taken only when they are whole too, but they alone cause no run. ``beside`` are all
     archives in the folders of ``main``, whatever they hold.
     """
 

@@ -96,7 +96,7 @@ def test_a_rerun_agrees_and_says_so(result: Path, tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
     found = json.loads(answer.stdout)
     assert found["agrees"]
-    assert len(found["same"]) == 4
+    assert len(found["same"]) == 5
 
 
 def test_a_rerun_sees_a_changed_input(demo: Path, tmp_path: Path) -> None:

@@ -275,14 +275,14 @@ def test_unstructured_grid(tmp_path):
     refused(path, "unstructured grid")
 
 
-def test_members_in_one_file(make):
+def test_further_dimensions(make):
     path = make()
     with netCDF4.Dataset(path, "a") as file:
-        file.createDimension("member", 3)
+        file.createDimension("level", 3)
         file.renameVariable("tas", "other")
-        file.createVariable("tas", "f4", ("member", "time", "lat", "lon")).units = "K"
+        file.createVariable("tas", "f4", ("level", "time", "lat", "lon")).units = "K"
         file["tas"][:] = 0.5
-    refused(path, r"further dimension: member \(3\)")
+    refused(path, r"further dimension: level \(3\)")
 
 
 def test_chunks_on_different_grids_or_bases(make, tmp_path):

@@ -1,0 +1,70 @@
+"""Which errors of the observations are in a result's spread, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ErrorsIn:
+    """The parts of the observations' error that a result's standard deviations hold, each once.
+
+    Attributes
+    ----------
+    uncorrelated:
+        Name of the file that states them, or "".
+    kept_alone:
+        Whether the uncorrelated errors are in at kept cells alone, the method taking none that are stated.
+    members, of:
+        Members that were reconstructed, and how many there are.
+    drawn:
+        Members that were made by drawing partly correlated errors, where the data set has no ensemble.
+    covariances, months:
+        Months with an error covariance that errors were drawn from, and months there are.
+    """
+
+    uncorrelated: str = ""
+    kept_alone: bool = False
+    members: int = 0
+    of: int = 0
+    drawn: int = 0
+    covariances: int = 0
+    months: int = 0
+
+    @property
+    def included(self) -> list[str]:
+        """The parts that are in."""
+        found = []
+        if self.members:
+            found.append(
+                f"systematic errors (spread over {self.members} of {self.of} members of the observations' ensemble, "
+                "each reconstructed)"
+            )
+        if self.covariances:
+            where = "each of them" if self.members else f"{self.drawn} fields, each reconstructed,"
+            found.append(
+                f"partly correlated errors (drawn for {where} from the error covariances of {self.covariances} of "
+                f"{self.months} months)"
+            )
+        if self.uncorrelated:
+            where = ", at kept cells alone: the method estimates its own" if self.kept_alone else ""
+            found.append(f"uncorrelated errors of the cells ({self.uncorrelated}{where})")
+        return found
+
+    @property
+    def lacking(self) -> list[str]:
+        """The parts for which no file was given or used."""
+        parts = {
+            "systematic errors": self.members,
+            "partly correlated errors": self.covariances,
+            "uncorrelated errors as the data set states them": self.uncorrelated,
+        }
+        return [name for name, there in parts.items() if not there]
+
+    def describe(self) -> str:
+        """One or two sentences."""
+        included, lacking = self.included, self.lacking
+        text = f"Errors of the observations that are in: {'; '.join(included) or 'none that the data set states'}."
+        if lacking:
+            text += f" No file of this run states {', '.join(lacking)}."
+        return text
