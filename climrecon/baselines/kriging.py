@@ -231,8 +231,6 @@ class _System:
         forgotten = self._whitened is None
         if forgotten:
             self._prepare(correlation)
-        from scipy.linalg import solve_triangular
-
         assert self._whitened is not None
         white = self._whitened @ weights
         gap = float(self._mean_gap @ weights)

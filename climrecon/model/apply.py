@@ -168,8 +168,8 @@ class AnalysisReconstructor:
             self.prior = prior.adapted(self._tensor(added), self.network.area)
         return (
             f"errors of observed cells, {stated}estimated from the data: {self.level.sea:g} K over sea, "
-            f"{self.level.land:g} K over land; beyond the training fields' variability {100 * self.level.regional:g} % of "
-            f"its variance over 2,000 km and {self.level.local:g} K2 over 1,000 km"
+            f"{self.level.land:g} K over land; beyond the training fields' {100 * self.level.regional:g} % of "
+            f"their variance over 2,000 km and {self.level.local:g} K2 over 1,000 km"
         )
 
     def error_sd(self, obs_sd: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:

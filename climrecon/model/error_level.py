@@ -134,7 +134,8 @@ def estimate_error_level(
         samples.append((matrix, near, values[row, cells] / spread, spread, known, land[cells]))
 
     def deviance(numbers: Sequence[float]) -> float:
-        level = ErrorLevel(*numbers, n_months=0)
+        sea, land, regional, local = numbers
+        level = ErrorLevel(sea, land, regional, local, 0)
         return sum(_deviance(*sample, level) for sample in samples)
 
     # One number after the other, and again until none moves: the likelihood has one hill.
@@ -148,7 +149,8 @@ def estimate_error_level(
             best = min(options, key=deviance)
         if best == before:
             break
-    return ErrorLevel(*best, n_months=len(samples))
+    sea, land, regional, local = best
+    return ErrorLevel(sea, land, regional, local, len(samples))
 
 
 def _beside(tried: Sequence[float], value: float) -> Sequence[float]:

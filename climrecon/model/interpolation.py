@@ -49,7 +49,12 @@ class FullPrior(LowRankPrior):
     """
 
     def __init__(
-        self, vectors: Tensor, trailing: Tensor, residual: Tensor, scale: Tensor, seasons: Tensor | None = None
+        self,
+        vectors: Tensor,
+        trailing: Tensor,
+        residual: Tensor,
+        scale: Tensor,
+        seasons: Tensor | None = None,
     ) -> None:
         super().__init__(vectors, residual + (trailing**2).sum(1), scale)
         # Half precision on disk: the patterns that matter little take most of the space.
@@ -169,9 +174,7 @@ class FullPrior(LowRankPrior):
             y = weight * x
             projected = torch.cat([y @ vectors, (y * flat).sum(1, keepdim=True)], dim=1)
             inner = (low @ projected.double()[..., None])[..., 0].to(x.dtype)
-            return y.addcmul_(
-                weight, torch.addmm(inner[:, -1:] * flat, inner[:, :-1], vectors.T), value=-1.0
-            )
+            return y.addcmul_(weight, torch.addmm(inner[:, -1:] * flat, inner[:, :-1], vectors.T), value=-1.0)
 
         solution = torch.zeros_like(left)
         search = direction = low_rank_inverse(left)

@@ -122,9 +122,7 @@ def fit(
         running += loss.item()
         if (step + 1) % schedule.check_every == 0 or step + 1 == schedule.steps:
             with torch.no_grad():
-                parts = [
-                    loss_of(average, validation, part) for part in torch.split(everything, 64)
-                ]
+                parts = [loss_of(average, validation, part) for part in torch.split(everything, 64)]
             score = float(torch.stack(parts).mean())
             trained = running / ((step % schedule.check_every) + 1)
             running = 0.0

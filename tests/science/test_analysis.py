@@ -197,7 +197,8 @@ def test_errors_that_are_not_stated_are_estimated(prior: FullPrior, sd: float) -
     )  # fmt: skip
     assert found is not None
     assert 0.6 * sd <= found.sea <= 1.6 * sd
-    assert found.local <= 0.1 and found.regional <= 0.1
+    assert found.local <= 0.1
+    assert found.regional <= 0.1
     few = estimate_error_level(
         prior.covariance().numpy(), DISTANCE, prior.scale.numpy(), np.zeros(CELLS),
         np.zeros((2, CELLS)), np.arange(2 * CELLS).reshape(2, -1) < 20, None, np.array([0, 1]),

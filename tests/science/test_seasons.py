@@ -28,7 +28,8 @@ def fields(years: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     month = np.arange(12 * years) % 12 + 1
     roots = [
-        np.linalg.cholesky(np.exp(-0.5 * (DISTANCE / length) ** 2) + 1e-3 * np.eye(CELLS)) for length in LENGTHS
+        np.linalg.cholesky(np.exp(-0.5 * (DISTANCE / length) ** 2) + 1e-3 * np.eye(CELLS))
+        for length in LENGTHS
     ]
     long = (month >= 4) & (month <= 9)
     white = rng.normal(size=(len(month), CELLS))
@@ -44,7 +45,13 @@ def tensors(*arrays: np.ndarray) -> list[torch.Tensor]:
 def prior() -> FullPrior:
     learned = learn_patterns(*fields(YEARS, 0), GRID, 120, seasons=True)
     assert learned.seasons is not None
-    parts = (learned.vectors[:, :24], learned.vectors[:, 24:], learned.residual, learned.scale, learned.seasons)
+    parts = (
+        learned.vectors[:, :24],
+        learned.vectors[:, 24:],
+        learned.residual,
+        learned.scale,
+        learned.seasons,
+    )
     return FullPrior(*tensors(*parts))
 
 
@@ -122,7 +129,7 @@ def test_a_coarser_network_with_seasons_comes_back_from_its_weights(
     network: AnalysisUNet, prior: FullPrior
 ) -> None:
     again = build_analysis_unet(network.state_dict(), analysis_unet_arguments(network))
-    truth, (values, mask, error, month) = observed(prior, 1)
+    _, (values, mask, error, _) = observed(prior, 1)
     index = Months.of(np.full(12, 1900), np.arange(1, 13))
     shape = (12, *GRID.shape)
     fields_ = (values.numpy().reshape(shape), mask.numpy().reshape(shape), error.numpy().reshape(shape))
