@@ -149,8 +149,7 @@ def estimate_error_level(
             best = min(options, key=deviance)
         if best == before:
             break
-    sea, land, regional, local = best
-    return ErrorLevel(sea, land, regional, local, len(samples))
+    return ErrorLevel(best[0], best[1], best[2], best[3], len(samples))
 
 
 def _beside(tried: Sequence[float], value: float) -> Sequence[float]:

@@ -25,6 +25,8 @@ MOST_STEPS = 32
 TOLERANCE = 0.2
 #: Smallest error of an observed cell, K: no month's mean over a cell of some hundred kilometres is known better.
 LEAST_ERROR = 0.1
+#: Months that are done are left out of further steps once no more than this share is going.
+LEAVE = 0.7
 #: Steps that find the leading patterns of a covariance that is like a known one.
 SUBSPACE_STEPS = 4
 #: Steps whose progress estimates what was left before them.
@@ -180,6 +182,8 @@ class FullPrior(LowRankPrior):
         search = direction = low_rank_inverse(left)
         power = (left * direction).sum(1, keepdim=True)
         progress: list[Tensor] = []
+        rows = torch.arange(len(left), device=left.device)
+        found = torch.zeros_like(left)
         going = torch.ones_like(power, dtype=torch.bool)
         for _ in range(MOST_STEPS):
             along = system.product(search, flat, month).addcmul_(error, search).mul_(seen)
@@ -199,12 +203,26 @@ class FullPrior(LowRankPrior):
             new = (left * direction).sum(1, keepdim=True)
             # Rounding ends a month's progress too; what follows would be noise.
             going = going & (new > 0.0)
-            if not going.any():
+            count = int(going.sum())
+            if not count:
                 break
             share = torch.where(going, new / power, torch.zeros_like(new))
             search = torch.addcmul(direction, share, search)
             power = new
-        return solution
+            if count <= LEAVE * len(rows):
+                # Months that are done leave: the slowest take several times as many steps as most.
+                found[rows] = solution
+                keep = going[:, 0]
+                rows, month, low = rows[keep], month[keep], low[keep]
+                solution, left, search, power, going = (
+                    x[keep] for x in (solution, left, search, power, going)
+                )
+                error, seen, flat, weight, independent = (
+                    x[keep] for x in (error, seen, flat, weight, independent)
+                )
+                progress = [x[keep] for x in progress[-DELAY:]]
+        found[rows] = solution
+        return found
 
     def _system(self, cells: Tensor | None = None) -> _System:
         """The covariance on all cells, or on (C,) of them."""
