@@ -181,6 +181,22 @@ def as_network(module: object) -> Network:
     raise NetworkError(f"{type(module).__name__} is no kind of network that can be stored.")
 
 
+def as_reconstructor(network: Network, grid: Grid, rows: int, *, name: str = "") -> Reconstructor:
+    """``network`` as it is, without card or file, where its weights are; puts it into evaluation mode.
+
+    Parameters
+    ----------
+    rows:
+        Inside a published network.
+    """
+    device = str(next(network.parameters()).device)
+    if isinstance(network, AnalysisUNet):
+        return AnalysisReconstructor(name, network, 0.3, 0.0, great_circle(grid), device)
+    if isinstance(network, PartialUNet):
+        return PartialUNetReconstructor(name, network, 0.3, device)
+    return PublishedReconstructor(name, network, device, rows=rows)
+
+
 def _describe_published(name: str, network: PublishedUNet, grid: Grid, training: dict[str, Any]) -> Card:
     rows = int(training.get("recipe", {}).get("rows", 2 * grid.shape[0]))
     return Card(

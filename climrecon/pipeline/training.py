@@ -323,7 +323,7 @@ class Training:
         chosen = recipe_for(self.settings.recipe, self.settings.iterations)
         weights = weights_bytes(chosen, GRID, network_of(self.start) if self.start else None)
         folder = Path(self.settings.outputdir or DEFAULT_FOLDER)
-        figures = 3 if self.settings.plots else 0
+        figures = 4 if self.settings.plots else 0
         return [
             # A member has a file; each of its input files a small one with its hash.
             (
@@ -338,7 +338,7 @@ class Training:
             ),
             (self.cache, checkpoint_bytes(weights) + weights, 6),
             (self.store, weights, 2),
-            (folder, weights, 6 + figures),
+            (folder, weights, 7 + figures),
         ]
 
 

@@ -25,7 +25,10 @@ from climrecon.pipeline.stores import add_network
 from climrecon.pipeline.tasks import Outcome
 from climrecon.pipeline.training_gaps import Gaps, gap_files
 from climrecon.pipeline.training_run import SHORT, remove_checkpoints
+from climrecon.pipeline.training_samples import FILE as SAMPLES
+from climrecon.pipeline.training_samples import Samples, save_samples
 from climrecon.reconstruct import choose_device
+from climrecon.report import write_training_report
 from climrecon.training.sets import fields_of
 
 if TYPE_CHECKING:
@@ -69,9 +72,11 @@ def collect(
         if log.is_file():
             (stage / "log.csv").write_bytes(log.read_bytes())
             entries.append(made(stage, stage / "log.csv", "log", "Loss and scores of each validation"))
+        figures: list[tuple[Made, str]] = []
         if settings.plots:
             reporter.stage("Drawing figures")
-            entries += _figures(stage, card, network, material, gaps, training)
+            figures = _figures(stage, card, network, material, gaps, training)
+            entries += [figure for figure, _ in figures]
         activity = Activity(
             run_id=run["id"],
             started=run["started"],
@@ -93,6 +98,16 @@ def collect(
                 "W3C provenance: members, gaps, settings, versions",
             )
         )
+        if settings.report:
+            path = stage / "report.html"
+            write_training_report(
+                path,
+                card=card.model_dump(mode="json"),
+                figures=[(stage / figure.path, caption) for figure, caption in figures],
+                outputs=entries,
+                activity=activity,
+            )
+            entries.append(made(stage, path, "report", f"Report: training of {card.name}"))
         reporter.stage(f"Storing {training.name}")
         stored = add_network(stage, training.name, training.site, replace=True)
         manifest = write_manifest(stage, run["id"], training.fingerprint, _facets(training), entries)
@@ -176,7 +191,8 @@ def _inputs(training: Training, material: Material) -> list[tuple[str, str]]:
 
 def _figures(
     stage: Path, card: Card, network: LoadedNetwork, material: Material, gaps: Gaps, training: Training
-) -> list[Made]:
+) -> list[tuple[Made, str]]:
+    """Figures with their full captions (the manifest's are cut to what the host stores)."""
     from climrecon.plots.training import draw_history, draw_sample
 
     grid = card.grid.grid
@@ -195,11 +211,17 @@ def _figures(
         )
         what = f"{fields.names[0]}, {month.labels()[0]}, seen through the gaps of {label}"
         pictures.append((f"sample_{number}.png", draw_sample(grid, truth, seen, estimate, what, card.name)))
-    entries = []
+    found = []
     for name, picture in pictures:
         picture.save(stage / name)
-        entries.append(made(stage, stage / name, "figure", picture.caption))
-    return entries
+        found.append((made(stage, stage / name, "figure", picture.caption), picture.caption))
+    if gaps.scoring:
+        # The months that were drawn while it learned, as the weights that were kept estimate them.
+        validation = fields_of(material.stored, material.split.validation, grid, training.cache / "joined")
+        samples = Samples(validation, gaps, training.settings.seed).estimated(network)
+        caption = save_samples(stage / SAMPLES, samples, grid, card.name)
+        found.insert(1, (made(stage, stage / SAMPLES, "figure", caption), caption))
+    return found
 
 
 def _facets(training: Training) -> dict[str, str]:

@@ -12,12 +12,13 @@ from climrecon.networks import Card, as_network, describe, network_of, save_netw
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.results import versions
 from climrecon.pipeline.training_gaps import Gaps
+from climrecon.pipeline.training_samples import Samples, shown_while_training
 from climrecon.reconstruct import choose_device
 from climrecon.training.cases import Cases, Estimator
 from climrecon.training.distributed import own_rank
-from climrecon.training.engine import Progress
+from climrecon.training.engine import Progress, Shown
 from climrecon.training.fields import TrainingFields
-from climrecon.training.recipes import NativeRecipe, Recipe, parse, recipe
+from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe, parse, recipe
 from climrecon.training.run import train
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def run_training(
         report=told,
         drawing=drawing,
         beside={YARDSTICK: yardstick(fields.grid)},
+        shown=_shown(training, chosen, validation, gaps, reporter),
     )
     own = {
         name: value for name, value in trained.card.items() if name not in ("members", "members_validation")
@@ -94,6 +96,17 @@ def run_training(
         return
     save_network(network, with_data(card, training, material, gaps), training.folder / "network")
     remove_checkpoints(training.folder)
+
+
+def _shown(
+    training: Training, chosen: Recipe, validation: TrainingFields, gaps: Gaps, reporter: Reporter
+) -> Shown | None:
+    """Draws samples as the network learns; None where no figures are wanted."""
+    if not training.settings.plots or not gaps.scoring:
+        return None
+    samples = Samples(validation, gaps, training.settings.seed)
+    rows = chosen.rows if isinstance(chosen, PublishedRecipe) else 0
+    return shown_while_training(samples, training.folder, training.name, rows, reporter.note)
 
 
 def remove_checkpoints(folder: Path) -> None:
