@@ -255,7 +255,8 @@ PARAMETERS = (
         TEXT,
         "native",
         "[train] Recipe: native or analysis (our own; analysis sees the months before and after, as punet5 does), "
-        "kadow2020 (the published network). Settings may follow: native,width=24. Or a TOML file.",
+        "kadow2020 (the published network). Settings may follow: native,width=24,depth=2 (levels; at most 3, as 36 x 72 "
+        "cells halve twice). Or a TOML file.",
         site=True,
     ),
     Parameter("network_name", TEXT, None, "[train] Name under which the trained network is stored."),

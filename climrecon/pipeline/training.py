@@ -32,6 +32,8 @@ from climrecon.reconstruct import choose_device
 from climrecon.settings import RunSettings, Site
 from climrecon.training.distributed import Workers
 from climrecon.training.distributed import workers as workers_of_torch
+from climrecon.training.native_task import check_grid
+from climrecon.training.recipes import NativeRecipe
 from climrecon.training.sets import Split, fields_of, shared_history, split, twins
 from climrecon.training.sizes import checkpoint_bytes, weights_bytes
 from climrecon.training.store import JOINED_IN_MEMORY, StoredMember
@@ -72,6 +74,8 @@ class Training:
                 "Use variable=tas.",
             )
         self.recipe = recipe_for(settings.recipe, settings.iterations)
+        if isinstance(self.recipe, NativeRecipe):
+            check_grid(self.recipe, GRID)
         if settings.network_name:
             self._check_name(settings.network_name)
         self.store = writable_store(site)

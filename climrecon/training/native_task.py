@@ -20,6 +20,7 @@ from climrecon.grid import Grid
 from climrecon.model.analysis import AnalysisUNet
 from climrecon.model.apply import PartialUNetReconstructor
 from climrecon.model.interpolation import FullPrior
+from climrecon.model.levels import DEPTH, LevelledAnalysisUNet, LevelledUNet, depth_of, most_levels
 from climrecon.model.lowrank import LowRankPrior
 from climrecon.model.unet import PartialUNet
 from climrecon.training import analysis_task
@@ -79,6 +80,40 @@ NativeNetwork = PartialUNet | AnalysisUNet
 Drawing = Callable[[str, int, int], None]
 
 
+def check_grid(recipe: NativeRecipe, grid: Grid) -> None:
+    """Refuse grids that are too fine, or cannot be halved as often as the recipe's depth wants.
+
+    Raises
+    ------
+    UsageError
+        Saying what would fit.
+    """
+    if grid.area.size > MOST_CELLS:
+        raise UsageError(
+            f"The recipe {recipe.name} takes grids of at most {MOST_CELLS} cells; the fields are on {grid.describe()}.",
+            "Prepare the training set on 36 x 72 cells.",
+        )
+    most = most_levels(grid)
+    if recipe.depth > most:
+        raise UsageError(
+            f"The recipe {recipe.name} with depth={recipe.depth} halves rows and columns {recipe.depth - 1} times; "
+            f"{grid.describe()} can be halved {most - 1} times.",
+            f"Use depth={most} or less, and width for a larger network.",
+        )
+
+
+def empty_network(
+    recipe: NativeRecipe, grid: Grid, prior: LowRankPrior, width: int | None = None
+) -> NativeNetwork:
+    """The recipe's network with fresh weights around ``prior``."""
+    parts = (*geography(grid), recipe.width if width is None else width)
+    if recipe.months_beside:
+        assert isinstance(prior, FullPrior)
+        deep = recipe.depth != DEPTH
+        return LevelledAnalysisUNet(prior, *parts, recipe.depth) if deep else AnalysisUNet(prior, *parts)
+    return PartialUNet(prior, *parts) if recipe.depth == DEPTH else LevelledUNet(prior, *parts, recipe.depth)
+
+
 def new_network(
     recipe: NativeRecipe,
     fields: TrainingFields,
@@ -96,15 +131,9 @@ def new_network(
         If the grid is too fine or ``start`` does not fit.
     """
     grid = fields.grid
-    if grid.area.size > MOST_CELLS or grid.shape[0] % 4 or grid.shape[1] % 4:
-        raise UsageError(
-            f"The recipe {recipe.name} takes grids of at most {MOST_CELLS} cells whose rows and columns are multiples "
-            f"of 4; the fields are on {grid.describe()}.",
-            "Prepare the training set on 36 x 72 cells.",
-        )
+    check_grid(recipe, grid)
     if start is not None:
         return _continued(recipe, grid, start)
-    kind = AnalysisUNet if recipe.months_beside else PartialUNet
     learn: Callable[..., Any] = analysis_task.learn_full_prior if recipe.months_beside else learn_prior
     count = 1 if recipe.folds == 1 else recipe.folds + 1
 
@@ -113,9 +142,7 @@ def new_network(
             drawing("Learning covariances", done, count)
 
     told(0)
-    network: NativeNetwork = kind(
-        learn(fields, np.arange(len(fields)), recipe), *geography(grid), width=recipe.width
-    )
+    network = empty_network(recipe, grid, learn(fields, np.arange(len(fields)), recipe))
     told(1)
     if recipe.folds == 1:
         return network, [network.prior]
@@ -136,7 +163,7 @@ def _continued(
     kind = AnalysisUNet if recipe.months_beside else PartialUNet
     if (
         not isinstance(start, AnalysisUNet | PartialUNet)
-        or type(start) is not kind
+        or not isinstance(start, kind)
         or start.shape != grid.shape
     ):
         found = f"{type(start).__name__} of {getattr(start, 'shape', '72 x 72')}"
@@ -147,15 +174,20 @@ def _continued(
             "Choose the recipe of the network to start from (analysis for those with neighbouring months, as punet5), "
             "or another network.",
         )
+    if depth_of(start) != recipe.depth:
+        raise UsageError(
+            f"The network to start from has {depth_of(start)} levels, the recipe {recipe.name} has {recipe.depth}.",
+            f"Use recipe={recipe.name},depth={depth_of(start)}, or another network.",
+        )
     prior = start.prior
     parts = [part.clone() for part in (prior.vectors, prior.residual, prior.scale)]
     width = start.enc_1.partial.weight.shape[0]
-    network: NativeNetwork
-    if isinstance(prior, FullPrior):
-        full = FullPrior(parts[0], prior.trailing.float().clone(), parts[1], parts[2])
-        network = AnalysisUNet(full, *geography(grid), width=width)
-    else:
-        network = PartialUNet(LowRankPrior(*parts), *geography(grid), width=width)
+    own = (
+        FullPrior(parts[0], prior.trailing.float().clone(), parts[1], parts[2])
+        if isinstance(prior, FullPrior)
+        else LowRankPrior(*parts)
+    )
+    network = empty_network(recipe, grid, own, width)
     network.load_state_dict(start.state_dict())
     return network, [network.prior]
 

@@ -144,7 +144,9 @@ class NativeRecipe(Recipe):
     trailing:
         Further patterns, which the mean is solved for with as well; with neighbouring months alone.
     width:
-        Channels of the first level.
+        Channels of the first level; each further level has twice as many.
+    depth:
+        Levels. Rows and columns are halved once less: 36 x 72 cells can be halved twice, so that 3 is the most.
     pool:
         Samples drawn beforehand.
     folds:
@@ -162,6 +164,7 @@ class NativeRecipe(Recipe):
     rank: int = Field(160, ge=1)
     trailing: int = Field(0, ge=0)
     width: int = Field(16, ge=1)
+    depth: int = Field(3, ge=1, le=6)
     pool: int = Field(20000, ge=1)
     folds: int = Field(4, ge=1)
     covariance_months: int = Field(6000, ge=24)
