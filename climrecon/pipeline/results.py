@@ -108,6 +108,7 @@ def write_results(
         network_sha256=product.network.sha256,
         inputs=inputs_used,
         fingerprint=run["fingerprint"],
+        further=[(method.info.name, method.info.sha256) for method in beside if method.info.sha256],
     )
     provenance = stage / "provenance.json"
     write_provenance(provenance, activity, entries)
