@@ -11,7 +11,14 @@ from torch import Tensor
 from climrecon.errors import NetworkError
 from climrecon.model.analysis import AnalysisUNet
 from climrecon.model.interpolation import FullPrior
-from climrecon.model.levels import DEPTH, LevelledAnalysisUNet, LevelledUNet, check_levels, depth_of
+from climrecon.model.levels import (
+    DEPTH,
+    LevelledAnalysisUNet,
+    LevelledUNet,
+    check_levels,
+    depth_of,
+    further_of,
+)
 from climrecon.model.lowrank import LowRankPrior
 from climrecon.model.unet import PartialUNet
 
@@ -30,6 +37,7 @@ def partial_unet_arguments(network: PartialUNet) -> dict[str, Any]:
         "rows": network.shape[0],
         "columns": network.shape[1],
         **_depth(network),
+        **({"further": list(further_of(network))} if further_of(network) else {}),
     }
 
 
@@ -46,12 +54,13 @@ def build_partial_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, An
         cells = rows * columns
         prior = LowRankPrior(torch.empty(cells, rank), torch.empty(cells), torch.empty(12, cells))
         depth, width = int(arguments.get("depth", DEPTH)), int(arguments["width"])
+        further = tuple(map(str, arguments.get("further", ())))
         check_levels(weights, depth)
         land, area = torch.empty(rows, columns), torch.empty(rows, columns)
         network = (
             PartialUNet(prior, land, torch.empty(rows), area, width)
-            if depth == DEPTH
-            else LevelledUNet(prior, land, torch.empty(rows), area, width, depth)
+            if depth == DEPTH and not further
+            else LevelledUNet(prior, land, torch.empty(rows), area, width, depth, further)
         )
         network.load_state_dict(dict(weights))
     except (KeyError, RuntimeError, ValueError) as error:

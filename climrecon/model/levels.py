@@ -1,7 +1,10 @@
-"""Our networks with another number of levels than three.
+"""Our networks with another number of levels than three, and with further variables as channels.
 
 The same U-Net as :mod:`climrecon.model.unet`, whose three levels are written out; here they are counted. With three
 levels it has the same weights by the same names and gives the same.
+
+A further variable (sea-level pressure, say) has gaps of its own: a partial convolution of it, and its mask, are
+complete channels of the first level. Where it is not observed at all both are zero.
 """
 
 from __future__ import annotations
@@ -9,14 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from climrecon.errors import NetworkError
 from climrecon.grid import Grid
 from climrecon.model.analysis import NEIGHBOUR_CHANNELS, AnalysisUNet
 from climrecon.model.interpolation import FullPrior
-from climrecon.model.lowrank import LowRankPrior
+from climrecon.model.lowrank import LowRankPrior, Posterior
+from climrecon.model.partial import PartialConv
 from climrecon.model.unet import (
     COMPLETE_CHANNELS,
     OBSERVED_CHANNELS,
@@ -24,6 +28,7 @@ from climrecon.model.unet import (
     Encoder,
     PartialUNet,
     SphereConv,
+    UNetOutput,
 )
 
 #: Levels of the networks of :mod:`climrecon.model.unet`.
@@ -46,6 +51,11 @@ def depth_of(network: CorrectingUNet) -> int:
 def levels_in(weights: Mapping[str, Tensor]) -> int:
     """Number of levels that ``weights`` belong to."""
     return len({key.split(".")[0] for key in weights if key.startswith("enc_")})
+
+
+def further_of(network: object) -> tuple[str, ...]:
+    """Names of the further variables that a network takes."""
+    return network.further if isinstance(network, LevelledUNet) else ()
 
 
 def check_levels(weights: Mapping[str, Tensor], depth: int) -> None:
@@ -98,7 +108,16 @@ class Levels(CorrectingUNet):
 
 
 class LevelledUNet(Levels, PartialUNet):
-    """:class:`climrecon.model.unet.PartialUNet` with ``depth`` levels; its other parameters are the same."""
+    """:class:`climrecon.model.unet.PartialUNet` with ``depth`` levels; its other parameters are the same.
+
+    Parameters
+    ----------
+    further:
+        Names of V further variables it takes as channels.
+    statistics:
+        (V, P) mean and (V, P) standard deviation of their anomalies in the training members, by which they are
+        normalised; None where weights will be loaded.
+    """
 
     def __init__(
         self,
@@ -108,9 +127,67 @@ class LevelledUNet(Levels, PartialUNet):
         area: Tensor,
         width: int = 16,
         depth: int = DEPTH,
+        further: tuple[str, ...] = (),
+        statistics: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__(prior, land, sin_lat, area, width)
-        self.set_levels(depth, width, len(COMPLETE_CHANNELS))
+        self.further = further
+        self.set_levels(depth, width, len(COMPLETE_CHANNELS) + len(further) * (width + 1))
+        self.seen_further = nn.ModuleList(PartialConv(1, width, 5) for _ in further)
+        if further:
+            cells = len(further), self.area.numel()
+            mean, spread = statistics or (torch.zeros(cells), torch.ones(cells))
+            self.register_buffer("further_mean", mean)
+            self.register_buffer("further_sd", spread)
+            self.further_mean: Tensor
+            self.further_sd: Tensor
+
+    def channels(
+        self,
+        values: Tensor,
+        mask: Tensor,
+        error_sd: Tensor,
+        month: Tensor,
+        posterior: Posterior,
+        further: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As of :class:`PartialUNet`; V further channels behind the observed ones, and V masks behind the mask.
+
+        Parameters
+        ----------
+        further:
+            (B, V, P) anomalies of the further variables, NaN where not observed; None: nowhere.
+        """
+        observed, seen, complete = super().channels(values, mask, error_sd, month, posterior)
+        if not self.further:
+            return observed, seen, complete
+        count, shape = len(self.further), (len(values), len(self.further), *self.shape)
+        if further is None:
+            further = values.new_full((len(values), count, values.shape[1]), torch.nan)
+        known = torch.isfinite(further)
+        scaled = torch.where(known, (further - self.further_mean) / self.further_sd, 0.0)
+        observed = torch.cat([observed, scaled.reshape(shape)], dim=1)
+        return observed, torch.cat([seen, known.to(seen.dtype).reshape(shape)], dim=1), complete
+
+    def correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
+        """(B, 2, H, W): correction in units of the posterior sd, and log of the factor on it."""
+        own = len(OBSERVED_CHANNELS)
+        for number, layer in enumerate(self.seen_further, 1):
+            assert isinstance(layer, PartialConv)
+            seen = mask[:, number : number + 1]
+            values = observed[:, own + number - 1 : own + number]
+            complete = torch.cat([complete, F.silu(layer(values * seen, layer.window(seen))), seen], dim=1)
+        return super().correct(observed[:, :own], mask[:, :1], complete)
+
+    def forward(
+        self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, further: Tensor | None = None
+    ) -> UNetOutput:
+        """Estimate B months from (B, P) values, mask, error_sd, (B,) months 1..12, (B, V, P) further variables."""
+        values = torch.where(mask, values, torch.zeros_like(values))
+        posterior = self.prior.posterior(values, mask, error_sd, month)
+        correction = self.correct(*self.channels(values, mask, error_sd, month, posterior, further))
+        mean, factor = self.corrected(correction, posterior.mean, posterior.variance)
+        return UNetOutput(mean, factor * posterior.variance.sqrt(), factor, posterior)
 
 
 class LevelledAnalysisUNet(Levels, AnalysisUNet):

@@ -96,7 +96,10 @@ def write_results(
         reporter.stage("Drawing figures")
         figures = _figures(stage, product, series, month, beside, settings, reporter)
         entries += [figure for figure, _ in figures]
-    inputs_used = list(zip(source.files, source.sha256, strict=True))
+    further = [
+        item for info in (product.network, *(method.info for method in beside)) for item in info.inputs
+    ]
+    inputs_used = list(dict.fromkeys([*zip(source.files, source.sha256, strict=True), *further]))
     activity = Activity(
         run_id=run["id"],
         started=run["started"],

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.fields import Context, Months, Reconstructor
+from climrecon.fields import Context, Further, Months, Reconstructor
 from climrecon.grid import Grid
-from climrecon.networks import as_network, as_reconstructor
+from climrecon.model.apply import PartialUNetReconstructor
+from climrecon.networks import LoadedNetwork, as_network, as_reconstructor
 from climrecon.output.samples import Sample
 from climrecon.pipeline.training_gaps import Gaps
 from climrecon.training.fields import TrainingFields
@@ -32,7 +33,7 @@ class Samples:
     """``COUNT`` months spread over the validation members, each with those beside it, seen through masks that score.
 
     Masks and errors are fixed by the seed, so that figures of one training can be compared. A month's neighbours are
-    given too, through the same mask: networks that take them are shown as they are used.
+    given too, through the same mask, and further variables whole: networks that take them are shown as they are used.
     """
 
     def __init__(self, fields: TrainingFields, gaps: Gaps, seed: int) -> None:
@@ -59,6 +60,13 @@ class Samples:
             error, stated[position] = (np.asarray(part).reshape(grid.shape) for part in drawn)
             values[position] = np.where(mask[position], truth[position] + error, np.nan)
         months = Months(np.asarray(fields.index)[near])
+        further = fields.further_at(near)
+        if further is not None:
+            known = Further(tuple(fields.further), months.index, further)
+            if isinstance(network, LoadedNetwork):
+                network.with_further(known)
+            elif isinstance(network, PartialUNetReconstructor):
+                network.further = known
         estimate = network.reconstruct(values, mask, stated, months.month, Context(grid, months))
         own = int(np.flatnonzero(near == row)[0])
         return Sample(

@@ -20,7 +20,14 @@ from climrecon.grid import Grid
 from climrecon.model.analysis import AnalysisUNet
 from climrecon.model.apply import PartialUNetReconstructor
 from climrecon.model.interpolation import FullPrior
-from climrecon.model.levels import DEPTH, LevelledAnalysisUNet, LevelledUNet, depth_of, most_levels
+from climrecon.model.levels import (
+    DEPTH,
+    LevelledAnalysisUNet,
+    LevelledUNet,
+    depth_of,
+    further_of,
+    most_levels,
+)
 from climrecon.model.lowrank import LowRankPrior
 from climrecon.model.unet import PartialUNet
 from climrecon.training import analysis_task
@@ -28,6 +35,7 @@ from climrecon.training.banks import VALIDATION, Choices
 from climrecon.training.cases import Cases, draw_cases
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
+from climrecon.training.further import statistics
 from climrecon.training.loop import Schedule
 from climrecon.training.recipes import NativeRecipe
 from climrecon.training.samples import Fields, Pool, draw_pool
@@ -103,15 +111,21 @@ def check_grid(recipe: NativeRecipe, grid: Grid) -> None:
 
 
 def empty_network(
-    recipe: NativeRecipe, grid: Grid, prior: LowRankPrior, width: int | None = None
+    recipe: NativeRecipe,
+    grid: Grid,
+    prior: LowRankPrior,
+    width: int | None = None,
+    scale: tuple[Tensor, Tensor] | None = None,
 ) -> NativeNetwork:
-    """The recipe's network with fresh weights around ``prior``."""
+    """The recipe's network with fresh weights around ``prior``; ``scale``: (V, P) mean and sd of further variables."""
     parts = (*geography(grid), recipe.width if width is None else width)
     if recipe.months_beside:
         assert isinstance(prior, FullPrior)
         deep = recipe.depth != DEPTH
         return LevelledAnalysisUNet(prior, *parts, recipe.depth) if deep else AnalysisUNet(prior, *parts)
-    return PartialUNet(prior, *parts) if recipe.depth == DEPTH else LevelledUNet(prior, *parts, recipe.depth)
+    if recipe.depth == DEPTH and not recipe.further:
+        return PartialUNet(prior, *parts)
+    return LevelledUNet(prior, *parts, recipe.depth, recipe.further, scale)
 
 
 def new_network(
@@ -142,7 +156,10 @@ def new_network(
             drawing("Learning covariances", done, count)
 
     told(0)
-    network = empty_network(recipe, grid, learn(fields, np.arange(len(fields)), recipe))
+    known = statistics(fields) if recipe.further else None
+    tensors = None if known is None else (_single(known[0]), _single(known[1]))
+    prior = learn(fields, np.arange(len(fields)), recipe)
+    network = empty_network(recipe, grid, prior, scale=tensors)
     told(1)
     if recipe.folds == 1:
         return network, [network.prior]
@@ -154,6 +171,10 @@ def new_network(
         priors.append(learn(fields, np.flatnonzero(~np.isin(index, near)), recipe))
         told(number + 2)
     return network, priors
+
+
+def _single(array: NDArray[Any]) -> Tensor:
+    return torch.as_tensor(array, dtype=torch.float32)
 
 
 def _continued(
@@ -179,6 +200,12 @@ def _continued(
             f"The network to start from has {depth_of(start)} levels, the recipe {recipe.name} has {recipe.depth}.",
             f"Use recipe={recipe.name},depth={depth_of(start)}, or another network.",
         )
+    if further_of(start) != recipe.further:
+        raise UsageError(
+            f"The network to start from takes {', '.join(further_of(start)) or 'no variable'} beside temperature; "
+            f"{', '.join(recipe.further) or 'none'} was asked for.",
+            "Give channels= as that network has them, or another network.",
+        )
     prior = start.prior
     parts = [part.clone() for part in (prior.vectors, prior.residual, prior.scale)]
     width = start.enc_1.partial.weight.shape[0]
@@ -201,7 +228,9 @@ def flat_fields(
     if fields.scored is not None:
         scored &= np.asarray(fields.scored[rows]).reshape(len(rows), -1)
     # Cells not scored still hold the best guess there is, as an analysis gives it, or 0.
-    return Fields(np.nan_to_num(values), scored, np.asarray(fields.month)[rows], fold)
+    further = fields.further_at(rows)
+    flat = None if further is None else further.reshape(*further.shape[:2], -1)
+    return Fields(np.nan_to_num(values), scored, np.asarray(fields.month)[rows], fold, flat)
 
 
 class NativeModule(nn.Module):
@@ -269,7 +298,12 @@ class NativeTask:
         self.module = NativeModule(self.network, _moved(pool, workers), choices, precision)
         if recipe.compile:
             self.module.correct = torch.compile(self.network.correct)
-        self.cases = draw_cases(validation, masks, noise, recipe.validation_years, seed + VALIDATION)
+        further_sd = None
+        if isinstance(self.network, LevelledUNet) and self.network.further:
+            further_sd = self.network.further_sd.cpu().numpy()
+        self.cases = draw_cases(
+            validation, masks, noise, recipe.validation_years, seed + VALIDATION, further_sd
+        )
         self.schedule = Schedule(recipe.iterations, recipe.batch, recipe.rate, recipe.warm_up)
 
     def begin(self, step: int) -> None:
@@ -299,7 +333,13 @@ class NativeTask:
         for start in range(0, len(cases.truth), chunk):
             part = slice(start, start + chunk)
             parts.append(
-                method.means(cases.values[part], cases.mask[part], cases.stated[part], cases.month[part])
+                method.means(
+                    cases.values[part],
+                    cases.mask[part],
+                    cases.stated[part],
+                    cases.month[part],
+                    None if cases.further is None else cases.further[part],
+                )
             )
         network.train()
         return np.concatenate(parts)

@@ -39,7 +39,7 @@ class Recipe(Settings):
     Attributes
     ----------
     variables:
-        What the network sees; one variable in this version.
+        What the network sees: the one it is for, then further ones as channels (``native`` alone).
     iterations:
         Steps of the optimiser; phases and schedules scale with them.
     batch:
@@ -76,13 +76,26 @@ class Recipe(Settings):
     precision: Literal["single", "bfloat16"] = "single"
     compile: bool = False
 
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The variables beside the one that the network is for."""
+        return self.variables[1:]
+
     @model_validator(mode="after")
-    def _one_variable(self) -> Self:
-        if len(self.variables) != 1:
+    def _variables_go_together(self) -> Self:
+        if not self.variables or self.variables[0] != "tas" or len(set(self.variables)) < len(self.variables):
             raise ValueError(
-                "several variables as channels are not part of this version: observations to reconstruct are of one "
-                f"variable, and the second ({', '.join(self.variables[1:])}) would have to come from another data set "
-                "with gaps and errors of its own; give one"
+                f"variables={' '.join(self.variables)}: tas comes first, then each further variable once"
+            )
+        if self.further and self.network == "published":
+            raise ValueError(
+                f"{', '.join(self.further)} as channels: the published network's equal channels share one mask, and a "
+                "further variable has gaps of its own; use recipe=native"
+            )
+        if self.further and self.network == "analysis_unet":
+            raise ValueError(
+                f"{', '.join(self.further)} as channels: networks with neighbouring months take the analyses of "
+                "temperature alone in this version; use recipe=native without months_beside"
             )
         return self
 
