@@ -273,8 +273,9 @@ class Training:
                     reporter.warning(
                         f"{member.name} is not in the cache as it was prepared; it is prepared anew"
                     )
-                    self.preparation.prepare(member)
-                break  # further variables of what is left out are not prepared
+                    one.prepare(member)
+                if store.why_left_out(key) is not None:
+                    break  # further variables of what is left out are not prepared
 
     def _train(self, own: Workers, reporter: Reporter) -> None:
         own.first(lambda: self.mend(reporter) if not own.rank else None)

@@ -24,6 +24,7 @@ from climrecon.output.provenance import read_provenance
 from climrecon.pipeline.reporting import Quiet
 from climrecon.pipeline.tasks import run_task
 from climrecon.pipeline.training import Training
+from climrecon.pipeline.training_sets import _of_files
 from climrecon.preprocess.further import read_further
 from climrecon.settings import load_site, validate
 from climrecon.training.fields import TrainingFields
@@ -263,3 +264,32 @@ def test_what_does_not_fit_the_network_is_refused(
         Training(validate({**archive["given"], "channels": "pr"}, load_site()), load_site(), {})
     with pytest.raises(ProblemList, match="did you mean psl"):
         validate({"task": "train", "channels": "pls"}, load_site())
+
+
+def test_a_member_whose_pressure_is_damaged_is_left_out_and_named(
+    archive: dict[str, Any], tmp_path: Path
+) -> None:
+    job = Training(validate(archive["given"], load_site()), load_site(), {})
+    preparation, member = replace(job.preparation, folder=tmp_path / "members"), job.members[0]
+    bad = tmp_path / "psl.nc"
+    bad.write_bytes(member.files["psl"][0].read_bytes()[:5000])
+    damaged = replace(member, files={**member.files, "psl": (bad,)})
+    reason = preparation.prepare(damaged)
+    assert reason
+    assert reason.startswith("psl: ")
+    assert preparation.is_done(damaged)
+    assert preparation.open(damaged) == reason
+
+
+def test_lists_of_files_tell_variables_by_their_names(tmp_path: Path) -> None:
+    names = [
+        f"{variable}_Amon_{model}_historical_r1i1p1_{span}.nc"
+        for variable, model in (("tas", "A"), ("tas", "B"), ("psl", "A"))
+        for span in ("185001-189912", "190001-194912")
+    ]
+    for name in names:
+        (tmp_path / name).touch()
+    first, second = _of_files("mine", [str(tmp_path / "*.nc")], "tas", ("psl",))
+    assert [path.name for path in first.files["psl"]] == names[4:]
+    assert [path.name for path in first.files["tas"]] == names[:2]
+    assert list(second.files) == ["tas"]
