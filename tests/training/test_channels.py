@@ -13,6 +13,7 @@ import netCDF4
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from small_archive import GRID, NATIVE, SMOOTH, fields, gaps
 
 from climrecon.catalogue import build_catalogue
@@ -252,9 +253,12 @@ def test_what_does_not_fit_the_network_is_refused(
         with netCDF4.Dataset(changed, "a") as file:
             file["psl"].units = units
         assert re.search(why, refused(f"psl={changed}"))
-    with netCDF4.Dataset(changed, "a") as file:
-        file["psl"].units = "hPa"
-        file["psl"][:] /= 100.0
+    with xr.open_dataset(psl(demo), decode_times=False) as file:
+        scaled = file.load()
+    scaled["psl"] = (scaled["psl"] / 100.0).assign_attrs(
+        units="hPa", standard_name="air_pressure_at_sea_level"
+    )
+    scaled.to_netcdf(changed, mode="w")
     grid = FIVE_DEGREES
     ours, theirs = (
         read_further(path, "psl", grid, (1961, 1990), tmp_path)[0] for path in (psl(demo), changed)
