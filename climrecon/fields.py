@@ -131,6 +131,35 @@ class Observations:
 
 
 @dataclass(frozen=True)
+class Further:
+    """Further variables that a network may take beside its own, as anomalies in its units of them.
+
+    Attributes
+    ----------
+    variables:
+        V names.
+    index:
+        (T,) months since 0000-01, strictly increasing.
+    values:
+        (T, V, H, W) on the network's grid, NaN where nothing is known.
+    """
+
+    variables: tuple[str, ...]
+    index: IntArray
+    values: FloatArray
+
+    def at(self, index: IntArray, variables: tuple[str, ...]) -> FloatArray:
+        """(N, V', H, W) float32 of ``variables`` in the months (N,) ``index``; NaN where nothing is known."""
+        found = np.full((len(index), len(variables), *self.values.shape[2:]), np.nan, np.float32)
+        position = np.searchsorted(self.index, index).clip(max=max(len(self.index) - 1, 0))
+        there = self.index[position] == index if len(self.index) else np.zeros(len(index), bool)
+        for number, name in enumerate(variables):
+            if name in self.variables:
+                found[there, number] = self.values[position[there], self.variables.index(name)]
+        return found
+
+
+@dataclass(frozen=True)
 class Context:
     """What a network may want to know beside the values: the grid and the months' positions."""
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from climrecon.checkpoint import read_published, read_weights, save_weights
 from climrecon.covariance import great_circle
 from climrecon.errors import NetworkError
-from climrecon.fields import Observations, Reconstructor
+from climrecon.fields import Further, Observations, Reconstructor
 from climrecon.files import sha256_of, write_text
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.model.analysis import NEIGHBOUR_CHANNELS, AnalysisUNet
@@ -32,6 +32,7 @@ from climrecon.model.build import (
     build_partial_unet,
     partial_unet_arguments,
 )
+from climrecon.model.levels import further_of
 from climrecon.model.published import VARIANTS, PublishedUNet, from_state, weights_of
 from climrecon.model.unet import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
 
@@ -87,6 +88,11 @@ class Card(BaseModel):
     scores: dict[str, Any] = Field(default_factory=dict)
     caveats: list[str] = Field(default_factory=list)
 
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Further variables that the network takes beside its own."""
+        return tuple(self.architecture.get("further", ()))
+
 
 class LoadedNetwork:
     """A network ready to be applied, with its card and the hash of its weights."""
@@ -104,10 +110,30 @@ class LoadedNetwork:
         #: ``error_sd(obs_sd, shape)`` of a network that works with errors of its own estimate, else None.
         self.error_sd = getattr(reconstructor, "error_sd", None)
 
+    def with_further(self, further: Further | None) -> LoadedNetwork:
+        """This network with what is known of its further variables; None: nothing."""
+        if isinstance(self.reconstructor, PartialUNetReconstructor):
+            self.reconstructor.further = further
+        return self
+
     def fit_to(self, observations: Observations) -> str:
         """Let the network adapt to a data set; what it found, "" if it does not adapt."""
         fit = getattr(self.reconstructor, "fit_to", None)
+        if self.card.further:
+            return self._further_in(observations)
         return "" if fit is None else str(fit(observations) or "")
+
+    def _further_in(self, observations: Observations) -> str:
+        """How much is known of the further variables in the months of ``observations``, in words."""
+        further = getattr(self.reconstructor, "further", None)
+        months, parts = len(observations.time), []
+        for name in self.card.further:
+            if further is None or name not in further.variables:
+                parts.append(f"{name} is not given, and taken as not observed")
+                continue
+            known = np.isfinite(further.at(observations.time.index, (name,))).any((1, 2, 3))
+            parts.append(f"{name} is known in {int(known.sum())} of {months} months")
+        return "further variables: " + "; ".join(parts)
 
 
 def describe_punet(
@@ -121,10 +147,11 @@ def describe_punet(
         reference_period=(1961, 1990),
         grid=GridCard(lat_edges=grid.lat_edges.tolist(), lon_edges=grid.lon_edges.tolist()),
         wraps=grid.wraps,
-        inputs=[*OBSERVED_CHANNELS, *COMPLETE_CHANNELS],
+        inputs=[*OBSERVED_CHANNELS, *COMPLETE_CHANNELS, *further_of(network)],
         outputs=["mean", "stddev"],
         normalisation="values less the month's generalised least-squares mean, by the prior standard deviation of "
-        "cell and calendar month",
+        "cell and calendar month"
+        + ("; further variables by mean and standard deviation of the cell" if further_of(network) else ""),
         architecture=partial_unet_arguments(network) if isinstance(network, PartialUNet) else {},
         default_obs_sd=0.3,
         training=training,
@@ -179,6 +206,22 @@ def as_network(module: object) -> Network:
     if isinstance(module, AnalysisUNet | PartialUNet | PublishedUNet):
         return module
     raise NetworkError(f"{type(module).__name__} is no kind of network that can be stored.")
+
+
+def as_reconstructor(network: Network, grid: Grid, rows: int, *, name: str = "") -> Reconstructor:
+    """``network`` as it is, without card or file, where its weights are; puts it into evaluation mode.
+
+    Parameters
+    ----------
+    rows:
+        Inside a published network.
+    """
+    device = str(next(network.parameters()).device)
+    if isinstance(network, AnalysisUNet):
+        return AnalysisReconstructor(name, network, 0.3, 0.0, great_circle(grid), device)
+    if isinstance(network, PartialUNet):
+        return PartialUNetReconstructor(name, network, 0.3, device)
+    return PublishedReconstructor(name, network, device, rows=rows)
 
 
 def _describe_published(name: str, network: PublishedUNet, grid: Grid, training: dict[str, Any]) -> Card:
@@ -389,4 +432,20 @@ def check_variable(card: Card, variable: str) -> None:
         raise NetworkError(
             f"The network {card.name} was made for {card.variable}; the observations hold {variable}.",
             f"Use variable={card.variable}, or a network for {variable} (see 'climrecon networks').",
+        )
+
+
+def check_further(card: Card, given: Sequence[str]) -> None:
+    """Refuse further variables that the network does not take.
+
+    Raises
+    ------
+    NetworkError
+        Saying which it takes.
+    """
+    if unknown := [name for name in given if name not in card.further]:
+        takes = f"takes {', '.join(card.further)}" if card.further else "takes no further variable"
+        raise NetworkError(
+            f"{', '.join(unknown)} is given by channel_files; the network {card.name} {takes} beside {card.variable}.",
+            "Leave it out, or use a network trained with channels= of it.",
         )

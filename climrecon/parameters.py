@@ -101,6 +101,13 @@ PARAMETERS = (
         site=True,
     ),
     Parameter(
+        "channel_files",
+        TEXT,
+        None,
+        "Files of the further variables that a network takes (see channels), VARIABLE=FILE separated by commas, e.g. "
+        "psl=/data/psl.nc. Gaps are allowed; what is not given counts as not observed.",
+    ),
+    Parameter(
         "against",
         TEXT,
         "kriging",
@@ -266,7 +273,16 @@ PARAMETERS = (
         TEXT,
         "native",
         "[train] Recipe: native or analysis (our own; analysis sees the months before and after, as punet5 does), "
-        "kadow2020 (the published network). Settings may follow: native,width=24. Or a TOML file.",
+        "kadow2020 (the published network). Settings may follow: native,width=24,depth=2 (levels; at most 3, as 36 x 72 "
+        "cells halve twice). Or a TOML file.",
+        site=True,
+    ),
+    Parameter(
+        "channels",
+        TEXT,
+        None,
+        "[train] Further variables that the network sees as channels beside tas, separated by commas: psl, tos, pr. Of "
+        "the training sets' members those that have them are used. recipe=native alone.",
         site=True,
     ),
     Parameter("network_name", TEXT, None, "[train] Name under which the trained network is stored."),

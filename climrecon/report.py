@@ -120,6 +120,35 @@ def _scores(card: dict[str, Any]) -> dict[str, Any] | None:
     return {"columns": [title for _, title in _COLUMNS], "rows": rows}
 
 
+def write_training_report(
+    path: Path,
+    *,
+    card: dict[str, Any],
+    figures: Sequence[tuple[Path, str]],
+    outputs: Sequence[Made],
+    activity: Activity,
+) -> None:
+    """Render the report of a training; ``card`` is the content of the network's card."""
+    own, beside = (card["training"].get(key, {}) for key in ("validation", "validation_beside"))
+    text = (
+        environment()
+        .get_template("training.html.j2")
+        .render(
+            card=card,
+            training=card["training"],
+            validation=[
+                (name, [_number(row.get(key), "{:.4f}") for key in ("rmse", "annual_r", "annual_rmse")])
+                for name, row in {card["name"]: own, **beside}.items()
+            ],
+            scores=_scores(card),
+            figures=[(name.name, _embedded(name), caption) for name, caption in figures],
+            outputs=outputs,
+            activity=activity,
+        )
+    )
+    write_text(path, text)
+
+
 def write_evaluation_report(
     path: Path,
     *,

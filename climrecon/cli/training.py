@@ -14,6 +14,7 @@ TRAIN = (
     "training_data",
     "training_target",
     "recipe",
+    "channels",
     "network_name",
     "network",
     "iterations",

@@ -408,6 +408,13 @@ def _cmip5(
         "cell_methods": "time: mean",
     }
     dims = ("time", "lat", "lon")
+    _pressure(
+        place("psl", "Amon", "atmos", climate.time.span()),
+        climate,
+        calendar,
+        member,
+        attributes("Amon", "atmos"),
+    )
     for chosen in (climate.time.year < cut, climate.time.year >= cut):
         time = Months(climate.time.index[chosen])
         axes = _axes(grid, time, "days since 1850-1-1", calendar)
@@ -469,6 +476,26 @@ def _cmip5(
             {"sftlf": (("lat", "lon"), (100 * land).astype(np.float32), share, 1e20)},
             attributes("fx", "atmos", "fx"),
         )
+
+
+def _pressure(
+    path: Path, climate: Climate, calendar: str, member: int, attributes: Mapping[str, Any]
+) -> None:
+    """Sea-level pressure that falls where it is warm, and varies by itself as much; coarse, so that it stays small."""
+    grid = Grid.regular(12, 24)
+    warm = _on_grid(climate.anomalies, climate.grid, grid)
+    noise = np.random.default_rng([member, 6]).normal(size=warm.shape)
+    own = sum(np.roll(noise, (row, column), (1, 2)) for row in range(3) for column in range(3)) / 3.0
+    values = 101_325.0 + 800.0 * np.cos(np.radians(4.0 * grid.lat))[:, None] - 200.0 * warm + 150.0 * own
+    about = {
+        "standard_name": "air_pressure_at_sea_level",
+        "long_name": "Sea Level Pressure",
+        "units": "Pa",
+        "cell_methods": "time: mean",
+    }
+    axes = _axes(grid, climate.time, "days since 1850-1-1", calendar)
+    fields = {"psl": (("time", "lat", "lon"), values.astype(np.float32), about, 1e20)}
+    _write(path, axes, fields, attributes, -2)
 
 
 def _reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from climrecon.fields import Context, Estimate, Observations
+from climrecon.fields import Context, Estimate, Further, Observations
 from climrecon.model.analysis import AnalysisUNet, persistent_deviations
 from climrecon.model.error_level import ErrorLevel, estimate_error_level
+from climrecon.model.levels import further_of
 from climrecon.model.published import PublishedUNet
 from climrecon.model.unet import PartialUNet
 
@@ -40,6 +41,8 @@ class PartialUNetReconstructor:
         self.network = network.eval().to(device)
         self.default_obs_sd = default_obs_sd
         self.device = torch.device(device)
+        #: What is known of the network's further variables, looked up by month; None: nothing.
+        self.further: Further | None = None
 
     def reconstruct(
         self,
@@ -63,6 +66,7 @@ class PartialUNetReconstructor:
                 torch.as_tensor(np.array(mask), device=self.device).reshape(flat),
                 self._tensor(error).reshape(flat),
                 months,
+                *self._of_further(context.time.index),
             )
             prior = self.network.prior.prior_sd(months)
         mean = output.mean.cpu().numpy().reshape(shape)
@@ -86,8 +90,28 @@ class PartialUNetReconstructor:
             area_mean_sd=area_mean_sd,
         )
 
-    def means(self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray, month: IntArray) -> FloatArray:
-        """(T, H, W) means alone, K, from (T, H, W) anomalies, masks and one-sigma errors, and (T,) months."""
+    def _of_further(self, index: IntArray) -> tuple[Tensor, ...]:
+        """(T, V, P) of the further variables as the network's last argument; none where there is none."""
+        names = further_of(self.network)
+        if not names or self.further is None:
+            return ()
+        return (self._tensor(self.further.at(index, names)).flatten(2),)
+
+    def means(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray,
+        month: IntArray,
+        further: FloatArray | None = None,
+    ) -> FloatArray:
+        """(T, H, W) means alone, K, from (T, H, W) anomalies, masks and one-sigma errors, and (T,) months.
+
+        Parameters
+        ----------
+        further:
+            (T, V, H, W) anomalies of the further variables of a network that takes some, NaN where not observed.
+        """
         shape, flat = values.shape, (len(values), -1)
         with torch.inference_mode():
             output = self.network(
@@ -95,6 +119,7 @@ class PartialUNetReconstructor:
                 torch.as_tensor(np.array(mask), device=self.device).reshape(flat),
                 self._tensor(obs_sd).reshape(flat),
                 torch.as_tensor(np.asarray(month, dtype=np.int64), device=self.device),
+                *(() if further is None else (self._tensor(further).flatten(2),)),
             )
         return np.asarray(output.mean.cpu().numpy().reshape(shape))
 

@@ -11,8 +11,22 @@ from torch import Tensor
 from climrecon.errors import NetworkError
 from climrecon.model.analysis import AnalysisUNet
 from climrecon.model.interpolation import FullPrior
+from climrecon.model.levels import (
+    DEPTH,
+    LevelledAnalysisUNet,
+    LevelledUNet,
+    check_levels,
+    depth_of,
+    further_of,
+)
 from climrecon.model.lowrank import LowRankPrior
 from climrecon.model.unet import PartialUNet
+
+
+def _depth(network: PartialUNet | AnalysisUNet) -> dict[str, int]:
+    """Its levels, where they are not three: cards from before that was a setting stay as they are."""
+    depth = depth_of(network)
+    return {} if depth == DEPTH else {"depth": depth}
 
 
 def partial_unet_arguments(network: PartialUNet) -> dict[str, Any]:
@@ -22,6 +36,8 @@ def partial_unet_arguments(network: PartialUNet) -> dict[str, Any]:
         "rank": network.prior.vectors.shape[1],
         "rows": network.shape[0],
         "columns": network.shape[1],
+        **_depth(network),
+        **({"further": list(further_of(network))} if further_of(network) else {}),
     }
 
 
@@ -37,12 +53,14 @@ def build_partial_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, An
         rows, columns, rank = (int(arguments[key]) for key in ("rows", "columns", "rank"))
         cells = rows * columns
         prior = LowRankPrior(torch.empty(cells, rank), torch.empty(cells), torch.empty(12, cells))
-        network = PartialUNet(
-            prior,
-            torch.empty(rows, columns),
-            torch.empty(rows),
-            torch.empty(rows, columns),
-            int(arguments["width"]),
+        depth, width = int(arguments.get("depth", DEPTH)), int(arguments["width"])
+        further = tuple(map(str, arguments.get("further", ())))
+        check_levels(weights, depth)
+        land, area = torch.empty(rows, columns), torch.empty(rows, columns)
+        network = (
+            PartialUNet(prior, land, torch.empty(rows), area, width)
+            if depth == DEPTH and not further
+            else LevelledUNet(prior, land, torch.empty(rows), area, width, depth, further)
         )
         network.load_state_dict(dict(weights))
     except (KeyError, RuntimeError, ValueError) as error:
@@ -63,6 +81,7 @@ def analysis_unet_arguments(network: AnalysisUNet) -> dict[str, Any]:
         "stride": network.stride,
         "rows": network.shape[0],
         "columns": network.shape[1],
+        **_depth(network),
     }
 
 
@@ -86,8 +105,12 @@ def build_analysis_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, A
         )  # fmt: skip
         # Tensors of their own: buffers that share memory would overwrite each other when weights are loaded.
         land, area = torch.empty(rows, columns), torch.empty(rows, columns)
-        network = AnalysisUNet(
-            prior, land, torch.empty(rows), area, int(arguments["width"]), int(arguments.get("stride", 1))
+        depth, width = int(arguments.get("depth", DEPTH)), int(arguments["width"])
+        check_levels(weights, depth)
+        network = (
+            AnalysisUNet(prior, land, torch.empty(rows), area, width, int(arguments.get("stride", 1)))
+            if depth == DEPTH
+            else LevelledAnalysisUNet(prior, land, torch.empty(rows), area, width, depth)
         )
         network.load_state_dict(dict(weights))
     except (KeyError, RuntimeError, ValueError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_SHOWN = ("data", "held_out", "masks", "noise", "recipe", "start", "seed", "seconds", "hardware")
+_SHOWN = ("data", "further", "held_out", "masks", "noise", "recipe", "start", "seed", "seconds", "hardware")
 _SCORES = (
     ("rmse", "RMSE, K"),
     ("crps", "CRPS, K"),

@@ -21,12 +21,16 @@ STATUS_MEANINGS = ("observed", "reconstructed", "no_skill", "outside_training_ra
 
 @dataclass(frozen=True)
 class NetworkInfo:
-    """The network that filled the gaps; ``sha256`` of its weights, None for a baseline."""
+    """The network that filled the gaps; ``sha256`` of its weights, None for a baseline.
+
+    ``inputs`` are files of further variables that it was given, with their hashes.
+    """
 
     name: str
     title: str
     sha256: str | None
     card: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

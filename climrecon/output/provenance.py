@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,10 @@ class Made:
 
 @dataclass(frozen=True)
 class Activity:
-    """The run: when, as what, with which settings, versions and network."""
+    """The run: when, as what, with which settings, versions and network.
+
+    ``further`` holds name and hash of the networks applied beside ``network``.
+    """
 
     run_id: str
     started: datetime
@@ -40,17 +43,19 @@ class Activity:
     network_sha256: str | None
     inputs: Sequence[tuple[str, str]]
     fingerprint: str
+    further: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a provenance file tells a rerun."""
+    """What a provenance file tells a rerun; ``further`` holds the hashes of networks applied beside ``network``."""
 
     settings: dict[str, Any]
     inputs: dict[str, str]
     network: str
     network_sha256: str | None
     outputs: dict[str, str]
+    further: dict[str, str] = field(default_factory=dict)
 
 
 def write_provenance(path: Path, activity: Activity, outputs: Sequence[Made]) -> None:
@@ -98,6 +103,12 @@ def write_provenance(path: Path, activity: Activity, outputs: Sequence[Made]) ->
         "network", {"prov:label": activity.network, "climrecon:sha256": activity.network_sha256 or "none"}
     )
     document.used(run, network)
+    beside = []
+    for number, (name, digest) in enumerate(activity.further):
+        named = {"prov:label": name, "climrecon:sha256": digest}
+        entity = document.entity(f"further_network_{number}", named)
+        document.used(run, entity)
+        beside.append(entity)
     used = []
     for number, (name, digest) in enumerate(activity.inputs):
         entity = document.entity(f"input_{number}", {"prov:location": name, "climrecon:sha256": digest})
@@ -114,7 +125,7 @@ def write_provenance(path: Path, activity: Activity, outputs: Sequence[Made]) ->
             about["climrecon:content_sha256"] = made.content_sha256
         entity = document.entity(f"output_{number}", about)
         document.wasGeneratedBy(entity, run)
-        for source in [*used, network] if made.role == "reconstruction" else []:
+        for source in [*used, network, *beside] if made.role == "reconstruction" else []:
             document.wasDerivedFrom(entity, source)
     write_text(path, document.serialize(format="json", indent=1) + "\n")
 
@@ -145,6 +156,11 @@ def read_provenance(path: Path) -> Recorded:
             network=entities["network"]["prov:label"],
             network_sha256=None if digest == "none" else digest,
             outputs=outputs,
+            further={
+                v["prov:label"]: v["climrecon:sha256"]
+                for k, v in entities.items()
+                if k.startswith("further_network_")
+            },
         )
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputDataError(

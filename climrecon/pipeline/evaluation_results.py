@@ -80,6 +80,11 @@ def write_evaluation(
             network_sha256=main.info.sha256,
             inputs=_inputs(evaluation),
             fingerprint=digest,
+            further=[
+                (method.info.name, method.info.sha256)
+                for name, method in evaluation.methods.items()
+                if name != evaluation.main and method.info.sha256
+            ],
         )
         write_provenance(stage / "provenance.json", activity, entries)
         entries.append(

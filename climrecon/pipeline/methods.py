@@ -9,8 +9,9 @@ from climrecon.baselines import NAMES
 from climrecon.baselines import build as build_baseline
 from climrecon.fields import Observations, Reconstructor
 from climrecon.grid import FIVE_DEGREES
-from climrecon.networks import LoadedNetwork, check_variable, load_network
+from climrecon.networks import LoadedNetwork, check_further, check_variable, load_network
 from climrecon.output.product import NetworkInfo
+from climrecon.pipeline.channels import read_channels
 from climrecon.pipeline.stores import store_places
 from climrecon.preprocess import to_network_grid
 from climrecon.reconstruct import choose_device
@@ -43,14 +44,21 @@ def load_method(name: str, settings: RunSettings, site: Site) -> Method:
     Raises
     ------
     NetworkError
-        If there is none, or it was made for another variable.
+        If there is none, or it was made for another variable, or takes none of a further variable that is given.
+    InputDataError
+        If a file of a further variable cannot be used.
     """
     baseline = build_baseline(name)
     if baseline is not None:
         return Method(baseline, NetworkInfo(name, NAMES[name], None), None)
     loaded = load_network(name, device=choose_device(settings.device), store=store_places(site))
     check_variable(loaded.card, settings.variable)
-    info = NetworkInfo(loaded.name, loaded.card.title, loaded.sha256, loaded.card.model_dump(mode="json"))
+    check_further(loaded.card, tuple(settings.further_files) if name == settings.network else ())
+    wanted = {name: path for name, path in settings.further_files.items() if name in loaded.card.further}
+    further, inputs = read_channels(wanted, loaded, settings)
+    card = loaded.card.model_dump(mode="json")
+    info = NetworkInfo(loaded.name, loaded.card.title, loaded.sha256, card, inputs)
+    loaded.with_further(further)
     return Method(loaded, info, loaded)
 
 

@@ -21,8 +21,10 @@ from climrecon.pipeline.training_sets import Member
 from climrecon.preprocess.blend import NEEDED, prepare_blended
 from climrecon.preprocess.cdo import cdo_program, cdo_version
 from climrecon.preprocess.chunks import some
+from climrecon.preprocess.further import prepare_further
 from climrecon.preprocess.models import prepare_member
 from climrecon.training.store import MemberStore, StoredMember
+from climrecon.variables import FURTHER
 
 #: Version of this stage: raised whenever equal input gives another member.
 VERSION = 1
@@ -40,6 +42,8 @@ class Preparation:
         The store's.
     target:
         ``auto``, ``blended`` or ``tas``.
+    further:
+        Further variables of each member, prepared each into a file of its own.
     """
 
     folder: Path
@@ -47,6 +51,12 @@ class Preparation:
     reference_period: tuple[int, int]
     variable: str
     target: str
+    further: tuple[str, ...] = ()
+
+    @property
+    def beside(self) -> tuple[Preparation, ...]:
+        """The preparations of the further variables."""
+        return tuple(replace(self, variable=name, target="tas", further=()) for name in self.further)
 
     @property
     def store(self) -> MemberStore:
@@ -93,9 +103,11 @@ class Preparation:
         return fingerprint("prepare", VERSION, inputs, settings, None)[:40]
 
     def is_done(self, member: Member) -> bool:
-        """Whether a member stands in the store, or was found to be unusable."""
+        """Whether a member stands in the store, with its further variables, or was found to be unusable."""
         key = self.key(member, read=False)
-        return key is not None and self.store.is_done(key)
+        if key is None or not self.store.is_done(key):
+            return False
+        return self.store.why_left_out(key) is not None or all(one.is_done(member) for one in self.beside)
 
     def prepare(self, member: Member) -> str | None:
         """Prepare one member; a second call does nothing.
@@ -109,6 +121,14 @@ class Preparation:
         DependencyError, OutputError
             Whatever is not the member's fault: no cdo, no space. Nothing is noted then.
         """
+        reason = self._prepare(member)
+        for one in self.beside:
+            if reason is None:
+                found = one._prepare(member)
+                reason = found and f"{one.variable}: {found}"
+        return reason
+
+    def _prepare(self, member: Member) -> str | None:
         cdo_program()
         store = self.store
         with store.scratch() as scratch:
@@ -136,7 +156,16 @@ class Preparation:
         elif self.target == "auto" and self.variable == "tas":
             lacking = ", ".join(name for name in NEEDED if not member.files.get(name)) or "single members"
             notes.append(f"not blended, air temperature alone: the archive has no {lacking} of it")
-        if target != "blended":
+        if self.variable in FURTHER and self.variable != "tas":
+            values, months = prepare_further(
+                used[self.variable],
+                self.grid,
+                self.reference_period,
+                scratch,
+                self.variable,
+                member.realisation,
+            )
+        elif target != "blended":
             values, months = prepare_member(
                 used[self.variable],
                 self.grid,
@@ -166,7 +195,20 @@ class Preparation:
         self.store.put(key, values, months.index, about)
 
     def open(self, member: Member) -> StoredMember | str | None:
-        """The prepared member; why it was left out; or None if it has not been prepared."""
+        """The prepared member; why it was left out, or one of its further variables; None if it has not been prepared."""
+        found = self._open(member)
+        for one in self.beside if isinstance(found, StoredMember) else ():
+            other = one._open(member)
+            if not isinstance(other, StoredMember):
+                return other and f"{one.variable}: {other}"
+        return found
+
+    def open_further(self, member: Member) -> dict[str, StoredMember]:
+        """The prepared further variables of a member that :meth:`open` gives."""
+        found = {one.variable: one._open(member) for one in self.beside}
+        return {name: one for name, one in found.items() if isinstance(one, StoredMember)}
+
+    def _open(self, member: Member) -> StoredMember | str | None:
         key = self.key(member)
         if key is None or not self.store.is_done(key):
             return None

@@ -144,7 +144,7 @@ def run_of(
     digest = fingerprint(
         "reconstruct",
         STAGE_VERSION,
-        observations.source.sha256,
+        [*observations.source.sha256, *(digest for _, digest in method.info.inputs)],
         {name: settings.plain()[name] for name in RECONSTRUCT_SETTINGS},
         method.info.sha256 or method.info.name,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
         )
     settings = validate({**recorded.settings, "outputdir": str(output)}, site)
     _check_network(settings.network, recorded.network_sha256, site)
+    if recorded.further:
+        _check_further(settings.networks_beside, recorded.further, site)
     outcome = run_task(settings, site, reporter, {})
     again = {
         entry["path"]: entry.get("content_sha256", entry["sha256"])
@@ -83,12 +86,23 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
     return comparison
 
 
-def _check_network(name: str, digest: str | None, site: Site) -> None:
+def _check_further(names: Sequence[str], recorded: Mapping[str, str], site: Site) -> None:
+    """As :func:`_check_network` for all networks beside the main one; they are recorded by the names on their cards."""
+    from climrecon.baselines import NAMES
+
+    for name in names:
+        if name not in NAMES:
+            _check_network(name, recorded, site)
+
+
+def _check_network(name: str, digest: str | Mapping[str, str] | None, site: Site) -> None:
     if digest is None:
         return
     from climrecon.networks import load_network
 
     found = load_network(name, store=[Path(place).expanduser() for place in site.file.network_store])
+    if not isinstance(digest, str):
+        digest = digest.get(found.name, found.sha256)
     if found.sha256 != digest:
         raise NetworkError(
             f"The network {name} here has sha256 {found.sha256[:12]}…; the run used {digest[:12]}….",

@@ -96,7 +96,10 @@ def write_results(
         reporter.stage("Drawing figures")
         figures = _figures(stage, product, series, month, beside, settings, reporter)
         entries += [figure for figure, _ in figures]
-    inputs_used = list(zip(source.files, source.sha256, strict=True))
+    further = [
+        item for info in (product.network, *(method.info for method in beside)) for item in info.inputs
+    ]
+    inputs_used = list(dict.fromkeys([*zip(source.files, source.sha256, strict=True), *further]))
     activity = Activity(
         run_id=run["id"],
         started=run["started"],
@@ -108,6 +111,7 @@ def write_results(
         network_sha256=product.network.sha256,
         inputs=inputs_used,
         fingerprint=run["fingerprint"],
+        further=[(method.info.name, method.info.sha256) for method in beside if method.info.sha256],
     )
     provenance = stage / "provenance.json"
     write_provenance(provenance, activity, entries)

@@ -136,7 +136,10 @@ class Reconstruction:
         return fingerprint(
             "reconstruct-parts",
             STAGE_VERSION,
-            [f"{number:05d} {self.store.sha256(path)}" for number, path in enumerate(files)],
+            [
+                *(f"{number:05d} {self.store.sha256(path)}" for number, path in enumerate(files)),
+                *(digest for _, digest in self.method.info.inputs),
+            ],
             settings,
             self.method.info.sha256 or self.method.info.name,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -32,7 +32,10 @@ from climrecon.reconstruct import choose_device
 from climrecon.settings import RunSettings, Site
 from climrecon.training.distributed import Workers
 from climrecon.training.distributed import workers as workers_of_torch
-from climrecon.training.sets import Split, fields_of, shared_history, split, twins
+from climrecon.training.fields import TrainingFields
+from climrecon.training.native_task import check_grid
+from climrecon.training.recipes import NativeRecipe
+from climrecon.training.sets import Split, fields_of, shared_history, split, twins, with_further
 from climrecon.training.sizes import checkpoint_bytes, weights_bytes
 from climrecon.training.store import JOINED_IN_MEMORY, StoredMember
 
@@ -47,12 +50,30 @@ _SETTINGS = ("variable", "values", "max_hours", "seed", "reference_period", "tra
 class Material:
     """What a network is made from: members by use, and what was left out.
 
-    ``split`` numbers ``stored``; ``left_out`` holds (member, reason).
+    ``split`` numbers ``stored``; ``left_out`` holds (member, reason); ``further`` the further variables of each of
+    ``stored`` by name.
     """
 
     stored: tuple[StoredMember, ...]
     split: Split
     left_out: tuple[tuple[str, str], ...]
+    further: tuple[Mapping[str, StoredMember], ...] = ()
+
+    def fields(self, chosen: Sequence[tuple[int, slice]], folder: Path) -> TrainingFields:
+        """The chosen members as one array, with their further variables."""
+        fields = fields_of(self.stored, chosen, GRID, folder)
+        return with_further(fields, self.stored, self.further, chosen, folder)
+
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """All files that members were made of, with their hashes."""
+        members = [*self.stored, *(one for own in self.further for one in own.values())]
+        return [(str(path), str(digest)) for member in members for path, digest in member.about["files"]]
+
+    def further_card(self, how: str) -> str:
+        """What a card says of the further variables; "" where there are none."""
+        names = list(self.further[0]) if self.further else []
+        return f"{', '.join(names)} of the same members, anomalies to the same years; {how}" if names else ""
 
 
 class Training:
@@ -71,7 +92,15 @@ class Training:
                 f"Networks are trained for tas; variable={settings.variable} was asked for.",
                 "Use variable=tas.",
             )
-        self.recipe = recipe_for(settings.recipe, settings.iterations)
+        self.recipe = recipe_for(settings.recipe, settings.iterations, settings.further_variables)
+        if self.recipe.further != settings.further_variables:
+            raise UsageError(
+                f"recipe={settings.recipe} names the further variables {', '.join(self.recipe.further)}; they are "
+                "named by channels, so that their files are looked for.",
+                f"Use channels={','.join(self.recipe.further)}.",
+            )
+        if isinstance(self.recipe, NativeRecipe):
+            check_grid(self.recipe, GRID)
         if settings.network_name:
             self._check_name(settings.network_name)
         self.store = writable_store(site)
@@ -80,7 +109,7 @@ class Training:
         self.gap_inputs: Inputs = mask_inputs(settings, site, Quiet())
         self.preparation = Preparation(
             self.cache / "members", GRID, settings.reference_period.years, settings.variable,
-            settings.training_target,
+            settings.training_target, settings.further_variables,
         )  # fmt: skip
 
     @property
@@ -183,7 +212,11 @@ class Training:
             raise InputDataError(f"No member can be used:\n{listed}", "Mend or exchange the files.")
         uses = _split_by_set(kept)
         caveats = (*uses.caveats, *shared_history(kept, uses))
-        return Material(kept, replace(uses, caveats=caveats), tuple(left_out))
+        further: tuple[Mapping[str, StoredMember], ...] = ()
+        if self.preparation.further:
+            by_key = {self.preparation.key(member): member for member in self.members}
+            further = tuple(self.preparation.open_further(by_key[one.key]) for one in kept)
+        return Material(kept, replace(uses, caveats=caveats), tuple(left_out), further)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -194,6 +227,9 @@ class Training:
             for use in ("train", "validation")
         }
         inputs = [f"{n:05d} {member.key}" for n, member in enumerate(material.stored)]
+        inputs += [
+            f"{name} {n:05d} {one.key}" for n, own in enumerate(material.further) for name, one in own.items()
+        ]
         store = self.preparation.store
         inputs += [f"gaps {role} {store.sha256(path)}" for role, path in gap_files(self.gap_inputs)]
         plain = self.settings.plain()
@@ -227,13 +263,19 @@ class Training:
     def mend(self, reporter: Reporter) -> None:
         """Prepare anew what the cache has lost or damaged since it was prepared; every byte is read once."""
         for member in self.members:
-            key = self.preparation.key(member)
-            assert key is not None
             store = self.preparation.store
-            if store.check(key) or store.why_left_out(key) is not None:
-                continue
-            reporter.warning(f"{member.name} is not in the cache as it was prepared; it is prepared anew")
-            self.preparation.prepare(member)
+            for one in (self.preparation, *self.preparation.beside):
+                key = one.key(member)
+                assert key is not None
+                if store.check(key):
+                    continue
+                if store.why_left_out(key) is None:
+                    reporter.warning(
+                        f"{member.name} is not in the cache as it was prepared; it is prepared anew"
+                    )
+                    one.prepare(member)
+                if store.why_left_out(key) is not None:
+                    break  # further variables of what is left out are not prepared
 
     def _train(self, own: Workers, reporter: Reporter) -> None:
         own.first(lambda: self.mend(reporter) if not own.rank else None)
@@ -247,8 +289,8 @@ class Training:
             gaps = read_gaps(self.settings, self.gap_inputs, GRID, scratch, reporter)
         joined = self.cache / "joined"
         uses = material.split
-        fields = own.first(lambda: fields_of(material.stored, uses.train, GRID, joined))
-        validation = own.first(lambda: fields_of(material.stored, uses.validation, GRID, joined))
+        fields = own.first(lambda: material.fields(uses.train, joined))
+        validation = own.first(lambda: material.fields(uses.validation, joined))
         for caveat in (*uses.caveats, *gaps.caveats):
             reporter.note(caveat)
         run_training(self, material, fields, validation, gaps, reporter)
@@ -302,6 +344,7 @@ class Training:
             f"{workers(max(len(waiting), 1))} at a time",
             f"  target: {self.settings.training_target}; can be blended: "
             f"{sum(self.preparation.wanted(m) == 'blended' for m in self.members)}",
+            *([f"  further variables: {', '.join(self.recipe.further)}"] if self.recipe.further else []),
             f"  gaps and errors of: {', '.join(path.name for path in self.gap_inputs.main)}",
             f"  recipe {self.settings.recipe}, {self.recipe.iterations} steps, "
             f"starting from {self.start.name if self.start else 'scratch'}",
@@ -314,16 +357,15 @@ class Training:
 
     def _needs(self, waiting: Sequence[Member]) -> list[tuple[Path, float, int]]:
         """(folder, bytes, files) of what will be written where."""
-        own = 4 * GRID.area.size
+        own = 4 * GRID.area.size * len(self.recipe.variables)
         months = {
             member.name: sum(dimensions(path)[0] for path in member.files[self.settings.variable])
             for member in self.members
         }
         everything = own * sum(months.values())
-        chosen = recipe_for(self.settings.recipe, self.settings.iterations)
-        weights = weights_bytes(chosen, GRID, network_of(self.start) if self.start else None)
+        weights = weights_bytes(self.recipe, GRID, network_of(self.start) if self.start else None)
         folder = Path(self.settings.outputdir or DEFAULT_FOLDER)
-        figures = 3 if self.settings.plots else 0
+        figures = 4 if self.settings.plots else 0
         return [
             # A member has a file; each of its input files a small one with its hash.
             (
@@ -338,7 +380,7 @@ class Training:
             ),
             (self.cache, checkpoint_bytes(weights) + weights, 6),
             (self.store, weights, 2),
-            (folder, weights, 6 + figures),
+            (folder, weights, 7 + figures),
         ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from climrecon.baselines import build as build_baseline
 from climrecon.evaluate.suite import score_table
-from climrecon.fields import Context, Months
+from climrecon.fields import Context, Further, Months
 from climrecon.files import write_text
 from climrecon.networks import CARD, WEIGHTS, Card, LoadedNetwork, load_network
 from climrecon.output.card import card_markdown
@@ -25,8 +25,11 @@ from climrecon.pipeline.stores import add_network
 from climrecon.pipeline.tasks import Outcome
 from climrecon.pipeline.training_gaps import Gaps, gap_files
 from climrecon.pipeline.training_run import SHORT, remove_checkpoints
+from climrecon.pipeline.training_samples import FILE as SAMPLES
+from climrecon.pipeline.training_samples import Samples, save_samples
 from climrecon.reconstruct import choose_device
-from climrecon.training.sets import fields_of
+from climrecon.report import write_training_report
+from climrecon.training.fields import TrainingFields
 
 if TYPE_CHECKING:
     from climrecon.pipeline.training import Material, Training
@@ -69,9 +72,11 @@ def collect(
         if log.is_file():
             (stage / "log.csv").write_bytes(log.read_bytes())
             entries.append(made(stage, stage / "log.csv", "log", "Loss and scores of each validation"))
+        figures: list[tuple[Made, str]] = []
         if settings.plots:
             reporter.stage("Drawing figures")
-            entries += _figures(stage, card, network, material, gaps, training)
+            figures = _figures(stage, card, network, material, gaps, training)
+            entries += [figure for figure, _ in figures]
         activity = Activity(
             run_id=run["id"],
             started=run["started"],
@@ -93,6 +98,16 @@ def collect(
                 "W3C provenance: members, gaps, settings, versions",
             )
         )
+        if settings.report:
+            path = stage / "report.html"
+            write_training_report(
+                path,
+                card=card.model_dump(mode="json"),
+                figures=[(stage / figure.path, caption) for figure, caption in figures],
+                outputs=entries,
+                activity=activity,
+            )
+            entries.append(made(stage, path, "report", f"Report: training of {card.name}"))
         reporter.stage(f"Storing {training.name}")
         stored = add_network(stage, training.name, training.site, replace=True)
         manifest = write_manifest(stage, run["id"], training.fingerprint, _facets(training), entries)
@@ -107,13 +122,13 @@ def scores(
     tables = []
     chosen = material.split.test[:MEMBERS]
     for number, (member, rows) in enumerate(chosen, 1):
-        fields = fields_of(material.stored, [(member, rows)], grid, joined)
+        fields = material.fields([(member, rows)], joined)
         keep = whole_years(fields.index, years)
         truth = np.asarray(fields.values[keep], dtype=np.float32)
         valid = np.isfinite(truth)
         tables.append(
             score_table(
-                {network.name: lambda: network, BESIDE: _baseline},
+                _methods(network, fields, keep),
                 np.nan_to_num(truth),
                 valid,
                 Months(fields.index[keep]),
@@ -126,6 +141,18 @@ def scores(
         reporter.step(number, len(chosen))
     mean = averaged(tables)
     return {**mean, "members": [str(material.stored[member].about["name"]) for member, _ in chosen]}
+
+
+def _methods(
+    network: LoadedNetwork, fields: TrainingFields, rows: NDArray[np.integer[Any]]
+) -> dict[str, Callable[[], Any]]:
+    """What is scored: the network on temperature alone; with its further variables, as the member has them; kriging."""
+    found: dict[str, Callable[[], Any]] = {network.name: lambda: network.with_further(None)}
+    values = fields.further_at(rows)
+    if values is not None:
+        further = Further(tuple(fields.further), np.asarray(fields.index)[rows], values)
+        found[f"{network.name} with {', '.join(further.variables)}"] = lambda: network.with_further(further)
+    return {**found, BESIDE: _baseline}
 
 
 def _baseline() -> Any:
@@ -168,7 +195,7 @@ def averaged(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _inputs(training: Training, material: Material) -> list[tuple[str, str]]:
     """All files that took part, with their hashes."""
-    found = [tuple(item) for member in material.stored for item in member.about["files"]]
+    found = material.files
     store = training.preparation.store
     found += [(str(path), store.sha256(path)) for _, path in gap_files(training.gap_inputs)]
     return [(str(path), str(digest)) for path, digest in dict.fromkeys(found)]
@@ -176,12 +203,13 @@ def _inputs(training: Training, material: Material) -> list[tuple[str, str]]:
 
 def _figures(
     stage: Path, card: Card, network: LoadedNetwork, material: Material, gaps: Gaps, training: Training
-) -> list[Made]:
+) -> list[tuple[Made, str]]:
+    """Figures with their full captions (the manifest's are cut to what the host stores)."""
     from climrecon.plots.training import draw_history, draw_sample
 
     grid = card.grid.grid
     member, rows = material.split.test[0]
-    fields = fields_of(material.stored, [(member, rows)], grid, training.cache / "joined")
+    fields = material.fields([(member, rows)], training.cache / "joined")
     pictures = [("training.png", draw_history(card.training.get("history", []), card.name))]
     rng = np.random.default_rng(training.settings.seed)
     for number, (label, mask) in enumerate(list(gaps.scoring.items())[:2], 1):
@@ -190,16 +218,22 @@ def _figures(
         error, stated = (part.reshape(grid.shape) for part in gaps.noise.draw(rng))
         seen = np.where(mask, truth + error, np.nan).astype(np.float32)
         month = Months(fields.index[at : at + 1])
-        estimate = network.reconstruct(
+        estimate = network.with_further(None).reconstruct(
             seen[None], mask[None], stated[None].astype(np.float32), month.month, Context(grid, month)
         )
         what = f"{fields.names[0]}, {month.labels()[0]}, seen through the gaps of {label}"
         pictures.append((f"sample_{number}.png", draw_sample(grid, truth, seen, estimate, what, card.name)))
-    entries = []
+    found = []
     for name, picture in pictures:
         picture.save(stage / name)
-        entries.append(made(stage, stage / name, "figure", picture.caption))
-    return entries
+        found.append((made(stage, stage / name, "figure", picture.caption), picture.caption))
+    if gaps.scoring:
+        # The months that were drawn while it learned, as the weights that were kept estimate them.
+        validation = material.fields(material.split.validation, training.cache / "joined")
+        samples = Samples(validation, gaps, training.settings.seed).estimated(network)
+        caption = save_samples(stage / SAMPLES, samples, grid, card.name)
+        found.insert(1, (made(stage, stage / SAMPLES, "figure", caption), caption))
+    return found
 
 
 def _facets(training: Training) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from climrecon.networks import Card, as_network, describe, network_of, save_netw
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.results import versions
 from climrecon.pipeline.training_gaps import Gaps
+from climrecon.pipeline.training_samples import Samples, shown_while_training
 from climrecon.reconstruct import choose_device
 from climrecon.training.cases import Cases, Estimator
 from climrecon.training.distributed import own_rank
-from climrecon.training.engine import Progress
+from climrecon.training.engine import Progress, Shown
 from climrecon.training.fields import TrainingFields
-from climrecon.training.recipes import NativeRecipe, Recipe, parse, recipe
+from climrecon.training.further import DESCRIPTION
+from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe, parse, recipe
 from climrecon.training.run import train
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ def run_training(
     """Train, and leave the network with its card in the training's folder."""
     settings = training.settings
     device = choose_device(settings.device)
-    chosen = recipe_for(settings.recipe, settings.iterations)
+    chosen = training.recipe
     reporter.stage(
         f"Training {training.name} ({chosen.name}, {chosen.iterations} steps, from "
         f"{training.start.name if training.start else 'scratch'}) on {len(fields)} months of {len(fields.names)} "
@@ -77,6 +80,7 @@ def run_training(
         report=told,
         drawing=drawing,
         beside={YARDSTICK: yardstick(fields.grid)},
+        shown=_shown(training, chosen, validation, gaps, reporter),
     )
     own = {
         name: value for name, value in trained.card.items() if name not in ("members", "members_validation")
@@ -94,6 +98,17 @@ def run_training(
         return
     save_network(network, with_data(card, training, material, gaps), training.folder / "network")
     remove_checkpoints(training.folder)
+
+
+def _shown(
+    training: Training, chosen: Recipe, validation: TrainingFields, gaps: Gaps, reporter: Reporter
+) -> Shown | None:
+    """Draws samples as the network learns; None where no figures are wanted."""
+    if not training.settings.plots or not gaps.scoring:
+        return None
+    samples = Samples(validation, gaps, training.settings.seed)
+    rows = chosen.rows if isinstance(chosen, PublishedRecipe) else 0
+    return shown_while_training(samples, training.folder, training.name, rows, reporter.note)
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -114,8 +129,13 @@ def yardstick(grid: Grid) -> Estimator:
     return estimate
 
 
-def recipe_for(text: str, iterations: int | None) -> Recipe:
+def recipe_for(text: str, iterations: int | None, further: Sequence[str] = ()) -> Recipe:
     """The recipe of ``recipe=`` with so many iterations; a short training draws no more samples than it takes.
+
+    Parameters
+    ----------
+    further:
+        Variables beside temperature that the network takes as channels.
 
     Raises
     ------
@@ -123,6 +143,8 @@ def recipe_for(text: str, iterations: int | None) -> Recipe:
         If there is none of that name, or a setting is impossible.
     """
     name, given = parse(text)
+    if further:
+        given["variables"] = ["tas", *further]
     chosen = recipe(name, **given)
     if iterations is None:
         return chosen
@@ -162,6 +184,7 @@ def material_card(training: Training, material: Material, gaps: Gaps) -> dict[st
         "members": uses,
         "left_out": [list(item) for item in (*material.left_out, *training.sets.left_out)],
         "held_out": material.split.how,
+        "further": material.further_card(DESCRIPTION),
         "masks": f"{gaps.label}: {gaps.masks.describe()}; those of {', '.join(gaps.scoring)} are not among them, nor "
         "the two months before and after each",
         "noise": gaps.noise.describe(),
@@ -190,6 +213,11 @@ def with_data(card: Card, training: Training, material: Material, gaps: Gaps) ->
     elif alone:
         caveats.append(
             "It learned air temperature everywhere; observational data sets blend it with that of the sea."
+        )
+    if card.further:
+        caveats.append(
+            f"{', '.join(card.further)}: errors and gaps of further variables are made up, not those of any data set of "
+            "them; the month's mean and the realisations' correlations are those of the temperature observations alone."
         )
     if card.kind == "partial_unet":
         caveats.append(

@@ -60,16 +60,27 @@ def training_members(settings: RunSettings, site: Site) -> TrainingSets:
     """
     names = list(dict.fromkeys(part.strip() for part in settings.training_data.split("+") if part.strip()))
     known = site.file.training_data
+    further = settings.further_variables
     members: list[Member] = []
     left_out: list[tuple[str, str]] = []
     for name in names:
         chosen = known[name]
         if chosen.files:
-            members += _of_files(name, chosen.files, settings.variable)
+            members += _of_files(name, chosen.files, settings.variable, further)
         else:
             found, without = _of_query(name, chosen, settings)
             members += found
             left_out += without
+    for member in members:
+        lacking = [variable for variable in further if not member.files.get(variable)]
+        if lacking:
+            left_out.append((member.name, f"the training set has no {', '.join(lacking)} of it"))
+    members = [member for member in members if all(member.files.get(variable) for variable in further)]
+    if not members:
+        raise NoDataError(
+            f"No member of {settings.training_data} has {', '.join((settings.variable, *further))}.",
+            "Choose other channels=, or training sets that have these variables.",
+        )
     return TrainingSets(tuple(_unique(_expanded(members, settings.variable))), tuple(left_out))
 
 
@@ -88,8 +99,9 @@ def _of_query(
         )
     from climrecon.catalogue import find_members, open_catalogue
 
-    beside = () if settings.training_target == "tas" else ("tos", "sic")
-    fixed = ("sftlf",) if beside else ()
+    blended = () if settings.training_target == "tas" else ("tos", "sic")
+    beside = tuple(dict.fromkeys((*blended, *settings.further_variables)))
+    fixed = ("sftlf",) if blended else ()
     try:
         found = find_members(
             open_catalogue(settings.catalogue), chosen.query, settings.variable, beside=beside, fixed=fixed
@@ -113,8 +125,11 @@ def _of_query(
     return members, [(item.path, item.reason) for item in found.left_out]
 
 
-def _of_files(name: str, patterns: Sequence[str], variable: str) -> list[Member]:
-    """Members of a list of files; names that differ in their months alone are one member, split in time."""
+def _of_files(name: str, patterns: Sequence[str], variable: str, further: Sequence[str] = ()) -> list[Member]:
+    """Members of a list of files; names that differ in their months alone are one member, split in time.
+
+    Files of ``further`` variables are told by CMOR's names (``psl_Amon_MODEL_...``), as members by model and ensemble.
+    """
     paths: list[Path] = []
     for pattern in patterns:
         expanded = str(Path(pattern).expanduser())
@@ -127,8 +142,14 @@ def _of_files(name: str, patterns: Sequence[str], variable: str) -> list[Member]
             f"Training set {name}: {len(absent)} of its files do not exist, e.g. {absent[0]}.",
             "Mend the site file.",
         )
+    beside: dict[tuple[str, str], dict[str, list[Path]]] = {}
     groups: dict[str, list[Path]] = {}
     for path in dict.fromkeys(paths):
+        told = _CMOR_NAME.match(path.name)
+        if told and path.name.split("_")[0] in further:
+            own = beside.setdefault((told[1], told[2]), {})
+            own.setdefault(path.name.split("_")[0], []).append(path)
+            continue
         groups.setdefault(str(path.parent / _TIME.sub("", path.name)), []).append(path)
     members = []
     for key, group in groups.items():
@@ -142,7 +163,13 @@ def _of_files(name: str, patterns: Sequence[str], variable: str) -> list[Member]
                 name=f"{match[1]} {match[2]}" if match else stem,
                 model=model,
                 family=family_of(model),
-                files={variable: tuple(sorted(group))},
+                files={
+                    variable: tuple(sorted(group)),
+                    **{
+                        other: tuple(sorted(found, key=lambda path: path.name))
+                        for other, found in (beside.get((match[1], match[2]), {}) if match else {}).items()
+                    },
+                },
             )
         )
     return members

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from climrecon.fields import Estimate
 from climrecon.grid import Grid
-from climrecon.plots.maps import ANOMALY, DIFFERENCE, PLATE, draw_coast, from_greenwich, map_axes
+from climrecon.output.samples import Sample
+from climrecon.plots.maps import ANOMALY, DIFFERENCE, PLATE, draw_cells, draw_coast, from_greenwich, map_axes
 from climrecon.plots.picture import ACCENT, OURS, Picture, new_figure, tidy
 
 FloatArray = NDArray[np.floating[Any]]
@@ -74,4 +75,43 @@ def draw_sample(
     return Picture(
         figure,
         f"{what}: a month never learned from, what was shown of it with made-up errors, and what {name} made of it.",
+    )
+
+
+def draw_samples(grid: Grid, samples: Sequence[Sample], name: str) -> Picture:
+    """A row for each sample: truth, what was seen of it (gaps grey), the estimate, and its error; K."""
+    figure = new_figure(13.6, 0.9 + 1.95 * len(samples))
+    places = figure.add_gridspec(len(samples), 4)
+    columns: list[list[Any]] = [[], []]
+    shown: list[Any] = [None, None]
+    for row, sample in enumerate(samples):
+        panels = (
+            (f"truth: {sample.member}, {sample.month}", sample.truth, ANOMALY),
+            (f"seen: gaps of {sample.gaps}, with errors", sample.seen, ANOMALY),
+            (f"estimate: RMSE where not seen {sample.rmse:.2f} K", sample.mean, ANOMALY),
+            ("estimate less truth", sample.mean - sample.truth, DIFFERENCE),
+        )
+        for column, (title, field, norm) in enumerate(panels):
+            axes = map_axes(figure, places[row, column])
+            colours = draw_cells(
+                axes, grid, np.asarray(field, float), norm, "PuOr_r" if column == 3 else "RdBu_r"
+            )
+            draw_coast(axes)
+            axes.set_title(title, fontsize=9)
+            columns[column == 3].append(axes)
+            shown[column == 3] = colours
+    for colours, axes_of, ticks in zip(
+        shown, columns, (np.arange(-4, 4.1, 1), np.arange(-2, 2.1, 1)), strict=True
+    ):
+        figure.colorbar(
+            colours, ax=axes_of, orientation="horizontal", shrink=0.5, aspect=40, label="K", ticks=ticks
+        )
+    figure.suptitle(name, fontsize=12)
+    months = "; ".join(
+        f"{one.member} {one.month} behind the gaps of {one.gaps}: {one.rmse:.2f} K" for one in samples
+    )
+    return Picture(
+        figure,
+        f"{name}: validation months, never learned from, what was shown of them with made-up errors, the estimate and "
+        f"its error. RMSE where nothing was seen: {months}.",
     )

@@ -38,6 +38,7 @@ IntArray = NDArray[np.integer[Any]]
 
 #: Months of a file whose values are looked at before cdo reads it: a year, so that seasons do not deceive.
 _LOOKED_AT = 12
+_TEMPERATURES = ("tas", "tos")
 #: Marks cells that a producer filled: they may be seen, but are neither learned from nor scored.
 FILLED = "was_missing"
 #: Between an ocean grid without corners and the network's grid, so that means over areas are taken.
@@ -112,7 +113,7 @@ def prepare_member(
             values = np.where(flags > 0, np.nan, values)
             gaps = True
     values = anomalies_of(values, months.index, reference_period)
-    _check(values, shown, gaps)
+    _check(values, shown, gaps, LARGEST_ANOMALY if variable in _TEMPERATURES else np.inf)
     return values, months
 
 
@@ -153,7 +154,7 @@ def _look(path: Path, wanted: str) -> Look:
     with opened(path) as file:
         variable = find_variable(file, wanted)
         units = str(getattr(variable, "units", ""))
-        temperature = wanted in ("tas", "tos")
+        temperature = wanted in _TEMPERATURES
         found = all_of(
             lambda: month_index(file, find_time(file, variable)[1]),
             lambda: _remapping(file, variable, ocean=wanted in ("tos", "sic")),
@@ -273,7 +274,7 @@ def read_output(path: Path, name: str, shown: str) -> tuple[FloatArray, Months]:
     return values[order], Months(index[order])
 
 
-def _check(values: FloatArray, shown: str, gaps: bool) -> None:
+def _check(values: FloatArray, shown: str, gaps: bool, most: float) -> None:
     missing = ~np.isfinite(values)
     if missing.all() or (missing.any() and not gaps):
         months = int(missing.any(axis=(1, 2)).sum())
@@ -282,8 +283,8 @@ def _check(values: FloatArray, shown: str, gaps: bool) -> None:
             "Complete fields are expected: a network cannot be trained on missing values.",
         )
     largest = float(np.nanmax(np.abs(values)))
-    if largest > LARGEST_ANOMALY:
+    if largest > most:
         raise InputDataError(
             f"{shown} gives anomalies of up to {largest:g} K.",
-            f"Monthly anomalies beyond {LARGEST_ANOMALY:g} K are errors; check the file.",
+            f"Monthly anomalies beyond {most:g} K are errors; check the file.",
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.training.fields import TrainingFields
+from climrecon.training.further import seen_of
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -37,6 +38,8 @@ class Cases:
         (N,) counts months within a year, years being far apart: a month's neighbours are those of its own year.
     area:
         (H, W) share of the area.
+    further:
+        (N, V, H, W) what is seen of further variables, NaN elsewhere; None where the network takes none.
     """
 
     values: FloatArray
@@ -48,6 +51,7 @@ class Cases:
     year: NDArray[np.integer[Any]]
     index: NDArray[np.integer[Any]]
     area: FloatArray
+    further: FloatArray | None = None
 
     def score(self, mean: FloatArray) -> dict[str, float]:
         """Scores of (N, H, W) estimates.
@@ -83,9 +87,20 @@ def whole_years(fields: TrainingFields, count: int) -> NDArray[np.integer[Any]]:
 
 
 def draw_cases(
-    fields: TrainingFields, masks: MaskSource, noise: NoiseSource | None, years: int, seed: int
+    fields: TrainingFields,
+    masks: MaskSource,
+    noise: NoiseSource | None,
+    years: int,
+    seed: int,
+    further_sd: FloatArray | None = None,
 ) -> Cases:
-    """Draw masks (each held for a whole year) and errors for whole years; the same for the same ``seed``."""
+    """Draw masks (each held for a whole year) and errors for whole years; the same for the same ``seed``.
+
+    Parameters
+    ----------
+    further_sd:
+        (V, P) standard deviations of the further variables of a network that takes some.
+    """
     rows = np.tile(whole_years(fields, years), MASKS)
     truth = np.asarray(fields.values[rows], dtype=np.float32)
     scored = np.isfinite(truth)
@@ -114,7 +129,14 @@ def draw_cases(
     number_of = np.where(good, np.cumsum(good) - 1, -1)
     area = np.asarray(fields.grid.area, np.float64)
     month = np.asarray(fields.month)[rows]
-    return Cases(values, stated, mask, scored, truth, month, number_of[block], _apart(block, month), area)
+    further = fields.further_at(rows) if further_sd is not None else None
+    if further is not None and further_sd is not None:
+        for number, own in enumerate(further):
+            rng = np.random.default_rng([seed, 3, number])
+            further[number] = seen_of(own.reshape(len(own), -1), further_sd, masks, rng).reshape(own.shape)
+    return Cases(
+        values, stated, mask, scored, truth, month, number_of[block], _apart(block, month), area, further
+    )
 
 
 def _apart(block: NDArray[np.integer[Any]], month: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

@@ -21,6 +21,8 @@ from climrecon.training.distributed import Workers
 from climrecon.training.resume import Checkpoints, stop_when_asked
 from climrecon.training.yardsticks import Yardsticks, compared
 
+#: Told of a step's number and the network as it was validated.
+Shown = Callable[[int, nn.Module], None]
 SCORES = ("score", "rmse", "annual_r", "annual_rmse")
 
 
@@ -110,6 +112,8 @@ class Loop:
         The optimiser's parameter groups each have ``factor``, on the learning rate.
     yardsticks:
         Scores of other methods on the validation's months.
+    shown:
+        Called after each validation with the step's number and the network as it was validated.
     """
 
     def __init__(
@@ -121,8 +125,9 @@ class Loop:
         checkpoints: Checkpoints,
         report: Callable[[Progress], None] | None = None,
         yardsticks: Yardsticks | None = None,
+        shown: Shown | None = None,
     ) -> None:
-        self.yardsticks = yardsticks or {}
+        self.yardsticks, self.shown = yardsticks or {}, shown
         self.task, self.optimiser, self.plan, self.workers = task, optimiser, plan, workers
         self.checkpoints, self.report = checkpoints, report
         self.parameters = [p for p in task.network.parameters() if p.requires_grad]
@@ -279,11 +284,21 @@ class Loop:
                 self.best_score, self.since = scores["score"], 0
                 self.best, self.history.best_step = self._weights(), self.step
             self._log()
+            self._show()
             ended = int(0 < self.plan.patience <= self.since)
         if self.average:
             _copy(self.parameters, kept)
         if self.workers.any(ended):
             self.history.ended = f"no better score in {self.plan.patience} validations"
+
+    def _show(self) -> None:
+        if self.shown is None:
+            return
+        # Whoever looks puts the network into evaluation mode; frozen parts of it must stay as they were.
+        modes = [(part, part.training) for part in self.task.network.modules()]
+        self.shown(self.step, self.task.network)
+        for part, training in modes:
+            part.training = training
 
     def _log(self) -> None:
         # Other methods' scores are the same in every row, so that a plot of the file shows them as lines.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ class TrainingFields:
         The grid of ``values``.
     scored:
         (N, H, W) cells that may be learned from and scored; None: all.
+    further:
+        Name -> (N, H, W) anomalies of a further variable of the same months, NaN where missing; may be memory-mapped.
     """
 
     values: NDArray[np.floating[Any]]
@@ -40,6 +43,13 @@ class TrainingFields:
     names: tuple[str, ...]
     grid: Grid
     scored: NDArray[np.bool_] | None = None
+    further: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.month)
+
+    def further_at(self, rows: Any) -> NDArray[np.float32] | None:
+        """(n, V, H, W) of the further variables in some months; None where there are none."""
+        if not self.further:
+            return None
+        return np.stack([np.asarray(part[rows], np.float32) for part in self.further.values()], axis=1)

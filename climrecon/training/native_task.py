@@ -20,6 +20,14 @@ from climrecon.grid import Grid
 from climrecon.model.analysis import AnalysisUNet
 from climrecon.model.apply import PartialUNetReconstructor
 from climrecon.model.interpolation import FullPrior
+from climrecon.model.levels import (
+    DEPTH,
+    LevelledAnalysisUNet,
+    LevelledUNet,
+    depth_of,
+    further_of,
+    most_levels,
+)
 from climrecon.model.lowrank import LowRankPrior
 from climrecon.model.unet import PartialUNet
 from climrecon.training import analysis_task
@@ -27,6 +35,7 @@ from climrecon.training.banks import VALIDATION, Choices
 from climrecon.training.cases import Cases, draw_cases
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
+from climrecon.training.further import statistics
 from climrecon.training.loop import Schedule
 from climrecon.training.recipes import NativeRecipe
 from climrecon.training.samples import Fields, Pool, draw_pool
@@ -79,6 +88,52 @@ NativeNetwork = PartialUNet | AnalysisUNet
 Drawing = Callable[[str, int, int], None]
 
 
+def check_grid(recipe: NativeRecipe, grid: Grid) -> None:
+    """Refuse grids that are too fine, or cannot be halved as often as the recipe's depth wants.
+
+    Raises
+    ------
+    UsageError
+        Saying what would fit.
+    """
+    if grid.area.size > MOST_CELLS:
+        raise UsageError(
+            f"The recipe {recipe.name} takes grids of at most {MOST_CELLS} cells; the fields are on {grid.describe()}.",
+            "Prepare the training set on 36 x 72 cells.",
+        )
+    most = most_levels(grid)
+    if recipe.depth > most:
+        raise UsageError(
+            f"The recipe {recipe.name} with depth={recipe.depth} halves rows and columns {recipe.depth - 1} times; "
+            f"{grid.describe()} can be halved {most - 1} times.",
+            f"Use depth={most} or less, and width for a larger network.",
+        )
+
+
+def empty_network(
+    recipe: NativeRecipe,
+    grid: Grid,
+    prior: LowRankPrior,
+    width: int | None = None,
+    scale: tuple[Tensor, Tensor] | None = None,
+    stride: int = 1,
+) -> NativeNetwork:
+    """The recipe's network with fresh weights around ``prior``.
+
+    ``scale`` are (V, P) mean and standard deviation of further variables; ``stride`` that of the network started from.
+    """
+    parts = (*geography(grid), recipe.width if width is None else width)
+    if recipe.months_beside:
+        assert isinstance(prior, FullPrior)
+        deep = recipe.depth != DEPTH
+        return (
+            LevelledAnalysisUNet(prior, *parts, recipe.depth) if deep else AnalysisUNet(prior, *parts, stride)
+        )
+    if recipe.depth == DEPTH and not recipe.further:
+        return PartialUNet(prior, *parts)
+    return LevelledUNet(prior, *parts, recipe.depth, recipe.further, scale)
+
+
 def new_network(
     recipe: NativeRecipe,
     fields: TrainingFields,
@@ -96,15 +151,9 @@ def new_network(
         If the grid is too fine or ``start`` does not fit.
     """
     grid = fields.grid
-    if grid.area.size > MOST_CELLS or grid.shape[0] % 4 or grid.shape[1] % 4:
-        raise UsageError(
-            f"The recipe {recipe.name} takes grids of at most {MOST_CELLS} cells whose rows and columns are multiples "
-            f"of 4; the fields are on {grid.describe()}.",
-            "Prepare the training set on 36 x 72 cells.",
-        )
+    check_grid(recipe, grid)
     if start is not None:
         return _continued(recipe, grid, start)
-    kind = AnalysisUNet if recipe.months_beside else PartialUNet
     learn: Callable[..., Any] = analysis_task.learn_full_prior if recipe.months_beside else learn_prior
     count = 1 if recipe.folds == 1 else recipe.folds + 1
 
@@ -113,9 +162,10 @@ def new_network(
             drawing("Learning covariances", done, count)
 
     told(0)
-    network: NativeNetwork = kind(
-        learn(fields, np.arange(len(fields)), recipe), *geography(grid), width=recipe.width
-    )
+    known = statistics(fields) if recipe.further else None
+    tensors = None if known is None else (_single(known[0]), _single(known[1]))
+    prior = learn(fields, np.arange(len(fields)), recipe)
+    network = empty_network(recipe, grid, prior, scale=tensors)
     told(1)
     if recipe.folds == 1:
         return network, [network.prior]
@@ -129,6 +179,10 @@ def new_network(
     return network, priors
 
 
+def _single(array: NDArray[Any]) -> Tensor:
+    return torch.as_tensor(array, dtype=torch.float32)
+
+
 def _continued(
     recipe: NativeRecipe, grid: Grid, start: nn.Module
 ) -> tuple[NativeNetwork, Sequence[LowRankPrior]]:
@@ -136,7 +190,7 @@ def _continued(
     kind = AnalysisUNet if recipe.months_beside else PartialUNet
     if (
         not isinstance(start, AnalysisUNet | PartialUNet)
-        or type(start) is not kind
+        or not isinstance(start, kind)
         or start.shape != grid.shape
     ):
         found = f"{type(start).__name__} of {getattr(start, 'shape', '72 x 72')}"
@@ -147,17 +201,26 @@ def _continued(
             "Choose the recipe of the network to start from (analysis for those with neighbouring months, as punet5), "
             "or another network.",
         )
+    if depth_of(start) != recipe.depth:
+        raise UsageError(
+            f"The network to start from has {depth_of(start)} levels, the recipe {recipe.name} has {recipe.depth}.",
+            f"Use recipe={recipe.name},depth={depth_of(start)}, or another network.",
+        )
+    if further_of(start) != recipe.further:
+        raise UsageError(
+            f"The network to start from takes {', '.join(further_of(start)) or 'no variable'} beside temperature; "
+            f"{', '.join(recipe.further) or 'none'} was asked for.",
+            "Give channels= as that network has them, or another network.",
+        )
     prior = start.prior
     parts = [part.clone() for part in (prior.vectors, prior.residual, prior.scale)]
     width = start.enc_1.partial.weight.shape[0]
-    network: NativeNetwork
-    if isinstance(prior, FullPrior):
-        full = FullPrior(
-            parts[0], prior.trailing.float().clone(), parts[1], parts[2], prior.coefficients_prior()
-        )
-        network = AnalysisUNet(full, *geography(grid), width=width, stride=start.stride)
-    else:
-        network = PartialUNet(LowRankPrior(*parts), *geography(grid), width=width)
+    own = (
+        FullPrior(parts[0], prior.trailing.float().clone(), parts[1], parts[2], prior.coefficients_prior())
+        if isinstance(prior, FullPrior)
+        else LowRankPrior(*parts)
+    )
+    network = empty_network(recipe, grid, own, width, stride=start.stride)
     network.load_state_dict(start.state_dict())
     return network, [network.prior]
 
@@ -171,7 +234,9 @@ def flat_fields(
     if fields.scored is not None:
         scored &= np.asarray(fields.scored[rows]).reshape(len(rows), -1)
     # Cells not scored still hold the best guess there is, as an analysis gives it, or 0.
-    return Fields(np.nan_to_num(values), scored, np.asarray(fields.month)[rows], fold)
+    further = fields.further_at(rows)
+    flat = None if further is None else further.reshape(*further.shape[:2], -1)
+    return Fields(np.nan_to_num(values), scored, np.asarray(fields.month)[rows], fold, flat)
 
 
 class NativeModule(nn.Module):
@@ -239,7 +304,12 @@ class NativeTask:
         self.module = NativeModule(self.network, _moved(pool, workers), choices, precision)
         if recipe.compile:
             self.module.correct = torch.compile(self.network.correct)
-        self.cases = draw_cases(validation, masks, noise, recipe.validation_years, seed + VALIDATION)
+        further_sd = None
+        if isinstance(self.network, LevelledUNet) and self.network.further:
+            further_sd = self.network.further_sd.cpu().numpy()
+        self.cases = draw_cases(
+            validation, masks, noise, recipe.validation_years, seed + VALIDATION, further_sd
+        )
         self.schedule = Schedule(recipe.iterations, recipe.batch, recipe.rate, recipe.warm_up)
 
     def begin(self, step: int) -> None:
@@ -269,7 +339,13 @@ class NativeTask:
         for start in range(0, len(cases.truth), chunk):
             part = slice(start, start + chunk)
             parts.append(
-                method.means(cases.values[part], cases.mask[part], cases.stated[part], cases.month[part])
+                method.means(
+                    cases.values[part],
+                    cases.mask[part],
+                    cases.stated[part],
+                    cases.month[part],
+                    None if cases.further is None else cases.further[part],
+                )
             )
         network.train()
         return np.concatenate(parts)

@@ -39,7 +39,7 @@ class Recipe(Settings):
     Attributes
     ----------
     variables:
-        What the network sees; one variable in this version.
+        What the network sees: the one it is for, then further ones as channels (``native`` alone).
     iterations:
         Steps of the optimiser; phases and schedules scale with them.
     batch:
@@ -76,13 +76,26 @@ class Recipe(Settings):
     precision: Literal["single", "bfloat16"] = "single"
     compile: bool = False
 
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The variables beside the one that the network is for."""
+        return self.variables[1:]
+
     @model_validator(mode="after")
-    def _one_variable(self) -> Self:
-        if len(self.variables) != 1:
+    def _variables_go_together(self) -> Self:
+        if not self.variables or self.variables[0] != "tas" or len(set(self.variables)) < len(self.variables):
             raise ValueError(
-                "several variables as channels are not part of this version: observations to reconstruct are of one "
-                f"variable, and the second ({', '.join(self.variables[1:])}) would have to come from another data set "
-                "with gaps and errors of its own; give one"
+                f"variables={' '.join(self.variables)}: tas comes first, then each further variable once"
+            )
+        if self.further and self.network == "published":
+            raise ValueError(
+                f"{', '.join(self.further)} as channels: the published network's equal channels share one mask, and a "
+                "further variable has gaps of its own; use recipe=native"
+            )
+        if self.further and self.network == "analysis_unet":
+            raise ValueError(
+                f"{', '.join(self.further)} as channels: networks with neighbouring months take the analyses of "
+                "temperature alone in this version; use recipe=native without months_beside"
             )
         return self
 
@@ -144,7 +157,9 @@ class NativeRecipe(Recipe):
     trailing:
         Further patterns, which the mean is solved for with as well; with neighbouring months alone.
     width:
-        Channels of the first level.
+        Channels of the first level; each further level has twice as many.
+    depth:
+        Levels. Rows and columns are halved once less: 36 x 72 cells can be halved twice, so that 3 is the most.
     pool:
         Samples drawn beforehand.
     folds:
@@ -162,6 +177,7 @@ class NativeRecipe(Recipe):
     rank: int = Field(160, ge=1)
     trailing: int = Field(0, ge=0)
     width: int = Field(16, ge=1)
+    depth: int = Field(3, ge=1, le=6)
     pool: int = Field(20000, ge=1)
     folds: int = Field(4, ge=1)
     covariance_months: int = Field(6000, ge=24)

@@ -43,6 +43,8 @@ def identity_of_fields(fields: TrainingFields) -> str:
         digest.update(np.ascontiguousarray(fields.values[row]).tobytes())
         if fields.scored is not None:
             digest.update(np.ascontiguousarray(fields.scored[row]).tobytes())
+        for name, further in fields.further.items():
+            digest.update(name.encode() + np.ascontiguousarray(further[row]).tobytes())
     return digest.hexdigest()
 
 

@@ -23,7 +23,7 @@ from climrecon.training import native_task, published_task
 from climrecon.training.analysis_task import persistence_of
 from climrecon.training.cases import Estimator
 from climrecon.training.distributed import Workers, workers
-from climrecon.training.engine import History, Loop, Plan, Progress
+from climrecon.training.engine import History, Loop, Plan, Progress, Shown
 from climrecon.training.fields import TrainingFields
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
 from climrecon.training.resume import (
@@ -74,6 +74,7 @@ def train(
     report: Callable[[Progress], None] | None = None,
     drawing: native_task.Drawing | None = None,
     beside: Mapping[str, Estimator] | None = None,
+    shown: Shown | None = None,
 ) -> Trained:
     """Train, or go on with what ``folder`` holds; started by torchrun, in several processes.
 
@@ -98,6 +99,8 @@ def train(
         Called with what is prepared before the first step, how much is done, of how much.
     beside:
         Further methods (kriging) that are scored once on the validation's months, to compare with.
+    shown:
+        Called after each validation with the step's number and the network as it was validated, by one process.
 
     Raises
     ------
@@ -137,7 +140,7 @@ def train(
             recipe.checkpoint_seconds,
             None if max_hours is None else max_hours * 3600.0,
         )
-        loop = Loop(task, optimiser(recipe, groups), plan, own, checkpoints, report, known)
+        loop = Loop(task, optimiser(recipe, groups), plan, own, checkpoints, report, known, shown)
         history = loop.run()
         network = task.network.to("cpu").eval()
         for parameter in network.parameters():

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
+from climrecon.model.levels import LevelledUNet
 from climrecon.model.lowrank import LowRankPrior
 from climrecon.model.unet import PartialUNet
+from climrecon.training.further import seen_of
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -28,13 +30,15 @@ FloatArray = NDArray[np.floating[Any]]
 class Fields:
     """Complete months to draw from: (N, P) values in K, (N, P) bool ``scored``, (N,) month 1..12.
 
-    ``fold`` (N,) says which prior of the cross-fit has not seen the month.
+    ``fold`` (N,) says which prior of the cross-fit has not seen the month. ``further`` (N, V, P): further variables,
+    NaN where missing; None where there are none.
     """
 
     values: FloatArray
     scored: NDArray[np.bool_]
     month: NDArray[np.integer[Any]]
     fold: NDArray[np.integer[Any]]
+    further: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Pool:
     """Prepared samples, ready for the U-Net: N samples on (H, W).
 
     ``observed`` (N, 3, H, W), ``mask`` (N, 1, H, W), ``complete`` (N, 7, H, W), ``mean`` and
-    ``variance`` (N, P) of the posterior, ``truth`` (N, P) and ``scored`` (N, P).
+    ``variance`` (N, P) of the posterior, ``truth`` (N, P) and ``scored`` (N, P). With V further variables there are V
+    more observed channels and masks.
     """
 
     observed: Tensor
@@ -80,17 +85,25 @@ def draw_pool(
         for start in range(0, len(wanted), chunk):
             numbers = wanted[start : start + chunk]
             values, mask, stated = (np.zeros((len(numbers), size)) for _ in range(3))
+            more: list[NDArray[np.float32]] = []
             for row, number in enumerate(numbers):
                 rng = np.random.default_rng([seed, int(number)])
                 seen = masks.draw(rng)
                 error, stated[row] = noise.draw(rng)
                 values[row] = (fields.values[which[number]] + error) * seen
                 mask[row] = seen
+                if fields.further is not None:
+                    assert isinstance(network, LevelledUNet)
+                    # A stream of its own, so that temperature is seen as it is without further variables.
+                    own = np.random.default_rng([seed, int(number), 1])
+                    shown = fields.further[which[number]], network.further_sd.cpu().numpy()
+                    more.append(seen_of(*shown, masks, own))
             month = torch.as_tensor(fields.month[which[numbers]])
             tensors = [torch.as_tensor(a, dtype=torch.float32) for a in (values, stated)]
             seen_t = torch.as_tensor(mask > 0)
             posterior = prior.posterior(tensors[0], seen_t, tensors[1], month)
-            channels = network.channels(tensors[0], seen_t, tensors[1], month, posterior)
+            further = (torch.as_tensor(np.stack(more)),) if more else ()
+            channels = network.channels(tensors[0], seen_t, tensors[1], month, posterior, *further)
             truth = torch.as_tensor(fields.values[which[numbers]], dtype=torch.float32)
             scored = torch.as_tensor(fields.scored[which[numbers]])
             parts.append((*channels, posterior.mean, posterior.variance, truth, scored))

@@ -7,8 +7,8 @@ one family; a network that is scored on a sister of what it learned from looks b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +238,37 @@ def fields_of(
         grid=grid,
         scored=np.isfinite(values) if gappy else None,
     )
+
+
+def with_further(
+    fields: TrainingFields,
+    members: Sequence[StoredMember],
+    further: Sequence[Mapping[str, StoredMember]],
+    chosen: Sequence[tuple[int, slice]],
+    folder: Path,
+) -> TrainingFields:
+    """``fields`` of the ``chosen`` of ``members`` with the further variables of the same months, NaN where absent.
+
+    Parameters
+    ----------
+    further:
+        Of each member, by name; none: ``fields`` as they are.
+    """
+    found = {}
+    for name in further[0] if further else ():
+        parts = [(_aligned(further[number][name], members[number]), rows) for number, rows in chosen]
+        found[name] = assemble(parts, folder)
+    return replace(fields, further=found)
+
+
+def _aligned(other: StoredMember, member: StoredMember) -> StoredMember:
+    """``other`` in the months of ``member``; itself where they are the same."""
+    if np.array_equal(other.index, member.index):
+        return other
+    values = np.full((len(member.index), *other.values.shape[1:]), np.nan, np.float32)
+    _, ours, theirs = np.intersect1d(member.index, other.index, return_indices=True)
+    values[ours] = other.values[theirs]
+    return replace(other, key=f"{other.key}-{member.key}", values=values, index=member.index)
 
 
 def _has_gaps(member: StoredMember) -> bool:

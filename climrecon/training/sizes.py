@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from climrecon.grid import Grid
+from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import LowRankPrior
-from climrecon.model.unet import PartialUNet
 from climrecon.training import published_task
-from climrecon.training.native_task import geography
+from climrecon.training.native_task import empty_network
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
 from climrecon.training.run import COPIES
 
@@ -30,5 +30,8 @@ def _empty(recipe: Recipe, grid: Grid) -> nn.Module:
         return published_task.new_network(recipe, None)
     assert isinstance(recipe, NativeRecipe)
     cells = grid.area.size
-    prior = LowRankPrior(torch.zeros(cells, recipe.rank), torch.zeros(cells), torch.ones(12, cells))
-    return PartialUNet(prior, *geography(grid), width=recipe.width)
+    parts = (torch.zeros(cells), torch.ones(12, cells))
+    if recipe.months_beside:
+        patterns = torch.zeros(cells, recipe.rank), torch.zeros(cells, recipe.trailing)
+        return empty_network(recipe, grid, FullPrior(*patterns, *parts))
+    return empty_network(recipe, grid, LowRankPrior(torch.zeros(cells, recipe.rank), *parts))

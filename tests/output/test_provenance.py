@@ -50,6 +50,19 @@ def test_provenance_is_valid_prov_and_can_be_read_back(tmp_path: Path) -> None:
     assert (recorded.network, recorded.network_sha256) == ("net", "ab")
 
 
+def test_further_networks_are_used_recorded_and_read_back(tmp_path: Path) -> None:
+    from prov.model import ProvDocument
+
+    (tmp_path / "x.nc").write_text("data")
+    entry = made(tmp_path, tmp_path / "x.nc", "reconstruction", "caption", "0123")
+    path = tmp_path / "provenance.json"
+    write_provenance(path, replace(activity(), further=[("b", "12"), ("c", "34")]), [entry])
+    records = [type(r).__name__ for r in ProvDocument.deserialize(path, format="json").get_records()]
+    assert (records.count("ProvUsage"), records.count("ProvDerivation")) == (5, 4)
+    assert read_provenance(path).further == {"b": "12", "c": "34"}
+    assert read_provenance(path).network == "net"
+
+
 def test_provenance_uses_the_vocabulary_of_the_standard(tmp_path: Path) -> None:
     from prov.model import PROV, PROV_TYPE, ProvDocument
 

@@ -16,11 +16,13 @@ from made_up import make_product
 from output.test_files import attributes, cf_problems
 from report.test_report import read, write
 
+from climrecon.files import sha256_of
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.model.published import VARIANTS, PublishedUNet
-from climrecon.networks import describe, save_network
+from climrecon.networks import WEIGHTS, describe, save_network
 from climrecon.output.netcdf import write_netcdf
 from climrecon.output.product import Product
+from climrecon.output.provenance import read_provenance
 from climrecon.output.structural import Structural, rows, stddev, table
 from climrecon.pipeline.structural import with_networks
 
@@ -127,6 +129,14 @@ def test_two_networks_in_one_call(demo: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(difference, (apart * GRID.area).sum((1, 2)), atol=1e-5)
     manifest = json.loads((tmp_path / "both" / "manifest.json").read_text())
     assert "structural.csv" in [entry["path"] for entry in manifest["outputs"]]
+    recorded = read_provenance(tmp_path / "both" / "provenance.json")
+    assert recorded.further == {"untrained": sha256_of(other / WEIGHTS)}, "kriging is no network"
+    assert read_provenance(tmp_path / "alone" / "provenance.json").further == {}
+    # Another network by the same name is no repeat.
+    assert untrained("untrained", 5, tmp_path) == other
+    again = run("rerun", tmp_path / "both" / "provenance.json", "--output", tmp_path / "again")
+    assert again.returncode != 0
+    assert f"{other} here has sha256" in again.stderr
     digest = json.loads((tmp_path / "alone" / "manifest.json").read_text())["fingerprint"]
     compared_to = Structural({}, {}, {"a": "ab"})
     assert len({digest, with_networks(digest, None), with_networks(digest, compared_to)}) == 2

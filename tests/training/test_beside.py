@@ -87,8 +87,6 @@ def test_settings_stand_behind_the_recipes_name(tmp_path: Path) -> None:
     assert "months_beside" in str(caught.value)
     with pytest.raises(ProblemList, match="needs months_beside=1"):
         recipe("native", trailing=5)
-    with pytest.raises(ProblemList, match="second \\(psl\\) would have to come from another data set"):
-        recipe("native", variables=("tas", "psl"))
 
 
 def test_it_is_compared_with_kriging_and_says_how_far_it_is(whole) -> None:

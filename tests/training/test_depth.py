@@ -1,0 +1,100 @@
+"""The depth of our own networks is a setting: kept in the card, part of what a training is, refused where it cannot be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_archive import GRID, fields, small
+
+from climrecon.errors import NetworkError, UsageError
+from climrecon.fields import Context, Months
+from climrecon.grid import FIVE_DEGREES
+from climrecon.model.analysis import AnalysisUNet
+from climrecon.model.interpolation import FullPrior
+from climrecon.model.levels import LevelledAnalysisUNet, LevelledUNet, depth_of, most_levels
+from climrecon.model.lowrank import LowRankPrior
+from climrecon.model.unet import PartialUNet
+from climrecon.networks import (
+    CARD,
+    WEIGHTS,
+    as_network,
+    as_reconstructor,
+    describe,
+    load_network,
+    save_network,
+)
+from climrecon.training.native_task import check_grid, geography
+from climrecon.training.recipes import recipe
+
+
+def priors() -> tuple[LowRankPrior, FullPrior]:
+    cells = GRID.area.size
+    parts = torch.full((cells,), 0.2), torch.ones(12, cells)
+    vectors = torch.randn(cells, 6)
+    return LowRankPrior(vectors[:, :4], *parts), FullPrior(vectors[:, :4], vectors[:, 4:], *parts)
+
+
+def test_three_levels_are_the_network_that_ships() -> None:
+    torch.manual_seed(0)
+    low, full = priors()
+    for plain, levelled in (
+        (PartialUNet(low, *geography(GRID), 4), LevelledUNet(low, *geography(GRID), 4, 3)),
+        (AnalysisUNet(full, *geography(GRID), 4), LevelledAnalysisUNet(full, *geography(GRID), 4, 3)),
+    ):
+        torch.nn.init.normal_(plain.head.weight)
+        levelled.load_state_dict(plain.state_dict())
+        complete = plain.enc_1.complete.conv.weight.shape[1]
+        mask = (torch.rand(3, 1, *GRID.shape) < 0.4).float()
+        inputs = (torch.randn(3, 3, *GRID.shape) * mask, mask, torch.randn(3, complete, *GRID.shape))
+        torch.testing.assert_close(levelled.correct(*inputs), plain.correct(*inputs), atol=0, rtol=0)
+        assert plain.correct(*inputs).abs().max() > 0
+
+
+@pytest.mark.parametrize(("depth", "more"), [(1, {}), (2, {"months_beside": 1}), (4, {})])
+def test_a_network_of_any_depth_is_trained_stored_and_applied(
+    depth: int, more: dict[str, int], tmp_path: Path
+) -> None:
+    trained = small("native", tmp_path / "fit", 2, depth=depth, check_every=2, **more)
+    assert trained.card["recipe"]["depth"] == depth
+    network = as_network(trained.network)
+    assert depth_of(network) == depth
+    save_network(network, describe("mine", network, GRID, {}), tmp_path / "mine")
+    loaded = load_network(str(tmp_path / "mine"))
+    assert loaded.card.architecture["depth"] == depth
+    held = fields(12, 1, 9)
+    mask = np.random.default_rng(0).random(held.values.shape) < 0.4
+    months = Months(held.index)
+    given = (np.where(mask, held.values, np.nan), mask, None, months.month, Context(GRID, months))
+    np.testing.assert_array_equal(
+        loaded.reconstruct(*given).mean, as_reconstructor(network, GRID, 0).reconstruct(*given).mean
+    )
+    # Another depth is another training: its checkpoint is not gone on from.
+    with pytest.raises(UsageError, match="another training"):
+        small("native", tmp_path / "fit", 2, depth=3, check_every=2, **more)
+    with pytest.raises(UsageError, match=f"has {depth} levels, the recipe native has 3"):
+        small("native", tmp_path / "other", 2, depth=3, start=network, **more)
+
+
+def test_a_depth_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    assert (most_levels(FIVE_DEGREES), most_levels(GRID)) == (3, 4)
+    for name in ("native", "analysis"):
+        check_grid(recipe(name, depth=3), FIVE_DEGREES)
+        with pytest.raises(
+            UsageError, match="depth=4 halves rows and columns 3 times; .* halved 2 times"
+        ) as caught:
+            check_grid(recipe(name, depth=4), FIVE_DEGREES)
+        assert "depth=3 or less" in str(caught.value)
+    with pytest.raises(UsageError, match="depth: "):
+        recipe("native", depth=0)
+    network = as_network(small("native", tmp_path / "fit", 2, depth=2, check_every=2).network)
+    folder = save_network(network, describe("mine", network, GRID, {}), tmp_path / "mine")
+    card = json.loads((folder / CARD).read_text())
+    card["architecture"]["depth"] = 4
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(NetworkError, match="weights have 2 levels, its card says 4"):
+        load_network(str(folder))
+    assert (folder / WEIGHTS).is_file()
