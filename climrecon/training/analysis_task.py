@@ -27,8 +27,8 @@ from climrecon.training.sequences import BANK, MonthDraws, draw_sequences
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
-#: Fewest months that patterns can be told from.
-FEWEST = 24
+#: Fewest months that patterns can be told from, and covariances of calendar months.
+FEWEST, SEASONAL = 24, 480
 
 
 def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: NativeRecipe) -> FullPrior:
@@ -62,9 +62,18 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: NativeRecip
         fields.grid,
         rank + trailing,
         forced=(forced_pattern(values, np.asarray(fields.index)[rows], fields.grid),),
+        seasons=len(rows) >= SEASONAL,
     )
-    parts = (learned.vectors[:, :rank], learned.vectors[:, rank:], learned.residual, learned.scale)
-    return FullPrior(*(torch.as_tensor(part.copy(), dtype=torch.float32) for part in parts))
+    def tensor(part: FloatArray) -> torch.Tensor:
+        return torch.as_tensor(part.copy(), dtype=torch.float32)
+
+    return FullPrior(
+        tensor(learned.vectors[:, :rank]),
+        tensor(learned.vectors[:, rank:]),
+        tensor(learned.residual),
+        tensor(learned.scale),
+        None if learned.seasons is None else tensor(learned.seasons),
+    )
 
 
 def draw_pools(

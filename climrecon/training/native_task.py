@@ -37,6 +37,7 @@ from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
 from climrecon.training.further import statistics
 from climrecon.training.loop import Schedule
+from climrecon.training.precision import autocast_type
 from climrecon.training.recipes import NativeRecipe
 from climrecon.training.samples import Fields, Pool, draw_pool
 
@@ -299,7 +300,7 @@ class NativeTask:
         pool, checks = draw_pools(recipe, network, priors, fields, validation, masks, noise, seed, drawing)
         self.network = network.to(workers.device)
         self.checks = _moved(checks, workers)
-        precision = torch.bfloat16 if recipe.precision == "bfloat16" else None
+        precision = autocast_type(recipe, workers.device)
         choices = Choices(seed, recipe.batch, (len(pool),), workers)
         self.module = NativeModule(self.network, _moved(pool, workers), choices, precision)
         if recipe.compile:

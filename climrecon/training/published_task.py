@@ -21,6 +21,7 @@ from climrecon.training.cases import Cases, draw_cases
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
 from climrecon.training.losses import PublishedLoss, Vgg
+from climrecon.training.precision import autocast_type
 from climrecon.training.recipes import PublishedRecipe
 
 
@@ -161,7 +162,7 @@ class PublishedTask:
             errors,
             Choices(seed, recipe.batch, sizes, workers),
             repeat,
-            torch.bfloat16 if recipe.precision == "bfloat16" else None,
+            autocast_type(recipe, workers.device),
         )
         if recipe.compile:
             self.module.run = torch.compile(self.network.run)

@@ -57,7 +57,8 @@ class Recipe(Settings):
     validation_years:
         Whole years validated on, spread over the members held out.
     precision:
-        ``single``, or ``bfloat16`` for the network's convolutions (on GPUs; on CPUs that have it).
+        Of the network's convolutions: ``single``, ``bfloat16``, or ``auto``: the latter where that was measured to pay.
+        A run that goes on on another kind of processor goes on in what pays there.
     compile:
         Whether the network is compiled by torch. Not bit for bit the same as without.
     """
@@ -73,7 +74,7 @@ class Recipe(Settings):
     patience: int = Field(0, ge=0)
     checkpoint_seconds: float = Field(300.0, ge=0)
     validation_years: int = Field(10, ge=1)
-    precision: Literal["single", "bfloat16"] = "single"
+    precision: Literal["auto", "single", "bfloat16"] = "auto"
     compile: bool = False
 
     @property
