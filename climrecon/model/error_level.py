@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -133,18 +134,19 @@ def estimate_error_level(
         known = np.zeros(len(cells)) if stated is None else np.nan_to_num(stated[row, cells])
         samples.append((matrix, near, values[row, cells] / spread, spread, known, land[cells]))
 
-    def deviance(numbers: Sequence[float]) -> float:
+    @cache
+    def deviance(numbers: tuple[float, ...]) -> float:
         sea, land, regional, local = numbers
         level = ErrorLevel(sea, land, regional, local, 0)
         return sum(_deviance(*sample, level) for sample in samples)
 
     # One number after the other, and again until none moves: the likelihood has one hill.
-    best = [0.3, 0.3, 0.0, 0.0]
+    best: tuple[float, ...] = (0.3, 0.3, 0.0, 0.0)
     for _ in range(ROUNDS):
-        before = list(best)
+        before = best
         for position, tried in enumerate((LEVELS, LEVELS, REGIONAL_SHARES, LOCAL_VARIANCES)):
             options = [
-                [*best[:position], value, *best[position + 1 :]] for value in _beside(tried, best[position])
+                (*best[:position], value, *best[position + 1 :]) for value in _beside(tried, best[position])
             ]
             best = min(options, key=deviance)
         if best == before:

@@ -64,6 +64,7 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: NativeRecip
         forced=(forced_pattern(values, np.asarray(fields.index)[rows], fields.grid),),
         seasons=len(rows) >= SEASONAL,
     )
+
     def tensor(part: FloatArray) -> torch.Tensor:
         return torch.as_tensor(part.copy(), dtype=torch.float32)
 
