@@ -32,8 +32,8 @@ REGIONAL_SHARES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 LOCAL_VARIANCES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
 #: Length that each falls off with, km; beyond twice of it there is none.
 REGIONAL_KM, LOCAL_KM = 2000.0, 1000.0
-#: Months and cells a month that are looked at: enough for a few numbers, and quick.
-MONTHS, CELLS, FEWEST = 10, 300, 40
+#: Months and cells a month that are looked at: enough for a few numbers, and quick. Of fewer months more cells.
+MONTHS, CELLS, MOST_CELLS, FEWEST = 10, 300, 1000, 40
 #: Most rounds over the numbers.
 ROUNDS = 6
 
@@ -123,10 +123,12 @@ def estimate_error_level(
     lots = {row: stream.random() for row, stream in streams.items()}
     samples = []
     whole_year = np.sqrt((scale**2).mean(axis=0))
-    for row in sorted(lots, key=lots.__getitem__)[:MONTHS]:
+    chosen = sorted(lots, key=lots.__getitem__)[:MONTHS]
+    most = min(CELLS * MONTHS // len(chosen), MOST_CELLS)
+    for row in chosen:
         cells = np.flatnonzero(mask[row])
-        if len(cells) > CELLS:
-            cells = streams[row].choice(cells, CELLS, replace=False)
+        if len(cells) > most:
+            cells = streams[row].choice(cells, most, replace=False)
         spread = scale[int(index[row]) % 12, cells]
         flat = MEAN_PRIOR_SD / spread
         matrix = covariance[np.ix_(cells, cells)].astype(np.float64) + np.outer(flat, flat)

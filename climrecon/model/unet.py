@@ -126,9 +126,16 @@ class CorrectingUNet(nn.Module):
         out: Tensor = self.head(up)
         return out if self.stride == 1 else F.pixel_shuffle(out, self.stride)
 
-    def corrected(self, correction: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (B, P) and factor on the standard deviation (B, P) after a correction (B, 2, H, W)."""
+    def corrected(
+        self, correction: Tensor, mean: Tensor, variance: Tensor, of_spread_alone: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Mean (B, P) and factor on the standard deviation (B, P) after a correction (B, 2, H, W).
+
+        ``of_spread_alone`` leaves the mean as it is.
+        """
         flat = correction.flatten(2)
+        if of_spread_alone:
+            return mean, _bounded(flat[:, 1]).exp()
         spread = variance.sqrt()
         shift = _bounded(flat[:, 0]) * spread
         # Take the global mean out where the posterior is unsure, not where cells were observed. In proportion to its
