@@ -287,7 +287,11 @@ def main() -> None:
         "ratio_kadow2020_single_cpu_time": round(single_cpu_ratio, 3),
         "precision": "single" if autocast_type(hole_alone(), CPU.device) is None else "bfloat16",
         "ratio_native": round(native_ratio, 3),
-        "seconds_a_step": {"reference": round(theirs_s, 4), "kadow2020": round(ours_s, 4), "kadow2020_single": round(single_s, 4)},
+        "seconds_a_step": {
+            "reference": round(theirs_s, 4),
+            "kadow2020": round(ours_s, 4),
+            "kadow2020_single": round(single_s, 4),
+        },
         "iterations_a_second": {"reference": round(1 / theirs_s, 2), "kadow2020": round(1 / ours_s, 2)},
         "samples_a_second": {
             "reference": round(BATCH / theirs_2, 1),

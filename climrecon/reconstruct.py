@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +17,6 @@ from climrecon.members import reconstruct_members
 NO_SKILL = 0.75
 #: Months a chunk: large enough for full matrix products, small enough for 1 GB.
 CHUNK = 64
-#: Chunks that are worked out at the same time, by reconstructors that allow it.
-ABREAST = 2
 
 
 def cuda_available() -> bool:
@@ -63,10 +59,9 @@ def reconstruct(
     beside = int(getattr(reconstructor, "months_beside", 0))
     first, last = (0, total) if block is None else (block.start, block.stop)
     fields = 1 + len(members)
-    parts = [slice(start, min(start + chunk, last)) for start in range(first, last, chunk)]
-
-    def estimate(part: slice) -> Estimate:
-        wide = slice(max(part.start - beside, 0), min(part.stop + beside, total))
+    for start in range(first, last, chunk):
+        part = slice(start, min(start + chunk, last))
+        wide = slice(max(start - beside, 0), min(part.stop + beside, total))
         seen = replace(
             observations,
             values=observations.values[wide],
@@ -76,51 +71,19 @@ def reconstruct(
         )
         done, length = (part.start - first) * fields, part.stop - part.start
 
-        def step(finished: int) -> None:
+        def step(finished: int, done: int = done, length: int = length) -> None:
             if progress and finished < fields:
                 progress(done + finished * length, (last - first) * fields)
 
         if members:
-            found = reconstruct_members(reconstructor, seen, (one[wide] for one in members), step)
+            estimate = reconstruct_members(reconstructor, seen, (one[wide] for one in members), step)
         else:
-            found = reconstructor.reconstruct(
+            estimate = reconstructor.reconstruct(
                 seen.values, seen.mask, seen.obs_sd, seen.time.month, Context(seen.grid, seen.time)
             )
-        return found.months(slice(part.start - wide.start, part.stop - wide.start))
-
-    # However few the chunks are, so that a part of a record has the same bits as the whole. Members tell their progress,
-    # one chunk after the other.
-    abreast = getattr(reconstructor, "concurrent", False) and not members
-    for part, found in _abreast(estimate, parts) if abreast else ((p, estimate(p)) for p in parts):
-        yield part, found
+        yield part, estimate.months(slice(part.start - wide.start, part.stop - wide.start))
         if progress:
             progress((part.stop - first) * fields, (last - first) * fields)
-
-
-def _abreast(
-    estimate: Callable[[slice], Estimate], parts: Sequence[slice]
-) -> Iterator[tuple[slice, Estimate]]:
-    """Two chunks at a time, each with half of the threads: the small steps of one chunk keep few of them busy."""
-    threads = torch.get_num_threads()
-
-    def share() -> None:
-        torch.set_num_threads(max(threads // ABREAST, 1))
-
-    waiting: deque[tuple[slice, Future[Estimate]]] = deque()
-    try:
-        with ThreadPoolExecutor(min(ABREAST, threads), initializer=share) as workers:
-            for number, part in enumerate(parts):
-                if len(waiting) == ABREAST:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-                waiting.append((part, workers.submit(estimate, part)))
-                if number == 0:
-                    waiting[0][1].result()  # what all chunks share is made once, by the first
-            while waiting:
-                done, future = waiting.popleft()
-                yield done, future.result()
-    finally:
-        torch.set_num_threads(threads)
 
 
 def no_skill(stddev: NDArray[np.floating[Any]], prior: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

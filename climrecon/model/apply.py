@@ -148,8 +148,6 @@ class AnalysisReconstructor:
 
     #: A chunk's first and last month need the month beside it.
     months_beside = 1
-    #: Chunks may be worked out at the same time.
-    concurrent = True
     #: A month's noise depends on seed and date alone, so that errors persist over the borders of chunks.
     draws_by_date = True
 
