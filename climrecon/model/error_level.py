@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from climrecon.model.local import LocalCovariance
 from climrecon.model.lowrank import MEAN_PRIOR_SD
 
 FloatArray = NDArray[np.floating[Any]]
@@ -64,31 +65,39 @@ class ErrorLevel:
         """Standard deviation of cells with land fraction ``land`` (any shape), K."""
         return np.asarray(np.sqrt(land * self.land**2 + (1.0 - land) * self.sea**2))
 
-    def covariance(self, distance: FloatArray, scale: FloatArray) -> FloatArray | None:
-        """(P, P) what is added to the learned covariance, in its units, or None.
+    def covariance(
+        self, distance: FloatArray, scale: FloatArray, shape: tuple[int, int]
+    ) -> LocalCovariance | None:
+        """What is added to the learned covariance, in its units, or None.
 
         Parameters
         ----------
         distance, scale:
             (P, P) km, (12, P) standard deviation of each calendar month, K.
+        shape:
+            (H, W) of the global grid.
         """
         if not (self.regional or self.local):
             return None
-        regional, local = _kernels(distance, np.sqrt((scale**2).mean(axis=0)))
-        return np.asarray(self.regional * regional + self.local * local)
+        height, width = shape
+        meridian = distance[::width].reshape(height, height, width)
+        whole_year = np.sqrt((scale**2).mean(axis=0))
+        parts = [
+            (self.regional * _kernel(meridian, REGIONAL_KM), np.ones_like(whole_year)),
+            (self.local * _kernel(meridian, LOCAL_KM), 1.0 / whole_year),
+        ]
+        used = [(kernel, factor) for kernel, factor in parts if kernel.any()]
+        tensors = [[torch.as_tensor(part, dtype=torch.float32) for part in one] for one in used]
+        return LocalCovariance.of([kernel for kernel, _ in tensors], [factor for _, factor in tensors])
 
 
-def _kernels(distance: FloatArray, spread: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(P, P) the regional and the local covariance of unit size, in units of ``spread`` (P,), K.
+def _kernel(distance: FloatArray, length: float) -> FloatArray:
+    """Correlation at ``distance``, km: an exponential times Wendland's function, which ends it at twice ``length``.
 
-    Exponentials times Wendland's function, which ends them without making them indefinite.
-    Source: Furrer, Genton & Nychka (2006), J. Comput. Graph. Stat. 15:502, table 1.
+    Positive definite, as both are. Source: Furrer, Genton & Nychka (2006), J. Comput. Graph. Stat. 15:502, table 1.
     """
-    found = []
-    for length in (REGIONAL_KM, LOCAL_KM):
-        near = np.minimum(distance / (2.0 * length), 1.0)
-        found.append(np.exp(-distance / length) * (1.0 - near) ** 4 * (4.0 * near + 1.0))
-    return found[0], found[1] / np.outer(spread, spread)
+    near = np.minimum(distance / (2.0 * length), 1.0)
+    return np.asarray(np.exp(-distance / length) * (1.0 - near) ** 4 * (4.0 * near + 1.0))
 
 
 def estimate_error_level(
@@ -132,7 +141,11 @@ def estimate_error_level(
         spread = scale[int(index[row]) % 12, cells]
         flat = MEAN_PRIOR_SD / spread
         matrix = covariance[np.ix_(cells, cells)].astype(np.float64) + np.outer(flat, flat)
-        near = _kernels(distance[np.ix_(cells, cells)], whole_year[cells])
+        apart, spread_there = distance[np.ix_(cells, cells)], whole_year[cells]
+        near = (
+            _kernel(apart, REGIONAL_KM),
+            _kernel(apart, LOCAL_KM) / np.outer(spread_there, spread_there),
+        )
         known = np.zeros(len(cells)) if stated is None else np.nan_to_num(stated[row, cells])
         samples.append((matrix, near, values[row, cells] / spread, spread, known, land[cells]))
 

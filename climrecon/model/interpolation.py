@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from climrecon.model.local import LocalCovariance
 from climrecon.model.lowrank import MEAN_PRIOR_SD, LowRankPrior, Posterior
 
 #: Most steps of conjugate gradients. Six to twelve do for early observations; dense and precise ones take more.
@@ -66,8 +67,8 @@ class FullPrior(LowRankPrior):
         packed = None if seasons is None else seasons[(slice(None), *_triangle(seasons.shape[-1]))]
         self.register_buffer("seasons", None if packed is None else packed.to(torch.float16))
         self.seasons: Tensor | None
-        #: (P, P) covariance that is added for a data set, or None; see :meth:`adapted`.
-        self.local: Tensor | None = None
+        #: What is added for a data set, or None; see :meth:`adapted`.
+        self.local: LocalCovariance | None = None
         self._kept: tuple[Tensor, Tensor] | None = None
         self._by_month: Tensor | None = None
         self._precision_by_month: Tensor | None = None
@@ -77,7 +78,7 @@ class FullPrior(LowRankPrior):
         patterns, left = self._all_patterns()
         matrix = patterns @ patterns.T
         matrix.diagonal().add_(left)
-        return matrix if self.local is None else matrix + self.local
+        return matrix if self.local is None else matrix + self.local.matrix()
 
     def _all_patterns(self) -> tuple[Tensor, Tensor]:
         """(P, K + L) patterns and (P,) variance that they leave."""
@@ -114,8 +115,8 @@ class FullPrior(LowRankPrior):
             )
         return self._precision_by_month
 
-    def adapted(self, local: Tensor, area: Tensor) -> FullPrior:
-        """This prior with a covariance ``local`` (P, P) added, in the same units; ``area`` (P,) sums to 1.
+    def adapted(self, local: LocalCovariance, area: Tensor) -> FullPrior:
+        """This prior with a covariance ``local`` added, in the same units; ``area`` (P,) sums to 1.
 
         For data sets that hold variability on scales which the training fields lack. The K leading patterns are those
         of the sum, in the area-weighted metric, by a few subspace iterations from the former ones.
@@ -127,7 +128,7 @@ class FullPrior(LowRankPrior):
 
         def product(x: Tensor) -> Tensor:
             x = metric * x
-            return metric * (patterns @ (patterns.T @ x) + left[:, None] * x + local @ x)
+            return metric * (patterns @ (patterns.T @ x) + left[:, None] * x + local.product(x.T).T)
 
         basis = torch.linalg.qr(metric * self.vectors)[0]
         for _ in range(SUBSPACE_STEPS):
@@ -135,7 +136,7 @@ class FullPrior(LowRankPrior):
         values, axes = torch.linalg.eigh(basis.T @ product(basis))
         vectors = basis @ (axes * values.clamp_min(0.0).sqrt()).flip(1) / metric
         added = FullPrior(vectors, self.trailing, self.residual, self.scale)
-        variance = (patterns**2).sum(1) + left + local.diagonal()
+        variance = (patterns**2).sum(1) + left + local.variance
         added.residual = (variance - (vectors**2).sum(1)).clamp_min(1e-4)
         added.seasons, added.local, added._kept = self.seasons, local, (patterns, left)
         return added
@@ -230,9 +231,7 @@ class FullPrior(LowRankPrior):
         local, by_month = self.local, self.coefficients_prior()
         if cells is None or len(cells) == len(patterns):
             return _System(patterns, left, local, by_month)
-        if local is not None:
-            local = local[cells[:, None], cells[None, :]]
-        return _System(patterns[cells], left[cells], local, by_month)
+        return _System(patterns[cells], left[cells], local, by_month, cells)
 
 
 @dataclass(frozen=True)
@@ -244,15 +243,18 @@ class _System:
     patterns, left:
         (C, R) and (C,) variance that they leave.
     local:
-        (C, C) what is added for a data set, or None.
+        What is added for a data set, or None.
     by_month:
         (12, R, R) covariance of the patterns' coefficients, or None.
+    cells:
+        (C,) which of the grid's cells these are; None: all.
     """
 
     patterns: Tensor
     left: Tensor
-    local: Tensor | None
+    local: LocalCovariance | None
     by_month: Tensor | None
+    cells: Tensor | None = None
 
     def product(self, x: Tensor, flat: Tensor, month: Tensor) -> Tensor:
         """(B, C): the covariance times (B, C) ``x``; ``flat`` (B, C) is what the month's mean adds, month 1..12."""
@@ -264,7 +266,13 @@ class _System:
                     coefficients[rows] = coefficients[rows] @ self.by_month[number]
         result = torch.addmm(flat * (x * flat).sum(1, keepdim=True), coefficients, self.patterns.T)
         result.addcmul_(self.left, x)
-        return result if self.local is None else result.addmm_(x, self.local)
+        if self.local is None:
+            return result
+        if self.cells is None:
+            return result.add_(self.local.product(x))
+        everywhere = x.new_zeros(len(x), len(self.local.variance))
+        everywhere[:, self.cells] = x
+        return result.add_(self.local.product(everywhere)[:, self.cells])
 
 
 def _triangle(size: int) -> tuple[Tensor, Tensor]:

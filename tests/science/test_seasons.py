@@ -11,7 +11,7 @@ from climrecon.grid import Grid
 from climrecon.model.analysis import AnalysisUNet
 from climrecon.model.apply import AnalysisReconstructor
 from climrecon.model.build import analysis_unet_arguments, build_analysis_unet
-from climrecon.model.error_level import ErrorLevel
+from climrecon.model.error_level import LOCAL_KM, REGIONAL_KM, ErrorLevel, _kernel
 from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import MEAN_PRIOR_SD
 from climrecon.training.loop import LOSSES
@@ -100,10 +100,16 @@ def test_the_seasons_bring_the_mean_nearer_to_the_truth(prior: FullPrior) -> Non
 
 def test_an_adapted_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior) -> None:
     level = ErrorLevel(0.3, 0.3, regional=0.5, local=0.3, n_months=1)
-    added = level.covariance(DISTANCE, prior.scale.numpy())
-    assert added is not None
+    local = level.covariance(DISTANCE, prior.scale.numpy(), GRID.shape)
+    assert local is not None
+    spread = np.sqrt((prior.scale.numpy() ** 2).mean(0))
+    added = 0.5 * _kernel(DISTANCE, REGIONAL_KM) + 0.3 * _kernel(DISTANCE, LOCAL_KM) / np.outer(
+        spread, spread
+    )
     assert np.linalg.eigvalsh(added)[0] > -1e-8
-    adapted = prior.adapted(*tensors(added, GRID.area.reshape(-1)))
+    np.testing.assert_allclose(local.matrix().numpy(), added, atol=1e-5)
+    np.testing.assert_allclose(local.variance.numpy(), np.diag(added), rtol=1e-5)
+    adapted = prior.adapted(local, *tensors(GRID.area.reshape(-1)))
     total = prior.covariance().double().numpy() + added
     np.testing.assert_allclose(adapted.covariance().numpy(), total, atol=1e-4)
     np.testing.assert_allclose(
@@ -113,7 +119,7 @@ def test_an_adapted_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior) 
     best = np.linalg.eigvalsh(total * np.outer(metric, metric))[-24:].sum()
     ours = ((adapted.vectors.double().numpy() * metric[:, None]) ** 2).sum()
     assert 0.99 * best < ours <= 1.0001 * best
-    assert ErrorLevel(0.3, 0.3, 0.0, 0.0, 1).covariance(DISTANCE, prior.scale.numpy()) is None
+    assert ErrorLevel(0.3, 0.3, 0.0, 0.0, 1).covariance(DISTANCE, prior.scale.numpy(), GRID.shape) is None
 
 
 @pytest.fixture

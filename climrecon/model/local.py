@@ -1,0 +1,70 @@
+"""Covariances that know distances alone, added to a learned one: as quick to apply as they are simple.
+
+On a global grid a function of distance depends on two latitudes and the difference of two longitudes. Along a circle of
+latitude its product with a field is a circular convolution, so that a Fourier transform leaves one small matrix of
+latitudes by latitudes for each wave number, instead of one of cells by cells.
+
+Source: Golub & Van Loan (2013), Matrix Computations, section 4.8 (circulant systems).
+
+Shapes: B fields, H x W cells, P = H * W, N kernels, M = W // 2 + 1 wave numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LocalCovariance:
+    """The sum of N covariances, each a kernel of distance between cells that are scaled one by one.
+
+    Attributes
+    ----------
+    spectra:
+        (N, M, H, H): of each kernel, by wave number.
+    factors:
+        (N, P) by which a cell is scaled.
+    variance:
+        (P,) the diagonal.
+    """
+
+    spectra: Tensor
+    factors: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of(cls, kernels: Sequence[Tensor], factors: Sequence[Tensor]) -> LocalCovariance:
+        """From kernels (H, H, W), between the cells of the first meridian and all cells, and factors (P,)."""
+        # Alike to the east and to the west, so that spectra are real; so are they to rounding.
+        spectra = torch.stack([torch.fft.rfft(kernel).real.permute(2, 0, 1) for kernel in kernels])
+        scaled = torch.stack(list(factors))
+        width = kernels[0].shape[-1]
+        at_zero = torch.stack([kernel[..., 0].diagonal().repeat_interleave(width) for kernel in kernels])
+        return cls(spectra.contiguous(), scaled, (at_zero * scaled**2).sum(0))
+
+    def to(self, device: torch.device) -> LocalCovariance:
+        """The same on ``device``."""
+        return LocalCovariance(self.spectra.to(device), self.factors.to(device), self.variance.to(device))
+
+    def product(self, x: Tensor) -> Tensor:
+        """(B, P): the covariance times (B, P) ``x``."""
+        fields, height = len(x), self.spectra.shape[-1]
+        width = x.shape[1] // height
+        result = torch.zeros_like(x)
+        for spectrum, factor in zip(self.spectra, self.factors, strict=True):
+            waves = torch.view_as_real(torch.fft.rfft((x * factor).reshape(fields, height, width)))
+            by_number = waves.permute(2, 0, 3, 1).reshape(len(spectrum), 2 * fields, height)
+            mixed = (by_number @ spectrum).reshape(len(spectrum), fields, 2, height).permute(1, 3, 0, 2)
+            back = torch.fft.irfft(torch.view_as_complex(mixed.contiguous()), n=width)
+            result.addcmul_(back.reshape(fields, -1), factor)
+        return result
+
+    def matrix(self) -> Tensor:
+        """(P, P)."""
+        return self.product(
+            torch.eye(len(self.variance), dtype=self.spectra.dtype, device=self.spectra.device)
+        )
