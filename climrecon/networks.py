@@ -179,6 +179,8 @@ def describe_analysis(
                 "It learned from GISTEMP 1930-2002, so it is not independent of GISTEMP and no judge of it there.",
                 "GISTEMP is smooth over 1,200 km: what a data set holds on smaller scales is estimated from the "
                 "data set itself, partly as error, partly as local variability.",
+                "Where a data set holds variability that GISTEMP lacks, as HadCRUT does, the U-Net corrects the spread "
+                "alone; the mean is the interpolation's.",
                 "Realisations let the errors of successive months persist with one correlation for all scales.",
             ],
         }

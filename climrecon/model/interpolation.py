@@ -130,10 +130,17 @@ class FullPrior(LowRankPrior):
             x = metric * x
             return metric * (patterns @ (patterns.T @ x) + left[:, None] * x + local.product(x.T).T)
 
-        basis = torch.linalg.qr(metric * self.vectors)[0]
-        for _ in range(SUBSPACE_STEPS):
-            basis = torch.linalg.qr(product(basis))[0]
-        values, axes = torch.linalg.eigh(basis.T @ product(basis))
+        # By one thread: the last bits of factorisations depend on how many there are, and the processes of a run that
+        # is done in parts may have other numbers of them.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            basis = torch.linalg.qr(metric * self.vectors)[0]
+            for _ in range(SUBSPACE_STEPS):
+                basis = torch.linalg.qr(product(basis))[0]
+            values, axes = torch.linalg.eigh(basis.T @ product(basis))
+        finally:
+            torch.set_num_threads(threads)
         vectors = basis @ (axes * values.clamp_min(0.0).sqrt()).flip(1) / metric
         added = FullPrior(vectors, self.trailing, self.residual, self.scale)
         variance = (patterns**2).sum(1) + left + local.variance
