@@ -220,6 +220,21 @@ def merged(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: np.mean([row[key] for row in rows], axis=0) for key in rows[0]}
 
 
+def scores_for_card(measured: dict[str, Any], scored: str, name: str) -> dict[str, Any]:
+    """What this benchmark printed of the network ``scored``, as scores of the card of ``name``."""
+    cases = {
+        case: {name if method.endswith(scored) else method: row for method, row in methods.items()}
+        for case, methods in measured["cases"].items()
+    }
+    (response,) = (row for method, row in measured["response_to_1K"].items() if method.endswith(scored))
+    return {
+        "n_months": measured["n_months"],
+        "seeds": list(range(measured["seeds"])),
+        "cases": cases,
+        "response": {name: response},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)

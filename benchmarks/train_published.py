@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import torch
+from skill import scores_for_card
 from time_to_skill import GRID, material
 
 from climrecon.fields import Months
@@ -26,13 +27,8 @@ from climrecon.training.run import train
 
 def add_scores(folder: Path, name: str, measured: Path) -> None:
     """Put what skill.py measured of the network into its card."""
-    found = json.loads(measured.read_text())
     loaded = load_network(str(folder / name))
-    cases = {
-        case: {name if method.endswith(name) else method: row for method, row in methods.items()}
-        for case, methods in found["cases"].items()
-    }
-    scores = {"n_months": found["n_months"], "seeds": list(range(found["seeds"])), "cases": cases}
+    scores = scores_for_card(json.loads(measured.read_text()), name, name)
     save_network(network_of(loaded), loaded.card.model_copy(update={"scores": scores}), folder / name)
 
 

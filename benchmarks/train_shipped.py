@@ -21,7 +21,7 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import torch
-from skill import GRID, MARGIN, fields_of, held_out, near
+from skill import GRID, MARGIN, fields_of, held_out, near, scores_for_card
 
 from climrecon.covariance import forced_pattern, learn_patterns, unit_vectors
 from climrecon.data.geography import land_fraction
@@ -264,17 +264,9 @@ def add_scores(options) -> None:  # type: ignore[no-untyped-def]
     held = f"{options.name}-heldout"
     for name in (held, options.name):
         loaded = load_network(str(options.out / name))
-        cases = {
-            case: {options.name if method.endswith(held) else method: row for method, row in methods.items()}
-            for case, methods in measured["cases"].items()
-        }
-        (response,) = (row for method, row in measured["response_to_1K"].items() if method.endswith(held))
         scores = {
             "of": f"{held}: the same weights on covariances that have not seen the test years",
-            "n_months": measured["n_months"],
-            "seeds": list(range(measured["seeds"])),
-            "cases": cases,
-            "response": {options.name: response},
+            **scores_for_card(measured, held, options.name),
         }
         network = loaded.reconstructor.network
         print(save_network(network, loaded.card.model_copy(update={"scores": scores}), options.out / name))

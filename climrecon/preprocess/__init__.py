@@ -6,14 +6,13 @@ from climrecon.preprocess.read import read_observations, refuse_infilled
 from climrecon.preprocess.rebase import rebase_complete
 from climrecon.preprocess.regrid import FileGrid, file_order, to_network_grid
 from climrecon.preprocess.request import PrepareRequest
-from climrecon.preprocess.uncertainty import member_spread, read_member
+from climrecon.preprocess.uncertainty import read_member
 
 __all__ = [
     "FileGrid",
     "PrepareRequest",
     "cdo_version",
     "file_order",
-    "member_spread",
     "prepare_member",
     "read_member",
     "read_observations",

@@ -33,7 +33,6 @@ def read_observations(
     request: PrepareRequest,
     *,
     uncorrelated: Path | None = None,
-    members: Sequence[Path] = (),
 ) -> Observations:
     """Read one data set, which may be split in time over several files.
 
@@ -41,8 +40,6 @@ def read_observations(
     ----------
     uncorrelated:
         File of one-sigma errors of the cells (HadCRUT5's ``uncorrelated``), or None.
-    members:
-        Files of ensemble members; their spread counts as a further error of the cells.
 
     Returns
     -------
@@ -95,9 +92,7 @@ def read_observations(
         reference_period=base,
         source=_source(files, chunk, request, notes),
     )
-    if uncorrelated is not None or members:
-        observations = with_errors(observations, request, uncorrelated, members)
-    return observations
+    return observations if uncorrelated is None else with_errors(observations, Path(uncorrelated))
 
 
 def refuse_infilled(observations: Observations) -> None:

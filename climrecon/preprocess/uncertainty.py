@@ -1,8 +1,7 @@
-"""Errors of observed cells: files of uncorrelated errors, and the spread of an ensemble's members."""
+"""Errors of observed cells: files of uncorrelated errors, and members of an ensemble."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,36 +25,25 @@ FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
 
-def with_errors(
-    observations: Observations, request: PrepareRequest, uncorrelated: Path | None, members: Sequence[Path]
-) -> Observations:
+def with_errors(observations: Observations, uncorrelated: Path) -> Observations:
     """Observations with the one-sigma error of their cells, (T, H, W) in K, NaN where it is not known.
-
-    Uncorrelated errors and the members' spread (the systematic part) are independent, so their variances
-    add (Morice et al. 2021, J. Geophys. Res. 126, section 2).
 
     Raises
     ------
     InputDataError
-        If a file cannot be used, or does not go with the observations.
+        If the file cannot be used, or does not go with the observations.
     """
-    parts, notes, files = [], [], []
-    if uncorrelated is not None:
-        parts.append(read_uncorrelated(Path(uncorrelated), observations))
-        notes.append(f"uncorrelated cell errors from {Path(uncorrelated).name}")
-        files.append(Path(uncorrelated))
-    if members:
-        parts.append(member_spread(members, request, observations))
-        notes.append(f"systematic cell errors from the spread of {len(members)} members")
-        files += [Path(path) for path in members]
-    source = replace(
-        observations.source,
-        files=(*observations.source.files, *map(str, files)),
-        sha256=(*observations.source.sha256, *(sha256_of(path) for path in files)),
-        notes=(*observations.source.notes, *notes),
+    source = observations.source
+    return replace(
+        observations,
+        obs_sd=read_uncorrelated(uncorrelated, observations),
+        source=replace(
+            source,
+            files=(*source.files, str(uncorrelated)),
+            sha256=(*source.sha256, sha256_of(uncorrelated)),
+            notes=(*source.notes, f"uncorrelated cell errors from {uncorrelated.name}"),
+        ),
     )
-    total = parts[0] if len(parts) == 1 else np.hypot(parts[0], parts[1])
-    return replace(observations, obs_sd=np.asarray(total, np.float32), source=source)
 
 
 def read_uncorrelated(path: Path, like: Observations) -> FloatArray:
@@ -147,31 +135,3 @@ def _aligned(values: FloatArray, index: IntArray, grid: Grid, like: Observations
     aligned = np.full(like.values.shape, np.nan, np.float32)
     aligned[ours] = values[theirs]
     return aligned
-
-
-def member_spread(members: Sequence[Path], request: PrepareRequest, like: Observations) -> FloatArray:
-    """(T, H, W) standard deviation of the members about their mean, K; NaN with fewer than two.
-
-    One member is in memory at a time. Source: Welford (1962), Technometrics 4:419.
-
-    Raises
-    ------
-    InputDataError
-        If a member cannot be used, or there is only one.
-    """
-    if len(members) < 2:
-        raise InputDataError(
-            "The spread of an ensemble needs two members at least; there is one.", "Name more of them."
-        )
-    count = np.zeros(like.values.shape, np.int16)
-    mean = np.zeros(like.values.shape, np.float64)
-    squares = np.zeros(like.values.shape, np.float64)
-    for path in members:
-        values = read_member(Path(path), request, like)
-        known = np.isfinite(values)
-        count += known
-        change = np.where(known, values - mean, 0.0)
-        mean += change / np.maximum(count, 1)
-        squares += change * np.where(known, values - mean, 0.0)
-    spread = np.sqrt(squares / np.maximum(count - 1, 1))
-    return np.where(count > 1, spread, np.nan).astype(np.float32)

@@ -27,8 +27,8 @@ from climrecon.training.sequences import BANK, MonthDraws, draw_sequences
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
-#: Fewest months that patterns can be told from, and covariances of calendar months.
-FEWEST, SEASONAL = 24, 480
+#: Fewest months that patterns can be told from.
+FEWEST = 24
 
 
 def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: NativeRecipe) -> FullPrior:
@@ -62,7 +62,7 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: NativeRecip
         fields.grid,
         rank + trailing,
         forced=(forced_pattern(values, np.asarray(fields.index)[rows], fields.grid),),
-        seasons=len(rows) >= SEASONAL,
+        seasons=recipe.seasons,
     )
 
     def tensor(part: FloatArray) -> torch.Tensor:

@@ -157,6 +157,8 @@ class NativeRecipe(Recipe):
         Patterns of the covariance.
     trailing:
         Further patterns, which the mean is solved for with as well; with neighbouring months alone.
+    seasons:
+        Whether each calendar month has a covariance of its own; with neighbouring months alone.
     width:
         Channels of the first level; each further level has twice as many.
     depth:
@@ -177,6 +179,7 @@ class NativeRecipe(Recipe):
     months_beside: int = Field(0, ge=0, le=1)
     rank: int = Field(160, ge=1)
     trailing: int = Field(0, ge=0)
+    seasons: bool = False
     width: int = Field(16, ge=1)
     depth: int = Field(3, ge=1, le=6)
     pool: int = Field(20000, ge=1)
@@ -199,6 +202,8 @@ class NativeRecipe(Recipe):
     def _goes_together(self) -> Self:
         if self.trailing and not self.months_beside:
             raise ValueError(f"trailing={self.trailing} needs months_beside=1")
+        if self.seasons and not self.months_beside:
+            raise ValueError("seasons=true needs months_beside=1")
         if (self.network == "analysis_unet") != bool(self.months_beside):
             raise ValueError(f"network={self.network} does not go with months_beside={self.months_beside}")
         return self

@@ -33,5 +33,7 @@ def _empty(recipe: Recipe, grid: Grid) -> nn.Module:
     parts = (torch.zeros(cells), torch.ones(12, cells))
     if recipe.months_beside:
         patterns = torch.zeros(cells, recipe.rank), torch.zeros(cells, recipe.trailing)
-        return empty_network(recipe, grid, FullPrior(*patterns, *parts))
+        size = recipe.rank + recipe.trailing
+        seasons = torch.zeros(12, size, size) if recipe.seasons else None
+        return empty_network(recipe, grid, FullPrior(*patterns, *parts, seasons))
     return empty_network(recipe, grid, LowRankPrior(torch.zeros(cells, recipe.rank), *parts))

@@ -176,23 +176,18 @@ def test_absolute_values_need_twenty_years(tmp_path):
     read_observations([path], PrepareRequest(allow_complete=True, reference_period=(1975, 1992)))
 
 
-def test_members_and_uncorrelated_errors(tmp_path, truth):
-    rng = np.random.default_rng(9)
-    members = [truth + rng.normal(0, 0.2, truth.shape) for _ in range(5)]
-    paths = [files.hadcrut5_member(tmp_path, i + 1, m, INDEX) for i, m in enumerate(members)]
+def test_uncorrelated_errors(tmp_path, truth):
     errors = np.where(np.isfinite(truth), 0.3, np.nan)
     observations = read_observations(
-        [files.hadcrut5_mean(tmp_path, np.mean(members, axis=0), INDEX)],
+        [files.hadcrut5_mean(tmp_path, truth, INDEX)],
         PrepareRequest(),
         uncorrelated=files.hadcrut5_uncorrelated(tmp_path, errors, INDEX),
-        members=paths,
     )
     seen = np.isfinite(truth)
-    expected = np.sqrt(0.09 + np.var(members, axis=0, ddof=1))
-    np.testing.assert_allclose(observations.obs_sd[seen], expected[seen], atol=1e-5)
+    np.testing.assert_allclose(observations.obs_sd[seen], 0.3, atol=1e-6)
     assert np.isnan(observations.obs_sd[~seen]).all()
-    assert len(observations.source.files) == len(observations.source.sha256) == 7
-    assert observations.source.notes[-1] == "systematic cell errors from the spread of 5 members"
+    assert len(observations.source.files) == len(observations.source.sha256) == 2
+    assert "uncorrelated cell errors from" in observations.source.notes[-1]
 
 
 def test_errors_of_a_subset_of_months(tmp_path, truth):

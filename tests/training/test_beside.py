@@ -18,23 +18,16 @@ from climrecon.baselines.kriging import Kriging
 from climrecon.errors import InputDataError, ProblemList, Unfinished, UsageError
 from climrecon.fields import Context, Months, Observations, Source
 from climrecon.model.analysis import AnalysisUNet
-from climrecon.networks import describe, load_network, save_network
+from climrecon.networks import describe, load_network, network_of, save_network
 from climrecon.pipeline.training_run import recipe_for
 from climrecon.reconstruct import reconstruct
 from climrecon.training import engine
 from climrecon.training.cases import Cases
 from climrecon.training.recipes import parse, recipe
 from climrecon.training.run import Trained, train
+from climrecon.training.sizes import weights_bytes
 
 BESIDE: dict[str, Any] = {"months_beside": 1, "trailing": 8}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def kriging(cases: Cases) -> np.ndarray:
@@ -186,3 +179,23 @@ def test_cells_that_may_not_be_learned_from_are_neither_seen_nor_scored(tmp_path
     some.values[:, 3, 4] = np.nan
     with pytest.raises(InputDataError, match="1 cells are known in fewer than 24 of 120"):
         train(made, replace(some, scored=scored), held, *gaps(), folder=tmp_path / "n", seed=1, device="cpu")
+
+
+def test_months_with_covariances_of_their_own_are_trained_stored_and_gone_on_from(tmp_path: Path) -> None:
+    trained = small("native", tmp_path / "fit", 2, check_every=2, seasons=True, **BESIDE)
+    network = trained.network
+    assert isinstance(network, AnalysisUNet)
+    by_month = network.prior.coefficients_prior()
+    assert by_month is not None
+    assert (by_month[0] - by_month[6]).abs().max() > 0.01
+    assert len(by_month) == 12
+    save_network(network, describe("mine", network, GRID, {}), tmp_path / "mine")
+    loaded = load_network(str(tmp_path / "mine"))
+    assert loaded.card.architecture["seasons"] is True
+    same(network, network_of(loaded))
+    made = recipe("native", **{**NATIVE, **BESIDE, "seasons": True})
+    assert weights_bytes(made, GRID, None) == weights_bytes(made, GRID, network)
+    tuned = small("native", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12, **BESIDE)
+    assert torch.equal(tuned.network.prior.seasons, network.prior.seasons)  # type: ignore[union-attr, arg-type]
+    with pytest.raises(UsageError, match="seasons=true needs months_beside=1"):
+        recipe_for("native,seasons=true", None)

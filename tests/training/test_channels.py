@@ -34,14 +34,6 @@ from climrecon.training.recipes import recipe
 from climrecon.training.run import Trained, train
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def with_pressure(some: TrainingFields, seed: int) -> TrainingFields:
     """Pressure falls where it is warm: 150 Pa a kelvin, and as much again of its own."""
     rng = np.random.default_rng([seed, 8])

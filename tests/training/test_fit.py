@@ -30,14 +30,6 @@ HERE = Path(__file__).parent
 NAMES = ("kadow2020", "native")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Trainings that nothing interrupts."""

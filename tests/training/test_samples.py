@@ -18,14 +18,6 @@ from climrecon.plots.maps import ANOMALY
 from climrecon.plots.training import draw_samples
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def made_gaps() -> Gaps:
     masks, noise = gaps()
     rng = np.random.default_rng(5)
