@@ -193,8 +193,7 @@ class AnalysisReconstructor:
             self.prior = prior.adapted(added.to(self.device), self.network.area)
         return (
             f"errors of observed cells, {stated}estimated from the data: {self.level.sea:g} K over sea, "
-            f"{self.level.land:g} K over land; beyond the training fields' {100 * self.level.regional:g} % of "
-            f"their variance over 2,000 km and {self.level.local:g} K2 over 1,000 km"
+            f"{self.level.land:g} K over land; {self.level.variability()}"
         )
 
     def error_sd(self, obs_sd: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:

@@ -65,6 +65,17 @@ class ErrorLevel:
         """Standard deviation of cells with land fraction ``land`` (any shape), K."""
         return np.asarray(np.sqrt(land * self.land**2 + (1.0 - land) * self.sea**2))
 
+    def variability(self) -> str:
+        """What the data set holds beyond the training fields, in words."""
+        found = []
+        if self.regional:
+            found.append(f"{100 * self.regional:g} % of their variance over {REGIONAL_KM:,.0f} km")
+        if self.local:
+            found.append(f"{self.local:g} K2 over {LOCAL_KM:,.0f} km")
+        if not found:
+            return "no variability that the training fields lack"
+        return f"variability that the training fields lack: {' and '.join(found)}"
+
     def covariance(
         self, distance: FloatArray, scale: FloatArray, shape: tuple[int, int]
     ) -> LocalCovariance | None:

@@ -109,6 +109,8 @@ def test_an_adapted_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior) 
     assert np.linalg.eigvalsh(added)[0] > -1e-8
     np.testing.assert_allclose(local.matrix().numpy(), added, atol=1e-5)
     np.testing.assert_allclose(local.variance.numpy(), np.diag(added), rtol=1e-5)
+    assert level.variability().endswith("lack: 50 % of their variance over 2,000 km and 0.3 K2 over 1,000 km")
+    assert ErrorLevel(0.3, 0.3, 0.0, 0.0, 1).variability() == "no variability that the training fields lack"
     adapted = prior.adapted(local, *tensors(GRID.area.reshape(-1)))
     total = prior.covariance().double().numpy() + added
     np.testing.assert_allclose(adapted.covariance().numpy(), total, atol=1e-4)
