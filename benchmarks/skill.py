@@ -216,6 +216,18 @@ def with_ensemble(
     return reconstruct_members(method, seen, (values + away for away in ensemble))
 
 
+def joined(blocks: list[Estimate]) -> Estimate:
+    """The estimates of successive blocks of months as one."""
+    mean = np.concatenate([block.mean for block in blocks])
+    if blocks[0].stddev is None:
+        return Estimate(mean)
+
+    def sample(count: int, seed: int) -> np.ndarray:
+        return np.concatenate([block.sample(count, seed) for block in blocks], axis=1)
+
+    return Estimate(mean, np.concatenate([block.stddev for block in blocks]), sample=sample)
+
+
 def merged(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: np.mean([row[key] for row in rows], axis=0) for key in rows[0]}
 
@@ -318,12 +330,7 @@ def main() -> None:
                     )
                     for p in part
                 ]
-                estimates[name] = Estimate(
-                    *(np.concatenate([getattr(b, key) for b in blocks]) for key in ("mean", "stddev")),
-                    sample=lambda count, seed, blocks=blocks: np.concatenate(
-                        [b.sample(count, seed) for b in blocks], axis=1
-                    ),
-                )
+                estimates[name] = joined(blocks)
             else:
                 # Of the published networks, which state no uncertainty, nobody asks what each member changes.
                 members = ensemble if name in ("kriging", "learned OI") else []

@@ -107,6 +107,7 @@ class LoadedNetwork:
         self.months_beside = int(getattr(reconstructor, "months_beside", 0))
         self.training_range = _training_range(card, path)
         self.draws_by_date = bool(getattr(reconstructor, "draws_by_date", False))
+        self.chunks_side_by_side = bool(getattr(reconstructor, "chunks_side_by_side", False))
         #: ``error_sd(obs_sd, shape)`` of a network that works with errors of its own estimate, else None.
         self.error_sd = getattr(reconstructor, "error_sd", None)
 
@@ -397,9 +398,12 @@ class TrainingRange:
         self, values: NDArray[np.floating[Any]], month: NDArray[np.integer[Any]]
     ) -> NDArray[np.bool_]:
         """Where (T, H, W) ``values`` of calendar months (T,) lie more than two standard deviations beyond."""
-        at = np.asarray(month) - 1
-        margin = BEYOND_SD * self.sd[at]
-        return np.asarray((values > self.highest[at] + margin) | (values < self.lowest[at] - margin))
+        found = np.empty(values.shape, dtype=bool)
+        margin = BEYOND_SD * self.sd
+        highest, lowest = self.highest + margin, self.lowest - margin
+        for number, value in enumerate(np.asarray(month) - 1):
+            found[number] = (values[number] > highest[value]) | (values[number] < lowest[value])
+        return found
 
 
 def _training_range(card: Card, folder: Path) -> TrainingRange | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +19,9 @@ from climrecon.members import reconstruct_members
 #: A cell has no skill where the observations left more than this share of the prior variance.
 NO_SKILL = 0.75
 #: Months a chunk: large enough for full matrix products, small enough for 1 GB.
-CHUNK = 64
+CHUNK = 96
+#: Most chunks at a time. Each takes some 100 MB, and beyond that the interpreter's lock costs more than a thread brings.
+MOST_WORKERS = 8
 
 
 def cuda_available() -> bool:
@@ -59,7 +64,9 @@ def reconstruct(
     beside = int(getattr(reconstructor, "months_beside", 0))
     first, last = (0, total) if block is None else (block.start, block.stop)
     fields = 1 + len(members)
-    for start in range(first, last, chunk):
+    progressed = _Progress(progress, (last - first) * fields)
+
+    def one(start: int) -> tuple[slice, Estimate]:
         part = slice(start, min(start + chunk, last))
         wide = slice(max(start - beside, 0), min(part.stop + beside, total))
         seen = replace(
@@ -69,23 +76,77 @@ def reconstruct(
             obs_sd=None if observations.obs_sd is None else observations.obs_sd[wide],
             time=Months(observations.time.index[wide]),
         )
-        done, length = (part.start - first) * fields, part.stop - part.start
-
-        def step(finished: int, done: int = done, length: int = length) -> None:
-            if progress and finished < fields:
-                progress(done + finished * length, (last - first) * fields)
-
+        months = part.stop - part.start
         if members:
-            estimate = reconstruct_members(reconstructor, seen, (one[wide] for one in members), step)
+            estimate = reconstruct_members(
+                reconstructor,
+                seen,
+                (member[wide] for member in members),
+                lambda finished: progressed.tell(start, finished * months),
+            )
         else:
             estimate = reconstructor.reconstruct(
                 seen.values, seen.mask, seen.obs_sd, seen.time.month, Context(seen.grid, seen.time)
             )
-        yield part, estimate.months(slice(part.start - wide.start, part.stop - wide.start))
-        if progress:
-            progress((part.stop - first) * fields, (last - first) * fields)
+            progressed.tell(start, months)
+        return part, estimate.months(slice(part.start - wide.start, part.stop - wide.start))
+
+    starts = range(first, last, chunk)
+    if getattr(reconstructor, "chunks_side_by_side", False):
+        yield from _side_by_side(one, starts, progressed)
+    else:
+        yield from map(one, starts)
+
+
+class _Progress:
+    """Adds up what chunks have done, whichever thread does them; stops those that are still busy when asked to."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self._progress, self._total = progress, total
+        self._done: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self.stopped = threading.Event()
+
+    def tell(self, start: int, done: int) -> None:
+        """``done`` months of fields are finished of the chunk that begins at ``start``."""
+        if self.stopped.is_set():
+            raise RuntimeError("stopped")
+        with self._lock:
+            self._done[start] = done
+            if self._progress:
+                self._progress(sum(self._done.values()), self._total)
+
+
+def _side_by_side(
+    one: Callable[[int], tuple[slice, Estimate]], starts: Sequence[int], progressed: _Progress
+) -> Iterator[tuple[slice, Estimate]]:
+    """The results of ``one``, in order, of as many chunks at a time as torch has threads, one thread each.
+
+    The products of a chunk are too small for several threads to share them well. And since each is done by one,
+    results do not depend on how many there are.
+    """
+    threads = torch.get_num_threads()
+    workers = max(1, min(threads, MOST_WORKERS, len(starts)))
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(workers, "chunk", torch.set_num_threads, (1,)) as pool:
+            waiting: deque[Future[tuple[slice, Estimate]]] = deque()
+            try:
+                for start in starts:
+                    waiting.append(pool.submit(one, start))
+                    # One more than are busy, so that none waits while the caller looks at a result.
+                    if len(waiting) > workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                progressed.stopped.set()
+                for future in waiting:
+                    future.cancel()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def no_skill(stddev: NDArray[np.floating[Any]], prior: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """Cells whose posterior variance exceeds :data:`NO_SKILL` of the prior variance about the month's mean."""
-    return np.asarray(stddev**2 > NO_SKILL * prior**2)
+    return np.asarray(stddev > np.float32(NO_SKILL**0.5) * prior)

@@ -41,6 +41,7 @@ class PartialUNetReconstructor:
         self.network = network.eval().to(device)
         self.default_obs_sd = default_obs_sd
         self.device = torch.device(device)
+        self.chunks_side_by_side = self.device.type == "cpu"
         #: What is known of the network's further variables, looked up by month; None: nothing.
         self.further: Further | None = None
 
@@ -165,6 +166,8 @@ class AnalysisReconstructor:
         self.default_obs_sd, self.persistence = default_obs_sd, persistence
         self.distance = distance
         self.device = torch.device(device)
+        #: Whether chunks of months may be estimated at the same time, by one thread each.
+        self.chunks_side_by_side = self.device.type == "cpu"
         self.prior = network.prior
         self.level: ErrorLevel | None = None
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from climrecon.model.local import LocalCovariance
-from climrecon.model.lowrank import MEAN_PRIOR_SD, LowRankPrior, Posterior
+from climrecon.model.lowrank import MAKING, MEAN_PRIOR_SD, LowRankPrior, Posterior
 
 #: Most steps of conjugate gradients. Six to twelve do for early observations; dense and precise ones take more.
 MOST_STEPS = 32
@@ -82,38 +82,41 @@ class FullPrior(LowRankPrior):
 
     def _all_patterns(self) -> tuple[Tensor, Tensor]:
         """(P, K + L) patterns and (P,) variance that they leave."""
-        if self._kept is None or (self.local is None and self._kept[0].device != self.vectors.device):
-            trailing = self.trailing.to(self.vectors.dtype)
-            left = (self.residual - (trailing**2).sum(1)).clamp_min(1e-4)
-            self._kept = torch.cat([self.vectors, trailing], dim=1), left
-        return self._kept
+        with MAKING:
+            if self._kept is None or (self.local is None and self._kept[0].device != self.vectors.device):
+                trailing = self.trailing.to(self.vectors.dtype)
+                left = (self.residual - (trailing**2).sum(1)).clamp_min(1e-4)
+                self._kept = torch.cat([self.vectors, trailing], dim=1), left
+            return self._kept
 
     def coefficients_prior(self) -> Tensor | None:
         """(12, K + L, K + L) covariance of the coefficients by calendar month, or None."""
         if self.seasons is None:
             return None
-        if self._by_month is None or self._by_month.device != self.vectors.device:
-            size = self.vectors.shape[1] + self.trailing.shape[1]
-            rows, columns = _triangle(size)
-            whole = self.vectors.new_empty(12, size, size)
-            packed = self.seasons.to(self.vectors.dtype)
-            whole[:, rows, columns] = packed
-            whole[:, columns, rows] = packed
-            self._by_month = whole
-        return self._by_month
+        with MAKING:
+            if self._by_month is None or self._by_month.device != self.vectors.device:
+                size = self.vectors.shape[1] + self.trailing.shape[1]
+                rows, columns = _triangle(size)
+                whole = self.vectors.new_empty(12, size, size)
+                packed = self.seasons.to(self.vectors.dtype)
+                whole[:, rows, columns] = packed
+                whole[:, columns, rows] = packed
+                self._by_month = whole
+            return self._by_month
 
     def prior_precision(self) -> Tensor | None:
         """(12, K, K) precision of the leading patterns' coefficients in each calendar month, or None."""
         if self.seasons is None or self.local is not None:
             return None  # the leading patterns of an adapted prior are others
-        if self._precision_by_month is None or self._precision_by_month.device != self.vectors.device:
-            rank = self.vectors.shape[1]
-            covariance = self.coefficients_prior()
-            assert covariance is not None
-            self._precision_by_month = torch.cholesky_inverse(
-                torch.linalg.cholesky(covariance[:, :rank, :rank].double())
-            )
-        return self._precision_by_month
+        with MAKING:
+            if self._precision_by_month is None or self._precision_by_month.device != self.vectors.device:
+                rank = self.vectors.shape[1]
+                covariance = self.coefficients_prior()
+                assert covariance is not None
+                self._precision_by_month = torch.cholesky_inverse(
+                    torch.linalg.cholesky(covariance[:, :rank, :rank].double())
+                )
+            return self._precision_by_month
 
     def adapted(self, local: LocalCovariance, area: Tensor) -> FullPrior:
         """This prior with a covariance ``local`` added, in the same units; ``area`` (P,) sums to 1.
@@ -155,50 +158,50 @@ class FullPrior(LowRankPrior):
         what is left: Strakos & Tichy (2002), ETNA 13:56, equation 3.7.
         """
         error_sd = error_sd.clamp_min(LEAST_ERROR)
-        low = super().posterior(values, mask, error_sd, month)
+        low, inverse = self._condition(values, mask, error_sd, month)
+        # Months of one calendar month side by side: each of these is one product with that month's covariance.
+        order = torch.argsort(month, stable=True)
         # A cell that none of these months has observed counts for nothing until there is a solution.
         cells = torch.nonzero(mask.any(0))[:, 0]
+        index = (order[:, None], cells)
         solution = torch.zeros_like(values)
         solution[:, cells] = self._solve(
-            values[:, cells], mask[:, cells], error_sd[:, cells], month, cells, low.coefficients_covariance
+            values[index], mask[index], error_sd[index], month[order], cells, inverse[order]
         )
-        scale = self.scale[month - 1]
-        flat = MEAN_PRIOR_SD / scale
-        mean = self._system().product(solution, flat, month) * scale
-        return replace(low, mean=mean, level=MEAN_PRIOR_SD * (solution * flat).sum(1))
+        product, level = self._system().analysis(solution, month[order])
+        mean = torch.empty_like(values)
+        mean[order] = product * self.scale[month[order] - 1]
+        return replace(low, mean=mean, level=torch.empty_like(low.level).index_copy_(0, order, level))
 
     def _solve(
         self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, cells: Tensor, low: Tensor
     ) -> Tensor:
-        """(B, C) weights of the observations; values, mask and errors on the (C,) ``cells``."""
-        system, vectors = self._system(cells), self.vectors[cells]
+        """(B, C) weights of the observations; values, mask and errors on the (C,) ``cells``, in order of ``month``."""
+        system = self._system(cells)
         scale = self.scale[:, cells][month - 1]
         error = (error_sd / scale) ** 2
-        seen = mask.to(values.dtype)
         left = torch.where(mask, values / scale, torch.zeros_like(values))
-        flat = MEAN_PRIOR_SD / scale
-        weight = seen / (self.residual[cells] + error)
-        independent = seen * (system.left + error)
-
-        def low_rank_inverse(x: Tensor) -> Tensor:
-            y = weight * x
-            projected = torch.cat([y @ vectors, (y * flat).sum(1, keepdim=True)], dim=1)
-            inner = (low @ projected.double()[..., None])[..., 0].to(x.dtype)
-            return y.addcmul_(weight, torch.addmm(inner[:, -1:] * flat, inner[:, :-1], vectors.T), value=-1.0)
+        # Of the whole matrix, what is a cell's own; it weighs nothing where nothing was observed.
+        own = system.left + error
+        inverse = _LowRankInverse(
+            mask / (self.residual[cells] + error), system.leading, low, of_month(month, error)
+        )
 
         solution = torch.zeros_like(left)
-        search = direction = low_rank_inverse(left)
+        search = direction = inverse.product(left)
         power = (left * direction).sum(1, keepdim=True)
         progress: list[Tensor] = []
         rows = torch.arange(len(left), device=left.device)
         found = torch.zeros_like(left)
         going = torch.ones_like(power, dtype=torch.bool)
         for _ in range(MOST_STEPS):
-            along = system.product(search, flat, month).addcmul_(error, search).mul_(seen)
+            # ``search`` is zero where nothing was observed. ``along`` and ``left`` are not, but nothing takes them there.
+            independent = own * search
+            along = system.product(search, month, independent)
             curvature = (search * along).sum(1, keepdim=True)
             # What is independent from cell to cell gives twice this by itself, but for rounding, which then is
             # all that is left of a direction.
-            least = 0.5 * (independent * search**2).sum(1, keepdim=True)
+            least = 0.5 * independent.mul_(search).sum(1, keepdim=True)
             going = going & (power > 0.0) & (curvature > least)
             # A month that is done stays as it is, so that it does not depend on those it is solved with.
             step = torch.where(going, power / curvature, torch.zeros_like(power))
@@ -207,7 +210,7 @@ class FullPrior(LowRankPrior):
             progress.append(step * power)
             if len(progress) >= DELAY:
                 going = going & (sum(progress[-DELAY:]) > TOLERANCE)
-            direction = low_rank_inverse(left)
+            direction = inverse.product(left)
             new = (left * direction).sum(1, keepdim=True)
             # Rounding ends a month's progress too; what follows would be noise.
             going = going & (new > 0.0)
@@ -221,12 +224,9 @@ class FullPrior(LowRankPrior):
                 # Months that are done leave: the slowest take several times as many steps as most.
                 found[rows] = solution
                 keep = going[:, 0]
-                rows, month, low = rows[keep], month[keep], low[keep]
-                solution, left, search, power, going = (
-                    x[keep] for x in (solution, left, search, power, going)
-                )
-                error, seen, flat, weight, independent = (
-                    x[keep] for x in (error, seen, flat, weight, independent)
+                rows, month, inverse = rows[keep], month[keep], inverse.months(keep)
+                solution, left, search, power, going, own = (
+                    x[keep] for x in (solution, left, search, power, going, own)
                 )
                 progress = [x[keep] for x in progress[-DELAY:]]
         found[rows] = solution
@@ -235,10 +235,20 @@ class FullPrior(LowRankPrior):
     def _system(self, cells: Tensor | None = None) -> _System:
         """The covariance on all cells, or on (C,) of them."""
         patterns, left = self._all_patterns()
-        local, by_month = self.local, self.coefficients_prior()
-        if cells is None or len(cells) == len(patterns):
-            return _System(patterns, left, local, by_month)
-        return _System(patterns[cells], left[cells], local, by_month, cells)
+        flat = MEAN_PRIOR_SD / self.scale
+        leading = self.vectors
+        if cells is not None and len(cells) < len(patterns):
+            patterns, left, flat, leading = patterns[cells], left[cells], flat[:, cells], leading[cells]
+        else:
+            cells = None
+        return _System(
+            torch.cat([patterns, flat.T], dim=1),
+            torch.cat([leading, flat.T], dim=1),
+            left,
+            self.local,
+            self.coefficients_prior(),
+            cells,
+        )
 
 
 @dataclass(frozen=True)
@@ -247,8 +257,12 @@ class _System:
 
     Attributes
     ----------
-    patterns, left:
-        (C, R) and (C,) variance that they leave.
+    patterns:
+        (C, R + 12): R patterns, and what the month's mean adds in each of the twelve calendar months.
+    leading:
+        (C, K + 12): the K leading patterns and the same.
+    left:
+        (C,) variance that the patterns leave.
     local:
         What is added for a data set, or None.
     by_month:
@@ -258,21 +272,37 @@ class _System:
     """
 
     patterns: Tensor
+    leading: Tensor
     left: Tensor
     local: LocalCovariance | None
     by_month: Tensor | None
     cells: Tensor | None = None
 
-    def product(self, x: Tensor, flat: Tensor, month: Tensor) -> Tensor:
-        """(B, C): the covariance times (B, C) ``x``; ``flat`` (B, C) is what the month's mean adds, month 1..12."""
+    def product(self, x: Tensor, month: Tensor, own: Tensor) -> Tensor:
+        """(B, C): ``own`` (B, C), and the covariance without ``left`` times (B, C) ``x``; (B,) months in order."""
+        return self._spread_out(self._coefficients(x, month), x, own)
+
+    def analysis(self, x: Tensor, month: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C) the covariance times (B, C) ``x``, and (B,) the month's mean, K; (B,) months 1..12 in order."""
+        coefficients = self._coefficients(x, month)
+        level = MEAN_PRIOR_SD * coefficients[:, -12:].sum(1)
+        return self._spread_out(coefficients, x, self.left * x), level
+
+    def _coefficients(self, x: Tensor, month: Tensor) -> Tensor:
         coefficients = x @ self.patterns
         if self.by_month is not None:
-            for number in range(12):
-                rows = torch.nonzero(month == number + 1)[:, 0]
-                if len(rows):
-                    coefficients[rows] = coefficients[rows] @ self.by_month[number]
-        result = torch.addmm(flat * (x * flat).sum(1, keepdim=True), coefficients, self.patterns.T)
-        result.addcmul_(self.left, x)
+            patterns = self.by_month.shape[-1]
+            first = 0
+            for number, count in enumerate(torch.bincount(month - 1, minlength=12).tolist()):
+                if count:
+                    part = coefficients[first : first + count, :patterns]
+                    part.copy_(part @ self.by_month[number])
+                    first += count
+        coefficients[:, -12:] *= of_month(month, x)
+        return coefficients
+
+    def _spread_out(self, coefficients: Tensor, x: Tensor, own: Tensor) -> Tensor:
+        result = torch.addmm(own, coefficients, self.patterns.T)
         if self.local is None:
             return result
         if self.cells is None:
@@ -280,6 +310,53 @@ class _System:
         everywhere = x.new_zeros(len(x), len(self.local.variance))
         everywhere[:, self.cells] = x
         return result.add_(self.local.product(everywhere)[:, self.cells])
+
+
+@dataclass(frozen=True)
+class _LowRankInverse:
+    """The inverse of a low-rank covariance and the observations' errors, by Woodbury: what preconditions.
+
+    Attributes
+    ----------
+    weight:
+        (B, C) inverse of a cell's own variance and error, 0 where nothing was observed.
+    leading:
+        (C, K + 12), see :class:`_System`.
+    root:
+        (B, K + 1, K + 1): its product with itself, transposed first, is the covariance of the coefficients given the
+        observations. Single precision does for the root; for the covariance it does not.
+    own_month:
+        (B, 12): 1 for the calendar month.
+    """
+
+    weight: Tensor
+    leading: Tensor
+    root: Tensor
+    own_month: Tensor
+
+    def months(self, keep: Tensor) -> _LowRankInverse:
+        """For those of the B months that are kept."""
+        return replace(
+            self,
+            weight=self.weight[keep],
+            root=self.root[keep],
+            own_month=self.own_month[keep],
+        )
+
+    def product(self, x: Tensor) -> Tensor:
+        """(B, C) ``x`` times it."""
+        y = self.weight * x
+        projected = y @ self.leading
+        level = (projected[:, -12:] * self.own_month).sum(1, keepdim=True)
+        inner = torch.cat([projected[:, :-12], level], dim=1)[:, None]
+        inner = torch.bmm(torch.bmm(inner, self.root.mT), self.root)[:, 0]
+        back = torch.cat([inner[:, :-1], inner[:, -1:] * self.own_month], dim=1)
+        return y.addcmul_(self.weight, back @ self.leading.T, value=-1.0)
+
+
+def of_month(month: Tensor, like: Tensor) -> Tensor:
+    """(B, 12), 1 in the column of the month 1..12 and else 0, of the kind of ``like``."""
+    return torch.nn.functional.one_hot(month - 1, 12).to(like.dtype)
 
 
 def _triangle(size: int) -> tuple[Tensor, Tensor]:

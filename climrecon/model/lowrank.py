@@ -12,7 +12,9 @@ Shapes: B months, P = H * W cells, K patterns.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,8 @@ from torch import Tensor, nn
 #: Prior standard deviation of a month's mean, K. Flat against the 0.1 K to which observations
 #: determine it, and still a statement for a month without any observation.
 MEAN_PRIOR_SD = 3.0
+#: Held while something is worked out that all months need, so that threads do so once.
+MAKING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,6 @@ class Posterior:
         (B, P): what one prior standard deviation of b adds to a cell, K.
     factor:
         (B, K + 1, K + 1) lower Cholesky factor of the precision of (z, b).
-    coefficients_covariance:
-        (B, K + 1, K + 1) covariance of (z, b), in double precision.
     """
 
     mean: Tensor
@@ -54,7 +56,6 @@ class Posterior:
     damping: Tensor
     level_pattern: Tensor
     factor: Tensor
-    coefficients_covariance: Tensor
 
     def weighted_mean_sd(self, weights: Tensor) -> Tensor:
         """(B,) standard deviation of the sum of weights (P,) or (B, P) times the field."""
@@ -104,17 +105,19 @@ class LowRankPrior(nn.Module):
         What a month needs of E' W E and of the diagonal of E C E' is linear in W and C. With these at hand both are
         one matrix product for all months together, of half the work.
         """
-        if self._pairs is None or self._pairs.device != self.vectors.device:
-            rows, columns = self._pair_index()
-            self._pairs = self.vectors.new_empty(len(self.vectors), len(rows))
-            torch.mul(self.vectors[:, rows], self.vectors[:, columns], out=self._pairs)
-        return self._pairs
-
-    def _pair_index(self) -> tuple[Tensor, Tensor]:
-        """Row and column of each pair of patterns in the lower triangle."""
-        rank = self.vectors.shape[1]
-        index = torch.tril_indices(rank, rank, device=self.vectors.device)
-        return index[0], index[1]
+        with MAKING:
+            if self._pairs is None or self._pairs.device != self.vectors.device:
+                rank = self.vectors.shape[1]
+                pairs = self.vectors.new_empty(len(self.vectors), rank * (rank + 1) // 2)
+                for row in range(rank):
+                    first = row * (row + 1) // 2
+                    torch.mul(
+                        self.vectors[:, : row + 1],
+                        self.vectors[:, row : row + 1],
+                        out=pairs[:, first : first + row + 1],
+                    )
+                self._pairs = pairs
+            return self._pairs
 
     def prior_sd(self, month: Tensor) -> Tensor:
         """(B, P) standard deviation about the month's own mean before any observation; month is 1..12."""
@@ -134,6 +137,12 @@ class LowRankPrior(nn.Module):
         month:
             (B,) calendar months, 1..12.
         """
+        return self._condition(values, mask, error_sd, month)[0]
+
+    def _condition(
+        self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor
+    ) -> tuple[Posterior, Tensor]:
+        """The posterior, and the inverse of its factor, (B, K + 1, K + 1)."""
         # Everything in units of the calendar month's standard deviation s: the patterns E are then the
         # same for all months, and only vectors and K x K matrices differ.
         scale = self.scale[month - 1]
@@ -145,16 +154,22 @@ class LowRankPrior(nn.Module):
         # Double precision for the small system: a warming can be the mean's or the leading pattern's, so that some
         # of its eigenvalues are ten million times the others.
         factor = torch.linalg.cholesky(self._precision(weight, flat, month))
-        covariance = torch.cholesky_inverse(factor)
+        identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
+        exact_inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
+        exact_covariance = exact_inverse.mT @ exact_inverse
+        inverse, factor = exact_inverse.to(values.dtype), factor.to(values.dtype)
+        del exact_inverse  # 8 MB for 64 months
         weighted = weight * observed
         projected = torch.cat([weighted @ self.vectors, (weighted * flat).sum(1, keepdim=True)], dim=1)
-        coefficients = (covariance @ projected.double()[..., None])[..., 0].to(values.dtype)
+        coefficients = (exact_covariance @ projected.double()[..., None])[..., 0].to(values.dtype)
+        covariance = exact_covariance.to(values.dtype)
+        del exact_covariance
         smooth = coefficients[:, :-1] @ self.vectors.T + coefficients[:, -1:] * flat
         gain = own * weight
         mean = smooth + gain * torch.where(mask, observed - smooth, torch.zeros_like(smooth))
         own_variance = torch.where(mask, gain * error, own)
-        variance = self._spread(covariance.to(values.dtype), flat) * (1.0 - gain) ** 2 + own_variance
-        return Posterior(
+        variance = self._spread(covariance, flat) * (1.0 - gain) ** 2 + own_variance
+        posterior = Posterior(
             mean=mean * scale,
             variance=variance * scale**2,
             level=coefficients[:, -1] * MEAN_PRIOR_SD,
@@ -162,9 +177,9 @@ class LowRankPrior(nn.Module):
             vectors=self.vectors,
             damping=scale * (1.0 - gain),
             level_pattern=MEAN_PRIOR_SD * (1.0 - gain),
-            factor=factor.to(values.dtype),
-            coefficients_covariance=covariance,
+            factor=factor,
         )
+        return posterior, inverse
 
     def prior_precision(self) -> Tensor | None:
         """(12, K, K) precision of the coefficients in each calendar month, double; None where it is the unit matrix."""
@@ -176,11 +191,10 @@ class LowRankPrior(nn.Module):
         ``weight`` (B, P) is 0 where nothing was observed.
         """
         rank = self.vectors.shape[1]
-        rows, columns = self._pair_index()
-        packed = (weight @ self.pairs()).double()
-        result = packed.new_empty(len(weight), rank + 1, rank + 1)
-        result[:, rows, columns] = packed
-        result[:, columns, rows] = packed
+        packed = weight @ self.pairs()
+        result = packed.new_empty(len(weight), rank + 1, rank + 1, dtype=torch.float64)
+        whole = packed.index_select(1, whole_of_packed(rank, weight.device))
+        result[:, :rank, :rank] = whole.reshape(-1, rank, rank)
         weighted = weight.double() * flat
         border = weighted @ self.vectors.double()
         result[:, :rank, rank] = border
@@ -197,10 +211,27 @@ class LowRankPrior(nn.Module):
     def _spread(self, covariance: Tensor, flat: Tensor) -> Tensor:
         """(B, P) variance of E z + flat b for the (B, K + 1, K + 1) covariance of (z, b)."""
         rank = self.vectors.shape[1]
-        rows, columns = self._pair_index()
-        # A pair stands for itself and for the same pair the other way round.
-        packed = covariance[:, rows, columns] * (2.0 - (rows == columns).to(flat.dtype))
+        flat_index, counts = packed_of_whole(rank, flat.device)
+        packed = covariance.flatten(1).index_select(1, flat_index).mul_(counts)
         spread = packed @ self.pairs().T
         spread += 2.0 * flat * (covariance[:, :rank, rank] @ self.vectors.T)
         spread += flat**2 * covariance[:, rank, rank, None]
         return spread.clamp_min_(0.0)
+
+
+@lru_cache(maxsize=8)
+def whole_of_packed(rank: int, device: torch.device) -> Tensor:
+    """(K K,) where each element of a symmetric (K, K) matrix stands in its packed lower triangle."""
+    index = torch.arange(rank, device=device)
+    low, high = torch.minimum(index[:, None], index), torch.maximum(index[:, None], index)
+    return (high * (high + 1) // 2 + low).flatten()
+
+
+@lru_cache(maxsize=8)
+def packed_of_whole(rank: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(K (K + 1) / 2,) where each pair stands in a (K + 1, K + 1) matrix, and how often it counts.
+
+    A pair stands for itself and for the same pair the other way round.
+    """
+    rows, columns = torch.tril_indices(rank, rank, device=device)
+    return rows * (rank + 1) + columns, 2.0 - (rows == columns).float()

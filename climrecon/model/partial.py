@@ -31,7 +31,12 @@ def pad(x: Tensor, rows: int, columns: int, mode: Padding) -> Tensor:
     # Without gradients one buffer is filled, instead of joining parts twice: padding is a third of
     # the time of a small convolution otherwise.
     height, width = x.shape[-2:]
-    out = x.new_empty(*x.shape[:-2], height + 2 * rows, width + 2 * columns)
+    out = torch.empty(
+        (*x.shape[:-2], height + 2 * rows, width + 2 * columns),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=torch.channels_last if _channels_last(x) else torch.contiguous_format,
+    )
     out[..., rows : rows + height, columns : columns + width] = x
     if rows and mode == "sphere":
         out[..., :rows, columns : columns + width] = torch.roll(
@@ -47,6 +52,10 @@ def pad(x: Tensor, rows: int, columns: int, mode: Padding) -> Tensor:
         out[..., :columns] = out[..., width : width + columns]
         out[..., columns + width :] = out[..., columns : 2 * columns]
     return out
+
+
+def _channels_last(x: Tensor) -> bool:
+    return x.dim() == 4 and x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _pad_by_parts(x: Tensor, rows: int, columns: int, mode: Padding) -> Tensor:

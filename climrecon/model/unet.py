@@ -24,6 +24,8 @@ from climrecon.model.partial import PartialConv, pad, window_sum
 OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
 #: Largest correction of the mean, in standard deviations, and of the logarithm of the standard deviation.
 BOUND = 1.5
+#: Months at a time where gradients are not wanted: no slower, and a fraction of the memory.
+BATCH = 44
 COMPLETE_CHANNELS = ("mask", "oi_mean", "oi_sd", "land", "sin_lat", "cos_month", "sin_month")
 
 
@@ -116,6 +118,13 @@ class CorrectingUNet(nn.Module):
 
     def correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
         """(B, 2, H, W): correction in units of the posterior sd, and log of the factor on it."""
+        if not torch.is_grad_enabled():
+            # A fifth faster in all, padding being copies of whole pixels then.
+            observed = observed.contiguous(memory_format=torch.channels_last)
+            complete = complete.contiguous(memory_format=torch.channels_last)
+            if len(mask) > BATCH:
+                parts = zip(*(torch.split(x, BATCH) for x in (observed, mask, complete)), strict=True)
+                return torch.cat([self.correct(*part) for part in parts])
         seen_1, mask_1, whole_1 = self.enc_1(observed, mask, complete)
         seen_2, mask_2, whole_2 = self.enc_2(seen_1, mask_1, whole_1)
         _, _, whole_3 = self.enc_3(seen_2, mask_2, whole_2)

@@ -120,9 +120,10 @@ def status_of(
     outside:
         Cells whose analysis lies outside what the network's training months reached; a cell without skill stays one.
     """
-    status = np.where(mask, OBSERVED, RECONSTRUCTED).astype(np.int8)
+    status = np.full(mask.shape, RECONSTRUCTED, np.int8)
     if outside is not None:
-        status[outside & ~mask] = OUTSIDE
+        np.copyto(status, OUTSIDE, where=outside)
     if unskilled is not None:
-        status[unskilled & ~mask] = NO_SKILL
+        np.copyto(status, NO_SKILL, where=unskilled)
+    np.copyto(status, OBSERVED, where=mask)
     return status

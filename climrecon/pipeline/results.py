@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -75,7 +76,10 @@ def write_results(
         product, settings.plain(), known, when, run["id"], f"climrecon {__version__} reconstruct"
     )
     main = stage / f"{product.stem}.nc"
-    write_netcdf(product, main, attributes)
+    with ThreadPoolExecutor(1) as pool:  # compressing leaves a core free
+        made_beside = pool.submit(make_series, product)
+        write_netcdf(product, main, attributes)
+        series = made_beside.result()
     what = f"{source.label} {product.observations.variable} reconstructed with {product.network.name}"
     entries.append(
         made(
@@ -89,7 +93,6 @@ def write_results(
     entries.append(made(stage, entry, "catalogue", "intake-esm catalogue of this reconstruction"))
     if product.structural is not None:
         entries.append(write_series(stage, product))
-    series = make_series(product)
     month = _plot_month(settings, product)
     figures: list[tuple[Made, str]] = []
     if settings.plots:

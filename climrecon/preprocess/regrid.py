@@ -164,4 +164,9 @@ def file_order(field: NDArray[Any], source: Source) -> NDArray[Any]:
         field = np.repeat(field, 2, axis=-2)
     rows = np.argsort(np.argsort(source.lat))
     columns = np.argsort(np.argsort(wrapped_longitude(source.lon)))
-    return np.asarray(field[..., rows, :][..., columns])
+    if (np.diff(columns) != 1).any():
+        field = field[..., columns]
+    if (np.diff(rows) == 1).all():
+        return np.asarray(field)
+    # Most files begin at one pole or the other; a view spares a copy of the record.
+    return np.asarray(field[..., ::-1, :] if (np.diff(rows) == -1).all() else field[..., rows, :])

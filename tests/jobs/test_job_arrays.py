@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 def configuration(user: User, output: Path, **more: Any) -> Path:
     return user.config(
-        output, task="reconstruct", network_name="", period="1950-1962", realisations=2, plots=False, report=False,
+        output, task="reconstruct", network_name="", period="1950-1966", realisations=2, plots=False, report=False,
         against="none", cachedir=str(user.folder / "cache"), **more,
     )  # fmt: skip
 
@@ -33,14 +33,14 @@ def test_an_array_gives_what_one_process_gives_and_does_only_what_is_missing(
     whole = tmp_path / "whole"
     answer = user.run("run", configuration(user, whole, dispatch="local"))
     assert answer.returncode == 0, answer.stderr
-    # 156 months x 2,592 cells x (5 values and two members): three parts, as many as chunks.
+    # 204 months x 2,592 cells x (5 values and two members): three parts, as many as chunks.
     user.site(values_per_part=600_000)
     output = tmp_path / "parts"
     config = configuration(user, output)
     dry = user.run("run", configuration(user, tmp_path / "dry", dryrun=True))
     assert dry.returncode == 0, dry.stderr
     for words in (
-        "parts: 3 blocks of months, 11.3 MB",
+        "parts: 3 blocks of months, 14.8 MB",
         "prepare: sbatch",
         "reconstruct, 3 parts: sbatch --partition=shared",
         "collect: sbatch",

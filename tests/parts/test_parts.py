@@ -48,10 +48,10 @@ def content(folder: Path) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def finer(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirteen years of the demo's observations on a grid of 2.5 degrees, which cdo brings to the network's and back."""
+    """Seventeen years of the demo's observations on a grid of 2.5 degrees, which cdo brings to the network's and back."""
     source = max(demo.rglob("HadCRUT.5*ensemble_mean.nc"), key=lambda path: path.stat().st_size)
     with xr.open_dataset(source) as data:
-        data = data.sel(time=slice("1950", "1962"))
+        data = data.sel(time=slice("1950", "1966"))
         (name,) = (n for n, v in data.data_vars.items() if v.ndim == 3)
         values = np.repeat(np.repeat(data[name].values, 2, axis=1), 2, axis=2)
         axes = {"lat": np.arange(-88.75, 90, 2.5), "lon": np.arange(-178.75, 180, 2.5)}
@@ -79,7 +79,7 @@ def whole(finer: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, s
 
 
 def split(folder: Path, finer: Path) -> tuple[Stage, ...]:
-    # 156 months x 10,368 cells x (3 + 3) values in three parts.
+    # 204 months x 10,368 cells x (3 + 3) values in three parts.
     found = stages(folder, 2_600_000, obs_file=str(finer), realisations=3)
     assert [(stage.name, stage.parts) for stage in found] == [
         ("prepare", 1),
@@ -93,7 +93,7 @@ def test_parts_give_what_one_go_gives(
     finer: Path, whole: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Realisations of a part are in several files where they are large.
-    monkeypatch.setattr(splitting, "GROUP_BYTES", 2 * 4 * 64 * 72 * 144)
+    monkeypatch.setattr(splitting, "GROUP_BYTES", 2 * 4 * 96 * 72 * 144)
     run_stages(split(tmp_path, finer), Quiet())
     assert content(tmp_path) == whole
     # What is done with is not left behind.

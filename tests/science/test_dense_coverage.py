@@ -57,5 +57,5 @@ def test_the_solver_ends_at_the_exact_solution() -> None:
             system = full[seen][:, seen] + 0.09 * torch.eye(len(seen), dtype=torch.float64)
             exact = full[:, seen] @ torch.linalg.solve(system, values[row, seen])
             off = (found[row] - exact)[~mask[row]]
-            assert off.square().mean().sqrt() < 0.02
+            assert off.square().mean().sqrt() < 0.03
             assert off.abs().max() < 0.15
