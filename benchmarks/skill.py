@@ -235,7 +235,7 @@ def merged(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def scores_for_card(measured: dict[str, Any], scored: str, name: str) -> dict[str, Any]:
     """What this benchmark printed of the network ``scored``, as scores of the card of ``name``."""
     cases = {
-        case: {name if method.endswith(scored) else method: row for method, row in methods.items()}
+        case: {name if method.endswith(scored) else Path(method).name: row for method, row in methods.items()}
         for case, methods in measured["cases"].items()
     }
     (response,) = (row for method, row in measured["response_to_1K"].items() if method.endswith(scored))

@@ -33,7 +33,7 @@ from climrecon.model.apply import AnalysisReconstructor
 from climrecon.model.interpolation import FullPrior
 from climrecon.networks import describe_analysis, load_network, save_network
 from climrecon.training.fields import TrainingFields
-from climrecon.training.loop import Schedule, fit
+from climrecon.training.loop import Schedule, fit, spread_factor
 from climrecon.training.sequences import Draws, draw_sequences
 
 FIRST = 1930
@@ -169,7 +169,11 @@ def main() -> None:
         known[validation], month[validation], index[validation], np.zeros(validation.sum(), int), ("GISTEMP",), GRID
     )  # fmt: skip
     persistence = persistence_of(network, held, draws, options.seed + 3)
+    factor = round(spread_factor(network, checks), 3)
     say(f"best step {history.best_step}; errors of the global mean persist with {persistence:.2f} a month")
+    say(
+        f"standard deviations times {factor}, so that 90 % intervals hold 90 % of the validation's unseen cells"
+    )
     about = {
         "data": f"GISTEMP v4, 1200 km, 5 degrees, {FIRST}-2002; cells GISTEMP lacks are neither seen nor scored",
         "masks": "CRUTEM4.3 land coverage (not that within two months of 1877-09 and 1893-08), generated sea "
@@ -184,6 +188,7 @@ def main() -> None:
         "seed": options.seed,
         "settings": {**vars(schedule), "pool": options.pool, "width": options.width},
         "best_step": history.best_step,
+        "spread_factor": factor,
         "history": history.rows,
         "seconds": round(time.monotonic() - started),
         "threads": options.threads,
@@ -199,6 +204,7 @@ def main() -> None:
         )
         weights = {k: v for k, v in network.state_dict().items() if not k.startswith("prior.")}
         final.load_state_dict({**final.state_dict(), **weights})
+        final.spread_factor.fill_(factor)
         card = describe_analysis(
             name, final, grid=GRID, persistence=round(persistence, 2), training={**about, "covariances": what}
         )

@@ -35,6 +35,7 @@ from climrecon.model.build import (
 from climrecon.model.levels import further_of
 from climrecon.model.published import VARIANTS, PublishedUNet, from_state, weights_of
 from climrecon.model.unet import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
+from climrecon.parameters import BY_NAME
 
 Network = AnalysisUNet | PartialUNet | PublishedUNet
 WEIGHTS, CARD = "network.safetensors", "card.json"
@@ -270,10 +271,11 @@ def shipped() -> Path:
 
 
 def list_networks(store: Sequence[Path] = ()) -> list[tuple[Card, Path]]:
-    """Cards and folders of all networks, shipped ones first; unreadable ones are left out."""
-    found = []
+    """Cards and folders of all networks, shipped ones first, of those the default; unreadable ones are left out."""
+    found, default = [], BY_NAME["network"].default
     for place in (shipped(), *store):
-        for card_file in sorted(place.glob(f"[!.]*/{CARD}")):
+        cards = sorted(place.glob(f"[!.]*/{CARD}"), key=lambda file: (file.parent.name != default, file))
+        for card_file in cards:
             try:
                 found.append((_read_card(card_file), card_file.parent))
             except NetworkError:

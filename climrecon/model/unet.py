@@ -13,6 +13,7 @@ Shapes: B months, H x W cells, P = H * W.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -101,6 +102,9 @@ class CorrectingUNet(nn.Module):
         if stride not in (1, 2):
             raise ValueError(f"The stride of the first level is {stride}; 1 or 2 is expected.")
         self.stride = stride
+        # What all standard deviations are multiplied by: a calibration after training, 1 while it lasts.
+        self.register_buffer("spread_factor", torch.ones(()))
+        self.spread_factor: Tensor
         self.enc_1 = Encoder(observed, complete, width, 5, stride)
         self.enc_2 = Encoder(width, width, 2 * width, 3, 2)
         self.enc_3 = Encoder(2 * width, 2 * width, 4 * width, 3, 2 // stride)
@@ -110,6 +114,10 @@ class CorrectingUNet(nn.Module):
         # It starts as optimal interpolation itself.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        state_dict.setdefault(f"{prefix}spread_factor", torch.ones(()))  # weights from before there was one
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -143,15 +151,16 @@ class CorrectingUNet(nn.Module):
         ``of_spread_alone`` leaves the mean as it is.
         """
         flat = correction.flatten(2)
+        factor = _bounded(flat[:, 1]).exp() * self.spread_factor
         if of_spread_alone:
-            return mean, _bounded(flat[:, 1]).exp()
+            return mean, factor
         spread = variance.sqrt()
         shift = _bounded(flat[:, 0]) * spread
         # Take the global mean out where the posterior is unsure, not where cells were observed. In proportion to its
         # standard deviation no cell changes by more than twice the bound, however few unsure cells there are.
         share = spread / (spread * self.area).sum(1, keepdim=True)
         shift = shift - share * (shift * self.area).sum(1, keepdim=True)
-        return mean + shift, _bounded(flat[:, 1]).exp()
+        return mean + shift, factor
 
 
 def _bounded(x: Tensor) -> Tensor:

@@ -10,11 +10,13 @@ from climrecon.data.masks import MaskSource, smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.model.analysis import AnalysisUNet
+from climrecon.model.build import analysis_unet_arguments, build_analysis_unet
 from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import LowRankPrior
 from climrecon.model.unet import PartialUNet
+from climrecon.networks import load_network
 from climrecon.training.fields import TrainingFields
-from climrecon.training.loop import Schedule, fit
+from climrecon.training.loop import Schedule, fit, spread_factor
 from climrecon.training.samples import Fields, draw_pool
 from climrecon.training.sequences import Draws, draw_sequences
 
@@ -174,3 +176,23 @@ def test_three_months_are_drawn_with_alike_gaps_and_neighbours_by_date(parts) ->
         assert (pool.complete[n, 10] == 1).all()
     history = fit(net, pool, pool, Schedule(steps=4, batch=8, warm_up=2, check_every=2), seed=3)
     assert len(history.rows) == 2
+    before = spread_factor(net, pool)
+    net.spread_factor.fill_(before)
+    assert spread_factor(net, pool) == pytest.approx(1.0, abs=1e-3), "what was found is what was missing"
+    with torch.no_grad():
+        correction = net.correct(pool.observed, pool.mask, pool.complete)
+        mean, factor = net.corrected(correction, pool.mean, pool.variance)
+    inside = (pool.truth - mean).abs() <= 1.645 * factor * pool.variance.sqrt()
+    weight = net.area * (pool.scored & (pool.mask.flatten(1) == 0))
+    assert float((inside * weight).sum() / weight.sum()) == pytest.approx(0.9, abs=2e-3)
+
+
+def test_the_spread_factor_goes_with_the_weights_and_is_one_in_those_from_before() -> None:
+    network = load_network("punet5").reconstructor.network  # type: ignore[attr-defined]
+    assert 0.5 < float(network.spread_factor) < 1.0
+    weights, arguments = network.state_dict(), analysis_unet_arguments(network)
+    again = build_analysis_unet(weights, arguments)
+    assert torch.equal(again.spread_factor, network.spread_factor)
+    before = {key: value for key, value in weights.items() if key != "spread_factor"}
+    assert float(build_analysis_unet(before, arguments).spread_factor) == 1.0
+    assert "spread_factor" not in before
