@@ -13,6 +13,8 @@ HOST := host_env
 PY := $(ENV)/bin/python
 BUILD := build
 STATE := $(BUILD)/host
+# Tests that run at the same time, each with one thread.
+WORKERS ?= 2
 
 PLUGIN_PACKAGES := cdo python3-venv python3-dev build-essential
 HOST_PACKAGES := pkg-config default-libmysqlclient-dev git
@@ -76,7 +78,8 @@ lint: $(ENV)/.tested
 
 test: lint host_env
 	@rm -f .coverage .coverage.*
-	@$(PY) -m pytest --cov --cov-report=term -q
+	@OMP_NUM_THREADS=1 $(PY) -m pytest --cov --cov-report=term -q \
+		-n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 bench: plugin_env
 	@for script in startup reconstruct prepare watch; do $(PY) benchmarks/$$script.py --json; done

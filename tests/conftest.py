@@ -19,9 +19,24 @@ def shared_data() -> Path:
     return folder
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the real host run last: they are the longest."""
-    items.sort(key=lambda item: item.get_closest_marker("host") is not None)
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several workers: a file stays in one, so that its fixtures are made once, and the longest begin.
+
+    All that needs the Slurm cluster stays together too. One worker: the real host comes last.
+    """
+    for item in items:
+        group = "jobs" if _folder(item) == "jobs" else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+    if getattr(config.option, "numprocesses", None) or os.environ.get("PYTEST_XDIST_WORKER"):
+        first = ("jobs", "host")
+        items.sort(key=lambda item: first.index(_folder(item)) if _folder(item) in first else len(first))
+    else:
+        items.sort(key=lambda item: item.get_closest_marker("host") is not None)
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT / "tests").parts[0]
 
 
 @pytest.hookimpl(wrapper=True)
