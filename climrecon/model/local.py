@@ -54,7 +54,7 @@ class LocalCovariance:
     def product(self, x: Tensor) -> Tensor:
         """(B, P): the covariance times (B, P) ``x``."""
         height = self.spectra.shape[-1]
-        basis = _waves(x.shape[1] // height, x)
+        basis = _waves(x.shape[1] // height, x.dtype, x.device)
         result = torch.zeros_like(x)
         for spectrum, factor in zip(self.spectra, self.factors, strict=True):
             # As products of matrices, which leave each wave number's part in one piece: at these widths several times
@@ -73,14 +73,10 @@ class LocalCovariance:
 
 
 @cache
-def _cosines_and_sines(width: int) -> Tensor:
+def _waves(width: int, kind: torch.dtype, device: torch.device) -> Tensor:
+    """(W, 2 M): cosine and sine of each wave number along a circle, orthonormal; a sine that is none is 0."""
     number = torch.arange(width // 2 + 1, dtype=torch.float64)
     angle = 2.0 * torch.pi / width * torch.arange(width, dtype=torch.float64)[:, None] * number
     single = (number == 0) | (2 * number == width)
     size = torch.where(single, 1.0 / width, 2.0 / width).sqrt()
-    return torch.stack([angle.cos() * size, angle.sin() * size], dim=2).flatten(1)
-
-
-def _waves(width: int, like: Tensor) -> Tensor:
-    """(W, 2 M): cosine and sine of each wave number along a circle, orthonormal; a sine that is none is 0."""
-    return _cosines_and_sines(width).to(like)
+    return torch.stack([angle.cos() * size, angle.sin() * size], dim=2).flatten(1).to(device, kind)

@@ -72,11 +72,12 @@ class Posterior:
         """(count, B, P) draws of the field about its mean."""
         months, size, _ = self.factor.shape
         white = torch.randn(months, size, count, generator=generator, dtype=self.mean.dtype)
+        white = white.to(self.factor.device)  # drawn on the CPU, so that a draw does not depend on the device
         coefficients = torch.linalg.solve_triangular(self.factor.mT, white, upper=True).permute(2, 0, 1)
         shared = (coefficients[..., :-1] @ self.vectors.T) * self.damping
         shared += coefficients[..., -1:] * self.level_pattern
         own = torch.randn(count, *self.mean.shape, generator=generator, dtype=self.mean.dtype)
-        drawn: Tensor = shared + own * self.own_variance.sqrt()
+        drawn: Tensor = shared + own.to(shared.device) * self.own_variance.sqrt()
         return drawn
 
 

@@ -19,7 +19,8 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         """(B, C, H, W) -> (B, C, H, W)."""
         if not self.training or not dist.is_available() or not dist.is_initialized():
             return super().forward(x)
-        count = x.numel() / x.shape[1] * dist.get_world_size()
+        # Processes may have one sample more or less than others.
+        count = _summed(x.new_tensor(x.numel() / x.shape[1]))
         mean = _summed(x.sum((0, 2, 3))) / count
         centred = x - mean.view(1, -1, 1, 1)
         variance = _summed((centred**2).sum((0, 2, 3))) / count

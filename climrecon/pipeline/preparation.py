@@ -67,8 +67,14 @@ class Preparation:
         """``blended`` or ``tas``: what will be tried of a member."""
         if self.target == "tas" or self.variable != "tas":
             return self.variable
-        has_all = all(member.files.get(name) for name in NEEDED)
-        return "blended" if self.target == "blended" or (has_all and member.realisation is None) else "tas"
+        return "blended" if self.target == "blended" or self.can_blend(member) else "tas"
+
+    def can_blend(self, member: Member) -> bool:
+        """Whether a member has what blending needs, as files of its own."""
+        of_temperature = self.target != "tas" and self.variable == "tas"
+        return (
+            of_temperature and member.realisation is None and all(member.files.get(name) for name in NEEDED)
+        )
 
     def _used(self, member: Member) -> dict[str, tuple[Path, ...]]:
         names = NEEDED if self.wanted(member) == "blended" else (self.variable,)

@@ -26,7 +26,7 @@ from climrecon.pipeline.stores import cache_folder, check_free_name, store_place
 from climrecon.pipeline.tasks import Outcome
 from climrecon.pipeline.training_gaps import gap_files, mask_inputs, read_gaps
 from climrecon.pipeline.training_results import DEFAULT_FOLDER, collect
-from climrecon.pipeline.training_run import recipe_for, run_training
+from climrecon.pipeline.training_run import check_start, recipe_for, recipe_of, run_training
 from climrecon.pipeline.training_sets import Member, TrainingSets, training_members
 from climrecon.reconstruct import choose_device
 from climrecon.settings import RunSettings, Site
@@ -92,7 +92,11 @@ class Training:
                 f"Networks are trained for tas; variable={settings.variable} was asked for.",
                 "Use variable=tas.",
             )
-        self.recipe = recipe_for(settings.recipe, settings.iterations, settings.further_variables)
+        #: As ``recipe=`` has it; who gives a network to start from and no recipe gets that network's.
+        self.recipe_text = (
+            settings.recipe if "recipe" in settings.given or self.start is None else recipe_of(self.start)
+        )
+        self.recipe = recipe_for(self.recipe_text, settings.iterations, settings.further_variables)
         if self.recipe.further != settings.further_variables:
             raise UsageError(
                 f"recipe={settings.recipe} names the further variables {', '.join(self.recipe.further)}; they are "
@@ -101,6 +105,8 @@ class Training:
             )
         if isinstance(self.recipe, NativeRecipe):
             check_grid(self.recipe, GRID)
+        if self.start is not None:
+            check_start(self.recipe, GRID, self.start)
         if settings.network_name:
             self._check_name(settings.network_name)
         self.store = writable_store(site)
@@ -343,10 +349,10 @@ class Training:
             f"  prepared already: {len(self.members) - len(waiting)}; to prepare: {len(waiting)}, "
             f"{workers(max(len(waiting), 1))} at a time",
             f"  target: {self.settings.training_target}; can be blended: "
-            f"{sum(self.preparation.wanted(m) == 'blended' for m in self.members)}",
+            f"{sum(self.preparation.can_blend(m) for m in self.members)}",
             *([f"  further variables: {', '.join(self.recipe.further)}"] if self.recipe.further else []),
             f"  gaps and errors of: {', '.join(path.name for path in self.gap_inputs.main)}",
-            f"  recipe {self.settings.recipe}, {self.recipe.iterations} steps, "
+            f"  recipe {self.recipe_text}, {self.recipe.iterations} steps, "
             f"starting from {self.start.name if self.start else 'scratch'}",
             f"  cache: {self.cache}; network store: {self.store}",
             *file_system_lines(self._needs(waiting)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from climrecon.baselines import build as build_baseline
 from climrecon.fields import Context, Months
 from climrecon.grid import Grid
-from climrecon.networks import Card, as_network, describe, network_of, save_network
+from climrecon.networks import Card, LoadedNetwork, as_network, describe, network_of, save_network
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.results import versions
 from climrecon.pipeline.training_gaps import Gaps
@@ -20,6 +21,8 @@ from climrecon.training.distributed import own_rank
 from climrecon.training.engine import Progress, Shown
 from climrecon.training.fields import TrainingFields
 from climrecon.training.further import DESCRIPTION
+from climrecon.training.native_task import continued
+from climrecon.training.published_task import new_network
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe, parse, recipe
 from climrecon.training.run import train
 
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 
 #: Trainings of fewer steps are trials.
 SHORT = 200
+#: Seconds between two lines of progress where validations are far apart.
+NOTE_SECONDS = 60.0
+#: Recipe that goes on with a network of each kind.
+RECIPE_OF = {"analysis_unet": "analysis", "partial_unet": "native", "published": "kadow2020"}
 #: What validation is compared with.
 YARDSTICK = "kriging"
 
@@ -50,9 +57,14 @@ def run_training(
         f"members, {len(validation)} months of {len(validation.names)} to validate, on {device}"
     )
 
+    noted = time.monotonic()
+
     def told(progress: Progress) -> None:
-        if progress.checked:
+        nonlocal noted
+        # Between validations too: of some recipes they are thousands of steps apart.
+        if progress.checked or time.monotonic() - noted > NOTE_SECONDS:
             reporter.note(str(progress))
+            noted = time.monotonic()
         reporter.step(progress.step, progress.steps)
 
     doing = ""
@@ -127,6 +139,26 @@ def yardstick(grid: Grid) -> Estimator:
         return method.reconstruct(cases.values, cases.mask, cases.stated, cases.month, context).mean
 
     return estimate
+
+
+def recipe_of(start: LoadedNetwork) -> str:
+    """The recipe to go on with from a network, as ``recipe=`` names it."""
+    depth = start.card.architecture.get("depth")
+    return RECIPE_OF[start.card.kind] + (f",depth={depth}" if depth else "")
+
+
+def check_start(recipe: Recipe, grid: Grid, start: LoadedNetwork) -> None:
+    """Refuse a network that the recipe cannot go on with, before anything long begins.
+
+    Raises
+    ------
+    UsageError
+        With what it is and what the recipe needs.
+    """
+    if isinstance(recipe, NativeRecipe):
+        continued(recipe, grid, network_of(start))
+    elif isinstance(recipe, PublishedRecipe):
+        new_network(recipe, network_of(start))
 
 
 def recipe_for(text: str, iterations: int | None, further: Sequence[str] = ()) -> Recipe:

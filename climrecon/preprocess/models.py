@@ -39,6 +39,11 @@ IntArray = NDArray[np.integer[Any]]
 #: Months of a file whose values are looked at before cdo reads it: a year, so that seasons do not deceive.
 _LOOKED_AT = 12
 _TEMPERATURES = ("tas", "tos")
+#: Variables that may be on a curvilinear grid.
+_OCEAN = ("tos", "sic")
+_LONGITUDES = ("lon", "longitude", "nav_lon")
+#: Coordinates that differ by less are the same, degrees: files round them.
+SAME_DEGREES = 1e-3
 #: Marks cells that a producer filled: they may be seen, but are neither learned from nor scored.
 FILLED = "was_missing"
 #: Between an ocean grid without corners and the network's grid, so that means over areas are taken.
@@ -49,7 +54,8 @@ _FINE = "r360x180"
 class Look:
     """What must be known of a file before cdo reads it.
 
-    ``anomaly`` is None for variables that are no temperatures; ``remap`` are cdo's operators from its grid.
+    ``anomaly`` is None for variables that are no temperatures; ``remap`` are cdo's operators from its grid; ``lat`` and
+    ``lon`` that grid's coordinates in the file's own order, one- or two-dimensional.
     """
 
     name: str
@@ -58,6 +64,23 @@ class Look:
     anomaly: bool | None
     remap: tuple[str, ...]
     filled: bool
+    lat: FloatArray
+    lon: FloatArray
+
+    def place(self) -> str:
+        """Its grid in words."""
+        shape = self.lat.shape if self.lat.ndim == 2 else (self.lat.size, self.lon.size)
+        return (
+            f"{shape[0]} x {shape[1]}, latitude from {self.lat.flat[0]:g} to {self.lat.flat[-1]:g}, longitude from "
+            f"{self.lon.flat[0]:g} to {self.lon.flat[-1]:g}"
+        )
+
+    def same_place(self, other: Look) -> bool:
+        """Whether both are on one grid, its cells in the same order: cdo takes all files to be as the first is."""
+        pairs = ((self.lat, other.lat), (self.lon, other.lon))
+        return all(
+            a.shape == b.shape and bool(np.allclose(a, b, rtol=0.0, atol=SAME_DEGREES)) for a, b in pairs
+        )
 
 
 def prepare_member(
@@ -133,9 +156,13 @@ def look_at(files: Sequence[Path], variable: str) -> list[Look]:
         ("call their variable differently", [one.name for one in looked]),
         ("have different units", [one.units for one in looked]),
         ("mix anomalies and absolute values", ["anomalies" if o.anomaly else "absolute" for o in looked]),
+        (
+            "are on different grids",
+            [looked[0].place() if one.same_place(looked[0]) else one.place() for one in looked],
+        ),
     ):
         if len(set(found)) > 1:
-            listed = ", ".join(f"{name}: {value or 'none'}" for name, value in zip(names, found, strict=True))
+            listed = "; ".join(f"{name}: {value or 'none'}" for name, value in zip(names, found, strict=True))
             raise InputDataError(
                 f"The files of one member {what}: {listed}.", "Repair or leave out the odd one."
             )
@@ -157,11 +184,32 @@ def _look(path: Path, wanted: str) -> Look:
         temperature = wanted in _TEMPERATURES
         found = all_of(
             lambda: month_index(file, find_time(file, variable)[1]),
-            lambda: _remapping(file, variable, ocean=wanted in ("tos", "sic")),
+            lambda: _remapping(file, variable, ocean=wanted in _OCEAN),
             lambda: check_units(units) if temperature else None,
         )
         anomaly = _kind(file, variable, units, path.name) if temperature else None
-        return Look(str(variable.name), found[0][0], units, anomaly, found[1], FILLED in file.variables)
+        lat, lon = _coordinates(file, variable, ocean=wanted in _OCEAN)
+        return Look(
+            str(variable.name), found[0][0], units, anomaly, found[1], FILLED in file.variables, lat, lon
+        )
+
+
+def _coordinates(
+    file: netCDF4.Dataset, variable: netCDF4.Variable, ocean: bool
+) -> tuple[FloatArray, FloatArray]:
+    """Latitudes and longitudes in the file's own order, degrees."""
+    two = _two_dimensional(file, variable) if ocean else None
+    if two is None:
+        axes = find_horizontal(file, variable)
+        return axes.lat, axes.lon
+    beside = [
+        other
+        for other in file.variables.values()
+        if other.dimensions == two.dimensions
+        and (other.name.lower() in _LONGITUDES or getattr(other, "standard_name", "") == "longitude")
+    ]
+    lat, lon = (np.ma.filled(one[:].astype(np.float64), 0.0) for one in (two, (beside or [two])[0]))
+    return lat, lon
 
 
 def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, units: str, name: str) -> bool:

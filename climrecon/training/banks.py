@@ -16,11 +16,14 @@ from torch import Tensor
 
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
+from climrecon.errors import UsageError
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
 
 #: Steps whose samples are drawn at once.
 CHUNK = 1000
+#: Months that are read at once.
+PART = 2000
 #: Share of a GPU's free memory that fields may take to be kept there.
 RESIDENT = 0.5
 
@@ -41,11 +44,24 @@ class Choices:
         How many there are to choose from, of each kind.
     workers:
         This process takes its share of the batch.
+
+    Raises
+    ------
+    UsageError
+        If there are fewer samples than processes.
     """
 
     def __init__(self, seed: int, batch: int, sizes: tuple[int, ...], workers: Workers) -> None:
         self.seed, self.batch, self.sizes, self.workers = seed, batch, sizes, workers
         self._chunk, self._drawn = -1, torch.empty(0)
+        if batch < workers.world:
+            raise UsageError(
+                f"A batch of {batch} cannot be shared by {workers.world} processes.",
+                f"Use a batch of {workers.world} or more (recipe=NAME,batch={workers.world}), or fewer processes.",
+            )
+        own = workers.share(batch)
+        #: What the mean over this process's samples counts, so that the mean over processes is that over the batch.
+        self.weight = (own.stop - own.start) * workers.world / batch
 
     def at(self, step: int) -> Tensor:
         """(kinds, B) int64 numbers on this process's device."""
@@ -78,7 +94,12 @@ class FieldBank:
             return
         if self.device.type == "cpu" and isinstance(fields.values, np.memmap):
             return
-        self.resident = self._fetch(np.arange(len(fields)))
+        # In parts: a whole archive at once would be in memory three times over.
+        parts = [
+            self._fetch(rows) for rows in np.array_split(np.arange(len(fields)), -(-len(fields) // PART))
+        ]
+        scored = [part for _, part in parts if part is not None]
+        self.resident = torch.cat([values for values, _ in parts]), torch.cat(scored) if scored else None
 
     def _fetch(self, rows: NDArray[np.integer[Any]]) -> tuple[Tensor, Tensor | None]:
         values = np.asarray(self.source.values[rows], dtype=np.float32)

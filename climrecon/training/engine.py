@@ -178,8 +178,9 @@ class Loop:
             state["ended"],
         )
         torch.set_rng_state(state["torch_random"])
-        if state["cuda_random"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_random"])
+        # A training may go on with fewer GPUs, or with more.
+        for number, random in enumerate(state["cuda_random"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(random, number)
 
     def run(self) -> History:
         """Train to the end; the network then holds the best weights.

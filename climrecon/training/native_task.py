@@ -154,7 +154,7 @@ def new_network(
     grid = fields.grid
     check_grid(recipe, grid)
     if start is not None:
-        return _continued(recipe, grid, start)
+        return continued(recipe, grid, start)
     learn: Callable[..., Any] = analysis_task.learn_full_prior if recipe.months_beside else learn_prior
     count = 1 if recipe.folds == 1 else recipe.folds + 1
 
@@ -184,10 +184,16 @@ def _single(array: NDArray[Any]) -> Tensor:
     return torch.as_tensor(array, dtype=torch.float32)
 
 
-def _continued(
+def continued(
     recipe: NativeRecipe, grid: Grid, start: nn.Module
 ) -> tuple[NativeNetwork, Sequence[LowRankPrior]]:
-    """A copy of ``start``, if it is of the recipe's kind."""
+    """A copy of ``start``, if it is of the recipe's kind.
+
+    Raises
+    ------
+    UsageError
+        If it is not.
+    """
     kind = AnalysisUNet if recipe.months_beside else PartialUNet
     if (
         not isinstance(start, AnalysisUNet | PartialUNet)

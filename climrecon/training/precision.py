@@ -26,6 +26,14 @@ def has_matrix_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return False
 
 
+def precision_name(recipe: Recipe, device: torch.device) -> str:
+    """What a card says of it: GPUs round the factors of convolutions to ten bits unless they are told not to."""
+    if autocast_type(recipe, device) is not None:
+        return "bfloat16"
+    rounded = device.type == "cuda" and torch.backends.cudnn.allow_tf32
+    return "single, convolutions in TF32" if rounded else "single"
+
+
 def autocast_type(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     """What the convolutions are worked out in; None: in single precision, as everything else.
 

@@ -113,7 +113,9 @@ class PublishedModule(nn.Module):
         )
 
     def forward(self, step: int) -> Tensor:
-        """The mean loss of this process's share of the samples of ``step``."""
+        """The mean loss of this process's share of the samples of ``step``, so weighted that the mean over all processes
+        is that of the whole batch.
+        """
         x, codes, mask, truth, scored = self.sample(step)
         pyramid = self.network.plan.decode(codes, *mask.shape[-2:])
         if self.precision is None:
@@ -121,7 +123,7 @@ class PublishedModule(nn.Module):
         else:
             with torch.autocast(x.device.type, self.precision):
                 out = self.run(x, pyramid).float()
-        loss: Tensor = self.loss(out, truth, mask, scored)
+        loss: Tensor = self.loss(out, truth, mask, scored) * self.choices.weight
         return loss
 
 

@@ -25,7 +25,7 @@ from climrecon.training.cases import Estimator
 from climrecon.training.distributed import Workers, workers
 from climrecon.training.engine import History, Loop, Plan, Progress, Shown
 from climrecon.training.fields import TrainingFields
-from climrecon.training.precision import autocast_type
+from climrecon.training.precision import precision_name
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
 from climrecon.training.resume import (
     Checkpoints,
@@ -271,7 +271,7 @@ def _card(
         },
         "hardware": f"{hardware}, {own.world} processes, {torch.get_num_threads()} threads of "
         f"{len(os.sched_getaffinity(0))} cores",
-        "precision": "bfloat16" if autocast_type(recipe, own.device) else "single",
+        "precision": precision_name(recipe, own.device),
         "seconds": round(history.seconds, 1),
         "best_step": history.best_step,
         "ended": history.ended,

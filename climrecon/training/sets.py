@@ -7,6 +7,7 @@ one family; a network that is scored on a sister of what it learned from looks b
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from climrecon.training.store import StoredMember, assemble
 
 FloatArray = NDArray[np.floating[Any]]
 
+#: Months that are looked at together.
+_AT_ONCE = 2000
 #: Model names -> family, by the atmosphere they share.
 #: Source: Knutti, Masson & Gettelman (2013), Geophys. Res. Lett. 40:1194, doi 10.1002/grl.50256.
 _FAMILIES: tuple[tuple[str, str], ...] = (
@@ -236,8 +239,21 @@ def fields_of(
         member=number,
         names=tuple(str(member.about["name"]) for member, _ in parts),
         grid=grid,
-        scored=np.isfinite(values) if gappy else None,
+        scored=_finite(values, folder) if gappy else None,
     )
+
+
+def _finite(values: NDArray[Any], folder: Path) -> NDArray[np.bool_]:
+    """Where (N, H, W) ``values`` are known; on disk where they are."""
+    if not isinstance(values, np.memmap):
+        return np.asarray(np.isfinite(values))
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:  # gone with the last who maps it
+        file.truncate(values.size)
+        found: NDArray[np.bool_] = np.memmap(file, dtype=bool, mode="r+", shape=values.shape)
+    for start in range(0, len(values), _AT_ONCE):
+        found[start : start + _AT_ONCE] = np.isfinite(values[start : start + _AT_ONCE])
+    return found
 
 
 def with_further(

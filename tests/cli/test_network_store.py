@@ -81,6 +81,20 @@ def test_a_training_is_planned(store: Path, demo: Path) -> None:
     )  # fmt: skip
     assert "6 members of 3 model families" in text
     assert "can be blended: 1" in text
+    # The recipe is that of the network to start from, unless one is named that does not fit.
+    assert "recipe analysis, " in text
     assert "starting from punet5" in text
+    with pytest.raises(
+        UsageError, match="The recipe native starts from a native network without neighbouring"
+    ):
+        call(
+            "train", "--dryrun", "--training-data", "cmip5", "--catalogue", demo / "catalogue.json",
+            "--network", "punet5", "--recipe", "native",
+        )  # fmt: skip
+    forced = call(
+        "train", "--dryrun", "--training-data", "cmip5+20cr", "--catalogue", demo / "catalogue.json",
+        "--training-target", "blended",
+    )  # fmt: skip
+    assert "can be blended: 1" in forced
     with pytest.raises(UsageError, match=r"no set 20r; .*did you mean 20cr\?"):
         call("train", "--training-data", "20r", "--catalogue", demo / "catalogue.json")

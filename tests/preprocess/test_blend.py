@@ -135,7 +135,7 @@ def test_shares_and_percent_are_told_apart(tmp_path, archive):
 def test_wrong_units_among_right_ones(tmp_path, archive):
     first = ten_degrees(tmp_path, "tas", archive["tas"][:180], "K", stem="a", index=INDEX[:180])
     second = ten_degrees(tmp_path, "tas", archive["tas"][180:] - 273.15, "degC", stem="b", index=INDEX[180:])
-    with pytest.raises(InputDataError, match=r"different units: a_Amon.*: K, b_Amon.*: degC"):
+    with pytest.raises(InputDataError, match=r"different units: a_Amon.*: K; b_Amon.*: degC"):
         prepare_member([first, second], FIVE_DEGREES, YEARS, tmp_path)
     fahrenheit = ten_degrees(tmp_path, "tas", archive["tas"] * 1.8 - 459.67, "K", stem="c")
     with pytest.raises(InputDataError, match="not clear whether tas"):

@@ -1,5 +1,6 @@
 """Complete model fields as anomalies on a network's grid, and single members of an ensemble."""
 
+import netCDF4
 import numpy as np
 import observation_files as files
 import pytest
@@ -87,3 +88,25 @@ def test_a_member_that_does_not_belong(tmp_path):
     later = files.hadcrut5_member(tmp_path, 1, files.gappy(1, (12, 36, 72)), index + 1200)
     with pytest.raises(InputDataError, match="no month in common"):
         read_member(later, PrepareRequest(), observations)
+
+
+@pytest.mark.parametrize("turned", ["longitude", "latitude", "another grid"])
+def test_files_of_one_member_on_different_grids_are_refused(tmp_path, absolute, turned):
+    """cdo takes all files to be as the first is: the same numbers would stand elsewhere on the globe."""
+    first = files.cmip5(tmp_path, absolute[:240], INDEX[:240], "standard")
+    rest = absolute[240:] if turned != "another grid" else np.repeat(absolute[240:], 2, axis=2)
+    second = files.cmip5(tmp_path, rest, INDEX[240:], "standard")
+    if turned != "another grid":
+        with netCDF4.Dataset(second, "a") as file:
+            if turned == "longitude":
+                lon = file["lon"][:]
+                file["lon"][:] = np.where(lon >= 180.0, lon - 360.0, lon)[
+                    np.roll(np.arange(COLUMNS), COLUMNS // 2)
+                ]
+            else:
+                file["lat"][:] = file["lat"][::-1]
+    with pytest.raises(InputDataError) as caught:
+        prepare_member([first, second], FIVE_DEGREES, (1961, 1990), tmp_path)
+    assert "on different grids" in caught.value.message
+    assert f"{first.name}: 16 x 32, latitude from" in caught.value.message
+    assert second.name in caught.value.message

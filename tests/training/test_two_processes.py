@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 import torch
 
+from climrecon.errors import UsageError
+from climrecon.training.banks import Choices
+from climrecon.training.distributed import Workers
+
 HERE = Path(__file__).parent
 SCRIPT = HERE / "two_processes.py"
 
 
-def taken(name: str, folder: Path, processes: int) -> dict[str, Any]:
+def taken(name: str, folder: Path, processes: int, batch: int) -> dict[str, Any]:
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *(launch if processes > 1 else []), str(SCRIPT), name, str(folder)]
+    command = [sys.executable, *(launch if processes > 1 else []), str(SCRIPT), name, str(folder), str(batch)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
     assert answer.returncode == 0, answer.stderr[-3000:]
     found = [
@@ -27,15 +31,20 @@ def taken(name: str, folder: Path, processes: int) -> dict[str, Any]:
     return found[0]
 
 
-@pytest.mark.parametrize("name", ["kadow2020", "native"])
-def test_two_processes_over_gloo_give_the_gradients_of_one(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "together", "batch"), [("kadow2020", 2, 6), ("native", 2, 6), ("kadow2020", 3, 7)]
+)
+def test_processes_over_gloo_give_the_gradients_of_one(
+    name: str, together: int, batch: int, tmp_path: Path
+) -> None:
+    """Also where some have a sample more than others."""
     results = []
-    for processes in (1, 2):
+    for processes in (1, together):
         folder = tmp_path / str(processes)
         folder.mkdir()
-        results.append(taken(name, folder, processes))
+        results.append(taken(name, folder, processes, batch))
     alone, shared = results
-    assert (alone["world"], shared["world"]) == (1, 2)
+    assert (alone["world"], shared["world"]) == (1, together)
     assert any(g.abs().max() > 1e-3 for g in alone["gradients"].values())
     for key, gradient in alone["gradients"].items():
         scale = float(gradient.abs().max())
@@ -77,3 +86,11 @@ def launch(folder: Path, environment: dict[str, str]) -> None:
         capture_output=True, text=True, check=False, cwd=HERE, env=environment,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr[-3000:]
+
+
+def test_a_batch_smaller_than_the_processes_is_refused() -> None:
+    with pytest.raises(UsageError, match="A batch of 2 cannot be shared by 3 processes"):
+        Choices(0, 2, (5, 5), Workers(1, 3, torch.device("cpu")))
+    shares = [Choices(0, 7, (5,), Workers(rank, 3, torch.device("cpu"))) for rank in range(3)]
+    assert sum(share.at(0).shape[1] for share in shares) == 7
+    assert sum(share.weight for share in shares) == pytest.approx(3.0)

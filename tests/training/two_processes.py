@@ -13,7 +13,7 @@ from climrecon.training import engine
 GRADIENTS = "gradients.pt"
 
 
-def main(name: str, folder: Path) -> None:
+def main(name: str, folder: Path, batch: int) -> None:
     torch.set_num_threads(1)
     advance, found = engine.Loop.advance, {}
 
@@ -28,9 +28,9 @@ def main(name: str, folder: Path) -> None:
 
     engine.Loop.advance = noted  # type: ignore[method-assign]
     # In single precision: halves of a batch round otherwise than the whole.
-    trained = small(name, folder, 3, check_every=3, precision="single")
+    trained = small(name, folder, 3, check_every=3, precision="single", batch=batch)
     torch.save({**found, "network": trained.network.state_dict()}, folder / f"{found['rank']}_{GRADIENTS}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
