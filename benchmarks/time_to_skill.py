@@ -55,7 +55,6 @@ from climrecon.training.run import optimiser
 
 VALIDATION_YEARS = (1971, 1981, 1991)
 PUBLISHED = ("20cr-1000000", "20crtasgn72")
-CPU = Workers(0, 1, torch.device("cpu"))
 
 
 class Judge:
@@ -160,6 +159,7 @@ def race(
     minutes: float,
     whole: bool,
     say: Callable[[str], None],
+    workers: Workers,
 ) -> dict[str, Any]:
     """Train until all goals are passed (or to the end), or ``minutes`` are over."""
     fields, validation, masks, noise = material(data)
@@ -172,7 +172,7 @@ def race(
 
     def score(step: int, network: torch.nn.Module) -> bool:
         clock.stop()
-        found = judge(_method(network))
+        found = judge(_method(network, workers.device))
         spent = {"minutes": round(clock.used / 60, 2), "cpu_minutes": round(clock.cpu / 60, 2)}
         rows.append({"step": step, **spent, **found})
         load = os.getloadavg()[0]
@@ -190,7 +190,7 @@ def race(
         if isinstance(made, PublishedRecipe):
             network = published_task.new_network(made, None)
             done = False
-            task = published_task.PublishedTask(made, network, fields, validation, masks, None, 0, CPU)
+            task = published_task.PublishedTask(made, network, fields, validation, masks, None, 0, workers)
             every = 250
         else:
             assert isinstance(made, NativeRecipe)
@@ -200,14 +200,16 @@ def race(
             every = 100
             if not done:
                 task = native_task.NativeTask(
-                    made, unet, priors, fields, validation, masks, noise, 0, CPU, clock.drawing
+                    made, unet, priors, fields, validation, masks, noise, 0, workers, clock.drawing
                 )
         if not done:
             plan = Plan(
                 made.iterations, 10**9, made.averaging, clip=1.0 if isinstance(made, NativeRecipe) else None
             )
             groups = task.groups()
-            loop = Loop(task, optimiser(made, groups), plan, CPU, Checkpoints(Path(tempfile.mkdtemp()), {}))
+            loop = Loop(
+                task, optimiser(made, groups), plan, workers, Checkpoints(Path(tempfile.mkdtemp()), {})
+            )
             clock.stop()
             clock.go_on()
             prepared = clock.used
@@ -252,13 +254,13 @@ def _averaged(loop: Loop, do: Callable[[], bool]) -> bool:
                 p.copy_(own)
 
 
-def _method(network: torch.nn.Module) -> Reconstructor:
+def _method(network: torch.nn.Module, device: torch.device) -> Reconstructor:
     if isinstance(network, published_task.PublishedUNet):
-        return PublishedReconstructor("", network)
+        return PublishedReconstructor("", network, str(device))
     if isinstance(network, AnalysisUNet):
-        return AnalysisReconstructor("", network, 0.3, 0.0, np.zeros((1, 1)))
+        return AnalysisReconstructor("", network, 0.3, 0.0, np.zeros((1, 1)), str(device))
     assert isinstance(network, native_task.PartialUNet)
-    return PartialUNetReconstructor("", network, 0.3)
+    return PartialUNetReconstructor("", network, 0.3, str(device))
 
 
 def main() -> None:
@@ -267,6 +269,7 @@ def main() -> None:
     parser.add_argument("--recipes", default="native,analysis,kadow2020")
     parser.add_argument("--minutes", type=float, default=60.0, help="limit for a recipe, by the wall")
     parser.add_argument("--whole", action="store_true", help="go on to the recipe's last step")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", action="store_true", help="accepted for uniformity")
     options = parser.parse_args()
@@ -275,6 +278,7 @@ def main() -> None:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
+    workers = Workers(0, 1, torch.device(options.device))
     judge = Judge(options.data)
     published = {
         name: judge(load_network(str(options.data / f"published_models/{name}.pth"))) for name in PUBLISHED
@@ -284,7 +288,7 @@ def main() -> None:
     goals = {"published": best, "kriging": kriging}
     say(f"published {published}, kriging {kriging}")
     races = {
-        name: race(name, options.data, judge, goals, options.minutes, options.whole, say)
+        name: race(name, options.data, judge, goals, options.minutes, options.whole, say, workers)
         for name in options.recipes.split(",")
     }
     print(

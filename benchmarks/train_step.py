@@ -164,18 +164,18 @@ def hole_alone() -> PublishedRecipe:
 class Ours:
     """Steps of a recipe, through the loop."""
 
-    def __init__(self, made: PublishedRecipe | NativeRecipe, data: Path) -> None:
+    def __init__(self, made: PublishedRecipe | NativeRecipe, data: Path, workers: Workers = CPU) -> None:
         fields, masks, noise = material(data)
         if isinstance(made, PublishedRecipe):
             network = published_task.new_network(made, None)
-            task = published_task.PublishedTask(made, network, fields, fields, masks, None, 0, CPU)
+            task = published_task.PublishedTask(made, network, fields, fields, masks, None, 0, workers)
         else:
             unet, priors = native_task.new_network(made, fields, None)
-            task = native_task.NativeTask(made, unet, priors, fields, fields, masks, noise, 0, CPU)
+            task = native_task.NativeTask(made, unet, priors, fields, fields, masks, noise, 0, workers)
         plan = Plan(10**6, 10**6, made.averaging, clip=1.0 if isinstance(made, NativeRecipe) else None)
         folder = Path(tempfile.mkdtemp())
         self.task = task
-        self.loop = Loop(task, optimiser(made, task.groups()), plan, CPU, Checkpoints(folder, {}))
+        self.loop = Loop(task, optimiser(made, task.groups()), plan, workers, Checkpoints(folder, {}))
 
     def step(self) -> float:
         self.loop.advance(self.task.module)

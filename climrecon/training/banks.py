@@ -7,6 +7,7 @@ on the seed and the step's number alone, so that a resumed training and one shar
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ class Choices:
     def __init__(self, seed: int, batch: int, sizes: tuple[int, ...], workers: Workers) -> None:
         self.seed, self.batch, self.sizes, self.workers = seed, batch, sizes, workers
         self._chunk, self._drawn = -1, torch.empty(0)
+        self._on_host: NDArray[np.int64] = np.empty((0, 0, 0), np.int64)
         if batch < workers.world:
             raise UsageError(
                 f"A batch of {batch} cannot be shared by {workers.world} processes.",
@@ -70,12 +72,17 @@ class Choices:
             rng = np.random.default_rng([self.seed, SAMPLES, chunk])
             drawn = np.stack([rng.integers(size, size=(CHUNK, self.batch)) for size in self.sizes], axis=1)
             own = np.ascontiguousarray(drawn[:, :, self.workers.share(self.batch)])
-            self._chunk, self._drawn = chunk, torch.as_tensor(own).to(self.workers.device)
+            self._chunk, self._on_host = chunk, own
+            self._drawn = torch.as_tensor(own).to(self.workers.device)
         return self._drawn[step % CHUNK]
+
+    def fields_at(self, step: int) -> NDArray[np.int64] | None:
+        """(B,) numbers of the first kind, in the host's memory; None where they are not drawn yet."""
+        return self._on_host[step % CHUNK, 0] if step // CHUNK == self._chunk else None
 
 
 class FieldBank:
-    """(N, H, W) complete fields; on the GPU where they fit, else fetched through pinned memory.
+    """(N, H, W) complete fields; on the GPU where they fit, else fetched through pinned memory, a step ahead.
 
     Parameters
     ----------
@@ -89,35 +96,63 @@ class FieldBank:
         self.source, self.prepare, self.device = fields, prepare, workers.device
         self.gaps = fields.scored is not None
         self.resident: tuple[Tensor, Tensor | None] | None = None
+        self._ahead: tuple[NDArray[np.integer[Any]], Future[tuple[Tensor, Tensor | None]]] | None = None
+        self._pool: ThreadPoolExecutor | None = None
         size = int(np.prod(fields.values.shape)) * (5 if self.gaps else 4)
         if self.device.type == "cuda" and size > RESIDENT * torch.cuda.mem_get_info(self.device)[0]:
             return
         if self.device.type == "cpu" and isinstance(fields.values, np.memmap):
             return
+        shape = fields.values.shape
+        values = torch.empty(shape, dtype=torch.float32, device=self.device)
+        scored = torch.empty(shape, dtype=torch.bool, device=self.device) if self.gaps else None
         # In parts: a whole archive at once would be in memory three times over.
-        parts = [
-            self._fetch(rows) for rows in np.array_split(np.arange(len(fields)), -(-len(fields) // PART))
-        ]
-        scored = [part for _, part in parts if part is not None]
-        self.resident = torch.cat([values for values, _ in parts]), torch.cat(scored) if scored else None
+        for start in range(0, len(fields), PART):
+            rows = slice(start, min(start + PART, len(fields)))
+            own, known = self._fetch(np.arange(rows.start, rows.stop))
+            values[rows] = own.to(self.device)
+            if scored is not None and known is not None:
+                scored[rows] = known.to(self.device)
+        self.resident = values, scored
 
     def _fetch(self, rows: NDArray[np.integer[Any]]) -> tuple[Tensor, Tensor | None]:
+        """In the host's memory, pinned where a GPU will copy it."""
         values = np.asarray(self.source.values[rows], dtype=np.float32)
         if self.source.scored is None:
-            return self._to_device(values), None
+            return self._pinned(values), None
         scored = np.asarray(self.source.scored[rows])
-        return self._to_device(np.where(scored, values, np.float32(0.0))), self._to_device(scored)
+        return self._pinned(np.where(scored, values, np.float32(0.0))), self._pinned(scored)
 
-    def _to_device(self, array: NDArray[Any]) -> Tensor:
+    def _pinned(self, array: NDArray[Any]) -> Tensor:
         tensor = torch.as_tensor(np.ascontiguousarray(self.prepare(array)))
-        if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(B, H, W) fields, 0 where not scored, and (B, H, W) bool ``scored``, or None where all are."""
+    def _there(self, fetched: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+        values, scored = fetched
+        return values.to(self.device, non_blocking=True), None if scored is None else scored.to(
+            self.device, non_blocking=True
+        )
+
+    def prefetch(self, rows: NDArray[np.integer[Any]]) -> None:
+        """Begin to fetch the (B,) months that :meth:`take` will be asked for next; nothing where all are there."""
+        if self.resident is not None:
+            return
+        self._pool = self._pool or ThreadPoolExecutor(1, "fields")
+        self._ahead = rows, self._pool.submit(self._fetch, rows)
+
+    def take(
+        self, rows: Tensor, on_host: NDArray[np.integer[Any]] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """(B, H, W) fields, 0 where not scored, and (B, H, W) bool ``scored``, or None where all are.
+
+        ``on_host`` are the same numbers where they are known without asking the device, which would wait for it.
+        """
         if self.resident is None:
-            return self._fetch(rows.cpu().numpy())
+            wanted = rows.cpu().numpy() if on_host is None else on_host
+            ahead, self._ahead = self._ahead, None
+            if ahead is not None and np.array_equal(ahead[0], wanted):
+                return self._there(ahead[1].result())
+            return self._there(self._fetch(wanted))
         values, scored = self.resident
         return values.index_select(0, rows), None if scored is None else scored.index_select(0, rows)
 

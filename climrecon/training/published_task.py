@@ -94,7 +94,10 @@ class PublishedModule(nn.Module):
     def sample(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
         """Observed values, codes of the pyramid, mask, truth and scored of this process's share of a step."""
         numbers = self.choices.at(step)
-        truth, scored = self.fields.take(numbers[0])
+        truth, scored = self.fields.take(numbers[0], self.choices.fields_at(step))
+        following = self.choices.fields_at(step + 1)
+        if following is not None:
+            self.fields.prefetch(following)
         seen = self.masks.index_select(0, numbers[1])
         if scored is not None:
             seen = seen & scored
@@ -167,7 +170,9 @@ class PublishedTask:
             autocast_type(recipe, workers.device),
         )
         if recipe.compile:
-            self.module.run = torch.compile(self.network.run)
+            # On a GPU with CUDA graphs: the network's kernels are so small that starting them takes longer than they do.
+            mode = "reduce-overhead" if workers.device.type == "cuda" else None
+            self.module.run = torch.compile(self.network.run, mode=mode)
         self.cases = draw_cases(
             validation, masks, noise if recipe.noise else None, recipe.validation_years, seed + VALIDATION
         )
