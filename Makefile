@@ -79,7 +79,7 @@ lint: $(ENV)/.tested
 test: lint host_env
 	@rm -f .coverage .coverage.*
 	@OMP_NUM_THREADS=1 $(PY) -m pytest --cov --cov-report=term -q \
-		-n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: plugin_env
 	@for script in startup reconstruct prepare watch; do $(PY) benchmarks/$$script.py --json; done

@@ -19,15 +19,8 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Several workers: a file stays in one, so that its fixtures are made once, and the longest begin.
-
-    All that needs the Slurm cluster stays together too. One worker: the real host comes last.
-    """
-    for item in items:
-        group = "jobs" if _folder(item) == "jobs" else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
+    """With several workers the longest begin; with one the real host comes last."""
     if getattr(config.option, "numprocesses", None) or os.environ.get("PYTEST_XDIST_WORKER"):
         first = ("jobs", "host")
         items.sort(key=lambda item: first.index(_folder(item)) if _folder(item) in first else len(first))

@@ -143,8 +143,8 @@ class Training:
 
     @cached_property
     def start(self) -> LoadedNetwork | None:
-        """The network that training starts from: ``network``, only if it was given."""
-        if "network" not in self.settings.given:
+        """The network that training starts from: ``network``, only if it was given; an evaluation scores it instead."""
+        if self.settings.task != "train" or "network" not in self.settings.given:
             return None
         places = store_places(self.site)
         return load_network(self.settings.network, store=places)
