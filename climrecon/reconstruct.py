@@ -20,7 +20,7 @@ from climrecon.members import reconstruct_members
 NO_SKILL = 0.75
 #: Months a chunk: large enough for full matrix products, small enough for 1 GB.
 CHUNK = 96
-#: Most chunks at a time. Each takes some 100 MB, and beyond that the interpreter's lock costs more than a thread brings.
+#: Most chunks at a time: each takes memory of its own. More than two have not been measured.
 MOST_WORKERS = 8
 
 

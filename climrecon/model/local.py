@@ -57,8 +57,8 @@ class LocalCovariance:
         basis = _waves(x.shape[1] // height, x.dtype, x.device)
         result = torch.zeros_like(x)
         for spectrum, factor in zip(self.spectra, self.factors, strict=True):
-            # As products of matrices, which leave each wave number's part in one piece: at these widths several times
-            # as fast as Fourier transforms that have to be reordered.
+            # As products of matrices, which leave each wave number's part in one piece: 0.84 ms for 66 fields of 36 x 72,
+            # where Fourier transforms, which have to be reordered, took 1.14.
             by_number = basis.T @ (x * factor).reshape(-1, len(basis)).T
             mixed = torch.bmm(by_number.reshape(len(spectrum), -1, height), spectrum)
             back = mixed.reshape(by_number.shape).T @ basis.T

@@ -25,7 +25,8 @@ from climrecon.model.partial import PartialConv, pad, window_sum
 OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
 #: Largest correction of the mean, in standard deviations, and of the logarithm of the standard deviation.
 BOUND = 1.5
-#: Months at a time where gradients are not wanted: no slower, and a fraction of the memory.
+#: Months at a time where gradients are not wanted: spares 50 of the 1,000 MB of a reconstruction for a tenth of this
+#: network's time (96 against 88 ms for 98 months, one thread).
 BATCH = 44
 COMPLETE_CHANNELS = ("mask", "oi_mean", "oi_sd", "land", "sin_lat", "cos_month", "sin_month")
 

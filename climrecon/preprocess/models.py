@@ -158,7 +158,10 @@ def look_at(files: Sequence[Path], variable: str) -> list[Look]:
         ("mix anomalies and absolute values", ["anomalies" if o.anomaly else "absolute" for o in looked]),
         (
             "are on different grids",
-            [looked[0].place() if one.same_place(looked[0]) else one.place() for one in looked],
+            [
+                looked[0].place() if one.same_place(looked[0]) else f"other cells, {one.place()}"
+                for one in looked
+            ],
         ),
     ):
         if len(set(found)) > 1:

@@ -110,3 +110,15 @@ def test_files_of_one_member_on_different_grids_are_refused(tmp_path, absolute, 
     assert "on different grids" in caught.value.message
     assert f"{first.name}: 16 x 32, latitude from" in caught.value.message
     assert second.name in caught.value.message
+
+
+def test_a_grid_whose_corners_are_the_same_is_another_grid_all_the_same(tmp_path, absolute):
+    first = files.cmip5(tmp_path, absolute[:240], INDEX[:240], "standard")
+    second = files.cmip5(tmp_path, absolute[240:], INDEX[240:], "standard")
+    with netCDF4.Dataset(second, "a") as file:
+        lat = file["lat"][:]
+        lat[1:-1] = np.linspace(lat[0], lat[-1], len(lat))[1:-1]  # not Gaussian any more
+        assert np.abs(lat - file["lat"][:]).max() > 0.01
+        file["lat"][:] = lat
+    with pytest.raises(InputDataError, match=r"on different grids: .*; .*: other cells, 16 x 32"):
+        prepare_member([first, second], FIVE_DEGREES, (1961, 1990), tmp_path)
