@@ -135,6 +135,34 @@ class Parameters(host.ParameterDictionary):
             _stop(7, "climrecon's environment does not work:\n" + answer.stderr)
 
 
+def _let_forks_die():
+    """Processes that the host forks from now on end at once when they are told to.
+
+    The host makes previews in a pool of forked processes, which have its own handler of SIGTERM: it says in the
+    history that the run broke, and ends by an exception, which may go unheard in a process that has just begun. The
+    host then waits for that process forever, on a busy machine once in twenty times. So signals wait while a process is
+    forked, and the new one treats them as any program does.
+    """
+    if getattr(climrecon, "forks_die", False):
+        return
+    climrecon.forks_die = True
+    before = threading.local()
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT)
+
+    def hold():
+        before.mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+
+    def go_on():
+        signal.pthread_sigmask(signal.SIG_SETMASK, before.mask)
+
+    def in_child():
+        for number in signals:
+            signal.signal(number, signal.SIG_DFL)
+        go_on()
+
+    os.register_at_fork(before=hold, after_in_parent=go_on, after_in_child=in_child)
+
+
 def _pair(text):
     key, _, value = str(text).partition("=")
     return key.strip(), value.strip() or "true"
@@ -170,6 +198,7 @@ class ClimRecon(plugin.PluginAbstract):
         # The host hands over its defaults as if they were given; the site file's are to hold then.
         # On the command line it is known what was typed: network=punet5 is the default, but then also a wish.
         typed = getattr(climrecon, "typed", frozenset())
+        _let_forks_die()
         values = {
             k: v
             for k, v in dict(config_dict or {}).items()

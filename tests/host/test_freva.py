@@ -224,6 +224,25 @@ def test_from_a_python_session(sqlite: Host) -> None:
     assert "exit code 3" in failed.stdout
 
 
+def test_processes_of_the_host_end_when_they_are_told_to(sqlite: Host) -> None:
+    # The host makes previews in 24 forked processes; with its own handlers in them it waited forever now and then.
+    code = (
+        "import os, signal, time, freva\n"
+        "freva.run_plugin('climrecon', period='1877', dryrun=True)\n"
+        "assert callable(signal.getsignal(signal.SIGTERM)), 'the host has handlers no more'\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    time.sleep(60)\n"
+        "    os._exit(0)\n"
+        "os.kill(child, signal.SIGTERM)\n"
+        "print('ENDED', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "print('BLOCKED', signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    )
+    answer = sqlite.python(code).stdout
+    assert "ENDED -15" in answer, answer
+    assert "BLOCKED set()" in answer, answer
+
+
 def test_values_with_spaces_and_quotes(sqlite: Host, demo: Path, tmp_path: Path) -> None:
     (source,) = demo.rglob("HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc")
     folder = tmp_path / 'it\'s a "folder"'
