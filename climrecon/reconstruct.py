@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from climrecon.fields import Context, Estimate, Months, Observations, Reconstructor
 from climrecon.members import reconstruct_members
+from climrecon.model.threads import one_thread_each
 
 #: A cell has no skill where the observations left more than this share of the prior variance.
 NO_SKILL = 0.75
@@ -120,31 +121,21 @@ class _Progress:
 def _side_by_side(
     one: Callable[[int], tuple[slice, Estimate]], starts: Sequence[int], progressed: _Progress
 ) -> Iterator[tuple[slice, Estimate]]:
-    """The results of ``one``, in order, of as many chunks at a time as torch has threads, one thread each.
-
-    The products of a chunk are too small for several threads to share them well. And since each is done by one,
-    results do not depend on how many there are.
-    """
-    threads = torch.get_num_threads()
-    workers = max(1, min(threads, MOST_WORKERS, len(starts)))
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(workers, "chunk", torch.set_num_threads, (1,)) as pool:
-            waiting: deque[Future[tuple[slice, Estimate]]] = deque()
-            try:
-                for start in starts:
-                    waiting.append(pool.submit(one, start))
-                    # One more than are busy, so that none waits while the caller looks at a result.
-                    if len(waiting) > workers:
-                        yield waiting.popleft().result()
-                while waiting:
+    """The results of ``one``, in order, of as many chunks at a time as torch has threads, one thread each."""
+    with one_thread_each(min(MOST_WORKERS, len(starts))) as (pool, workers):
+        waiting: deque[Future[tuple[slice, Estimate]]] = deque()
+        try:
+            for start in starts:
+                waiting.append(pool.submit(one, start))
+                # One more than are busy, so that none waits while the caller looks at a result.
+                if len(waiting) > workers:
                     yield waiting.popleft().result()
-            finally:
-                progressed.stopped.set()
-                for future in waiting:
-                    future.cancel()
-    finally:
-        torch.set_num_threads(threads)
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            progressed.stopped.set()
+            for future in waiting:
+                future.cancel()
 
 
 def no_skill(stddev: NDArray[np.floating[Any]], prior: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

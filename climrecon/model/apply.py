@@ -182,7 +182,7 @@ class AnalysisReconstructor:
             self.distance,
             prior.scale.cpu().numpy(),
             self.network.land.cpu().numpy().reshape(-1),
-            np.nan_to_num(observations.values.reshape(flat)),
+            observations.values.reshape(flat),
             observations.mask.reshape(flat),
             None if observations.obs_sd is None else observations.obs_sd.reshape(flat),
             observations.time.index,
@@ -201,15 +201,13 @@ class AnalysisReconstructor:
 
     def error_sd(self, obs_sd: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:
         """(T, H, W) one-sigma error of the observed cells as it is used: stated and not stated, K."""
-        if self.level is None:
-            unstated: FloatArray = np.zeros(self.network.shape)
-            missing = np.full(shape, self.default_obs_sd, np.float32)
-        else:
-            unstated = self.level.on(self.network.land.cpu().numpy())
-            missing = np.zeros(shape, np.float32)
-        stated = missing
-        if obs_sd is not None:
-            stated = np.where(np.isfinite(obs_sd) & (obs_sd > 0), obs_sd, missing)
+        unstated: FloatArray = np.zeros(self.network.shape)
+        missing = np.float32(self.default_obs_sd)
+        if self.level is not None:
+            unstated, missing = self.level.on(self.network.land.cpu().numpy()), np.float32(0.0)
+        if obs_sd is None:
+            return np.broadcast_to(np.sqrt(missing**2 + unstated**2).astype(np.float32), shape)
+        stated = np.where(np.isfinite(obs_sd) & (obs_sd > 0), obs_sd, missing)
         return np.sqrt(stated**2 + unstated**2).astype(np.float32)
 
     def reconstruct(

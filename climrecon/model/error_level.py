@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from climrecon.model.local import LocalCovariance
 from climrecon.model.lowrank import MEAN_PRIOR_SD
+from climrecon.model.threads import one_thread_each
 
 FloatArray = NDArray[np.floating[Any]]
 BoolArray = NDArray[np.bool_]
@@ -37,6 +38,9 @@ REGIONAL_KM, LOCAL_KM = 2000.0, 1000.0
 MONTHS, CELLS, MOST_CELLS, FEWEST = 10, 300, 1000, 40
 #: Most rounds over the numbers.
 ROUNDS = 6
+#: Values of a number that are tried on each side of the present one, and all together.
+BESIDE = 2
+MOST_BESIDE = 2 * BESIDE + 1
 
 
 @dataclass(frozen=True)
@@ -166,24 +170,27 @@ def estimate_error_level(
         level = ErrorLevel(sea, land, regional, local, 0)
         return sum(_deviance(*sample, level) for sample in samples)
 
-    # One number after the other, and again until none moves: the likelihood has one hill.
+    # One number after the other, and again until none moves: the likelihood has one hill. Its values side by side, by
+    # one thread each: the matrices are too small for several threads to share them.
     best: tuple[float, ...] = (0.3, 0.3, 0.0, 0.0)
-    for _ in range(ROUNDS):
-        before = best
-        for position, tried in enumerate((LEVELS, LEVELS, REGIONAL_SHARES, LOCAL_VARIANCES)):
-            options = [
-                (*best[:position], value, *best[position + 1 :]) for value in _beside(tried, best[position])
-            ]
-            best = min(options, key=deviance)
-        if best == before:
-            break
+    with one_thread_each(MOST_BESIDE) as (pool, _):
+        for _ in range(ROUNDS):
+            before = best
+            for position, tried in enumerate((LEVELS, LEVELS, REGIONAL_SHARES, LOCAL_VARIANCES)):
+                options = [
+                    (*best[:position], value, *best[position + 1 :])
+                    for value in _beside(tried, best[position])
+                ]
+                best = min(zip(pool.map(deviance, options), options, strict=True))[1]
+            if best == before:
+                break
     return ErrorLevel(best[0], best[1], best[2], best[3], len(samples))
 
 
 def _beside(tried: Sequence[float], value: float) -> Sequence[float]:
-    """The two values below and above ``value``, and itself."""
+    """The :data:`BESIDE` values below and above ``value``, and itself."""
     position = tried.index(value)
-    return tried[max(position - 2, 0) : position + 3]
+    return tried[max(position - BESIDE, 0) : position + BESIDE + 1]
 
 
 def _deviance(

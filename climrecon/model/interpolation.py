@@ -18,12 +18,15 @@ from torch import Tensor
 
 from climrecon.model.local import LocalCovariance
 from climrecon.model.lowrank import MAKING, MEAN_PRIOR_SD, LowRankPrior, Posterior
+from climrecon.model.threads import one_thread
 
 #: Most steps of conjugate gradients. Six to twelve do for early observations; dense and precise ones take more.
 MOST_STEPS = 32
 #: A month is done when what is left is estimated to be below this, squared and in units of the prior standard
-#: deviation. That bounds the error of every single cell; their RMS is then near a hundredth of it.
-TOLERANCE = 0.2
+#: deviation. That bounds the error of every single cell. On 2,028 generated months the RMS that is left is 0.005 K where
+#: coverage is early and 0.017 K where it is dense (0.011 K over unobserved cells, 0.11 K in one cell of a thousand); a
+#: fifth of this leaves 0.002 and 0.007 K and takes a quarter more steps.
+TOLERANCE = 1.0
 #: Smallest error of an observed cell, K: no month's mean over a cell of some hundred kilometres is known better.
 LEAST_ERROR = 0.1
 #: Months that are done are left out of further steps once no more than this share is going.
@@ -133,17 +136,12 @@ class FullPrior(LowRankPrior):
             x = metric * x
             return metric * (patterns @ (patterns.T @ x) + left[:, None] * x + local.product(x.T).T)
 
-        # By one thread: the last bits of factorisations depend on how many there are, and the processes of a run that
-        # is done in parts may have other numbers of them.
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        # The processes of a run that is done in parts may have other numbers of threads.
+        with one_thread():
             basis = torch.linalg.qr(metric * self.vectors)[0]
             for _ in range(SUBSPACE_STEPS):
                 basis = torch.linalg.qr(product(basis))[0]
             values, axes = torch.linalg.eigh(basis.T @ product(basis))
-        finally:
-            torch.set_num_threads(threads)
         vectors = basis @ (axes * values.clamp_min(0.0).sqrt()).flip(1) / metric
         added = FullPrior(vectors, self.trailing, self.residual, self.scale)
         variance = (patterns**2).sum(1) + left + local.variance

@@ -36,7 +36,7 @@ from climrecon.reconstruct import no_skill
 from climrecon.settings import RunSettings, Site
 
 #: Version of this stage: raised whenever equal inputs and settings give another result.
-STAGE_VERSION = 5
+STAGE_VERSION = 6
 DEFAULT_FOLDER = Path("climrecon-result")
 
 FloatArray = NDArray[np.floating[Any]]
@@ -229,9 +229,9 @@ def product_of(
 
     return Product(
         observations=observations,
-        infilled=infilled.astype(observations.values.dtype),
+        infilled=infilled.astype(observations.values.dtype, copy=False),
         analysis=analysis,
-        stddev=None if stddev is None else stddev.astype(np.float32),
+        stddev=None if stddev is None else stddev.astype(np.float32, copy=False),
         status=status_of(mask, unskilled, outside),
         reference_period=wanted,
         network=method.info,
@@ -241,7 +241,7 @@ def product_of(
         shift=shift,
         keep_observed=settings.keep_observed,
         notes=tuple(notes),
-        observational=None if observational is None else observational.astype(np.float32),
+        observational=None if observational is None else observational.astype(np.float32, copy=False),
         errors=errors,
     )
 
