@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--pool", type=int, default=9000)
     parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--decay", type=float, default=1e-2)
     parser.add_argument("--loss", choices=("likelihood", "crps"), default="likelihood")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -160,7 +161,14 @@ def main() -> None:
         if options.keep_pool:
             torch.save((pool, checks, draws), options.keep_pool)
     say(f"{len(pool)} samples, {sum(p.numel() for p in network.parameters())} weights to fit")
-    schedule = Schedule(steps=options.steps, rate=options.rate, check_every=250, loss=options.loss)
+    schedule = Schedule(
+        steps=options.steps,
+        rate=options.rate,
+        check_every=250,
+        loss=options.loss,
+        decay=options.decay,
+        mirror=True,
+    )
     history = fit(
         network, pool, checks, schedule, options.seed,
         lambda step, steps, trained, score: say(f"step {step}/{steps}: training {trained:.4f}, validation {score:.4f}"),

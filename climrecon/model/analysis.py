@@ -112,9 +112,8 @@ class AnalysisUNet(CorrectingUNet):
         grid = (len(values), -1, *self.shape)
         seen = mask.to(values.dtype).reshape(len(values), 1, *self.shape)
         correction = self.correct(observed.reshape(grid) * seen, seen, complete.reshape(grid))
-        # What the fields that were learned from lack is not corrected by what was learned from them.
         mean, factor = self.corrected(
-            correction, posterior.mean, posterior.variance, of_spread_alone=prior.local is not None
+            correction, posterior.mean, posterior.variance, adapted=prior.local is not None
         )
         return UNetOutput(mean, factor * posterior.variance.sqrt(), factor, posterior)
 

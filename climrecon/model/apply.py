@@ -206,7 +206,8 @@ class AnalysisReconstructor:
         if self.level is not None:
             unstated, missing = self.level.on(self.network.land.cpu().numpy()), np.float32(0.0)
         if obs_sd is None:
-            return np.broadcast_to(np.sqrt(missing**2 + unstated**2).astype(np.float32), shape)
+            one = np.sqrt(missing**2 + unstated**2).astype(np.float32)
+            return np.broadcast_to(one, shape).copy()
         stated = np.where(np.isfinite(obs_sd) & (obs_sd > 0), obs_sd, missing)
         return np.sqrt(stated**2 + unstated**2).astype(np.float32)
 

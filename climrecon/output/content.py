@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
+from numpy.typing import NDArray
 
 #: Attributes that differ from run to run, and with the versions of what took part (``source`` states that of
 #: climrecon); they do not count when contents are compared. Data set and network do: they have attributes of
@@ -23,11 +26,17 @@ VOLATILE = (
 )
 
 
-def content_sha256(path: Path) -> str:
+def content_sha256(path: Path, held: Mapping[str, NDArray[Any]] | None = None) -> str:
     """Hash of what a netCDF file holds: variables, their attributes and values.
 
     Not when, where, or with which versions it was made, nor how it is packed: equal data give equal hashes.
+
+    Parameters
+    ----------
+    held:
+        Values that were just written, by variable, as they stand in the file: they need not be read and unpacked again.
     """
+    held = held or {}
     digest = hashlib.sha256()
     with netCDF4.Dataset(path) as file:
         file.set_auto_maskandscale(False)
@@ -38,6 +47,9 @@ def content_sha256(path: Path) -> str:
             digest.update(f"{name}{variable.dimensions}{variable.shape}{variable.dtype}".encode())
             for key in sorted(variable.ncattrs()):
                 digest.update(f"{key}={variable.getncattr(key)}".encode())
+            if name in held:
+                digest.update(np.ascontiguousarray(held[name]).data)
+                continue
             step = max(1, (1 << 24) // max(int(np.prod(variable.shape[1:], initial=1)) * 8, 1))
             for start in range(0, variable.shape[0] if variable.ndim else 0, step):
                 digest.update(np.ascontiguousarray(variable[start : start + step]).tobytes())

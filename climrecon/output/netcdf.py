@@ -40,8 +40,8 @@ _BLEND = "temperature anomaly, sea-surface temperature over sea blended with nea
 
 def write_netcdf(
     product: Product, path: Path, attributes: Mapping[str, str], variables: tuple[str, ...] | None = None
-) -> None:
-    """Write a product.
+) -> dict[str, NDArray[Any]]:
+    """Write a product; gives the values of its fields as they stand in the file, by variable.
 
     Latitude, longitude, their order and the unpacked dtype are those of the file that was read; a time
     axis that is not CF is rewritten.
@@ -64,6 +64,7 @@ def write_netcdf(
     data = _fields(product)
     members = f"{product.observations.variable}_realisation"
     wanted = variables or (*data, *([members] if product.realisations else []))
+    written: dict[str, NDArray[Any]] = {}
     try:
         with (
             atomic_path(path) as temporary,
@@ -79,7 +80,7 @@ def write_netcdf(
                 beside = [other for other in about.pop("ancillary_variables", ()) if other in wanted]
                 if beside:
                     about["ancillary_variables"] = " ".join(beside)
-                _write_field(file, product, name, values, about)
+                written[name] = _write_field(file, product, name, values, about)
             if product.structural is not None and variables is None:
                 write_differences(file, product, _naming(product)[0])
     except OSError as error:
@@ -96,6 +97,7 @@ def write_netcdf(
             f"{path.name} could not be written ({error}); {free:.0f} MB are free in {path.parent}.",
             "Free some space, or choose another outputdir.",
         ) from error
+    return written
 
 
 def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
@@ -227,7 +229,7 @@ def _spread(naming: Mapping[str, str]) -> dict[str, str]:
 
 def _write_field(
     file: netCDF4.Dataset, product: Product, name: str, values: NDArray[Any], about: Mapping[str, Any]
-) -> None:
+) -> NDArray[Any]:
     source = product.observations.source
     whole = values.dtype.kind == "i"
     kind = "i1" if whole else np.dtype(source.dtype).str[1:]
@@ -239,7 +241,10 @@ def _write_field(
     variable.setncatts(dict(about))
     variable.set_auto_maskandscale(False)
     ordered = file_order(values, source)
-    variable[:] = ordered if whole else np.where(np.isfinite(ordered), ordered, _FILL)
+    found = ordered if whole else np.where(np.isfinite(ordered), ordered, _FILL)
+    final = np.ascontiguousarray(found, dtype=kind)
+    variable[:] = final
+    return final
 
 
 def _realisations(file: netCDF4.Dataset, product: Product, name: str) -> None:

@@ -78,12 +78,16 @@ def write_results(
     main = stage / f"{product.stem}.nc"
     with ThreadPoolExecutor(1) as pool:  # compressing leaves a core free
         made_beside = pool.submit(make_series, product)
-        write_netcdf(product, main, attributes)
+        written = write_netcdf(product, main, attributes)
         series = made_beside.result()
     what = f"{source.label} {product.observations.variable} reconstructed with {product.network.name}"
     entries.append(
         made(
-            stage, main, "reconstruction", f"{what}, {product.observations.time.span()}", content_sha256(main)
+            stage,
+            main,
+            "reconstruction",
+            f"{what}, {product.observations.time.span()}",
+            content_sha256(main, written),
         )
     )
     if settings.add_to_databrowser:
@@ -163,8 +167,8 @@ def _single_files(stage: Path, product: Product, attributes: dict[str, str], wha
     found = []
     for name in parts:
         path = folder / f"{name}_{product.stem.split('_', 1)[1]}.nc"
-        write_netcdf(product, path, attributes, (name,))
-        found.append(made(stage, path, "databrowser", f"{what}: {name} alone", content_sha256(path)))
+        held = write_netcdf(product, path, attributes, (name,))
+        found.append(made(stage, path, "databrowser", f"{what}: {name} alone", content_sha256(path, held)))
     return found
 
 

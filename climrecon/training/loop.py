@@ -14,12 +14,15 @@ from torch import Tensor
 
 from climrecon.model.analysis import AnalysisUNet
 from climrecon.model.unet import PartialUNet
-from climrecon.training.samples import Pool
+from climrecon.training.samples import IMAGES, Pool
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps, batch size and learning rate (one cycle: warm-up, then a cosine to zero)."""
+    """Steps, batch size, learning rate (one cycle: warm-up, then a cosine to zero) and weight decay.
+
+    ``mirror``: a sample is taken as it is or as its mirror image, see :meth:`Pool.at`.
+    """
 
     steps: int
     batch: int = 16
@@ -28,6 +31,8 @@ class Schedule:
     averaging: float = 0.998
     check_every: int = 200
     loss: Literal["likelihood", "crps"] = "likelihood"
+    decay: float = 1e-2
+    mirror: bool = False
 
     def factor(self, step: int) -> float:
         """Learning rate at ``step`` as a share of ``rate``."""
@@ -44,21 +49,21 @@ class History:
     best_step: int = 0
 
 
-def negative_log_likelihood(network: PartialUNet | AnalysisUNet, pool: Pool, rows: Tensor) -> Tensor:
+def negative_log_likelihood(network: PartialUNet | AnalysisUNet, samples: Pool) -> Tensor:
     """Area-weighted Gaussian -log p of the true field over all scored cells, less its constant.
 
     Source: the strictly proper logarithmic score (Gneiting & Raftery 2007, JASA 102:359).
     """
-    correction = network.correct(pool.observed[rows], pool.mask[rows], pool.complete[rows])
-    mean, factor = network.corrected(correction, pool.mean[rows], pool.variance[rows])
-    stddev = factor * pool.variance[rows].sqrt()
-    error = (pool.truth[rows] - mean) / stddev
-    weight = network.area * pool.scored[rows]
+    correction = network.correct(samples.observed, samples.mask, samples.complete)
+    mean, factor = network.corrected(correction, samples.mean, samples.variance)
+    stddev = factor * samples.variance.sqrt()
+    error = (samples.truth - mean) / stddev
+    weight = network.area * samples.scored
     loss: Tensor = ((0.5 * error**2 + stddev.log()) * weight).sum() / weight.sum()
     return loss
 
 
-def ranked_probability_score(network: PartialUNet | AnalysisUNet, pool: Pool, rows: Tensor) -> Tensor:
+def ranked_probability_score(network: PartialUNet | AnalysisUNet, samples: Pool) -> Tensor:
     """Area-weighted continuous ranked probability score over all scored cells, K.
 
     Unlike the likelihood it is not ruled by the rare cells that lie far out, so that intervals are narrower where the
@@ -66,13 +71,13 @@ def ranked_probability_score(network: PartialUNet | AnalysisUNet, pool: Pool, ro
 
     Source: Gneiting & Raftery (2007), JASA 102:359, equation 21 and what follows it for a Gaussian.
     """
-    correction = network.correct(pool.observed[rows], pool.mask[rows], pool.complete[rows])
-    mean, factor = network.corrected(correction, pool.mean[rows], pool.variance[rows])
-    stddev = factor * pool.variance[rows].sqrt()
-    z = (pool.truth[rows] - mean) / stddev
+    correction = network.correct(samples.observed, samples.mask, samples.complete)
+    mean, factor = network.corrected(correction, samples.mean, samples.variance)
+    stddev = factor * samples.variance.sqrt()
+    z = (samples.truth - mean) / stddev
     density = (-0.5 * z**2).exp() / math.sqrt(2.0 * math.pi)
     score = stddev * (z * torch.erf(z / math.sqrt(2.0)) + 2.0 * density - 1.0 / math.sqrt(math.pi))
-    weight = network.area * pool.scored[rows]
+    weight = network.area * samples.scored
     loss: Tensor = (score * weight).sum() / weight.sum()
     return loss
 
@@ -99,16 +104,19 @@ def fit(
     loss_of = LOSSES[schedule.loss]
     generator = torch.Generator().manual_seed(seed)
     parameters = [p for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=schedule.rate, weight_decay=1e-2, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(
+        parameters, lr=schedule.rate, weight_decay=schedule.decay, betas=(0.9, 0.98)
+    )
     average = copy.deepcopy(network)
     history, best, best_state = History(), math.inf, copy.deepcopy(network.state_dict())
     everything = torch.arange(len(validation))
+    images = IMAGES if schedule.mirror else 1
     started, running = time.monotonic(), 0.0
     for step in range(schedule.steps):
-        rows = torch.randint(len(training), (schedule.batch,), generator=generator)
+        numbers = torch.randint(images * len(training), (schedule.batch,), generator=generator)
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate * schedule.factor(step)
-        loss = loss_of(network, training, rows)
+        loss = loss_of(network, training.at(numbers))
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
         optimiser.zero_grad(set_to_none=True)
@@ -122,7 +130,7 @@ def fit(
         running += loss.item()
         if (step + 1) % schedule.check_every == 0 or step + 1 == schedule.steps:
             with torch.no_grad():
-                parts = [loss_of(average, validation, part) for part in torch.split(everything, 64)]
+                parts = [loss_of(average, validation.at(part)) for part in torch.split(everything, 64)]
             score = float(torch.stack(parts).mean())
             trained = running / ((step % schedule.check_every) + 1)
             running = 0.0

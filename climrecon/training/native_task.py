@@ -39,7 +39,7 @@ from climrecon.training.further import statistics
 from climrecon.training.loop import Schedule
 from climrecon.training.precision import autocast_type
 from climrecon.training.recipes import NativeRecipe
-from climrecon.training.samples import Fields, Pool, draw_pool
+from climrecon.training.samples import IMAGES, Fields, Pool, draw_pool
 
 #: Cells above which the covariance, a matrix of cells by cells, would not fit.
 MOST_CELLS = 6000
@@ -263,20 +263,20 @@ class NativeModule(nn.Module):
         """The mean loss of this process's share of the samples of ``step``."""
         return self.likelihood(self.pool, self.choices.at(step)[0], share=True)
 
-    def likelihood(self, pool: Pool, rows: Tensor, share: bool = False) -> Tensor:
+    def likelihood(self, pool: Pool, numbers: Tensor, share: bool = False) -> Tensor:
         """Of chosen samples. ``share``: weighted so that the mean over processes is that of their union."""
         network = self.network
-        inputs = (pool.observed[rows], pool.mask[rows], pool.complete[rows])
+        samples = pool.at(numbers)
+        inputs = (samples.observed, samples.mask, samples.complete)
         if self.precision is None:
             correction = self.correct(*inputs)
         else:
             with torch.autocast(inputs[0].device.type, self.precision):
                 correction = self.correct(*inputs).float()
-        variance = pool.variance[rows]
-        mean, factor = network.corrected(correction, pool.mean[rows], variance)
-        stddev = factor * variance.sqrt()
-        error = (pool.truth[rows] - mean) / stddev
-        weight = network.area * pool.scored[rows]
+        mean, factor = network.corrected(correction, samples.mean, samples.variance)
+        stddev = factor * samples.variance.sqrt()
+        error = (samples.truth - mean) / stddev
+        weight = network.area * samples.scored
         total = weight.sum()
         if share and self.choices.workers.world > 1:
             dist.all_reduce(total)
@@ -307,7 +307,9 @@ class NativeTask:
         self.network = network.to(workers.device)
         self.checks = _moved(checks, workers)
         precision = autocast_type(recipe, workers.device)
-        choices = Choices(seed, recipe.batch, (len(pool),), workers)
+        # Samples and, behind them, their mirror images.
+        images = IMAGES if recipe.mirror and not recipe.further else 1
+        choices = Choices(seed, recipe.batch, (images * len(pool),), workers)
         self.module = NativeModule(self.network, _moved(pool, workers), choices, precision)
         if recipe.compile:
             self.module.correct = torch.compile(self.network.correct)

@@ -173,6 +173,11 @@ class NativeRecipe(Recipe):
         Steps until the full learning rate.
     decay:
         Weight decay.
+    mirror:
+        Whether a sample may be taken with the sign of all its anomalies turned. Pays where training months are few; what
+        tells El Nino from La Nina but for the sign is not learned then. Never where there are further variables.
+    checks:
+        Samples validated on.
     """
 
     network: Literal["partial_unet", "analysis_unet"] = "partial_unet"
@@ -187,6 +192,7 @@ class NativeRecipe(Recipe):
     covariance_months: int = Field(6000, ge=24)
     warm_up: int = Field(100, ge=0)
     decay: float = Field(1e-2, ge=0)
+    mirror: bool = False
     checks: int = Field(480, ge=1)
 
     @model_validator(mode="before")
@@ -222,8 +228,8 @@ RECIPES: dict[str, tuple[type[Recipe], dict[str, Any]]] = {
     "analysis": (
         NativeRecipe,
         {
-            **{"iterations": 2500, "batch": 16, "rate": 1.2e-3, "averaging": 0.998, "check_every": 250},
-            **{"months_beside": 1, "rank": 128, "trailing": 472, "pool": 9000},
+            **{"iterations": 3000, "batch": 16, "rate": 2.4e-3, "averaging": 0.998, "check_every": 250},
+            **{"months_beside": 1, "rank": 128, "trailing": 472, "pool": 9000, "mirror": True, "decay": 0.3},
         },
     ),
 }

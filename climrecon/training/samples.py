@@ -18,12 +18,16 @@ from torch import Tensor
 
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
+from climrecon.model.analysis import NEIGHBOUR_CHANNELS
 from climrecon.model.levels import LevelledUNet
 from climrecon.model.lowrank import LowRankPrior
-from climrecon.model.unet import PartialUNet
+from climrecon.model.unet import COMPLETE_CHANNELS, OBSERVED_CHANNELS, ODD_CHANNELS, PartialUNet
 from climrecon.training.further import seen_of
 
 FloatArray = NDArray[np.floating[Any]]
+
+#: A sample and its mirror image, see :meth:`Pool.at`.
+IMAGES = 2
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,39 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.truth)
+
+    def at(self, numbers: Tensor) -> Pool:
+        """Chosen samples: ``n`` below N is sample n, ``N + n`` its mirror image: all anomalies with the other sign.
+
+        Under a covariance one is as likely as the other, and a network that is shown both learns less of its months by
+        heart. Not for further variables, whose anomalies may be skewed.
+
+        Raises
+        ------
+        ValueError
+            If there are complete channels of which it is not known whether they change their sign.
+        """
+        if self.complete.shape[1] > len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS):
+            raise ValueError(f"{self.complete.shape[1]} complete channels; which are odd is not known")
+        rows = numbers % len(self)
+        sign = torch.where(numbers < len(self), 1.0, -1.0).to(self.truth.dtype)
+        names = (*OBSERVED_CHANNELS, *[""] * (self.observed.shape[1] - len(OBSERVED_CHANNELS)))
+        known = (*COMPLETE_CHANNELS, *NEIGHBOUR_CHANNELS)[: self.complete.shape[1]]
+        return Pool(
+            self.observed[rows] * _signs(sign, names),
+            self.mask[rows],
+            self.complete[rows] * _signs(sign, known),
+            self.mean[rows] * sign[:, None],
+            self.variance[rows],
+            self.truth[rows] * sign[:, None],
+            self.scored[rows],
+        )
+
+
+def _signs(sign: Tensor, names: Sequence[str]) -> Tensor:
+    """(B, C, 1, 1): the (B,) sign for channels that are anomalies, else 1."""
+    odd = torch.tensor([name in ODD_CHANNELS for name in names], device=sign.device)
+    return torch.where(odd, sign[:, None], torch.ones_like(sign[:, None]))[..., None, None]
 
 
 @torch.no_grad()

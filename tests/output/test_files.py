@@ -196,6 +196,18 @@ def repacked(path: Path, copy: Path) -> None:
             made[:] = variable[:]
 
 
+@pytest.mark.parametrize("dtype", ["float32", ">f4", "float64"])
+def test_the_hash_of_what_was_just_written_is_that_of_the_file(tmp_path: Path, dtype: str) -> None:
+    product = make_product(2)
+    source = replace(product.observations.source, dtype=dtype)
+    product = replace(product, observations=replace(product.observations, source=source))
+    written = write_netcdf(product, tmp_path / "x.nc", attributes(product))
+    assert {"tas", "tas_analysis", "tas_stddev", "tas_status"} <= set(written)
+    assert content_sha256(tmp_path / "x.nc", written) == content_sha256(tmp_path / "x.nc")
+    written["tas"] = written["tas"] + 1
+    assert content_sha256(tmp_path / "x.nc", written) != content_sha256(tmp_path / "x.nc")
+
+
 def test_content_hash_is_of_data_whatever_the_versions_and_the_packing(tmp_path: Path) -> None:
     product = make_product(2)
     first, second, packed, renamed = (tmp_path / f"{n}.nc" for n in "abcd")

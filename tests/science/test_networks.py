@@ -100,8 +100,9 @@ def test_chunks_do_not_matter(month) -> None:
     observations = _observations(values, mask)
     whole = [e.mean for _, e in reconstruct(load_network(NAME), observations, chunk=3)]
     parts = [e.mean for _, e in reconstruct(load_network(NAME), observations, chunk=1)]
-    # Products of other shapes are rounded otherwise, which shows where little is known (0.009-0.025 K at most).
-    np.testing.assert_allclose(np.concatenate(parts), np.concatenate(whole), atol=0.06)
+    # Products of other shapes are rounded otherwise, and iteration may end a step earlier, which shows where little is known
+    # (a standard deviation of a kelvin; 0.06 K at most).
+    np.testing.assert_allclose(np.concatenate(parts), np.concatenate(whole), atol=0.1)
     assert np.abs(np.concatenate(parts) - np.concatenate(whole)).mean() < 0.003
 
 

@@ -90,6 +90,56 @@ def test_training_is_reproducible(parts) -> None:
         assert torch.equal(value, states[1][key]), key
 
 
+class _Same:
+    """The same gaps for all, and no errors."""
+
+    def __init__(self, mask: np.ndarray) -> None:
+        self.mask = mask
+
+    def draw(self, rng):
+        return (
+            np.stack([self.mask] * 3),
+            np.zeros((3, self.mask.size), np.float32),
+            np.full(self.mask.size, 0.3, np.float32),
+        )
+
+
+class _None:
+    """No errors, but some are stated."""
+
+    def draw(self, rng):
+        return np.zeros(CELLS), np.full(CELLS, 0.3)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, beside: bool) -> None:
+    prior, masks, _, data = parts
+    mask = masks.draw(np.random.default_rng(3))
+    pools = []
+    for sign in (1.0, -1.0):
+        values = (sign * data.values).astype(np.float32)
+        if beside:
+            vectors, trailing = prior.vectors[:, :8], prior.vectors[:, 8:]
+            full = FullPrior(vectors, trailing, prior.residual, prior.scale)
+            torch.manual_seed(0)
+            area = torch.tensor(GRID.area, dtype=torch.float32)
+            net = AnalysisUNet(full, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, width=4)
+            index = np.arange(120)
+            fields = TrainingFields(
+                values.reshape(120, 8, 16), index % 12 + 1, index, np.zeros(120, int), ("one",), GRID
+            )
+            pools.append(draw_sequences(net, [full], fields, np.zeros(120, int), _Same(mask), 6, 5))
+        else:
+            same = Fields(values, data.scored, data.month, data.fold)
+            pools.append(draw_pool(network(prior), [prior], same, masks, _None(), 6, 5))
+    numbers = torch.arange(6)
+    images, turned = pools[0].at(numbers + 6), pools[1]
+    for name, value in vars(images).items():
+        torch.testing.assert_close(value, getattr(turned, name), atol=1e-4, rtol=1e-4, msg=name)
+    for name, value in vars(pools[0].at(numbers)).items():
+        assert torch.equal(value, getattr(pools[0], name)), name
+
+
 def test_a_pool_does_not_depend_on_how_it_is_cut(parts) -> None:
     prior, masks, noise, data = parts
     net = network(prior)
