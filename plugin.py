@@ -140,7 +140,7 @@ def _let_forks_die():
 
     The host makes previews in a pool of forked processes, which have its own handler of SIGTERM: it says in the
     history that the run broke, and ends by an exception, which may go unheard in a process that has just begun. The
-    host then waits for that process forever, on a busy machine once in twenty times. So signals wait while a process is
+    host then waits for that process forever (3 of 43 pools on a busy machine). So signals wait while a process is
     forked, and the new one treats them as any program does.
     """
     if getattr(climrecon, "forks_die", False):
@@ -195,10 +195,10 @@ class ClimRecon(plugin.PluginAbstract):
 
     def run_tool(self, config_dict=None):
         """Write one JSON file, call climrecon in its own environment, hand over what it wrote."""
+        _let_forks_die()
         # The host hands over its defaults as if they were given; the site file's are to hold then.
         # On the command line it is known what was typed: network=punet5 is the default, but then also a wish.
         typed = getattr(climrecon, "typed", frozenset())
-        _let_forks_die()
         values = {
             k: v
             for k, v in dict(config_dict or {}).items()

@@ -155,12 +155,11 @@ def spread_factor(network: AnalysisUNet, validation: Pool, share: float = 0.9) -
     """
     ratios, weights = [], []
     for rows in torch.split(torch.arange(len(validation)), 64):
-        correction = network.correct(
-            validation.observed[rows], validation.mask[rows], validation.complete[rows]
-        )
-        mean, factor = network.corrected(correction, validation.mean[rows], validation.variance[rows])
-        ratios.append((validation.truth[rows] - mean).abs() / (factor * validation.variance[rows].sqrt()))
-        unseen = validation.scored[rows] & (validation.mask[rows].flatten(1) == 0)
+        samples = validation.at(rows)
+        correction = network.correct(samples.observed, samples.mask, samples.complete)
+        mean, factor = network.corrected(correction, samples.mean, samples.variance)
+        ratios.append((samples.truth - mean).abs() / (factor * samples.variance.sqrt()))
+        unseen = samples.scored & (samples.mask.flatten(1) == 0)
         weights.append(network.area * unseen)
     ratio, order = torch.cat(ratios).flatten().sort()
     below = torch.cat(weights).flatten()[order].double().cumsum(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -93,10 +94,15 @@ class Pool:
         )
 
 
-def _signs(sign: Tensor, names: Sequence[str]) -> Tensor:
+def _signs(sign: Tensor, names: tuple[str, ...]) -> Tensor:
     """(B, C, 1, 1): the (B,) sign for channels that are anomalies, else 1."""
-    odd = torch.tensor([name in ODD_CHANNELS for name in names], device=sign.device)
-    return torch.where(odd, sign[:, None], torch.ones_like(sign[:, None]))[..., None, None]
+    return torch.where(_odd(names, sign.device), sign[:, None], 1.0)[..., None, None]
+
+
+@cache
+def _odd(names: tuple[str, ...], device: torch.device) -> Tensor:
+    """(C,) which channels change their sign; made once, since each step wants it."""
+    return torch.tensor([name in ODD_CHANNELS for name in names], device=device)
 
 
 @torch.no_grad()

@@ -12,7 +12,6 @@ from climrecon.covariance import forced_pattern, great_circle, learn_patterns
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Months, Observations, Source
 from climrecon.grid import Grid
-from climrecon.model import interpolation
 from climrecon.model.analysis import AnalysisUNet, shifted
 from climrecon.model.apply import AnalysisReconstructor
 from climrecon.model.build import analysis_unet_arguments, build_analysis_unet
@@ -68,9 +67,8 @@ def observed(count: int, seed: int = 1, sd: float = 0.3):
     return truth, np.where(mask, truth + sd * rng.normal(size=truth.shape), np.nan), mask
 
 
-def test_the_mean_is_that_of_the_dense_equations(prior: FullPrior, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What is solved, not where iteration stops.
-    monkeypatch.setattr(interpolation, "TOLERANCE", 0.1)
+@pytest.mark.usefixtures("solved")
+def test_the_mean_is_that_of_the_dense_equations(prior: FullPrior) -> None:
     _, values, mask = observed(3)
     month = np.array([1, 7, 12])
     flat = np.nan_to_num(values.reshape(3, -1)), mask.reshape(3, -1)

@@ -8,7 +8,6 @@ import torch
 
 from climrecon.demo.climate import make_climate
 from climrecon.fields import Context, Months
-from climrecon.model import interpolation
 from climrecon.model.interpolation import FullPrior
 from climrecon.networks import load_network
 
@@ -35,9 +34,9 @@ def test_cells_that_are_not_observed_stay_near_the_truth(cover: float) -> None:
     assert error[mask].max() < 2.5
 
 
-def test_the_solver_ends_at_the_exact_solution(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("solved")
+def test_the_solver_ends_at_the_exact_solution() -> None:
     """Against a dense solution in double precision; single precision alone loses it."""
-    monkeypatch.setattr(interpolation, "TOLERANCE", 0.1)
     prior = load_network("punet5").reconstructor.prior  # type: ignore[attr-defined]
     assert isinstance(prior, FullPrior)
     rng = torch.Generator().manual_seed(0)

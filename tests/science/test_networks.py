@@ -95,14 +95,15 @@ def test_stated_errors_are_used(month) -> None:
     assert near[0] < near[1]
 
 
+@pytest.mark.usefixtures("solved")
 def test_chunks_do_not_matter(month) -> None:
     values, mask = month
     observations = _observations(values, mask)
     whole = [e.mean for _, e in reconstruct(load_network(NAME), observations, chunk=3)]
     parts = [e.mean for _, e in reconstruct(load_network(NAME), observations, chunk=1)]
-    # Products of other shapes are rounded otherwise, and iteration may end a step earlier, which shows where little is known
-    # (a standard deviation of a kelvin; 0.06 K at most).
-    np.testing.assert_allclose(np.concatenate(parts), np.concatenate(whole), atol=0.1)
+    # Products of other shapes are rounded otherwise, so that iteration may end a step earlier, which shows where little is
+    # known. With the tolerance that ships it is 0.09 K at most, where the standard deviation is above a kelvin.
+    np.testing.assert_allclose(np.concatenate(parts), np.concatenate(whole), atol=0.06)
     assert np.abs(np.concatenate(parts) - np.concatenate(whole)).mean() < 0.003
 
 

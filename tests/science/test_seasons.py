@@ -8,7 +8,6 @@ from climrecon.covariance import great_circle, learn_patterns
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Months
 from climrecon.grid import Grid
-from climrecon.model import interpolation
 from climrecon.model.analysis import AnalysisUNet
 from climrecon.model.apply import AnalysisReconstructor
 from climrecon.model.build import analysis_unet_arguments, build_analysis_unet
@@ -69,11 +68,8 @@ def observed(prior: FullPrior, years: int = 3):
     return truth.reshape(flat), arguments
 
 
-def test_a_calendar_month_is_solved_with_its_own_covariance(
-    prior: FullPrior, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # What is solved, not where iteration stops.
-    monkeypatch.setattr(interpolation, "TOLERANCE", 0.1)
+@pytest.mark.usefixtures("solved")
+def test_a_calendar_month_is_solved_with_its_own_covariance(prior: FullPrior) -> None:
     _, (values, mask, error, month) = observed(prior, 1)
     found = prior.posterior(values, mask, error, month)
     patterns = torch.cat([prior.vectors, prior.trailing.float()], dim=1).double().numpy()

@@ -28,6 +28,7 @@ from climrecon.pipeline.training import Training
 from climrecon.pipeline.training_sets import _of_files
 from climrecon.preprocess.further import read_further
 from climrecon.settings import load_site, validate
+from climrecon.training import native_task
 from climrecon.training.fields import TrainingFields
 from climrecon.training.further import ABSENT, COMPLETE, ERROR, seen_of, statistics
 from climrecon.training.recipes import recipe
@@ -61,6 +62,24 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
 def stored(trained: Trained, folder: Path) -> Any:
     network = as_network(trained.network)
     return load_network(str(save_network(network, describe("mine", network, GRID, {}), folder)))
+
+
+@pytest.mark.parametrize(
+    ("further", "mirror", "images"), [((), True, 2), ((), False, 1), (("psl",), True, 1)]
+)
+def test_mirror_images_are_drawn_where_they_are_wanted_and_never_of_further_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, further: tuple[str, ...], mirror: bool, images: int
+) -> None:
+    sizes = []
+
+    class Recording(native_task.Choices):
+        def __init__(self, seed: int, batch: int, of_each: tuple[int, ...], workers: Any) -> None:
+            sizes.append(of_each)
+            super().__init__(seed, batch, of_each, workers)
+
+    monkeypatch.setattr(native_task, "Choices", Recording)
+    trained(tmp_path, further, 2, pool=20, mirror=mirror)
+    assert sizes == [(20 * images,)]
 
 
 def held_out_rmse(network: Any, further: Further | None) -> float:
