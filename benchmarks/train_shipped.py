@@ -81,7 +81,9 @@ def prior_of(fields: np.ndarray, index: np.ndarray, rank: int, trailing: int) ->
 
 def new_network(prior: FullPrior, width: int, stride: int = 2) -> AnalysisUNet:
     parts = (land_fraction(GRID), np.sin(np.radians(GRID.lat)), GRID.area)
-    return AnalysisUNet(prior, *(torch.as_tensor(part, dtype=torch.float32) for part in parts), width, stride)
+    return AnalysisUNet(
+        prior, *(torch.as_tensor(part, dtype=torch.float32) for part in parts), width, stride, misfit=True
+    )
 
 
 def persistence_of(network: AnalysisUNet, fields: TrainingFields, draws: Draws, seed: int) -> float:
@@ -117,8 +119,11 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=128)
     parser.add_argument("--trailing", type=int, default=472)
     parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--pool", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--pool", type=int, default=15000)
+    parser.add_argument(
+        "--misstated", type=float, default=0.2, help="share of samples whose stated errors are wrong"
+    )
     parser.add_argument("--rate", type=float, default=2.4e-3)
     parser.add_argument("--decay", type=float, default=0.3)
     parser.add_argument("--loss", choices=("likelihood", "crps"), default="crps")
@@ -187,14 +192,20 @@ def main() -> None:
         "masks": "CRUTEM4.3 land coverage (not that within two months of 1877-09 and 1893-08), generated sea "
         "coverage, thinned; HadCRUT4's masks of 1877-09 and 1893-08 never used",
         "noise": "independent 0.05-0.7 K, regional (1,500 km) up to 0.6 of it, slow (5,000 km) up to 0.08 K; half of "
-        "a month's error stays in the next",
+        f"a month's error stays in the next; {options.misstated:.0%} of the samples state too much or too little, or "
+        "have none",
         "months": Months(index[training]).labels(),
         "held_out_test": Months(index[test]).labels(),
         "held_out_validation": list(VALIDATION_YEARS),
         "margin_months": MARGIN,
         "cross_fit_folds": f"{FOLDS}, each of {RUNS} runs of years",
         "seed": options.seed,
-        "settings": {**vars(schedule), "pool": options.pool, "width": options.width},
+        "settings": {
+            **vars(schedule),
+            "pool": options.pool,
+            "width": options.width,
+            "misstated": options.misstated,
+        },
         "best_step": history.best_step,
         "spread_factor": factor,
         "history": history.rows,
@@ -247,7 +258,7 @@ def samples(options, network, known, filled, index, training, validation, say): 
     patches, slow = smoother(GRID, 1500.0), smoother(GRID, 5000.0)
     sea = (land_fraction(GRID) < 0.5).reshape(-1)
     masks = MaskSource(land_masks(options.data), sea, patches, lat)
-    draws = Draws(masks, NoiseSource(patches, slow), options.seed + 4)
+    draws = Draws(masks, NoiseSource(patches, slow), options.seed + 4, misstated=options.misstated)
     say("masks and errors drawn")
     members = np.zeros(len(index), int)
     month = index % 12 + 1

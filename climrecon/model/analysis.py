@@ -1,8 +1,9 @@
 """Our network: optimal interpolation with all patterns, corrected by a U-Net that sees the months beside it.
 
-As :mod:`climrecon.model.unet`, with two differences: the mean it starts from is solved for with the whole
-covariance (:mod:`climrecon.model.interpolation`), and the analyses of the month before and after are channels:
-what persists is known better than one month's noisy observations say.
+As :mod:`climrecon.model.unet`, with three differences: the mean it starts from is solved for with the whole
+covariance (:mod:`climrecon.model.interpolation`); the analyses of the month before and after are channels: what
+persists is known better than one month's noisy observations say; and so is how well the month's observations agree
+with the errors that are stated for them, so that intervals hold where these are wrong.
 
 Shapes: T months in order of time, H x W cells, P = H * W, M members.
 """
@@ -17,6 +18,10 @@ from climrecon.model.lowrank import Posterior
 from climrecon.model.unet import COMPLETE_CHANNELS, CorrectingUNet, UNetOutput
 
 NEIGHBOUR_CHANNELS = ("neighbour-1", "neighbour-1_sd", "neighbour+1", "neighbour+1_sd")
+#: Last of the complete channels, where a network has it; see :func:`misfit`.
+MISFIT_CHANNEL = "misfit"
+#: Bounds of it, as a ratio.
+MISFIT_BOUNDS = (0.03, 30.0)
 #: Months before that a month's error still remembers; the weights of older ones are below 1 % of the first.
 MEMORY = 10
 
@@ -34,14 +39,24 @@ class AnalysisUNet(CorrectingUNet):
         Channels of the first level; doubled at each of the two further levels.
     stride:
         Of the first level, see :class:`CorrectingUNet`.
+    misfit:
+        Whether :func:`misfit` is a channel.
     """
 
     def __init__(
-        self, prior: FullPrior, land: Tensor, sin_lat: Tensor, area: Tensor, width: int = 16, stride: int = 1
+        self,
+        prior: FullPrior,
+        land: Tensor,
+        sin_lat: Tensor,
+        area: Tensor,
+        width: int = 16,
+        stride: int = 1,
+        misfit: bool = False,
     ) -> None:
-        complete = len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS)
+        complete = len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS) + misfit
         super().__init__(land, sin_lat, area, width, complete, stride)
         self.prior = prior
+        self.misfit = misfit
 
     def own_channels(
         self,
@@ -76,6 +91,29 @@ class AnalysisUNet(CorrectingUNet):
         )
         return observed, complete
 
+    def gridded(
+        self, observed: Tensor, mask: Tensor, complete: Tensor, beside: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What :meth:`CorrectingUNet.correct` takes, (T, C, H, W) each.
+
+        Parameters
+        ----------
+        observed, mask, complete:
+            (T, 3, P), (T, P) bool and (T, 7, P), see :meth:`own_channels`.
+        beside:
+            (T, P) each, in the order of :data:`NEIGHBOUR_CHANNELS`.
+        """
+        shape = (len(mask), -1, *self.shape)
+        seen = mask.to(observed.dtype)
+        channels = [complete, torch.stack(beside, dim=1)]
+        if self.misfit:
+            channels.append(misfit(observed, mask)[:, None, None].expand(-1, 1, mask.shape[1]))
+        return (
+            (observed * seen[:, None]).reshape(shape),
+            seen.reshape(shape),
+            torch.cat(channels, dim=1).reshape(shape),
+        )
+
     def forward(
         self,
         values: Tensor,
@@ -108,10 +146,7 @@ class AnalysisUNet(CorrectingUNet):
             for step in (-1, 1)
             for channel, fill in ((mean, 0.0), (left, 1.0))
         ]
-        complete = torch.cat([complete, torch.stack(beside, dim=1)], dim=1)
-        grid = (len(values), -1, *self.shape)
-        seen = mask.to(values.dtype).reshape(len(values), 1, *self.shape)
-        correction = self.correct(observed.reshape(grid) * seen, seen, complete.reshape(grid))
+        correction = self.correct(*self.gridded(observed, mask, complete, beside))
         mean, factor = self.corrected(
             correction, posterior.mean, posterior.variance, adapted=prior.local is not None
         )
@@ -121,6 +156,25 @@ class AnalysisUNet(CorrectingUNet):
 def analysis_channels(posterior: Posterior, spread: Tensor) -> tuple[Tensor, Tensor]:
     """(T, P) analysis about the month's mean and its standard deviation, in units of ``spread``."""
     return (posterior.mean - posterior.level[:, None]) / spread, posterior.variance.sqrt() / spread
+
+
+def misfit(observed: Tensor, mask: Tensor) -> Tensor:
+    """(T,) logarithm of how far the analysis stays from the observations, in units of their stated errors.
+
+    Root mean square over the observed cells; 0 where there are none. Below what is usual observations are better than
+    is said of them, above they are worse.
+
+    Parameters
+    ----------
+    observed:
+        (T, 3, P) as :meth:`AnalysisUNet.own_channels` gives them.
+    mask:
+        (T, P) bool.
+    """
+    ratio = torch.where(mask, observed[:, 1] / observed[:, 2], torch.zeros_like(observed[:, 1]))
+    count = mask.sum(1)
+    found = ((ratio**2).sum(1) / count.clamp_min(1)).sqrt().clamp(*MISFIT_BOUNDS).log()
+    return torch.where(count > 0, found, torch.zeros_like(found))
 
 
 def shifted(channel: Tensor, index: Tensor, step: int, fill: float) -> Tensor:
@@ -141,7 +195,7 @@ def persistent_deviations(
     The coefficients of the patterns are a moving average of white noise that each month has of its own, with
     weights ``persistence ** lag``: a first-order autoregression cut after :data:`MEMORY` months. So a draw
     does not depend on where a record begins or is cut, and annual means of the draws spread as they should.
-    The part that is independent from cell to cell is independent in time too.
+    What the patterns leave is independent in time.
     """
     months, size, _ = posterior.factor.shape
     weights = persistence ** torch.arange(MEMORY + 1, dtype=posterior.mean.dtype)
@@ -165,6 +219,5 @@ def persistent_deviations(
     shared += coefficients[..., -1:] * posterior.level_pattern
     for position, date in enumerate(dates):
         generator = torch.Generator().manual_seed((seed * 1_000_003 + date + 500_000) % (2**63))
-        own = torch.randn(count, shared.shape[-1], generator=generator, dtype=shared.dtype)
-        shared[:, position] += own.to(shared.device) * posterior.own_variance[position].sqrt()
+        shared[:, position] += posterior.own_deviations(position, count, generator)
     return shared

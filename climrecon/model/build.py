@@ -79,6 +79,7 @@ def analysis_unet_arguments(network: AnalysisUNet) -> dict[str, Any]:
         "trailing": network.prior.trailing.shape[1],
         "seasons": network.prior.seasons is not None,
         "stride": network.stride,
+        "misfit": network.misfit,
         "rows": network.shape[0],
         "columns": network.shape[1],
         **_depth(network),
@@ -97,7 +98,7 @@ def build_analysis_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, A
         names = ("rows", "columns", "rank", "trailing")
         rows, columns, rank, trailing = (int(arguments[key]) for key in names)
         cells = rows * columns
-        # Cards of networks without them do not mention seasons and stride.
+        # Cards of networks without them do not mention seasons, stride and misfit.
         size = rank + trailing
         prior = FullPrior(
             torch.zeros(cells, rank), torch.zeros(cells, trailing), torch.zeros(cells), torch.zeros(12, cells),
@@ -107,10 +108,12 @@ def build_analysis_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, A
         land, area = torch.empty(rows, columns), torch.empty(rows, columns)
         depth, width = int(arguments.get("depth", DEPTH)), int(arguments["width"])
         check_levels(weights, depth)
+        parts = (prior, land, torch.empty(rows), area, width)
+        misfit = bool(arguments.get("misfit", False))
         network = (
-            AnalysisUNet(prior, land, torch.empty(rows), area, width, int(arguments.get("stride", 1)))
+            AnalysisUNet(*parts, int(arguments.get("stride", 1)), misfit)
             if depth == DEPTH
-            else LevelledAnalysisUNet(prior, land, torch.empty(rows), area, width, depth)
+            else LevelledAnalysisUNet(*parts, depth, misfit)
         )
         network.load_state_dict(dict(weights))
     except (KeyError, RuntimeError, ValueError) as error:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from climrecon.model.local import LocalCovariance
 from climrecon.model.lowrank import MAKING, MEAN_PRIOR_SD, LowRankPrior, Posterior
+from climrecon.model.residual import Residual
 from climrecon.model.threads import one_thread
 
 #: Most steps of conjugate gradients. Six to twelve do for early observations; dense and precise ones take more.
@@ -73,6 +74,7 @@ class FullPrior(LowRankPrior):
         #: What is added for a data set, or None; see :meth:`adapted`.
         self.local: LocalCovariance | None = None
         self._kept: tuple[Tensor, Tensor] | None = None
+        self._area: Tensor | None = None
         self._by_month: Tensor | None = None
         self._precision_by_month: Tensor | None = None
 
@@ -147,7 +149,15 @@ class FullPrior(LowRankPrior):
         variance = (patterns**2).sum(1) + left + local.variance
         added.residual = (variance - (vectors**2).sum(1)).clamp_min(1e-4)
         added.seasons, added.local, added._kept = self.seasons, local, (patterns, left)
+        added._area = area
         return added
+
+    def left_by_leading(self) -> Residual:
+        """What the leading patterns leave, of the whole year."""
+        patterns, left = self._all_patterns()
+        if self.local is None:
+            return Residual(patterns[:, self.vectors.shape[1] :], left, self.residual)
+        return Residual(patterns, left, self.residual, self.vectors, self._area, self.local)
 
     def posterior(self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor) -> Posterior:
         """Condition on observations; see :meth:`LowRankPrior.posterior`.
@@ -169,7 +179,8 @@ class FullPrior(LowRankPrior):
         product, level = self._system().analysis(solution, month[order])
         mean = torch.empty_like(values)
         mean[order] = product * self.scale[month[order] - 1]
-        return replace(low, mean=mean, level=torch.empty_like(low.level).index_copy_(0, order, level))
+        level = torch.empty_like(low.level).index_copy_(0, order, level)
+        return replace(low, mean=mean, level=level, residual=self.left_by_leading())
 
     def _solve(
         self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, cells: Tensor, low: Tensor

@@ -201,6 +201,7 @@ class LevelledAnalysisUNet(Levels, AnalysisUNet):
         area: Tensor,
         width: int = 16,
         depth: int = DEPTH,
+        misfit: bool = False,
     ) -> None:
-        super().__init__(prior, land, sin_lat, area, width)
-        self.set_levels(depth, width, len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS))
+        super().__init__(prior, land, sin_lat, area, width, misfit=misfit)
+        self.set_levels(depth, width, len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS) + misfit)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -54,16 +54,30 @@ class LocalCovariance:
     def product(self, x: Tensor) -> Tensor:
         """(B, P): the covariance times (B, P) ``x``."""
         height = self.spectra.shape[-1]
-        basis = _waves(x.shape[1] // height, x.dtype, x.device)
         result = torch.zeros_like(x)
         for spectrum, factor in zip(self.spectra, self.factors, strict=True):
-            # As products of matrices, which leave each wave number's part in one piece: 0.84 ms for 66 fields of 36 x 72,
-            # where Fourier transforms, which have to be reordered, took 1.14.
-            by_number = basis.T @ (x * factor).reshape(-1, len(basis)).T
-            mixed = torch.bmm(by_number.reshape(len(spectrum), -1, height), spectrum)
-            back = mixed.reshape(by_number.shape).T @ basis.T
-            result.addcmul_(back.reshape(x.shape), factor)
+            result.addcmul_(self._mixed(x * factor, spectrum, height), factor)
         return result
+
+    def draw(self, white: Tensor, number: int) -> Tensor:
+        """(B, P) draws with kernel ``number`` as covariance, from (B, P) standard normal noise."""
+        return self._mixed(white, self._roots[number], self.spectra.shape[-1]) * self.factors[number]
+
+    @cached_property
+    def _roots(self) -> Tensor:
+        """(N, M, H, H) symmetric square roots of the spectra."""
+        values, axes = torch.linalg.eigh(self.spectra.double())
+        root: Tensor = (axes * values.clamp_min(0.0).sqrt()[..., None, :]) @ axes.mT
+        return root.to(self.spectra.dtype)
+
+    def _mixed(self, x: Tensor, spectrum: Tensor, height: int) -> Tensor:
+        """(B, P): each wave number's part of (B, P) ``x`` times its (H, H) matrix of (M, H, H) ``spectrum``."""
+        basis = _waves(x.shape[1] // height, x.dtype, x.device)
+        # As products of matrices, which leave each wave number's part in one piece: 0.84 ms for 66 fields of 36 x 72,
+        # where Fourier transforms, which have to be reordered, took 1.14.
+        by_number = basis.T @ x.reshape(-1, len(basis)).T
+        mixed = torch.bmm(by_number.reshape(len(spectrum), -1, height), spectrum)
+        return (mixed.reshape(by_number.shape).T @ basis.T).reshape(x.shape)
 
     def matrix(self) -> Tensor:
         """(P, P)."""

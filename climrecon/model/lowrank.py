@@ -19,6 +19,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from climrecon.model.residual import Residual
+
 #: Prior standard deviation of a month's mean, K. Flat against the 0.1 K to which observations
 #: determine it, and still a statement for a month without any observation.
 MEAN_PRIOR_SD = 3.0
@@ -37,7 +39,7 @@ class Posterior:
     level:
         (B,) estimated mean b of each month, K.
     own_variance:
-        (B, P) variance of the part that is independent from cell to cell, K^2.
+        (B, P) variance of the part that the patterns leave, a cell's own, K^2.
     vectors:
         (P, K) patterns E, shared by all months.
     damping:
@@ -46,6 +48,8 @@ class Posterior:
         (B, P): what one prior standard deviation of b adds to a cell, K.
     factor:
         (B, K + 1, K + 1) lower Cholesky factor of the precision of (z, b).
+    residual:
+        How the cells' own parts go together; None: not at all.
     """
 
     mean: Tensor
@@ -56,6 +60,7 @@ class Posterior:
     damping: Tensor
     level_pattern: Tensor
     factor: Tensor
+    residual: Residual | None = None
 
     def weighted_mean_sd(self, weights: Tensor) -> Tensor:
         """(B,) standard deviation of the sum of weights (P,) or (B, P) times the field."""
@@ -65,7 +70,11 @@ class Posterior:
             dim=1,
         )
         shared = torch.linalg.solve_triangular(self.factor, projected[..., None], upper=False)[..., 0]
-        spread: Tensor = ((shared**2).sum(1) + (weights**2 * self.own_variance).sum(1)).sqrt()
+        if self.residual is None:
+            own = (weights**2 * self.own_variance).sum(1)
+        else:
+            own = self.residual.variance_of_sum(weights * self.own_variance.sqrt())
+        spread: Tensor = ((shared**2).sum(1) + own).sqrt()
         return spread
 
     def deviations(self, count: int, generator: torch.Generator) -> Tensor:
@@ -76,9 +85,18 @@ class Posterior:
         coefficients = torch.linalg.solve_triangular(self.factor.mT, white, upper=True).permute(2, 0, 1)
         shared = (coefficients[..., :-1] @ self.vectors.T) * self.damping
         shared += coefficients[..., -1:] * self.level_pattern
-        own = torch.randn(count, *self.mean.shape, generator=generator, dtype=self.mean.dtype)
-        drawn: Tensor = shared + own.to(shared.device) * self.own_variance.sqrt()
+        own = torch.stack([self.own_deviations(month, count, generator) for month in range(months)], dim=1)
+        drawn: Tensor = shared + own
         return drawn
+
+    def own_deviations(self, month: int, count: int, generator: torch.Generator) -> Tensor:
+        """(count, P) draws of the cells' own parts in one of the months."""
+        if self.residual is None:
+            size = self.own_variance.shape[1]
+            own = torch.randn(count, size, generator=generator, dtype=self.mean.dtype).to(self.mean.device)
+        else:
+            own = self.residual.draw(count, generator)
+        return own * self.own_variance[month].sqrt()
 
 
 class LowRankPrior(nn.Module):

@@ -84,10 +84,12 @@ def draw_pools(
     masks: MaskSource,
     noise: NoiseSource,
     seed: int,
+    misstated: float,
     drawing: Callable[[str, int, int], None] | None,
 ) -> list[Pool]:
     """Samples of each of ``sets``: fields, (N,) fold of each month (below zero: not drawn), number, what they are."""
-    draws = MonthDraws(masks, noise, seed, min(BANK, max(count for _, _, count, _ in sets)))
+    size = min(BANK, max(count for _, _, count, _ in sets))
+    draws = MonthDraws(masks, noise, seed, size, misstated)
     pools = []
     for number, (fields, fold, count, what) in enumerate(sets):
         told = None if drawing is None else (lambda done, total, w=what: drawing(w, done, total))

@@ -118,18 +118,20 @@ def empty_network(
     width: int | None = None,
     scale: tuple[Tensor, Tensor] | None = None,
     stride: int = 1,
+    misfit: bool | None = None,
 ) -> NativeNetwork:
     """The recipe's network with fresh weights around ``prior``.
 
-    ``scale`` are (V, P) mean and standard deviation of further variables; ``stride`` that of the network started from.
+    ``scale`` are (V, P) mean and standard deviation of further variables; ``stride`` that of the network started from;
+    ``misfit`` whether it has that channel; None: as the recipe says.
     """
+    misfit = recipe.misstated > 0 if misfit is None else misfit
     parts = (*geography(grid), recipe.width if width is None else width)
     if recipe.months_beside:
         assert isinstance(prior, FullPrior)
-        deep = recipe.depth != DEPTH
-        return (
-            LevelledAnalysisUNet(prior, *parts, recipe.depth) if deep else AnalysisUNet(prior, *parts, stride)
-        )
+        if recipe.depth != DEPTH:
+            return LevelledAnalysisUNet(prior, *parts, recipe.depth, misfit)
+        return AnalysisUNet(prior, *parts, stride, misfit)
     if recipe.depth == DEPTH and not recipe.further:
         return PartialUNet(prior, *parts)
     return LevelledUNet(prior, *parts, recipe.depth, recipe.further, scale)
@@ -227,7 +229,8 @@ def continued(
         if isinstance(prior, FullPrior)
         else LowRankPrior(*parts)
     )
-    network = empty_network(recipe, grid, own, width, stride=start.stride)
+    misfit = isinstance(start, AnalysisUNet) and start.misfit
+    network = empty_network(recipe, grid, own, width, stride=start.stride, misfit=misfit)
     network.load_state_dict(start.state_dict())
     return network, [network.prior]
 
@@ -386,7 +389,9 @@ def draw_pools(
         chosen = (np.full(len(fields), -1), np.full(len(validation), -1))
         chosen[0][rows], chosen[1][held] = fold[rows], 0
         sets = list(zip((fields, validation), chosen, counts, names, strict=True))
-        pool, checks = analysis_task.draw_pools(network, full, sets, masks, noise, seed, drawing)
+        pool, checks = analysis_task.draw_pools(
+            network, full, sets, masks, noise, seed, recipe.misstated, drawing
+        )
         return pool, checks
     told = [
         None if drawing is None else (lambda done, total, w=name: drawing(w, done, total)) for name in names

@@ -176,6 +176,9 @@ class NativeRecipe(Recipe):
     mirror:
         Whether a sample may be taken with the sign of all its anomalies turned. Pays where training months are few; what
         tells El Nino from La Nina but for the sign is not learned then. Never where there are further variables.
+    misstated:
+        Share of samples whose stated errors are too large, too small, or of none; where it is above zero the network sees
+        how well observations agree with what is stated of them. With neighbouring months alone.
     checks:
         Samples validated on.
     """
@@ -193,6 +196,7 @@ class NativeRecipe(Recipe):
     warm_up: int = Field(100, ge=0)
     decay: float = Field(1e-2, ge=0)
     mirror: bool = False
+    misstated: float = Field(0.0, ge=0, le=1)
     checks: int = Field(480, ge=1)
 
     @model_validator(mode="before")
@@ -210,6 +214,8 @@ class NativeRecipe(Recipe):
             raise ValueError(f"trailing={self.trailing} needs months_beside=1")
         if self.seasons and not self.months_beside:
             raise ValueError("seasons=true needs months_beside=1")
+        if self.misstated and not self.months_beside:
+            raise ValueError(f"misstated={self.misstated:g} needs months_beside=1")
         if (self.network == "analysis_unet") != bool(self.months_beside):
             raise ValueError(f"network={self.network} does not go with months_beside={self.months_beside}")
         return self
@@ -228,8 +234,9 @@ RECIPES: dict[str, tuple[type[Recipe], dict[str, Any]]] = {
     "analysis": (
         NativeRecipe,
         {
-            **{"iterations": 3000, "batch": 16, "rate": 2.4e-3, "averaging": 0.998, "check_every": 250},
-            **{"months_beside": 1, "rank": 128, "trailing": 472, "pool": 9000, "mirror": True, "decay": 0.3},
+            **{"iterations": 4500, "batch": 16, "rate": 2.4e-3, "averaging": 0.998, "check_every": 250},
+            **{"months_beside": 1, "rank": 128, "trailing": 472, "pool": 11000, "mirror": True, "decay": 0.3},
+            **{"misstated": 0.2},
         },
     ),
 }

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
-from climrecon.model.analysis import NEIGHBOUR_CHANNELS
+from climrecon.model.analysis import MISFIT_CHANNEL, NEIGHBOUR_CHANNELS
 from climrecon.model.levels import LevelledUNet
 from climrecon.model.lowrank import LowRankPrior
 from climrecon.model.unet import COMPLETE_CHANNELS, OBSERVED_CHANNELS, ODD_CHANNELS, PartialUNet
@@ -50,7 +50,7 @@ class Fields:
 class Pool:
     """Prepared samples, ready for the U-Net: N samples on (H, W).
 
-    ``observed`` (N, 3, H, W), ``mask`` (N, 1, H, W), ``complete`` (N, 7, H, W), ``mean`` and
+    ``observed`` (N, 3, H, W), ``mask`` (N, 1, H, W), ``complete`` (N, 7, 11 or 12, H, W), ``mean`` and
     ``variance`` (N, P) of the posterior, ``truth`` (N, P) and ``scored`` (N, P). With V further variables there are V
     more observed channels and masks.
     """
@@ -77,16 +77,16 @@ class Pool:
         ValueError
             If there are complete channels of which it is not known whether they change their sign.
         """
-        if self.complete.shape[1] > len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS):
+        names = (*COMPLETE_CHANNELS, *NEIGHBOUR_CHANNELS, MISFIT_CHANNEL)
+        if self.complete.shape[1] > len(names):
             raise ValueError(f"{self.complete.shape[1]} complete channels; which are odd is not known")
         rows = numbers % len(self)
         sign = torch.where(numbers < len(self), 1.0, -1.0).to(self.truth.dtype)
-        names = (*OBSERVED_CHANNELS, *[""] * (self.observed.shape[1] - len(OBSERVED_CHANNELS)))
-        known = (*COMPLETE_CHANNELS, *NEIGHBOUR_CHANNELS)[: self.complete.shape[1]]
+        observed = (*OBSERVED_CHANNELS, *[""] * (self.observed.shape[1] - len(OBSERVED_CHANNELS)))
         return Pool(
-            self.observed[rows] * _signs(sign, names),
+            self.observed[rows] * _signs(sign, observed),
             self.mask[rows],
-            self.complete[rows] * _signs(sign, known),
+            self.complete[rows] * _signs(sign, names[: self.complete.shape[1]]),
             self.mean[rows] * sign[:, None],
             self.variance[rows],
             self.truth[rows] * sign[:, None],

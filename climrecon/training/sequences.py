@@ -26,6 +26,9 @@ FloatArray = NDArray[np.floating[Any]]
 BANK = 1500
 #: Correlation of the errors of successive months: those of instruments last, those of sampling do not.
 ERROR_PERSISTENCE = 0.5
+#: Of samples whose stated errors are not what errors are, half have none at all, and such are stated, K; in the others
+#: what is stated is wrong by a factor, whose logarithm is up to so much, and not below or above these, K.
+NEARLY_NONE, WRONG_BY, STATED_BOUNDS = (0.05, 0.2), 1.4, (0.05, 2.0)
 #: Months before and after the one that is estimated.
 STEPS = (0, -1, 1)
 
@@ -37,14 +40,18 @@ class Draws:
     ----------
     masks, noise:
         What the banks are drawn from.
+    misstated:
+        Share of samples whose stated errors are not what errors are: too large, too small, or of none.
     """
 
-    def __init__(self, masks: MaskSource, noise: NoiseSource, seed: int, size: int = BANK) -> None:
+    def __init__(
+        self, masks: MaskSource, noise: NoiseSource, seed: int, size: int = BANK, misstated: float = 0.0
+    ) -> None:
+        self.misstated = misstated
         rng = np.random.default_rng(seed)
         self.masks = np.stack([masks.draw(rng) for _ in range(size)])
-        drawn = [noise.draw(rng) for _ in range(size)]
-        self.errors = np.stack([error for error, _ in drawn]).astype(np.float32)
-        self.stated = np.stack([stated for _, stated in drawn]).astype(np.float32)
+        errors, stated = zip(*(self._errors(noise, rng) for _ in range(size)), strict=True)
+        self.errors, self.stated = np.stack(errors).astype(np.float32), np.stack(stated).astype(np.float32)
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
         """(3, P) masks, (3, P) errors and (P,) stated errors; the first month is the one that is estimated.
@@ -52,6 +59,15 @@ class Draws:
         In half of the samples the neighbours have the same gaps, in the others up to four tenths fewer cells.
         """
         masks = self._masks(rng)
+        errors, stated = self._with_neighbours(rng)
+        return masks, *self._misstated(errors, stated, rng)
+
+    def _errors(self, noise: NoiseSource, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """What the bank holds: (P,) errors of a month and (P,) of what is stated of them."""
+        return noise.draw(rng)
+
+    def _with_neighbours(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """(3, P) errors from the bank and (P,) of what is stated of them."""
         number = rng.integers(len(self.errors))
         stated, sign = self.stated[number], rng.choice([-1.0, 1.0])
         error = sign * self.errors[number]
@@ -60,7 +76,18 @@ class Draws:
             other = rng.integers(len(self.errors))
             own = self.errors[other] * (stated / self.stated[other]) * rng.choice([-1.0, 1.0])
             beside.append(ERROR_PERSISTENCE * error + np.sqrt(1.0 - ERROR_PERSISTENCE**2) * own)
-        return masks, np.stack([error, *beside]), stated
+        return np.stack([error, *beside]), stated
+
+    def _misstated(
+        self, errors: FloatArray, stated: FloatArray, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
+        """As they are, or with errors that are not what is stated."""
+        if not self.misstated or rng.random() >= self.misstated:
+            return errors, stated
+        if rng.random() < 0.5:
+            level = np.exp(rng.uniform(*np.log(NEARLY_NONE)))
+            return np.zeros_like(errors), np.full_like(stated, level)
+        return errors, np.clip(stated * np.float32(np.exp(rng.uniform(-WRONG_BY, WRONG_BY))), *STATED_BOUNDS)
 
     def _masks(self, rng: np.random.Generator) -> NDArray[np.bool_]:
         mask = self.masks[rng.integers(len(self.masks))]
@@ -71,20 +98,16 @@ class Draws:
 class MonthDraws(Draws):
     """As :class:`Draws`, with errors of three consecutive months: what lasts of an error lasts as the source says."""
 
-    def __init__(self, masks: MaskSource, noise: NoiseSource, seed: int, size: int = BANK) -> None:
-        rng = np.random.default_rng(seed)
-        self.masks = np.stack([masks.draw(rng) for _ in range(size)])
-        drawn = [noise.draw_months(rng, len(STEPS)) for _ in range(size)]
-        self.errors = np.stack([error for error, _ in drawn]).astype(np.float32)
-        self.stated = np.stack([stated for _, stated in drawn]).astype(np.float32)
+    def _errors(self, noise: NoiseSource, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """(3, P) errors of consecutive months and (P,) of what is stated of them."""
+        return noise.draw_months(rng, len(STEPS))
 
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
-        """See :meth:`Draws.draw`."""
-        masks = self._masks(rng)
+    def _with_neighbours(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """See :meth:`Draws._with_neighbours`."""
         number = rng.integers(len(self.errors))
         # The month that is estimated comes first, then the one before and the one after.
         errors = rng.choice([-1.0, 1.0]) * self.errors[number][[1, 0, 2]]
-        return masks, errors, self.stated[number]
+        return errors, self.stated[number]
 
 
 @torch.no_grad()
@@ -160,14 +183,9 @@ def _samples(
         mean, left = analysis_channels(posteriors[step], prior.prior_sd(months[step]))
         known = torch.as_tensor(there[step])[:, None]
         beside += [torch.where(known, mean, 0.0), torch.where(known, left, 1.0)]
-    complete = torch.cat([complete, torch.stack(beside, dim=1)], dim=1)
-    grid = (len(rows), -1, *network.shape)
-    mask = tensors[0][1].to(error_sd.dtype).reshape(grid)
     truth = np.stack([_known(fields, row) for row in rows])
     return (
-        own.reshape(grid) * mask,
-        mask,
-        complete.reshape(grid),
+        *network.gridded(own, tensors[0][1], complete, beside),
         posteriors[0].mean,
         posteriors[0].variance,
         torch.as_tensor(np.nan_to_num(truth)),

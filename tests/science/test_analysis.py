@@ -12,7 +12,7 @@ from climrecon.covariance import forced_pattern, great_circle, learn_patterns
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Months, Observations, Source
 from climrecon.grid import Grid
-from climrecon.model.analysis import AnalysisUNet, shifted
+from climrecon.model.analysis import AnalysisUNet, misfit, shifted
 from climrecon.model.apply import AnalysisReconstructor
 from climrecon.model.build import analysis_unet_arguments, build_analysis_unet
 from climrecon.model.error_level import estimate_error_level
@@ -65,6 +65,41 @@ def observed(count: int, seed: int = 1, sd: float = 0.3):
     truth = fields(count, 5)
     mask = rng.random(truth.shape) < 0.4
     return truth, np.where(mask, truth + sd * rng.normal(size=truth.shape), np.nan), mask
+
+
+def test_misfit_says_how_observations_agree_with_their_stated_errors() -> None:
+    observed = torch.zeros(4, 3, 6)
+    observed[:, 2] = 0.5
+    observed[0, 1] = torch.tensor([0.5, -0.5, 0.5, -0.5, 99.0, 99.0])  # the last two are not observed
+    observed[1, 1] = 1.0
+    observed[2, 1] = 1e-6
+    mask = torch.tensor([[True] * 4 + [False] * 2] * 3 + [[False] * 6])
+    found = misfit(observed, mask).tolist()
+    assert found[0] == pytest.approx(0.0, abs=1e-6), "as large as stated"
+    assert found[1] == pytest.approx(np.log(2.0)), "twice"
+    assert found[2] == pytest.approx(np.log(0.03)), "bounded"
+    assert found[3] == 0.0, "a month without observations"
+
+
+def test_the_network_is_told_of_the_misfit_and_keeps_it_in_its_card(prior: FullPrior) -> None:
+    torch.manual_seed(0)
+    parts = prior, torch.rand(12, 24), torch.linspace(-1, 1, 12), *tensors(GRID.area)
+    net = AnalysisUNet(*parts, width=4, misfit=True).eval()
+    torch.nn.init.normal_(net.head.weight, std=0.1)
+    again = build_analysis_unet(net.state_dict(), analysis_unet_arguments(net))
+    _, values, mask = observed(2)
+    flat = torch.as_tensor(mask.reshape(2, -1))
+    inputs = (*tensors(np.nan_to_num(values.reshape(2, -1))), flat, torch.full((2, CELLS), 0.3))
+    when = torch.tensor([5, 6]), torch.tensor([4, 5])
+    with torch.no_grad():
+        first, second = net(*inputs, *when), again(*inputs, *when)
+        assert torch.equal(first.mean, second.mean)
+        net.enc_1.complete.conv.weight[:, -1] += 0.1
+        changed = net(*inputs, *when)
+    assert not torch.allclose(first.factor, changed.factor)
+    without = {key: value for key, value in analysis_unet_arguments(net).items() if key != "misfit"}
+    with pytest.raises(NetworkError, match="do not belong together"):
+        build_analysis_unet(net.state_dict(), without)
 
 
 @pytest.mark.usefixtures("solved")

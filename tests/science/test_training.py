@@ -18,7 +18,7 @@ from climrecon.networks import load_network
 from climrecon.training.fields import TrainingFields
 from climrecon.training.loop import Schedule, fit, spread_factor
 from climrecon.training.samples import Fields, draw_pool
-from climrecon.training.sequences import Draws, draw_sequences
+from climrecon.training.sequences import Draws, MonthDraws, draw_sequences
 
 GRID = Grid.regular(8, 16)
 CELLS = 128
@@ -123,7 +123,7 @@ def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, beside: boo
             full = FullPrior(vectors, trailing, prior.residual, prior.scale)
             torch.manual_seed(0)
             area = torch.tensor(GRID.area, dtype=torch.float32)
-            net = AnalysisUNet(full, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, width=4)
+            net = AnalysisUNet(full, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, width=4, misfit=True)
             index = np.arange(120)
             fields = TrainingFields(
                 values.reshape(120, 8, 16), index % 12 + 1, index, np.zeros(120, int), ("one",), GRID
@@ -235,6 +235,28 @@ def test_three_months_are_drawn_with_alike_gaps_and_neighbours_by_date(parts) ->
     inside = (pool.truth - mean).abs() <= 1.645 * factor * pool.variance.sqrt()
     weight = net.area * (pool.scored & (pool.mask.flatten(1) == 0))
     assert float((inside * weight).sum() / weight.sum()) == pytest.approx(0.9, abs=2e-3)
+
+
+def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None:
+    _, masks, noise, _ = parts
+    right, wrong = (kind(masks, noise, 1, 30, share) for kind, share in ((Draws, 0.0), (Draws, 0.4)))
+    exact, other = 0, 0
+    for seed in range(300):
+        (mask, errors, stated), (mask_2, errors_2, stated_2) = (
+            draws.draw(np.random.default_rng(seed)) for draws in (right, wrong)
+        )
+        assert np.array_equal(mask, mask_2), "gaps are those that are drawn without"
+        if not errors_2.any():
+            exact += 1
+            assert 0.05 <= stated_2.min() == stated_2.max() <= 0.2
+        else:
+            assert np.array_equal(errors, errors_2)
+            other += not np.array_equal(stated, stated_2)
+            assert stated_2.min() >= 0.05
+    assert 40 <= exact <= 80, "a fifth: half of the share"
+    assert 40 <= other <= 80
+    months = MonthDraws(masks, noise, 1, 30, 1.0)
+    assert any(not months.draw(np.random.default_rng(seed))[1].any() for seed in range(10))
 
 
 def test_the_spread_factor_goes_with_the_weights_and_is_one_in_those_from_before() -> None:

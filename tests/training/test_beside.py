@@ -199,3 +199,23 @@ def test_months_with_covariances_of_their_own_are_trained_stored_and_gone_on_fro
     assert torch.equal(tuned.network.prior.seasons, network.prior.seasons)  # type: ignore[union-attr, arg-type]
     with pytest.raises(UsageError, match="seasons=true needs months_beside=1"):
         recipe_for("native,seasons=true", None)
+
+
+def test_a_share_of_misstated_errors_gives_the_network_a_channel_that_stays(tmp_path: Path) -> None:
+    assert recipe("analysis").misstated == 0.2  # type: ignore[attr-defined]
+    trained = small("native", tmp_path / "fit", 2, check_every=2, misstated=0.5, **BESIDE)
+    network = trained.network
+    assert isinstance(network, AnalysisUNet)
+    assert network.misfit
+    save_network(network, describe("mine", network, GRID, {}), tmp_path / "mine")
+    loaded = load_network(str(tmp_path / "mine"))
+    assert loaded.card.inputs[-1] == "misfit"
+    same(network, network_of(loaded))
+    made = recipe("native", **{**NATIVE, **BESIDE, "misstated": 0.5})
+    assert weights_bytes(made, GRID, None) == weights_bytes(made, GRID, network)
+    tuned = small("native", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12, **BESIDE)
+    assert tuned.network.misfit, "a network that is gone on from keeps its channels"  # type: ignore[union-attr]
+    plain = small("native", tmp_path / "plain", 2, check_every=2, **BESIDE).network
+    assert not plain.misfit  # type: ignore[union-attr]
+    with pytest.raises(UsageError, match="misstated=0.1 needs months_beside=1"):
+        recipe_for("native,misstated=0.1", None)

@@ -1,0 +1,96 @@
+"""What the leading patterns leave is alike in neighbouring cells, and means over boxes are stated accordingly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from climrecon.covariance import great_circle
+from climrecon.grid import Grid
+from climrecon.model.error_level import ErrorLevel
+from climrecon.model.interpolation import FullPrior
+
+GRID = Grid.regular(12, 24)
+CELLS = 288
+DISTANCE = great_circle(GRID)
+ROOT = np.linalg.cholesky(np.exp(-0.5 * (DISTANCE / 2000.0) ** 2) + 1e-6 * np.eye(CELLS))
+
+
+def fields(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, CELLS)) @ ROOT.T
+
+
+def single(array: np.ndarray) -> torch.Tensor:
+    return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def prior() -> FullPrior:
+    """The covariance that the fields have, about their area mean: ten leading patterns and 140 more."""
+    area = GRID.area.reshape(-1)
+    about_mean = np.eye(CELLS) - np.outer(np.ones(CELLS), area)
+    covariance = about_mean @ ROOT @ ROOT.T @ about_mean.T
+    metric = np.sqrt(area * CELLS)
+    values, axes = np.linalg.eigh(covariance * metric[:, None] * metric)
+    patterns = (axes[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0.0)) / metric[:, None])[:, :150]
+    left = np.maximum(np.diag(covariance) - (patterns**2).sum(1), 1e-4)
+    return FullPrior(single(patterns[:, :10]), single(patterns[:, 10:]), single(left), torch.ones(12, CELLS))
+
+
+@pytest.fixture(scope="module", params=["as learned", "adapted"])
+def either(request: pytest.FixtureRequest, prior: FullPrior) -> FullPrior:
+    if request.param == "as learned":
+        return prior
+    local = ErrorLevel(0.1, 0.1, 0.5, 0.3, 1).covariance(DISTANCE, prior.scale.numpy(), GRID.shape)
+    assert local is not None
+    return prior.adapted(local, single(GRID.area.reshape(-1)))
+
+
+def test_the_variance_of_a_sum_is_that_of_the_matrix(either: FullPrior) -> None:
+    residual = either.left_by_leading()
+    whole = (either.covariance() - either.vectors @ either.vectors.T).double()
+    scale = residual.variance.double().sqrt()
+    torch.testing.assert_close(whole.diagonal(), scale**2, atol=2e-3, rtol=2e-3)
+    weights = torch.zeros(3, CELLS)
+    weights[0], weights[1, 30:40], weights[2, 100] = 1.0 / CELLS, 0.1, 1.0
+    scaled = weights.double() / scale
+    expected = ((scaled @ whole) * scaled).sum(1)
+    torch.testing.assert_close(residual.variance_of_sum(weights).double(), expected, atol=1e-5, rtol=2e-3)
+
+
+def test_draws_have_that_covariance(either: FullPrior) -> None:
+    residual = either.left_by_leading()
+    draws = residual.draw(6000, torch.Generator().manual_seed(1))
+    assert float((draws**2).mean()) == pytest.approx(1.0, abs=0.03)
+    box = torch.zeros(1, CELLS)
+    box[0, [100, 101, 102, 124, 125, 126]] = 1.0 / 6.0
+    expected = float(residual.variance_of_sum(box))
+    assert float((draws @ box[0]).var()) == pytest.approx(expected, rel=0.12)
+    assert expected > 1.1 / 6.0, "more than of cells that are independent"
+
+
+def test_means_over_unseen_boxes_lie_where_they_are_said_to(prior: FullPrior) -> None:
+    count = 600
+    truth = fields(count, 5)
+    mask = np.random.default_rng(6).random((count, CELLS)) < 0.5
+    rows, columns = np.divmod(np.arange(CELLS), 24)
+    box = (rows >= 5) & (rows < 8) & (columns >= 9) & (columns < 12)
+    mask[:, box] = False
+    month = torch.arange(count) % 12 + 1
+    error = torch.full((count, CELLS), 0.1)
+    found = prior.posterior(single(np.where(mask, truth, 0.0)), torch.as_tensor(mask), error, month)
+    weights = single(box * GRID.area.reshape(-1))
+    weights /= weights.sum()
+    away = ((found.mean - single(truth)) @ weights).numpy()
+    spread = found.weighted_mean_sd(weights).numpy()
+    alone = replace(found, residual=None).weighted_mean_sd(weights).numpy()
+    inside, inside_alone = (np.mean(np.abs(away) <= 1.645 * sd) for sd in (spread, alone))
+    assert 0.86 <= inside <= 0.97
+    assert inside_alone < 0.83, "as if cells were independent of each other"
+    generator = torch.Generator().manual_seed(2)
+    drawn = torch.stack([found.own_deviations(0, 4000, generator)])[0] @ weights
+    shared = replace(found, own_variance=torch.zeros_like(found.own_variance)).weighted_mean_sd(weights)[0]
+    assert float(drawn.var() + shared**2) == pytest.approx(spread[0] ** 2, rel=0.1)
