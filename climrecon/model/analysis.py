@@ -188,9 +188,16 @@ def shifted(channel: Tensor, index: Tensor, step: int, fill: float) -> Tensor:
 
 
 def persistent_deviations(
-    posterior: Posterior, index: Tensor, count: int, seed: int, persistence: float
+    posterior: Posterior,
+    index: Tensor,
+    count: int,
+    seed: int,
+    persistence: float,
+    factors: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """(M, T, P) draws of the field about its mean, errors of neighbouring months being alike.
+
+    ``factors``: on what the patterns tell and on the cells' own parts, see :meth:`Posterior.parts_of`; None: as they are.
 
     The coefficients of the patterns are a moving average of white noise that each month has of its own, with
     weights ``persistence ** lag``: a first-order autoregression cut after :data:`MEMORY` months. So a draw
@@ -217,7 +224,10 @@ def persistent_deviations(
     coefficients = torch.linalg.solve_triangular(posterior.factor.mT, mixed, upper=True).permute(2, 0, 1)
     shared: Tensor = (coefficients[..., :-1] @ posterior.vectors.T) * posterior.damping
     shared += coefficients[..., -1:] * posterior.level_pattern
+    if factors is not None:
+        shared *= factors[0]
     for position, date in enumerate(dates):
         generator = torch.Generator().manual_seed((seed * 1_000_003 + date + 500_000) % (2**63))
-        shared[:, position] += posterior.own_deviations(position, count, generator)
+        own = posterior.own_deviations(position, count, generator)
+        shared[:, position] += own if factors is None else own * factors[1][position]
     return shared

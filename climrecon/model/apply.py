@@ -238,14 +238,15 @@ class AnalysisReconstructor:
 
         def sample(count: int, seed: int) -> FloatArray:
             with torch.inference_mode():
-                drawn = persistent_deviations(output.posterior, index, count, seed, self.persistence)
-                drawn *= output.factor
+                factors = output.posterior.parts_of(output.factor)
+                drawn = persistent_deviations(output.posterior, index, count, seed, self.persistence, factors)
             return np.asarray(mean + drawn.cpu().numpy().reshape(count, *shape), dtype=np.float32)
 
         def area_mean_sd(weights: FloatArray) -> FloatArray:
             with torch.inference_mode():
-                scaled = self._tensor(weights).reshape(-1) * output.factor
-                return np.asarray(output.posterior.weighted_mean_sd(scaled).cpu().numpy())
+                factors = output.posterior.parts_of(output.factor)
+                spread = output.posterior.weighted_mean_sd(self._tensor(weights).reshape(-1), factors)
+                return np.asarray(spread.cpu().numpy())
 
         return Estimate(
             mean=mean,

@@ -62,18 +62,39 @@ class Posterior:
     factor: Tensor
     residual: Residual | None = None
 
-    def weighted_mean_sd(self, weights: Tensor) -> Tensor:
-        """(B,) standard deviation of the sum of weights (P,) or (B, P) times the field."""
+    def parts_of(self, factor: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, P) factors on what the patterns tell and on the cells' own parts, for (B, P) ``factor`` on both together.
+
+        Where it is above 1 both are widened. Below, the cells' own parts are narrowed first: what the leading patterns
+        leave is overstated here, since observations nearby tell some of it. Narrowing both alike had made means over
+        unobserved boxes too sure where observations are exact: 90 % intervals held 0.84-0.86, so 0.89-0.90 (validation
+        months, boxes of 20 to 120 degrees; with errors of 0.5 K 0.90-0.91 and 0.92).
+        """
+        own = self.own_variance.clamp_min(1e-9)
+        shared = (self.variance - self.own_variance).clamp_min(1e-9)
+        whole = factor**2 * self.variance
+        of_shared = torch.where(factor < 1.0, (whole / shared).sqrt().clamp_max(1.0), factor)
+        of_own = ((whole - of_shared**2 * shared).clamp_min(0.0) / own).sqrt()
+        return of_shared, of_own
+
+    def weighted_mean_sd(self, weights: Tensor, factors: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """(B,) standard deviation of the sum of weights (P,) or (B, P) times the field.
+
+        ``factors``: on what the patterns tell and on the cells' own parts, see :meth:`parts_of`; None: as they are.
+        """
         weights = weights.expand_as(self.own_variance)
+        own_weights = weights
+        if factors is not None:
+            weights, own_weights = weights * factors[0], weights * factors[1]
         projected = torch.cat(
             [(weights * self.damping) @ self.vectors, (weights * self.level_pattern).sum(1, keepdim=True)],
             dim=1,
         )
         shared = torch.linalg.solve_triangular(self.factor, projected[..., None], upper=False)[..., 0]
         if self.residual is None:
-            own = (weights**2 * self.own_variance).sum(1)
+            own = (own_weights**2 * self.own_variance).sum(1)
         else:
-            own = self.residual.variance_of_sum(weights * self.own_variance.sqrt())
+            own = self.residual.variance_of_sum(own_weights * self.own_variance.sqrt())
         spread: Tensor = ((shared**2).sum(1) + own).sqrt()
         return spread
 

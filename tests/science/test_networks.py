@@ -86,13 +86,25 @@ def test_a_month_without_observations_has_no_skill() -> None:
 def test_stated_errors_are_used(month) -> None:
     values, mask = month
     network = load_network(NAME)
-    sure, unsure = (
-        network.reconstruct(values, mask, np.full(values.shape, sd, np.float32), TIME.month, CONTEXT)
-        for sd in (0.1, 1.5)
-    )
-    assert sure.stddev.mean() < unsure.stddev.mean()
+
+    def estimate(values: np.ndarray, sd: float):
+        return network.reconstruct(
+            values.astype(np.float32), mask, np.full(values.shape, sd, np.float32), TIME.month, CONTEXT
+        )
+
+    sure, unsure = (estimate(values, sd) for sd in (0.1, 1.5))
     near = [np.abs(e.mean - values)[mask].mean() for e in (sure, unsure)]
     assert near[0] < near[1]
+    # Fields as the network has learned them, observed with errors as they are stated.
+    prior = network.reconstructor.network.prior  # type: ignore[attr-defined]
+    rng = np.random.default_rng(4)
+    smooth = (rng.normal(size=(3, 128)) @ prior.vectors.numpy().T).reshape(values.shape) * 0.5
+    white = rng.normal(size=values.shape)
+    good, bad = (estimate(np.where(mask, smooth + sd * white, np.nan), sd) for sd in (0.1, 1.5))
+    assert good.stddev.mean() < 0.8 * bad.stddev.mean()
+    # The same fields with errors far beyond what is stated: the spread says that observations do not agree with it.
+    wrong = estimate(np.where(mask, smooth + 1.0 * white, np.nan), 0.1)
+    assert wrong.stddev.mean() > 1.3 * good.stddev.mean()
 
 
 @pytest.mark.usefixtures("solved")

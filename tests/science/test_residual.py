@@ -94,3 +94,34 @@ def test_means_over_unseen_boxes_lie_where_they_are_said_to(prior: FullPrior) ->
     drawn = torch.stack([found.own_deviations(0, 4000, generator)])[0] @ weights
     shared = replace(found, own_variance=torch.zeros_like(found.own_variance)).weighted_mean_sd(weights)[0]
     assert float(drawn.var() + shared**2) == pytest.approx(spread[0] ** 2, rel=0.1)
+
+
+def test_a_narrower_spread_is_first_that_of_the_cells_own_parts(prior: FullPrior) -> None:
+    truth = fields(40, 8)
+    mask = np.random.default_rng(9).random((40, CELLS)) < 0.3
+    found = prior.posterior(
+        single(np.where(mask, truth, 0.0)), torch.as_tensor(mask), torch.full((40, CELLS), 0.2),
+        torch.arange(40) % 12 + 1,
+    )  # fmt: skip
+    shared = found.variance - found.own_variance
+    for size in (0.3, 0.9, 1.0, 1.4):
+        factor = torch.full_like(found.variance, size)
+        of_shared, of_own = found.parts_of(factor)
+        whole = of_shared**2 * shared + of_own**2 * found.own_variance
+        torch.testing.assert_close(whole, size**2 * found.variance, rtol=1e-3, atol=1e-5)
+        if size < 1.0:
+            assert (of_shared >= size * 0.999).all()
+            assert (of_own <= size * 1.001).all()
+            kept = of_shared > 0.999
+            assert kept.any(), (
+                "what the patterns tell stays where the cells' own parts can be narrowed instead"
+            )
+            assert (of_own[~kept] < 1e-2).all(), "else nothing of them is left"
+        else:
+            torch.testing.assert_close(of_shared, factor)
+            torch.testing.assert_close(of_own, factor, rtol=1e-3, atol=1e-3)
+    weights = single(GRID.area.reshape(-1))
+    torch.testing.assert_close(
+        found.weighted_mean_sd(weights, found.parts_of(torch.ones_like(found.variance))),
+        found.weighted_mean_sd(weights), rtol=1e-3, atol=1e-6,
+    )  # fmt: skip
