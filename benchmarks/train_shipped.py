@@ -79,10 +79,10 @@ def prior_of(fields: np.ndarray, index: np.ndarray, rank: int, trailing: int) ->
     return FullPrior(*(torch.as_tensor(part.copy(), dtype=torch.float32) for part in parts))
 
 
-def new_network(prior: FullPrior, width: int, stride: int = 2) -> AnalysisUNet:
+def new_network(prior: FullPrior, width: int, misfit: bool, stride: int = 2) -> AnalysisUNet:
     parts = (land_fraction(GRID), np.sin(np.radians(GRID.lat)), GRID.area)
     return AnalysisUNet(
-        prior, *(torch.as_tensor(part, dtype=torch.float32) for part in parts), width, stride, misfit=True
+        prior, *(torch.as_tensor(part, dtype=torch.float32) for part in parts), width, stride, misfit
     )
 
 
@@ -157,10 +157,17 @@ def main() -> None:
     training = allowed & ~near(np.isin(year, VALIDATION_YEARS))
     say(f"{training.sum()} months to train, {validation.sum()} to validate, {test.sum()} kept for the test")
     network = new_network(
-        prior_of(filled[training], index[training], options.rank, options.trailing), options.width
+        prior_of(filled[training], index[training], options.rank, options.trailing),
+        options.width,
+        options.misstated > 0,
     )
     if options.keep_pool and options.keep_pool.exists():
         pool, checks, draws = torch.load(options.keep_pool, weights_only=False)
+        if (len(pool), draws.misstated) != (options.pool, options.misstated):
+            parser.error(
+                f"{options.keep_pool} holds {len(pool)} samples, {draws.misstated:.0%} of them misstated, not "
+                f"{options.pool} and {options.misstated:.0%}"
+            )
     else:
         pool, checks, draws = samples(options, network, known, filled, index, training, validation, say)
         if options.keep_pool:
@@ -192,7 +199,7 @@ def main() -> None:
         "masks": "CRUTEM4.3 land coverage (not that within two months of 1877-09 and 1893-08), generated sea "
         "coverage, thinned; HadCRUT4's masks of 1877-09 and 1893-08 never used",
         "noise": "independent 0.05-0.7 K, regional (1,500 km) up to 0.6 of it, slow (5,000 km) up to 0.08 K; half of "
-        f"a month's error stays in the next; {options.misstated:.0%} of the samples state too much or too little, or "
+        f"a month's error stays in the next; {options.misstated:.0%} of the samples state too much, too little, or "
         "have none",
         "months": Months(index[training]).labels(),
         "held_out_test": Months(index[test]).labels(),
@@ -219,7 +226,9 @@ def main() -> None:
         (options.name, np.ones(len(index), bool), "all months"),
     ):
         final = new_network(
-            prior_of(filled[rows], index[rows], options.rank, options.trailing), options.width
+            prior_of(filled[rows], index[rows], options.rank, options.trailing),
+            options.width,
+            options.misstated > 0,
         )
         weights = {k: v for k, v in network.state_dict().items() if not k.startswith("prior.")}
         final.load_state_dict({**final.state_dict(), **weights})

@@ -188,7 +188,8 @@ def describe_analysis(
                 "data set itself, partly as error, partly as local variability.",
                 "Where a data set holds variability that GISTEMP lacks, as HadCRUT does, the U-Net corrects the spread "
                 "alone; the mean is the interpolation's.",
-                "Realisations let the errors of successive months persist with one correlation for all scales.",
+                "Realisations let what the leading patterns tell of an error persist from month to month with one "
+                "correlation; what they leave, up to some thousand kilometres, is drawn anew each month.",
             ],
         }
     )

@@ -234,17 +234,16 @@ class AnalysisReconstructor:
                 self.prior,
             )
             prior = self.prior.prior_sd(months)
+            factors = output.posterior.parts_of(output.factor)
         mean = output.mean.cpu().numpy().reshape(shape)
 
         def sample(count: int, seed: int) -> FloatArray:
             with torch.inference_mode():
-                factors = output.posterior.parts_of(output.factor)
                 drawn = persistent_deviations(output.posterior, index, count, seed, self.persistence, factors)
             return np.asarray(mean + drawn.cpu().numpy().reshape(count, *shape), dtype=np.float32)
 
         def area_mean_sd(weights: FloatArray) -> FloatArray:
             with torch.inference_mode():
-                factors = output.posterior.parts_of(output.factor)
                 spread = output.posterior.weighted_mean_sd(self._tensor(weights).reshape(-1), factors)
                 return np.asarray(spread.cpu().numpy())
 

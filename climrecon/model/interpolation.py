@@ -3,8 +3,9 @@
 A rank of some hundred makes the posterior of :mod:`climrecon.model.lowrank` quick, but loses what varies on
 the scale of a few cells, which is worth most where observations are good. Here the mean is solved for again
 with the whole covariance: conjugate gradients, preconditioned by the low-rank solution, need a handful of
-products with one (P, P) matrix, and all months share them. Spread and realisations stay those of the leading
-patterns; the network on top corrects the spread.
+products with one (P, P) matrix, and all months share them. The spread stays that of the low-rank posterior, and the
+network on top corrects it; realisations and means over regions know how what the leading patterns leave goes
+together (:mod:`climrecon.model.residual`).
 
 Shapes: B months, P cells, K leading and L trailing patterns.
 """
@@ -17,9 +18,9 @@ import torch
 from torch import Tensor
 
 from climrecon.model.local import LocalCovariance
-from climrecon.model.lowrank import MAKING, MEAN_PRIOR_SD, LowRankPrior, Posterior
+from climrecon.model.lowrank import MEAN_PRIOR_SD, LowRankPrior, Posterior
 from climrecon.model.residual import Residual
-from climrecon.model.threads import one_thread
+from climrecon.model.threads import MAKING, one_thread
 
 #: Most steps of conjugate gradients. Six to twelve do for early observations; dense and precise ones take more.
 MOST_STEPS = 32
@@ -75,6 +76,7 @@ class FullPrior(LowRankPrior):
         self.local: LocalCovariance | None = None
         self._kept: tuple[Tensor, Tensor] | None = None
         self._area: Tensor | None = None
+        self._residual: Residual | None = None
         self._by_month: Tensor | None = None
         self._precision_by_month: Tensor | None = None
 
@@ -154,10 +156,15 @@ class FullPrior(LowRankPrior):
 
     def left_by_leading(self) -> Residual:
         """What the leading patterns leave, of the whole year."""
-        patterns, left = self._all_patterns()
-        if self.local is None:
-            return Residual(patterns[:, self.vectors.shape[1] :], left, self.residual)
-        return Residual(patterns, left, self.residual, self.vectors, self._area, self.local)
+        with MAKING:
+            patterns, left = self._all_patterns()
+            if self._residual is None or self._residual.left.device != left.device:
+                self._residual = (
+                    Residual(patterns[:, self.vectors.shape[1] :], left, self.residual)
+                    if self.local is None
+                    else Residual(patterns, left, self.residual, self.vectors, self._area, self.local)
+                )
+            return self._residual
 
     def posterior(self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor) -> Posterior:
         """Condition on observations; see :meth:`LowRankPrior.posterior`.

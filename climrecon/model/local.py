@@ -18,6 +18,8 @@ from functools import cache, cached_property
 import torch
 from torch import Tensor
 
+from climrecon.model.threads import MAKING, one_thread
+
 
 @dataclass(frozen=True)
 class LocalCovariance:
@@ -66,9 +68,10 @@ class LocalCovariance:
     @cached_property
     def _roots(self) -> Tensor:
         """(N, M, H, H) symmetric square roots of the spectra."""
-        values, axes = torch.linalg.eigh(self.spectra.double())
-        root: Tensor = (axes * values.clamp_min(0.0).sqrt()[..., None, :]) @ axes.mT
-        return root.to(self.spectra.dtype)
+        with MAKING, one_thread():
+            values, axes = torch.linalg.eigh(self.spectra.double())
+            root: Tensor = (axes * values.clamp_min(0.0).sqrt()[..., None, :]) @ axes.mT
+            return root.to(self.spectra.dtype)
 
     def _mixed(self, x: Tensor, spectrum: Tensor, height: int) -> Tensor:
         """(B, P): each wave number's part of (B, P) ``x`` times its (H, H) matrix of (M, H, H) ``spectrum``."""

@@ -12,7 +12,6 @@ Shapes: B months, P = H * W cells, K patterns.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,12 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from climrecon.model.residual import Residual
+from climrecon.model.threads import MAKING
 
 #: Prior standard deviation of a month's mean, K. Flat against the 0.1 K to which observations
 #: determine it, and still a statement for a month without any observation.
 MEAN_PRIOR_SD = 3.0
-#: Held while something is worked out that all months need, so that threads do so once.
-MAKING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -68,14 +66,15 @@ class Posterior:
         Where it is above 1 both are widened. Below, the cells' own parts are narrowed first: what the leading patterns
         leave is overstated here, since observations nearby tell some of it. Narrowing both alike had made means over
         unobserved boxes too sure where observations are exact: 90 % intervals held 0.84-0.86, so 0.89-0.90 (validation
-        months, boxes of 20 to 120 degrees; with errors of 0.5 K 0.90-0.91 and 0.92).
+        months, boxes of 20 to 120 degrees; with errors of 0.5 K 0.90-0.91 and 0.92). Not judged where a local
+        covariance was added: no data set that needs one has complete boxes.
         """
         own = self.own_variance.clamp_min(1e-9)
         shared = (self.variance - self.own_variance).clamp_min(1e-9)
         whole = factor**2 * self.variance
         of_shared = torch.where(factor < 1.0, (whole / shared).sqrt().clamp_max(1.0), factor)
         of_own = ((whole - of_shared**2 * shared).clamp_min(0.0) / own).sqrt()
-        return of_shared, of_own
+        return of_shared, torch.where(factor < 1.0, of_own, factor)
 
     def weighted_mean_sd(self, weights: Tensor, factors: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """(B,) standard deviation of the sum of weights (P,) or (B, P) times the field.

@@ -94,8 +94,8 @@ def interpolate(
 class OptimalInterpolation(AnalysisReconstructor):
     """The covariance of a network of ours without its U-Net; errors are estimated as the network does it.
 
-    The mean comes from all patterns, spread and realisations from the leading ones: what the trailing ones
-    share between cells counts as independent from cell to cell.
+    The mean comes from all patterns, the spread of cells from the posterior of the leading ones; means over regions and
+    realisations know what the trailing ones share between cells.
 
     Source: Gandin (1963), Objective Analysis of Meteorological Fields; Kaplan et al. (1997), J. Geophys. Res.
     102:27835, for covariances learned from a well-observed period.

@@ -10,7 +10,6 @@ Shapes: B fields, P cells, K leading and R other patterns.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -72,14 +71,8 @@ class Residual:
             for number in range(len(self.local.spectra)):
                 field += self.local.draw(white(cells), number)
         if self.leading is not None:
-            field -= (field @ self._analysis.T) @ self.leading.T
+            assert self.area is not None
+            weighted = self.leading * self.area[:, None]
+            squares = (weighted * self.leading).sum(0).clamp_min(1e-12)
+            field -= (field @ weighted / squares) @ self.leading.T
         return field / self.variance.sqrt()
-
-    @cached_property
-    def _analysis(self) -> Tensor:
-        """(K, P): gives the coefficients of the leading patterns in a field."""
-        assert self.leading is not None
-        assert self.area is not None
-        weighted = self.leading.T * self.area
-        found: Tensor = torch.linalg.solve(weighted @ self.leading, weighted)
-        return found

@@ -6,11 +6,15 @@ one thread, its last bits do not depend on how many there are.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
+
+#: Held while something is worked out that all months need, so that threads do so once.
+MAKING = threading.RLock()
 
 
 @contextmanager

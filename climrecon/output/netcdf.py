@@ -292,7 +292,10 @@ def _months_of_draws(product: Product) -> str:
     """How a realisation's errors go on from month to month, which matters for means over time."""
     persistence = product.network.card.get("architecture", {}).get("persistence")
     if persistence:
-        return f"Errors of successive months of a realisation are correlated ({persistence:g} from month to month)."
+        return (
+            f"Errors of successive months of a realisation are correlated ({persistence:g} from month to month), but for "
+            "what is smaller than some thousand kilometres."
+        )
     return (
         "Whether errors of successive months are correlated is not stated: do not take their means over time."
     )

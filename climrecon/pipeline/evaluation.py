@@ -38,7 +38,7 @@ from climrecon.settings import RunSettings, Site
 from climrecon.training.store import StoredMember
 
 #: Version of this stage: raised whenever equal inputs and settings give other scores.
-VERSION = 1
+VERSION = 2
 #: The grid everything is brought to and scored on.
 GRID = FIVE_DEGREES
 #: Of more held-out members than this, the first are taken.

@@ -258,7 +258,8 @@ def with_data(card: Card, training: Training, material: Material, gaps: Gaps) ->
         )
     if card.kind == "analysis_unet":
         caveats.append(
-            "Realisations let the errors of successive months persist with one correlation for all scales."
+            "Realisations let what the leading patterns tell of an error persist from month to month with one "
+            "correlation; what they leave, up to some thousand kilometres, is drawn anew each month."
         )
     return card.model_copy(
         update={"caveats": caveats, "reference_period": training.settings.reference_period.years}

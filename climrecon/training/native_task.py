@@ -389,9 +389,9 @@ def draw_pools(
         chosen = (np.full(len(fields), -1), np.full(len(validation), -1))
         chosen[0][rows], chosen[1][held] = fold[rows], 0
         sets = list(zip((fields, validation), chosen, counts, names, strict=True))
-        pool, checks = analysis_task.draw_pools(
-            network, full, sets, masks, noise, seed, recipe.misstated, drawing
-        )
+        # A network that is gone on from may not see whether errors are misstated.
+        misstated = recipe.misstated if network.misfit else 0.0
+        pool, checks = analysis_task.draw_pools(network, full, sets, masks, noise, seed, misstated, drawing)
         return pool, checks
     told = [
         None if drawing is None else (lambda done, total, w=name: drawing(w, done, total)) for name in names

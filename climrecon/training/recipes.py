@@ -178,7 +178,8 @@ class NativeRecipe(Recipe):
         tells El Nino from La Nina but for the sign is not learned then. Never where there are further variables.
     misstated:
         Share of samples whose stated errors are too large, too small, or of none; where it is above zero the network sees
-        how well observations agree with what is stated of them. With neighbouring months alone.
+        how well observations agree with what is stated of them. With neighbouring months alone; a network that is gone on
+        from and cannot see it is trained without.
     checks:
         Samples validated on.
     """

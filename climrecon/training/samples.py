@@ -50,7 +50,7 @@ class Fields:
 class Pool:
     """Prepared samples, ready for the U-Net: N samples on (H, W).
 
-    ``observed`` (N, 3, H, W), ``mask`` (N, 1, H, W), ``complete`` (N, 7, 11 or 12, H, W), ``mean`` and
+    ``observed`` (N, 3, H, W), ``mask`` (N, 1, H, W), ``complete`` (N, C, H, W) of 7, 11 or 12 channels, ``mean`` and
     ``variance`` (N, P) of the posterior, ``truth`` (N, P) and ``scored`` (N, P). With V further variables there are V
     more observed channels and masks.
     """

@@ -12,7 +12,7 @@ from climrecon.covariance import forced_pattern, great_circle, learn_patterns
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Months, Observations, Source
 from climrecon.grid import Grid
-from climrecon.model.analysis import AnalysisUNet, misfit, shifted
+from climrecon.model.analysis import AnalysisUNet, misfit, persistent_deviations, shifted
 from climrecon.model.apply import AnalysisReconstructor
 from climrecon.model.build import analysis_unet_arguments, build_analysis_unet
 from climrecon.model.error_level import estimate_error_level
@@ -271,6 +271,32 @@ def test_local_variability_is_found_and_used(network: AnalysisUNet) -> None:
     )
     after = method.reconstruct(data.values, data.mask, None, data.time.month, Context(GRID, data.time))
     assert after.prior_stddev.mean() > 1.1 * before.prior_stddev.mean()  # type: ignore[union-attr]
+    # Realisations of the adapted network have the spread that is stated, of cells and of means over boxes.
+    draws = after.sample(500, 1)  # type: ignore[misc]
+    assert np.median(draws.std(0) / after.stddev) == pytest.approx(1.0, abs=0.04)
+    box = np.zeros(GRID.shape)
+    box[4:7, 8:11] = GRID.area[4:7, 8:11]
+    box /= box.sum()
+    ratio = (draws * box).sum((2, 3)).std(0) / after.area_mean_sd(box)  # type: ignore[misc]
+    assert np.median(ratio) == pytest.approx(1.0, abs=0.08)
+
+
+def test_draws_have_the_spread_that_the_network_gives_each_cell(network: AnalysisUNet) -> None:
+    """A factor below 1 in the western half and above it in the eastern one."""
+    data = observations(6)
+    index = torch.as_tensor(data.time.index)
+    flat = torch.as_tensor(data.mask.reshape(6, -1))
+    values = torch.nan_to_num(torch.as_tensor(data.values.reshape(6, -1)))
+    month = torch.as_tensor(data.time.month.astype(np.int64))
+    found = network.prior.posterior(values, flat, torch.full((6, CELLS), 0.3), month)
+    west = (torch.arange(CELLS) % 24 < 12).expand(6, CELLS)
+    factor = torch.where(west, 0.5, 1.4)
+    draws = persistent_deviations(found, index, 1500, 3, 0.5, found.parts_of(factor))
+    ratio = draws.std(0) / found.variance.sqrt()
+    assert float(ratio[west].median()) == pytest.approx(0.5, abs=0.02)
+    assert float(ratio[~west].median()) == pytest.approx(1.4, abs=0.05)
+    for part in (0.02, 0.98):
+        assert float(ratio[west].quantile(part)) == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_network_comes_back_from_its_weights(network: AnalysisUNet) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from climrecon.covariance import great_circle
+from climrecon.grid import Grid
+from climrecon.model.error_level import ErrorLevel
+from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import LowRankPrior
 
 
@@ -23,3 +27,26 @@ def test_draws_of_a_posterior_do_not_depend_on_the_device() -> None:
         )
         draws.append(posterior.deviations(4, torch.Generator().manual_seed(1)).cpu())
     torch.testing.assert_close(draws[0], draws[1], atol=1e-4, rtol=1e-3)
+
+
+def test_neither_do_those_of_what_the_leading_patterns_leave() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    grid = Grid.regular(12, 24)
+    random = torch.Generator().manual_seed(0)
+    patterns, area = torch.randn(288, 12, generator=random), torch.as_tensor(grid.area.reshape(-1)).float()
+    distance = great_circle(grid)
+    for adapted in (False, True):
+        drawn, spread = [], []
+        for device in ("cpu", "cuda"):
+            parts = (patterns[:, :4], patterns[:, 4:], torch.full((288,), 0.2), torch.ones(12, 288))
+            prior = FullPrior(*(part.clone() for part in parts)).to(device)
+            if adapted:
+                local = ErrorLevel(0.1, 0.1, 0.5, 0.3, 1).covariance(distance, parts[3].numpy(), grid.shape)
+                assert local is not None
+                prior = prior.adapted(local.to(torch.device(device)), area.to(device))
+            residual = prior.left_by_leading()
+            drawn.append(residual.draw(4, torch.Generator().manual_seed(1)).cpu())
+            spread.append(residual.variance_of_sum(area.to(device)[None]).cpu())
+        torch.testing.assert_close(drawn[0], drawn[1], atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(spread[0], spread[1], atol=1e-5, rtol=1e-3)

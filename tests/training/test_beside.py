@@ -21,7 +21,7 @@ from climrecon.model.analysis import AnalysisUNet
 from climrecon.networks import describe, load_network, network_of, save_network
 from climrecon.pipeline.training_run import recipe_for
 from climrecon.reconstruct import reconstruct
-from climrecon.training import engine
+from climrecon.training import analysis_task, engine
 from climrecon.training.cases import Cases
 from climrecon.training.recipes import parse, recipe
 from climrecon.training.run import Trained, train
@@ -201,7 +201,9 @@ def test_months_with_covariances_of_their_own_are_trained_stored_and_gone_on_fro
         recipe_for("native,seasons=true", None)
 
 
-def test_a_share_of_misstated_errors_gives_the_network_a_channel_that_stays(tmp_path: Path) -> None:
+def test_a_share_of_misstated_errors_gives_the_network_a_channel_that_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert recipe("analysis").misstated == 0.2  # type: ignore[attr-defined]
     trained = small("native", tmp_path / "fit", 2, check_every=2, misstated=0.5, **BESIDE)
     network = trained.network
@@ -217,5 +219,18 @@ def test_a_share_of_misstated_errors_gives_the_network_a_channel_that_stays(tmp_
     assert tuned.network.misfit, "a network that is gone on from keeps its channels"  # type: ignore[union-attr]
     plain = small("native", tmp_path / "plain", 2, check_every=2, **BESIDE).network
     assert not plain.misfit  # type: ignore[union-attr]
+    shares = []
+    real = analysis_task.MonthDraws
+
+    def recorded(*arguments: Any) -> Any:
+        shares.append(arguments[-1])
+        return real(*arguments)
+
+    monkeypatch.setattr(analysis_task, "MonthDraws", recorded)
+    for start in (network, plain):
+        small(
+            "native", tmp_path / f"from{len(shares)}", 2, check_every=2, start=start, misstated=0.5, **BESIDE
+        )
+    assert shares == [0.5, 0.0], "a network that cannot see it is not shown it"
     with pytest.raises(UsageError, match="misstated=0.1 needs months_beside=1"):
         recipe_for("native,misstated=0.1", None)

@@ -54,9 +54,9 @@ def test_three_levels_are_the_network_that_ships() -> None:
         assert plain.correct(*inputs).abs().max() > 0
 
 
-@pytest.mark.parametrize(("depth", "more"), [(1, {}), (2, {"months_beside": 1}), (4, {})])
+@pytest.mark.parametrize(("depth", "more"), [(1, {}), (2, {"months_beside": 1, "misstated": 0.5}), (4, {})])
 def test_a_network_of_any_depth_is_trained_stored_and_applied(
-    depth: int, more: dict[str, int], tmp_path: Path
+    depth: int, more: dict[str, float], tmp_path: Path
 ) -> None:
     trained = small("native", tmp_path / "fit", 2, depth=depth, check_every=2, **more)
     assert trained.card["recipe"]["depth"] == depth
@@ -65,6 +65,7 @@ def test_a_network_of_any_depth_is_trained_stored_and_applied(
     save_network(network, describe("mine", network, GRID, {}), tmp_path / "mine")
     loaded = load_network(str(tmp_path / "mine"))
     assert loaded.card.architecture["depth"] == depth
+    assert (loaded.card.inputs[-1] == "misfit") == ("misstated" in more)
     held = fields(12, 1, 9)
     mask = np.random.default_rng(0).random(held.values.shape) < 0.4
     months = Months(held.index)
