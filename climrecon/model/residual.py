@@ -47,8 +47,9 @@ class Residual:
     def variance_of_sum(self, weights: Tensor) -> Tensor:
         """(B,) variance of the sum of (B, P) ``weights`` times the field."""
         scaled = weights / self.variance.sqrt()
-        # Regions are a few cells of the globe.
-        cells = torch.nonzero((weights != 0.0).any(0))[:, 0]
+        used = (weights != 0.0).any(0)
+        # Regions are a few cells of the globe; of the globe itself no copies are made.
+        cells = slice(None) if bool(used.all()) else torch.nonzero(used)[:, 0]
         there = scaled[:, cells]
         found = ((there @ self.patterns[cells]) ** 2).sum(1) + there**2 @ self.left[cells]
         if self.local is not None:
