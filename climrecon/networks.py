@@ -24,7 +24,7 @@ from climrecon.errors import NetworkError
 from climrecon.fields import Further, Observations, Reconstructor
 from climrecon.files import sha256_of, write_text
 from climrecon.grid import FIVE_DEGREES, Grid
-from climrecon.model.analysis import MISFIT_CHANNEL, NEIGHBOUR_CHANNELS, AnalysisUNet
+from climrecon.model.analysis import AnalysisUNet, complete_channels
 from climrecon.model.apply import AnalysisReconstructor, PartialUNetReconstructor, PublishedReconstructor
 from climrecon.model.build import (
     analysis_unet_arguments,
@@ -175,12 +175,7 @@ def describe_analysis(
         update={
             "kind": "analysis_unet",
             "title": "Partial-convolution U-Net on full-rank optimal interpolation, with neighbouring months",
-            "inputs": [
-                *OBSERVED_CHANNELS,
-                *COMPLETE_CHANNELS,
-                *NEIGHBOUR_CHANNELS,
-                *([MISFIT_CHANNEL] if network.misfit else []),
-            ],
+            "inputs": [*OBSERVED_CHANNELS, *complete_channels(network.misfit)],
             "architecture": {**analysis_unet_arguments(network), "persistence": persistence},
             "caveats": [
                 "It learned from GISTEMP 1930-2002, so it is not independent of GISTEMP and no judge of it there.",

@@ -26,6 +26,11 @@ MISFIT_BOUNDS = (0.03, 30.0)
 MEMORY = 10
 
 
+def complete_channels(misfit: bool) -> tuple[str, ...]:
+    """Names of the channels that are known everywhere, in their order."""
+    return (*COMPLETE_CHANNELS, *NEIGHBOUR_CHANNELS, *((MISFIT_CHANNEL,) if misfit else ()))
+
+
 class AnalysisUNet(CorrectingUNet):
     """Full-rank optimal interpolation with a U-Net of partial convolutions on top.
 
@@ -53,8 +58,7 @@ class AnalysisUNet(CorrectingUNet):
         stride: int = 1,
         misfit: bool = False,
     ) -> None:
-        complete = len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS) + misfit
-        super().__init__(land, sin_lat, area, width, complete, stride)
+        super().__init__(land, sin_lat, area, width, len(complete_channels(misfit)), stride)
         self.prior = prior
         self.misfit = misfit
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from climrecon.errors import NetworkError
 from climrecon.grid import Grid
-from climrecon.model.analysis import NEIGHBOUR_CHANNELS, AnalysisUNet
+from climrecon.model.analysis import AnalysisUNet, complete_channels
 from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import LowRankPrior, Posterior
 from climrecon.model.partial import PartialConv
@@ -204,4 +204,4 @@ class LevelledAnalysisUNet(Levels, AnalysisUNet):
         misfit: bool = False,
     ) -> None:
         super().__init__(prior, land, sin_lat, area, width, misfit=misfit)
-        self.set_levels(depth, width, len(COMPLETE_CHANNELS) + len(NEIGHBOUR_CHANNELS) + misfit)
+        self.set_levels(depth, width, len(complete_channels(misfit)))

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
-from climrecon.model.analysis import MISFIT_CHANNEL, NEIGHBOUR_CHANNELS
+from climrecon.model.analysis import complete_channels
 from climrecon.model.levels import LevelledUNet
 from climrecon.model.lowrank import LowRankPrior
-from climrecon.model.unet import COMPLETE_CHANNELS, OBSERVED_CHANNELS, ODD_CHANNELS, PartialUNet
+from climrecon.model.unet import OBSERVED_CHANNELS, ODD_CHANNELS, PartialUNet
 from climrecon.training.further import seen_of
 
 FloatArray = NDArray[np.floating[Any]]
@@ -77,7 +77,7 @@ class Pool:
         ValueError
             If there are complete channels of which it is not known whether they change their sign.
         """
-        names = (*COMPLETE_CHANNELS, *NEIGHBOUR_CHANNELS, MISFIT_CHANNEL)
+        names = complete_channels(misfit=True)
         if self.complete.shape[1] > len(names):
             raise ValueError(f"{self.complete.shape[1]} complete channels; which are odd is not known")
         rows = numbers % len(self)
