@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.evaluate import scores
-from climrecon.evaluate.series import annual_means
+from climrecon.evaluate.series import annual_means, series_scores
 from climrecon.fields import Context, Estimate, Months, Reconstructor
 from climrecon.grid import Grid
 
@@ -24,19 +24,26 @@ NOISE, CLEAN = 0.5, 0.1
 def score_estimate(
     estimate: Estimate, truth: FloatArray, scored: BoolArray, time: Months, grid: Grid
 ) -> dict[str, float]:
-    """Scores of one estimate over the ``scored`` (T, H, W) cells; means over the whole globe."""
+    """Scores of one estimate over the ``scored`` (T, H, W) cells; means over the whole globe.
+
+    Those of the annual means' course are left out where fewer than three years, or a constant, leave them undefined.
+    """
     weights = grid.area * scored
     truth_mean = (truth * grid.area).sum((1, 2))
     mean = (estimate.mean * grid.area).sum((1, 2))
     years, (annual, annual_truth) = annual_means(np.stack([mean, truth_mean]), time, fewest=1)
+    course = series_scores(annual, annual_truth, years.astype(float))
     result = {
         "rmse": scores.rmse(estimate.mean, truth, weights),
         "monthly_mean_rmse": float(np.sqrt(np.mean((mean - truth_mean) ** 2))),
-        "annual_mean_bias": float(np.mean(annual - annual_truth)),
-        "annual_mean_rmse": float(np.sqrt(np.mean((annual - annual_truth) ** 2))),
-        "annual_mean_r_detrended": scores.correlation(annual, annual_truth, detrended=True),
-        "annual_mean_trend_ratio": scores.trend_ratio(annual, annual_truth, years.astype(float)),
+        "annual_mean_bias": course["bias"],
+        "annual_mean_rmse": course["rmse"],
+        "annual_mean_r_detrended": course["r_detrended"],
+        "annual_mean_trend_ratio": course["trend_ratio"],
     }
+    for key in ("annual_mean_r_detrended", "annual_mean_trend_ratio"):
+        if not np.isfinite(result[key]):
+            del result[key]
     if estimate.stddev is not None:
         crps = scores.crps_normal(estimate.mean, estimate.stddev, truth)
         result["crps"] = scores.weighted_mean(crps, weights)
@@ -94,7 +101,11 @@ def score_table(
                 for name, estimate in estimates.items():
                     rows.setdefault(name, []).append(score_estimate(estimate, truth, hidden, time, grid))
             table["cases"][case] = {
-                name: {key: round(float(np.mean([row[key] for row in found])), 4) for key in found[0]}
+                name: {
+                    key: round(float(np.mean([row[key] for row in found])), 4)
+                    for key in found[0]
+                    if all(key in row for row in found)
+                }
                 for name, found in rows.items()
             }
             if report:

@@ -177,11 +177,12 @@ def whole_years(index: NDArray[np.integer[Any]], count: int) -> NDArray[np.integ
 
 
 def averaged(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means over tables of equal shape."""
+    """Means over tables of the same cases and methods; of scores over those of the tables that have them."""
 
     def mean(parts: Sequence[Any]) -> Any:
         if isinstance(parts[0], dict):
-            return {key: mean([part[key] for part in parts]) for key in parts[0]}
+            keys = dict.fromkeys(key for part in parts for key in part)
+            return {key: mean([part[key] for part in parts if key in part]) for key in keys}
         return round(float(np.mean(parts)), 4)
 
     first = tables[0]

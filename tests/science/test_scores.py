@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -8,6 +10,7 @@ from climrecon.evaluate import scores
 from climrecon.evaluate.suite import score_table
 from climrecon.fields import Estimate, Months
 from climrecon.grid import Grid
+from climrecon.pipeline.training_results import averaged
 
 
 def test_rmse_and_bias_by_hand() -> None:
@@ -84,3 +87,24 @@ def test_perfect_climatological_and_shuffled_get_what_they_must() -> None:
     assert case["shuffled"]["rmse"] > 1.2 * case["climatology"]["rmse"]
     assert abs(case["shuffled"]["annual_mean_r_detrended"]) < 0.7
     assert table["response"]["perfect"]["m"] == 0.0
+
+
+def test_a_member_of_a_single_year_is_scored_by_what_a_year_can_say() -> None:
+    grid, rng = Grid.regular(6, 12), np.random.default_rng(1)
+    mask = rng.random((6, 12)) < 0.4
+    tables = []
+    for years in (1, 4):
+        time = Months(np.arange(1960 * 12, (1960 + years) * 12))
+        truth = rng.normal(size=(12 * years, 6, 12))
+        tables.append(
+            score_table(
+                {"perfect": lambda truth=truth: Oracle(truth)}, truth, np.ones(truth.shape, bool), time, grid,
+                {"m": mask}, seeds=(0,),
+            )
+        )  # fmt: skip
+    short, long = (table["cases"]["m clean"]["perfect"] for table in tables)
+    assert short["rmse"] == short["annual_mean_bias"] == 0.0
+    assert set(long) - set(short) == {"annual_mean_r_detrended", "annual_mean_trend_ratio"}
+    both = averaged(tables)["cases"]["m clean"]["perfect"]
+    assert both["annual_mean_trend_ratio"] == pytest.approx(1.0), "of the member that has one"
+    json.dumps(both, allow_nan=False)
