@@ -5,8 +5,9 @@
 Truth: GISTEMP v4 (1,200 km), 5 degrees, completed months of the 20 years 1963-67, 1973-77, 1983-87 and
 1993-97 (240 months); cells that GISTEMP itself lacks are not scored. Nothing of these years, nor of the two
 months on either side, was trained on; choices were made without them, but for two that docs/science.md names.
-Masks: HadCRUT4's 1877-09 and 1893-08, which no training has seen; and twelve sparser ones (CRUTEM4 land of 1865-1900, sea of the two months thinned and
-rolled). Scores are area-weighted over all cells that were missing; intervals are bootstraps over years.
+Masks: HadCRUT4's 1877-09 and 1893-08, which no training has seen; and twelve sparser ones (CRUTEM4 land of
+1865-1900, sea of the two months thinned and rolled). Scores are area-weighted over all cells that were
+missing; intervals are bootstraps over years.
 
 The case "sparse" states one error of each cell. "sparse, stated" has the same observations and says their errors as
 HadCRUT5 does: 20 members whose deviations are drawn from the same regional and slow errors (none of them those that are
