@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from measured import remove_damaged
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,6 +31,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _folder(item: pytest.Item) -> str:
     return item.path.relative_to(ROOT / "tests").parts[0]
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtestloop(session: pytest.Session):  # type: ignore[no-untyped-def]
+    """Between the last test and the combination of what coverage measured, which encloses this."""
+    result = yield
+    if session.config.pluginmanager.hasplugin("_cov") and not os.environ.get("PYTEST_XDIST_WORKER"):
+        for path in remove_damaged(ROOT):
+            print(f"\nLeft out of the coverage: {path.name}, damaged when its process was killed.")
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
