@@ -17,7 +17,8 @@ Shapes: T months, M members, H x W cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ FloatArray = NDArray[np.floating[Any]]
 
 #: A variance needs two members at least.
 FEWEST = 2
+#: Members that a method which takes several at once is given.
+MEMBERS_AT_ONCE = 25
 
 
 def reconstruct_members(
@@ -73,9 +76,11 @@ def reconstruct_members(
     found = []
     if step:
         step(1)
-    for values in members:
-        analysis = apply(np.where(np.isfinite(values), values, observations.values)).mean
-        found.append((analysis - own.mean).astype(np.float32))
+    alike = getattr(reconstructor, "means_alike", None)
+    for values in _some(members, MEMBERS_AT_ONCE if alike else 1):
+        given = np.stack([np.where(np.isfinite(one), one, observations.values) for one in values])
+        analyses = alike(given, observations.mask, context) if alike else [apply(given[0]).mean]
+        found += [(analysis - own.mean).astype(np.float32) for analysis in analyses]
         if step:
             step(1 + len(found))
     if len(found) < FEWEST:
@@ -94,6 +99,13 @@ def reconstruct_members(
         area_mean_sd=_of_means(own.area_mean_sd, away),
         observational_stddev=spread.astype(np.float32),
     )
+
+
+def _some(members: Iterable[FloatArray], count: int) -> Iterator[list[FloatArray]]:
+    """Members, ``count`` at a time."""
+    left = iter(members)
+    while taken := list(islice(left, count)):
+        yield taken
 
 
 def _sampled(

@@ -7,7 +7,9 @@ squares month by month (Cressie 1993, Statistics for Spatial Data, sections 2.6 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ IntArray = NDArray[np.integer[Any]]
 FIT_MONTHS, FIT_CELLS = 12, 300
 #: Prior standard deviation of the level of a month that has no observation, K; as in our own network.
 EMPTY_MONTH_SD = 3.0
+#: Equations of months are kept while they take no more than this: some hundred months of early observations.
+KEPT_BYTES = 400_000_000
 
 
 @dataclass(frozen=True)
@@ -102,11 +106,20 @@ class Kriging:
         self.covariance = covariance
         self._distance: FloatArray | None = None
         self._shape: tuple[int, int] | None = None
+        self._field: _Field | None = None
 
     def _distances(self, context: Context) -> FloatArray:
         if self._distance is None or self._shape != context.grid.shape:
             self._distance, self._shape = great_circle(context.grid), context.grid.shape
+            self._field = None
         return self._distance
+
+    def _field_of(self, context: Context, model: Covariance) -> _Field:
+        """What all months share: correlations of the cells of ``context``'s grid."""
+        distance = self._distances(context)
+        if self._field is None or self._field.range_km != model.range_km:
+            self._field = _Field(exponential(distance, model.range_km), model.range_km)
+        return self._field
 
     def fit(self, values: FloatArray, mask: BoolArray, context: Context) -> Covariance:
         """Fit the covariance to (T, H, W) observations and keep it."""
@@ -136,43 +149,28 @@ class Kriging:
 
         ``obs_sd`` is not used: the fitted nugget holds the observation error.
         """
-        distance = self._distances(context)
         model = self.covariance or self.fit(values, mask, context)
-        correlation = exponential(distance, model.range_km)
+        field = self._field_of(context, model)
         shape = values.shape
         seen = mask.reshape(len(mask), -1)
         flat = np.where(seen, values.reshape(len(values), -1), 0.0).astype(np.float64)
+        systems = _Systems(field, seen, model)
         mean, variance = np.zeros_like(flat), np.empty_like(flat)
-        groups: dict[bytes, list[int]] = {}
-        for index, row in enumerate(seen):
-            groups.setdefault(row.tobytes(), []).append(index)
-        systems = {}
-        for key, rows in groups.items():
-            cells = np.flatnonzero(seen[rows[0]])
-            system = _System(correlation, cells, model)
-            systems[key] = system
-            mean[rows], variance[rows] = system.predict(flat[rows][:, cells])
-            if len(groups) > 1:
-                system.forget()
-
-        def covariance_of(row: int) -> FloatArray:
-            return systems[seen[row].tobytes()].posterior(correlation)
+        for system, rows in systems:
+            mean[rows], variance[rows] = system.means(flat[rows]), system.variance()
 
         def sample(count: int, seed: int) -> FloatArray:
             draws = np.empty((count, *flat.shape), np.float32)
-            for row in range(len(flat)):
-                rng = np.random.default_rng([seed, row])
-                matrix = covariance_of(row)
-                matrix[np.diag_indices_from(matrix)] += 1e-8 * model.sd**2
-                draws[:, row] = (
-                    mean[row] + rng.normal(size=(count, flat.shape[1])) @ np.linalg.cholesky(matrix).T
-                )
+            for system, rows in systems:
+                for row in rows:
+                    draws[:, row] = mean[row] + system.errors(count, np.random.default_rng([seed, row]))
             return draws.reshape(count, *shape)
 
         def area_mean_sd(weights: FloatArray) -> FloatArray:
-            w = weights.reshape(-1)
-            squares = {key: system.mean_variance(correlation, w) for key, system in systems.items()}
-            return np.sqrt([max(squares[row.tobytes()], 0.0) for row in seen])
+            found = np.empty(len(flat))
+            for system, rows in systems:
+                found[rows] = np.sqrt(max(system.mean_variance(weights.reshape(-1)), 0.0))
+            return found
 
         return Estimate(
             mean=mean.reshape(shape).astype(np.float32),
@@ -182,69 +180,115 @@ class Kriging:
             area_mean_sd=area_mean_sd,
         )
 
+    def means_alike(self, values: FloatArray, mask: BoolArray, context: Context) -> FloatArray:
+        """(M, T, H, W) means alone, K, of (M, T, H, W) observations with the same (T, H, W) ``mask``.
+
+        A month's equations are solved for all M at once, where :meth:`reconstruct` would set them up M times.
+        """
+        model = self.covariance or self.fit(values[0], mask, context)
+        seen = mask.reshape(len(mask), -1)
+        flat = np.where(seen, values.reshape(len(values), len(mask), -1), 0.0).astype(np.float64)
+        found = np.empty(flat.shape, np.float32)
+        for system, rows in _Systems(self._field_of(context, model), seen, model):
+            for row in rows:
+                found[:, row] = system.means(flat[:, row])
+        return found.reshape(values.shape)
+
+
+@dataclass
+class _Field:
+    """Correlations (P, P) between all cells, and their Cholesky factor once draws need it."""
+
+    correlation: FloatArray
+    range_km: float
+
+    @cached_property
+    def root(self) -> FloatArray:
+        """(P, P) lower triangle."""
+        matrix = self.correlation.copy()
+        matrix[np.diag_indices_from(matrix)] += 1e-8
+        return np.asarray(np.linalg.cholesky(matrix))
+
+
+class _Systems:
+    """The equations of each mask among (T, P) ``seen``, in turns; those that fit are kept for a second look."""
+
+    def __init__(self, field: _Field, seen: BoolArray, model: Covariance) -> None:
+        self._groups: dict[bytes, list[int]] = {}
+        for index, row in enumerate(seen):
+            self._groups.setdefault(row.tobytes(), []).append(index)
+        self._field, self._seen, self._model = field, seen, model
+        self._kept: dict[bytes, _System] = {}
+
+    def __iter__(self) -> Iterator[tuple[_System, list[int]]]:
+        """Each mask's equations, and the months that have it."""
+        for key, rows in self._groups.items():
+            system = self._kept.get(key)
+            if system is None:
+                system = _System(self._field, np.flatnonzero(self._seen[rows[0]]), self._model)
+                if system.nbytes + sum(one.nbytes for one in self._kept.values()) <= KEPT_BYTES:
+                    self._kept[key] = system
+            yield system, rows
+
 
 class _System:
-    """The kriging equations of one mask."""
+    """The kriging equations of one mask: C observed of P cells."""
 
-    def __init__(self, correlation: FloatArray, cells: IntArray, model: Covariance) -> None:
-        self.cells, self.model = cells, model
-        self._whitened: FloatArray | None = None
-        self._prepare(correlation)
-
-    def _prepare(self, correlation: FloatArray) -> None:
-        from scipy.linalg import solve_triangular
-
-        cells = self.cells
+    def __init__(self, field: _Field, cells: IntArray, model: Covariance) -> None:
+        self.field, self.cells, self.model = field, cells, model
+        self.nbytes = 8 * len(cells) ** 2
         if not len(cells):
             return
-        matrix = correlation[np.ix_(cells, cells)].copy()
-        matrix[np.diag_indices_from(matrix)] += self.model.nugget
-        lower = np.linalg.cholesky(matrix)
-        self._lower = lower
-        self._whitened = solve_triangular(lower, correlation[cells], lower=True)
-        self._ones = solve_triangular(lower, np.ones(len(cells)), lower=True)
+        matrix = field.correlation[np.ix_(cells, cells)].copy()
+        matrix[np.diag_indices_from(matrix)] += model.nugget
+        self._lower = np.linalg.cholesky(matrix)
+        self._ones = self._whitened(np.ones(len(cells)))
         self._level_weight = 1.0 / float(self._ones @ self._ones)
-        self._mean_gap = 1.0 - self._ones @ self._whitened
 
-    def forget(self) -> None:
-        """Drop what can be worked out again: thousands of masks would not fit into memory."""
-        self._whitened = None
-
-    def predict(self, observed: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean (N, P) and variance (P,) for (N, n) observations."""
-        if not len(self.cells):
-            return np.zeros(1), np.asarray(self.model.sd**2 + EMPTY_MONTH_SD**2)
+    def _whitened(self, columns: FloatArray, transposed: bool = False) -> FloatArray:
+        """The inverse of the Cholesky factor of the observations' covariance, or of its transpose, times ``columns``."""
         from scipy.linalg import solve_triangular
 
-        assert self._whitened is not None
-        white = solve_triangular(self._lower, observed.T, lower=True)
-        level = (self._ones @ white) * self._level_weight
-        mean = level[:, None] + (white - self._ones[:, None] * level).T @ self._whitened
-        left = 1.0 - (self._whitened**2).sum(axis=0) + self._mean_gap**2 * self._level_weight
-        return mean, self.model.sd**2 * left
+        return np.asarray(
+            solve_triangular(self._lower, columns, lower=True, trans=int(transposed), check_finite=False)
+        )
 
-    def mean_variance(self, correlation: FloatArray, weights: FloatArray) -> float:
-        """w' C w of the posterior covariance C (see :meth:`posterior`), without making it, K^2."""
-        whole = float(weights @ correlation @ weights)
+    def means(self, fields: FloatArray) -> FloatArray:
+        """(N, P) best estimates from (N, P) fields, of which the observed cells are looked at."""
+        if not len(self.cells):
+            return np.zeros_like(fields)
+        white = self._whitened(fields[:, self.cells].T)
+        level = (self._ones @ white) * self._level_weight
+        weights = self._whitened(white - self._ones[:, None] * level, transposed=True)
+        return np.asarray(level[:, None] + weights.T @ self.field.correlation[self.cells])
+
+    def variance(self) -> FloatArray:
+        """(P,) of the estimates' errors, K^2."""
+        if not len(self.cells):
+            return np.full(len(self.field.correlation), self.model.sd**2 + EMPTY_MONTH_SD**2)
+        white = self._whitened(self.field.correlation[self.cells])
+        gap = 1.0 - self._ones @ white
+        return np.asarray(self.model.sd**2 * (1.0 - (white**2).sum(axis=0) + gap**2 * self._level_weight))
+
+    def mean_variance(self, weights: FloatArray) -> float:
+        """Variance of the error of the sum of (P,) ``weights`` times the field, K^2."""
+        shared = self.field.correlation @ weights
+        whole = float(weights @ shared)
         if not len(self.cells):
             return self.model.sd**2 * whole + EMPTY_MONTH_SD**2 * float(weights.sum()) ** 2
-        forgotten = self._whitened is None
-        if forgotten:
-            self._prepare(correlation)
-        assert self._whitened is not None
-        white = self._whitened @ weights
-        gap = float(self._mean_gap @ weights)
-        if forgotten:
-            self.forget()
+        white = self._whitened(shared[self.cells])
+        gap = float(weights.sum() - self._ones @ white)
         return self.model.sd**2 * (whole - float(white @ white) + gap**2 * self._level_weight)
 
-    def posterior(self, correlation: FloatArray) -> FloatArray:
-        """(P, P) covariance of the field given the observations, K^2."""
+    def errors(self, count: int, rng: np.random.Generator) -> FloatArray:
+        """(count, P) draws of the estimates' errors, K.
+
+        A field and errors of observations are drawn, and what the estimate makes of them is taken off: no covariance
+        of the errors is needed. Source: Chiles & Delfiner (2012), Geostatistics, section 7.3 (conditioning by kriging).
+        """
+        size = len(self.field.correlation)
+        truth = rng.normal(size=(count, size)) @ self.field.root.T
         if not len(self.cells):
-            return np.asarray(self.model.sd**2 * correlation + EMPTY_MONTH_SD**2)
-        if self._whitened is None:
-            self._prepare(correlation)
-        assert self._whitened is not None
-        left = correlation - self._whitened.T @ self._whitened
-        left += np.outer(self._mean_gap, self._mean_gap) * self._level_weight
-        return np.asarray(self.model.sd**2 * left)
+            return np.asarray(self.model.sd * truth + EMPTY_MONTH_SD * rng.normal(size=(count, 1)))
+        observed = truth + np.sqrt(self.model.nugget) * rng.normal(size=truth.shape)
+        return np.asarray(self.model.sd * (truth - self.means(observed)))

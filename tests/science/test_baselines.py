@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from climrecon.baselines import NAMES, build
+from climrecon.baselines import NAMES, build, kriging
 from climrecon.baselines.kriging import Covariance, Kriging, fit_covariance
 from climrecon.covariance import exponential, great_circle
 from climrecon.fields import Context, Months
@@ -97,3 +97,39 @@ def test_inverse_distance_is_nearest_where_observed() -> None:
     assert flat[0].min() > -0.5
     assert flat[0].max() < 2.0
     assert build("nothing") is None
+
+
+def test_kriging_of_members_is_that_of_each_and_does_not_depend_on_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values, mask, _ = three_points()
+    mask[1].reshape(-1)[12] = False  # another mask, other equations
+    method, month = Kriging(Covariance(3000.0, 1.3, 0.2)), np.array([1, 2])
+    members = np.stack([values, values + 0.5, -values])
+    together = method.means_alike(members, mask, CONTEXT)
+    each = [method.reconstruct(one, mask, None, month, CONTEXT) for one in members]
+    np.testing.assert_allclose(together, [one.mean for one in each], atol=1e-6)
+    monkeypatch.setattr(kriging, "KEPT_BYTES", 0)
+    again = method.reconstruct(values, mask, None, month, CONTEXT)
+    np.testing.assert_array_equal(again.sample(3, 1), each[0].sample(3, 1))
+    np.testing.assert_array_equal(again.area_mean_sd(GRID.area), each[0].area_mean_sd(GRID.area))
+
+
+def test_kriging_draws_go_together_as_the_kriging_errors_do() -> None:
+    values, mask, cells = three_points()
+    estimate = Kriging(Covariance(3000.0, 1.0, 0.1)).reconstruct(
+        values, mask, None, np.array([1, 2]), CONTEXT
+    )
+    correlation = exponential(great_circle(GRID), 3000.0)
+    system = np.zeros((4, 4))
+    system[:3, :3] = correlation[np.ix_(cells, cells)] + 0.1 * np.eye(3)
+    system[3, :3] = system[:3, 3] = 1.0
+    weights = np.linalg.solve(system, np.vstack([correlation[cells], np.ones(32)]))[:3]
+    # The error of x - W' (x + e), by its definition.
+    away = np.eye(32)
+    away[:, cells] -= weights.T
+    want = away @ correlation @ away.T + 0.1 * weights.T @ weights
+    found = np.cov(estimate.sample(20000, 3)[:, 0].reshape(20000, 32).T)
+    np.testing.assert_allclose(found, want, atol=0.05)
+    observed = np.ix_(cells, cells)  # small there, and not hidden by what is large elsewhere
+    np.testing.assert_allclose(found[observed], want[observed], atol=0.006)
