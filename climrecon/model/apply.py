@@ -191,12 +191,13 @@ class AnalysisReconstructor:
         stated = "" if observations.obs_sd is None else "beside those that the data set states, "
         if self.level is None:
             return f"too few cells are observed to estimate their errors; {self.default_obs_sd} K is assumed"
-        added = self.level.covariance(self.distance, prior.scale.cpu().numpy(), self.network.shape)
+        land = self.network.land.cpu().numpy().reshape(-1)
+        added = self.level.covariance(self.distance, prior.scale.cpu().numpy(), land, self.network.shape)
         if added is not None:
             self.prior = prior.adapted(added.to(self.device), self.network.area)
         return (
-            f"errors of observed cells, {stated}estimated from the data: {self.level.sea:g} K over sea, "
-            f"{self.level.land:g} K over land; {self.level.variability()}"
+            f"errors of observed cells, {stated}estimated from the data: {self.level.sea.error:g} K over sea, "
+            f"{self.level.land.error:g} K over land; {self.level.variability()}"
         )
 
     def error_sd(self, obs_sd: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:

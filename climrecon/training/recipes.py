@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from climrecon.errors import ProblemList, UsageError
 
@@ -81,6 +81,11 @@ class Recipe(Settings):
     def further(self) -> tuple[str, ...]:
         """The variables beside the one that the network is for."""
         return self.variables[1:]
+
+    @field_validator("variables", mode="before")
+    @classmethod
+    def _one_variable_is_a_list_of_one(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _variables_go_together(self) -> Self:
@@ -317,5 +322,7 @@ def recipe(name: str, **overrides: Any) -> Recipe:
                 what = f"{where}: {found['msg']} (found {found['input']!r})" if where else str(found["msg"])
                 problems.append(what.removeprefix("Value error, "))
         raise ProblemList(
-            problems, f"The recipe {name} cannot be used so:", f"Settings: {', '.join(kind.model_fields)}."
+            problems,
+            f"The recipe {name} cannot be used so:",
+            f"Settings: {', '.join(field for field in kind.model_fields if field != 'name')}.",
         ) from error

@@ -15,7 +15,7 @@ from climrecon.grid import Grid
 from climrecon.model.analysis import AnalysisUNet, misfit, persistent_deviations, shifted
 from climrecon.model.apply import AnalysisReconstructor
 from climrecon.model.build import analysis_unet_arguments, build_analysis_unet
-from climrecon.model.error_level import estimate_error_level
+from climrecon.model.error_level import REGIONAL_KM, estimate_error_level
 from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import MEAN_PRIOR_SD
 from climrecon.pipeline.fields import complete_fields
@@ -232,9 +232,9 @@ def test_errors_that_are_not_stated_are_estimated(prior: FullPrior, sd: float) -
         np.nan_to_num(values.reshape(20, -1)), mask.reshape(20, -1), None, np.arange(20),
     )  # fmt: skip
     assert found is not None
-    assert 0.6 * sd <= found.sea <= 1.6 * sd
-    assert found.local <= 0.1
-    assert found.regional <= 0.1
+    assert 0.6 * sd <= found.sea.error <= 1.6 * sd
+    assert found.sea.local <= 0.1
+    assert found.sea.regional <= 0.1
     few = estimate_error_level(
         prior.covariance().numpy(), DISTANCE, prior.scale.numpy(), np.zeros(CELLS),
         np.zeros((2, CELLS)), np.arange(2 * CELLS).reshape(2, -1) < 20, None, np.array([0, 1]),
@@ -250,7 +250,32 @@ def test_stated_errors_are_not_counted_twice(prior: FullPrior) -> None:
     )  # fmt: skip
     found = estimate_error_level(*arguments, np.full((20, CELLS), 0.5), np.arange(20))
     assert found is not None
-    assert found.sea <= 0.2
+    assert found.sea.error <= 0.2
+
+
+def test_what_land_holds_is_told_from_what_the_sea_holds(prior: FullPrior) -> None:
+    """Regional variability and a small error on the eastern half, which is land; a large error alone on the other."""
+    _, values, mask = observed(30, sd=0.0)
+    land = (np.arange(CELLS) % 24 >= 12).astype(float)
+    rng = np.random.default_rng(5)
+    near = np.exp(-DISTANCE / REGIONAL_KM) * np.outer(land, land) + 1e-9 * np.eye(CELLS)
+    local = rng.normal(size=(30, CELLS)) @ np.linalg.cholesky(near).T
+    error = rng.normal(size=(30, CELLS)) * np.where(land > 0, 0.2, 0.9)
+    arguments = (prior.covariance().numpy(), DISTANCE, prior.scale.numpy(), land)
+    given = np.nan_to_num(values.reshape(30, -1)) + local + error
+    found = estimate_error_level(*arguments, given, mask.reshape(30, -1), None, np.arange(30))
+    assert found is not None
+    assert 0.7 <= found.sea.error <= 1.2
+    assert found.land.error <= 0.5
+    assert found.land.local + found.land.regional >= 0.5
+    assert found.sea.local + found.sea.regional <= 0.2
+    assert "over sea" in found.variability()
+    # Where there is no land, nothing is told of it: it has what the sea has, and the error that was begun with.
+    sea = estimate_error_level(
+        *arguments[:3], np.zeros(CELLS), given, mask.reshape(30, -1), None, np.arange(30)
+    )
+    assert sea is not None
+    assert (sea.land.error, *sea.land[1:]) == (0.3, *sea.sea[1:])
 
 
 def test_local_variability_is_found_and_used(network: AnalysisUNet) -> None:
@@ -264,7 +289,7 @@ def test_local_variability_is_found_and_used(network: AnalysisUNet) -> None:
     )  # fmt: skip
     said = method.fit_to(rough)
     assert method.level is not None
-    assert method.level.regional + method.level.local >= 0.5
+    assert method.level.sea.regional + method.level.sea.local >= 0.5
     assert "over 1,000 km" in said
     before = reconstructor(network).reconstruct(
         data.values, data.mask, None, data.time.month, Context(GRID, data.time)
@@ -324,4 +349,4 @@ def test_a_month_more_hardly_changes_which_months_are_looked_at(prior: FullPrior
         )
         for n in (38, 39, 40)
     ]  # fmt: skip
-    assert len({(one.sea, one.land, one.regional, one.local) for one in found if one}) <= 2
+    assert len({(one.sea, one.land) for one in found if one}) <= 2

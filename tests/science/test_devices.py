@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from climrecon.covariance import great_circle
 from climrecon.grid import Grid
-from climrecon.model.error_level import ErrorLevel
+from climrecon.model.error_level import ErrorLevel, Surface
 from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import LowRankPrior
 
@@ -42,7 +43,8 @@ def test_neither_do_those_of_what_the_leading_patterns_leave() -> None:
             parts = (patterns[:, :4], patterns[:, 4:], torch.full((288,), 0.2), torch.ones(12, 288))
             prior = FullPrior(*(part.clone() for part in parts)).to(device)
             if adapted:
-                local = ErrorLevel(0.1, 0.1, 0.5, 0.3, 1).covariance(distance, parts[3].numpy(), grid.shape)
+                level = ErrorLevel(Surface(0.1, 0.5, 0.3), Surface(0.1, 0.5, 0.3))
+                local = level.covariance(distance, parts[3].numpy(), np.zeros(288), grid.shape)
                 assert local is not None
                 prior = prior.adapted(local.to(torch.device(device)), area.to(device))
             residual = prior.left_by_leading()

@@ -10,7 +10,7 @@ import torch
 
 from climrecon.covariance import great_circle
 from climrecon.grid import Grid
-from climrecon.model.error_level import ErrorLevel
+from climrecon.model.error_level import ErrorLevel, Surface
 from climrecon.model.interpolation import FullPrior
 
 GRID = Grid.regular(12, 24)
@@ -44,7 +44,8 @@ def prior() -> FullPrior:
 def either(request: pytest.FixtureRequest, prior: FullPrior) -> FullPrior:
     if request.param == "as learned":
         return prior
-    local = ErrorLevel(0.1, 0.1, 0.5, 0.3, 1).covariance(DISTANCE, prior.scale.numpy(), GRID.shape)
+    level, land = ErrorLevel(Surface(0.1, 0.5, 0.3), Surface(0.1, 0.2, 0.6)), np.linspace(0.0, 1.0, CELLS)
+    local = level.covariance(DISTANCE, prior.scale.numpy(), land, GRID.shape)
     assert local is not None
     return prior.adapted(local, single(GRID.area.reshape(-1)))
 

@@ -11,7 +11,7 @@ from climrecon.grid import Grid
 from climrecon.model.analysis import AnalysisUNet
 from climrecon.model.apply import AnalysisReconstructor
 from climrecon.model.build import analysis_unet_arguments, build_analysis_unet
-from climrecon.model.error_level import LOCAL_KM, REGIONAL_KM, ErrorLevel, _kernel
+from climrecon.model.error_level import LOCAL_KM, REGIONAL_KM, ErrorLevel, Surface, _kernel
 from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import MEAN_PRIOR_SD
 from climrecon.training.loop import LOSSES
@@ -100,18 +100,28 @@ def test_the_seasons_bring_the_mean_nearer_to_the_truth(prior: FullPrior) -> Non
 
 
 def test_an_adapted_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior) -> None:
-    level = ErrorLevel(0.3, 0.3, regional=0.5, local=0.3, n_months=1)
-    local = level.covariance(DISTANCE, prior.scale.numpy(), GRID.shape)
+    level = ErrorLevel(Surface(0.3, regional=0.5, local=0.3), Surface(0.3, regional=0.0, local=0.8))
+    land = np.linspace(0.0, 1.0, CELLS)
+    local = level.covariance(DISTANCE, prior.scale.numpy(), land, GRID.shape)
     assert local is not None
     spread = np.sqrt((prior.scale.numpy() ** 2).mean(0))
-    added = 0.5 * _kernel(DISTANCE, REGIONAL_KM) + 0.3 * _kernel(DISTANCE, LOCAL_KM) / np.outer(
-        spread, spread
+    regional, local_sd = (
+        np.sqrt(0.5) * (1.0 - land),
+        (np.sqrt(0.3) * (1.0 - land) + np.sqrt(0.8) * land) / spread,
     )
+    added = np.outer(regional, regional) * _kernel(DISTANCE, REGIONAL_KM)
+    added += np.outer(local_sd, local_sd) * _kernel(DISTANCE, LOCAL_KM)
     assert np.linalg.eigvalsh(added)[0] > -1e-8
     np.testing.assert_allclose(local.matrix().numpy(), added, atol=1e-5)
     np.testing.assert_allclose(local.variance.numpy(), np.diag(added), rtol=1e-5)
-    assert level.variability().endswith("lack: 50 % of their variance over 2,000 km and 0.3 K2 over 1,000 km")
-    assert ErrorLevel(0.3, 0.3, 0.0, 0.0, 1).variability() == "no variability that the training fields lack"
+    assert level.variability().endswith(
+        "lack: over sea 50 % of their variance over 2,000 km and 0.3 K2 over 1,000 km; over land 0.8 K2 over 1,000 km"
+    )
+    assert (
+        ErrorLevel(Surface(0.3), Surface(0.2)).variability() == "no variability that the training fields lack"
+    )
+    alike = ErrorLevel(Surface(0.3, 0.25), Surface(0.2, 0.25)).variability()
+    assert alike.endswith("lack: 25 % of their variance over 2,000 km")
     adapted = prior.adapted(local, *tensors(GRID.area.reshape(-1)))
     total = prior.covariance().double().numpy() + added
     np.testing.assert_allclose(adapted.covariance().numpy(), total, atol=1e-4)
@@ -122,7 +132,8 @@ def test_an_adapted_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior) 
     best = np.linalg.eigvalsh(total * np.outer(metric, metric))[-24:].sum()
     ours = ((adapted.vectors.double().numpy() * metric[:, None]) ** 2).sum()
     assert 0.99 * best < ours <= 1.0001 * best
-    assert ErrorLevel(0.3, 0.3, 0.0, 0.0, 1).covariance(DISTANCE, prior.scale.numpy(), GRID.shape) is None
+    none = ErrorLevel(Surface(0.3), Surface(0.3)).covariance(DISTANCE, prior.scale.numpy(), land, GRID.shape)
+    assert none is None
 
 
 @pytest.fixture

@@ -58,6 +58,8 @@ def same(first: nn.Module, second: nn.Module) -> None:
 
 def test_settings_stand_behind_the_recipes_name(tmp_path: Path) -> None:
     assert recipe("native").network == "partial_unet"
+    name, settings = parse("native,variables=tas")
+    assert recipe(name, **settings) == recipe("native")
     assert recipe("native", months_beside=1).network == "analysis_unet"
     shipped = recipe("analysis").model_dump()
     assert (shipped["months_beside"], shipped["rank"], shipped["trailing"]) == (1, 128, 472)
