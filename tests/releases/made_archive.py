@@ -13,7 +13,7 @@ import netCDF4
 import numpy as np
 
 from climrecon.catalogue import build_catalogue
-from climrecon.demo.archive import _days, _write
+from climrecon.demo.writing import days, write
 from climrecon.fields import Months
 from climrecon.grid import FIVE_DEGREES, Grid
 
@@ -69,7 +69,7 @@ class MadeArchive:
             "version": f"HadCRUT.{said or version}",
         }
         dims = ("time", "latitude", "longitude")
-        _write(
+        write(
             path, axes, {"tas_mean": (dims, values, about, -1e30)}, attributes, 4, dtype="f8", classic=False
         )
         if uncorrelated:
@@ -77,7 +77,7 @@ class MadeArchive:
             alone = {key: value for key, value in axes.items() if not key.startswith("realization")}
             unc = {"long_name": "uncorrelated one-sigma error", "units": "K"}
             target = path.with_name(f"HadCRUT.{version}.uncorrelated.nc")
-            _write(target, alone, {"tas_unc": (dims, errors, unc, -1e30)}, attributes, 3, classic=False)
+            write(target, alone, {"tas_unc": (dims, errors, unc, -1e30)}, attributes, 3, classic=False)
         return path
 
     def members(
@@ -92,7 +92,7 @@ class MadeArchive:
         axes["realization"] = (np.array(1), {"units": "1", "standard_name": "realization"})
         first = place / f".first-{version}.nc"
         dims = ("time", "latitude", "longitude")
-        _write(
+        write(
             first, axes, {"tas": (dims, values, {"units": "K", "coordinates": "realization"}, -1e30)},
             {"Conventions": "CF-1.7", "title": f"HadCRUT.{version}", "version": f"HadCRUT.{version}"}, 2, classic=False,
         )  # fmt: skip
@@ -122,7 +122,7 @@ class MadeArchive:
 
 def _axes(grid: Grid, time_axis: Months) -> dict[str, Any]:
     units = "days since 1850-01-01 00:00:00"
-    middle, bounds = _days(time_axis, units, "standard")
+    middle, bounds = days(time_axis, units, "standard")
     named: dict[str, Any] = {}
     named["time"] = (
         middle,
