@@ -19,8 +19,9 @@ import torch
 from skill import scores_for_card
 from time_to_skill import GRID, material
 
+from climrecon.cards import describe
 from climrecon.fields import Months
-from climrecon.networks import as_network, describe, load_network, network_of, save_network
+from climrecon.networks import as_network, load_network, network_of, save_network
 from climrecon.training.recipes import recipe
 from climrecon.training.run import train
 

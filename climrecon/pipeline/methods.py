@@ -7,9 +7,10 @@ from pathlib import Path
 
 from climrecon.baselines import NAMES
 from climrecon.baselines import build as build_baseline
+from climrecon.cards import check_further, check_variable
 from climrecon.fields import Observations, Reconstructor
 from climrecon.grid import FIVE_DEGREES
-from climrecon.networks import LoadedNetwork, check_further, check_variable, load_network
+from climrecon.networks import LoadedNetwork, load_network
 from climrecon.output.product import NetworkInfo
 from climrecon.pipeline.channels import read_channels
 from climrecon.pipeline.stores import store_places

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.baselines import build as build_baseline
+from climrecon.cards import Card
 from climrecon.evaluate.suite import score_table
 from climrecon.fields import Context, Further, Months
 from climrecon.files import write_text
-from climrecon.networks import CARD, WEIGHTS, Card, LoadedNetwork, load_network
+from climrecon.networks import CARD, WEIGHTS, LoadedNetwork, load_network
 from climrecon.output.card import card_markdown
 from climrecon.output.manifest import made, write_manifest
 from climrecon.output.provenance import Activity, Made, write_provenance

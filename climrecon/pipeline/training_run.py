@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from climrecon.baselines import build as build_baseline
+from climrecon.cards import Card, describe
 from climrecon.fields import Context, Months
 from climrecon.grid import Grid
-from climrecon.networks import Card, LoadedNetwork, as_network, describe, network_of, save_network
+from climrecon.networks import LoadedNetwork, as_network, network_of, save_network
 from climrecon.pipeline.reporting import Reporter
 from climrecon.pipeline.results import versions
 from climrecon.pipeline.training_gaps import Gaps

@@ -16,10 +16,11 @@ from made_up import make_product
 from output.test_files import attributes, cf_problems
 from report.test_report import read, write
 
+from climrecon.cards import describe
 from climrecon.files import sha256_of
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.model.published import VARIANTS, PublishedUNet
-from climrecon.networks import WEIGHTS, describe, save_network
+from climrecon.networks import WEIGHTS, save_network
 from climrecon.output.netcdf import write_netcdf
 from climrecon.output.product import Product
 from climrecon.output.provenance import read_provenance

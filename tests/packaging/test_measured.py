@@ -18,6 +18,7 @@ def written(path: Path, line: int) -> Path:
     return path
 
 
+@pytest.mark.filterwarnings("ignore::coverage.exceptions.CoverageWarning")
 def test_damaged_files_are_left_out_and_the_others_combined(tmp_path: Path) -> None:
     whole = written(tmp_path / ".coverage.whole", 1)
     cut = written(tmp_path / ".coverage.cut", 2)

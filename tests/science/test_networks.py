@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from climrecon.baselines.kriging import Covariance, Kriging
+from climrecon.cards import check_variable
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Months
 from climrecon.grid import FIVE_DEGREES, NINO34, weighted_mean
-from climrecon.networks import check_variable, list_networks, load_network, shipped
+from climrecon.networks import list_networks, load_network, shipped
 from climrecon.preprocess import PrepareRequest, read_observations
 from climrecon.reconstruct import no_skill, reconstruct
 

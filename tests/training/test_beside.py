@@ -15,10 +15,11 @@ from small_archive import GRID, NATIVE, fields, gaps, small
 from torch import nn
 
 from climrecon.baselines.kriging import Kriging
+from climrecon.cards import describe
 from climrecon.errors import InputDataError, ProblemList, Unfinished, UsageError
 from climrecon.fields import Context, Months, Observations, Source
 from climrecon.model.analysis import AnalysisUNet
-from climrecon.networks import describe, load_network, network_of, save_network
+from climrecon.networks import load_network, network_of, save_network
 from climrecon.pipeline.training_run import recipe_for
 from climrecon.reconstruct import reconstruct
 from climrecon.training import analysis_task, engine

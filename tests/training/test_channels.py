@@ -16,11 +16,12 @@ import torch
 import xarray as xr
 from small_archive import GRID, NATIVE, SMOOTH, fields, gaps
 
+from climrecon.cards import describe
 from climrecon.catalogue import build_catalogue
 from climrecon.errors import ClimReconError, NoDataError, ProblemList, UsageError
 from climrecon.fields import Context, Further, Months
 from climrecon.grid import FIVE_DEGREES
-from climrecon.networks import as_network, describe, load_network, save_network
+from climrecon.networks import as_network, load_network, save_network
 from climrecon.output.provenance import read_provenance
 from climrecon.pipeline.reporting import Quiet
 from climrecon.pipeline.tasks import run_task

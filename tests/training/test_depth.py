@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_archive import GRID, fields, small
 
+from climrecon.cards import describe
 from climrecon.errors import NetworkError, UsageError
 from climrecon.fields import Context, Months
 from climrecon.grid import FIVE_DEGREES
@@ -18,15 +19,7 @@ from climrecon.model.interpolation import FullPrior
 from climrecon.model.levels import LevelledAnalysisUNet, LevelledUNet, depth_of, most_levels
 from climrecon.model.lowrank import LowRankPrior
 from climrecon.model.unet import PartialUNet
-from climrecon.networks import (
-    CARD,
-    WEIGHTS,
-    as_network,
-    as_reconstructor,
-    describe,
-    load_network,
-    save_network,
-)
+from climrecon.networks import CARD, WEIGHTS, as_network, as_reconstructor, load_network, save_network
 from climrecon.training.native_task import check_grid, geography
 from climrecon.training.recipes import recipe
 
