@@ -76,13 +76,15 @@ def reconstruct_members(
     found = []
     if step:
         step(1)
+    # Optional: (M, T, H, W) means of M members with one mask and the context; see climrecon.baselines.kriging.
     alike = getattr(reconstructor, "means_alike", None)
     for values in _some(members, MEMBERS_AT_ONCE if alike else 1):
         given = np.stack([np.where(np.isfinite(one), one, observations.values) for one in values])
         analyses = alike(given, observations.mask, context) if alike else [apply(given[0]).mean]
-        found += [(analysis - own.mean).astype(np.float32) for analysis in analyses]
-        if step:
-            step(1 + len(found))
+        for analysis in analyses:
+            found.append((analysis - own.mean).astype(np.float32))
+            if step:
+                step(1 + len(found))
     if len(found) < FEWEST:
         raise InputDataError(
             f"The spread of an ensemble needs two members at least; {len(found)} were given.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 from coverage import CoverageData
@@ -21,7 +22,7 @@ def remove_damaged(folder: Path) -> list[Path]:
             CoverageData(no_disk=True).update(
                 CoverageData(str(path), read_only=True), map_path=os.path.normcase
             )
-        except CoverageException:
+        except (CoverageException, sqlite3.Error):  # coverage lets some of the latter through
             path.unlink(missing_ok=True)
             damaged.append(path)
     return damaged

@@ -26,7 +26,7 @@ IntArray = NDArray[np.integer[Any]]
 FIT_MONTHS, FIT_CELLS = 12, 300
 #: Prior standard deviation of the level of a month that has no observation, K; as in our own network.
 EMPTY_MONTH_SD = 3.0
-#: Equations of months are kept while they take no more than this: some hundred months of early observations.
+#: Equations are kept while those of one estimate take no more than this: some hundred months of early observations.
 KEPT_BYTES = 400_000_000
 
 
@@ -154,7 +154,7 @@ class Kriging:
         shape = values.shape
         seen = mask.reshape(len(mask), -1)
         flat = np.where(seen, values.reshape(len(values), -1), 0.0).astype(np.float64)
-        systems = _Systems(field, seen, model)
+        systems = _Systems(field, seen, model, KEPT_BYTES)
         mean, variance = np.zeros_like(flat), np.empty_like(flat)
         for system, rows in systems:
             mean[rows], variance[rows] = system.means(flat[rows]), system.variance()
@@ -189,7 +189,7 @@ class Kriging:
         seen = mask.reshape(len(mask), -1)
         flat = np.where(seen, values.reshape(len(values), len(mask), -1), 0.0).astype(np.float64)
         found = np.empty(flat.shape, np.float32)
-        for system, rows in _Systems(self._field_of(context, model), seen, model):
+        for system, rows in _Systems(self._field_of(context, model), seen, model, 0):
             for row in rows:
                 found[:, row] = system.means(flat[:, row])
         return found.reshape(values.shape)
@@ -211,9 +211,10 @@ class _Field:
 
 
 class _Systems:
-    """The equations of each mask among (T, P) ``seen``, in turns; those that fit are kept for a second look."""
+    """The equations of each mask among (T, P) ``seen``, in turns; those that fit into ``room`` are kept for later."""
 
-    def __init__(self, field: _Field, seen: BoolArray, model: Covariance) -> None:
+    def __init__(self, field: _Field, seen: BoolArray, model: Covariance, room: int) -> None:
+        self._room = room
         self._groups: dict[bytes, list[int]] = {}
         for index, row in enumerate(seen):
             self._groups.setdefault(row.tobytes(), []).append(index)
@@ -226,7 +227,7 @@ class _Systems:
             system = self._kept.get(key)
             if system is None:
                 system = _System(self._field, np.flatnonzero(self._seen[rows[0]]), self._model)
-                if system.nbytes + sum(one.nbytes for one in self._kept.values()) <= KEPT_BYTES:
+                if system.nbytes + sum(one.nbytes for one in self._kept.values()) <= self._room:
                     self._kept[key] = system
             yield system, rows
 
@@ -287,8 +288,11 @@ class _System:
         of the errors is needed. Source: Chiles & Delfiner (2012), Geostatistics, section 7.3 (conditioning by kriging).
         """
         size = len(self.field.correlation)
-        truth = rng.normal(size=(count, size)) @ self.field.root.T
+        white = rng.normal(
+            size=(count, 2 * size)
+        )  # in one go, so that a draw does not depend on how many follow
+        truth = white[:, :size] @ self.field.root.T
         if not len(self.cells):
-            return np.asarray(self.model.sd * truth + EMPTY_MONTH_SD * rng.normal(size=(count, 1)))
-        observed = truth + np.sqrt(self.model.nugget) * rng.normal(size=truth.shape)
+            return np.asarray(self.model.sd * truth + EMPTY_MONTH_SD * white[:, size : size + 1])
+        observed = truth + np.sqrt(self.model.nugget) * white[:, size:]
         return np.asarray(self.model.sd * (truth - self.means(observed)))

@@ -5,8 +5,8 @@ own (weather, too few stations or ships in it), an error to the network, or shar
 thousand kilometres away. All are estimated by maximum likelihood from the observations themselves, for sea and land:
 an error, and the variances of two local covariances, one as a share of the training fields' variance and one in K^2.
 (Chosen on CRUTEM4 land months of 1865-1909: -2 log likelihood 3567 for both covariances, 3634 and 3624 for either by
-itself, 3670 for an exponential of 1,000 km alone. That sea and land have their own is worth 22 of 2220 in two months of
-HadCRUT4.)
+itself, 3670 for an exponential of 1,000 km alone.) That sea and land have their own is worth 31 of 2220 in two months
+of HadCRUT4; it is told where there are cells enough of either.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ LOCAL_VARIANCES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
 REGIONAL_KM, LOCAL_KM = 2000.0, 1000.0
 #: Months and cells a month that are looked at: enough for a few numbers, and quick. Of fewer months more cells.
 MONTHS, CELLS, MOST_CELLS, FEWEST = 10, 300, 1000, 40
+#: Land fraction below which a cell tells of the sea alone; of land as much is missing. Of either as many cells a month
+#: as a month needs must be among those looked at: islands alone tell nothing of the sea.
+OPEN_SEA = 0.1
 #: Most rounds over the numbers.
 ROUNDS = 6
 #: Values of a number that are tried on each side of the present one: while sea and land are taken as alike, and then.
@@ -214,10 +217,12 @@ def estimate_error_level(
         level = _level_of(numbers)
         return sum(sample.deviance(level) for sample in samples)
 
-    # One number after the other, and again until none moves: the likelihood has one hill, or nearly. Its values side by
-    # side, by one thread each: the matrices are too small for several threads to share them.
-    on_land = np.concatenate([sample.land for sample in samples]) > 0.5
-    apart_too = min(int(on_land.sum()), int((~on_land).sum())) >= FEWEST
+    # One number after the other, and again until none moves. Errors and local variances do nearly the same, so that this
+    # can end beside the best; what is reconstructed with either is as good (docs/science.md). Values side by side, by one
+    # thread each: the matrices are too small for several threads to share them.
+    on_land = np.concatenate([sample.land for sample in samples])
+    either = min(int((on_land < OPEN_SEA).sum()), int((on_land > 1.0 - OPEN_SEA).sum()))
+    apart_too = either >= FEWEST * len(samples)
     best: Numbers = (0.3, 0.3, 0.0, 0.0, 0.0, 0.0)
     with one_thread_each(2 * BESIDE + 1) as (pool, _):
         for moves, beside in ((TOGETHER, BESIDE), (APART, BESIDE_APART))[: 1 + apart_too]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import multivariate_normal
 
 from climrecon.covariance import forced_pattern, great_circle, learn_patterns
 from climrecon.errors import NetworkError
@@ -15,7 +16,15 @@ from climrecon.grid import Grid
 from climrecon.model.analysis import AnalysisUNet, misfit, persistent_deviations, shifted
 from climrecon.model.apply import AnalysisReconstructor
 from climrecon.model.build import analysis_unet_arguments, build_analysis_unet
-from climrecon.model.error_level import REGIONAL_KM, estimate_error_level
+from climrecon.model.error_level import (
+    LOCAL_KM,
+    REGIONAL_KM,
+    ErrorLevel,
+    Surface,
+    _kernel,
+    _Month,
+    estimate_error_level,
+)
 from climrecon.model.interpolation import FullPrior
 from climrecon.model.lowrank import MEAN_PRIOR_SD
 from climrecon.pipeline.fields import complete_fields
@@ -251,6 +260,28 @@ def test_stated_errors_are_not_counted_twice(prior: FullPrior) -> None:
     found = estimate_error_level(*arguments, np.full((20, CELLS), 0.5), np.arange(20))
     assert found is not None
     assert found.sea.error <= 0.2
+
+
+def test_the_likelihood_is_that_of_what_is_applied_on_coasts_too(prior: FullPrior) -> None:
+    level = ErrorLevel(Surface(0.5, regional=0.8, local=0.1), Surface(0.3, regional=0.1, local=0.6))
+    land, scale = np.linspace(0.0, 1.0, CELLS), prior.scale.numpy()
+    cells = np.arange(3, CELLS, 7)
+    added = level.covariance(DISTANCE, scale, land, GRID.shape)
+    assert added is not None
+    at = np.ix_(cells, cells)
+    matrix = prior.covariance().double().numpy()[at]
+    whole_year, spread = np.sqrt((scale**2).mean(0))[cells], scale[0, cells]
+    near = (
+        _kernel(DISTANCE, REGIONAL_KM)[at],
+        _kernel(DISTANCE, LOCAL_KM)[at] / np.outer(whole_year, whole_year),
+    )
+    values = np.random.default_rng(0).normal(size=len(cells))
+    known = np.full(len(cells), 0.2)
+    month = _Month(matrix, near, values, spread, known, land[cells])
+    errors = (known**2 + level.on(land[cells]) ** 2) / spread**2
+    whole = matrix + added.matrix().double().numpy()[at] + np.diag(errors)
+    want = -2.0 * multivariate_normal(np.zeros(len(cells)), whole).logpdf(values)
+    assert month.deviance(level) == pytest.approx(want - len(cells) * np.log(2.0 * np.pi), abs=1e-2)
 
 
 def test_what_land_holds_is_told_from_what_the_sea_holds(prior: FullPrior) -> None:

@@ -6,8 +6,9 @@ import pytest
 from climrecon.baselines import NAMES, build, kriging
 from climrecon.baselines.kriging import Covariance, Kriging, fit_covariance
 from climrecon.covariance import exponential, great_circle
-from climrecon.fields import Context, Months
+from climrecon.fields import Context, Months, Observations, Source
 from climrecon.grid import Grid
+from climrecon.members import MEMBERS_AT_ONCE, reconstruct_members
 
 GRID = Grid.regular(4, 8)
 CONTEXT = Context(GRID, Months.of([1900, 1900], [1, 2]))
@@ -113,6 +114,38 @@ def test_kriging_of_members_is_that_of_each_and_does_not_depend_on_what_is_kept(
     again = method.reconstruct(values, mask, None, month, CONTEXT)
     np.testing.assert_array_equal(again.sample(3, 1), each[0].sample(3, 1))
     np.testing.assert_array_equal(again.area_mean_sd(GRID.area), each[0].area_mean_sd(GRID.area))
+    np.testing.assert_array_equal(
+        again.sample(5, 1)[:3], again.sample(3, 1)
+    )  # also of how many are asked for
+
+
+def test_many_members_are_kriged_as_one_by_one_with_empty_months_and_gaps_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values, mask, _ = three_points()
+    mask[1] = False
+    method, rng, told = Kriging(Covariance(3000.0, 1.3, 0.2)), np.random.default_rng(0), []
+    observations = Observations(
+        "tas", values, mask, None, CONTEXT.time, GRID, None, Source("x", "", (), (), "tas")
+    )
+    members = [np.where(mask, values + rng.normal(), np.nan) for _ in range(MEMBERS_AT_ONCE + 3)]
+    found = reconstruct_members(method, observations, members, told.append)
+    assert told == list(range(1, len(members) + 2))
+    monkeypatch.delattr(Kriging, "means_alike")
+    again = reconstruct_members(method, observations, members)
+    np.testing.assert_allclose(found.observational_stddev, again.observational_stddev, atol=1e-6)
+    assert (found.observational_stddev[1] == 0).all()
+    assert np.isfinite(found.mean).all()
+
+
+def test_equations_are_kept_while_there_is_room() -> None:
+    cells = np.zeros((3, 32), bool)
+    cells[0, :3] = cells[1, :2] = cells[2, 4:7] = True
+    model = Covariance(3000.0, 1.3, 0.2)
+    field = kriging._Field(exponential(great_circle(GRID), 3000.0), 3000.0)
+    systems = kriging._Systems(field, cells, model, 8 * (9 + 4))
+    first, second = ([system for system, _ in systems] for _ in range(2))
+    assert [one is other for one, other in zip(first, second, strict=True)] == [True, True, False]
 
 
 def test_kriging_draws_go_together_as_the_kriging_errors_do() -> None:

@@ -61,6 +61,9 @@ def test_settings_stand_behind_the_recipes_name(tmp_path: Path) -> None:
     assert recipe("native").network == "partial_unet"
     name, settings = parse("native,variables=tas")
     assert recipe(name, **settings) == recipe("native")
+    with pytest.raises(ProblemList, match="no setting 'nmae'") as refused:
+        recipe("native", nmae="x")
+    assert "Settings: network, variables" in str(refused.value.hint)
     assert recipe("native", months_beside=1).network == "analysis_unet"
     shipped = recipe("analysis").model_dump()
     assert (shipped["months_beside"], shipped["rank"], shipped["trailing"]) == (1, 128, 472)
