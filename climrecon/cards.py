@@ -27,6 +27,11 @@ class GridCard(BaseModel):
     lat_edges: list[float]
     lon_edges: list[float]
 
+    @classmethod
+    def of(cls, grid: Grid) -> GridCard:
+        """Of ``grid``."""
+        return cls(lat_edges=grid.lat_edges.tolist(), lon_edges=grid.lon_edges.tolist())
+
     @property
     def grid(self) -> Grid:
         """As a grid."""
@@ -76,7 +81,7 @@ def describe_punet(
         kind="partial_unet",
         title="Partial-convolution U-Net on low-rank optimal interpolation",
         reference_period=(1961, 1990),
-        grid=GridCard(lat_edges=grid.lat_edges.tolist(), lon_edges=grid.lon_edges.tolist()),
+        grid=GridCard.of(grid),
         wraps=grid.wraps,
         inputs=[*OBSERVED_CHANNELS, *COMPLETE_CHANNELS, *further_of(network)],
         outputs=["mean", "stddev"],
@@ -126,28 +131,31 @@ def describe(name: str, network: Network, grid: Grid, training: dict[str, Any]) 
         return describe_analysis(name, network, grid=grid, training=training, persistence=persistence)
     if isinstance(network, PartialUNet):
         return describe_punet(name, network, grid=grid, training=training)
-    return _describe_published(name, network, grid, training)
-
-
-def _describe_published(name: str, network: PublishedUNet, grid: Grid, training: dict[str, Any]) -> Card:
     rows = int(training.get("recipe", {}).get("rows", 2 * grid.shape[0]))
+    card = describe_published(
+        name, network, grid, rows, "Partial-convolution U-Net of Kadow et al. (2020), trained here"
+    )
+    architecture = {**card.architecture, "widths": list(network.widths)}
+    return card.model_copy(update={"architecture": architecture, "training": training})
+
+
+def describe_published(name: str, network: PublishedUNet, grid: Grid, rows: int, title: str) -> Card:
+    """The card of a :class:`PublishedUNet`, trained by whom ever; ``rows``: inside it."""
     return Card(
         name=name,
         kind="published",
-        title="Partial-convolution U-Net of Kadow et al. (2020), trained here",
+        title=title,
         reference_period=(1961, 1990),
-        grid=GridCard(lat_edges=grid.lat_edges.tolist(), lon_edges=grid.lon_edges.tolist()),
+        grid=GridCard.of(grid),
         wraps=network.variant.mode == "circular",
         inputs=["value", "mask"],
         outputs=["mean"],
         normalisation="none",
         architecture={
             "input_channels": network.variant.channels,
-            "widths": list(network.widths),
             "rows": rows,
             "columns": grid.shape[1],
         },
-        training=training,
         caveats=["It states no uncertainty."],
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from climrecon.cards import Card, GridCard, Network
+from climrecon.cards import Card, Network, describe_published
 from climrecon.checkpoint import read_published, read_weights, save_weights
 from climrecon.covariance import great_circle
 from climrecon.errors import NetworkError
@@ -230,21 +230,11 @@ def _reconstructor(card: Card, path: Path, device: str) -> Reconstructor:
 
 def _load_published(path: Path, device: str) -> LoadedNetwork:
     network = from_state(weights_of(read_published(path)))
-    card = Card(
-        name=path.stem,
-        kind="published",
-        title="Published partial-convolution U-Net (Kadow et al. 2020)",
-        reference_period=(1961, 1990),
-        grid=GridCard(lat_edges=FIVE_DEGREES.lat_edges.tolist(), lon_edges=FIVE_DEGREES.lon_edges.tolist()),
-        wraps=network.variant.mode == "circular",
-        inputs=["value", "mask"],
-        outputs=["mean"],
-        normalisation="none",
-        architecture={"input_channels": network.variant.channels, "rows": 72, "columns": 72},
-        weights_sha256=sha256_of(path),
-        caveats=["It states no uncertainty."],
-    )
-    return LoadedNetwork(PublishedReconstructor(path.stem, network, device), card, card.weights_sha256, path)
+    sha256 = sha256_of(path)
+    title = "Published partial-convolution U-Net (Kadow et al. 2020)"
+    card = describe_published(path.stem, network, FIVE_DEGREES, 72, title)
+    card = card.model_copy(update={"weights_sha256": sha256})
+    return LoadedNetwork(PublishedReconstructor(path.stem, network, device), card, sha256, path)
 
 
 @dataclass(frozen=True)

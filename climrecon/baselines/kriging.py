@@ -288,9 +288,8 @@ class _System:
         of the errors is needed. Source: Chiles & Delfiner (2012), Geostatistics, section 7.3 (conditioning by kriging).
         """
         size = len(self.field.correlation)
-        white = rng.normal(
-            size=(count, 2 * size)
-        )  # in one go, so that a draw does not depend on how many follow
+        # In one go, so that a draw does not depend on how many follow.
+        white = rng.normal(size=(count, 2 * size))
         truth = white[:, :size] @ self.field.root.T
         if not len(self.cells):
             return np.asarray(self.model.sd * truth + EMPTY_MONTH_SD * white[:, size : size + 1])
