@@ -12,7 +12,8 @@ b) geography: months and masks shifted by 90 and 180 degrees and turned upside d
    1893-08; RMSE of the missing cells against that of the months as they are. Kriging knows none and must not change.
 c) blind events: the observed cells of Nino 3.4, of 10S-10N 180-80W, or of the tropical Pacific (20S-20N, 120E-80W)
    withheld, in 1877-09 and 1893-08 (truth: the withheld cells, as observed) and in the six warmest and six coldest
-   held-out months, at least half a year apart, under both masks (truth: the box mean); beside them all months.
+   held-out months, at least half a year apart, under both masks (truth: the box mean); beside them all months, and how
+   many of months chosen in this way were inside if the stated spread were exactly right.
 d) seams and poles: steps of the analysis from one column to the next, each longitude against the median of all;
    extremes and errors of the rows at the poles.
 """
@@ -52,6 +53,8 @@ BOXES = {
 }
 MASK_YEARS = range(1880, 2001, 10)
 APART, EACH, NINETY = 6, 6, 1.645
+#: Truths drawn from a method's own statement.
+DRAWS = 400
 #: Error added to the interval at cells withheld from HadCRUT4, K, where the method does not estimate it.
 OBS_SD = 0.3
 #: A polar anomaly beyond this is rare in the truth, K.
@@ -160,7 +163,11 @@ def geography(
 
 def chosen_months(truth: np.ndarray) -> tuple[list[int], list[int]]:
     """Positions of the warmest and the coldest months of Nino 3.4 against the globe, half a year apart."""
-    index = means(truth, GRID.region_weights(NINO34)) - means(truth)
+    return extremes(means(truth, GRID.region_weights(NINO34)) - means(truth))
+
+
+def extremes(index: np.ndarray) -> tuple[list[int], list[int]]:
+    """Positions of the largest and the smallest of (T,) values, half a year apart."""
     found: list[list[int]] = []
     for order in (np.argsort(-index), np.argsort(index)):
         taken: list[int] = []
@@ -169,6 +176,26 @@ def chosen_months(truth: np.ndarray) -> tuple[list[int], list[int]]:
                 taken.append(int(at))
         found.append(taken)
     return found[0], found[1]
+
+
+def inside_if_exact(about: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """(N,) how many of the months that :func:`extremes` chooses are inside, in N draws of what is stated.
+
+    Months that are chosen for a far-out truth are, of all months, those that the method was most off in. How many of them
+    an interval holds that is neither too wide nor too narrow is told by truths drawn from the method's own statement.
+
+    Parameters
+    ----------
+    about, sd:
+        (T,) stated means of the box against the globe, and their standard deviations, K.
+    """
+    rng = np.random.default_rng(0)  # the same for each mask: errors under two masks are much the same
+    inside = []
+    for _ in range(DRAWS):
+        off = rng.normal(size=len(about))
+        rows = np.concatenate(extremes(about + sd * off)).astype(int)
+        inside.append((np.abs(off[rows]) <= NINETY).sum())
+    return np.array(inside)
 
 
 def events(
@@ -187,17 +214,23 @@ def events(
         entry: dict[str, Any] = {"climatology_sd": round(float(about.std()), 3)}
         errors: dict[str, np.ndarray] = {}
         for name, method in methods.items():
-            parts = []
+            parts, exact = [], []
             for one in masks.values():
                 mask = np.broadcast_to(one & ~inside_box, truth.shape)
                 made = apply(method, truth, mask, axis)
                 assert made.area_mean_sd is not None
-                parts.append((means(made.mean, weights) - means(truth, weights), made.area_mean_sd(weights)))
+                box_mean, box_sd = means(made.mean, weights), made.area_mean_sd(weights)
+                parts.append((box_mean - means(truth, weights), box_sd))
+                exact.append(inside_if_exact(box_mean - means(made.mean), box_sd))
             every, every_sd = (np.concatenate(both) for both in zip(*parts, strict=True))
             error, sd = (np.concatenate([part[which][rows] for part in parts]) for which in (0, 1))
             errors[name] = np.abs(error)
             entry[name] = {
                 "inside_90": f"{int((np.abs(error) <= NINETY * sd).sum())} of {len(error)}",
+                "inside_90_if_exact": {
+                    "mean": round(float(np.sum(exact, axis=0).mean()), 1),
+                    "between": np.quantile(np.sum(exact, axis=0), (0.05, 0.95)).tolist(),
+                },
                 "rmse": round(float(np.sqrt((error**2).mean())), 3),
                 "sd": round(float(sd.mean()), 3),
                 "sd_over_climatology": round(float(sd.mean() / about.std()), 2),

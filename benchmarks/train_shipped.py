@@ -80,6 +80,31 @@ def prior_of(fields: np.ndarray, index: np.ndarray, rank: int, trailing: int) ->
     return FullPrior(*(torch.as_tensor(part.copy(), dtype=torch.float32) for part in parts))
 
 
+def cross_fit(
+    filled: np.ndarray,
+    index: np.ndarray,
+    training: np.ndarray,
+    rank: int,
+    trailing: int,
+    folds: int,
+    runs: int,
+) -> tuple[np.ndarray, list[FullPrior]]:
+    """(N,) fold of each month, and of each fold the covariances of the training months that are not near it.
+
+    Folds are made of runs of years, so that a month's neighbours are in its own fold.
+    """
+    edges = np.quantile(index[training], np.arange(1, folds * runs) / (folds * runs))
+    block = np.searchsorted(edges, index, side="right") % folds
+    keep = [training & ~near(block == fold) for fold in range(folds)]
+    return block, [prior_of(filled[rows], index[rows], rank, trailing) for rows in keep]
+
+
+def mask_source(data: Path, patches: np.ndarray) -> MaskSource:
+    """Land coverage of CRUTEM4 with made-up sea coverage; ``patches`` as :class:`MaskSource` takes them."""
+    lat = np.degrees(np.arcsin(np.clip(unit_vectors(GRID)[:, 2], -1, 1)))
+    return MaskSource(land_masks(data), (land_fraction(GRID) < 0.5).reshape(-1), patches, lat)
+
+
 def new_network(prior: FullPrior, width: int, misfit: bool, stride: int = 2) -> AnalysisUNet:
     parts = (land_fraction(GRID), np.sin(np.radians(GRID.lat)), GRID.area)
     return AnalysisUNet(
@@ -254,21 +279,17 @@ def main() -> None:
 
 def samples(options, network, known, filled, index, training, validation, say):  # type: ignore[no-untyped-def]
     """Pools to train and to validate on, and the draws they come from."""
-    # Folds are made of runs of years, so that a month's neighbours are in its own fold; of three each, since covariances
-    # learned without the last quarter of the century know so little of Antarctica that they give it 100 K and more.
-    edges = np.quantile(index[training], np.arange(1, FOLDS * RUNS) / (FOLDS * RUNS))
-    block = np.searchsorted(edges, index, side="right") % FOLDS
-    priors = [
-        prior_of(filled[keep], index[keep], options.rank, options.trailing)
-        for fold in range(FOLDS)
-        for keep in [training & ~near(block == fold)]
-    ]
+    # Of three runs each, since covariances learned without the last quarter of the century know so little of Antarctica
+    # that they give it 100 K and more.
+    block, priors = cross_fit(filled, index, training, options.rank, options.trailing, FOLDS, RUNS)
     say("covariances learned")
-    lat = np.degrees(np.arcsin(np.clip(unit_vectors(GRID)[:, 2], -1, 1)))
     patches, slow = smoother(GRID, 1500.0), smoother(GRID, 5000.0)
-    sea = (land_fraction(GRID) < 0.5).reshape(-1)
-    masks = MaskSource(land_masks(options.data), sea, patches, lat)
-    draws = Draws(masks, NoiseSource(patches, slow), options.seed + 4, misstated=options.misstated)
+    draws = Draws(
+        mask_source(options.data, patches),
+        NoiseSource(patches, slow),
+        options.seed + 4,
+        misstated=options.misstated,
+    )
     say("masks and errors drawn")
     members = np.zeros(len(index), int)
     month = index % 12 + 1

@@ -10,11 +10,14 @@ Shapes: T months in order of time, H x W cells, P = H * W, M members.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from climrecon.model.interpolation import FullPrior
-from climrecon.model.lowrank import Posterior
+from climrecon.model.lowrank import Parts, Posterior
 from climrecon.model.unet import COMPLETE_CHANNELS, CorrectingUNet, UNetOutput
 
 NEIGHBOUR_CHANNELS = ("neighbour-1", "neighbour-1_sd", "neighbour+1", "neighbour+1_sd")
@@ -29,6 +32,13 @@ MEMORY = 10
 def complete_channels(misfit: bool) -> tuple[str, ...]:
     """Names of the channels that are known everywhere, in their order."""
     return (*COMPLETE_CHANNELS, *NEIGHBOUR_CHANNELS, *((MISFIT_CHANNEL,) if misfit else ()))
+
+
+@dataclass(frozen=True)
+class AnalysisOutput(UNetOutput):
+    """As :class:`UNetOutput`, and how the posterior is widened or narrowed for its spread."""
+
+    parts: Parts
 
 
 class AnalysisUNet(CorrectingUNet):
@@ -61,6 +71,13 @@ class AnalysisUNet(CorrectingUNet):
         super().__init__(land, sin_lat, area, width, len(complete_channels(misfit)), stride)
         self.prior = prior
         self.misfit = misfit
+        # See :meth:`Posterior.parts_of`; a calibration after training, 1 until then.
+        self.register_buffer("shared_factor", torch.ones(()))
+        self.shared_factor: Tensor
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        state_dict.setdefault(f"{prefix}shared_factor", torch.ones(()))  # weights from before there was one
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def own_channels(
         self,
@@ -126,7 +143,7 @@ class AnalysisUNet(CorrectingUNet):
         month: Tensor,
         index: Tensor,
         prior: FullPrior | None = None,
-    ) -> UNetOutput:
+    ) -> AnalysisOutput:
         """Estimate T months.
 
         Parameters
@@ -151,10 +168,11 @@ class AnalysisUNet(CorrectingUNet):
             for channel, fill in ((mean, 0.0), (left, 1.0))
         ]
         correction = self.correct(*self.gridded(observed, mask, complete, beside))
-        mean, factor = self.corrected(
-            correction, posterior.mean, posterior.variance, adapted=prior.local is not None
-        )
-        return UNetOutput(mean, factor * posterior.variance.sqrt(), factor, posterior)
+        adapted = prior.local is not None
+        mean, factor = self.corrected(correction, posterior.mean, posterior.variance, adapted)
+        # Both calibrations were made on fields that hold no such variability.
+        parts = posterior.parts_of(factor, 1.0 if adapted else float(self.shared_factor))
+        return AnalysisOutput(mean, parts.variance.sqrt(), factor, posterior, parts)
 
 
 def analysis_channels(posterior: Posterior, spread: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,11 +215,11 @@ def persistent_deviations(
     count: int,
     seed: int,
     persistence: float,
-    factors: tuple[Tensor, Tensor] | None = None,
+    parts: Parts | None = None,
 ) -> Tensor:
     """(M, T, P) draws of the field about its mean, errors of neighbouring months being alike.
 
-    ``factors``: on what the patterns tell and on the cells' own parts, see :meth:`Posterior.parts_of`; None: as they are.
+    ``parts``: how they are widened or narrowed; None: as they are.
 
     The coefficients of the patterns are a moving average of white noise that each month has of its own, with
     weights ``persistence ** lag``: a first-order autoregression cut after :data:`MEMORY` months. So a draw
@@ -228,10 +246,10 @@ def persistent_deviations(
     coefficients = torch.linalg.solve_triangular(posterior.factor.mT, mixed, upper=True).permute(2, 0, 1)
     shared: Tensor = (coefficients[..., :-1] @ posterior.vectors.T) * posterior.damping
     shared += coefficients[..., -1:] * posterior.level_pattern
-    if factors is not None:
-        shared *= factors[0]
+    if parts is not None:
+        shared *= parts.shared
     for position, date in enumerate(dates):
         generator = torch.Generator().manual_seed((seed * 1_000_003 + date + 500_000) % (2**63))
         own = posterior.own_deviations(position, count, generator)
-        shared[:, position] += own if factors is None else own * factors[1][position]
+        shared[:, position] += own if parts is None else own * parts.own[position]
     return shared

@@ -235,17 +235,18 @@ class AnalysisReconstructor:
                 self.prior,
             )
             prior = self.prior.prior_sd(months)
-            factors = output.posterior.parts_of(output.factor)
         mean = output.mean.cpu().numpy().reshape(shape)
 
         def sample(count: int, seed: int) -> FloatArray:
             with torch.inference_mode():
-                drawn = persistent_deviations(output.posterior, index, count, seed, self.persistence, factors)
+                drawn = persistent_deviations(
+                    output.posterior, index, count, seed, self.persistence, output.parts
+                )
             return np.asarray(mean + drawn.cpu().numpy().reshape(count, *shape), dtype=np.float32)
 
         def area_mean_sd(weights: FloatArray) -> FloatArray:
             with torch.inference_mode():
-                spread = output.posterior.weighted_mean_sd(self._tensor(weights).reshape(-1), factors)
+                spread = output.posterior.weighted_mean_sd(self._tensor(weights).reshape(-1), output.parts)
                 return np.asarray(spread.cpu().numpy())
 
         return Estimate(

@@ -27,6 +27,23 @@ MEAN_PRIOR_SD = 3.0
 
 
 @dataclass(frozen=True)
+class Parts:
+    """How the deviations of a :class:`Posterior` are widened or narrowed, and what a cell's spread is then.
+
+    Attributes
+    ----------
+    shared, own:
+        (B, P) factors on what the patterns tell and on the cells' own parts.
+    variance:
+        (B, P) of the true field with them, K^2.
+    """
+
+    shared: Tensor
+    own: Tensor
+    variance: Tensor
+
+
+@dataclass(frozen=True)
 class Posterior:
     """The joint distribution of the cells of B months given their observations.
 
@@ -60,31 +77,37 @@ class Posterior:
     factor: Tensor
     residual: Residual | None = None
 
-    def parts_of(self, factor: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, P) factors on what the patterns tell and on the cells' own parts, for (B, P) ``factor`` on both together.
+    def parts_of(self, factor: Tensor, shared_factor: float = 1.0) -> Parts:
+        """Factors on what the patterns tell and on the cells' own parts, for (B, P) ``factor`` on both together.
 
         Where it is above 1 both are widened. Below, the cells' own parts are narrowed first: what the leading patterns
         leave is overstated here, since observations nearby tell some of it. Narrowing both alike had made means over
         unobserved boxes too sure where observations are exact: 90 % intervals held 0.84-0.86, so 0.89-0.90 (validation
         months, boxes of 20 to 120 degrees; with errors of 0.5 K 0.90-0.91 and 0.92). Not judged where a local
         covariance was added: no data set that needs one has complete boxes.
+
+        Parameters
+        ----------
+        shared_factor:
+            Patterns that were learned from few years are too sure of what they tell: it is this times as unsure as that.
+            The cells' own parts make room for it; where there is too little, the cell is more unsure than by ``factor``.
         """
         own = self.own_variance.clamp_min(1e-9)
         shared = (self.variance - self.own_variance).clamp_min(1e-9)
         whole = factor**2 * self.variance
-        of_shared = torch.where(factor < 1.0, (whole / shared).sqrt().clamp_max(1.0), factor)
-        of_own = ((whole - of_shared**2 * shared).clamp_min(0.0) / own).sqrt()
-        return of_shared, torch.where(factor < 1.0, of_own, factor)
+        of_shared = torch.where(factor < 1.0, (whole / shared).sqrt().clamp_max(1.0), factor) * shared_factor
+        told = of_shared**2 * shared
+        of_own = ((whole - told).clamp_min(0.0) / own).sqrt()
+        if shared_factor == 1.0:
+            return Parts(of_shared, torch.where(factor < 1.0, of_own, factor), whole)
+        return Parts(of_shared, of_own, told + of_own**2 * own)
 
-    def weighted_mean_sd(self, weights: Tensor, factors: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """(B,) standard deviation of the sum of weights (P,) or (B, P) times the field.
-
-        ``factors``: on what the patterns tell and on the cells' own parts, see :meth:`parts_of`; None: as they are.
-        """
+    def weighted_mean_sd(self, weights: Tensor, parts: Parts | None = None) -> Tensor:
+        """(B,) standard deviation of the sum of weights (P,) or (B, P) times the field; ``parts`` None: as it is."""
         weights = weights.expand_as(self.own_variance)
         own_weights = weights
-        if factors is not None:
-            weights, own_weights = weights * factors[0], weights * factors[1]
+        if parts is not None:
+            weights, own_weights = weights * parts.shared, weights * parts.own
         projected = torch.cat(
             [(weights * self.damping) @ self.vectors, (weights * self.level_pattern).sum(1, keepdim=True)],
             dim=1,

@@ -36,7 +36,7 @@ from climrecon.reconstruct import no_skill
 from climrecon.settings import RunSettings, Site
 
 #: Version of this stage: raised whenever equal inputs and settings give another result.
-STAGE_VERSION = 9
+STAGE_VERSION = 10
 DEFAULT_FOLDER = Path("climrecon-result")
 
 FloatArray = NDArray[np.floating[Any]]

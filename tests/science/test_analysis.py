@@ -355,6 +355,57 @@ def test_draws_have_the_spread_that_the_network_gives_each_cell(network: Analysi
         assert float(ratio[west].quantile(part)) == pytest.approx(0.5, abs=0.05)
 
 
+def test_what_the_patterns_tell_is_widened_at_the_expense_of_the_cells_own_parts(
+    network: AnalysisUNet,
+) -> None:
+    data = observations(6)
+    index = torch.as_tensor(data.time.index)
+    flat = torch.as_tensor(data.mask.reshape(6, -1))
+    values = torch.nan_to_num(torch.as_tensor(data.values.reshape(6, -1)))
+    month = torch.as_tensor(data.time.month.astype(np.int64))
+    found = network.prior.posterior(values, flat, torch.full((6, CELLS), 0.3), month)
+    factor = torch.full((6, CELLS), 0.9)
+    plain, wide = found.parts_of(factor), found.parts_of(factor, 1.4)
+    box = torch.zeros(GRID.shape)
+    box[4:7, 8:11] = 1.0
+    box = box.reshape(-1) / 9.0
+    for weights in (box, network.area):
+        ratio = found.weighted_mean_sd(weights, wide) / found.weighted_mean_sd(weights, plain)
+        assert (ratio > 1.1).all()
+        assert (ratio < 1.401).all()
+    # No cell is narrowed: where its own part has no room, it is widened.
+    own = found.variance - wide.shared**2 * (found.variance - found.own_variance) > 0.2 * found.variance
+    assert own.any()
+    torch.testing.assert_close(wide.variance[own], plain.variance[own], rtol=1e-3, atol=1e-6)
+    assert (wide.variance >= plain.variance * 0.999).all()
+    draws = persistent_deviations(found, index, 3000, 3, 0.5, wide)
+    assert float((draws.std(0) / wide.variance.sqrt()).median()) == pytest.approx(1.0, abs=0.02)
+    for weights in (box, network.area):
+        drawn = (draws * weights).sum(2).std(0)
+        np.testing.assert_allclose(drawn, found.weighted_mean_sd(weights, wide), rtol=0.06)
+
+
+def test_the_network_states_the_spread_that_its_shared_factor_makes(network: AnalysisUNet) -> None:
+    wider = build_analysis_unet(network.state_dict(), analysis_unet_arguments(network))
+    wider.shared_factor.fill_(1.4)
+    data = observations(4)
+    before, after = (
+        reconstructor(one).reconstruct(
+            data.values, data.mask, None, data.time.month, Context(GRID, data.time)
+        )
+        for one in (network, wider)
+    )
+    np.testing.assert_array_equal(before.mean, after.mean)
+    box = np.zeros(GRID.shape)
+    box[4:7, 8:11] = 1.0 / 9.0
+    assert (after.area_mean_sd(box) > 1.1 * before.area_mean_sd(box)).all()
+    drawn = after.sample(800, 2)
+    assert np.median(drawn.std(0) / after.stddev) == pytest.approx(1.0, abs=0.03)
+    old = {key: value for key, value in wider.state_dict().items() if key != "shared_factor"}
+    again = build_analysis_unet(old, analysis_unet_arguments(network))
+    assert float(again.shared_factor) == 1.0, "weights from before there was one"
+
+
 def test_a_network_comes_back_from_its_weights(network: AnalysisUNet) -> None:
     again = build_analysis_unet(network.state_dict(), analysis_unet_arguments(network))
     for key, value in network.state_dict().items():

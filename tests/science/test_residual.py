@@ -107,7 +107,9 @@ def test_a_narrower_spread_is_first_that_of_the_cells_own_parts(prior: FullPrior
     shared = found.variance - found.own_variance
     for size in (0.3, 0.9, 1.0, 1.4):
         factor = torch.full_like(found.variance, size)
-        of_shared, of_own = found.parts_of(factor)
+        parts = found.parts_of(factor)
+        of_shared, of_own = parts.shared, parts.own
+        torch.testing.assert_close(parts.variance, size**2 * found.variance, rtol=1e-5, atol=1e-7)
         whole = of_shared**2 * shared + of_own**2 * found.own_variance
         torch.testing.assert_close(whole, size**2 * found.variance, rtol=1e-3, atol=1e-5)
         if size < 1.0:

@@ -146,6 +146,8 @@ def test_it_learns_and_is_used_at_once_with_the_months_beside(whole, tmp_path: P
     assert card.kind == "analysis_unet"
     assert "neighbour-1" in card.inputs
     assert card.architecture["persistence"] == trained.card["persistence"]
+    assert trained.card["spread_factor"] == pytest.approx(float(network.spread_factor), abs=1e-4)
+    assert trained.card["spread_factor"] != 1.0, "spreads are calibrated on the validation's samples"
     loaded = load_network(str(save_network(network, card, tmp_path / "mine")))
     assert loaded.months_beside == 1
     held = fields(36, 1, 9)
