@@ -4,7 +4,8 @@
 
 Two networks are written: NAME-heldout, whose covariances have not seen the test years, to be scored with
 benchmarks/skill.py; and NAME, the same weights on covariances of all months to 2002, which is the one that
-ships. benchmarks/calibrate.py --write then calibrates the spread of both. `--scores FILE` (what skill.py prints with --json for NAME-heldout) puts the figures into both cards.
+ships. benchmarks/calibrate.py --write then calibrates the spread of both. `--scores FILE` (what skill.py prints with
+--json for NAME-heldout) puts the figures into both cards.
 
 Everything is seeded.
 """
