@@ -29,6 +29,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from events import BOXES as EVENT_BOXES
+from events import NINETY
 from skill import GRID, held_out, near
 from train_shipped import VALIDATION_YEARS, WELL_OBSERVED, cross_fit, mask_source, months_of
 
@@ -39,7 +41,7 @@ from climrecon.model.analysis import AnalysisUNet
 from climrecon.model.interpolation import FullPrior
 from climrecon.networks import load_network, save_network
 
-SHARE, NINETY = 0.9, 1.645
+SHARE = 0.9
 #: As long as the blocks of test years, so that covariances lack no more than those of the tested network do.
 FOLDS = 12
 ERRORS, LEAST_STATED = (0.0, 0.25, 0.5), 0.1
@@ -48,12 +50,10 @@ COVERAGE = (0.12, 0.40)
 BOX_KNOWN, GLOBE_KNOWN = 0.9, 0.97
 #: Nino 3.4 against the globe from which a month is one of a strong event, K.
 STRONG = 1.2
-#: Where coverage is measured; between these it is as good as linear.
+#: Where coverage is measured; over such a range it is as good as linear.
 SPREADS, SHARED = (0.86, 0.91, 0.96), (1.0, 1.1, 1.2)
 BOXES = {
-    "Nino 3.4": NINO34,
-    "10S-10N 180-80W": Region("", -10.0, 10.0, -180.0, -80.0),
-    "tropical Pacific": Region("", -20.0, 20.0, 120.0, -80.0),
+    **EVENT_BOXES,
     "10S-10N 50-100E": Region("", -10.0, 10.0, 50.0, 100.0),
     "30-50N 140E-130W": Region("", 30.0, 50.0, 140.0, -130.0),
     "30-50N 70-10W": Region("", 30.0, 50.0, -70.0, -10.0),
@@ -66,7 +66,7 @@ Numbers = tuple[float, float]
 
 
 @dataclass
-class Months:
+class Fold:
     """Months of one fold: (N, P) truth with gaps, (N,) months since 0000-01."""
 
     known: np.ndarray
@@ -75,7 +75,7 @@ class Months:
 
 
 class Tally:
-    """Squares of errors over their stated variance, by numbers tried, error and what was judged."""
+    """What was found of months, by numbers tried, error and what was judged."""
 
     def __init__(self) -> None:
         self.found: dict[tuple[Numbers, float, str], list[np.ndarray]] = {}
@@ -84,11 +84,11 @@ class Tally:
         self.found.setdefault((numbers, error, what), []).append(rows)
 
     def rows(self, numbers: Numbers, error: float, what: str) -> np.ndarray:
-        """(N, 3): share inside or error over its spread, Nino 3.4, month."""
+        """(N, 3): of cells the share inside, else the error over its spread; Nino 3.4, K; months since 0000-01."""
         return np.concatenate(self.found[numbers, error, what])
 
 
-def strength(months: Months) -> np.ndarray:
+def strength(months: Fold) -> np.ndarray:
     """(N,) Nino 3.4 against what is known of the globe, K; NaN where too little of it is known."""
     there = np.isfinite(months.known)
     filled, box = np.where(there, months.known, 0.0), GRID.region_weights(NINO34).reshape(-1)
@@ -100,7 +100,7 @@ def strength(months: Months) -> np.ndarray:
 @torch.inference_mode()
 def judge(
     network: AnalysisUNet,
-    months: Months,
+    months: Fold,
     mask: np.ndarray,
     error: float,
     tried: list[Numbers],
@@ -176,7 +176,7 @@ def annual(
 
 def measure(
     network: AnalysisUNet,
-    folds: list[Months],
+    folds: list[Fold],
     masks: list[np.ndarray],
     tried: list[Numbers],
     persistence: float,
@@ -203,6 +203,14 @@ def since(rows: np.ndarray) -> np.ndarray:
     return rows[:, 2] >= WELL_OBSERVED * 12
 
 
+def validation(rows: np.ndarray) -> np.ndarray:
+    return np.isin(rows[:, 2] // 12, VALIDATION_YEARS)
+
+
+def strong(rows: np.ndarray) -> np.ndarray:
+    return np.abs(rows[:, 1]) > STRONG
+
+
 def boxes_cover(tally: Tally, numbers: Numbers, error: float, chosen: Any = None) -> float:
     return float(np.mean([covers(tally, numbers, error, box, chosen) for box in BOXES]))
 
@@ -224,8 +232,6 @@ def solved(tally: Tally) -> Numbers:
 
 
 def table(tally: Tally, numbers: Numbers) -> dict[str, Any]:
-    validation = lambda rows: np.isin(rows[:, 2] // 12, VALIDATION_YEARS)  # noqa: E731
-    strong = lambda rows: np.abs(rows[:, 1]) > STRONG  # noqa: E731
     found: dict[str, Any] = {"spread_factor": numbers[0], "shared_factor": numbers[1]}
     for error in ERRORS:
         row: dict[str, Any] = {
@@ -270,7 +276,7 @@ def main() -> None:
     block, priors = cross_fit(filled, index, allowed, rank, trailing, FOLDS, 1)
     flat = known.reshape(len(known), -1)
     folds = [
-        Months(flat[rows], index[rows], prior)
+        Fold(flat[rows], index[rows], prior)
         for fold, prior in enumerate(priors)
         for rows in [allowed & (block == fold)]
     ]

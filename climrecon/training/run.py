@@ -146,27 +146,24 @@ def train(
         )
         loop = Loop(task, optimiser(recipe, groups), plan, own, checkpoints, report, known, shown)
         history = loop.run()
-        factor = _calibrated(task)
+        _calibrate(task)
         network = task.network.to("cpu").eval()
         for parameter in network.parameters():
             parameter.data = parameter.data.contiguous()
         card = _card(recipe, fields, validation, seed, own, history, start)
         card["validation_beside"] = {name: dict(scores) for name, scores in known.items()}
         if isinstance(network, AnalysisUNet):
-            card["spread_factor"] = factor
+            card["spread_factor"] = round(float(network.spread_factor), 4)
             card["persistence"] = persistence_of(network, task.cases, fields.grid)
         return Trained(network, card, history)
 
 
-def _calibrated(task: published_task.PublishedTask | native_task.NativeTask) -> float:
-    """Make 90 % intervals hold 90 % of the validation's unseen cells; gives what spreads are multiplied by."""
+def _calibrate(task: published_task.PublishedTask | native_task.NativeTask) -> None:
+    """Make 90 % intervals of a network that sees neighbouring months hold 90 % of the validation's unseen cells."""
     network = task.network
-    if not (isinstance(task, native_task.NativeTask) and isinstance(network, AnalysisUNet)):
-        return 1.0
-    found = float(network.spread_factor) * spread_factor(network, task.checks)
-    found = float(np.clip(found, *SPREAD_BOUNDS))
-    network.spread_factor.fill_(found)
-    return round(found, 4)
+    if isinstance(task, native_task.NativeTask) and isinstance(network, AnalysisUNet):
+        found = float(network.spread_factor) * spread_factor(network, task.checks)
+        network.spread_factor.fill_(float(np.clip(found, *SPREAD_BOUNDS)))
 
 
 def _task(
