@@ -37,9 +37,9 @@ from train_shipped import VALIDATION_YEARS, WELL_OBSERVED, cross_fit, mask_sourc
 from climrecon.data.masks import smoother
 from climrecon.evaluate.scores import interval_coverage
 from climrecon.grid import NINO34, Region
-from climrecon.model.analysis import AnalysisUNet
-from climrecon.model.interpolation import FullPrior
-from climrecon.networks import load_network, save_network
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.store import load_network, save_network
+from climrecon.methods.unet.network import AnalysisUNet
 
 SHARE = 0.9
 #: As long as the blocks of test years, so that covariances lack no more than those of the tested network do.

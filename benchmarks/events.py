@@ -34,15 +34,15 @@ import numpy as np
 import torch
 from skill import CLEAN, fields_of, held_out, scoring_masks
 
-from climrecon.baselines.kriging import Covariance, Kriging
-from climrecon.baselines.oi import optimal_interpolation
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import harmonic_smoother
 from climrecon.evaluate.scores import rmse
 from climrecon.fields import Context, Estimate, Months
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.grid import NINO34, Region
-from climrecon.networks import load_network
+from climrecon.methods.kriging import Covariance, Kriging
+from climrecon.methods.optimal_interpolation import optimal_interpolation
+from climrecon.methods.store import load_network
 from climrecon.preprocess import PrepareRequest, read_observations
 
 AREA = GRID.area

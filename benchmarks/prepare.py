@@ -24,8 +24,8 @@ import netCDF4
 import numpy as np
 
 from climrecon.grid import FIVE_DEGREES, Grid
-from climrecon.pipeline.preparation import Preparation, prepare_all, workers
-from climrecon.pipeline.training_sets import Member
+from climrecon.tasks.training_data.members import Member
+from climrecon.tasks.training_data.preparation import Preparation, prepare_all, workers
 
 SOURCE = Grid.regular(96, 192)
 PERIOD = (1961, 1990)

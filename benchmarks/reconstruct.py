@@ -25,9 +25,9 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 
-from climrecon.baselines.kriging import Kriging
 from climrecon.demo.climate import coverage_masks, make_climate
 from climrecon.fields import Context, Months
+from climrecon.methods.kriging import Kriging
 
 FIRST, LAST = 1850, 2018
 

@@ -11,7 +11,8 @@ missing; intervals are bootstraps over years.
 
 The case "sparse" states one error of each cell. "sparse, stated" has the same observations and says their errors as
 HadCRUT5 does: 20 members whose deviations are drawn from the same regional and slow errors (none of them those that are
-in the data), and the independent error as uncorrelated; each member is reconstructed (:mod:`climrecon.members`).
+in the data), and the independent error as uncorrelated; each member is reconstructed
+(:mod:`climrecon.methods.observation_ensemble`).
 """
 
 from __future__ import annotations
@@ -29,8 +30,6 @@ import netCDF4
 import numpy as np
 import torch
 
-from climrecon.baselines.kriging import Covariance, Kriging
-from climrecon.covariance import forced_pattern, great_circle
 from climrecon.data.masks import smoother
 from climrecon.evaluate import scores
 from climrecon.evaluate.paired import difference, drawn_years
@@ -38,8 +37,10 @@ from climrecon.evaluate.series import annual_means
 from climrecon.evaluate.suite import score_estimate
 from climrecon.fields import Context, Estimate, Months, Observations, Reconstructor, Source
 from climrecon.grid import FIVE_DEGREES as GRID
-from climrecon.members import reconstruct_members
-from climrecon.networks import load_network
+from climrecon.methods.kriging import Covariance, Kriging
+from climrecon.methods.observation_ensemble import reconstruct_members
+from climrecon.methods.priors.covariance import forced_pattern, great_circle
+from climrecon.methods.store import load_network
 
 BLOCKS = tuple((first, first + 4) for first in (1963, 1973, 1983, 1993))
 MARGIN = 2

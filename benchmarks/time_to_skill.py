@@ -34,17 +34,21 @@ import numpy as np
 import torch
 from skill import fields_of, held_out, near, scoring_masks
 
-from climrecon.baselines.kriging import Covariance, Kriging
-from climrecon.covariance import unit_vectors
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.evaluate import scores
 from climrecon.fields import Context, Months, Reconstructor
 from climrecon.grid import FIVE_DEGREES as GRID
-from climrecon.model.analysis import AnalysisUNet
-from climrecon.model.apply import AnalysisReconstructor, PartialUNetReconstructor, PublishedReconstructor
-from climrecon.networks import load_network
+from climrecon.methods.kriging import Covariance, Kriging
+from climrecon.methods.priors.covariance import unit_vectors
+from climrecon.methods.store import load_network
+from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.unet.reconstructor import (
+    AnalysisReconstructor,
+    PartialUNetReconstructor,
+    PublishedReconstructor,
+)
 from climrecon.training import native_task, published_task
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, Plan

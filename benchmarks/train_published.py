@@ -19,9 +19,9 @@ import torch
 from skill import scores_for_card
 from time_to_skill import GRID, material
 
-from climrecon.cards import describe
 from climrecon.fields import Months
-from climrecon.networks import as_network, load_network, network_of, save_network
+from climrecon.methods.card import describe
+from climrecon.methods.store import as_network, load_network, network_of, save_network
 from climrecon.training.recipes import recipe
 from climrecon.training.run import train
 

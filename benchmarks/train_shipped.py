@@ -24,16 +24,16 @@ import numpy as np
 import torch
 from skill import GRID, MARGIN, fields_of, held_out, near, scores_for_card
 
-from climrecon.cards import describe_analysis
-from climrecon.covariance import forced_pattern, learn_patterns, unit_vectors
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.fields import Context, Months
-from climrecon.model.analysis import AnalysisUNet
-from climrecon.model.apply import AnalysisReconstructor
-from climrecon.model.interpolation import FullPrior
-from climrecon.networks import load_network, save_network
+from climrecon.methods.card import describe_analysis
+from climrecon.methods.priors.covariance import forced_pattern, learn_patterns, unit_vectors
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.store import load_network, save_network
+from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.unet.reconstructor import AnalysisReconstructor
 from climrecon.training.fields import TrainingFields
 from climrecon.training.loop import Schedule, fit, spread_factor
 from climrecon.training.sequences import Draws, draw_sequences

@@ -33,11 +33,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from climrecon.covariance import unit_vectors
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.grid import FIVE_DEGREES as GRID
+from climrecon.methods.priors.covariance import unit_vectors
 from climrecon.training import native_task, published_task
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, Plan

@@ -16,10 +16,10 @@ import netCDF4
 import numpy as np
 import torch
 
-from climrecon.cards import Card
-from climrecon.checkpoint import save_weights
 from climrecon.files import sha256_of, write_text
-from climrecon.networks import CARD, RANGE
+from climrecon.methods.card import Card
+from climrecon.methods.checkpoint import save_weights
+from climrecon.methods.store import CARD, RANGE
 
 FIRST, FEWEST = 1930, 20
 

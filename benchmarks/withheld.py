@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from climrecon.baselines.kriging import Covariance, Kriging
 from climrecon.evaluate import paired
 from climrecon.evaluate.scores import log_score_normal
 from climrecon.fields import Context, Observations, Reconstructor
 from climrecon.grid import NINO34, weighted_mean
-from climrecon.networks import load_network
+from climrecon.methods.kriging import Covariance, Kriging
+from climrecon.methods.store import load_network
 from climrecon.preprocess import PrepareRequest, read_observations
 
 FOLDS, SEEDS = 10, range(10)

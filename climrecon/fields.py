@@ -187,7 +187,7 @@ class Estimate:
         from summed cell variances: errors are correlated in space.
     observational_stddev:
         (T, H, W) the part of ``stddev`` that an ensemble of the observations tells, K; None where there was none,
-        see :mod:`climrecon.members`.
+        see :mod:`climrecon.methods.observation_ensemble`.
     """
 
     mean: FloatArray

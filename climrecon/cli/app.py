@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,9 +16,10 @@ import click
 from climrecon import __version__
 from climrecon.cli.evaluation import evaluate
 from climrecon.cli.options import parameter_options
+from climrecon.cli.run_command import make_reporter, read_config, run_parameters
 from climrecon.cli.training import networks, train
 from climrecon.cli.watching import releases, schedule, watch
-from climrecon.errors import ClimReconError, Interrupted, UsageError
+from climrecon.errors import ClimReconError, Interrupted
 
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
@@ -63,7 +63,7 @@ def reconstruct(as_json: bool, **values: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def run(config: Path, as_json: bool) -> None:
     """Run what a JSON file of parameters says; this is how Freva calls climrecon."""
-    parameters, about = _read_config(config.read_text(encoding="utf-8"), str(config))
+    parameters, about = read_config(config.read_text(encoding="utf-8"), str(config))
     run_parameters(parameters, about, as_json)
 
 
@@ -86,16 +86,17 @@ def stage(name: str, config: Path, part: int, record: Path | None) -> None:
 
 def _run_stage(name: str, config: Path, part: int, record: Path | None) -> None:
     from climrecon.cli.recording import RecordingReporter, is_first_process
-    from climrecon.pipeline.dispatch import leave_outcome
-    from climrecon.pipeline.reporting import Quiet
-    from climrecon.pipeline.stages import one_stage, stages_of
     from climrecon.settings import load_site, validate
+    from climrecon.tasks.run import stages_of
+    from climrecon.workflow.dispatch import leave_outcome
+    from climrecon.workflow.progress import Quiet
+    from climrecon.workflow.stage import one_stage
 
-    parameters, about = _read_config(config.read_text(encoding="utf-8"), str(config))
+    parameters, about = read_config(config.read_text(encoding="utf-8"), str(config))
     site = load_site()
     chosen = one_stage(stages_of(validate(parameters, site), site, about), name, part)
     first = is_first_process()
-    reporter = _reporter()
+    reporter = make_reporter()
     if record is not None and first:
         reporter = RecordingReporter(reporter, record / "progress" / f"{name}-{part}.json")
     # Of several processes that do the same one talks.
@@ -117,7 +118,7 @@ def check(config: str) -> None:
     answer: dict[str, Any] = {"problems": [], "hint": None, "extra_scheduler_options": ""}
     try:
         text = sys.stdin.read() if config == "-" else Path(config).read_text(encoding="utf-8")
-        parameters, _ = _read_config(text, config)
+        parameters, _ = read_config(text, config)
         site = load_site()
         answer["extra_scheduler_options"] = site.batch_options
         chosen = validate(parameters, site)
@@ -139,10 +140,10 @@ def check(config: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def rerun(provenance: Path, output: Path, as_json: bool) -> None:
     """Repeat a run from its provenance.json and say whether the results agree."""
-    from climrecon.pipeline.rerun import rerun as repeat
     from climrecon.settings import load_site
+    from climrecon.tasks.rerun import rerun as repeat
 
-    comparison = repeat(provenance, output, load_site(), _reporter())
+    comparison = repeat(provenance, output, load_site(), make_reporter())
     if as_json:
         click.echo(json.dumps(comparison.as_dict(), indent=1))
     else:
@@ -202,7 +203,7 @@ def catalogue_build(folder: Path, output: Path | None, as_json: bool) -> None:
     """Write an intake-esm catalogue over the netCDF files below FOLDER."""
     from climrecon.cli.listing import build_lines
 
-    for line in build_lines(folder, output, _reporter(), as_json):
+    for line in build_lines(folder, output, make_reporter(), as_json):
         click.echo(line)
 
 
@@ -234,7 +235,7 @@ def demo(folder: Path, seed: int) -> None:
     """Write a small archive of generated model, reanalysis and observation files with its catalogue."""
     from climrecon.demo import write_demo
 
-    reporter = _reporter()
+    reporter = make_reporter()
     reporter.stage(f"Writing the demo archive to {folder}")
     path = write_demo(folder, seed=seed, progress=reporter.step)
     reporter.close()
@@ -275,7 +276,7 @@ def jobs_follow(run: str) -> None:
     """Wait for the jobs of a RUN and say how they fare; Ctrl-C ends the waiting, not the jobs."""
     from climrecon.cli.jobs import follow_lines
 
-    for line in follow_lines(run, _reporter()):
+    for line in follow_lines(run, make_reporter()):
         click.echo(line)
 
 
@@ -286,44 +287,6 @@ def jobs_cancel(run: str) -> None:
     from climrecon.cli.jobs import cancel_lines
 
     for line in cancel_lines(run):
-        click.echo(line)
-
-
-def _reporter() -> Any:
-    from climrecon.cli.progress import reporter
-
-    return reporter()
-
-
-def _read_config(text: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parameters and run information of a configuration: ``{"parameters": …, "run": …}`` or flat."""
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"{name} is no valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{name} holds a {type(content).__name__}; expected one JSON object of parameters.")
-    parameters = content.get("parameters", content)
-    about = content.get("run", {}) if "parameters" in content else {}
-    if not isinstance(parameters, dict) or not isinstance(about, dict):
-        raise UsageError(f"{name}: 'parameters' and 'run' must be JSON objects.")
-    return parameters, about
-
-
-def run_parameters(parameters: Mapping[str, Any], about: Mapping[str, Any], as_json: bool) -> None:
-    """Run the task that ``parameters`` ask for, and print what it leaves."""
-    from climrecon.pipeline.tasks import run_task
-    from climrecon.settings import load_site, validate
-
-    site = load_site()
-    chosen = validate(parameters, site)
-    reporter = _reporter()
-    outcome = run_task(chosen, site, reporter, dict(about))
-    reporter.close()
-    if as_json:
-        click.echo(json.dumps(outcome.manifest, indent=1))
-        return
-    for line in outcome.lines():
         click.echo(line)
 
 

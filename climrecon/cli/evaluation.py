@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from climrecon.cli.options import parameter_options
+from climrecon.cli.run_command import run_parameters
 
 #: Parameters of an evaluation, in the order of ``climrecon evaluate --help``: truth, methods, gaps, places.
 EVALUATE = (
@@ -52,7 +53,5 @@ def evaluate(as_json: bool, **values: Any) -> None:
     A model that was left out of a training:  climrecon evaluate --network NAME --training-data cmip5 --output scores
     An evaluation that was stopped goes on when the same command is given again.
     """  # noqa: D301 - \b keeps click from wrapping
-    from climrecon.cli.app import run_parameters
-
     given = {name: value for name, value in values.items() if value is not None}
     run_parameters({**given, "task": "evaluate"}, {}, as_json)

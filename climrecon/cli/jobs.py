@@ -99,7 +99,7 @@ def show_lines(name: str, as_json: bool) -> Iterator[str]:
 
 def follow_lines(name: str, reporter: Any) -> Iterator[str]:
     """Wait for a run."""
-    from climrecon.pipeline.dispatch import wait_for
+    from climrecon.workflow.dispatch import wait_for
 
     outcome = wait_for(find_chain(name), reporter)
     reporter.close()

@@ -10,10 +10,10 @@ from typing import Any
 
 def network_lines(name: str | None, as_json: bool) -> Iterator[str]:
     """All networks and baselines, or the card of one."""
-    from climrecon.baselines import NAMES
-    from climrecon.networks import find_network, list_networks, load_network
-    from climrecon.pipeline.stores import store_places
+    from climrecon.methods.registry import NAMES
+    from climrecon.methods.store import find_network, list_networks, load_network
     from climrecon.settings import load_site
+    from climrecon.tasks.network_store import store_places
 
     store = store_places(load_site())
     if name and name in NAMES:
@@ -93,8 +93,8 @@ def build_lines(folder: Path, output: Path | None, reporter: Any, as_json: bool)
 def search_lines(values: Mapping[str, Any], as_json: bool) -> Iterator[str]:
     """Search a catalogue and say what was found and what was left out."""
     from climrecon.cli.progress import LogReporter
-    from climrecon.pipeline.inputs import resolve
     from climrecon.settings import load_site, validate
+    from climrecon.tasks.inputs import resolve
 
     site = load_site()
     inputs = resolve(validate(values, site), site, LogReporter())

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from climrecon.cli.options import parameter_options
+from climrecon.cli.run_command import run_parameters
 
 #: Parameters of a training, in the order of ``climrecon train --help``: data, network, gaps, places.
 TRAIN = (
@@ -52,8 +53,6 @@ def train(as_json: bool, **values: Any) -> None:
     Members are prepared once, in --cachedir; a training that was stopped goes on when the same command
     is given again. The network is stored under --network-name and used with --network NAME.
     """  # noqa: D301 - \b keeps click from wrapping
-    from climrecon.cli.app import run_parameters
-
     given = {name: value for name, value in values.items() if value is not None}
     run_parameters({**given, "task": "train"}, {}, as_json)
 
@@ -97,10 +96,10 @@ def show(context: click.Context, name: str, as_json: bool) -> None:
 @click.option("--name", help="Name in the store.  [default: the card's]")
 def add(folder: Path, name: str | None) -> None:
     """Copy a network (a folder with network.safetensors and card.json) into the store."""
-    from climrecon.networks import load_network
-    from climrecon.pipeline.stores import add_network
+    from climrecon.methods.store import load_network
     from climrecon.settings import load_site
     from climrecon.settings.run import check_name
+    from climrecon.tasks.network_store import add_network
 
     chosen = name or load_network(str(folder)).card.name
     check_name(chosen)
@@ -113,8 +112,8 @@ def add(folder: Path, name: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(name: str, yes: bool) -> None:
     """Remove a trained network from the store. Shipped ones stay."""
-    from climrecon.pipeline.stores import remove_network
     from climrecon.settings import load_site
+    from climrecon.tasks.network_store import remove_network
 
     if not yes:
         click.confirm(f"Remove the network {name} for good?", abort=True)

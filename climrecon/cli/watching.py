@@ -64,8 +64,8 @@ def watch(**values: Any) -> None:
     checks. All other options are those of a run and stay the same from release to release.
     """
     from climrecon.cli.progress import reporter
-    from climrecon.pipeline.watching import look
     from climrecon.settings import load_site
+    from climrecon.watch.watcher import look
 
     own, raw = _split(values)
     site = load_site()
@@ -96,8 +96,8 @@ def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def _options(own: dict[str, Any], site: Any) -> Any:
     from pydantic import ValidationError
 
-    from climrecon.pipeline.watching import FREVA, Options
     from climrecon.settings.watch import Watch
+    from climrecon.watch.watcher import FREVA, Options
 
     said = {name: own[name] for name in ("settle_seconds", "keep") if own[name] is not None}
     try:
@@ -107,7 +107,7 @@ def _options(own: dict[str, Any], site: Any) -> Any:
         raise UsageError(f"These options cannot be used: {problems}.") from error
     freva = ""
     if own["through"] == FREVA:
-        from climrecon.releases.commands import find
+        from climrecon.watch.commands import find
 
         freva = own["freva"] or find("freva") or ""
     rebuild = own["rebuild"].absolute() if own["rebuild"] else None
@@ -123,8 +123,8 @@ def _options(own: dict[str, Any], site: Any) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def releases(output: Path, accept: str | None, confirm: bool, retry: bool, as_json: bool) -> None:
     """Show what was seen, run, checked and published; decide where a person has to."""
-    from climrecon.releases.listing import lines
-    from climrecon.releases.operating import decide
+    from climrecon.watch.decisions import decide
+    from climrecon.watch.listing import lines
 
     for line in decide(output, accept=accept, confirm=confirm, retry=retry):
         click.echo(line, err=as_json)
@@ -158,9 +158,10 @@ def schedule_install(
     kind: str, at: str | None, log: Path | None, name: str, yes: bool, **values: Any
 ) -> None:
     """Show the line, ask, and add it; lines of others stay as they are."""
-    from climrecon.pipeline.watching import settings_of
-    from climrecon.releases import schedule as scheduling
     from climrecon.settings import load_site
+    from climrecon.watch import schedule as scheduling
+    from climrecon.watch.schedule.job import job_of
+    from climrecon.watch.watcher import settings_of
 
     own, raw = _split(values)
     site = load_site()
@@ -170,7 +171,7 @@ def schedule_install(
             "The program freva is not found.", "Load its module, or give --freva /path/to/freva."
         )
     settings = settings_of(raw, site)
-    job = scheduling.job_of(
+    job = job_of(
         raw, {**own, "rebuild": options.rebuild, "freva": options.freva}, name, at, log, settings.outputdir
     )
     change = scheduling.installing(kind, job, site.batch_options)
@@ -181,7 +182,7 @@ def schedule_install(
 @click.option("--kind", type=_KIND, default="cron", show_default=True, help="What calls it.")
 def schedule_show(kind: str) -> None:
     """Show the lines that were installed."""
-    from climrecon.releases import schedule as scheduling
+    from climrecon.watch import schedule as scheduling
 
     shown = scheduling.installed(kind)
     click.echo(shown.rstrip("\n") if shown else f"No line of climrecon is in the {kind} table.")
@@ -193,7 +194,7 @@ def schedule_show(kind: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def schedule_remove(kind: str, name: str, yes: bool) -> None:
     """Show the line, ask, and take it out; lines of others stay as they are."""
-    from climrecon.releases import schedule as scheduling
+    from climrecon.watch import schedule as scheduling
 
     change = scheduling.removing(kind, name)
     if change is None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.covariance import great_circle, unit_vectors
 from climrecon.grid import EARTH_RADIUS_KM, Grid
+from climrecon.methods.priors.covariance import great_circle, unit_vectors
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating[Any]]

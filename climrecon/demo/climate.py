@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.covariance import unit_vectors
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import harmonic_smoother
 from climrecon.fields import Months
 from climrecon.grid import FIVE_DEGREES, Grid
+from climrecon.methods.priors.covariance import unit_vectors
 
 FloatArray = NDArray[np.floating[Any]]
 

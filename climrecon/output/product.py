@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from climrecon.fields import Observations
 from climrecon.output.errors_in import ErrorsIn
-from climrecon.output.structural import Structural
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -31,6 +30,25 @@ class NetworkInfo:
     sha256: str | None
     card: dict[str, Any] = field(default_factory=dict)
     inputs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Structural:
+    """Reconstructions of the same observations with further networks.
+
+    Attributes
+    ----------
+    infilled:
+        Network -> (T, H, W) K, made and re-based as a run of its own would.
+    learned_from:
+        Network -> what it was trained on, in words.
+    sha256:
+        Network -> hash of its weights.
+    """
+
+    infilled: Mapping[str, FloatArray]
+    learned_from: Mapping[str, str]
+    sha256: Mapping[str, str]
 
 
 @dataclass(frozen=True)

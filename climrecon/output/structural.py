@@ -10,37 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.grid import weighted_mean
-
-if TYPE_CHECKING:
-    from climrecon.output.product import Product
+from climrecon.output.product import Product, Structural
 
 FloatArray = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True)
-class Structural:
-    """Reconstructions of the same observations with further networks.
-
-    Attributes
-    ----------
-    infilled:
-        Network -> (T, H, W) K, made and re-based as a run of its own would.
-    learned_from:
-        Network -> what it was trained on, in words.
-    sha256:
-        Network -> hash of its weights.
-    """
-
-    infilled: Mapping[str, FloatArray]
-    learned_from: Mapping[str, str]
-    sha256: Mapping[str, str]
 
 
 def stddev(product: Product) -> FloatArray:

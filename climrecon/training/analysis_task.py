@@ -1,4 +1,4 @@
-"""The network that sees neighbouring months (:class:`climrecon.model.analysis.AnalysisUNet`), as recipes train it."""
+"""The network with neighbouring months (:class:`climrecon.methods.unet.network.AnalysisUNet`), as recipes train it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from climrecon.covariance import forced_pattern, learn_patterns
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError
 from climrecon.fields import Context, Months
 from climrecon.grid import Grid
-from climrecon.model.analysis import AnalysisUNet
-from climrecon.model.apply import AnalysisReconstructor
-from climrecon.model.interpolation import FullPrior
+from climrecon.methods.priors.covariance import forced_pattern, learn_patterns
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.unet.reconstructor import AnalysisReconstructor
 from climrecon.training.cases import Cases
 from climrecon.training.fields import TrainingFields
 from climrecon.training.recipes import NativeRecipe

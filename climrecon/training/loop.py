@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from climrecon.model.analysis import AnalysisUNet
-from climrecon.model.unet import PartialUNet
+from climrecon.methods.unet.correcting import PartialUNet
+from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training.samples import IMAGES, Pool
 
 

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from climrecon.covariance import learn_low_rank
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, UsageError
 from climrecon.grid import Grid
-from climrecon.model.analysis import AnalysisUNet
-from climrecon.model.apply import PartialUNetReconstructor
-from climrecon.model.interpolation import FullPrior
-from climrecon.model.levels import (
+from climrecon.methods.priors.covariance import learn_low_rank
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.priors.low_rank import LowRankPrior
+from climrecon.methods.unet.correcting import PartialUNet
+from climrecon.methods.unet.levels import (
     DEPTH,
     LevelledAnalysisUNet,
     LevelledUNet,
@@ -28,8 +28,8 @@ from climrecon.model.levels import (
     further_of,
     most_levels,
 )
-from climrecon.model.lowrank import LowRankPrior
-from climrecon.model.unet import PartialUNet
+from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.unet.reconstructor import PartialUNetReconstructor
 from climrecon.training import analysis_task
 from climrecon.training.banks import VALIDATION, Choices
 from climrecon.training.cases import Cases, draw_cases

@@ -13,9 +13,9 @@ from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import UsageError
 from climrecon.grid import Grid
-from climrecon.model.apply import PublishedReconstructor
-from climrecon.model.norm import GlobalBatchNorm
-from climrecon.model.published import VARIANTS, PublishedUNet
+from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet
+from climrecon.methods.kadow2020.norm import GlobalBatchNorm
+from climrecon.methods.unet.reconstructor import PublishedReconstructor
 from climrecon.training.banks import VALIDATION, Choices, FieldBank, draw_errors, draw_masks
 from climrecon.training.cases import Cases, draw_cases
 from climrecon.training.distributed import Workers

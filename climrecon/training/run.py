@@ -18,7 +18,7 @@ from torch import nn
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, OutputError, UsageError
-from climrecon.model.analysis import AnalysisUNet
+from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training import native_task, published_task
 from climrecon.training.analysis_task import persistence_of
 from climrecon.training.cases import Estimator

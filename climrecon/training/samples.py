@@ -19,10 +19,10 @@ from torch import Tensor
 
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
-from climrecon.model.analysis import complete_channels
-from climrecon.model.levels import LevelledUNet
-from climrecon.model.lowrank import LowRankPrior
-from climrecon.model.unet import OBSERVED_CHANNELS, ODD_CHANNELS, PartialUNet
+from climrecon.methods.priors.low_rank import LowRankPrior
+from climrecon.methods.unet.correcting import OBSERVED_CHANNELS, ODD_CHANNELS, PartialUNet
+from climrecon.methods.unet.levels import LevelledUNet
+from climrecon.methods.unet.network import complete_channels
 from climrecon.training.further import seen_of
 
 FloatArray = NDArray[np.floating[Any]]

@@ -1,6 +1,6 @@
 """Training samples of a network that sees the months before and after: three months through alike gaps.
 
-As :mod:`climrecon.training.samples`, for :class:`climrecon.model.analysis.AnalysisUNet`: the posterior of a
+As :mod:`climrecon.training.samples`, for :class:`climrecon.methods.unet.network.AnalysisUNet`: the posterior of a
 sample's three months comes from covariances learned without the years around it.
 """
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
-from climrecon.model.analysis import AnalysisUNet, analysis_channels
-from climrecon.model.interpolation import FullPrior
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.unet.network import AnalysisUNet, analysis_channels
 from climrecon.training.fields import TrainingFields
 from climrecon.training.samples import Pool
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from climrecon.grid import Grid
-from climrecon.model.interpolation import FullPrior
-from climrecon.model.lowrank import LowRankPrior
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.training import published_task
 from climrecon.training.native_task import empty_network
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe

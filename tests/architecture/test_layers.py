@@ -14,9 +14,9 @@ PACKAGE = ROOT / "climrecon"
 
 #: Library -> the places that may import it, relative to the package.
 CONFINED = {
-    "torch": ("data/", "model/", "training/", "checkpoint.py", "reconstruct.py", "explain/"),
+    "torch": ("methods/", "training/"),
     "matplotlib": ("plots/",),
-    "subprocess": ("preprocess/cdo.py", "jobs/", "releases/commands.py"),
+    "subprocess": ("preprocess/cdo.py", "jobs/", "watch/commands.py"),
     "intake_esm": ("catalogue/",),
 }
 

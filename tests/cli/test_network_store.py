@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from climrecon.cli.app import app
 from climrecon.errors import ClimReconError, NetworkError, OutputError, UsageError
-from climrecon.networks import load_network, shipped
+from climrecon.methods.store import load_network, shipped
 
 
 @pytest.fixture

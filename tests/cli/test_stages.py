@@ -7,9 +7,9 @@ import pytest
 from cli.test_cli import run
 
 from climrecon.errors import UsageError
-from climrecon.pipeline.reporting import Quiet
-from climrecon.pipeline.stages import Stage, one_stage, run_stages
-from climrecon.pipeline.tasks import Outcome
+from climrecon.workflow.outcome import Outcome
+from climrecon.workflow.progress import Quiet
+from climrecon.workflow.stage import Stage, one_stage, run_stages
 
 
 def stages(done: set[tuple[str, int]], ran: list[tuple[str, int]]) -> tuple[Stage, ...]:

@@ -15,8 +15,8 @@ from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, ProblemList
 from climrecon.fields import Months, Observations, Source
 from climrecon.grid import Grid
-from climrecon.pipeline.evaluation_truth import masks_for, record_of
 from climrecon.settings import load_site, validate
+from climrecon.tasks.evaluate.truth import masks_for, record_of
 from climrecon.training.store import StoredMember
 
 GRID = Grid.regular(6, 12)
@@ -87,7 +87,7 @@ def test_the_same_call_again_makes_nothing_anew_and_equal_scores(
     result: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, call = result
-    import climrecon.pipeline.evaluation as module
+    import climrecon.tasks.evaluate.task as module
 
     def forbidden(*arguments: object) -> None:
         raise AssertionError("a method was applied again")

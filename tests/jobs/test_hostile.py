@@ -12,11 +12,11 @@ import pytest
 from climrecon.errors import UsageError
 from climrecon.jobs.commands import clean_environment
 from climrecon.jobs.script import Job, array_text, render
-from climrecon.pipeline.resources import options_of
-from climrecon.pipeline.stages import Stage
 from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
 from climrecon.settings.slurm import Slurm, minutes_of, walltime_of
+from climrecon.workflow.slurm_options import options_of
+from climrecon.workflow.stage import Stage
 
 HOSTILE = [
     "x; touch hacked",

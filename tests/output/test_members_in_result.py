@@ -17,10 +17,11 @@ from preprocess import observation_files as files
 from climrecon.catalogue import build_catalogue
 from climrecon.errors import InputDataError
 from climrecon.grid import FIVE_DEGREES as GRID
-from climrecon.pipeline.reporting import Quiet
-from climrecon.pipeline.stages import Stage, run_stages, stages_of
 from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
+from climrecon.tasks.run import stages_of
+from climrecon.workflow.progress import Quiet
+from climrecon.workflow.stage import Stage, run_stages
 
 MONTHS, MEMBERS = 108, 6
 INDEX = files.month_numbers(1961, MONTHS)

@@ -16,16 +16,16 @@ from made_up import make_product
 from output.test_files import attributes, cf_problems
 from report.test_report import read, write
 
-from climrecon.cards import describe
 from climrecon.files import sha256_of
 from climrecon.grid import FIVE_DEGREES as GRID
-from climrecon.model.published import VARIANTS, PublishedUNet
-from climrecon.networks import WEIGHTS, save_network
+from climrecon.methods.card import describe
+from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet
+from climrecon.methods.store import WEIGHTS, save_network
 from climrecon.output.netcdf import write_netcdf
-from climrecon.output.product import Product
+from climrecon.output.product import Product, Structural
 from climrecon.output.provenance import read_provenance
-from climrecon.output.structural import Structural, rows, stddev, table
-from climrecon.pipeline.structural import with_networks
+from climrecon.output.structural import rows, stddev, table
+from climrecon.tasks.reconstruct.structural import with_networks
 
 AWAY = np.array([0.2, -0.1])
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from climrecon.pipeline import splitting
-from climrecon.pipeline.fields import blocks
-from climrecon.pipeline.reporting import Quiet
-from climrecon.pipeline.sizes import Size
-from climrecon.pipeline.stages import Stage, run_stages, stages_of
 from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
+from climrecon.tasks.reconstruct import task
+from climrecon.tasks.reconstruct.apply import blocks
+from climrecon.tasks.reconstruct.size import Size
+from climrecon.tasks.run import stages_of
+from climrecon.workflow.progress import Quiet
+from climrecon.workflow.stage import Stage, run_stages
 
 
 class Listening(Quiet):
@@ -93,7 +94,7 @@ def test_parts_give_what_one_go_gives(
     finer: Path, whole: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Realisations of a part are in several files where they are large.
-    monkeypatch.setattr(splitting, "GROUP_BYTES", 2 * 4 * 96 * 72 * 144)
+    monkeypatch.setattr(task, "GROUP_BYTES", 2 * 4 * 96 * 72 * 144)
     run_stages(split(tmp_path, finer), Quiet())
     assert content(tmp_path) == whole
     # What is done with is not left behind.

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from climrecon.pipeline import tasks
-from climrecon.pipeline.reporting import Quiet
-from climrecon.pipeline.watching import Look, Options, look
-from climrecon.releases.state import FILE_NAME, State
 from climrecon.settings.site import Site, SiteFile
 from climrecon.settings.watch import Watch
+from climrecon.tasks import run as tasks_run
+from climrecon.watch.state import FILE_NAME, State
+from climrecon.watch.watcher import Look, Options, look
+from climrecon.workflow.progress import Quiet
 from releases.made_archive import MadeArchive
 
 QUICK = {"network": "climatology", "against": "none", "plots": False, "report": False}
@@ -57,11 +57,11 @@ class Watching:
 @pytest.fixture
 def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watching:
     made = Watching(tmp_path)
-    run: Callable[..., Any] = tasks.run_task
+    run: Callable[..., Any] = tasks_run.run_task
 
     def counted(*arguments: Any, **named: Any) -> Any:
         made.runs += 1
         return run(*arguments, **named)
 
-    monkeypatch.setattr(tasks, "run_task", counted)
+    monkeypatch.setattr(tasks_run, "run_task", counted)
     return made

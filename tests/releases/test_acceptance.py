@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from climrecon.baselines.simple import Climatology
 from climrecon.fields import Estimate
 from climrecon.grid import FIVE_DEGREES
-from climrecon.releases import codes, notifying
-from climrecon.releases.changes import APPEARED, CORRECTED, GONE, SAME, compare, summary
-from climrecon.releases.checks import Asked, failures, run_checks
-from climrecon.releases.operating import decide
-from climrecon.releases.results import Result
+from climrecon.methods.simple import Climatology
 from climrecon.settings.watch import Checks, Watch
+from climrecon.watch import codes, notify
+from climrecon.watch.changes import APPEARED, CORRECTED, GONE, SAME, compare, summary
+from climrecon.watch.checks import Asked, failures, run_checks
+from climrecon.watch.decisions import decide
+from climrecon.watch.results import Result
 from releases.conftest import Watching
 
 MASK = np.random.default_rng(3).random((1, 36, 72)) < 0.5
@@ -200,13 +200,13 @@ def test_mail_is_sent_by_the_hosts_program(tmp_path: Path, monkeypatch: pytest.M
         "report": "/r.html",
         "folder": None,
     }
-    assert notifying.tell(Watch(mail_to="ops@example.org"), event) == []
+    assert notify.tell(Watch(mail_to="ops@example.org"), event) == []
     assert (tmp_path / "mail.args").read_text() == "-s|climrecon: HadCRUT Bcc: x@y held|ops@example.org|"
     assert (tmp_path / "mail.in").read_text() == "why\n\nreport: /r.html\n"
     monkeypatch.setattr(
-        notifying.commands, "find", lambda name: None if name == "mail" else str(tmp_path / name)
+        notify.commands, "find", lambda name: None if name == "mail" else str(tmp_path / name)
     )
-    assert notifying.tell(Watch(mail_to="ops@example.org"), event) == []
+    assert notify.tell(Watch(mail_to="ops@example.org"), event) == []
     assert (
         (tmp_path / "sendmail.in")
         .read_text()

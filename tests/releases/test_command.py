@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from climrecon.errors import NoDataError, UsageError
-from climrecon.pipeline.reporting import Quiet
-from climrecon.pipeline.watching import Options, look
-from climrecon.releases.listing import lines
-from climrecon.releases.operating import decide
 from climrecon.settings.site import Site, SiteFile
 from climrecon.settings.watch import Watch
+from climrecon.watch.decisions import decide
+from climrecon.watch.listing import lines
+from climrecon.watch.watcher import Options, look
+from climrecon.workflow.progress import Quiet
 from releases.conftest import Watching
 from releases.made_archive import field
 
@@ -191,9 +191,9 @@ def test_the_change_report_tells_and_shows_what_changed(watching: Watching) -> N
 
 
 def test_names_in_the_change_report_are_escaped(tmp_path: Path) -> None:
-    from climrecon.releases.change_report import write_change_report
-    from climrecon.releases.changes import compare, summary
-    from climrecon.releases.checks import Check
+    from climrecon.watch.change_report import write_change_report
+    from climrecon.watch.changes import compare, summary
+    from climrecon.watch.checks import Check
     from releases.test_acceptance import made
 
     evil = "<script>alert(1)</script>"

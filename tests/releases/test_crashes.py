@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 
 from climrecon.errors import OutputError
-from climrecon.pipeline import accepting, release_checks, release_runs, results, tasks
-from climrecon.releases import codes, lock, publishing
-from climrecon.releases.operating import decide
-from climrecon.releases.state import RUNNING, State
+from climrecon.tasks import run as tasks_run
+from climrecon.tasks.reconstruct import results
+from climrecon.watch import advance, check, codes, lock, publish
+from climrecon.watch import run as watch_run
+from climrecon.watch.decisions import decide
+from climrecon.watch.state import RUNNING, State
 from releases.conftest import Watching
 
 OLD, NEW = "HadCRUT.5.0.2.0_199001-199112", "HadCRUT.5.0.2.0_199001-199201"
@@ -37,7 +39,7 @@ def updated(watching: Watching, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     watching.archive.build()
     assert watching().code == 0
     watching.archive.mean("5.0.2.0", 25)
-    run: Callable[..., Any] = tasks.run_task
+    run: Callable[..., Any] = tasks_run.run_task
     ended = tmp_path / "ended"
     ended.touch()
 
@@ -47,7 +49,7 @@ def updated(watching: Watching, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             file.write("run\n")
         return outcome
 
-    monkeypatch.setattr(tasks, "run_task", counted)
+    monkeypatch.setattr(tasks_run, "run_task", counted)
     return watching
 
 
@@ -119,17 +121,17 @@ def test_killed_before_every_single_commit(updated: Watching) -> None:
 
 
 PLACES: dict[str, tuple[Any, str, bool]] = {
-    "before the run": (tasks, "run_task", False),
+    "before the run": (tasks_run, "run_task", False),
     "in the run, before its manifest": (results, "write_manifest", False),
     "in the run, with its manifest still hidden": (results, "write_manifest", True),
-    "after the run": (release_runs, "after_run", False),
-    "in the checks": (release_checks, "run_checks", False),
-    "after the netCDF of the report": (release_checks, "write_changes", True),
-    "after the page of the report": (release_checks, "write_change_report", True),
-    "before the link": (publishing, "switch", False),
-    "with the link switched": (publishing, "switch", True),
-    "before a notification": (accepting, "tell", False),
-    "after a notification": (accepting, "tell", True),
+    "after the run": (watch_run, "after_run", False),
+    "in the checks": (check, "run_checks", False),
+    "after the netCDF of the report": (check, "write_changes", True),
+    "after the page of the report": (check, "write_change_report", True),
+    "before the link": (publish, "switch", False),
+    "with the link switched": (publish, "switch", True),
+    "before a notification": (advance, "tell", False),
+    "after a notification": (advance, "tell", True),
 }
 
 
@@ -205,14 +207,14 @@ def test_sigterm_ends_a_look_cleanly(updated: Watching) -> None:
 
 
 def test_watchers_at_once_run_a_release_once(updated: Watching) -> None:
-    run = tasks.run_task
+    run = tasks_run.run_task
 
     def slow(*arguments: Any, **named: Any) -> Any:
         time.sleep(0.7)
         return run(*arguments, **named)
 
     def one() -> int:
-        tasks.run_task = slow
+        tasks_run.run_task = slow
         return updated().code
 
     children = []
@@ -258,20 +260,20 @@ def test_a_failed_run_is_tried_a_few_times_and_again_when_someone_asks(
 ) -> None:
     from climrecon.errors import NetworkError
 
-    run = tasks.run_task
+    run = tasks_run.run_task
     tries = []
 
     def broken(*arguments: Any, **named: Any) -> Any:
         tries.append(1)
         raise NetworkError("The network is broken.")
 
-    monkeypatch.setattr(tasks, "run_task", broken)
+    monkeypatch.setattr(tasks_run, "run_task", broken)
     answers = [updated() for _ in range(5)]
     assert [answer.code for answer in answers] == [5] * 5
     assert len(tries) == 3
     assert "The network is broken" in answers[-1].message
     assert updated.latest == OLD
-    monkeypatch.setattr(tasks, "run_task", run)
+    monkeypatch.setattr(tasks_run, "run_task", run)
     assert updated().code == 5
     decide(updated.output, accept=None, confirm=False, retry=True)
     finished_by_next_look(updated)
@@ -330,10 +332,10 @@ def test_a_run_that_outlives_its_watcher_is_not_started_twice(updated: Watching)
 
         def killed() -> int:
             def started(work: Any, release: Any, folder: Path) -> None:
-                release_runs._note_child(work, release, host.pid)
+                watch_run._note_child(work, release, host.pid)
                 die()
 
-            release_runs._through_freva = started
+            watch_run._through_freva = started
             return _through_freva(updated)
 
         assert in_child(killed) == -signal.SIGKILL
@@ -357,10 +359,10 @@ def test_a_run_that_outlives_its_watcher_is_not_started_twice(updated: Watching)
 
 
 def _through_freva(watching: Watching) -> int:
-    from climrecon.pipeline.reporting import Quiet
-    from climrecon.pipeline.watching import Options, look
     from climrecon.settings.site import Site, SiteFile
     from climrecon.settings.watch import Watch
+    from climrecon.watch.watcher import Options, look
+    from climrecon.workflow.progress import Quiet
 
     raw = {"catalogue": str(watching.archive.catalogue), **watching.raw, "outputdir": str(watching.output)}
     options = Options(Watch(settle_seconds=0.0), through="freva", freva="/bin/true")

@@ -11,8 +11,8 @@ import pytest
 
 from climrecon.catalogue import open_catalogue, search
 from climrecon.errors import InputDataError, NoDataError
-from climrecon.releases import codes, detection
-from climrecon.releases.operating import decide
+from climrecon.watch import codes, detection
+from climrecon.watch.decisions import decide
 from releases.conftest import Watching
 from releases.made_archive import field
 
@@ -63,7 +63,7 @@ def test_touched_files_are_hashed_and_not_run_again(
     watching.archive.build()
     watching()
     hashed: list[Path] = []
-    from climrecon.pipeline import looking as module
+    from climrecon.watch import look as module
 
     real = module.sha256_of
     monkeypatch.setattr(module, "sha256_of", lambda p: hashed.append(p) or real(p))

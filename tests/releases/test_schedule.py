@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from climrecon.errors import OutputError, UsageError
-from climrecon.releases import schedule
-from climrecon.releases.schedule import Job
+from climrecon.watch.schedule import tables
+from climrecon.watch.schedule.job import Job, markers
 from releases.made_archive import MadeArchive
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,7 +81,7 @@ def crontab(tmp_path: Path) -> Iterator[Crontab]:
 
 def as_cron_calls(table: str) -> str:
     """The command of our line, as cron hands it to the shell."""
-    begin, end = schedule.markers("climrecon")
+    begin, end = markers("climrecon")
     ours = table.split(begin)[1].split(end)[0]
     (line,) = [line for line in ours.splitlines() if line and not line.startswith("#")]
     return cron_word(line)
@@ -151,14 +151,14 @@ def test_a_wrong_time_is_refused_by_the_real_crontab_and_changes_nothing(
 
 
 def test_lines_changed_by_hand_are_not_guessed_at(crontab: Crontab, tmp_path: Path) -> None:
-    begin, _ = schedule.markers("climrecon")
+    begin, _ = markers("climrecon")
     crontab.write(f"{begin}\n1 2 3 4 5 /bin/true\n")
     told = crontab.climrecon(
         "schedule", "install", "--yes", "--catalogue", "c", "--output", str(tmp_path), code=6
     )
     assert "changed by hand" in told
     with pytest.raises(OutputError):
-        schedule.split(f"{begin}\n{begin}\n", "climrecon")
+        tables.split(f"{begin}\n{begin}\n", "climrecon")
 
 
 def test_the_installed_line_runs_with_next_to_no_environment(crontab: Crontab, tmp_path: Path) -> None:
@@ -231,16 +231,16 @@ def test_scrontab_lines_carry_the_batch_options() -> None:
     job = Job(
         "n", None, ("/py", "-m", "climrecon", "watch", "--once", "--output=/a b"), {"A": "1"}, Path("/l")
     )
-    text = schedule.table_lines("scrontab", job, "--partition=shared,--time=01:00:00")
+    text = tables.table_lines("scrontab", job, "--partition=shared,--time=01:00:00")
     assert text.splitlines()[1:4] == [
         "#SCRON --partition=shared",
         "#SCRON --time=01:00:00",
         "17 * * * * /usr/bin/env A=1 /py -m climrecon watch --once '--output=/a b' >> /l 2>&1",
     ]
     with pytest.raises(UsageError, match="%"):
-        schedule.table_lines("scrontab", Job("n", None, ("/p%",), {}, Path("/l")))
+        tables.table_lines("scrontab", Job("n", None, ("/p%",), {}, Path("/l")))
     with pytest.raises(UsageError, match="backslash"):
-        schedule.table_lines("cron", Job("n", None, ("/p\\%",), {}, Path("/l")))
+        tables.table_lines("cron", Job("n", None, ("/p\\%",), {}, Path("/l")))
 
 
 def test_a_call_too_long_for_cron_stands_in_a_script(crontab: Crontab, tmp_path: Path) -> None:

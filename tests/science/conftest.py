@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from climrecon.model import interpolation
+from climrecon.methods.priors import full_rank
 
 
 @pytest.fixture
 def solved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Conjugate gradients go on: what is solved is tested, not where iteration stops."""
-    monkeypatch.setattr(interpolation, "TOLERANCE", 0.1)
+    monkeypatch.setattr(full_rank, "TOLERANCE", 0.1)

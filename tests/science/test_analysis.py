@@ -9,14 +9,12 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from climrecon.covariance import forced_pattern, great_circle, learn_patterns
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Months, Observations, Source
 from climrecon.grid import Grid
-from climrecon.model.analysis import AnalysisUNet, misfit, persistent_deviations, shifted
-from climrecon.model.apply import AnalysisReconstructor
-from climrecon.model.build import analysis_unet_arguments, build_analysis_unet
-from climrecon.model.error_level import (
+from climrecon.methods.by_chunks import reconstruct
+from climrecon.methods.priors.covariance import forced_pattern, great_circle, learn_patterns
+from climrecon.methods.priors.data_set_errors import (
     LOCAL_KM,
     REGIONAL_KM,
     ErrorLevel,
@@ -25,11 +23,13 @@ from climrecon.model.error_level import (
     _Month,
     estimate_error_level,
 )
-from climrecon.model.interpolation import FullPrior
-from climrecon.model.lowrank import MEAN_PRIOR_SD, Posterior
-from climrecon.pipeline.fields import complete_fields
-from climrecon.pipeline.reporting import Quiet
-from climrecon.reconstruct import reconstruct
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD, Posterior
+from climrecon.methods.unet.build import analysis_unet_arguments, build_analysis_unet
+from climrecon.methods.unet.network import AnalysisUNet, misfit, persistent_deviations, shifted
+from climrecon.methods.unet.reconstructor import AnalysisReconstructor
+from climrecon.tasks.reconstruct.apply import complete_fields
+from climrecon.workflow.progress import Quiet
 
 GRID = Grid.regular(12, 24)
 CELLS = 288

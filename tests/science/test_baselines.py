@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from climrecon.baselines import NAMES, build, kriging
-from climrecon.baselines.kriging import Covariance, Kriging, fit_covariance
-from climrecon.covariance import exponential, great_circle
 from climrecon.fields import Context, Months, Observations, Source
 from climrecon.grid import Grid
-from climrecon.members import MEMBERS_AT_ONCE, reconstruct_members
+from climrecon.methods import kriging
+from climrecon.methods.kriging import Covariance, Kriging, fit_covariance
+from climrecon.methods.observation_ensemble import MEMBERS_AT_ONCE, reconstruct_members
+from climrecon.methods.priors.covariance import exponential, great_circle
+from climrecon.methods.registry import NAMES, build
 
 GRID = Grid.regular(4, 8)
 CONTEXT = Context(GRID, Months.of([1900, 1900], [1, 2]))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from climrecon.covariance import exponential, great_circle, learn_low_rank, seasonal_scale
 from climrecon.grid import Grid
+from climrecon.methods.priors.covariance import exponential, great_circle, learn_low_rank, seasonal_scale
 
 
 def test_great_circle_distances() -> None:

@@ -8,8 +8,8 @@ import torch
 
 from climrecon.demo.climate import make_climate
 from climrecon.fields import Context, Months
-from climrecon.model.interpolation import FullPrior
-from climrecon.networks import load_network
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.store import load_network
 
 
 @pytest.mark.parametrize("cover", [0.7, 0.9, 0.98])

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.covariance import great_circle
 from climrecon.grid import Grid
-from climrecon.model.error_level import ErrorLevel, Surface
-from climrecon.model.interpolation import FullPrior
-from climrecon.model.lowrank import LowRankPrior
+from climrecon.methods.priors.covariance import great_circle
+from climrecon.methods.priors.data_set_errors import ErrorLevel, Surface
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.priors.low_rank import LowRankPrior
 
 
 def test_draws_of_a_posterior_do_not_depend_on_the_device() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from climrecon.baselines.kriging import Covariance, Kriging
 from climrecon.fields import Context, Observations
 from climrecon.grid import NINO34, Region, weighted_mean
-from climrecon.networks import LoadedNetwork, load_network
+from climrecon.methods.kriging import Covariance, Kriging
+from climrecon.methods.store import LoadedNetwork, load_network
 from climrecon.preprocess import PrepareRequest, read_observations
 
 TROPICAL_PACIFIC = Region("tropical Pacific", -20.0, 20.0, 120.0, -80.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.model.lowrank import MEAN_PRIOR_SD, LowRankPrior
+from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD, LowRankPrior
 
 CELLS, RANK = 40, 6
 

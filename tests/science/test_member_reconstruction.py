@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from climrecon.covariance import great_circle
 from climrecon.errors import InputDataError
 from climrecon.fields import Context, Estimate, Months, Observations, Source
 from climrecon.grid import Grid
-from climrecon.members import reconstruct_members
-from climrecon.pipeline.fields import REGIONS, complete_fields
-from climrecon.pipeline.reporting import Quiet
-from climrecon.reconstruct import reconstruct
+from climrecon.methods.by_chunks import reconstruct
+from climrecon.methods.observation_ensemble import reconstruct_members
+from climrecon.methods.priors.covariance import great_circle
+from climrecon.tasks.reconstruct.apply import REGIONS, complete_fields
+from climrecon.workflow.progress import Quiet
 
 GRID = Grid.regular(6, 12)
 CELLS, MONTHS = 72, 6

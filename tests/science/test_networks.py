@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.baselines.kriging import Covariance, Kriging
-from climrecon.cards import check_variable
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Months
 from climrecon.grid import FIVE_DEGREES, NINO34, weighted_mean
-from climrecon.networks import list_networks, load_network, shipped
+from climrecon.methods.by_chunks import no_skill, reconstruct
+from climrecon.methods.card import check_variable
+from climrecon.methods.kriging import Covariance, Kriging
+from climrecon.methods.store import list_networks, load_network, shipped
 from climrecon.preprocess import PrepareRequest, read_observations
-from climrecon.reconstruct import no_skill, reconstruct
 
 NAME = "punet5"
 TIME = Months(np.arange(1900 * 12, 1900 * 12 + 3))

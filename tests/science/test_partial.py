@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.model.partial import PartialConv, pad, window_sum
+from climrecon.methods.unet.partial import PartialConv, pad, window_sum
 
 
 def naive(

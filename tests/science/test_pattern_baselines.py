@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.baselines import build
-from climrecon.baselines.pca import PCA, Components, find_components
-from climrecon.covariance import exponential, great_circle
 from climrecon.fields import Context, Months
 from climrecon.grid import FIVE_DEGREES, Grid
-from climrecon.model.interpolation import FullPrior
-from climrecon.model.lowrank import MEAN_PRIOR_SD
-from climrecon.model.prior_methods import interpolate
+from climrecon.methods.pca import PCA, Components, find_components
+from climrecon.methods.priors.covariance import exponential, great_circle
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD
+from climrecon.methods.priors.methods import interpolate
+from climrecon.methods.registry import build
 
 GRID = Grid.regular(6, 12)
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.covariance import great_circle
 from climrecon.grid import Grid
-from climrecon.model.error_level import ErrorLevel, Surface
-from climrecon.model.interpolation import FullPrior
+from climrecon.methods.priors.covariance import great_circle
+from climrecon.methods.priors.data_set_errors import ErrorLevel, Surface
+from climrecon.methods.priors.full_rank import FullPrior
 
 GRID = Grid.regular(12, 24)
 CELLS = 288

@@ -10,7 +10,7 @@ from climrecon.evaluate import scores
 from climrecon.evaluate.suite import score_table
 from climrecon.fields import Estimate, Months
 from climrecon.grid import Grid
-from climrecon.pipeline.training_results import averaged
+from climrecon.tasks.train.results import averaged
 
 
 def test_rmse_and_bias_by_hand() -> None:

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.covariance import great_circle, learn_patterns
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Months
 from climrecon.grid import Grid
-from climrecon.model.analysis import AnalysisUNet
-from climrecon.model.apply import AnalysisReconstructor
-from climrecon.model.build import analysis_unet_arguments, build_analysis_unet
-from climrecon.model.error_level import LOCAL_KM, REGIONAL_KM, ErrorLevel, Surface, _kernel
-from climrecon.model.interpolation import FullPrior
-from climrecon.model.lowrank import MEAN_PRIOR_SD
+from climrecon.methods.priors.covariance import great_circle, learn_patterns
+from climrecon.methods.priors.data_set_errors import LOCAL_KM, REGIONAL_KM, ErrorLevel, Surface, _kernel
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD
+from climrecon.methods.unet.build import analysis_unet_arguments, build_analysis_unet
+from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.unet.reconstructor import AnalysisReconstructor
 from climrecon.training.loop import LOSSES
 from climrecon.training.samples import Pool
 

@@ -13,8 +13,8 @@ import torch
 
 from climrecon.demo.climate import coverage_masks, make_climate
 from climrecon.fields import Context, Estimate, Months, Observations, Source
-from climrecon.networks import load_network
-from climrecon.reconstruct import reconstruct
+from climrecon.methods.by_chunks import reconstruct
+from climrecon.methods.store import load_network
 
 
 @pytest.fixture(autouse=True)

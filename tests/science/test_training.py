@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.covariance import learn_low_rank, learn_patterns
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.grid import FIVE_DEGREES, Grid
-from climrecon.model.analysis import AnalysisUNet
-from climrecon.model.build import analysis_unet_arguments, build_analysis_unet
-from climrecon.model.interpolation import FullPrior
-from climrecon.model.lowrank import LowRankPrior
-from climrecon.model.unet import PartialUNet
-from climrecon.networks import load_network
+from climrecon.methods.priors.covariance import learn_low_rank, learn_patterns
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.priors.low_rank import LowRankPrior
+from climrecon.methods.store import load_network
+from climrecon.methods.unet.build import analysis_unet_arguments, build_analysis_unet
+from climrecon.methods.unet.correcting import PartialUNet
+from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training.fields import TrainingFields
 from climrecon.training.loop import Schedule, fit, spread_factor
 from climrecon.training.samples import Fields, draw_pool

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from climrecon.errors import NetworkError
-from climrecon.networks import RANGE, TrainingRange, load_network, shipped
+from climrecon.methods.store import RANGE, TrainingRange, load_network, shipped
 from climrecon.output.product import NO_SKILL, OBSERVED, OUTSIDE, RECONSTRUCTED, status_of
 
 

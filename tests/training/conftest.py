@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from climrecon.model import threads
+from climrecon.methods import threads
 
 
 @pytest.fixture(autouse=True)

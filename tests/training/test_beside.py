@@ -14,14 +14,14 @@ import torch
 from small_archive import GRID, NATIVE, fields, gaps, small
 from torch import nn
 
-from climrecon.baselines.kriging import Kriging
-from climrecon.cards import describe
 from climrecon.errors import InputDataError, ProblemList, Unfinished, UsageError
 from climrecon.fields import Context, Months, Observations, Source
-from climrecon.model.analysis import AnalysisUNet
-from climrecon.networks import load_network, network_of, save_network
-from climrecon.pipeline.training_run import recipe_for
-from climrecon.reconstruct import reconstruct
+from climrecon.methods.by_chunks import reconstruct
+from climrecon.methods.card import describe
+from climrecon.methods.kriging import Kriging
+from climrecon.methods.store import load_network, network_of, save_network
+from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.tasks.train.fit import recipe_for
 from climrecon.training import analysis_task, engine
 from climrecon.training.cases import Cases
 from climrecon.training.recipes import parse, recipe

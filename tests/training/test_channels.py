@@ -16,24 +16,24 @@ import torch
 import xarray as xr
 from small_archive import GRID, NATIVE, SMOOTH, fields, gaps
 
-from climrecon.cards import describe
 from climrecon.catalogue import build_catalogue
 from climrecon.errors import ClimReconError, NoDataError, ProblemList, UsageError
 from climrecon.fields import Context, Further, Months
 from climrecon.grid import FIVE_DEGREES
-from climrecon.networks import as_network, load_network, save_network
+from climrecon.methods.card import describe
+from climrecon.methods.store import as_network, load_network, save_network
 from climrecon.output.provenance import read_provenance
-from climrecon.pipeline.reporting import Quiet
-from climrecon.pipeline.tasks import run_task
-from climrecon.pipeline.training import Training
-from climrecon.pipeline.training_sets import _of_files
 from climrecon.preprocess.further import read_further
 from climrecon.settings import load_site, validate
+from climrecon.tasks.run import run_task
+from climrecon.tasks.train.task import Training
+from climrecon.tasks.training_data.members import _of_files
 from climrecon.training import native_task
 from climrecon.training.fields import TrainingFields
 from climrecon.training.further import ABSENT, COMPLETE, ERROR, seen_of, statistics
 from climrecon.training.recipes import recipe
 from climrecon.training.run import Trained, train
+from climrecon.workflow.progress import Quiet
 
 
 def with_pressure(some: TrainingFields, seed: int) -> TrainingFields:
@@ -183,8 +183,8 @@ def archive(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("CLIMRECON_CONFIG", str(folder / "site.toml"))
         # Kriging would take longer than all the rest; other tests have it.
-        patched.setattr("climrecon.pipeline.training_run.YARDSTICK", "idw")
-        patched.setattr("climrecon.pipeline.training_results.BESIDE", "idw")
+        patched.setattr("climrecon.tasks.train.fit.YARDSTICK", "idw")
+        patched.setattr("climrecon.tasks.train.results.BESIDE", "idw")
         site = load_site()
         given = {
             "task": "train", "catalogue": str(build_catalogue(folder).path), "training_data": "cmip5",

@@ -10,16 +10,16 @@ import pytest
 import torch
 from small_archive import GRID, fields, small
 
-from climrecon.cards import describe
 from climrecon.errors import NetworkError, UsageError
 from climrecon.fields import Context, Months
 from climrecon.grid import FIVE_DEGREES
-from climrecon.model.analysis import AnalysisUNet
-from climrecon.model.interpolation import FullPrior
-from climrecon.model.levels import LevelledAnalysisUNet, LevelledUNet, depth_of, most_levels
-from climrecon.model.lowrank import LowRankPrior
-from climrecon.model.unet import PartialUNet
-from climrecon.networks import CARD, WEIGHTS, as_network, as_reconstructor, load_network, save_network
+from climrecon.methods.card import describe
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.priors.low_rank import LowRankPrior
+from climrecon.methods.store import CARD, WEIGHTS, as_network, as_reconstructor, load_network, save_network
+from climrecon.methods.unet.correcting import PartialUNet
+from climrecon.methods.unet.levels import LevelledAnalysisUNet, LevelledUNet, depth_of, most_levels
+from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training.native_task import check_grid, geography
 from climrecon.training.recipes import recipe
 

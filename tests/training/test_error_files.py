@@ -13,10 +13,10 @@ from climrecon.data.masks import harmonic_smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError
 from climrecon.grid import FIVE_DEGREES, Grid
-from climrecon.pipeline.reporting import Quiet
-from climrecon.pipeline.training_gaps import gap_files, mask_inputs, read_gaps
 from climrecon.preprocess.error_covariance import month_in_name, read_error_stddev
 from climrecon.settings import load_site, validate
+from climrecon.tasks.training_data.coverage import gap_files, mask_inputs, read_gaps
+from climrecon.workflow.progress import Quiet
 
 STEM = "HadCRUT.5.0.2.0"
 INDEX = month_numbers(1961, 24)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from climrecon.errors import ClimReconError, InputDataError, NetworkError, ProblemList, Unfinished, UsageError
-from climrecon.model.published import VARIANTS, PublishedUNet
-from climrecon.networks import load_network, network_of
+from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet
+from climrecon.methods.store import load_network, network_of
 from climrecon.training import engine, resume
 from climrecon.training.cases import draw_cases
 from climrecon.training.losses import Vgg

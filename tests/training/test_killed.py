@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from climrecon.files import sha256_of
-from climrecon.networks import CARD, WEIGHTS, list_networks, load_network
-from climrecon.pipeline.reporting import Quiet
-from climrecon.pipeline.training import Training
+from climrecon.methods.store import CARD, WEIGHTS, list_networks, load_network
 from climrecon.settings import load_site, validate
+from climrecon.tasks.train.task import Training
+from climrecon.workflow.progress import Quiet
 
 RECIPE = "kadow2020,masks=20,batch=4,widths=4 6,check_every=10,validation_years=1,checkpoint_seconds=0"
 
@@ -26,9 +26,12 @@ import os, signal, sys
 import torch
 torch.set_num_threads(1)
 from climrecon.cli.app import run_app
-from climrecon.pipeline import preparation, staging, stores, training_results
+from climrecon.tasks import network_store
+from climrecon.tasks.train import results
+from climrecon.tasks.training_data import preparation
+from climrecon.workflow import output_folder
 from climrecon.training import engine
-import climrecon.networks as networks
+import climrecon.methods.store as networks
 at, command = sys.argv[1], sys.argv[2:]
 def die(*given, **named):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -44,15 +47,15 @@ elif at == "step":
 elif at == "network":
     networks.write_text = die
 elif at == "scores":
-    training_results.score_table = die
+    results.score_table = die
 elif at == "store":
-    stores.shutil.copyfile = die
+    network_store.shutil.copyfile = die
 elif at == "publish":
-    publish = staging._publish
+    publish = output_folder._publish
     def half(stage, folder):
         (stage / "network.safetensors").replace(folder / "network.safetensors")
         die()
-    staging._publish = half
+    output_folder._publish = half
 run_app(command)
 """
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from climrecon.networks import WEIGHTS, shipped
-from climrecon.pipeline.reporting import Quiet
-from climrecon.pipeline.training import Training
+from climrecon.methods.store import WEIGHTS, shipped
 from climrecon.settings import Site, validate
 from climrecon.settings.site import BUILT_IN, SiteFile
+from climrecon.tasks.train.task import Training
 from climrecon.training.store import MemberStore, assemble
+from climrecon.workflow.progress import Quiet
 
 
 class Warned(Quiet):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from climrecon.covariance import great_circle
 from climrecon.data.masks import (
     MASK_MARGIN,
     MaskSource,
@@ -15,6 +14,7 @@ from climrecon.data.masks import (
 )
 from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
 from climrecon.grid import Grid
+from climrecon.methods.priors.covariance import great_circle
 
 GRID = Grid.regular(18, 36)
 AREA = GRID.area.reshape(-1)

@@ -18,9 +18,9 @@ import pytest
 
 from climrecon.catalogue import build_catalogue
 from climrecon.errors import NoDataError, OutputError, UsageError
-from climrecon.pipeline.reporting import Quiet
-from climrecon.pipeline.training import Training
 from climrecon.settings import load_site, validate
+from climrecon.tasks.train.task import Training
+from climrecon.workflow.progress import Quiet
 
 
 class Told(Quiet):

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from small_archive import GRID, fields, gaps, small
 
-from climrecon.networks import as_network, as_reconstructor
+from climrecon.methods.store import as_network, as_reconstructor
 from climrecon.output.samples import Sample
-from climrecon.pipeline.training_gaps import Gaps
-from climrecon.pipeline.training_samples import FILE, Samples, save_samples, shown_while_training
 from climrecon.plots.maps import ANOMALY
 from climrecon.plots.training import draw_samples
+from climrecon.tasks.train.example_months import FILE, Samples, save_samples, shown_while_training
+from climrecon.tasks.training_data.coverage import Gaps
 
 
 def made_gaps() -> Gaps:

@@ -20,8 +20,8 @@ from typing import Any
 def _stages(settings: Any) -> Any:
     from climrecon.errors import InputDataError, Unfinished
     from climrecon.files import write_text
-    from climrecon.pipeline.stages import Stage
-    from climrecon.pipeline.tasks import Outcome
+    from climrecon.workflow.outcome import Outcome
+    from climrecon.workflow.stage import Stage
 
     folder = Path(settings.outputdir)
     behaviour = folder / "behaviour.json"
@@ -87,7 +87,7 @@ def _slow_steps(seconds: float) -> None:
 
 
 def _install() -> None:
-    import climrecon.pipeline.stages as real
+    import climrecon.tasks.run as real
 
     before = real.stages_of
 

@@ -1,0 +1,191 @@
+"""The card of a network: what it is, what it was trained on, how good it is, and what it can be applied to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from climrecon.errors import NetworkError
+from climrecon.grid import Grid
+from climrecon.methods.kadow2020.network import PublishedUNet
+from climrecon.methods.unet.build import analysis_unet_arguments, partial_unet_arguments
+from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
+from climrecon.methods.unet.levels import further_of
+from climrecon.methods.unet.network import AnalysisUNet, complete_channels
+
+Network = AnalysisUNet | PartialUNet | PublishedUNet
+
+
+class GridCard(BaseModel):
+    """The grid a network works on: cell edges in degrees."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lat_edges: list[float]
+    lon_edges: list[float]
+
+    @classmethod
+    def of(cls, grid: Grid) -> GridCard:
+        """Of ``grid``."""
+        return cls(lat_edges=grid.lat_edges.tolist(), lon_edges=grid.lon_edges.tolist())
+
+    @property
+    def grid(self) -> Grid:
+        """As a grid."""
+        return Grid(np.array(self.lat_edges), np.array(self.lon_edges))
+
+
+class Card(BaseModel):
+    """What a network is, what it was trained on, and how good it is.
+
+    ``scores`` hold the figures of this very network and of the baselines of the same run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    name: str
+    kind: Literal["analysis_unet", "partial_unet", "published"]
+    title: str
+    variable: str = "tas"
+    units: str = "K"
+    reference_period: tuple[int, int] | None = None
+    grid: GridCard
+    wraps: bool = True
+    inputs: list[str]
+    outputs: list[str]
+    normalisation: str
+    architecture: dict[str, Any]
+    default_obs_sd: float | None = None
+    weights_sha256: str = ""
+    range_sha256: str | None = None
+    training: dict[str, Any] = Field(default_factory=dict)
+    scores: dict[str, Any] = Field(default_factory=dict)
+    caveats: list[str] = Field(default_factory=list)
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Further variables that the network takes beside its own."""
+        return tuple(self.architecture.get("further", ()))
+
+
+def describe_punet(
+    name: str, network: PartialUNet | AnalysisUNet, *, grid: Grid, training: dict[str, Any]
+) -> Card:
+    """The card of a :class:`PartialUNet`."""
+    return Card(
+        name=name,
+        kind="partial_unet",
+        title="Partial-convolution U-Net on low-rank optimal interpolation",
+        reference_period=(1961, 1990),
+        grid=GridCard.of(grid),
+        wraps=grid.wraps,
+        inputs=[*OBSERVED_CHANNELS, *COMPLETE_CHANNELS, *further_of(network)],
+        outputs=["mean", "stddev"],
+        normalisation="values less the month's generalised least-squares mean, by the prior standard deviation of "
+        "cell and calendar month"
+        + ("; further variables by mean and standard deviation of the cell" if further_of(network) else ""),
+        architecture=partial_unet_arguments(network) if isinstance(network, PartialUNet) else {},
+        default_obs_sd=0.3,
+        training=training,
+        caveats=[
+            "It learned from GISTEMP 1960-2002, so it is not independent of GISTEMP and no judge of it after 1960.",
+            "GISTEMP is smooth over 1,200 km: the standard deviation does not hold variability on smaller scales.",
+            "Realisations of different months are drawn independently of each other: the spread of an annual mean "
+            "made from them is too small where errors persist.",
+        ],
+    )
+
+
+def describe_analysis(
+    name: str, network: AnalysisUNet, *, grid: Grid, training: dict[str, Any], persistence: float = 0.5
+) -> Card:
+    """The card of an :class:`AnalysisUNet`."""
+    card = describe_punet(name, network, grid=grid, training=training)
+    return card.model_copy(
+        update={
+            "kind": "analysis_unet",
+            "title": "Partial-convolution U-Net on full-rank optimal interpolation, with neighbouring months",
+            "inputs": [*OBSERVED_CHANNELS, *complete_channels(network.misfit)],
+            "architecture": {**analysis_unet_arguments(network), "persistence": persistence},
+            "caveats": [
+                "It learned from GISTEMP 1930-2002, so it is not independent of GISTEMP and no judge of it there.",
+                "GISTEMP is smooth over 1,200 km: what a data set holds on smaller scales is estimated from the "
+                "data set itself, partly as error, partly as local variability.",
+                "Where a data set holds variability that GISTEMP lacks, as HadCRUT does, the U-Net corrects the spread "
+                "alone; the mean is the interpolation's.",
+                "Realisations let what the leading patterns tell of an error persist from month to month with one "
+                "correlation; what they leave, up to some thousand kilometres, is drawn anew each month.",
+            ],
+        }
+    )
+
+
+def describe(name: str, network: Network, grid: Grid, training: dict[str, Any]) -> Card:
+    """The card of a network that was trained here, of any kind."""
+    if isinstance(network, AnalysisUNet):
+        persistence = float(training.get("persistence", 0.5))
+        return describe_analysis(name, network, grid=grid, training=training, persistence=persistence)
+    if isinstance(network, PartialUNet):
+        return describe_punet(name, network, grid=grid, training=training)
+    rows = int(training.get("recipe", {}).get("rows", 2 * grid.shape[0]))
+    card = describe_published(
+        name, network, grid, rows, "Partial-convolution U-Net of Kadow et al. (2020), trained here"
+    )
+    architecture = {**card.architecture, "widths": list(network.widths)}
+    return card.model_copy(update={"architecture": architecture, "training": training})
+
+
+def describe_published(name: str, network: PublishedUNet, grid: Grid, rows: int, title: str) -> Card:
+    """The card of a :class:`PublishedUNet`, trained by whom ever; ``rows``: inside it."""
+    return Card(
+        name=name,
+        kind="published",
+        title=title,
+        reference_period=(1961, 1990),
+        grid=GridCard.of(grid),
+        wraps=network.variant.mode == "circular",
+        inputs=["value", "mask"],
+        outputs=["mean"],
+        normalisation="none",
+        architecture={
+            "input_channels": network.variant.channels,
+            "rows": rows,
+            "columns": grid.shape[1],
+        },
+        caveats=["It states no uncertainty."],
+    )
+
+
+def check_variable(card: Card, variable: str) -> None:
+    """Refuse a variable the network was not made for.
+
+    Raises
+    ------
+    NetworkError
+        Saying what there is.
+    """
+    if card.variable != variable:
+        raise NetworkError(
+            f"The network {card.name} was made for {card.variable}; the observations hold {variable}.",
+            f"Use variable={card.variable}, or a network for {variable} (see 'climrecon networks').",
+        )
+
+
+def check_further(card: Card, given: Sequence[str]) -> None:
+    """Refuse further variables that the network does not take.
+
+    Raises
+    ------
+    NetworkError
+        Saying which it takes.
+    """
+    if unknown := [name for name in given if name not in card.further]:
+        takes = f"takes {', '.join(card.further)}" if card.further else "takes no further variable"
+        raise NetworkError(
+            f"{', '.join(unknown)} is given by channel_files; the network {card.name} {takes} beside {card.variable}.",
+            "Leave it out, or use a network trained with channels= of it.",
+        )

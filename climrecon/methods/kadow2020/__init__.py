@@ -1,0 +1,1 @@
+"""The published network of Kadow et al. (2020)."""

@@ -1,0 +1,1 @@
+"""Prior covariances of the fields, and the posterior given observations."""

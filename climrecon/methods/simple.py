@@ -1,0 +1,59 @@
+"""Inverse distance and climatology."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.fields import Context, Estimate
+from climrecon.methods.priors.covariance import great_circle
+
+FloatArray = NDArray[np.floating[Any]]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.integer[Any]]
+
+
+class Climatology:
+    """Zero anomaly everywhere: what is known without any observation."""
+
+    name = "climatology"
+
+    def reconstruct(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+    ) -> Estimate:
+        """Zeros of the shape of ``values``."""
+        return Estimate(mean=np.zeros(values.shape, np.float32))
+
+
+class InverseDistance:
+    """Mean of the observed cells, each weighted with its area and 1 / (d^2 + d0^2).
+
+    Source: Shepard (1968), Proc. 23rd ACM Nat. Conf., 517; d0 keeps the weight of the own cell finite.
+    """
+
+    name = "idw"
+    softening_km = 300.0
+
+    def reconstruct(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+    ) -> Estimate:
+        """Weighted means; zero in a month without observations."""
+        weights = 1.0 / (great_circle(context.grid) ** 2 + self.softening_km**2)
+        weights *= context.grid.area.reshape(1, -1)
+        seen = mask.reshape(len(mask), -1)
+        flat = np.where(seen, values.reshape(len(values), -1), 0.0)
+        total = seen @ weights.T
+        mean = (flat @ weights.T) / np.where(total > 0, total, 1.0)
+        return Estimate(mean=mean.reshape(values.shape).astype(np.float32))

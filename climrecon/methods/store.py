@@ -1,0 +1,284 @@
+"""The store of networks: cards, shipped and trained networks, published checkpoints.
+
+A network is a folder with ``network.safetensors`` and ``card.json``. What it can be applied to is
+decided from the card alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from climrecon.errors import NetworkError
+from climrecon.fields import Further, Observations, Reconstructor
+from climrecon.files import sha256_of, write_text
+from climrecon.grid import FIVE_DEGREES, Grid
+from climrecon.methods.card import Card, Network, describe_published
+from climrecon.methods.checkpoint import read_published, read_weights, save_weights
+from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet, from_state, weights_of
+from climrecon.methods.priors.covariance import great_circle
+from climrecon.methods.unet.build import build_analysis_unet, build_partial_unet
+from climrecon.methods.unet.correcting import PartialUNet
+from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.unet.reconstructor import (
+    AnalysisReconstructor,
+    PartialUNetReconstructor,
+    PublishedReconstructor,
+)
+from climrecon.parameters import BY_NAME
+
+WEIGHTS, CARD = "network.safetensors", "card.json"
+#: What the training months reached, beside the weights of a network whose card names its hash.
+RANGE = "range.safetensors"
+
+
+#: Standard deviations beyond the training months' range at which a value is flagged.
+BEYOND_SD = 2.0
+
+
+class LoadedNetwork:
+    """A network ready to be applied, with its card and the hash of its weights."""
+
+    def __init__(self, reconstructor: Reconstructor, card: Card, sha256: str, path: Path) -> None:
+        self.name = card.name
+        self.card = card
+        self.sha256 = sha256
+        self.path = path
+        self.reconstruct = reconstructor.reconstruct
+        self.reconstructor = reconstructor
+        self.months_beside = int(getattr(reconstructor, "months_beside", 0))
+        self.training_range = _training_range(card, path)
+        self.draws_by_date = bool(getattr(reconstructor, "draws_by_date", False))
+        self.chunks_side_by_side = bool(getattr(reconstructor, "chunks_side_by_side", False))
+        #: ``error_sd(obs_sd, shape)`` of a network that works with errors of its own estimate, else None.
+        self.error_sd = getattr(reconstructor, "error_sd", None)
+
+    def with_further(self, further: Further | None) -> LoadedNetwork:
+        """This network with what is known of its further variables; None: nothing."""
+        if isinstance(self.reconstructor, PartialUNetReconstructor):
+            self.reconstructor.further = further
+        return self
+
+    def fit_to(self, observations: Observations) -> str:
+        """Let the network adapt to a data set; what it found, "" if it does not adapt."""
+        fit = getattr(self.reconstructor, "fit_to", None)
+        if self.card.further:
+            return self._further_in(observations)
+        return "" if fit is None else str(fit(observations) or "")
+
+    def _further_in(self, observations: Observations) -> str:
+        """How much is known of the further variables in the months of ``observations``, in words."""
+        further = getattr(self.reconstructor, "further", None)
+        months, parts = len(observations.time), []
+        for name in self.card.further:
+            if further is None or name not in further.variables:
+                parts.append(f"{name} is not given, and taken as not observed")
+                continue
+            known = np.isfinite(further.at(observations.time.index, (name,))).any((1, 2, 3))
+            parts.append(f"{name} is known in {int(known.sum())} of {months} months")
+        return "further variables: " + "; ".join(parts)
+
+
+def as_network(module: object) -> Network:
+    """``module``, if it is of a kind that can be stored.
+
+    Raises
+    ------
+    NetworkError
+        If it is not.
+    """
+    if isinstance(module, AnalysisUNet | PartialUNet | PublishedUNet):
+        return module
+    raise NetworkError(f"{type(module).__name__} is no kind of network that can be stored.")
+
+
+def as_reconstructor(network: Network, grid: Grid, rows: int, *, name: str = "") -> Reconstructor:
+    """``network`` as it is, without card or file, where its weights are; puts it into evaluation mode.
+
+    Parameters
+    ----------
+    rows:
+        Inside a published network.
+    """
+    device = str(next(network.parameters()).device)
+    if isinstance(network, AnalysisUNet):
+        return AnalysisReconstructor(name, network, 0.3, 0.0, great_circle(grid), device)
+    if isinstance(network, PartialUNet):
+        return PartialUNetReconstructor(name, network, 0.3, device)
+    return PublishedReconstructor(name, network, device, rows=rows)
+
+
+def network_of(loaded: LoadedNetwork) -> Network:
+    """The torch module of a loaded network, to go on training from."""
+    return as_network(getattr(loaded.reconstructor, "network", None))
+
+
+def save_network(network: Network, card: Card, folder: Path) -> Path:
+    """Write weights and card; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(network.state_dict(), folder / WEIGHTS)
+    card = card.model_copy(update={"weights_sha256": sha256_of(folder / WEIGHTS)})
+    write_text(folder / CARD, card.model_dump_json(indent=1) + "\n")
+    return folder
+
+
+def shipped() -> Path:
+    """The folder of the networks that come with the package."""
+    return Path(str(files("climrecon"))) / "weights"
+
+
+def list_networks(store: Sequence[Path] = ()) -> list[tuple[Card, Path]]:
+    """Cards and folders of all networks, shipped ones first, of those the default; unreadable ones are left out."""
+    found, default = [], BY_NAME["network"].default
+    for place in (shipped(), *store):
+        cards = sorted(place.glob(f"[!.]*/{CARD}"), key=lambda file: (file.parent.name != default, file))
+        for card_file in cards:
+            try:
+                found.append((_read_card(card_file), card_file.parent))
+            except NetworkError:
+                continue
+    return found
+
+
+def _read_card(path: Path) -> Card:
+    try:
+        return Card.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError) as error:
+        raise NetworkError(
+            f"The card {path} cannot be read: {str(error).splitlines()[0]}",
+            "A network needs a card.json written by climrecon beside its weights.",
+        ) from error
+
+
+def find_network(name: str, store: Sequence[Path] = ()) -> Path:
+    """Folder or file of a network given by name or path.
+
+    Raises
+    ------
+    NetworkError
+        If there is none; the nearest name is offered.
+    """
+    for place in (shipped(), *store):
+        # A name, never a path: "../x" must not climb out of the store.
+        if "/" not in name and (place / name / CARD).is_file():
+            return place / name
+    path = Path(name).expanduser()
+    if path.is_dir() or path.is_file():
+        return path
+    names = [card.name for card, _ in list_networks(store)]
+    near = difflib.get_close_matches(name, names, 1)
+    raise NetworkError(
+        f"There is no network called {name!r}, and no file of that name."
+        + (f" Did you mean {near[0]}?" if near else ""),
+        f"Networks: {', '.join(names) or 'none'}; see 'climrecon networks'.",
+    )
+
+
+def load_network(name: str, *, device: str = "cpu", store: Sequence[Path] = ()) -> LoadedNetwork:
+    """Load a network by name, folder, ``.safetensors`` or published ``.pth`` file.
+
+    Raises
+    ------
+    NetworkError
+        If it is unknown or corrupt, or its weights are not those of its card.
+    """
+    path = find_network(name, store)
+    if path.is_file() and path.suffix != ".safetensors":
+        return _load_published(path, device)
+    folder = path if path.is_dir() else path.parent
+    weights = path if path.is_file() else path / WEIGHTS
+    card = _read_card(folder / CARD)
+    if not weights.is_file():
+        raise NetworkError(f"The network {card.name} has no {WEIGHTS} in {folder}.", "Fetch it again.")
+    digest = sha256_of(weights)
+    if digest != card.weights_sha256:
+        raise NetworkError(
+            f"The weights of {card.name} ({weights}) are not those of its card: sha256 {digest[:12]}… was found, "
+            f"{card.weights_sha256[:12]}… is expected.",
+            "The file is damaged or was exchanged; fetch the network again.",
+        )
+    return LoadedNetwork(_reconstructor(card, weights, device), card, digest, folder)
+
+
+def _reconstructor(card: Card, path: Path, device: str) -> Reconstructor:
+    weights = read_weights(path)
+    if card.kind == "partial_unet":
+        network = build_partial_unet(weights, card.architecture)
+        return PartialUNetReconstructor(card.name, network, card.default_obs_sd or 0.3, device)
+    if card.kind == "analysis_unet":
+        analysis = build_analysis_unet(weights, card.architecture)
+        persistence, distance = float(card.architecture.get("persistence", 0.0)), great_circle(card.grid.grid)
+        return AnalysisReconstructor(
+            card.name, analysis, card.default_obs_sd or 0.3, persistence, distance, device
+        )
+    try:
+        about = card.architecture
+        published = PublishedUNet(VARIANTS[int(about["input_channels"])], about["widths"])
+        published.load_state_dict(weights)
+        return PublishedReconstructor(card.name, published.eval(), device, rows=int(about["rows"]))
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise NetworkError(
+            f"The weights and the card of {card.name} do not belong together: {str(error).splitlines()[0]}",
+            "Fetch the network again.",
+        ) from error
+
+
+def _load_published(path: Path, device: str) -> LoadedNetwork:
+    network = from_state(weights_of(read_published(path)))
+    sha256 = sha256_of(path)
+    title = "Published partial-convolution U-Net (Kadow et al. 2020)"
+    card = describe_published(path.stem, network, FIVE_DEGREES, 72, title)
+    card = card.model_copy(update={"weights_sha256": sha256})
+    return LoadedNetwork(PublishedReconstructor(path.stem, network, device), card, sha256, path)
+
+
+@dataclass(frozen=True)
+class TrainingRange:
+    """What training months reached: (12, H, W) lowest and highest value and standard deviation, K.
+
+    NaN where the training months say nothing.
+    """
+
+    lowest: NDArray[np.floating[Any]]
+    highest: NDArray[np.floating[Any]]
+    sd: NDArray[np.floating[Any]]
+
+    def outside(
+        self, values: NDArray[np.floating[Any]], month: NDArray[np.integer[Any]]
+    ) -> NDArray[np.bool_]:
+        """Where (T, H, W) ``values`` of calendar months (T,) lie more than two standard deviations beyond."""
+        found = np.empty(values.shape, dtype=bool)
+        margin = BEYOND_SD * self.sd
+        highest, lowest = self.highest + margin, self.lowest - margin
+        for number, value in enumerate(np.asarray(month) - 1):
+            found[number] = (values[number] > highest[value]) | (values[number] < lowest[value])
+        return found
+
+
+def _training_range(card: Card, folder: Path) -> TrainingRange | None:
+    """The range beside a network's weights; None if its card names none.
+
+    Raises
+    ------
+    NetworkError
+        If it is absent or is not that of the card.
+    """
+    if card.range_sha256 is None:
+        return None
+    path = folder / RANGE
+    if not path.is_file() or sha256_of(path) != card.range_sha256:
+        raise NetworkError(
+            f"The training range of {card.name} ({path}) is absent or is not that of its card.",
+            "Fetch the network again.",
+        )
+    found = {name: tensor.float().numpy() for name, tensor in read_weights(path).items()}
+    return TrainingRange(found["lowest"], found["highest"], found["sd"])

@@ -1,1 +1,0 @@
-"""Torch modules: partial convolution, the networks, the low-rank posterior, published checkpoints."""

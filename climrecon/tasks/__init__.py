@@ -1,0 +1,1 @@
+"""From validated settings to a task and its stages."""

@@ -1,0 +1,68 @@
+"""Files of further variables for a network that takes some."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.errors import InputDataError
+from climrecon.fields import Further
+from climrecon.files import sha256_of
+from climrecon.methods.store import LoadedNetwork, network_of
+from climrecon.preprocess.further import read_further
+from climrecon.settings import RunSettings
+
+#: How far the typical size of anomalies may be from that of the training members: beyond it the units are wrong.
+_TIMES = 5.0
+
+
+def read_channels(
+    files: Mapping[str, Path], network: LoadedNetwork, settings: RunSettings
+) -> tuple[Further | None, tuple[tuple[str, str], ...]]:
+    """What ``files`` say of the network's further variables, on its grid; and the files with their hashes.
+
+    Raises
+    ------
+    InputDataError
+        If a file is absent or cannot be used, or its anomalies are not of the size that the network knows.
+    """
+    if not files:
+        return None, ()
+    grid = network.card.grid.grid
+    period = network.card.reference_period or settings.reference_period.years
+    found = {}
+    for name, path in files.items():
+        if not path.is_file():
+            raise InputDataError(
+                f"There is no file {path}.", f"Check channel_files, which names it for {name}."
+            )
+        try:
+            with tempfile.TemporaryDirectory(prefix="climrecon-") as scratch:
+                found[name] = read_further(path, name, grid, period, Path(scratch))
+        except InputDataError as error:
+            place = "" if path.name in error.message else f"{path.name}: "
+            raise InputDataError(f"channel_files, {name}: {place}{error.message}", error.hint) from error
+        _check_size(name, path, found[name][0], network)
+    index = np.unique(np.concatenate([months for _, months in found.values()]))
+    values = np.full((len(index), len(found), *grid.shape), np.nan, np.float32)
+    for number, (own, months) in enumerate(found.values()):
+        values[np.searchsorted(index, months), number] = own
+    inputs = tuple((str(path), sha256_of(path)) for path in files.values())
+    return Further(tuple(found), index, values), inputs
+
+
+def _check_size(name: str, path: Path, values: NDArray[Any], network: LoadedNetwork) -> None:
+    module: Any = network_of(network)
+    usual = module.further_sd[module.further.index(name)].cpu().numpy().reshape(values.shape[1:])
+    ratio = float(np.sqrt(np.nanmean((values / usual) ** 2)))
+    if not 1.0 / _TIMES < ratio < _TIMES:
+        raise InputDataError(
+            f"channel_files, {name}: the anomalies of {path.name} are {ratio:.2g} times those of the members that "
+            f"{network.name} learned from.",
+            "Are the units attribute and the values right?",
+        )

@@ -1,0 +1,1 @@
+"""``task=evaluate``: score methods on known fields seen through real gaps."""

@@ -1,0 +1,244 @@
+"""The last stage of an evaluation: scores, figures, provenance, report, manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.evaluate.known import RAW, Sums
+from climrecon.evaluate.paired import LEVEL
+from climrecon.evaluate.series import annual_means
+from climrecon.evaluate.table import score_methods
+from climrecon.fields import Months
+from climrecon.grid import Grid
+from climrecon.output.content import content_sha256
+from climrecon.output.evaluation import write_cells, write_scores
+from climrecon.output.manifest import made, write_manifest
+from climrecon.output.provenance import Activity, Made, write_provenance
+from climrecon.tasks.evaluate.truth import Record
+from climrecon.workflow.fingerprint import fingerprint
+from climrecon.workflow.outcome import Outcome
+from climrecon.workflow.output_folder import staged
+from climrecon.workflow.progress import Reporter
+from climrecon.workflow.versions import versions
+
+if TYPE_CHECKING:
+    from climrecon.tasks.evaluate.task import Evaluation
+
+FloatArray = NDArray[np.floating[Any]]
+
+DEFAULT_FOLDER = Path("climrecon-evaluation")
+COUNTED = "Only cells that were missing under the mask count, area-weighted; regional means are of the whole analysis."
+
+
+def write_evaluation(
+    evaluation: Evaluation,
+    records: Sequence[Record],
+    sums: Mapping[str, Sequence[Sums]],
+    rules: Sequence[str],
+    run: Mapping[str, Any],
+    reporter: Reporter,
+) -> Outcome:
+    """Write everything; results appear in the output folder together or not at all."""
+    settings = evaluation.settings
+    folder = settings.outputdir or DEFAULT_FOLDER
+    known, grid = versions(), records[0].known.grid
+    reporter.stage(f"Scoring {', '.join(sums)}")
+    table = score_methods(sums, evaluation.reference, settings.seed)
+    content = _content(evaluation, records, rules, table)
+    hashes = sorted(f"{n}:{m.info.sha256 or n}" for n, m in evaluation.methods.items())
+    digest = fingerprint(
+        "evaluation", 1, [evaluation.fingerprint], {"reference": evaluation.reference}, str(hashes)
+    )
+    with staged(folder) as stage:
+        write_scores(stage / "scores.json", content)
+        entries = [made(stage, stage / "scores.json", "scores", "All scores, with what they were made from")]
+        cells = {name: _rmse_of_cells(parts) for name, parts in sums.items()}
+        counts = np.sum([part["cell_count"] for part in sums[RAW]], axis=0)
+        path = stage / "rmse_by_cell.nc"
+        write_cells(path, grid, cells, counts, {"title": content["title"], "comment": COUNTED})
+        entries.append(made(stage, path, "scores", "RMSE of each method cell by cell", content_sha256(path)))
+        figures: list[tuple[Made, str]] = []
+        if settings.plots:
+            reporter.stage("Drawing figures")
+            figures = _figures(stage, evaluation, records, sums, table, cells, grid)
+            entries += [figure for figure, _ in figures]
+        main = evaluation.methods[evaluation.main]
+        activity = Activity(
+            run_id=run["id"],
+            started=run["started"],
+            ended=datetime.now(UTC),
+            user=run["user"],
+            settings=settings.plain(),
+            versions=known,
+            network=main.info.name,
+            network_sha256=main.info.sha256,
+            inputs=_inputs(evaluation),
+            fingerprint=digest,
+            further=[
+                (method.info.name, method.info.sha256)
+                for name, method in evaluation.methods.items()
+                if name != evaluation.main and method.info.sha256
+            ],
+        )
+        write_provenance(stage / "provenance.json", activity, entries)
+        entries.append(
+            made(
+                stage,
+                stage / "provenance.json",
+                "provenance",
+                "W3C provenance: truth, gaps, methods, settings",
+            )
+        )
+        if settings.report:
+            reporter.stage("Writing the report")
+            from climrecon.report import write_evaluation_report
+
+            write_evaluation_report(
+                stage / "report.html",
+                content=content,
+                figures=[(stage / figure.path, caption) for figure, caption in figures],
+                outputs=entries,
+                activity=activity,
+            )
+            entries.append(made(stage, stage / "report.html", "report", content["title"]))
+        manifest = write_manifest(stage, run["id"], digest, _facets(evaluation), entries)
+    return Outcome(folder, manifest, _summary(folder, content, entries))
+
+
+def _content(
+    evaluation: Evaluation, records: Sequence[Record], rules: Sequence[str], table: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What ``scores.json`` holds."""
+    settings = evaluation.settings
+    names = [record.known.name for record in records]
+    caveats = [*evaluation.learned_from(), *evaluation.truth.notes]
+    methods = {RAW: {"title": "mean of the observed cells, no method", "sha256": None}}
+    for name, method in evaluation.methods.items():
+        methods[name] = {"title": method.info.title, "sha256": method.info.sha256}
+        caveats += [f"{name}: {text}" for text in method.info.card.get("caveats", [])]
+    return {
+        "schema": 1,
+        "title": f"{', '.join(evaluation.names)} evaluated on {', '.join(names)}",
+        "truth": [
+            {
+                "name": record.known.name,
+                "months": record.known.time.span(),
+                "n_months": len(record.known.time),
+                "observed_share": round(
+                    float((record.known.mask * record.known.grid.area).sum((1, 2)).mean()), 4
+                ),
+            }
+            for record in records
+        ],
+        "gaps": {"files": [path.name for path in evaluation.gap_inputs.main], "rules": list(rules)},
+        "errors_added": "as the training draws them, sizes anew each decade" if settings.noise else "none",
+        "counted": COUNTED,
+        "units": "K",
+        "methods": methods,
+        "reference": evaluation.reference,
+        "interval": f"{100 * LEVEL:.0f} % circular block bootstrap over years, paired",
+        "seed": settings.seed,
+        "scores": dict(table),
+        "caveats": list(dict.fromkeys(caveats)),
+    }
+
+
+def _rmse_of_cells(parts: Sequence[Sums]) -> FloatArray:
+    count = np.sum([part["cell_count"] for part in parts], axis=0)
+    squares = np.sum([part["cell_squares"] for part in parts], axis=0)
+    return np.where(count > 0, np.sqrt(squares / np.maximum(count, 1)), np.nan)
+
+
+def _figures(
+    stage: Path,
+    evaluation: Evaluation,
+    records: Sequence[Record],
+    sums: Mapping[str, Sequence[Sums]],
+    table: Mapping[str, Any],
+    cells: Mapping[str, FloatArray],
+    grid: Grid,
+) -> list[tuple[Made, str]]:
+    from climrecon.plots.evaluation import (
+        colours_of,
+        draw_annual,
+        draw_cells,
+        draw_groups,
+        draw_reliability,
+    )
+
+    colours = colours_of(list(sums), RAW)
+    annual = []
+    for number, record in enumerate(records):
+        time = Months(sums[RAW][number]["index"])
+        years, truth = annual_means(sums[RAW][number]["global/truth"], time)
+        means = {
+            name: annual_means(parts[number]["global/estimate"], time)[1] for name, parts in sums.items()
+        }
+        annual.append((record.known.name, years.astype(float), truth, means))
+    name, reference = evaluation.main, evaluation.reference
+    drawn = [
+        ("global_mean.png", draw_annual(annual, colours)),
+        ("rmse_by_group.png", draw_groups(table, colours)),
+        ("rmse_by_cell.png", draw_cells(grid, cells[name], cells[reference], name, reference)),
+        ("reliability.png", draw_reliability(table, colours)),
+    ]
+    found = []
+    for file, picture in drawn:
+        if picture is not None:
+            picture.save(stage / file)
+            found.append((made(stage, stage / file, "figure", picture.caption), picture.caption))
+    return found
+
+
+def _inputs(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """All files that took part, with their hashes."""
+    found = [
+        (str(path), str(digest))
+        for member, _ in evaluation.truth.members
+        for path, digest in member.about["files"]
+    ]
+    extra = [evaluation.gap_inputs.uncorrelated] if evaluation.gap_inputs.uncorrelated else []
+    store = evaluation.preparation.store
+    found += [(str(path), store.sha256(path)) for path in (*evaluation.gap_inputs.main, *extra)]
+    return list(dict.fromkeys(found))
+
+
+def _facets(evaluation: Evaluation) -> dict[str, str]:
+    return {
+        "project": "climrecon",
+        "product": "evaluation",
+        "institute": "",
+        "model": evaluation.main,
+        "experiment": "",
+        "time_frequency": "mon",
+        "variable": evaluation.settings.variable,
+        "ensemble": "",
+    }
+
+
+def _summary(folder: Path, content: Mapping[str, Any], entries: Sequence[Made]) -> list[str]:
+    months = sum(one["n_months"] for one in content["truth"])
+    lines = [f"{content['title']}: {months} months, at the cells that were missing."]
+    for name, scores in content["scores"].items():
+        annual = scores["regions"]["global"]["annual"]
+        row = [f"RMSE {_told(scores['cells']['rmse'])} K", f"annual global mean {_told(annual['rmse'])} K"]
+        if "crps" in scores["cells"]:
+            row.append(f"CRPS {_told(scores['cells']['crps'])} K")
+            row.append(f"90 % covers {_told(scores['cells']['covers_90'])}")
+        if scores["paired"]:
+            row.append(f"RMSE {scores['paired']['rmse']['first_is']} against {content['reference']}")
+        lines.append(f"  {name:<14} " + ", ".join(row))
+    lines.append(f"Results in {folder}:")
+    return (
+        lines + [f"  {entry.role:<12} {entry.path}" for entry in entries] + ["  manifest     manifest.json"]
+    )
+
+
+def _told(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.3f}"

@@ -1,0 +1,77 @@
+"""Which files a run reads: one named by the user, or what a search of the catalogue gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from climrecon.errors import InputDataError, NoDataError
+from climrecon.settings import RunSettings, Site
+from climrecon.workflow.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files of one observational data set.
+
+    ``main`` holds the field to reconstruct (several files are chunks of its time axis); ``members``
+    the realisations of an ensemble; ``uncorrelated`` the cell errors; ``error_covariance`` those of partly correlated
+    errors, a file a month.
+    """
+
+    main: tuple[Path, ...]
+    members: tuple[Path, ...] = ()
+    uncorrelated: Path | None = None
+    facets: dict[str, str] = field(default_factory=dict)
+    left_out: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    error_covariance: tuple[Path, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        files = [*self.main, *self.members, *([self.uncorrelated] if self.uncorrelated else [])]
+        return sum(path.stat().st_size for path in files)
+
+
+def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
+    """Find the observations that ``settings`` ask for.
+
+    Raises
+    ------
+    InputDataError
+        If a named file does not exist.
+    NoDataError
+        If no catalogue is known, or the search gives nothing or more than one data set.
+    """
+    if settings.obs_file:
+        if not settings.obs_file.is_file():
+            raise InputDataError(f"There is no file {settings.obs_file}.", "Check obs_file; a relative path "
+                                 "starts at the folder the command runs in.")  # fmt: skip
+        return Inputs(main=(settings.obs_file,))
+    if not settings.catalogue:
+        raise NoDataError(
+            "No catalogue is known to search in.",
+            "Give catalogue=PATH or obs_file=FILE, set it in the site file, or write one with "
+            "'climrecon catalogue build DIR' ('climrecon demo DIR' makes data to try).",
+        )
+    from climrecon.catalogue import open_catalogue, search
+
+    reporter.stage(f"Searching {settings.catalogue}")
+    found = search(
+        open_catalogue(settings.catalogue),
+        settings.facets,
+        explicit=settings.given,
+        preferred=site.file.dataset,
+    )
+    for note in found.notes:
+        reporter.note(note)
+    return Inputs(
+        main=tuple(found.main),
+        members=tuple(found.members),
+        uncorrelated=found.uncorrelated,
+        facets=dict(found.facets),
+        left_out=tuple((item.path, item.reason) for item in found.left_out),
+        notes=tuple(found.notes),
+        error_covariance=tuple(found.error_covariance),
+    )

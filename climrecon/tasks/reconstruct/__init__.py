@@ -1,0 +1,1 @@
+"""``task=reconstruct``: complete the observations."""

@@ -1,0 +1,186 @@
+"""The numerical part of a run: from observations to complete fields on the observations' own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.errors import NetworkError
+from climrecon.fields import Context, Estimate, Observations, Reconstructor
+from climrecon.grid import GLOBE, NINO34, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, TROPICS, Grid, Region
+from climrecon.workflow.progress import Reporter
+
+FloatArray = NDArray[np.floating[Any]]
+
+#: Nino 3.4 above the tropics, K, from which on an event is called El Nino, as in NOAA's definition.
+EL_NINO = 0.5
+#: Regions whose mean's spread is worked out from the joint distribution of the cells.
+REGIONS: tuple[Region, ...] = (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, NINO34)
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Complete fields on the network's grid, of all months or of a block of them.
+
+    Attributes
+    ----------
+    mean, stddev, prior_stddev:
+        (T, H, W), K; the latter two None where the method gives none.
+    region_sd:
+        Region name -> (T,) standard deviation of the region's mean, K.
+    realisations:
+        File of an (M, T, H, W) float32 array, or None.
+    observational:
+        (T, H, W) the part of ``stddev`` that an ensemble of the observations tells, K; None without one.
+    """
+
+    mean: FloatArray
+    stddev: FloatArray | None
+    prior_stddev: FloatArray | None
+    region_sd: dict[str, FloatArray]
+    realisations: NDArray[np.float32] | None
+    observational: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class OwnFields:
+    """Complete fields on the observations' own grid, (T, H, W) float32 in K; see :class:`Complete`.
+
+    ``realisations`` gives them one by one; None if there are none.
+    """
+
+    mean: FloatArray
+    stddev: FloatArray | None
+    prior_stddev: FloatArray | None
+    region_sd: dict[str, FloatArray]
+    realisations: Callable[[], Iterator[FloatArray]] | None
+    observational: FloatArray | None = None
+
+
+def on_own_grid(complete: Complete, own_grid: Callable[[FloatArray], FloatArray]) -> OwnFields:
+    """Bring complete fields to the observations' grid; realisations only when they are asked for."""
+
+    def single(field: FloatArray) -> FloatArray:
+        return own_grid(field).astype(np.float32, copy=False)
+
+    return OwnFields(
+        single(complete.mean),
+        None if complete.stddev is None else single(complete.stddev),
+        None if complete.prior_stddev is None else single(complete.prior_stddev),
+        complete.region_sd,
+        None
+        if complete.realisations is None
+        else lambda: (own_grid(member) for member in member_fields(complete)),
+        None if complete.observational is None else single(complete.observational),
+    )
+
+
+def complete_fields(
+    reconstructor: Reconstructor,
+    observations: Observations,
+    *,
+    members: int,
+    seed: int,
+    scratch: Path,
+    reporter: Reporter,
+    block: slice | None = None,
+    ensemble: Sequence[FloatArray] = (),
+) -> Complete:
+    """Apply ``reconstructor`` to all months, or to those of ``block``, and collect what it gives.
+
+    Realisations go chunk by chunk into a memory-mapped file in ``scratch``: 200 of them over 2,100
+    months are 4.4 GB, more than a login node should hold.
+
+    Parameters
+    ----------
+    block:
+        Months of one of :func:`blocks`. They come out as they do with all months: chunks begin at the same months,
+        see the same neighbours and draw from the same streams.
+    ensemble:
+        (T, H, W) of each member of the observations, on the method's grid: all months, whatever ``block`` is.
+    """
+    from climrecon.methods.by_chunks import reconstruct
+
+    first, last = (0, len(observations.time)) if block is None else (block.start, block.stop)
+    shape = (last - first, *observations.grid.shape)
+    mean = np.empty(shape, np.float32)
+    stddev: FloatArray | None = None
+    prior: FloatArray | None = None
+    observational: FloatArray | None = None
+    region_sd: dict[str, FloatArray] = {}
+    drawn: NDArray[np.float32] | None = None
+    if members:
+        drawn = np.lib.format.open_memmap(
+            scratch / "realisations.npy", mode="w+", dtype=np.float32, shape=(members, *shape)
+        )
+    weights = {region.name: observations.grid.region_weights(region) for region in REGIONS}
+    # Noise that belongs to a date goes on from chunk to chunk; other streams must not begin anew with each.
+    dated = bool(getattr(reconstructor, "draws_by_date", False))
+    for months_of_all, estimate in reconstruct(
+        reconstructor, observations, progress=reporter.step, block=block, members=ensemble
+    ):
+        months = slice(months_of_all.start - first, months_of_all.stop - first)
+        mean[months] = estimate.mean
+        if estimate.stddev is not None:
+            stddev = np.empty(shape, np.float32) if stddev is None else stddev
+            stddev[months] = estimate.stddev
+        if estimate.prior_stddev is not None:
+            prior = np.empty(shape, np.float32) if prior is None else prior
+            prior[months] = estimate.prior_stddev
+        if estimate.observational_stddev is not None:
+            observational = np.empty(shape, np.float32) if observational is None else observational
+            observational[months] = estimate.observational_stddev
+        if estimate.area_mean_sd is not None:
+            for name, weight in weights.items():
+                series = region_sd.setdefault(name, np.full(shape[0], np.nan))
+                series[months] = estimate.area_mean_sd(weight / weight.sum())
+        if drawn is not None:
+            if estimate.sample is None:
+                raise NetworkError(
+                    f"{reconstructor.name} gives no realisations.",
+                    "Use realisations=0, or a network that gives them, e.g. punet5 or kriging.",
+                )
+            # Each chunk has its own stream, so that a longer record begins with the same fields.
+            drawn[:, months] = estimate.sample(members, seed + (0 if dated else months_of_all.start))
+    return Complete(mean, stddev, prior, region_sd, drawn, observational)
+
+
+def blocks(months: int, count: int, chunk: int) -> list[slice]:
+    """``count`` blocks of months, each of whole chunks; some are empty where there are fewer chunks."""
+    chunks = -(-months // chunk)
+    borders = [min(chunk * (chunks * number // count), months) for number in range(count + 1)]
+    return [slice(first, last) for first, last in pairwise(borders)]
+
+
+def single_month(reconstructor: Reconstructor, observations: Observations, index: int) -> Estimate:
+    """The estimate of one month, for comparison in figures."""
+    keep = np.zeros(len(observations.time), dtype=bool)
+    keep[index] = True
+    month = observations.select(keep)
+    return reconstructor.reconstruct(
+        month.values, month.mask, month.obs_sd, month.time.month, Context(month.grid, month.time)
+    )
+
+
+def member_fields(complete: Complete) -> Iterator[NDArray[np.float32]]:
+    """The realisations one by one, (T, H, W) each."""
+    if complete.realisations is not None:
+        yield from complete.realisations
+
+
+def largest_el_nino(field: FloatArray, grid: Grid) -> int:
+    """Index of the month with the largest El Nino of complete (T, H, W) fields; of the last one if there is none.
+
+    The Nino 3.4 mean relative to that of the tropics: in a warming climate the plain mean would find
+    the latest event, not the largest (van Oldenborgh et al. 2021, Environ. Res. Lett. 16:044003).
+    """
+    box, tropics = grid.region_weights(NINO34), grid.region_weights(TROPICS)
+    relative = (field * (box / box.sum() - tropics / tropics.sum())).sum(axis=(1, 2))
+    month = int(np.argmax(relative))
+    return month if relative[month] >= EL_NINO else len(field) - 1

@@ -1,0 +1,367 @@
+"""The ensemble of the observations: which members are used, each brought to both grids once, into files.
+
+A member is the observations with another sample of their systematic errors (HadCRUT's member files) and, where the data
+set has error covariances, a draw of the partly correlated ones. Its uncorrelated errors are those of all members: they
+are what the method's weights are made for, and no part of the members' spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.arrays import Array, open_arrays
+from climrecon.errors import ClimReconError
+from climrecon.fields import Observations
+from climrecon.methods.observation_ensemble import FEWEST
+from climrecon.output.errors_in import ErrorsIn
+from climrecon.preprocess import PrepareRequest, read_member
+from climrecon.preprocess.error_covariance import month_in_name, read_error_covariance
+from climrecon.preprocess.models import members_within
+from climrecon.tasks.inputs import Inputs
+from climrecon.tasks.methods import Method, on_method_grid
+from climrecon.workflow.progress import Reporter
+
+FloatArray = NDArray[np.floating[Any]]
+Write = Callable[[Path, Mapping[str, Array], Mapping[str, Any]], None]
+
+#: A member that lacks more than this share of the observed cells is cut short, or of another release.
+MOST_LACKING = 0.01
+#: Months whose spread is worked out together.
+_AT_ONCE = 240
+#: Tells draws of partly correlated errors from all others with the same seed.
+_STREAM = 7
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Members of the observations, on their own grid and on the method's.
+
+    Attributes
+    ----------
+    own, on_network:
+        (T, H, W) float32 of each member, K, memory-mapped; the observations' own values where a member has none.
+    about:
+        ``files`` and ``sha256`` of what was read beside the observations, ``notes``, and ``errors`` as :class:`ErrorsIn`
+        has them.
+    mean:
+        (T, H, W) mean of the members as they were read, where it is to stand for the observations; else None.
+    """
+
+    own: tuple[FloatArray, ...]
+    on_network: tuple[FloatArray, ...]
+    about: dict[str, Any]
+    mean: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+    def spread(self) -> FloatArray:
+        """(T, H, W) standard deviation of the members about their mean, K. Source: Welford (1962)."""
+        spread = np.empty(self.own[0].shape, np.float32)
+        for start in range(0, len(spread), _AT_ONCE):
+            months = slice(start, start + _AT_ONCE)
+            mean = np.zeros(spread[months].shape)
+            squares = np.zeros_like(mean)
+            for count, own in enumerate(self.own, 1):
+                change = own[months] - mean
+                mean += change / count
+                squares += change * (own[months] - mean)
+            spread[months] = np.sqrt(squares / (len(self.own) - 1))
+        return spread
+
+
+def applied(observations: Observations, about: Mapping[str, Any], ensemble: Ensemble | None) -> Observations:
+    """The observations with what was read of the ensemble among their sources.
+
+    Where a data set has members and no mean of them, what was read as the observations is one member; their mean
+    takes its place, whose error the spread of the members tells.
+    """
+    source, values = observations.source, observations.values
+    if ensemble is not None and ensemble.mean is not None:
+        values = np.asarray(ensemble.mean, dtype=values.dtype)
+    return replace(
+        observations,
+        values=values,
+        source=replace(
+            source,
+            files=(*source.files, *about["files"]),
+            sha256=(*source.sha256, *about["sha256"]),
+            notes=(*source.notes, *about["notes"]),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class MemberFile:
+    """Where a member stands: in a file of its own, or at a place, from 0, in one that holds several."""
+
+    path: Path
+    realisation: int | None = None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return (
+            self.path.name
+            if self.realisation is None
+            else f"member {self.realisation + 1} of {self.path.name}"
+        )
+
+
+def all_members(inputs: Inputs, variable: str) -> list[MemberFile]:
+    """The members there are: files of their own, else those within the file of the observations."""
+    if inputs.members:
+        return [MemberFile(path) for path in inputs.members]
+    if len(inputs.main) > 1:
+        return []
+    try:
+        count = members_within(inputs.main[0], variable)
+    except ClimReconError:
+        return []  # what is wrong with the file is said when it is read
+    return [MemberFile(inputs.main[0], number) for number in range(count if count > 1 else 0)]
+
+
+def chosen_members(inputs: Inputs, variable: str, wanted: int) -> list[MemberFile]:
+    """At most ``wanted`` of the members, spread evenly over them; none where there are too few for a spread."""
+    members = all_members(inputs, variable)
+    if min(wanted, len(members)) < FEWEST:
+        return []
+    places = np.unique(np.linspace(0, len(members) - 1, min(wanted, len(members))).round().astype(int))
+    return [members[place] for place in places]
+
+
+def chosen_covariances(
+    inputs: Inputs, wanted: int, period: tuple[int | None, int | None]
+) -> tuple[Path, ...]:
+    """The error covariances of the months of ``period``, by their names; those that say no month are all taken."""
+    if wanted < FEWEST:
+        return ()
+    first, last = period
+
+    def inside(path: Path) -> bool:
+        month = month_in_name(path)
+        return month is None or ((first is None or month >= first) and (last is None or month <= last))
+
+    return tuple(path for path in inputs.error_covariance if inside(path))
+
+
+def count_of(inputs: Inputs, variable: str, wanted: int) -> int:
+    """Members that will be reconstructed, as far as names and headers tell."""
+    return len(chosen_members(inputs, variable, wanted)) or (
+        wanted if wanted >= FEWEST and inputs.error_covariance else 0
+    )
+
+
+def files_of(inputs: Inputs, request: PrepareRequest, wanted: int) -> tuple[Path, ...]:
+    """The files that an ensemble is made of, beside the observations' own."""
+    members = [one.path for one in chosen_members(inputs, request.variable, wanted)]
+    return (
+        *(path for path in members if path not in inputs.main),
+        *chosen_covariances(inputs, wanted, request.months),
+    )
+
+
+def prepare_ensemble(
+    inputs: Inputs,
+    request: PrepareRequest,
+    wanted: int,
+    observations: Observations,
+    method: Method,
+    folder: Path,
+    *,
+    seed: int,
+    sha256: Callable[[Path], str],
+    write: Write,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Write the members as ``member-NNN.safetensors`` to ``folder``; says what was used.
+
+    Parameters
+    ----------
+    wanted:
+        Members at most.
+    sha256:
+        Of an input file.
+    write:
+        Writes a file of arrays.
+
+    Returns
+    -------
+    ``about`` of :class:`Ensemble`, with ``count``, the number of members.
+
+    Raises
+    ------
+    InputDataError
+        If a file cannot be used, or does not go with the observations.
+    """
+    chosen = chosen_members(inputs, request.variable, wanted)
+    total = len(all_members(inputs, request.variable))
+    covariances = chosen_covariances(inputs, wanted, request.months)
+    errors = ErrorsIn(
+        uncorrelated=inputs.uncorrelated.name if inputs.uncorrelated else "",
+        kept_alone=not getattr(method.reconstructor, "uses_obs_sd", True),
+    )
+    notes: list[str] = []
+    used: list[MemberFile] = []
+    seen = np.maximum(observations.mask.sum(), 1)
+    if chosen:
+        reporter.stage(f"Reading {len(chosen)} of {total} members")
+    for number, one in enumerate(chosen, 1):
+        values = read_member(one.path, request, observations, one.realisation)
+        lacking = float((observations.mask & ~np.isfinite(values)).sum() / seen)
+        if lacking > MOST_LACKING:
+            notes.append(f"{one.name} lacks {100 * lacking:.0f} % of the observed cells and is not used")
+            reporter.warning(notes[-1])
+        else:
+            filled = _filled(values, observations)
+            write(_read(folder, len(used)), {"own": filled}, {"file": one.name})
+            used.append(one)
+        reporter.step(number, len(chosen))
+    if chosen and len(used) < FEWEST:
+        notes.append("too few members are left for a spread: no systematic errors are in")
+        used = []
+    count = len(used) or (wanted if covariances else 0)
+    partly, months = None, 0
+    if covariances:
+        partly, months = _partly_correlated(covariances, observations, count, seed, folder, reporter)
+    if months == 0:
+        count, partly = len(used), None
+    errors = replace(
+        errors,
+        members=len(used),
+        of=total,
+        drawn=count,
+        covariances=months,
+        months=len(observations.time),
+    )
+    mean_taken = bool(used) and inputs.main[0] in inputs.members
+    mean = np.zeros(observations.values.shape)
+    if mean_taken:
+        notes.append(f"the mean of the {count} members that are used stands for that of the ensemble")
+        for number in range(count):
+            mean += open_arrays(_read(folder, number), check=False)[0]["own"]
+    if count:
+        reporter.stage(f"Bringing {count} members to the network's grid")
+    for number in range(count):
+        own = observations.values.astype(np.float32)
+        if used:
+            own = np.array(open_arrays(_read(folder, number), check=True)[0]["own"])
+        if partly is not None:
+            own = own + partly[number]
+        arrays: dict[str, Array] = {"own": own}
+        if mean_taken and number == 0:
+            arrays["mean"] = mean / count
+        moved = on_method_grid(replace(observations, values=own, obs_sd=None), method, folder)
+        if moved.values is not own:
+            arrays["on_network"] = moved.values.astype(np.float32)
+        write(_file(folder, number), arrays, {"member": number})
+        reporter.step(number + 1, count)
+    for left in (*folder.glob("read-*.safetensors"), folder / "partly.npy"):
+        left.unlink(missing_ok=True)
+    own_files = dict.fromkeys(one.path for one in used if one.path not in inputs.main)
+    files = [*own_files, *(covariances if months else ())]
+    return {
+        "count": count,
+        "files": [str(path) for path in files],
+        "sha256": [sha256(path) for path in files],
+        "notes": notes,
+        "errors": asdict(errors),
+    }
+
+
+def open_ensemble(folder: Path, about: Mapping[str, Any], *, check: bool = True) -> Ensemble | None:
+    """The ensemble that :func:`prepare_ensemble` wrote, memory-mapped; None if it has no members.
+
+    Raises
+    ------
+    Damaged
+        If a file is lost or not as it was written.
+    """
+    if not about["count"]:
+        return None
+    found = [open_arrays(_file(folder, number), check=check)[0] for number in range(about["count"])]
+    return Ensemble(
+        tuple(one["own"] for one in found),
+        tuple(one.get("on_network", one["own"]) for one in found),
+        dict(about),
+        found[0].get("mean"),
+    )
+
+
+def errors_in(about: Mapping[str, Any]) -> ErrorsIn:
+    """Which errors are in, from what :func:`prepare_ensemble` said."""
+    return ErrorsIn(**about["errors"])
+
+
+def ensemble_files(folder: Path, about: Mapping[str, Any]) -> list[Path]:
+    """The files of an ensemble's members."""
+    return [_file(folder, number) for number in range(about["count"])]
+
+
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"member-{number:03d}.safetensors"
+
+
+def _read(folder: Path, number: int) -> Path:
+    return folder / f"read-{number:03d}.safetensors"
+
+
+def _filled(values: FloatArray, observations: Observations) -> NDArray[np.float32]:
+    there = np.isfinite(values) & observations.mask
+    return np.where(there, values, observations.values).astype(np.float32)
+
+
+def _partly_correlated(
+    paths: Sequence[Path],
+    observations: Observations,
+    count: int,
+    seed: int,
+    folder: Path,
+    reporter: Reporter,
+) -> tuple[FloatArray, int]:
+    """(M, T, H, W) draws of the partly correlated errors, 0 where none are stated; and the months that have some.
+
+    A draw depends on seed, month and member alone. Successive months are drawn independently of each other: no file
+    says how they go together.
+    """
+    shape = (count, *observations.values.shape)
+    drawn = np.lib.format.open_memmap(folder / "partly.npy", mode="w+", dtype=np.float32, shape=shape)
+    place = {int(month): position for position, month in enumerate(observations.time.index)}
+    reporter.stage(f"Drawing partly correlated errors from {len(paths)} error covariances")
+    months = set()
+    for number, path in enumerate(paths, 1):
+        named_month = month_in_name(path)
+        if named_month is None or named_month in place:
+            month, square = read_error_covariance(path, observations)
+            if month in place and month not in months:
+                months.add(month)
+                seen = observations.mask[place[month]].reshape(-1)
+                cells = np.flatnonzero(seen & (np.diagonal(square) > 0))
+                root = _root(np.nan_to_num(square[np.ix_(cells, cells)].astype(np.float64)))
+                white = np.stack(
+                    [
+                        np.random.default_rng([seed, _STREAM, month, member]).standard_normal(len(cells))
+                        for member in range(count)
+                    ]
+                )
+                drawn.reshape(count, len(place), -1)[:, place[month], cells] = white @ root.T
+        reporter.step(number, len(paths))
+    return drawn, len(months)
+
+
+def _root(square: FloatArray) -> FloatArray:
+    """A matrix whose product with its transpose is ``square`` (symmetric, but for rounding no negative eigenvalue)."""
+    if not len(square):
+        return square
+    try:
+        return np.linalg.cholesky(square + 1e-6 * np.diagonal(square).mean() * np.eye(len(square)))
+    except np.linalg.LinAlgError:
+        pass
+    values, vectors = np.linalg.eigh(0.5 * (square + square.T))
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))

@@ -1,0 +1,66 @@
+"""Kept cells: the error of what stands there, and what stands there in a realisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.fields import Observations
+from climrecon.preprocess import FileGrid
+from climrecon.tasks.methods import Method
+from climrecon.tasks.reconstruct.ensemble import Ensemble
+
+FloatArray = NDArray[np.floating[Any]]
+
+#: Tells draws of kept cells' errors from all others with the same seed.
+_STREAM = 11
+
+
+def kept_sd(
+    observations: Observations, on_network: Observations, method: Method, back: FileGrid
+) -> FloatArray:
+    """(T, H, W) uncorrelated error of kept cells, K: as the network uses it, else as stated; never zero."""
+    used = getattr(method.reconstructor, "error_sd", None)
+    if used is not None:
+        whole = (
+            np.where(on_network.mask, on_network.obs_sd, np.nan) if on_network.obs_sd is not None else None
+        )
+        return back.own_grid(used(whole, on_network.values.shape)).astype(np.float32)
+    assumed = np.full(observations.values.shape, method.obs_sd, np.float32)
+    if observations.obs_sd is None:
+        return assumed
+    known = np.isfinite(observations.obs_sd) & (observations.obs_sd > 0)
+    return np.where(known, observations.obs_sd, assumed).astype(np.float32)
+
+
+def with_kept(
+    draws: Iterator[FloatArray],
+    observations: Observations,
+    sd: FloatArray,
+    ensemble: Ensemble | None,
+    seed: int,
+) -> Iterator[FloatArray]:
+    """Realisations in which observed cells are kept, each with an error of its own.
+
+    Realisation k has, where cells were observed, the values of member k modulo M (of the observations, without an
+    ensemble) and a draw of the uncorrelated error, which depends on seed, realisation and date alone.
+
+    Parameters
+    ----------
+    draws:
+        (T, H, W) of the analysis, K.
+    sd:
+        (T, H, W) uncorrelated error, K.
+    """
+    for number, draw in enumerate(draws):
+        values = observations.values if ensemble is None else ensemble.own[number % len(ensemble)]
+        field = np.array(draw)
+        for position, date in enumerate(observations.time.index):
+            seen = observations.mask[position]
+            rng = np.random.default_rng([seed, _STREAM, number, int(date)])
+            error = rng.standard_normal(seen.shape)[seen] * sd[position][seen]
+            field[position][seen] = values[position][seen] + error
+        yield field

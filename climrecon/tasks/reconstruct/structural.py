@@ -1,0 +1,101 @@
+"""Further networks on the same observations: how much the choice of network matters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.methods.by_chunks import reconstruct
+from climrecon.output.manifest import made
+from climrecon.output.product import Product, Structural
+from climrecon.output.provenance import Made
+from climrecon.output.structural import Row, rows, table
+from climrecon.preprocess import FileGrid, rebase_complete
+from climrecon.tasks.methods import Method, adapt, on_method_grid
+from climrecon.workflow.fingerprint import fingerprint
+from climrecon.workflow.progress import Reporter
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+def with_structural(product: Product, beside: Sequence[Method], scratch: Path, reporter: Reporter) -> Product:
+    """The product with complete reconstructions by those of ``beside`` that are networks.
+
+    Baselines have learned nothing that another choice could have changed; they stay in the figures alone.
+    """
+    networks = [method for method in beside if method.loaded is not None]
+    if not networks:
+        return product
+    fields, notes = {}, list(product.notes)
+    for method in networks:
+        reporter.stage(
+            f"Reconstructing {len(product.observations.time)} months with {method.info.name} too, "
+            "for what the choice of network changes"
+        )
+        fields[method.info.name], adapted = _infilled(product, method, scratch, reporter)
+        notes += [f"{method.info.name}: {adapted}"] if adapted else []
+    structural = Structural(
+        fields,
+        {method.info.name: _learned_from(method) for method in networks},
+        {method.info.name: method.info.sha256 or "" for method in networks},
+    )
+    return replace(product, structural=structural, notes=tuple(notes))
+
+
+def _infilled(product: Product, method: Method, scratch: Path, reporter: Reporter) -> tuple[FloatArray, str]:
+    """(T, H, W) as a run with ``method`` alone gives them, K; and how it adapted itself."""
+    observations = product.observations
+    on_network = on_method_grid(observations, method, scratch)
+    adapted = adapt(method, on_network)
+    mean = np.empty(on_network.values.shape, np.float32)
+    for months, estimate in reconstruct(method.reconstructor, on_network, progress=reporter.step):
+        mean[months] = estimate.mean
+    back = FileGrid(observations.grid, on_network.grid, observations.source, scratch)
+    field: FloatArray = back.own_grid(mean).astype(np.float32)
+    if product.keep_observed:
+        field = np.where(observations.mask, observations.values, field)
+    if product.shift is not None:
+        shift = rebase_complete(field, observations.time, product.reference_period)
+        field = field - shift[observations.time.month - 1]
+    return field.astype(np.float32), adapted
+
+
+def _learned_from(method: Method) -> str:
+    data = str(method.info.card.get("training", {}).get("data", ""))
+    return data or method.info.title
+
+
+def with_networks(digest: str, structural: Structural | None) -> str:
+    """A reconstruction's fingerprint with the networks it is compared with, which change what it holds."""
+    if structural is None:
+        return digest
+    return fingerprint("structural", 1, [digest, *structural.sha256.values()], {}, None)
+
+
+def write_series(stage: Path, product: Product) -> Made:
+    """The monthly global means of all networks as ``structural.csv``."""
+    path = stage / "structural.csv"
+    path.write_text(table(product), encoding="utf-8")
+    return made(
+        stage,
+        path,
+        "series",
+        "Global mean by month with each network, K, and its standard deviation over them",
+    )
+
+
+def lines(product: Product) -> list[str]:
+    """For the end of a run: one line for each further network."""
+    return [_line(row, product.network.name) for row in rows(product)] if product.structural else []
+
+
+def _line(row: Row, ours: str) -> str:
+    return (
+        f"Structural uncertainty, {row.name} less {ours}: global mean {row.mean:+.3f} K on average, "
+        f"{row.largest:+.3f} K at most ({row.when}); cells that were not observed {row.cells:.2f} K (RMS)."
+    )

@@ -1,0 +1,91 @@
+"""The tasks there are, and from validated settings to the stages and the run they ask for.
+
+A task is a function in :data:`TASKS` that gives the stages of one run; another is added by a line there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from climrecon.errors import UsageError
+from climrecon.settings import RunSettings, Site
+from climrecon.workflow.outcome import Outcome
+from climrecon.workflow.progress import Reporter
+from climrecon.workflow.stage import Stage
+
+Stages = Callable[[RunSettings, Site, dict[str, Any]], tuple[Stage, ...]]
+
+
+def _reconstruct(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple[Stage, ...]:
+    from climrecon.tasks.reconstruct.task import Reconstruction
+
+    return Reconstruction(settings, site, about).stages()
+
+
+def _train(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple[Stage, ...]:
+    from climrecon.tasks.train.task import Training
+
+    return Training(settings, site, about).stages()
+
+
+def _evaluate(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple[Stage, ...]:
+    from climrecon.tasks.evaluate.task import Evaluation
+
+    return Evaluation(settings, site, about).stages()
+
+
+#: Name -> what gives the stages of a run. Each imports its task when it is asked for.
+TASKS: dict[str, Stages] = {"reconstruct": _reconstruct, "train": _train, "evaluate": _evaluate}
+
+
+def stages_of(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple[Stage, ...]:
+    """The stages of the task that ``settings`` ask for, in order.
+
+    Raises
+    ------
+    UsageError
+        For a task this version does not have.
+    """
+    if settings.task not in TASKS:
+        raise UsageError(
+            f"task={settings.task} is not part of this version of climrecon.", f"Tasks: {', '.join(TASKS)}."
+        )
+    return TASKS[settings.task](settings, site, about)
+
+
+def run_task(settings: RunSettings, site: Site, reporter: Reporter, about: dict[str, Any]) -> Outcome:
+    """Run the task of ``settings``, here or as batch jobs.
+
+    Parameters
+    ----------
+    about:
+        What the caller knows of the run: ``id``, ``user``, ``host``.
+
+    Raises
+    ------
+    UsageError
+        For a task this version does not have.
+    """
+    from climrecon.workflow.dispatch import decide, few_threads_on_a_login_node, run_dispatched
+
+    few_threads_on_a_login_node(site)
+
+    def stages_for(dryrun: bool) -> tuple[Stage, ...]:
+        chosen = settings if settings.dryrun == dryrun else settings.model_copy(update={"dryrun": dryrun})
+        return stages_of(chosen, site, about)
+
+    stages = stages_for(settings.dryrun)
+    # Where batch jobs run it, the GPU need not be here.
+    if settings.device == "cuda" and not settings.dryrun and decide(stages, settings, site)[0] == "local":
+        _require_cuda()
+    return run_dispatched(stages, stages_for, settings, site, reporter, about)
+
+
+def _require_cuda() -> None:
+    from climrecon.methods.by_chunks import cuda_available
+
+    if not cuda_available():
+        raise UsageError(
+            "device=cuda was asked for, but torch finds no usable GPU here.", "Use device=auto or cpu."
+        )

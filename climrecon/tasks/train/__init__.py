@@ -1,0 +1,1 @@
+"""``task=train``: train a network."""

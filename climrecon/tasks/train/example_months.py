@@ -1,0 +1,135 @@
+"""Figures of samples: a few held-out months that stay the same from the first validation to the last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.fields import Context, Further, Months, Reconstructor
+from climrecon.grid import Grid
+from climrecon.methods.store import LoadedNetwork, as_network, as_reconstructor
+from climrecon.methods.unet.reconstructor import PartialUNetReconstructor
+from climrecon.output.samples import Sample
+from climrecon.tasks.training_data.coverage import Gaps
+from climrecon.training.fields import TrainingFields
+
+IntArray = NDArray[np.integer[Any]]
+
+#: Months shown.
+COUNT = 4
+#: While training, drawing takes at most this share of the time.
+SHARE = 0.02
+#: Of the random streams, so that these errors are nobody else's.
+_SHOWN = 77
+FILE = "samples.png"
+
+
+class Samples:
+    """``COUNT`` months spread over the validation members, each with those beside it, seen through masks that score.
+
+    Masks and errors are fixed by the seed, so that figures of one training can be compared. A month's neighbours are
+    given too, through the same mask, and further variables whole: networks that take them are shown as they are used.
+    """
+
+    def __init__(self, fields: TrainingFields, gaps: Gaps, seed: int) -> None:
+        self.fields, self.gaps, self.seed, self.grid = fields, gaps, seed, fields.grid
+        spread = np.linspace(0, len(fields) - 1, COUNT + 2).astype(int)[1:-1]
+        self.rows = np.unique([_of_season(fields, row, 1 + 3 * n) for n, row in enumerate(spread)])
+
+    def estimated(self, network: Reconstructor) -> list[Sample]:
+        """The samples as ``network`` estimates them."""
+        return [self._sample(number, int(row), network) for number, row in enumerate(self.rows)]
+
+    def _sample(self, number: int, row: int, network: Reconstructor) -> Sample:
+        fields, grid = self.fields, self.grid
+        near = _window(fields, row)
+        label = list(self.gaps.scoring)[number % len(self.gaps.scoring)]
+        truth = np.asarray(fields.values[near], np.float32)
+        scored = np.isfinite(truth)
+        if fields.scored is not None:
+            scored &= np.asarray(fields.scored[near])
+        mask = self.gaps.scoring[label] & scored
+        values, stated = np.zeros_like(truth), np.zeros_like(truth)
+        for position, at in enumerate(near):
+            drawn = self.gaps.noise.draw(np.random.default_rng([self.seed, _SHOWN, number, int(at)]))
+            error, stated[position] = (np.asarray(part).reshape(grid.shape) for part in drawn)
+            values[position] = np.where(mask[position], truth[position] + error, np.nan)
+        months = Months(np.asarray(fields.index)[near])
+        further = fields.further_at(near)
+        if further is not None:
+            known = Further(tuple(fields.further), months.index, further)
+            if isinstance(network, LoadedNetwork):
+                network.with_further(known)
+            elif isinstance(network, PartialUNetReconstructor):
+                network.further = known
+        estimate = network.reconstruct(values, mask, stated, months.month, Context(grid, months))
+        own = int(np.flatnonzero(near == row)[0])
+        return Sample(
+            member=fields.names[int(fields.member[row])],
+            month=months.labels()[own],
+            gaps=label,
+            truth=np.where(scored[own], truth[own], np.nan),
+            seen=values[own],
+            mean=estimate.mean[own],
+            rmse=_rmse(estimate.mean[own] - truth[own], grid, scored[own] & ~mask[own]),
+        )
+
+
+def _of_season(fields: TrainingFields, row: int, month: int) -> int:
+    """The first row from ``row`` on of a calendar month, so that not all samples are of one season; else ``row``."""
+    found = np.flatnonzero(np.asarray(fields.month)[row:] == month)
+    return int(row + found[0]) if len(found) else int(row)
+
+
+def _window(fields: TrainingFields, row: int) -> IntArray:
+    """``row`` and those of the months before and after it of the same member, as far as they are there."""
+    around = np.arange(max(row - 1, 0), min(row + 2, len(fields)))
+    index, member = np.asarray(fields.index), np.asarray(fields.member)
+    beside = np.abs(index[around] - index[row]) == np.abs(around - row)
+    return np.asarray(around[beside & (member[around] == member[row])])
+
+
+def _rmse(error: NDArray[Any], grid: Grid, where: NDArray[np.bool_]) -> float:
+    weight = grid.area * where
+    return float(np.sqrt((np.where(where, error, 0.0) ** 2 * weight).sum() / max(weight.sum(), 1e-12)))
+
+
+def save_samples(path: Path, samples: Sequence[Sample], grid: Grid, name: str) -> str:
+    """Draw the samples to ``path``; returns the caption."""
+    from climrecon.plots.training import draw_samples
+
+    picture = draw_samples(grid, samples, name)
+    picture.save(path)
+    return picture.caption
+
+
+def shown_while_training(
+    samples: Samples, folder: Path, name: str, rows: int, note: Callable[[str], None]
+) -> Callable[[int, object], None]:
+    """Draws ``samples.png`` in ``folder`` anew after a validation, in at most :data:`SHARE` of the time.
+
+    Parameters
+    ----------
+    rows:
+        Inside a published network.
+    """
+    began, spent, told = time.monotonic(), 0.0, False
+
+    def draw(step: int, module: object) -> None:
+        nonlocal spent, told
+        now = time.monotonic()
+        if told and spent > SHARE * (now - began):
+            return
+        network = as_reconstructor(as_network(module), samples.grid, rows)
+        save_samples(folder / FILE, samples.estimated(network), samples.grid, f"{name}, step {step}")
+        spent += time.monotonic() - now
+        if not told:
+            told = True
+            note(f"{len(samples.rows)} validation months are drawn anew as it learns: {folder / FILE}")
+
+    return draw

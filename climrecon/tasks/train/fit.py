@@ -1,0 +1,267 @@
+"""The one place where the pipeline calls the training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from climrecon.fields import Context, Months
+from climrecon.grid import Grid
+from climrecon.methods.by_chunks import choose_device
+from climrecon.methods.card import Card, describe
+from climrecon.methods.registry import build as build_baseline
+from climrecon.methods.store import LoadedNetwork, as_network, network_of, save_network
+from climrecon.tasks.train.example_months import Samples, shown_while_training
+from climrecon.tasks.training_data.coverage import Gaps
+from climrecon.training.cases import Cases, Estimator
+from climrecon.training.distributed import own_rank
+from climrecon.training.engine import Progress, Shown
+from climrecon.training.fields import TrainingFields
+from climrecon.training.further import DESCRIPTION
+from climrecon.training.native_task import continued
+from climrecon.training.published_task import new_network
+from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe, parse, recipe
+from climrecon.training.run import train
+from climrecon.workflow.progress import Reporter
+from climrecon.workflow.versions import versions
+
+if TYPE_CHECKING:
+    from climrecon.tasks.train.task import Material, Training
+
+#: Trainings of fewer steps are trials.
+SHORT = 200
+#: Seconds between two lines of progress where validations are far apart.
+NOTE_SECONDS = 60.0
+#: Recipe that goes on with a network of each kind.
+RECIPE_OF = {"analysis_unet": "analysis", "partial_unet": "native", "published": "kadow2020"}
+#: What validation is compared with.
+YARDSTICK = "kriging"
+
+
+def run_training(
+    training: Training,
+    material: Material,
+    fields: TrainingFields,
+    validation: TrainingFields,
+    gaps: Gaps,
+    reporter: Reporter,
+) -> None:
+    """Train, and leave the network with its card in the training's folder."""
+    settings = training.settings
+    device = choose_device(settings.device)
+    chosen = training.recipe
+    reporter.stage(
+        f"Training {training.name} ({chosen.name}, {chosen.iterations} steps, from "
+        f"{training.start.name if training.start else 'scratch'}) on {len(fields)} months of {len(fields.names)} "
+        f"members, {len(validation)} months of {len(validation.names)} to validate, on {device}"
+    )
+
+    noted = time.monotonic()
+
+    def told(progress: Progress) -> None:
+        nonlocal noted
+        # Between validations too: of some recipes they are thousands of steps apart.
+        if progress.checked or time.monotonic() - noted > NOTE_SECONDS:
+            reporter.note(str(progress))
+            noted = time.monotonic()
+        reporter.step(progress.step, progress.steps)
+
+    doing = ""
+
+    def drawing(what: str, done: int, total: int) -> None:
+        nonlocal doing
+        if what != doing:
+            doing = what
+            reporter.stage(what)
+        reporter.step(done, total)
+        if done == total and what.startswith("Drawing validation"):
+            reporter.stage(f"Scoring {YARDSTICK} on the validation months, then training {training.name}")
+
+    trained = train(
+        chosen,
+        fields,
+        validation,
+        gaps.masks,
+        gaps.noise,
+        folder=training.folder / "fit",
+        seed=settings.seed,
+        device=device,
+        max_hours=settings.max_hours,
+        start=network_of(training.start) if training.start else None,
+        report=told,
+        drawing=drawing,
+        beside={YARDSTICK: yardstick(fields.grid)},
+        shown=_shown(training, chosen, validation, gaps, reporter),
+    )
+    own = {
+        name: value for name, value in trained.card.items() if name not in ("members", "members_validation")
+    }
+    data = material_card(training, material, gaps)
+    about = {
+        **own,
+        **data,
+        "recipe": own["recipe"],
+        "versions": {**own["versions"], **data["versions"]},
+    }
+    network = as_network(trained.network)
+    card = describe(training.name, network, fields.grid, about)
+    if own_rank():  # the others hold the same weights, and would write into the same folder
+        return
+    save_network(network, with_data(card, training, material, gaps), training.folder / "network")
+    remove_checkpoints(training.folder)
+
+
+def _shown(
+    training: Training, chosen: Recipe, validation: TrainingFields, gaps: Gaps, reporter: Reporter
+) -> Shown | None:
+    """Draws samples as the network learns; None where no figures are wanted."""
+    if not training.settings.plots or not gaps.scoring:
+        return None
+    samples = Samples(validation, gaps, training.settings.seed)
+    rows = chosen.rows if isinstance(chosen, PublishedRecipe) else 0
+    return shown_while_training(samples, training.folder, training.name, rows, reporter.note)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what a training would go on from, which is not needed when its network is there."""
+    for left in (folder / "fit").glob("checkpoint*"):
+        left.unlink(missing_ok=True)
+
+
+def yardstick(grid: Grid) -> Estimator:
+    """Kriging of the validation's months; they share few masks, so that it takes seconds."""
+
+    def estimate(cases: Cases) -> Any:
+        method = build_baseline(YARDSTICK)
+        assert method is not None
+        context = Context(grid, Months(cases.index))
+        return method.reconstruct(cases.values, cases.mask, cases.stated, cases.month, context).mean
+
+    return estimate
+
+
+def recipe_of(start: LoadedNetwork) -> str:
+    """The recipe to go on with from a network, as ``recipe=`` names it."""
+    depth = start.card.architecture.get("depth")
+    return RECIPE_OF[start.card.kind] + (f",depth={depth}" if depth else "")
+
+
+def check_start(recipe: Recipe, grid: Grid, start: LoadedNetwork) -> None:
+    """Refuse a network that the recipe cannot go on with, before anything long begins.
+
+    Raises
+    ------
+    UsageError
+        With what it is and what the recipe needs.
+    """
+    if isinstance(recipe, NativeRecipe):
+        continued(recipe, grid, network_of(start))
+    elif isinstance(recipe, PublishedRecipe):
+        new_network(recipe, network_of(start))
+
+
+def recipe_for(text: str, iterations: int | None, further: Sequence[str] = ()) -> Recipe:
+    """The recipe of ``recipe=`` with so many iterations; a short training draws no more samples than it takes.
+
+    Parameters
+    ----------
+    further:
+        Variables beside temperature that the network takes as channels.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name, or a setting is impossible.
+    """
+    name, given = parse(text)
+    if further:
+        given["variables"] = ["tas", *further]
+    chosen = recipe(name, **given)
+    if iterations is None:
+        return chosen
+    changes: dict[str, Any] = {**given, "iterations": iterations}
+    if isinstance(chosen, NativeRecipe):
+        changes["pool"] = min(chosen.pool, iterations * chosen.batch)
+        if iterations < SHORT:
+            # To try things out: fewer checks, and covariances learned once instead of five times.
+            trial = {"checks": min(chosen.checks, 64), "folds": 1, "validation_years": 2}
+            changes |= {key: value for key, value in trial.items() if key not in given}
+    return recipe(name, **changes)
+
+
+def material_card(training: Training, material: Material, gaps: Gaps) -> dict[str, Any]:
+    """What a card says of data, members, gaps and errors."""
+    settings = training.settings
+    blended = sum(member.about["target"] == "blended" for member in material.stored)
+    uses = {
+        use: [
+            {
+                "name": material.stored[number].about["name"],
+                "family": material.stored[number].about["family"],
+                "set": material.stored[number].about["set"],
+                "target": material.stored[number].about["target"],
+                "months": _span(material.stored[number].index[rows]),
+                "notes": material.stored[number].about["notes"],
+            }
+            for number, rows in getattr(material.split, use)
+        ]
+        for use in ("train", "validation", "test")
+    }
+    return {
+        "fingerprint": training.fingerprint,
+        "data": f"{settings.training_data}: {len(material.stored)} members, anomalies to "
+        f"{'-'.join(map(str, settings.reference_period.years))}; {blended} blended like observations, "
+        f"{len(material.stored) - blended} air temperature alone",
+        "members": uses,
+        "left_out": [list(item) for item in (*material.left_out, *training.sets.left_out)],
+        "held_out": material.split.how,
+        "further": material.further_card(DESCRIPTION),
+        "masks": f"{gaps.label}: {gaps.masks.describe()}; those of {', '.join(gaps.scoring)} are not among them, nor "
+        "the two months before and after each",
+        "noise": gaps.noise.describe(),
+        "seed": settings.seed,
+        "start": training.start.name if training.start else None,
+        "settings": settings.plain(),
+        "versions": versions(),
+    }
+
+
+def _span(index: Any) -> str:
+    labels = [f"{int(i) // 12:04d}-{int(i) % 12 + 1:02d}" for i in (index[0], index[-1])]
+    return f"{labels[0]} to {labels[1]}, {len(index)} months"
+
+
+def with_data(card: Card, training: Training, material: Material, gaps: Gaps) -> Card:
+    """The card with the caveats that follow from the data."""
+    stated = [text for text in card.caveats if "no uncertainty" in text]
+    caveats = [*stated, *material.split.caveats, *gaps.caveats]
+    alone = sum(member.about["target"] != "blended" for member in material.stored)
+    if alone and training.settings.training_target != "tas":
+        caveats.append(
+            f"{alone} of {len(material.stored)} members hold air temperature over sea too, for want of tos, sic or "
+            "sftlf: over the sea such fields vary and warm more than the blended fields of observational data sets."
+        )
+    elif alone:
+        caveats.append(
+            "It learned air temperature everywhere; observational data sets blend it with that of the sea."
+        )
+    if card.further:
+        caveats.append(
+            f"{', '.join(card.further)}: errors and gaps of further variables are made up, not those of any data set of "
+            "them; the month's mean and the realisations' correlations are those of the temperature observations alone."
+        )
+    if card.kind == "partial_unet":
+        caveats.append(
+            "Realisations of different months are drawn independently of each other: the spread of an annual mean made "
+            "from them is too small where errors persist."
+        )
+    if card.kind == "analysis_unet":
+        caveats.append(
+            "Realisations let what the leading patterns tell of an error persist from month to month with one "
+            "correlation; what they leave, up to some thousand kilometres, is drawn anew each month."
+        )
+    return card.model_copy(
+        update={"caveats": caveats, "reference_period": training.settings.reference_period.years}
+    )

@@ -1,0 +1,1 @@
+"""Prepared fields, members, coverage and noise, shared by training and evaluation."""

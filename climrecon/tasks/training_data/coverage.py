@@ -1,0 +1,210 @@
+"""Which gaps and errors a network is trained with: those of a data set of observations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.catalogue.roles import COVARIANCE, MEMBER, UNCORRELATED, member_number, role_of
+from climrecon.data.geography import land_fraction
+from climrecon.data.masks import MaskSource, harmonic_smoother, hold_out_masks
+from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
+from climrecon.errors import InputDataError
+from climrecon.fields import Months, Observations
+from climrecon.grid import Grid
+from climrecon.preprocess import PrepareRequest, read_member, read_observations, to_network_grid
+from climrecon.preprocess.error_covariance import month_in_name, read_error_stddev
+from climrecon.preprocess.regrid import remap_with_gaps
+from climrecon.settings import RunSettings, Site
+from climrecon.tasks.inputs import Inputs, resolve
+from climrecon.variables import dataset_of
+from climrecon.workflow.progress import Reporter
+
+REGIONAL_KM, SLOW_KM = 1500.0, 5000.0
+#: An ensemble's spread is told by so many members at least; more than so many tell it no better.
+FEWEST_MEMBERS, MOST_MEMBERS = 10, 50
+#: Error covariances, spread over time, that are read: each is a matrix of cells by cells.
+MOST_COVARIANCES = 36
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Masks and errors to train with, and the masks that score.
+
+    Attributes
+    ----------
+    scoring:
+        Label -> (H, W) mask, of months never trained with (unless ``caveats`` say so).
+    """
+
+    masks: MaskSource
+    noise: NoiseSource
+    scoring: dict[str, NDArray[np.bool_]]
+    label: str
+    sha256: tuple[str, ...]
+    caveats: tuple[str, ...] = ()
+
+
+def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
+    """The files whose gaps are trained with: those that ``masks`` names, else the observations of the run.
+
+    Raises
+    ------
+    InputDataError, NoDataError
+        If there are none.
+    """
+    named = settings.masks
+    if not named:
+        return resolve(settings, site, reporter)
+    path = Path(named).expanduser()
+    if path.is_file():
+        return _with_errors_beside(path)
+    if "/" in named or named.endswith((".nc", ".nc4")):
+        raise InputDataError(
+            f"There is no file {named}.", "Check masks=; a data set's name is understood too."
+        )
+    changed = {"model": named, "obs_file": None, "given": settings.given | {"model"}}
+    return resolve(settings.model_copy(update=changed), site, reporter)
+
+
+def _with_errors_beside(path: Path) -> Inputs:
+    """The file, and the error files and members of the same data set and version in its folder."""
+    own = dataset_of(path.name)
+    beside = [
+        other
+        for other in sorted(path.parent.glob("*.nc"))
+        if own and own[1] and other != path and (dataset_of(other.name) or ())[:2] == own[:2]
+    ]
+    by_role = {
+        role: tuple(other for other in beside if role_of(other.name) == role)
+        for role in (UNCORRELATED, COVARIANCE, MEMBER)
+    }
+    members = sorted(by_role[MEMBER], key=lambda other: member_number(other.name))
+    return Inputs(
+        main=(path,),
+        members=tuple(members),
+        uncorrelated=by_role[UNCORRELATED][0] if by_role[UNCORRELATED] else None,
+        error_covariance=by_role[COVARIANCE],
+    )
+
+
+def gap_files(inputs: Inputs) -> list[tuple[str, Path]]:
+    """The files that masks and errors are made of, each with its role."""
+    found = [("main", path) for path in inputs.main]
+    if inputs.uncorrelated:
+        found.append((UNCORRELATED, inputs.uncorrelated))
+    found += [(MEMBER, path) for path in _chosen(inputs.members, MOST_MEMBERS, FEWEST_MEMBERS)]
+    found += [(COVARIANCE, path) for path in _chosen(inputs.error_covariance, MOST_COVARIANCES)]
+    return found
+
+
+def _chosen(paths: Sequence[Path], most: int, fewest: int = 1) -> list[Path]:
+    """So many of ``paths`` at most, spread evenly; none where there are fewer than ``fewest``."""
+    if len(paths) < fewest:
+        return []
+    return [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, most).astype(int))]
+
+
+def read_gaps(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Path, reporter: Reporter) -> Gaps:
+    """Read the observations that ``inputs`` name, and make sources of masks and errors of them.
+
+    Raises
+    ------
+    InputDataError
+        If the files cannot be used.
+    """
+    request = PrepareRequest(
+        variable=settings.variable,
+        values=settings.values,
+        period=settings.period or (None, None),
+        reference_period=settings.reference_period.years,
+        facets=inputs.facets,
+    )
+    reporter.stage(f"Reading the gaps of {', '.join(path.name for path in inputs.main)}")
+    seen = read_observations(inputs.main, request, uncorrelated=inputs.uncorrelated)
+    on_grid = to_network_grid(seen, grid, scratch)
+    train, test = hold_out_masks(on_grid.time.index)
+    sea = land_fraction(grid) < 0.5
+    regional, slow = harmonic_smoother(grid, REGIONAL_KM), harmonic_smoother(grid, SLOW_KM)
+    masks = MaskSource.of_observations(on_grid.mask[train], sea, grid, regional)
+    own = None
+    if on_grid.obs_sd is not None:
+        own = complete_levels(on_grid.obs_sd[train], on_grid.mask[train])
+    systematic = _systematic(inputs.members, request, seen, reporter)
+    used = set(on_grid.time.index[train].tolist())
+    partial = _partial(inputs.error_covariance, seen, grid, used, scratch, reporter)
+    noise = NoiseSource(
+        regional,
+        slow,
+        area=grid.area.reshape(-1),
+        own=own,
+        rarity=None if own is not None else rarity_of(on_grid.mask[train]),
+        systematic=systematic,
+        partial=partial,
+    )
+    labels = Months(on_grid.time.index[test]).labels()
+    scoring = {label: on_grid.mask[at] for label, at in zip(labels, test, strict=True)}
+    scoring = {label: mask for label, mask in scoring.items() if mask.any() and not mask.all()}
+    caveats = []
+    if np.isin(test, train).any():
+        caveats.append(
+            f"There are {len(on_grid.time)} months of gaps only: the masks that score were trained with too."
+        )
+    return Gaps(masks, noise, scoring, seen.source.label, seen.source.sha256, tuple(caveats))
+
+
+def _systematic(
+    members: Sequence[Path], request: PrepareRequest, like: Observations, reporter: Reporter
+) -> NDArray[np.floating[Any]] | None:
+    """(T,) standard deviation over an ensemble of its mean over the observed area, K; None if it is small."""
+    chosen = _chosen(members, MOST_MEMBERS, FEWEST_MEMBERS)
+    if not chosen:
+        return None
+    reporter.stage(f"Reading {len(chosen)} members for the size of systematic errors")
+    weights = np.where(like.mask, like.grid.area, 0.0)
+    covered = weights.sum(axis=(1, 2))
+    means = []
+    for number, path in enumerate(chosen, 1):
+        values = read_member(path, request, like)
+        means.append((np.nan_to_num(values) * weights).sum(axis=(1, 2)) / np.maximum(covered, 1e-9))
+        reporter.step(number, len(chosen))
+    spread = np.std(means, axis=0, ddof=1)
+    return np.asarray(spread[covered > 0])
+
+
+def _partial(
+    paths: Sequence[Path],
+    like: Observations,
+    grid: Grid,
+    used: set[int],
+    scratch: Path,
+    reporter: Reporter,
+) -> NDArray[np.float32] | None:
+    """(M, P) sizes of the partly correlated errors, in order of time; None where no covariances are given.
+
+    Parameters
+    ----------
+    used:
+        Months that are trained with, since 0000-01: those that score are not read.
+    """
+    named = {path: month_in_name(path) for path in paths}
+    chosen = _chosen([path for path in paths if named[path] is None or named[path] in used], MOST_COVARIANCES)
+    if not chosen:
+        return None
+    reporter.stage(f"Reading {len(chosen)} error covariances for the size of partly correlated errors")
+    found = []
+    for number, path in enumerate(chosen, 1):
+        found.append(read_error_stddev(path, like))
+        reporter.step(number, len(chosen))
+    months = [month for month, _ in found]
+    levels = np.stack([found[i][1] for i in np.argsort(months)])
+    if not grid.same_as(like.grid):
+        levels, _ = remap_with_gaps(levels, np.isfinite(levels), like.grid, grid, scratch)
+    if not np.isfinite(levels).any():
+        return None
+    return complete_levels(levels, np.isfinite(levels))

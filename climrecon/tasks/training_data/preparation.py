@@ -1,0 +1,260 @@
+"""Preparing members: each once, by itself, from its files to the store in ``cachedir``."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from climrecon import __version__
+from climrecon.errors import InputDataError
+from climrecon.fields import Months
+from climrecon.grid import Grid, weighted_mean
+from climrecon.preprocess.blend import NEEDED, prepare_blended
+from climrecon.preprocess.cdo import cdo_program, cdo_version
+from climrecon.preprocess.chunks import some
+from climrecon.preprocess.further import prepare_further
+from climrecon.preprocess.models import prepare_member
+from climrecon.tasks.training_data.members import Member
+from climrecon.training.store import MemberStore, StoredMember
+from climrecon.variables import FURTHER
+from climrecon.workflow.fingerprint import fingerprint
+
+#: Version of this stage: raised whenever equal input gives another member.
+VERSION = 1
+#: Months of a file that say what a member needs in memory are few; more workers than this gain nothing on a disk.
+MOST_WORKERS = 16
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How members are prepared, and where they go.
+
+    Attributes
+    ----------
+    folder:
+        The store's.
+    target:
+        ``auto``, ``blended`` or ``tas``.
+    further:
+        Further variables of each member, prepared each into a file of its own.
+    """
+
+    folder: Path
+    grid: Grid
+    reference_period: tuple[int, int]
+    variable: str
+    target: str
+    further: tuple[str, ...] = ()
+
+    @property
+    def beside(self) -> tuple[Preparation, ...]:
+        """The preparations of the further variables."""
+        return tuple(replace(self, variable=name, target="tas", further=()) for name in self.further)
+
+    @property
+    def store(self) -> MemberStore:
+        """The store."""
+        return MemberStore(self.folder)
+
+    def wanted(self, member: Member) -> str:
+        """``blended`` or ``tas``: what will be tried of a member."""
+        if self.target == "tas" or self.variable != "tas":
+            return self.variable
+        return "blended" if self.target == "blended" or self.can_blend(member) else "tas"
+
+    def can_blend(self, member: Member) -> bool:
+        """Whether a member has what blending needs, as files of its own."""
+        of_temperature = self.target != "tas" and self.variable == "tas"
+        return (
+            of_temperature and member.realisation is None and all(member.files.get(name) for name in NEEDED)
+        )
+
+    def _used(self, member: Member) -> dict[str, tuple[Path, ...]]:
+        names = NEEDED if self.wanted(member) == "blended" else (self.variable,)
+        return {name: member.files[name] for name in names if member.files.get(name)}
+
+    def key(self, member: Member, *, read: bool = True) -> str | None:
+        """Fingerprint of a prepared member: file hashes, settings, versions; never paths.
+
+        Parameters
+        ----------
+        read:
+            Whether files whose hash is not known may be read; else None is returned where that is needed.
+        """
+        inputs: list[str] = []
+        for name, paths in self._used(member).items():
+            for number, path in enumerate(paths):
+                try:
+                    digest = self.store.sha256(path) if read else self.store.known_sha256(path)
+                except OSError as error:
+                    digest = f"unreadable {path}: {error.strerror}"
+                if digest is None:
+                    return None
+                inputs.append(f"{name} {number:04d} {digest}")
+        settings = {
+            "grid": [np.round(edges, 9).tolist() for edges in (self.grid.lat_edges, self.grid.lon_edges)],
+            "reference_period": self.reference_period,
+            "variable": self.variable,
+            "target": self.target if self.wanted(member) == "blended" else "tas",
+            "realisation": member.realisation,
+            "cdo": cdo_version(),
+        }
+        return fingerprint("prepare", VERSION, inputs, settings, None)[:40]
+
+    def is_done(self, member: Member) -> bool:
+        """Whether a member stands in the store, with its further variables, or was found to be unusable."""
+        key = self.key(member, read=False)
+        if key is None or not self.store.is_done(key):
+            return False
+        return self.store.why_left_out(key) is not None or all(one.is_done(member) for one in self.beside)
+
+    def prepare(self, member: Member) -> str | None:
+        """Prepare one member; a second call does nothing.
+
+        Returns
+        -------
+        Why the member was left out, None if it is in the store.
+
+        Raises
+        ------
+        DependencyError, OutputError
+            Whatever is not the member's fault: no cdo, no space. Nothing is noted then.
+        """
+        reason = self._prepare(member)
+        for one in self.beside:
+            if reason is None:
+                found = one._prepare(member)
+                reason = found and f"{one.variable}: {found}"
+        return reason
+
+    def _prepare(self, member: Member) -> str | None:
+        cdo_program()
+        store = self.store
+        with store.scratch() as scratch:
+            key = self.key(member)
+            if key is None:
+                raise AssertionError("a key that may read its files is never None")
+            if not store.is_done(key):
+                try:
+                    self._make(member, key, scratch)
+                except InputDataError as error:
+                    store.leave_out(key, member.name, error.message)
+        return store.why_left_out(key)
+
+    def _make(self, member: Member, key: str, scratch: Path) -> None:
+        target, notes = self.wanted(member), list(member.notes)
+        used = self._used(member)
+        if target == "blended":
+            try:
+                values, months = prepare_blended(used, self.grid, self.reference_period, scratch)
+            except InputDataError as error:
+                if self.target == "blended":
+                    raise
+                notes.append(f"not blended, air temperature alone: {error.message}")
+                target, used = "tas", {"tas": used["tas"]}
+        elif self.target == "auto" and self.variable == "tas":
+            lacking = ", ".join(name for name in NEEDED if not member.files.get(name)) or "single members"
+            notes.append(f"not blended, air temperature alone: the archive has no {lacking} of it")
+        if self.variable in FURTHER and self.variable != "tas":
+            values, months = prepare_further(
+                used[self.variable],
+                self.grid,
+                self.reference_period,
+                scratch,
+                self.variable,
+                member.realisation,
+            )
+        elif target != "blended":
+            values, months = prepare_member(
+                used[self.variable],
+                self.grid,
+                self.reference_period,
+                scratch,
+                self.variable,
+                realisation=member.realisation,
+            )
+        absent = np.setdiff1d(np.arange(months.index[0], months.index[-1] + 1), months.index)
+        if len(absent):
+            notes.append(f"{len(absent)} months are absent: {some(Months(absent).labels())}")
+        missing = int((~np.isfinite(values)).sum())
+        if missing:
+            notes.append(
+                f"{missing} cells are missing or were filled by the producer; they are not learned from"
+            )
+        about = {
+            "target": target,
+            "files": [[str(path), self.store.sha256(path)] for paths in used.values() for path in paths],
+            "months": months.span(),
+            "missing": missing,
+            "global_mean": [round(float(v), 6) for v in weighted_mean(values, self.grid.area)],
+            "reference_period": list(self.reference_period),
+            "versions": {"climrecon": __version__, "cdo": cdo_version()},
+            "notes": notes,
+        }
+        self.store.put(key, values, months.index, about)
+
+    def open(self, member: Member) -> StoredMember | str | None:
+        """The prepared member; why it was left out, or one of its further variables; None if it has not been prepared."""
+        found = self._open(member)
+        for one in self.beside if isinstance(found, StoredMember) else ():
+            other = one._open(member)
+            if not isinstance(other, StoredMember):
+                return other and f"{one.variable}: {other}"
+        return found
+
+    def open_further(self, member: Member) -> dict[str, StoredMember]:
+        """The prepared further variables of a member that :meth:`open` gives."""
+        found = {one.variable: one._open(member) for one in self.beside}
+        return {name: one for name, one in found.items() if isinstance(one, StoredMember)}
+
+    def _open(self, member: Member) -> StoredMember | str | None:
+        key = self.key(member)
+        if key is None or not self.store.is_done(key):
+            return None
+        reason = self.store.why_left_out(key)
+        if reason is not None:
+            return reason
+        found = self.store.get(key)
+        own: dict[str, Any] = {"name": member.name, "set": member.set, "family": member.family}
+        return replace(found, about={**found.about, **own})
+
+
+def workers(parts: int) -> int:
+    """Processes to prepare with: the cores this process may use, no more than there is to do."""
+    return max(1, min(parts, len(os.sched_getaffinity(0)), MOST_WORKERS))
+
+
+def prepare_all(
+    preparation: Preparation,
+    members: Sequence[Member],
+    told: Callable[[int, Member, str | None], None],
+) -> None:
+    """Prepare members in parallel; ``told(done, member, reason left out)`` hears of each.
+
+    In processes, not threads: the netCDF library takes no threads.
+    """
+    count = workers(len(members))
+    if count == 1:
+        for done, member in enumerate(members, 1):
+            told(done, member, preparation.prepare(member))
+        return
+    cdo_program()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(count, mp_context=context) as pool:
+        waiting = {pool.submit(preparation.prepare, member): member for member in members}
+        try:
+            for done, future in enumerate(as_completed(waiting), 1):
+                told(done, waiting[future], future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(getattr(pool, "_processes", {}).values()):
+                process.terminate()
+            raise

@@ -1,0 +1,157 @@
+"""A scheduled call of ``climrecon watch --once``, whatever calls it: its command, variables and texts.
+
+A call names everything by absolute path and sets all variables it needs: cron and systemd give a job next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from climrecon.errors import UsageError
+
+CRON, SCRONTAB, SYSTEMD = "cron", "scrontab", "systemd"
+PROGRAMS = {CRON: "crontab", SCRONTAB: "scrontab"}
+DEFAULT_AT = {CRON: "17 * * * *", SCRONTAB: "17 * * * *", SYSTEMD: "*-*-* *:17:00"}
+#: Debian's cron takes commands of less than 1000 characters; longer ones are called by way of a script.
+LONGEST = 990
+SCRIPT = "climrecon-watch-"
+_NAME = re.compile(r"^[A-Za-z0-9][\w.-]{0,40}$")
+FIELDS = re.compile(r"^(@[a-z]+|(?:[\w*/,-]+[ \t]+){4}[\w*/,-]+)$")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: Variables that a run depends on and cron does not hand over.
+_KEPT = ("CLIMRECON_", "EVALUATION_SYSTEM_")
+_NOT_KEPT = ("CLIMRECON_DEBUG",)
+_ALSO_KEPT = ("OMP_NUM_THREADS", "GIT_CONFIG_GLOBAL", "HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be called: arguments and variables, unquoted."""
+
+    name: str
+    at: str | None
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    log: Path
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change that was not made yet: what it is, in words and lines, and what makes it."""
+
+    shown: str
+    question: str
+    apply: Callable[[], str]
+
+
+def job_of(
+    raw: Mapping[str, Any], own: Mapping[str, Any], name: str, at: str | None, log: Path | None, output: Path
+) -> Job:
+    """The call of ``climrecon watch --once`` with these parameters, by absolute paths.
+
+    Raises
+    ------
+    UsageError
+        If a name or value cannot stand in a table.
+    """
+    if not _NAME.match(name):
+        raise UsageError(f"{name!r} is no name for a schedule; use letters, digits, dot, dash, underscore.")
+    values = {key: _absolute(key, value) for key, value in raw.items()}
+    command = [sys.executable, "-m", "climrecon", "watch", "--once"]
+    for key, value in values.items():
+        option = "--output" if key == "outputdir" else f"--{key.replace('_', '-')}"
+        # One word, so that a value that begins with a dash is no option.
+        command.append(f"{option}={value}")
+    for key in ("settle_seconds", "keep", "rebuild", "through", "freva"):
+        if own.get(key) not in (None, "", "local"):
+            command.append(f"--{key.replace('_', '-')}={own[key]}")
+    environment = {
+        key: value
+        for key, value in sorted(os.environ.items())
+        if (key.startswith(_KEPT) or key in _ALSO_KEPT) and key not in _NOT_KEPT and value
+    }
+    if "CLIMRECON_CONFIG" in environment:
+        environment["CLIMRECON_CONFIG"] = str(Path(environment["CLIMRECON_CONFIG"]).absolute())
+    folders = [Path(sys.executable).parent, *([Path(own["freva"]).parent] if own.get("freva") else [])]
+    environment["PATH"] = os.pathsep.join([*map(str, folders), "/usr/local/bin", "/usr/bin", "/bin"])
+    where = (log or output / "watch.log").absolute()
+    bad = [text for text in (*command, *environment.values(), str(where)) if _CONTROL.search(text)]
+    if bad:
+        raise UsageError(f"{bad[0]!r} holds a line break or another control character.", "Rename it.")
+    return Job(name, at, tuple(command), environment, where)
+
+
+def _absolute(key: str, value: Any) -> str:
+    """Paths by their full name: a scheduled job starts elsewhere."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if key in ("outputdir", "obs_file") or (key == "catalogue" and "://" not in text):
+        return str(Path(text).expanduser().absolute())
+    return text
+
+
+def markers(name: str) -> tuple[str, str]:
+    """First and last line of our block."""
+    return (
+        f"# climrecon watch {name}: begin; 'climrecon schedule remove --name {name}' takes this out",
+        f"# climrecon watch {name}: end",
+    )
+
+
+def script_of(job: Job) -> Path:
+    """Where the call stands if it is too long for a line."""
+    return job.log.with_name(f"{SCRIPT}{job.name}.sh")
+
+
+def script_text(job: Job) -> str:
+    """The call as a script for /bin/sh."""
+    return rendered(
+        "watch.sh.j2",
+        begin=markers(job.name)[0],
+        environment=[shlex.quote(f"{key}={value}") for key, value in job.environment.items()],
+        command=" ".join(map(shlex.quote, job.command)),
+        log=shlex.quote(str(job.log)),
+    )
+
+
+def unit_texts(job: Job) -> dict[str, str]:
+    """The service and the timer of a systemd user manager, by file name."""
+    begin = markers(job.name)[0]
+    return {
+        f"{unit_name(job.name)}.service": rendered(
+            "watch.service.j2",
+            begin=begin,
+            name=job.name,
+            command=" ".join(map(_unit_quoted, job.command)),
+            environment=[_unit_quoted(f"{k}={v}", variable=True) for k, v in job.environment.items()],
+        ),
+        f"{unit_name(job.name)}.timer": rendered(
+            "watch.timer.j2", begin=begin, name=job.name, when=job.at or DEFAULT_AT[SYSTEMD]
+        ),
+    }
+
+
+def unit_name(name: str) -> str:
+    """Name of the systemd units."""
+    return f"climrecon-watch-{name}"
+
+
+def _unit_quoted(text: str, variable: bool = False) -> str:
+    """A word of a unit file; % and, in commands, $ have a meaning of their own there."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{text}"' if variable else '"{}"'.format(text.replace("$", "$$"))
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A template filled in with values that are quoted already."""
+    from climrecon.report import environment
+
+    # No HTML: each value is quoted above, by the rules of its own table.
+    plain = environment().overlay(autoescape=False, keep_trailing_newline=True)
+    return plain.get_template(template).render(**values)

@@ -1,0 +1,183 @@
+"""The scheduled line of a crontab or scrontab.
+
+It stands between two marker lines; whatever else a table holds goes back byte for byte.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from climrecon.errors import DependencyError, OutputError, UsageError
+from climrecon.files import write_text
+from climrecon.watch import commands
+from climrecon.watch.schedule.job import (
+    CRON,
+    DEFAULT_AT,
+    FIELDS,
+    LONGEST,
+    PROGRAMS,
+    SCRIPT,
+    SCRONTAB,
+    SYSTEMD,
+    Change,
+    Job,
+    markers,
+    rendered,
+    script_of,
+    script_text,
+)
+
+
+def table_lines(kind: str, job: Job, batch_options: str = "") -> str:
+    """The block of a crontab or scrontab.
+
+    Raises
+    ------
+    UsageError
+        If a value or the whole line cannot be written so.
+    """
+    when = job.at or DEFAULT_AT[kind]
+    if not FIELDS.match(when):
+        raise UsageError(f"--at {when!r} is no time of a crontab.", "Write five fields, e.g. '17 */6 * * *'.")
+    parts = ["/usr/bin/env", *(f"{key}={value}" for key, value in job.environment.items()), *job.command]
+    end_of_line = f" >> {shlex.quote(str(job.log))} 2>&1"
+    if len(" ".join(map(shlex.quote, parts)) + end_of_line) > LONGEST - 50:
+        parts, end_of_line = ["/bin/sh", str(script_of(job))], ""
+    wrong = [part for part in (*parts, str(job.log)) if "\\" in part or (kind == SCRONTAB and "%" in part)]
+    if wrong:
+        raise UsageError(
+            f"{wrong[0]!r} holds a {'backslash' if chr(92) in wrong[0] else '%'}, which cannot be written safely "
+            f"into a {kind} table.",
+            "Rename the file, or set the parameter in the site file.",
+        )
+    line = " ".join(map(shlex.quote, parts)) + end_of_line
+    if kind == CRON:
+        # Cron takes a bare % for the end of the line, within quotes too.
+        line = line.replace("%", "\\%")
+    begin, end = markers(job.name)
+    options = [part.strip() for part in batch_options.split(",") if part.strip()] if kind == SCRONTAB else []
+    return rendered("crontab.j2", begin=begin, end=end, when=when, command=line, options=options)
+
+
+def _table(kind: str) -> tuple[str, str]:
+    """The program, and the text of the user's table."""
+    program = commands.find(PROGRAMS[kind])
+    if program is None:
+        raise DependencyError(
+            f"There is no program {PROGRAMS[kind]} here.",
+            f"Install it, or use another --kind: {', '.join((*PROGRAMS, SYSTEMD))}.",
+        )
+    answer = commands.run([program, "-l"])
+    if answer.code == 0:
+        return program, answer.out
+    if "no crontab" in answer.err.lower():
+        return program, ""
+    raise OutputError(f"{program} -l failed: {answer.err.strip()}", "May you use it on this host?")
+
+
+def split(text: str, name: str) -> tuple[str, str]:
+    """The table without our block, and the block.
+
+    Raises
+    ------
+    OutputError
+        If the block's first or last line is missing: then nobody can tell what is ours.
+    """
+    begin, end = markers(name)
+    lines = text.splitlines(keepends=True)
+    firsts = [n for n, line in enumerate(lines) if line.rstrip("\n") == begin]
+    lasts = [n for n, line in enumerate(lines) if line.rstrip("\n") == end]
+    if not firsts and not lasts:
+        return text, ""
+    if len(firsts) != 1 or len(lasts) != 1 or firsts[0] > lasts[0]:
+        raise OutputError(
+            f"The lines of climrecon called {name} in the table were changed by hand: the marker lines do not match.",
+            "Take them out by hand (crontab -e), then install again.",
+        )
+    first, last = firsts[0], lasts[0] + 1
+    return "".join(lines[:first] + lines[last:]), "".join(lines[first:last])
+
+
+def _replace(program: str, text: str, name: str) -> None:
+    """Write the table and read it back.
+
+    Raises
+    ------
+    OutputError
+        If the program refuses it, or what it holds then is something else.
+    """
+    answer = commands.run([program, "-"], text)
+    if answer.code != 0:
+        raise OutputError(
+            f"{program} refused the line: {(answer.err or answer.out).strip()}",
+            "Nothing was changed; check --at.",
+        )
+    back = commands.run([program, "-l"])
+    if back.code == 0 and back.out.rstrip("\n") != text.rstrip("\n"):
+        raise OutputError(
+            f"The table holds something else than was written to {program}.", f"Check {program} -l."
+        )
+
+
+def installing(kind: str, job: Job, batch_options: str) -> Change:
+    """What installing would do."""
+    program, text = _table(kind)
+    block = table_lines(kind, job, batch_options)
+    foreign, before = split(text, job.name)
+    if foreign and not foreign.endswith("\n"):
+        foreign += "\n"
+    script = script_of(job) if SCRIPT in block else None
+    shown = block + (f"\n# {script}\n{script_text(job)}" if script else "")
+    what = f"Replace the line called {job.name} in" if before else "Add this to"
+
+    def apply() -> str:
+        try:
+            job.log.parent.mkdir(parents=True, exist_ok=True)  # else the shell could not start the job
+            if script:
+                write_text(script, script_text(job))
+        except OSError as error:
+            raise OutputError(
+                f"{job.log.parent} cannot be written: {error}", "Choose another --log."
+            ) from error
+        _replace(program, foreign + block, job.name)
+        return f"Installed: {PROGRAMS[kind]} has the line called {job.name}; its output goes to {job.log}."
+
+    return Change(shown, f"{what} your {PROGRAMS[kind]}?", apply)
+
+
+def removing(kind: str, name: str) -> Change | None:
+    """What removing would do; None if there is nothing to remove."""
+    program, text = _table(kind)
+    foreign, block = split(text, name)
+    if not block:
+        return None
+
+    def apply() -> str:
+        _replace(program, foreign, name)
+        for path in _scripts(block, name):
+            path.unlink(missing_ok=True)
+        return f"Removed: {PROGRAMS[kind]} has no line called {name} any more."
+
+    return Change(block, f"Take this out of your {PROGRAMS[kind]}?", apply)
+
+
+def _scripts(block: str, name: str) -> list[Path]:
+    """The script that a block calls, if it is ours."""
+    words = shlex.split(
+        next(line for line in block.splitlines() if not line.startswith("#")).replace("\\%", "%")
+    )
+    paths = [Path(word) for word in words if word.endswith(f"{SCRIPT}{name}.sh")]
+    return [
+        p
+        for p in paths
+        if p.is_file() and markers(name)[0] in p.read_text(encoding="utf-8", errors="replace")
+    ]
+
+
+def installed(kind: str) -> str:
+    """All our blocks in a table."""
+    _, text = _table(kind)
+    names = re.findall(r"^# climrecon watch (\S+): begin", text, re.MULTILINE)
+    return "".join(split(text, name)[1] for name in dict.fromkeys(names))

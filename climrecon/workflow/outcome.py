@@ -1,0 +1,20 @@
+"""What a task leaves for its caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves: its folder, its manifest, and the few lines a user wants to read."""
+
+    folder: Path | None
+    manifest: dict[str, Any]
+    summary: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The lines to print at the end."""
+        return self.summary

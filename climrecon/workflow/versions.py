@@ -1,0 +1,22 @@
+"""Versions of all that takes part in a run."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from climrecon import __version__
+from climrecon.preprocess.cdo import cdo_version
+
+_LIBRARIES = ("torch", "numpy", "xarray", "netCDF4", "matplotlib", "intake-esm")
+
+
+def versions() -> dict[str, str]:
+    """Versions of all that takes part."""
+    found = {"climrecon": __version__, "python": platform.python_version(), "cdo": cdo_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {name: value for name, value in found.items() if value}
