@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import Array
 from climrecon.errors import InputDataError
 from climrecon.files import atomic_path
-
-Array = NDArray[Any]
 
 _KINDS = {"F32": np.float32, "F64": np.float64, "BOOL": np.bool_, "I32": np.int32, "I64": np.int64}
 _MOST_HEADER = 100_000_000

@@ -11,13 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.grid import Grid
-
-IntArray = NDArray[np.integer]
-FloatArray = NDArray[np.floating]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

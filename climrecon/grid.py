@@ -12,8 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.floating]
-BoolArray = NDArray[np.bool_]
+from climrecon.array_types import BoolArray, FloatArray
 
 EARTH_RADIUS_KM = 6371.0
 

@@ -6,17 +6,13 @@ Masks are drawn independently of the fields and of each other, each from its own
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.grid import EARTH_RADIUS_KM, Grid
 from climrecon.methods.priors.covariance import great_circle, unit_vectors
-
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 #: Share of the made-up masks to which whole regions are added, for the time since: up to complete coverage.
 DENSER = 0.25

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.floating[Any]]
+from climrecon.array_types import FloatArray
 
 #: Range of the standard deviation of the monthly global mean that the correlated parts carry, K: HadCRUT5 before
 #: 1900 (Morice et al. 2021, J. Geophys. Res. 126, e2019JD032361, figure 4).

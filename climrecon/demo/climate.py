@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import harmonic_smoother
 from climrecon.fields import Months
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.priors.covariance import unit_vectors
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Warm events: year in whose December they peak, and Nino 3.4 then, K; the last column are cold ones.
 EVENTS = (

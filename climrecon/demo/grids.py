@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.data.geography import land_fraction
 from climrecon.grid import Grid
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Rows of the T21 Gaussian grid, degrees north.
 T21 = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(32)[0]))

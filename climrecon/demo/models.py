@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.data.geography import land_fraction
 from climrecon.demo.climate import Climate
 from climrecon.demo.grids import at, climatology, gaussian, ocean, on_grid, rows
-from climrecon.demo.writing import WARNING, FloatArray, days, write
+from climrecon.demo.writing import WARNING, days, write
 from climrecon.fields import Months
 from climrecon.grid import Grid
 

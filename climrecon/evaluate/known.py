@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray, FloatArray
 from climrecon.evaluate import scores
 from climrecon.evaluate.series import annual_means
 from climrecon.fields import Months
@@ -26,9 +27,6 @@ from climrecon.grid import (
     Region,
     weighted_mean,
 )
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
 
 REGIONS: tuple[Region, ...] = (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, NINO34)
 #: Central intervals whose coverage is counted; bins of the histogram of probability transforms.

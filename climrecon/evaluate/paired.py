@@ -13,10 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
+from climrecon.array_types import FloatArray, IntArray
 
 #: Draws, the level of the intervals, and the fewest years for one.
 DRAWS, LEVEL, FEWEST = 2000, 0.9, 5

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from math import pi, sqrt
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf, ndtr, ndtri
 
-FloatArray = NDArray[np.floating[Any]]
+from climrecon.array_types import FloatArray
 
 
 def weighted_mean(values: FloatArray, weights: FloatArray) -> float:

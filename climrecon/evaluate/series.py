@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.evaluate.scores import correlation, trend_ratio
 from climrecon.fields import Months
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 
 def annual_means(series: FloatArray, time: Months, fewest: int = 12) -> tuple[IntArray, FloatArray]:

@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray, FloatArray
 from climrecon.evaluate import scores
 from climrecon.evaluate.series import annual_means, series_scores
 from climrecon.fields import Context, Estimate, Months, Reconstructor
 from climrecon.grid import Grid
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
 
 #: Independent noise of the noisy cases, K; and the error stated for the clean ones, since no data set
 #: states zero.

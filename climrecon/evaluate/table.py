@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from climrecon.array_types import FloatArray
 from climrecon.evaluate import paired
 from climrecon.evaluate.known import LEVELS, REGIONS, Sums
 from climrecon.evaluate.series import annual_means, series_scores
 from climrecon.fields import Months
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Edges of the observed share of the globe by which months are grouped.
 COVERAGE_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)

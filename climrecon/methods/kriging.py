@@ -10,17 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.fields import Context, Estimate, Observations
 from climrecon.methods.priors.covariance import exponential, great_circle
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.integer[Any]]
 
 #: Months and cells a month that the covariance is fitted to: enough for three numbers, and quick.
 FIT_MONTHS, FIT_CELLS = 12, 300

@@ -19,15 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Context, Estimate, Observations, Reconstructor
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: A variance needs two members at least.
 FEWEST = 2

@@ -12,21 +12,18 @@ Tipping & Bishop (1999), J. R. Statist. Soc. B 61:611 (the regularised projectio
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import eigh
 
+from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.fields import Context, Estimate, Observations
 from climrecon.grid import Grid
 
 if TYPE_CHECKING:
     from climrecon.methods.priors.low_rank import LowRankPrior
 
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.integer[Any]]
 
 #: Months that the patterns are found from, evenly drawn: more change them little and cost much.
 FIT_MONTHS = 240

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.fields import Context, Estimate
 from climrecon.methods.priors.covariance import great_circle
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.integer[Any]]
 
 
 class Climatology:

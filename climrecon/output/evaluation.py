@@ -11,10 +11,9 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.files import atomic_path, write_text
 from climrecon.grid import Grid
-
-FloatArray = NDArray[np.floating[Any]]
 
 
 def write_scores(path: Path, content: Mapping[str, Any]) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.fields import Observations
 from climrecon.output.errors_in import ErrorsIn
-
-FloatArray = NDArray[np.floating[Any]]
 
 OBSERVED, RECONSTRUCTED, NO_SKILL, OUTSIDE = 1, 2, 3, 4
 STATUS_MEANINGS = ("observed", "reconstructed", "no_skill", "outside_training_range")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.fields import Months
 from climrecon.grid import (
     GLOBE,
@@ -19,8 +20,6 @@ from climrecon.grid import (
     weighted_mean,
 )
 from climrecon.output.product import NO_SKILL, Product
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Half width of the central 90 % of a normal distribution, in standard deviations.
 NINETY = 1.6448536269514722

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import netCDF4
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.grid import weighted_mean
 from climrecon.output.product import Product, Structural
-
-FloatArray = NDArray[np.floating[Any]]
 
 
 def stddev(product: Product) -> FloatArray:

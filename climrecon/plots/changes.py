@@ -11,11 +11,10 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
 from climrecon.plots.maps import ANOMALY, draw_cells, draw_coast, map_axes
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
-
-FloatArray = NDArray[np.floating[Any]]
 
 _LIMITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: Kinds of a panel: an anomaly, a signed change, a size (never negative), a share in per cent.

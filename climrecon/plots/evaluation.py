@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
 from climrecon.plots.maps import DIFFERENCE, PLATE, draw_coast, from_greenwich, map_axes
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Okabe & Ito's colours, ours first; the mean of observed cells is grey.
 _COLOURS = (OURS, ACCENT, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A500")

@@ -11,13 +11,12 @@ from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.grid import NINO34, Grid
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, Series
 from climrecon.plots.coast import coastlines
 from climrecon.plots.picture import Picture, new_figure
-
-FloatArray = NDArray[np.floating[Any]]
 
 PLATE = ccrs.PlateCarree()
 ANOMALY = BoundaryNorm(np.arange(-4.0, 4.01, 0.5), 256, extend="both")

@@ -8,12 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.grid import weighted_mean
 from climrecon.output.product import Product
 from climrecon.output.series import NINETY, Series
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: A regional value with less of its area observed than this is drawn in grey.
 BARELY_SEEN = 0.25

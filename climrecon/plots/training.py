@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.fields import Estimate
 from climrecon.grid import Grid
 from climrecon.output.samples import Sample
 from climrecon.plots.maps import ANOMALY, DIFFERENCE, PLATE, draw_cells, draw_coast, from_greenwich, map_axes
 from climrecon.plots.picture import ACCENT, OURS, Picture, new_figure, tidy
-
-FloatArray = NDArray[np.floating[Any]]
 
 
 def draw_history(rows: Sequence[Sequence[float]], name: str) -> Picture:

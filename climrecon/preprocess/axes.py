@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.grid import Grid
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 _LAT = ("lat", "latitude", "nav_lat", "y", "rlat")
 _LON = ("lon", "longitude", "nav_lon", "x", "rlon")

@@ -23,6 +23,7 @@ import cftime
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
@@ -39,8 +40,6 @@ from climrecon.preprocess.models import (
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time
 from climrecon.preprocess.values import missing_to_nan, read_values
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: What a blend needs of a member.
 NEEDED = ("tas", "tos", "sic", "sftlf")

@@ -9,8 +9,8 @@ from typing import Any
 
 import netCDF4
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
@@ -29,9 +29,6 @@ from climrecon.preprocess.values import (
     unpacked_dtype,
 )
 from climrecon.variables import canonical_variable, dataset_of
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)

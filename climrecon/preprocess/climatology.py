@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 #: Years of a reference period that each calendar month needs, of thirty.
 NEEDED_SHARE = 20.0 / 30.0

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.errors import ClimReconError, InputDataError
 from climrecon.fields import Observations
 from climrecon.preprocess.axes import wrapped_longitude
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time, month_index
-
-FloatArray = NDArray[np.floating[Any]]
 
 _MONTH = re.compile(r"(?<!\d)(1[6-9]\d\d|2[0-2]\d\d)(0[1-9]|1[0-2])(?!\d)")
 _SQUARED = re.compile(r"^\s*(k|kelvin|degc|deg_c|celsius)\s*(\^|\*\*)?\s*2\s*$", re.IGNORECASE)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
@@ -24,9 +23,6 @@ from climrecon.preprocess.regrid import OBSERVED_SHARE, remap_with_gaps
 from climrecon.preprocess.times import find_time, month_index
 from climrecon.preprocess.values import read_values
 from climrecon.variables import FURTHER, is_celsius, is_kelvin
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 
 def factor_to_units(variable: str, units: str) -> float:

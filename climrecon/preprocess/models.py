@@ -10,8 +10,8 @@ from typing import Any
 
 import netCDF4
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError, OutputError
 from climrecon.fields import Months
 from climrecon.grid import Grid
@@ -32,9 +32,6 @@ from climrecon.preprocess.values import (
     read_values,
 )
 from climrecon.variables import is_celsius
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 #: Months of a file whose values are looked at before cdo reads it: a year, so that seasons do not deceive.
 _LOOKED_AT = 12

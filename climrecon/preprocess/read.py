@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
 from climrecon.files import sha256_of
@@ -19,10 +18,6 @@ from climrecon.preprocess.climatology import anomalies_of
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.uncertainty import with_errors
 from climrecon.variables import infilled_product
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.integer[Any]]
 
 #: A product with fewer gaps than this has been filled already, or has none to fill.
 COMPLETE_COVERAGE = 0.97

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.preprocess.climatology import monthly_climatology
-
-FloatArray = NDArray[np.floating[Any]]
 
 
 def rebase_complete(field: FloatArray, time: Months, period: tuple[int, int]) -> FloatArray:

@@ -12,14 +12,12 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray, FloatArray
 from climrecon.errors import OutputError
 from climrecon.fields import Observations, Source
 from climrecon.grid import Grid
 from climrecon.preprocess.axes import wrapped_longitude
 from climrecon.preprocess.cdo import run_cdo, write_grid
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
 
 #: Share of a target cell's area that must be observed for the cell to count as observed.
 OBSERVED_SHARE = 0.5

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import cftime
 import netCDF4
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.preprocess.axes import coordinate_along
-
-IntArray = NDArray[np.integer[Any]]
-FloatArray = NDArray[np.floating[Any]]
 
 _AS = re.compile(r"^(day|month|year) as %Y(?P<month>%m)?(?P<day>%d)?", re.IGNORECASE)
 _SINCE = re.compile(r"^(?P<unit>[a-z_]+)\s+since\s+(?P<origin>.+)$", re.IGNORECASE)

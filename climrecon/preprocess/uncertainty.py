@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import netCDF4
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Observations
 from climrecon.files import sha256_of
@@ -20,9 +19,6 @@ from climrecon.preprocess.opening import opened
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.times import find_time, month_index
 from climrecon.preprocess.values import check_units, read_values
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 
 def with_errors(observations: Observations, uncorrelated: Path) -> Observations:

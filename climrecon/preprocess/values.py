@@ -8,12 +8,10 @@ from typing import Any
 
 import netCDF4
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
 from climrecon.variables import dataset_of, is_celsius, is_kelvin
-
-FloatArray = NDArray[np.floating[Any]]
 
 ZERO_CELSIUS = 273.15
 #: Monthly means on Earth stay within these; what does not is an error in the file, not weather.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError
@@ -23,9 +22,6 @@ from climrecon.training.fields import TrainingFields
 from climrecon.training.recipes import NativeRecipe
 from climrecon.training.samples import Pool
 from climrecon.training.sequences import BANK, MonthDraws, draw_sequences
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 #: Fewest months that patterns can be told from.
 FEWEST = 24

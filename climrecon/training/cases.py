@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.training.fields import TrainingFields
 from climrecon.training.further import seen_of
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Masks every validation month is seen through.
 MASKS = 2

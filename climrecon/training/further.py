@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.training.fields import TrainingFields
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Shares of the samples that see nothing of a further variable, and all of it; the others see it through a mask of
 #: observations, so that a network can be used with a reanalysis, with observations, and without any.

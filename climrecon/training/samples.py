@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.methods.priors.low_rank import LowRankPrior
@@ -24,8 +25,6 @@ from climrecon.methods.unet.correcting import OBSERVED_CHANNELS, ODD_CHANNELS, P
 from climrecon.methods.unet.levels import LevelledUNet
 from climrecon.methods.unet.network import complete_channels
 from climrecon.training.further import seen_of
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: A sample and its mirror image, see :meth:`Pool.at`.
 IMAGES = 2

@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.unet.network import AnalysisUNet, analysis_channels
 from climrecon.training.fields import TrainingFields
 from climrecon.training.samples import Pool
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Masks and errors drawn beforehand: each takes products with matrices of cells by cells.
 BANK = 1500

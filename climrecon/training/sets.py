@@ -21,8 +21,6 @@ from climrecon.grid import Grid
 from climrecon.training.fields import TrainingFields
 from climrecon.training.store import StoredMember, assemble
 
-FloatArray = NDArray[np.floating[Any]]
-
 #: Months that are looked at together.
 _AT_ONCE = 2000
 #: Model names -> family, by the atmosphere they share.

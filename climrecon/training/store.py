@@ -24,14 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import InputDataError, OutputError
 from climrecon.files import atomic_path, sha256_of, write_text
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
 
 SUFFIX, LEFT_OUT = ".safetensors", ".left-out.json"
 _HASHES = "hashes"

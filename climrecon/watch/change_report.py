@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.files import write_text
 from climrecon.grid import Grid
 from climrecon.output.product import OBSERVED
@@ -18,8 +18,6 @@ from climrecon.report import environment
 from climrecon.watch.changes import SAME, Changes
 from climrecon.watch.checks import Check, failures
 from climrecon.watch.results import CHANGES
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Rows of the tables of months.
 MOST_ROWS = 24

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray, FloatArray
 from climrecon.watch.results import Result
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
 
 #: Cells of the input: as before, of another value, newly observed, no longer observed.
 SAME, CORRECTED, APPEARED, GONE = 0, 1, 2, 3

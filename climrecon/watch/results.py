@@ -10,12 +10,10 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
 from climrecon.files import sha256_of
 from climrecon.output.manifest import read_manifest
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
 
 #: The file of a release that holds what was observed, for the comparison with the next one.
 CHANGES = "changes.nc"

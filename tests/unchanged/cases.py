@@ -20,7 +20,9 @@ from typing import Any
 import netCDF4
 import numpy as np
 
-SHARED = Path(os.environ.get("CLIMRECON_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+SHARED = Path(
+    os.environ.get("CLIMRECON_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")
+)
 TWO_MONTHS = SHARED / "observations/hadcrut4/tas_hadcrut_187709_189308.nc"
 CRUTEM = SHARED / "observations/crutem4/CRUTEM.4.3.0.0.anomalies.nc"
 SMALL = "width=4,rank=20,pool=80,folds=2,checks=20,warm_up=5,batch=8,check_every=30,validation_years=3"
@@ -126,7 +128,9 @@ def numbers(output: Path) -> dict[str, list[float]]:
             for name, variable in file.variables.items():
                 if variable.ndim >= 3:
                     values = np.ma.filled(variable[:].astype(float), np.nan)
-                    found[f"{path.name} {name}"] = [float(f(values)) for f in (np.nanmean, np.nanstd, np.nanmin, np.nanmax)]
+                    found[f"{path.name} {name}"] = [
+                        float(f(values)) for f in (np.nanmean, np.nanstd, np.nanmin, np.nanmax)
+                    ]
     if (output / "scores.json").exists():
         scores = json.loads((output / "scores.json").read_text())["scores"]
         found |= {f"rmse {name}": [float(one["cells"]["rmse"])] for name, one in scores.items()}
@@ -138,7 +142,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     demo = folder / "archive"
     if not (demo / "catalogue.json").exists():
-        subprocess.run([sys.executable, "-m", "climrecon", "demo", str(demo)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, "-m", "climrecon", "demo", str(demo)], check=True, stdout=subprocess.DEVNULL
+        )
     recorded: dict[str, Any] = {"machine": machine(), "hashes": {}, "numbers": {}}
     for case in sys.argv[2:] or CASES:
         output = run(case, folder, demo)

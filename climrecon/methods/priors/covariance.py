@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.grid import EARTH_RADIUS_KM, Grid
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.integer[Any]]
 
 
 def unit_vectors(grid: Grid) -> NDArray[np.float64]:

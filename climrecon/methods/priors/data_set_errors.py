@@ -14,19 +14,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD
 from climrecon.methods.priors.stationary_covariance import LocalCovariance
 from climrecon.methods.threads import one_thread_each
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.integer[Any]]
 
 #: Standard deviations that are tried, K.
 LEVELS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1.2)

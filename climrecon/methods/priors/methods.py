@@ -7,23 +7,17 @@ patterns of the observations themselves. The mean of each month is estimated by 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.fields import Context, Estimate
 from climrecon.grid import Grid
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.priors.low_rank import LowRankPrior, Posterior
 from climrecon.methods.unet.network import AnalysisUNet, persistent_deviations
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.integer[Any]]
 
 
 def prior_of(vectors: FloatArray, residual: FloatArray) -> LowRankPrior:

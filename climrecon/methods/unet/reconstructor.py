@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.fields import Context, Estimate, Further, Observations
 from climrecon.methods.kadow2020.network import PublishedUNet
 from climrecon.methods.priors.data_set_errors import ErrorLevel, estimate_error_level
 from climrecon.methods.unet.correcting import PartialUNet
 from climrecon.methods.unet.levels import further_of
 from climrecon.methods.unet.network import AnalysisUNet, persistent_deviations
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.integer[Any]]
 
 
 class PartialUNetReconstructor:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.evaluate.known import RAW, Sums
 from climrecon.evaluate.paired import LEVEL
 from climrecon.evaluate.series import annual_means
@@ -30,7 +30,6 @@ from climrecon.workflow.versions import versions
 if TYPE_CHECKING:
     from climrecon.tasks.evaluate.task import Evaluation
 
-FloatArray = NDArray[np.floating[Any]]
 
 DEFAULT_FOLDER = Path("climrecon-evaluation")
 COUNTED = "Only cells that were missing under the mask count, area-weighted; regional means are of the whole analysis."

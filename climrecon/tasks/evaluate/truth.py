@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.data.masks import stream
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError
@@ -21,10 +20,6 @@ from climrecon.settings import RunSettings
 from climrecon.tasks.training_data.members import Member
 from climrecon.training.sets import family_of
 from climrecon.training.store import StoredMember
-
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.integer[Any]]
 
 #: The masks go by calendar date where at least this share of the truth's months has one of its date.
 BY_DATE = 0.5

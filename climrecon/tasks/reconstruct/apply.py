@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Estimate, Observations, Reconstructor
 from climrecon.grid import GLOBE, NINO34, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, TROPICS, Grid, Region
 from climrecon.workflow.progress import Reporter
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Nino 3.4 above the tropics, K, from which on an event is called El Nino, as in NOAA's definition.
 EL_NINO = 0.5

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.arrays import Array, open_arrays
+from climrecon.array_types import Array, FloatArray
+from climrecon.arrays import open_arrays
 from climrecon.errors import ClimReconError
 from climrecon.fields import Observations
 from climrecon.methods.observation_ensemble import FEWEST
@@ -27,7 +28,6 @@ from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import Method, on_method_grid
 from climrecon.workflow.progress import Reporter
 
-FloatArray = NDArray[np.floating[Any]]
 Write = Callable[[Path, Mapping[str, Array], Mapping[str, Any]], None]
 
 #: A member that lacks more than this share of the observed cells is cut short, or of another release.

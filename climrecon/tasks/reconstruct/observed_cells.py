@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.fields import Observations
 from climrecon.preprocess import FileGrid
 from climrecon.tasks.methods import Method
 from climrecon.tasks.reconstruct.ensemble import Ensemble
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Tells draws of kept cells' errors from all others with the same seed.
 _STREAM = 11

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.arrays import Array, write_arrays
+from climrecon.array_types import Array, FloatArray
+from climrecon.arrays import write_arrays
 from climrecon.errors import ClimReconError, InputDataError, OutputError
 from climrecon.fields import Observations
 from climrecon.files import sha256_of
@@ -38,8 +39,6 @@ from climrecon.workflow.progress import Reporter
 #: Version of this stage: raised whenever equal inputs and settings give another result.
 STAGE_VERSION = 10
 DEFAULT_FOLDER = Path("climrecon-result")
-
-FloatArray = NDArray[np.floating[Any]]
 
 
 def reconstruct_observations(

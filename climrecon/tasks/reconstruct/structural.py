@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.output.manifest import made
 from climrecon.output.product import Product, Structural
@@ -19,8 +18,6 @@ from climrecon.preprocess import FileGrid, rebase_complete
 from climrecon.tasks.methods import Method, adapt, on_method_grid
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.progress import Reporter
-
-FloatArray = NDArray[np.floating[Any]]
 
 
 def with_structural(product: Product, beside: Sequence[Method], scratch: Path, reporter: Reporter) -> Product:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from climrecon.arrays import Array, Damaged, is_whole, open_arrays, write_arrays
+from climrecon.array_types import Array, FloatArray
+from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import OutputError
 from climrecon.fields import Months, Observations, Source
 from climrecon.files import write_text
@@ -61,8 +61,6 @@ from climrecon.workflow.output_folder import staged
 from climrecon.workflow.progress import Quiet, Reporter
 from climrecon.workflow.stage import Stage
 from climrecon.workflow.versions import versions
-
-FloatArray = NDArray[np.floating[Any]]
 
 #: Parts of runs that nobody finished are removed after so many days.
 KEPT_DAYS = 30

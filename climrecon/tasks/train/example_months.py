@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import IntArray
 from climrecon.fields import Context, Further, Months, Reconstructor
 from climrecon.grid import Grid
 from climrecon.methods.store import LoadedNetwork, as_network, as_reconstructor
@@ -17,8 +18,6 @@ from climrecon.methods.unet.reconstructor import PartialUNetReconstructor
 from climrecon.output.samples import Sample
 from climrecon.tasks.training_data.coverage import Gaps
 from climrecon.training.fields import TrainingFields
-
-IntArray = NDArray[np.integer[Any]]
 
 #: Months shown.
 COUNT = 4

@@ -35,7 +35,6 @@ from climrecon.workflow.versions import versions
 if TYPE_CHECKING:
     from climrecon.tasks.train.task import Material, Training
 
-FloatArray = NDArray[np.floating[Any]]
 
 DEFAULT_FOLDER = Path("climrecon-training")
 #: Scored: whole years, so many of each test member, of so many members.
