@@ -263,8 +263,8 @@ def early_months(methods: dict[str, Any], data: Path) -> dict[str, Any]:
         told = (truth * share).sum((1, 2)) / np.maximum(share.sum((1, 2)), 1e-12)
         for name, method in methods.items():
             seen = replace(observed, values=np.where(kept, observed.values, np.nan), mask=kept)
-            if getattr(method, "fit_to", None) is not None and name != "kriging":
-                method.fit_to(seen)
+            if getattr(method, "calibrate", None) is not None and name != "kriging":
+                method.calibrate(seen)
             made = method.reconstruct(seen.values, kept, None, month, context)
             own = getattr(method, "error_sd", None)
             error_sd = np.full(kept.shape, OBS_SD) if own is None else own(None, kept.shape)

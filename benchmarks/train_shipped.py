@@ -36,7 +36,7 @@ from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor
 from climrecon.training.fields import TrainingFields
 from climrecon.training.loop import Schedule, fit, spread_factor
-from climrecon.training.sequences import Draws, draw_sequences
+from climrecon.training.sequences import MaskErrorBank, draw_sequences
 
 FIRST = 1930
 #: Since when the forced pattern is told once more, from complete months: between 1930 and 1945 it was another.
@@ -113,7 +113,7 @@ def new_network(prior: FullPrior, width: int, misfit: bool, stride: int = 2) -> 
     )
 
 
-def persistence_of(network: AnalysisUNet, fields: TrainingFields, draws: Draws, seed: int) -> float:
+def persistence_of(network: AnalysisUNet, fields: TrainingFields, draws: MaskErrorBank, seed: int) -> float:
     """Correlation of the error of the global mean from month to month, over years the network was validated on."""
     values = np.asarray(fields.values, np.float32)
     area, pairs = GRID.area, []
@@ -285,7 +285,7 @@ def samples(options, network, known, filled, index, training, validation, say): 
     block, priors = cross_fit(filled, index, training, options.rank, options.trailing, FOLDS, RUNS)
     say("covariances learned")
     patches, slow = smoother(GRID, 1500.0), smoother(GRID, 5000.0)
-    draws = Draws(
+    draws = MaskErrorBank(
         mask_source(options.data, patches),
         NoiseSource(patches, slow),
         options.seed + 4,

@@ -66,7 +66,7 @@ def sums_of(name: str, method: Reconstructor, observed: Observations, kind: str)
     found = {part: np.zeros(observed.values.shape) for part in ("squares", "inside", "logs", "weights")}
     for kept, hidden in withheld(observed.mask, kind):
         seen = replace(observed, values=np.where(kept, observed.values, np.nan), mask=kept)
-        adapt = getattr(method, "fit_to", None)
+        adapt = getattr(method, "calibrate", None)
         if adapt is not None and name != "kriging 2000 km":
             adapt(seen)  # what is estimated from the data comes from the cells that are kept, too
         fitted = method.reconstruct(seen.values, kept, None, month, context)
@@ -141,8 +141,8 @@ def main() -> None:
     result: dict[str, dict[str, Any]] = {}
     sums: dict[str, dict[str, dict[str, np.ndarray]]] = {kind: {} for kind in KINDS}
     for name, method in methods.items():
-        if getattr(method, "fit_to", None) is not None and name != "kriging 2000 km":
-            method.fit_to(replace(observed, values=np.where(blind, observed.values, np.nan), mask=blind))  # type: ignore[attr-defined]
+        if getattr(method, "calibrate", None) is not None and name != "kriging 2000 km":
+            method.calibrate(replace(observed, values=np.where(blind, observed.values, np.nan), mask=blind))  # type: ignore[attr-defined]
         estimate = method.reconstruct(observed.values, blind, None, month, context)
         result[name] = {
             "nino34_1877_09_withheld": round(float(weighted_mean(estimate.mean, box)[0]), 2),

@@ -127,7 +127,7 @@ class Observations:
 
 
 @dataclass(frozen=True)
-class Further:
+class Auxiliary:
     """Further variables that a network may take beside its own, as anomalies in its units of them.
 
     Attributes

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from climrecon.files import write_text
 from climrecon.output.product import NO_SKILL, Product
-from climrecon.output.provenance import Activity, Made
+from climrecon.output.provenance import Activity, OutputFile
 from climrecon.output.series import NINETY, Series, Trend, WarmYear
 from climrecon.output.structural import rows as structural_rows
 
@@ -38,7 +38,7 @@ def write_report(
     trends: Sequence[Trend],
     warmest: Sequence[WarmYear],
     figures: Sequence[tuple[Path, str]],
-    outputs: Sequence[Made],
+    outputs: Sequence[OutputFile],
     activity: Activity,
     left_out: Sequence[tuple[str, str]],
 ) -> None:
@@ -125,7 +125,7 @@ def write_training_report(
     *,
     card: dict[str, Any],
     figures: Sequence[tuple[Path, str]],
-    outputs: Sequence[Made],
+    outputs: Sequence[OutputFile],
     activity: Activity,
 ) -> None:
     """Render the report of a training; ``card`` is the content of the network's card."""
@@ -154,7 +154,7 @@ def write_evaluation_report(
     *,
     content: dict[str, Any],
     figures: Sequence[tuple[Path, str]],
-    outputs: Sequence[Made],
+    outputs: Sequence[OutputFile],
     activity: Activity,
 ) -> None:
     """Render the report of an evaluation; ``content`` is that of its ``scores.json``."""

@@ -30,7 +30,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 #: Variables that networks may take beside their own -> units and what an anomaly in them is multiplied by; those of
 #: networks come first.
-FURTHER: dict[str, dict[str, float]] = {
+AUXILIARY: dict[str, dict[str, float]] = {
     "psl": {"Pa": 1.0, "hPa": 100.0, "mbar": 100.0, "mb": 100.0, "millibars": 100.0, "millibar": 100.0},
     "tos": {"K": 1.0},
     "pr": {"kg m-2 s-1": 1.0, "kg/m2/s": 1.0, "mm/day": 1.0 / 86400.0, "mm day-1": 1.0 / 86400.0},

@@ -9,7 +9,7 @@ from pathlib import Path
 from climrecon.catalogue import saying
 from climrecon.catalogue.chunks import in_time
 from climrecon.catalogue.opening import Catalogue, Row
-from climrecon.catalogue.roles import BESIDE, role_of
+from climrecon.catalogue.roles import ANCILLARY_ROLES, role_of
 from climrecon.catalogue.search import ANY, NEVER_BY_DEFAULT, LeftOut, matches, why_not
 from climrecon.catalogue.versions import newest, version_key
 from climrecon.errors import ClimReconError, NoDataError
@@ -129,7 +129,7 @@ def _rows(catalogue: Catalogue, wanted: Mapping[str, str], left_out: list[LeftOu
     for row in catalogue.take(np.flatnonzero(found)):
         excluded = () if "product" in wanted else NEVER_BY_DEFAULT
         reason, _ = why_not(row, excluded, allow_infilled=True)
-        if reason is None and role_of(row.path) != BESIDE:
+        if reason is None and role_of(row.path) != ANCILLARY_ROLES:
             usable.append(row)
         else:
             left_out.append(LeftOut(row.path, reason or "it holds errors or counts, not the field"))

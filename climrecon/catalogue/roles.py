@@ -9,7 +9,7 @@ from climrecon.variables import dataset_of, infilled_product
 
 MAIN, MEMBER, UNCORRELATED, COVARIANCE = "main", "member", "uncorrelated", "error_covariance"
 #: Whatever else belongs to a data set without being its field: further uncertainties, counts, weights.
-BESIDE = "beside"
+ANCILLARY_ROLES = "beside"
 
 _MEMBER = re.compile(
     # HadCRUT.5.0.2.0.anomalies.7.nc; at CEDA HadCRUT.5.0.0.0_anomalies_7.nc
@@ -20,7 +20,7 @@ _PATTERNS = (
     (COVARIANCE, re.compile(r"error[_-]covariance", re.IGNORECASE)),
     (UNCORRELATED, re.compile(r"uncorrelated(?![_-]supplementary)", re.IGNORECASE)),
     (
-        BESIDE,
+        ANCILLARY_ROLES,
         re.compile(
             r"uncertaint|uncorrelated|sampling|standard[_-]?error|station[_-](?:error|count)|number[_-]of"
             r"|observation[_-]?count|[._-](?:bias(?:es)?|weights|unc|summary_series)[._-]",

@@ -11,7 +11,7 @@ from climrecon.catalogue.chunks import in_time, months_of
 from climrecon.catalogue.dialects import frequency
 from climrecon.catalogue.opening import Catalogue, Row
 from climrecon.catalogue.roles import (
-    BESIDE,
+    ANCILLARY_ROLES,
     COVARIANCE,
     MAIN,
     MEMBER,
@@ -191,7 +191,7 @@ def why_not(row: Row, excluded: Sequence[str], allow_infilled: bool) -> tuple[st
         return infilled, False
     if row.path.lower().endswith(_ARCHIVES):
         return "it is an archive of files, not a netCDF file", False
-    if role_of(row.path) == BESIDE:
+    if role_of(row.path) == ANCILLARY_ROLES:
         return "it holds errors, counts or weights, not the field", False
     if row.path.startswith("slk://"):
         return "it is on tape; retrieve it first", True

@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from climrecon.array_types import FloatArray
 from climrecon.evaluate import paired
-from climrecon.evaluate.known import LEVELS, REGIONS, Sums
+from climrecon.evaluate.masked_truth import LEVELS, REGIONS, Sums
 from climrecon.evaluate.series import annual_means, series_scores
 from climrecon.fields import Months
 
@@ -29,7 +29,7 @@ def score_methods(
     Parameters
     ----------
     sums:
-        Method -> its sums of each record, see :func:`climrecon.evaluate.known.sums_of`.
+        Method -> its sums of each record, see :func:`climrecon.evaluate.masked_truth.sums_of`.
     reference:
         The method to which paired differences are taken; None for none.
 

@@ -48,7 +48,7 @@ def reconstruct(
 ) -> Iterator[tuple[slice, Estimate]]:
     """Apply ``reconstructor`` to all months, or to those of ``block``, which begins where a chunk does.
 
-    A reconstructor that looks at neighbouring months says in ``months_beside`` at how many; so many are given
+    A reconstructor that looks at neighbouring months says in ``neighbour_months`` at how many; so many are given
     with each chunk, and what is said of them is dropped.
 
     Parameters
@@ -62,7 +62,7 @@ def reconstruct(
     The months (a slice of the time axis) and their estimate, in order.
     """
     total = len(observations.time)
-    beside = int(getattr(reconstructor, "months_beside", 0))
+    beside = int(getattr(reconstructor, "neighbour_months", 0))
     first, last = (0, total) if block is None else (block.start, block.stop)
     fields = 1 + len(members)
     progressed = _Progress(progress, (last - first) * fields)

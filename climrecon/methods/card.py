@@ -13,7 +13,7 @@ from climrecon.grid import Grid
 from climrecon.methods.kadow2020.network import PublishedUNet
 from climrecon.methods.unet.build import analysis_unet_arguments, partial_unet_arguments
 from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
-from climrecon.methods.unet.levels import further_of
+from climrecon.methods.unet.levels import auxiliary_of
 from climrecon.methods.unet.network import AnalysisUNet, complete_channels
 
 Network = AnalysisUNet | PartialUNet | PublishedUNet
@@ -67,7 +67,7 @@ class Card(BaseModel):
     caveats: list[str] = Field(default_factory=list)
 
     @property
-    def further(self) -> tuple[str, ...]:
+    def auxiliary(self) -> tuple[str, ...]:
         """Further variables that the network takes beside its own."""
         return tuple(self.architecture.get("further", ()))
 
@@ -83,11 +83,11 @@ def describe_punet(
         reference_period=(1961, 1990),
         grid=GridCard.of(grid),
         wraps=grid.wraps,
-        inputs=[*OBSERVED_CHANNELS, *COMPLETE_CHANNELS, *further_of(network)],
+        inputs=[*OBSERVED_CHANNELS, *COMPLETE_CHANNELS, *auxiliary_of(network)],
         outputs=["mean", "stddev"],
         normalisation="values less the month's generalised least-squares mean, by the prior standard deviation of "
         "cell and calendar month"
-        + ("; further variables by mean and standard deviation of the cell" if further_of(network) else ""),
+        + ("; further variables by mean and standard deviation of the cell" if auxiliary_of(network) else ""),
         architecture=partial_unet_arguments(network) if isinstance(network, PartialUNet) else {},
         default_obs_sd=0.3,
         training=training,
@@ -175,7 +175,7 @@ def check_variable(card: Card, variable: str) -> None:
         )
 
 
-def check_further(card: Card, given: Sequence[str]) -> None:
+def check_auxiliary(card: Card, given: Sequence[str]) -> None:
     """Refuse further variables that the network does not take.
 
     Raises
@@ -183,8 +183,8 @@ def check_further(card: Card, given: Sequence[str]) -> None:
     NetworkError
         Saying which it takes.
     """
-    if unknown := [name for name in given if name not in card.further]:
-        takes = f"takes {', '.join(card.further)}" if card.further else "takes no further variable"
+    if unknown := [name for name in given if name not in card.auxiliary]:
+        takes = f"takes {', '.join(card.auxiliary)}" if card.auxiliary else "takes no further variable"
         raise NetworkError(
             f"{', '.join(unknown)} is given by channel_files; the network {card.name} {takes} beside {card.variable}.",
             "Leave it out, or use a network trained with channels= of it.",

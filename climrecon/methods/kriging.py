@@ -122,7 +122,7 @@ class Kriging:
         self.covariance = fit_covariance(values.reshape(flat), mask.reshape(flat), self._distances(context))
         return self.covariance
 
-    def fit_to(self, observations: Observations) -> str:
+    def calibrate(self, observations: Observations) -> str:
         """Fit the covariance to all months of a data set, before any is estimated; says what was found."""
         found = self.fit(
             observations.values, observations.mask, Context(observations.grid, observations.time)
@@ -175,7 +175,7 @@ class Kriging:
             area_mean_sd=area_mean_sd,
         )
 
-    def means_alike(self, values: FloatArray, mask: BoolArray, context: Context) -> FloatArray:
+    def same_mask_means(self, values: FloatArray, mask: BoolArray, context: Context) -> FloatArray:
         """(M, T, H, W) means alone, K, of (M, T, H, W) observations with the same (T, H, W) ``mask``.
 
         A month's equations are solved for all M at once, where :meth:`reconstruct` would set them up M times.

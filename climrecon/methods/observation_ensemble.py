@@ -74,7 +74,7 @@ def reconstruct_members(
     if step:
         step(1)
     # Optional: (M, T, H, W) means of M members with one mask and the context; see climrecon.methods.kriging.
-    alike = getattr(reconstructor, "means_alike", None)
+    alike = getattr(reconstructor, "same_mask_means", None)
     for values in _some(members, MEMBERS_AT_ONCE if alike else 1):
         given = np.stack([np.where(np.isfinite(one), one, observations.values) for one in values])
         analyses = alike(given, observations.mask, context) if alike else [apply(given[0]).mean]

@@ -195,7 +195,7 @@ class PCA:
         self.components = components
         self._prior: LowRankPrior | None = None
 
-    def fit_to(self, observations: Observations) -> str:
+    def calibrate(self, observations: Observations) -> str:
         """Find the components from all months of a data set, before any is estimated; says what was found."""
         self.components = find_components(
             observations.values, observations.mask, observations.grid, observations.obs_sd

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from climrecon.errors import NetworkError
-from climrecon.fields import Further, Observations, Reconstructor
+from climrecon.fields import Auxiliary, Observations, Reconstructor
 from climrecon.files import sha256_of, write_text
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.card import Card, Network, describe_published
@@ -55,35 +55,35 @@ class LoadedNetwork:
         self.path = path
         self.reconstruct = reconstructor.reconstruct
         self.reconstructor = reconstructor
-        self.months_beside = int(getattr(reconstructor, "months_beside", 0))
+        self.neighbour_months = int(getattr(reconstructor, "neighbour_months", 0))
         self.training_range = _training_range(card, path)
         self.draws_by_date = bool(getattr(reconstructor, "draws_by_date", False))
         self.chunks_side_by_side = bool(getattr(reconstructor, "chunks_side_by_side", False))
         #: ``error_sd(obs_sd, shape)`` of a network that works with errors of its own estimate, else None.
         self.error_sd = getattr(reconstructor, "error_sd", None)
 
-    def with_further(self, further: Further | None) -> LoadedNetwork:
+    def with_auxiliary(self, auxiliary: Auxiliary | None) -> LoadedNetwork:
         """This network with what is known of its further variables; None: nothing."""
         if isinstance(self.reconstructor, PartialUNetReconstructor):
-            self.reconstructor.further = further
+            self.reconstructor.auxiliary = auxiliary
         return self
 
-    def fit_to(self, observations: Observations) -> str:
+    def calibrate(self, observations: Observations) -> str:
         """Let the network adapt to a data set; what it found, "" if it does not adapt."""
-        fit = getattr(self.reconstructor, "fit_to", None)
-        if self.card.further:
+        fit = getattr(self.reconstructor, "calibrate", None)
+        if self.card.auxiliary:
             return self._further_in(observations)
         return "" if fit is None else str(fit(observations) or "")
 
     def _further_in(self, observations: Observations) -> str:
         """How much is known of the further variables in the months of ``observations``, in words."""
-        further = getattr(self.reconstructor, "further", None)
+        auxiliary = getattr(self.reconstructor, "auxiliary", None)
         months, parts = len(observations.time), []
-        for name in self.card.further:
-            if further is None or name not in further.variables:
+        for name in self.card.auxiliary:
+            if auxiliary is None or name not in auxiliary.variables:
                 parts.append(f"{name} is not given, and taken as not observed")
                 continue
-            known = np.isfinite(further.at(observations.time.index, (name,))).any((1, 2, 3))
+            known = np.isfinite(auxiliary.at(observations.time.index, (name,))).any((1, 2, 3))
             parts.append(f"{name} is known in {int(known.sum())} of {months} months")
         return "further variables: " + "; ".join(parts)
 

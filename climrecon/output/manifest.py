@@ -9,7 +9,7 @@ from typing import Any
 
 from climrecon.errors import InputDataError
 from climrecon.files import sha256_of, write_text
-from climrecon.output.provenance import Made
+from climrecon.output.provenance import OutputFile
 
 FILE_NAME = "manifest.json"
 SCHEMA = 1
@@ -25,13 +25,13 @@ def short(caption: str) -> str:
     return text[: LONGEST_CAPTION - 2].rsplit(" ", 1)[0] + " …"
 
 
-def made(folder: Path, path: Path, role: str, caption: str, content: str | None = None) -> Made:
+def made(folder: Path, path: Path, role: str, caption: str, content: str | None = None) -> OutputFile:
     """An entry for a file that has been written."""
-    return Made(str(path.relative_to(folder)), role, short(caption), sha256_of(path), content)
+    return OutputFile(str(path.relative_to(folder)), role, short(caption), sha256_of(path), content)
 
 
 def write_manifest(
-    folder: Path, run_id: str, fingerprint: str, facets: Mapping[str, str], outputs: Sequence[Made]
+    folder: Path, run_id: str, fingerprint: str, facets: Mapping[str, str], outputs: Sequence[OutputFile]
 ) -> dict[str, Any]:
     """Write the manifest of a finished run and return it."""
     manifest = {

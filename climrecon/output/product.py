@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 from climrecon.fields import Observations
-from climrecon.output.errors_in import ErrorsIn
+from climrecon.output.error_budget import ErrorBudget
 
 OBSERVED, RECONSTRUCTED, NO_SKILL, OUTSIDE = 1, 2, 3, 4
 STATUS_MEANINGS = ("observed", "reconstructed", "no_skill", "outside_training_range")
@@ -96,7 +96,7 @@ class Product:
     notes: tuple[str, ...] = ()
     structural: Structural | None = None
     observational: FloatArray | None = None
-    errors: ErrorsIn = field(default_factory=ErrorsIn)
+    errors: ErrorBudget = field(default_factory=ErrorBudget)
 
     @property
     def observed_field(self) -> FloatArray:

@@ -16,7 +16,7 @@ NAMESPACE = "https://climrecon.readthedocs.io/ns#"
 
 
 @dataclass(frozen=True)
-class Made:
+class OutputFile:
     """One output as provenance and manifest list it; ``path`` is relative to the run's folder."""
 
     path: str
@@ -58,7 +58,7 @@ class Recorded:
     further: dict[str, str] = field(default_factory=dict)
 
 
-def write_provenance(path: Path, activity: Activity, outputs: Sequence[Made]) -> None:
+def write_provenance(path: Path, activity: Activity, outputs: Sequence[OutputFile]) -> None:
     """Write PROV-JSON.
 
     Inputs, network and settings (the run's plan) are entities it used, the run is an activity of the software

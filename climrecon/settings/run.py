@@ -14,7 +14,7 @@ from climrecon import parameters as p
 from climrecon.errors import ProblemList, UsageError
 from climrecon.settings.periods import Period, parse_month, parse_period
 from climrecon.settings.site import Site
-from climrecon.variables import FURTHER
+from climrecon.variables import AUXILIARY
 
 _TRUE, _FALSE = {"true", "t", "yes", "y", "on", "1"}, {"false", "f", "no", "n", "off", "0"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -50,12 +50,12 @@ class RunSettings(BaseModel):
         return [name for name in dict.fromkeys(names) if name and name.lower() != "none"]
 
     @property
-    def further_variables(self) -> tuple[str, ...]:
+    def auxiliary_variables(self) -> tuple[str, ...]:
         """The further variables named by ``channels``."""
         return tuple(name for part in (self.channels or "").split(",") if (name := part.strip()))
 
     @property
-    def further_files(self) -> dict[str, Path]:
+    def auxiliary_files(self) -> dict[str, Path]:
         """Further variable -> its file, as ``channel_files`` names them."""
         pairs = [part.partition("=") for part in (self.channel_files or "").split(",") if part.strip()]
         return {name.strip(): Path(path.strip()).expanduser() for name, _, path in pairs}
@@ -243,10 +243,10 @@ def _further(values: Mapping[str, Any]) -> list[str]:
     problems, task = [], str(values["task"]).strip().lower()
     names = [] if _is_empty(values["channels"]) else [n.strip() for n in str(values["channels"]).split(",")]
     for name in names:
-        if name not in FURTHER or names.count(name) > 1:
-            near = difflib.get_close_matches(name, list(FURTHER), 1)
+        if name not in AUXILIARY or names.count(name) > 1:
+            near = difflib.get_close_matches(name, list(AUXILIARY), 1)
             problems.append(
-                f"channels: {name!r} is no further variable, or stands there twice; {', '.join(FURTHER)} can be"
+                f"channels: {name!r} is no further variable, or stands there twice; {', '.join(AUXILIARY)} can be"
                 + (f"; did you mean {near[0]}?" if near and near[0] != name else "")
             )
     if not _is_empty(values["channel_files"]):
@@ -254,9 +254,9 @@ def _further(values: Mapping[str, Any]) -> list[str]:
             problems.append(f"channel_files: are for task=reconstruct; task={task} takes none")
         for part in str(values["channel_files"]).split(","):
             name, sign, path = (word.strip() for word in part.partition("="))
-            if not sign or name not in FURTHER or not path:
+            if not sign or name not in AUXILIARY or not path:
                 problems.append(
-                    f"channel_files: {part.strip()!r} is not VARIABLE=FILE with one of {', '.join(FURTHER)}"
+                    f"channel_files: {part.strip()!r} is not VARIABLE=FILE with one of {', '.join(AUXILIARY)}"
                 )
     return problems
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.errors import InputDataError
-from climrecon.fields import Further
+from climrecon.fields import Auxiliary
 from climrecon.files import sha256_of
 from climrecon.methods.store import LoadedNetwork, network_of
-from climrecon.preprocess.further import read_further
+from climrecon.preprocess.auxiliary import read_further
 from climrecon.settings import RunSettings
 
 #: How far the typical size of anomalies may be from that of the training members: beyond it the units are wrong.
@@ -23,7 +23,7 @@ _TIMES = 5.0
 
 def read_channels(
     files: Mapping[str, Path], network: LoadedNetwork, settings: RunSettings
-) -> tuple[Further | None, tuple[tuple[str, str], ...]]:
+) -> tuple[Auxiliary | None, tuple[tuple[str, str], ...]]:
     """What ``files`` say of the network's further variables, on its grid; and the files with their hashes.
 
     Raises
@@ -53,12 +53,12 @@ def read_channels(
     for number, (own, months) in enumerate(found.values()):
         values[np.searchsorted(index, months), number] = own
     inputs = tuple((str(path), sha256_of(path)) for path in files.values())
-    return Further(tuple(found), index, values), inputs
+    return Auxiliary(tuple(found), index, values), inputs
 
 
 def _check_size(name: str, path: Path, values: NDArray[Any], network: LoadedNetwork) -> None:
     module: Any = network_of(network)
-    usual = module.further_sd[module.further.index(name)].cpu().numpy().reshape(values.shape[1:])
+    usual = module.further_sd[module.auxiliary.index(name)].cpu().numpy().reshape(values.shape[1:])
     ratio = float(np.sqrt(np.nanmean((values / usual) ** 2)))
     if not 1.0 / _TIMES < ratio < _TIMES:
         raise InputDataError(

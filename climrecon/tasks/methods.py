@@ -8,7 +8,7 @@ from pathlib import Path
 from climrecon.fields import Observations, Reconstructor
 from climrecon.grid import FIVE_DEGREES
 from climrecon.methods.by_chunks import choose_device
-from climrecon.methods.card import check_further, check_variable
+from climrecon.methods.card import check_auxiliary, check_variable
 from climrecon.methods.registry import NAMES
 from climrecon.methods.registry import build as build_baseline
 from climrecon.methods.store import LoadedNetwork, load_network
@@ -54,12 +54,12 @@ def load_method(name: str, settings: RunSettings, site: Site) -> Method:
         return Method(baseline, NetworkInfo(name, NAMES[name], None), None)
     loaded = load_network(name, device=choose_device(settings.device), store=store_places(site))
     check_variable(loaded.card, settings.variable)
-    check_further(loaded.card, tuple(settings.further_files) if name == settings.network else ())
-    wanted = {name: path for name, path in settings.further_files.items() if name in loaded.card.further}
-    further, inputs = read_channels(wanted, loaded, settings)
+    check_auxiliary(loaded.card, tuple(settings.auxiliary_files) if name == settings.network else ())
+    wanted = {name: path for name, path in settings.auxiliary_files.items() if name in loaded.card.auxiliary}
+    auxiliary, inputs = read_channels(wanted, loaded, settings)
     card = loaded.card.model_dump(mode="json")
     info = NetworkInfo(loaded.name, loaded.card.title, loaded.sha256, card, inputs)
-    loaded.with_further(further)
+    loaded.with_auxiliary(auxiliary)
     return Method(loaded, info, loaded)
 
 
@@ -79,5 +79,5 @@ def on_method_grid(observations: Observations, method: Method, scratch: Path) ->
 
 def adapt(method: Method, observations: Observations) -> str:
     """Let a method that fits itself to a data set see all its months; what it found, in words, or ""."""
-    fit = getattr(method.reconstructor, "fit_to", None)
+    fit = getattr(method.reconstructor, "calibrate", None)
     return "" if fit is None else str(fit(observations) or "")

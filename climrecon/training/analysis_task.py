@@ -17,11 +17,11 @@ from climrecon.methods.priors.covariance import forced_pattern, learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor
-from climrecon.training.cases import Cases
 from climrecon.training.fields import TrainingFields
 from climrecon.training.recipes import NativeRecipe
-from climrecon.training.samples import Pool
-from climrecon.training.sequences import BANK, MonthDraws, draw_sequences
+from climrecon.training.samples import SamplePool
+from climrecon.training.sequences import BANK, MonthMaskErrorBank, draw_sequences
+from climrecon.training.validation_set import ValidationSet
 
 #: Fewest months that patterns can be told from.
 FEWEST = 24
@@ -82,10 +82,10 @@ def draw_pools(
     seed: int,
     misstated: float,
     drawing: Callable[[str, int, int], None] | None,
-) -> list[Pool]:
+) -> list[SamplePool]:
     """Samples of each of ``sets``: fields, (N,) fold of each month (below zero: not drawn), number, what they are."""
     size = min(BANK, max(count for _, _, count, _ in sets))
-    draws = MonthDraws(masks, noise, seed, size, misstated)
+    draws = MonthMaskErrorBank(masks, noise, seed, size, misstated)
     pools = []
     for number, (fields, fold, count, what) in enumerate(sets):
         told = None if drawing is None else (lambda done, total, w=what: drawing(w, done, total))
@@ -94,7 +94,7 @@ def draw_pools(
     return pools
 
 
-def estimate(network: AnalysisUNet, cases: Cases, grid: Grid, years: int = 2) -> FloatArray:
+def estimate(network: AnalysisUNet, cases: ValidationSet, grid: Grid, years: int = 2) -> FloatArray:
     """(N, H, W) means of the validation's months, so many of its years at once."""
     method = AnalysisReconstructor("", network, 0.3, 0.0, np.zeros((1, 1)), str(network.area.device))
     starts = np.flatnonzero(np.diff(cases.index // 24, prepend=-1) != 0)[::years]
@@ -111,7 +111,7 @@ def estimate(network: AnalysisUNet, cases: Cases, grid: Grid, years: int = 2) ->
     return np.concatenate(parts)
 
 
-def persistence_of(network: AnalysisUNet, cases: Cases, grid: Grid) -> float:
+def persistence_of(network: AnalysisUNet, cases: ValidationSet, grid: Grid) -> float:
     """Correlation of the error of the global mean from month to month, 0 to 0.95; 0 where it cannot be told."""
     error = np.where(cases.scored, estimate(network, cases, grid) - cases.truth, 0.0)
     series = (error * cases.area).sum((1, 2))

@@ -18,8 +18,8 @@ from torch import distributed as dist
 
 from climrecon.errors import InputDataError, Unfinished
 from climrecon.training.distributed import Workers
+from climrecon.training.reference_scores import Yardsticks, compared
 from climrecon.training.resume import Checkpoints, stop_when_asked
-from climrecon.training.yardsticks import Yardsticks, compared
 
 #: Told of a step's number and the network as it was validated.
 Shown = Callable[[int, nn.Module], None]
@@ -124,10 +124,10 @@ class Loop:
         workers: Workers,
         checkpoints: Checkpoints,
         report: Callable[[Progress], None] | None = None,
-        yardsticks: Yardsticks | None = None,
+        reference_scores: Yardsticks | None = None,
         shown: Shown | None = None,
     ) -> None:
-        self.yardsticks, self.shown = yardsticks or {}, shown
+        self.reference_scores, self.shown = reference_scores or {}, shown
         self.task, self.optimiser, self.plan, self.workers = task, optimiser, plan, workers
         self.checkpoints, self.report = checkpoints, report
         self.parameters = [p for p in task.network.parameters() if p.requires_grad]
@@ -305,7 +305,7 @@ class Loop:
         # Other methods' scores are the same in every row, so that a plot of the file shows them as lines.
         beside = {
             f"{name}_{key}": scores[key]
-            for name, scores in self.yardsticks.items()
+            for name, scores in self.reference_scores.items()
             for key in SCORES
             if key in scores
         }
@@ -340,7 +340,7 @@ class Loop:
         if self.plan.max_seconds is not None:
             left = min(left, self.plan.max_seconds - self.history.seconds)
         scores = self.history.scores[-1] if self.history.scores else {}
-        beside = compared(scores, self.yardsticks)
+        beside = compared(scores, self.reference_scores)
         self.report(
             Progress(
                 self.step, self.plan.iterations, last[1], last[2], speed, max(left, 0.0), checked, beside

@@ -43,13 +43,13 @@ class TrainingFields:
     names: tuple[str, ...]
     grid: Grid
     scored: NDArray[np.bool_] | None = None
-    further: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+    auxiliary: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.month)
 
     def further_at(self, rows: Any) -> NDArray[np.float32] | None:
         """(n, V, H, W) of the further variables in some months; None where there are none."""
-        if not self.further:
+        if not self.auxiliary:
             return None
-        return np.stack([np.asarray(part[rows], np.float32) for part in self.further.values()], axis=1)
+        return np.stack([np.asarray(part[rows], np.float32) for part in self.auxiliary.values()], axis=1)

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from climrecon.methods.unet.correcting import PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.training.samples import IMAGES, Pool
+from climrecon.training.samples import IMAGES, SamplePool
 
 
 @dataclass(frozen=True)
 class Schedule:
     """Steps, batch size, learning rate (one cycle: warm-up, then a cosine to zero) and weight decay.
 
-    ``mirror``: a sample is taken as it is or as its mirror image, see :meth:`Pool.at`.
+    ``mirror``: a sample is taken as it is or as its mirror image, see :meth:`SamplePool.at`.
     """
 
     steps: int
@@ -49,7 +49,7 @@ class History:
     best_step: int = 0
 
 
-def negative_log_likelihood(network: PartialUNet | AnalysisUNet, samples: Pool) -> Tensor:
+def negative_log_likelihood(network: PartialUNet | AnalysisUNet, samples: SamplePool) -> Tensor:
     """Area-weighted Gaussian -log p of the true field over all scored cells, less its constant.
 
     Source: the strictly proper logarithmic score (Gneiting & Raftery 2007, JASA 102:359).
@@ -63,7 +63,7 @@ def negative_log_likelihood(network: PartialUNet | AnalysisUNet, samples: Pool) 
     return loss
 
 
-def ranked_probability_score(network: PartialUNet | AnalysisUNet, samples: Pool) -> Tensor:
+def ranked_probability_score(network: PartialUNet | AnalysisUNet, samples: SamplePool) -> Tensor:
     """Area-weighted continuous ranked probability score over all scored cells, K.
 
     Unlike the likelihood it is not ruled by the rare cells that lie far out, so that intervals are narrower where the
@@ -88,8 +88,8 @@ LOSSES = {"likelihood": negative_log_likelihood, "crps": ranked_probability_scor
 
 def fit(
     network: PartialUNet | AnalysisUNet,
-    training: Pool,
-    validation: Pool,
+    training: SamplePool,
+    validation: SamplePool,
     schedule: Schedule,
     seed: int,
     report: Callable[[int, int, float, float], None] | None = None,
@@ -145,7 +145,7 @@ def fit(
 
 
 @torch.no_grad()
-def spread_factor(network: AnalysisUNet, validation: Pool, share: float = 0.9) -> float:
+def spread_factor(network: AnalysisUNet, validation: SamplePool, share: float = 0.9) -> float:
     """What standard deviations are to be multiplied by so that central intervals hold ``share`` of the unseen cells.
 
     Errors have heavier tails than a Gaussian's, so that a network whose likelihood or score is the best there is has

@@ -24,22 +24,22 @@ from climrecon.methods.unet.levels import (
     DEPTH,
     LevelledAnalysisUNet,
     LevelledUNet,
+    auxiliary_of,
     depth_of,
-    further_of,
     most_levels,
 )
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import PartialUNetReconstructor
 from climrecon.training import analysis_task
+from climrecon.training.auxiliary import statistics
 from climrecon.training.banks import VALIDATION, Choices
-from climrecon.training.cases import Cases, draw_cases
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
-from climrecon.training.further import statistics
 from climrecon.training.loop import Schedule
 from climrecon.training.precision import autocast_type
 from climrecon.training.recipes import NativeRecipe
-from climrecon.training.samples import IMAGES, Fields, Pool, draw_pool
+from climrecon.training.samples import IMAGES, Fields, SamplePool, draw_sample_pool
+from climrecon.training.validation_set import ValidationSet, draw_validation_set
 
 #: Cells above which the covariance, a matrix of cells by cells, would not fit.
 MOST_CELLS = 6000
@@ -127,14 +127,14 @@ def empty_network(
     """
     misfit = recipe.misstated > 0 if misfit is None else misfit
     parts = (*geography(grid), recipe.width if width is None else width)
-    if recipe.months_beside:
+    if recipe.neighbour_months:
         assert isinstance(prior, FullPrior)
         if recipe.depth != DEPTH:
             return LevelledAnalysisUNet(prior, *parts, recipe.depth, misfit)
         return AnalysisUNet(prior, *parts, stride, misfit)
-    if recipe.depth == DEPTH and not recipe.further:
+    if recipe.depth == DEPTH and not recipe.auxiliary:
         return PartialUNet(prior, *parts)
-    return LevelledUNet(prior, *parts, recipe.depth, recipe.further, scale)
+    return LevelledUNet(prior, *parts, recipe.depth, recipe.auxiliary, scale)
 
 
 def new_network(
@@ -157,7 +157,7 @@ def new_network(
     check_grid(recipe, grid)
     if start is not None:
         return continued(recipe, grid, start)
-    learn: Callable[..., Any] = analysis_task.learn_full_prior if recipe.months_beside else learn_prior
+    learn: Callable[..., Any] = analysis_task.learn_full_prior if recipe.neighbour_months else learn_prior
     count = 1 if recipe.folds == 1 else recipe.folds + 1
 
     def told(done: int) -> None:
@@ -165,7 +165,7 @@ def new_network(
             drawing("Learning covariances", done, count)
 
     told(0)
-    known = statistics(fields) if recipe.further else None
+    known = statistics(fields) if recipe.auxiliary else None
     tensors = None if known is None else (_single(known[0]), _single(known[1]))
     prior = learn(fields, np.arange(len(fields)), recipe)
     network = empty_network(recipe, grid, prior, scale=tensors)
@@ -196,14 +196,14 @@ def continued(
     UsageError
         If it is not.
     """
-    kind = AnalysisUNet if recipe.months_beside else PartialUNet
+    kind = AnalysisUNet if recipe.neighbour_months else PartialUNet
     if (
         not isinstance(start, AnalysisUNet | PartialUNet)
         or not isinstance(start, kind)
         or start.shape != grid.shape
     ):
         found = f"{type(start).__name__} of {getattr(start, 'shape', '72 x 72')}"
-        beside = "with" if recipe.months_beside else "without"
+        beside = "with" if recipe.neighbour_months else "without"
         raise UsageError(
             f"The recipe {recipe.name} starts from a native network {beside} neighbouring months on "
             f"{grid.describe()}; {found} was given.",
@@ -215,10 +215,10 @@ def continued(
             f"The network to start from has {depth_of(start)} levels, the recipe {recipe.name} has {recipe.depth}.",
             f"Use recipe={recipe.name},depth={depth_of(start)}, or another network.",
         )
-    if further_of(start) != recipe.further:
+    if auxiliary_of(start) != recipe.auxiliary:
         raise UsageError(
-            f"The network to start from takes {', '.join(further_of(start)) or 'no variable'} beside temperature; "
-            f"{', '.join(recipe.further) or 'none'} was asked for.",
+            f"The network to start from takes {', '.join(auxiliary_of(start)) or 'no variable'} beside temperature; "
+            f"{', '.join(recipe.auxiliary) or 'none'} was asked for.",
             "Give channels= as that network has them, or another network.",
         )
     prior = start.prior
@@ -244,8 +244,8 @@ def flat_fields(
     if fields.scored is not None:
         scored &= np.asarray(fields.scored[rows]).reshape(len(rows), -1)
     # Cells not scored still hold the best guess there is, as an analysis gives it, or 0.
-    further = fields.further_at(rows)
-    flat = None if further is None else further.reshape(*further.shape[:2], -1)
+    auxiliary = fields.further_at(rows)
+    flat = None if auxiliary is None else auxiliary.reshape(*auxiliary.shape[:2], -1)
     return Fields(np.nan_to_num(values), scored, np.asarray(fields.month)[rows], fold, flat)
 
 
@@ -256,7 +256,7 @@ class NativeModule(nn.Module):
     """
 
     def __init__(
-        self, network: NativeNetwork, pool: Pool, choices: Choices, precision: torch.dtype | None
+        self, network: NativeNetwork, pool: SamplePool, choices: Choices, precision: torch.dtype | None
     ) -> None:
         super().__init__()
         self.network, self.pool, self.choices, self.precision = network, pool, choices, precision
@@ -266,7 +266,7 @@ class NativeModule(nn.Module):
         """The mean loss of this process's share of the samples of ``step``."""
         return self.likelihood(self.pool, self.choices.at(step)[0], share=True)
 
-    def likelihood(self, pool: Pool, numbers: Tensor, share: bool = False) -> Tensor:
+    def likelihood(self, pool: SamplePool, numbers: Tensor, share: bool = False) -> Tensor:
         """Of chosen samples. ``share``: weighted so that the mean over processes is that of their union."""
         network = self.network
         samples = pool.at(numbers)
@@ -311,15 +311,15 @@ class NativeTask:
         self.checks = _moved(checks, workers)
         precision = autocast_type(recipe, workers.device)
         # Samples and, behind them, their mirror images.
-        images = IMAGES if recipe.mirror and not recipe.further else 1
+        images = IMAGES if recipe.mirror and not recipe.auxiliary else 1
         choices = Choices(seed, recipe.batch, (images * len(pool),), workers)
         self.module = NativeModule(self.network, _moved(pool, workers), choices, precision)
         if recipe.compile:
             self.module.correct = torch.compile(self.network.correct)
         further_sd = None
-        if isinstance(self.network, LevelledUNet) and self.network.further:
+        if isinstance(self.network, LevelledUNet) and self.network.auxiliary:
             further_sd = self.network.further_sd.cpu().numpy()
-        self.cases = draw_cases(
+        self.cases = draw_validation_set(
             validation, masks, noise, recipe.validation_years, seed + VALIDATION, further_sd
         )
         self.schedule = Schedule(recipe.iterations, recipe.batch, recipe.rate, recipe.warm_up)
@@ -339,7 +339,7 @@ class NativeTask:
         assert isinstance(network, PartialUNet | AnalysisUNet)
         return {"score": float(score), **self.cases.score(self.estimate(network, self.cases))}
 
-    def estimate(self, network: nn.Module, cases: Cases, chunk: int = 32) -> NDArray[Any]:
+    def estimate(self, network: nn.Module, cases: ValidationSet, chunk: int = 32) -> NDArray[Any]:
         """(N, H, W) means of the validation's months."""
         if isinstance(network, AnalysisUNet):
             found = analysis_task.estimate(network, cases, self.grid)
@@ -356,7 +356,7 @@ class NativeTask:
                     cases.mask[part],
                     cases.stated[part],
                     cases.month[part],
-                    None if cases.further is None else cases.further[part],
+                    None if cases.auxiliary is None else cases.auxiliary[part],
                 )
             )
         network.train()
@@ -377,7 +377,7 @@ def draw_pools(
     noise: NoiseSource,
     seed: int,
     drawing: Drawing | None = None,
-) -> tuple[Pool, Pool]:
+) -> tuple[SamplePool, SamplePool]:
     """Samples to train with, and to choose the best weights with."""
     rows = np.unique(np.linspace(0, len(fields) - 1, MOST_MONTHS).astype(int))
     fold = folds_of(fields, len(priors)) if len(priors) > 1 else np.zeros(len(fields), int)
@@ -397,10 +397,12 @@ def draw_pools(
         None if drawing is None else (lambda done, total, w=name: drawing(w, done, total)) for name in names
     ]
     flat = flat_fields(fields, rows, fold[rows])
-    pool = draw_pool(network, priors, flat, masks, noise, recipe.pool, seed + 1, told[0])
+    pool = draw_sample_pool(network, priors, flat, masks, noise, recipe.pool, seed + 1, told[0])
     checked = flat_fields(validation, held, np.zeros(len(held), int))
-    return pool, draw_pool(network, [network.prior], checked, masks, noise, recipe.checks, seed + 2, told[1])
+    return pool, draw_sample_pool(
+        network, [network.prior], checked, masks, noise, recipe.checks, seed + 2, told[1]
+    )
 
 
-def _moved(pool: Pool, workers: Workers) -> Pool:
-    return Pool(*(part.to(workers.device) for part in vars(pool).values()))
+def _moved(pool: SamplePool, workers: Workers) -> SamplePool:
+    return SamplePool(*(part.to(workers.device) for part in vars(pool).values()))

@@ -17,12 +17,12 @@ from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet
 from climrecon.methods.kadow2020.norm import GlobalBatchNorm
 from climrecon.methods.unet.reconstructor import PublishedReconstructor
 from climrecon.training.banks import VALIDATION, Choices, FieldBank, draw_errors, draw_masks
-from climrecon.training.cases import Cases, draw_cases
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
 from climrecon.training.losses import PublishedLoss, Vgg
 from climrecon.training.precision import autocast_type
 from climrecon.training.recipes import PublishedRecipe
+from climrecon.training.validation_set import ValidationSet, draw_validation_set
 
 
 def repeats(grid: Grid, recipe: PublishedRecipe) -> int:
@@ -173,7 +173,7 @@ class PublishedTask:
             # On a GPU with CUDA graphs: the network's kernels are so small that starting them takes longer than they do.
             mode = "reduce-overhead" if workers.device.type == "cuda" else None
             self.module.run = torch.compile(self.network.run, mode=mode)
-        self.cases = draw_cases(
+        self.cases = draw_validation_set(
             validation, masks, noise if recipe.noise else None, recipe.validation_years, seed + VALIDATION
         )
         self.frozen_from = recipe.iterations - int(recipe.frozen_share * recipe.iterations)
@@ -207,7 +207,7 @@ class PublishedTask:
         scores = self.cases.score(self._estimate(network, self.cases))
         return {"score": scores["rmse"], **scores}
 
-    def _estimate(self, network: PublishedUNet, cases: Cases, chunk: int = 64) -> NDArray[Any]:
+    def _estimate(self, network: PublishedUNet, cases: ValidationSet, chunk: int = 64) -> NDArray[Any]:
         method = PublishedReconstructor("", network, str(next(network.parameters()).device), self.recipe.rows)
         parts = [
             method.means(cases.values[start : start + chunk], cases.mask[start : start + chunk])

@@ -78,7 +78,7 @@ class Recipe(Settings):
     compile: bool = False
 
     @property
-    def further(self) -> tuple[str, ...]:
+    def auxiliary(self) -> tuple[str, ...]:
         """The variables beside the one that the network is for."""
         return self.variables[1:]
 
@@ -93,15 +93,15 @@ class Recipe(Settings):
             raise ValueError(
                 f"variables={' '.join(self.variables)}: tas comes first, then each further variable once"
             )
-        if self.further and self.network == "published":
+        if self.auxiliary and self.network == "published":
             raise ValueError(
-                f"{', '.join(self.further)} as channels: the published network's equal channels share one mask, and a "
+                f"{', '.join(self.auxiliary)} as channels: the published network's equal channels share one mask, and a "
                 "further variable has gaps of its own; use recipe=native"
             )
-        if self.further and self.network == "analysis_unet":
+        if self.auxiliary and self.network == "analysis_unet":
             raise ValueError(
-                f"{', '.join(self.further)} as channels: networks with neighbouring months take the analyses of "
-                "temperature alone in this version; use recipe=native without months_beside"
+                f"{', '.join(self.auxiliary)} as channels: networks with neighbouring months take the analyses of "
+                "temperature alone in this version; use recipe=native without neighbour_months"
             )
         return self
 
@@ -156,7 +156,7 @@ class NativeRecipe(Recipe):
 
     Attributes
     ----------
-    months_beside:
+    neighbour_months:
         1: the analyses of the month before and after are channels too, each with its own gaps and errors.
     rank:
         Patterns of the covariance.
@@ -190,7 +190,7 @@ class NativeRecipe(Recipe):
     """
 
     network: Literal["partial_unet", "analysis_unet"] = "partial_unet"
-    months_beside: int = Field(0, ge=0, le=1)
+    neighbour_months: int = Field(0, ge=0, le=1)
     rank: int = Field(160, ge=1)
     trailing: int = Field(0, ge=0)
     seasons: bool = False
@@ -211,19 +211,21 @@ class NativeRecipe(Recipe):
         """Networks with neighbouring months are of a kind of their own."""
         if not isinstance(values, dict) or "network" in values:
             return values
-        kind = "analysis_unet" if values.get("months_beside") else "partial_unet"
+        kind = "analysis_unet" if values.get("neighbour_months") else "partial_unet"
         return {"network": kind, **values}
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
-        if self.trailing and not self.months_beside:
-            raise ValueError(f"trailing={self.trailing} needs months_beside=1")
-        if self.seasons and not self.months_beside:
-            raise ValueError("seasons=true needs months_beside=1")
-        if self.misstated and not self.months_beside:
-            raise ValueError(f"misstated={self.misstated:g} needs months_beside=1")
-        if (self.network == "analysis_unet") != bool(self.months_beside):
-            raise ValueError(f"network={self.network} does not go with months_beside={self.months_beside}")
+        if self.trailing and not self.neighbour_months:
+            raise ValueError(f"trailing={self.trailing} needs neighbour_months=1")
+        if self.seasons and not self.neighbour_months:
+            raise ValueError("seasons=true needs neighbour_months=1")
+        if self.misstated and not self.neighbour_months:
+            raise ValueError(f"misstated={self.misstated:g} needs neighbour_months=1")
+        if (self.network == "analysis_unet") != bool(self.neighbour_months):
+            raise ValueError(
+                f"network={self.network} does not go with neighbour_months={self.neighbour_months}"
+            )
         return self
 
 
@@ -241,7 +243,14 @@ RECIPES: dict[str, tuple[type[Recipe], dict[str, Any]]] = {
         NativeRecipe,
         {
             **{"iterations": 4500, "batch": 16, "rate": 2.4e-3, "averaging": 0.998, "check_every": 250},
-            **{"months_beside": 1, "rank": 128, "trailing": 472, "pool": 11000, "mirror": True, "decay": 0.3},
+            **{
+                "neighbour_months": 1,
+                "rank": 128,
+                "trailing": 472,
+                "pool": 11000,
+                "mirror": True,
+                "decay": 0.3,
+            },
             **{"misstated": 0.2},
         },
     ),
@@ -249,7 +258,7 @@ RECIPES: dict[str, tuple[type[Recipe], dict[str, Any]]] = {
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """Name and settings of ``native``, of ``native,months_beside=1,losses.hole=6``, or of a TOML file.
+    """Name and settings of ``native``, of ``native,neighbour_months=1,losses.hole=6``, or of a TOML file.
 
     A file holds the recipe's name as ``recipe`` and its settings.
 

@@ -43,8 +43,8 @@ def identity_of_fields(fields: TrainingFields) -> str:
         digest.update(np.ascontiguousarray(fields.values[row]).tobytes())
         if fields.scored is not None:
             digest.update(np.ascontiguousarray(fields.scored[row]).tobytes())
-        for name, further in fields.further.items():
-            digest.update(name.encode() + np.ascontiguousarray(further[row]).tobytes())
+        for name, auxiliary in fields.auxiliary.items():
+            digest.update(name.encode() + np.ascontiguousarray(auxiliary[row]).tobytes())
     return digest.hexdigest()
 
 
@@ -164,7 +164,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 24 else text[:12] + "…"
 
 
-class Asked:
+class StopRequest:
     """Whether one was asked to stop.
 
     By a signal; or by the file that the variable :data:`STOP_FILE` names: a batch job starts the processes of a
@@ -189,12 +189,12 @@ class Asked:
 
 
 @contextmanager
-def stop_when_asked() -> Iterator[Asked]:
+def stop_when_asked() -> Iterator[StopRequest]:
     """SIGTERM and SIGUSR1 are noted, not obeyed at once, while a training runs in the main thread.
 
     Batch systems send SIGTERM some time before they kill, and SIGUSR1 where asked to (sbatch --signal).
     """
-    asked = Asked()
+    asked = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return

@@ -21,20 +21,20 @@ from climrecon.errors import InputDataError, OutputError, UsageError
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training import native_task, published_task
 from climrecon.training.analysis_task import persistence_of
-from climrecon.training.cases import Estimator
 from climrecon.training.distributed import Workers, workers
 from climrecon.training.engine import History, Loop, Plan, Progress, Shown
 from climrecon.training.fields import TrainingFields
 from climrecon.training.loop import spread_factor
 from climrecon.training.precision import precision_name
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
+from climrecon.training.reference_scores import reference_scores
 from climrecon.training.resume import (
     Checkpoints,
     identity_of_fields,
     identity_of_source,
     identity_of_weights,
 )
-from climrecon.training.yardsticks import yardsticks
+from climrecon.training.validation_set import Estimator
 
 #: A checkpoint holds the weights, their average, the best, and the optimiser's two moments; and one is written
 #: beside the one before.
@@ -133,7 +133,7 @@ def train(
         task, groups = _task(
             recipe, fields, validation, masks, noise, seed, own, start, None if own.rank else drawing
         )
-        known = yardsticks(checkpoints, task.cases, {} if own.rank else beside or {})
+        known = reference_scores(checkpoints, task.cases, {} if own.rank else beside or {})
         _check_room(folder, task.network)
         plan = Plan(
             recipe.iterations,

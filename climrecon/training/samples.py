@@ -24,9 +24,9 @@ from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.methods.unet.correcting import OBSERVED_CHANNELS, ODD_CHANNELS, PartialUNet
 from climrecon.methods.unet.levels import LevelledUNet
 from climrecon.methods.unet.network import complete_channels
-from climrecon.training.further import seen_of
+from climrecon.training.auxiliary import seen_of
 
-#: A sample and its mirror image, see :meth:`Pool.at`.
+#: A sample and its mirror image, see :meth:`SamplePool.at`.
 IMAGES = 2
 
 
@@ -34,7 +34,7 @@ IMAGES = 2
 class Fields:
     """Complete months to draw from: (N, P) values in K, (N, P) bool ``scored``, (N,) month 1..12.
 
-    ``fold`` (N,) says which prior of the cross-fit has not seen the month. ``further`` (N, V, P): further variables,
+    ``fold`` (N,) says which prior of the cross-fit has not seen the month. ``auxiliary`` (N, V, P): further variables,
     NaN where missing; None where there are none.
     """
 
@@ -42,11 +42,11 @@ class Fields:
     scored: NDArray[np.bool_]
     month: NDArray[np.integer[Any]]
     fold: NDArray[np.integer[Any]]
-    further: FloatArray | None = None
+    auxiliary: FloatArray | None = None
 
 
 @dataclass(frozen=True)
-class Pool:
+class SamplePool:
     """Prepared samples, ready for the U-Net: N samples on (H, W).
 
     ``observed`` (N, 3, H, W), ``mask`` (N, 1, H, W), ``complete`` (N, C, H, W) of 7, 11 or 12 channels, ``mean`` and
@@ -65,7 +65,7 @@ class Pool:
     def __len__(self) -> int:
         return len(self.truth)
 
-    def at(self, numbers: Tensor) -> Pool:
+    def at(self, numbers: Tensor) -> SamplePool:
         """Chosen samples: ``n`` below N is sample n, ``N + n`` its mirror image: all anomalies with the other sign.
 
         Under a covariance one is as likely as the other, and a network that is shown both learns less of its months by
@@ -82,7 +82,7 @@ class Pool:
         rows = numbers % len(self)
         sign = torch.where(numbers < len(self), 1.0, -1.0).to(self.truth.dtype)
         observed = (*OBSERVED_CHANNELS, *[""] * (self.observed.shape[1] - len(OBSERVED_CHANNELS)))
-        return Pool(
+        return SamplePool(
             self.observed[rows] * _signs(sign, observed),
             self.mask[rows],
             self.complete[rows] * _signs(sign, names[: self.complete.shape[1]]),
@@ -105,7 +105,7 @@ def _odd(names: tuple[str, ...], device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def draw_pool(
+def draw_sample_pool(
     network: PartialUNet,
     priors: Sequence[LowRankPrior],
     fields: Fields,
@@ -115,7 +115,7 @@ def draw_pool(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
     chunk: int = 32,
-) -> Pool:
+) -> SamplePool:
     """Draw ``count`` samples. Every sample has its own random stream, so the pool does not depend on ``chunk``."""
     size = fields.values.shape[1]
     which = np.random.default_rng(seed).integers(len(fields.values), size=count)
@@ -134,18 +134,18 @@ def draw_pool(
                 error, stated[row] = noise.draw(rng)
                 values[row] = (fields.values[which[number]] + error) * seen
                 mask[row] = seen
-                if fields.further is not None:
+                if fields.auxiliary is not None:
                     assert isinstance(network, LevelledUNet)
                     # A stream of its own, so that temperature is seen as it is without further variables.
                     own = np.random.default_rng([seed, int(number), 1])
-                    shown = fields.further[which[number]], network.further_sd.cpu().numpy()
+                    shown = fields.auxiliary[which[number]], network.further_sd.cpu().numpy()
                     more.append(seen_of(*shown, masks, own))
             month = torch.as_tensor(fields.month[which[numbers]])
             tensors = [torch.as_tensor(a, dtype=torch.float32) for a in (values, stated)]
             seen_t = torch.as_tensor(mask > 0)
             posterior = prior.posterior(tensors[0], seen_t, tensors[1], month)
-            further = (torch.as_tensor(np.stack(more)),) if more else ()
-            channels = network.channels(tensors[0], seen_t, tensors[1], month, posterior, *further)
+            auxiliary = (torch.as_tensor(np.stack(more)),) if more else ()
+            channels = network.channels(tensors[0], seen_t, tensors[1], month, posterior, *auxiliary)
             truth = torch.as_tensor(fields.values[which[numbers]], dtype=torch.float32)
             scored = torch.as_tensor(fields.scored[which[numbers]])
             parts.append((*channels, posterior.mean, posterior.variance, truth, scored))
@@ -154,4 +154,4 @@ def draw_pool(
             if progress:
                 progress(done, count)
     back = torch.as_tensor(np.argsort(np.concatenate(order)))
-    return Pool(*(torch.cat(columns)[back] for columns in zip(*parts, strict=True)))
+    return SamplePool(*(torch.cat(columns)[back] for columns in zip(*parts, strict=True)))

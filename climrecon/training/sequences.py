@@ -19,7 +19,7 @@ from climrecon.data.noise import NoiseSource
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.unet.network import AnalysisUNet, analysis_channels
 from climrecon.training.fields import TrainingFields
-from climrecon.training.samples import Pool
+from climrecon.training.samples import SamplePool
 
 #: Masks and errors drawn beforehand: each takes products with matrices of cells by cells.
 BANK = 1500
@@ -32,7 +32,7 @@ NEARLY_NONE, WRONG_BY, STATED_BOUNDS = (0.05, 0.2), 1.4, (0.05, 2.0)
 STEPS = (0, -1, 1)
 
 
-class Draws:
+class MaskErrorBank:
     """Gaps and errors of three successive months, from banks drawn once.
 
     Parameters
@@ -94,15 +94,15 @@ class Draws:
         return np.stack([mask, *(mask & (rng.random(mask.size) < keep) for _ in STEPS[1:])])
 
 
-class MonthDraws(Draws):
-    """As :class:`Draws`, with errors of three consecutive months: what lasts of an error lasts as the source says."""
+class MonthMaskErrorBank(MaskErrorBank):
+    """As :class:`MaskErrorBank`, with errors of three consecutive months that persist as the source says."""
 
     def _errors(self, noise: NoiseSource, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """(3, P) errors of consecutive months and (P,) of what is stated of them."""
         return noise.draw_months(rng, len(STEPS))
 
     def _with_neighbours(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """See :meth:`Draws._with_neighbours`."""
+        """See :meth:`MaskErrorBank._with_neighbours`."""
         number = rng.integers(len(self.errors))
         # The month that is estimated comes first, then the one before and the one after.
         errors = rng.choice([-1.0, 1.0]) * self.errors[number][[1, 0, 2]]
@@ -115,12 +115,12 @@ def draw_sequences(
     priors: Sequence[FullPrior],
     fields: TrainingFields,
     fold: NDArray[np.integer[Any]],
-    draws: Draws,
+    draws: MaskErrorBank,
     count: int,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
     chunk: int = 64,
-) -> Pool:
+) -> SamplePool:
     """Draw ``count`` samples, each with its own random stream.
 
     Parameters
@@ -143,7 +143,7 @@ def draw_sequences(
             if progress:
                 progress(sum(map(len, order)), count)
     back = torch.as_tensor(np.argsort(np.concatenate(order)))
-    return Pool(*(torch.cat(columns)[back] for columns in zip(*parts, strict=True)))
+    return SamplePool(*(torch.cat(columns)[back] for columns in zip(*parts, strict=True)))
 
 
 def _samples(
@@ -152,7 +152,7 @@ def _samples(
     fields: TrainingFields,
     rows: NDArray[np.integer[Any]],
     numbers: NDArray[np.integer[Any]],
-    draws: Draws,
+    draws: MaskErrorBank,
     seed: int,
 ) -> tuple[torch.Tensor, ...]:
     size = int(np.prod(network.shape))

@@ -254,10 +254,10 @@ def _finite(values: NDArray[Any], folder: Path) -> NDArray[np.bool_]:
     return found
 
 
-def with_further(
+def with_auxiliary(
     fields: TrainingFields,
     members: Sequence[StoredMember],
-    further: Sequence[Mapping[str, StoredMember]],
+    auxiliary: Sequence[Mapping[str, StoredMember]],
     chosen: Sequence[tuple[int, slice]],
     folder: Path,
 ) -> TrainingFields:
@@ -269,10 +269,10 @@ def with_further(
         Of each member, by name; none: ``fields`` as they are.
     """
     found = {}
-    for name in further[0] if further else ():
-        parts = [(_aligned(further[number][name], members[number]), rows) for number, rows in chosen]
+    for name in auxiliary[0] if auxiliary else ():
+        parts = [(_aligned(auxiliary[number][name], members[number]), rows) for number, rows in chosen]
         found[name] = assemble(parts, folder)
-    return replace(fields, further=found)
+    return replace(fields, auxiliary=found)
 
 
 def _aligned(other: StoredMember, member: StoredMember) -> StoredMember:

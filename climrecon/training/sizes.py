@@ -31,7 +31,7 @@ def _empty(recipe: Recipe, grid: Grid) -> nn.Module:
     assert isinstance(recipe, NativeRecipe)
     cells = grid.area.size
     parts = (torch.zeros(cells), torch.ones(12, cells))
-    if recipe.months_beside:
+    if recipe.neighbour_months:
         patterns = torch.zeros(cells, recipe.rank), torch.zeros(cells, recipe.trailing)
         size = recipe.rank + recipe.trailing
         seasons = torch.zeros(12, size, size) if recipe.seasons else None

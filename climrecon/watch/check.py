@@ -17,7 +17,7 @@ from climrecon.watch import publish, state
 from climrecon.watch.change_file import write_changes
 from climrecon.watch.change_report import write_change_report
 from climrecon.watch.changes import Changes, compare, summary
-from climrecon.watch.checks import Asked, Check, failed_to_read, failures, of_state, run_checks
+from climrecon.watch.checks import Check, ExpectedResult, failed_to_read, failures, of_state, run_checks
 from climrecon.watch.context import Work
 from climrecon.watch.results import CHANGES, Result, read_result
 from climrecon.watch.state import Release
@@ -49,7 +49,7 @@ def _settings(work: Work, release: Release) -> RunSettings:
     return validate({**work.raw, **release.content["settings"]}, work.site)
 
 
-def _compared(work: Work, release: Release) -> tuple[Changes, Asked]:
+def _compared(work: Work, release: Release) -> tuple[Changes, ExpectedResult]:
     """The result beside its input and the release before."""
     settings = _settings(work, release)
     folder = publish.folder_of(work.output, release.name)
@@ -62,7 +62,7 @@ def _compared(work: Work, release: Release) -> tuple[Changes, Asked]:
         and before is not None
         and before.network_sha256 == result.network_sha256
     )
-    asked = Asked(
+    asked = ExpectedResult(
         months=result.months if months is None else months,
         kept=kept,
         why=why,

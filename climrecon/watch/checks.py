@@ -32,7 +32,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ExpectedResult:
     """What the checks compare a result with.
 
     Attributes
@@ -54,7 +54,7 @@ class Asked:
     lost_allowed: bool = False
 
 
-def run_checks(changes: Changes, asked: Asked, limits: Checks) -> list[Check]:
+def run_checks(changes: Changes, asked: ExpectedResult, limits: Checks) -> list[Check]:
     """All checks, each independent of the others."""
     checks: dict[str, Callable[[], tuple[str, str]]] = {
         "complete": lambda: _complete(changes, asked),
@@ -81,7 +81,7 @@ def _verdict(good: bool) -> str:
     return PASSED if good else FAILED
 
 
-def _complete(changes: Changes, asked: Asked) -> tuple[str, str]:
+def _complete(changes: Changes, asked: ExpectedResult) -> tuple[str, str]:
     new = changes.new
     problems = [new.damaged] if new.damaged else []
     missing = np.setdiff1d(asked.months, new.months)
@@ -108,7 +108,7 @@ def _finite(changes: Changes) -> tuple[str, str]:
     return _verdict(not bad), told or "all values are finite"
 
 
-def _observed(changes: Changes, asked: Asked) -> tuple[str, str]:
+def _observed(changes: Changes, asked: ExpectedResult) -> tuple[str, str]:
     new = changes.new
     if not asked.kept or new.observed is None:
         return SKIPPED, asked.why or "the input is not known"
@@ -125,7 +125,7 @@ def _observed(changes: Changes, asked: Asked) -> tuple[str, str]:
     return PASSED, f"{int(seen.sum())} observed cells are as in the input"
 
 
-def _unchanged(changes: Changes, asked: Asked, limits: Checks) -> tuple[str, str]:
+def _unchanged(changes: Changes, asked: ExpectedResult, limits: Checks) -> tuple[str, str]:
     touched = changes.touched
     if touched is None or not len(changes.here):
         return SKIPPED, "there is no release to compare with"
@@ -178,7 +178,7 @@ def _new_months(changes: Changes, limits: Checks) -> tuple[str, str]:
     return _verdict(largest <= limits.new_month_jump), told
 
 
-def _uncertainty(changes: Changes, asked: Asked, limits: Checks) -> tuple[str, str]:
+def _uncertainty(changes: Changes, asked: ExpectedResult, limits: Checks) -> tuple[str, str]:
     new, previous = changes.new, changes.previous
     if new.stddev is None:
         return SKIPPED, "the method gives no standard deviation"

@@ -32,7 +32,7 @@ def settings_digest(settings: RunSettings) -> str:
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()
 
 
-class Looking:
+class ReleaseCheck:
     """One look that has the lock."""
 
     def __init__(

@@ -17,7 +17,7 @@ from climrecon.settings import RunSettings, Site, validate
 from climrecon.watch import codes, publish
 from climrecon.watch.file_stamps import signature, tree, unchanged
 from climrecon.watch.lock import only_watcher
-from climrecon.watch.look import Looking
+from climrecon.watch.look import ReleaseCheck
 from climrecon.watch.options import FREVA, LOCAL, Look, Options
 from climrecon.watch.remote import archives_in, remote_digest
 from climrecon.watch.state import FILE_NAME, UNFINISHED, State
@@ -58,7 +58,7 @@ def look(raw: Mapping[str, Any], site: Site, options: Options, reporter: Reporte
                 return Look(codes.WAITING, f"Waiting: {other}.", final=False)
             state.keep_world(key, None)
             publish.sweep(output)
-            answer = Looking(dict(raw), settings, site, options, reporter, output, state, key).look()
+            answer = ReleaseCheck(dict(raw), settings, site, options, reporter, output, state, key).look()
             state.looked(answer.code, answer.message)
         return answer
     finally:

@@ -190,7 +190,7 @@ def _config(settings: RunSettings, output: Path, about: dict[str, Any]) -> dict[
         if parameters.get(name):
             parameters[name] = str(Path(parameters[name]).expanduser().absolute())
     if parameters.get("channel_files"):
-        files = settings.further_files
+        files = settings.auxiliary_files
         parameters["channel_files"] = ",".join(f"{name}={path.absolute()}" for name, path in files.items())
     parameters = {name: value for name, value in parameters.items() if name != "detach"}
     return {

@@ -16,7 +16,7 @@ from climrecon.errors import InputDataError, ProblemList
 from climrecon.fields import Months, Observations, Source
 from climrecon.grid import Grid
 from climrecon.settings import load_site, validate
-from climrecon.tasks.evaluate.truth import masks_for, record_of
+from climrecon.tasks.evaluate.truth import masks_for, pseudo_observations_of
 from climrecon.training.store import StoredMember
 
 GRID = Grid.regular(6, 12)
@@ -183,9 +183,9 @@ def test_errors_are_added_where_observed_and_a_gap_of_the_truth_stays_unseen() -
     settings = validate({"task": "evaluate", "truth_file": "a.nc", "period": "1901-"}, load_site())
     smooth = np.ones((GRID.area.size, 1))
     noise = NoiseSource(smooth, smooth, area=GRID.area.reshape(-1))
-    plain, _ = record_of(member, slice(None), gaps, None, GRID, settings, 0)
-    noisy, _ = record_of(member, slice(None), gaps, noise, GRID, settings, 0)
-    again, _ = record_of(member, slice(None), gaps, noise, GRID, settings, 0)
+    plain, _ = pseudo_observations_of(member, slice(None), gaps, None, GRID, settings, 0)
+    noisy, _ = pseudo_observations_of(member, slice(None), gaps, noise, GRID, settings, 0)
+    again, _ = pseudo_observations_of(member, slice(None), gaps, noise, GRID, settings, 0)
     assert len(plain.known.time) == 144
     seen = plain.known.mask
     assert not seen[:, 0, 0].any()

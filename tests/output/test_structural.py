@@ -132,7 +132,7 @@ def test_two_networks_in_one_call(demo: Path, tmp_path: Path) -> None:
     assert "structural.csv" in [entry["path"] for entry in manifest["outputs"]]
     recorded = read_provenance(tmp_path / "both" / "provenance.json")
     assert recorded.further == {"untrained": sha256_of(other / WEIGHTS)}, "kriging is no network"
-    assert read_provenance(tmp_path / "alone" / "provenance.json").further == {}
+    assert read_provenance(tmp_path / "alone" / "provenance.json").auxiliary == {}
     # Another network by the same name is no repeat.
     assert untrained("untrained", 5, tmp_path) == other
     again = run("rerun", tmp_path / "both" / "provenance.json", "--output", tmp_path / "again")

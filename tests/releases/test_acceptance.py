@@ -18,7 +18,7 @@ from climrecon.methods.simple import Climatology
 from climrecon.settings.watch import Checks, Watch
 from climrecon.watch import codes, notify
 from climrecon.watch.changes import APPEARED, CORRECTED, GONE, SAME, compare, summary
-from climrecon.watch.checks import Asked, failures, run_checks
+from climrecon.watch.checks import ExpectedResult, failures, run_checks
 from climrecon.watch.decisions import decide
 from climrecon.watch.results import Result
 from releases.conftest import Watching
@@ -48,7 +48,7 @@ def found(
     new: Result, previous: Result | None = None, *, limits: Checks | None = None, **asked: Any
 ) -> list[str]:
     wanted = {"months": new.months, "kept": True, "why": "", "same_method": True, **asked}
-    return failures(run_checks(compare(new, previous), Asked(**wanted), limits or Checks()))
+    return failures(run_checks(compare(new, previous), ExpectedResult(**wanted), limits or Checks()))
 
 
 def changed(field: np.ndarray, where: Any, value: Any) -> np.ndarray:

@@ -17,11 +17,11 @@ from climrecon.methods.priors.covariance import forced_pattern, great_circle, le
 from climrecon.methods.priors.data_set_errors import (
     LOCAL_KM,
     REGIONAL_KM,
-    ErrorLevel,
-    Surface,
+    DataSetErrors,
+    SurfaceErrors,
     _kernel,
     _Month,
-    estimate_error_level,
+    estimate_data_set_errors,
 )
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD, Posterior
@@ -236,7 +236,7 @@ def test_draws_persist_over_the_borders_of_chunks_and_blocks(network: AnalysisUN
 @pytest.mark.parametrize("sd", [0.1, 0.5])
 def test_errors_that_are_not_stated_are_estimated(prior: FullPrior, sd: float) -> None:
     _, values, mask = observed(20, sd=sd)
-    found = estimate_error_level(
+    found = estimate_data_set_errors(
         prior.covariance().numpy(), DISTANCE, prior.scale.numpy(), np.zeros(CELLS),
         np.nan_to_num(values.reshape(20, -1)), mask.reshape(20, -1), None, np.arange(20),
     )  # fmt: skip
@@ -244,7 +244,7 @@ def test_errors_that_are_not_stated_are_estimated(prior: FullPrior, sd: float) -
     assert 0.6 * sd <= found.sea.error <= 1.6 * sd
     assert found.sea.local <= 0.1
     assert found.sea.regional <= 0.1
-    few = estimate_error_level(
+    few = estimate_data_set_errors(
         prior.covariance().numpy(), DISTANCE, prior.scale.numpy(), np.zeros(CELLS),
         np.zeros((2, CELLS)), np.arange(2 * CELLS).reshape(2, -1) < 20, None, np.array([0, 1]),
     )  # fmt: skip
@@ -257,13 +257,15 @@ def test_stated_errors_are_not_counted_twice(prior: FullPrior) -> None:
         prior.covariance().numpy(), DISTANCE, prior.scale.numpy(), np.zeros(CELLS),
         np.nan_to_num(values.reshape(20, -1)), mask.reshape(20, -1),
     )  # fmt: skip
-    found = estimate_error_level(*arguments, np.full((20, CELLS), 0.5), np.arange(20))
+    found = estimate_data_set_errors(*arguments, np.full((20, CELLS), 0.5), np.arange(20))
     assert found is not None
     assert found.sea.error <= 0.2
 
 
 def test_the_likelihood_is_that_of_what_is_applied_on_coasts_too(prior: FullPrior) -> None:
-    level = ErrorLevel(Surface(0.5, regional=0.8, local=0.1), Surface(0.3, regional=0.1, local=0.6))
+    level = DataSetErrors(
+        SurfaceErrors(0.5, regional=0.8, local=0.1), SurfaceErrors(0.3, regional=0.1, local=0.6)
+    )
     land, scale = np.linspace(0.0, 1.0, CELLS), prior.scale.numpy()
     cells = np.arange(3, CELLS, 7)
     added = level.covariance(DISTANCE, scale, land, GRID.shape)
@@ -294,7 +296,7 @@ def test_what_land_holds_is_told_from_what_the_sea_holds(prior: FullPrior) -> No
     error = rng.normal(size=(30, CELLS)) * np.where(land > 0, 0.2, 0.9)
     arguments = (prior.covariance().numpy(), DISTANCE, prior.scale.numpy(), land)
     given = np.nan_to_num(values.reshape(30, -1)) + local + error
-    found = estimate_error_level(*arguments, given, mask.reshape(30, -1), None, np.arange(30))
+    found = estimate_data_set_errors(*arguments, given, mask.reshape(30, -1), None, np.arange(30))
     assert found is not None
     assert 0.7 <= found.sea.error <= 1.2
     assert found.land.error <= 0.5
@@ -302,7 +304,7 @@ def test_what_land_holds_is_told_from_what_the_sea_holds(prior: FullPrior) -> No
     assert found.sea.local + found.sea.regional <= 0.2
     assert "over sea" in found.variability()
     # Where there is no land, nothing is told of it: it has what the sea has, and the error that was begun with.
-    sea = estimate_error_level(
+    sea = estimate_data_set_errors(
         *arguments[:3], np.zeros(CELLS), given, mask.reshape(30, -1), None, np.arange(30)
     )
     assert sea is not None
@@ -318,7 +320,7 @@ def test_local_variability_is_found_and_used(network: AnalysisUNet) -> None:
         "tas", data.values + local.T.reshape(20, 12, 24).astype(np.float32), data.mask, None, data.time, GRID,
         None, data.source,
     )  # fmt: skip
-    said = method.fit_to(rough)
+    said = method.calibrate(rough)
     assert method.level is not None
     assert method.level.sea.regional + method.level.sea.local >= 0.5
     assert "over 1,000 km" in said
@@ -331,7 +333,7 @@ def test_local_variability_is_found_and_used(network: AnalysisUNet) -> None:
     wider = build_analysis_unet(network.state_dict(), analysis_unet_arguments(network))
     wider.shared_factor.fill_(1.4)
     other = reconstructor(wider)
-    other.fit_to(rough)
+    other.calibrate(rough)
     again = other.reconstruct(data.values, data.mask, None, data.time.month, Context(GRID, data.time))
     np.testing.assert_array_equal(again.stddev, after.stddev)  # type: ignore[arg-type]
     # Realisations of the adapted network have the spread that is stated, of cells and of means over boxes.
@@ -381,7 +383,7 @@ def test_what_the_patterns_tell_is_widened_at_the_expense_of_the_cells_own_parts
         assert (ratio > 1.1).all()
         assert (ratio < 1.401).all()
     # No cell is narrowed: where its own part has no room, it is widened.
-    own = found.variance - wide.shared**2 * (found.variance - found.own_variance) > 0.2 * found.variance
+    own = found.variance - wide.shared**2 * (found.variance - found.residual_variance) > 0.2 * found.variance
     assert own.any()
     torch.testing.assert_close(wide.variance[own], plain.variance[own], rtol=1e-3, atol=1e-6)
     assert (wide.variance >= plain.variance * 0.999).all()
@@ -432,7 +434,7 @@ def test_a_network_comes_back_from_its_weights(network: AnalysisUNet) -> None:
 def test_a_month_more_hardly_changes_which_months_are_looked_at(prior: FullPrior) -> None:
     _, values, mask = observed(40, sd=0.4)
     found = [
-        estimate_error_level(
+        estimate_data_set_errors(
             prior.covariance().numpy(), DISTANCE, prior.scale.numpy(), np.zeros(CELLS),
             np.nan_to_num(values[:n].reshape(n, -1)), mask[:n].reshape(n, -1), None, np.arange(n),
         )

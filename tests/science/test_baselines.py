@@ -108,7 +108,7 @@ def test_kriging_of_members_is_that_of_each_and_does_not_depend_on_what_is_kept(
     mask[1].reshape(-1)[12] = False  # another mask, other equations
     method, month = Kriging(Covariance(3000.0, 1.3, 0.2)), np.array([1, 2])
     members = np.stack([values, values + 0.5, -values])
-    together = method.means_alike(members, mask, CONTEXT)
+    together = method.same_mask_means(members, mask, CONTEXT)
     each = [method.reconstruct(one, mask, None, month, CONTEXT) for one in members]
     np.testing.assert_allclose(together, [one.mean for one in each], atol=1e-6)
     monkeypatch.setattr(kriging, "KEPT_BYTES", 0)
@@ -132,7 +132,7 @@ def test_many_members_are_kriged_as_one_by_one_with_empty_months_and_gaps_of_the
     members = [np.where(mask, values + rng.normal(), np.nan) for _ in range(MEMBERS_AT_ONCE + 3)]
     found = reconstruct_members(method, observations, members, told.append)
     assert told == list(range(1, len(members) + 2))
-    monkeypatch.delattr(Kriging, "means_alike")
+    monkeypatch.delattr(Kriging, "same_mask_means")
     again = reconstruct_members(method, observations, members)
     np.testing.assert_allclose(found.observational_stddev, again.observational_stddev, atol=1e-6)
     assert (found.observational_stddev[1] == 0).all()

@@ -8,7 +8,7 @@ import torch
 
 from climrecon.grid import Grid
 from climrecon.methods.priors.covariance import great_circle
-from climrecon.methods.priors.data_set_errors import ErrorLevel, Surface
+from climrecon.methods.priors.data_set_errors import DataSetErrors, SurfaceErrors
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import LowRankPrior
 
@@ -43,7 +43,7 @@ def test_neither_do_those_of_what_the_leading_patterns_leave() -> None:
             parts = (patterns[:, :4], patterns[:, 4:], torch.full((288,), 0.2), torch.ones(12, 288))
             prior = FullPrior(*(part.clone() for part in parts)).to(device)
             if adapted:
-                level = ErrorLevel(Surface(0.1, 0.5, 0.3), Surface(0.1, 0.5, 0.3))
+                level = DataSetErrors(SurfaceErrors(0.1, 0.5, 0.3), SurfaceErrors(0.1, 0.5, 0.3))
                 local = level.covariance(distance, parts[3].numpy(), np.zeros(288), grid.shape)
                 assert local is not None
                 prior = prior.adapted(local.to(torch.device(device)), area.to(device))

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from climrecon.evaluate import paired, scores
-from climrecon.evaluate.known import LEVELS, RAW, Known, Made, raw_mean, sums_of
+from climrecon.evaluate.masked_truth import LEVELS, RAW, MaskedTruth, MethodOutput, raw_mean, sums_of
 from climrecon.evaluate.series import annual_means, series_scores
 from climrecon.evaluate.table import score_methods
 from climrecon.fields import Months
@@ -22,17 +22,17 @@ TIME = Months(np.arange(1900 * 12, (1900 + YEARS) * 12))
 
 
 @pytest.fixture(scope="module")
-def known() -> Known:
+def known() -> MaskedTruth:
     rng = np.random.default_rng(0)
     warming = 0.03 * np.arange(len(TIME))[:, None, None] / 12.0
     common = rng.normal(size=(len(TIME), 1, 1)) * 0.2
     truth = warming + common + rng.normal(size=(len(TIME), *GRID.shape))
     truth[:, 0, 0] = np.nan  # a cell whose truth is not known
     mask = (rng.random(truth.shape) < 0.4) & np.isfinite(truth)
-    return Known("made up", truth, mask, TIME, GRID)
+    return MaskedTruth("made up", truth, mask, TIME, GRID)
 
 
-def table(known: Known, methods: dict[str, Made], reference: str | None = None) -> dict:  # type: ignore[type-arg]
+def table(known: MaskedTruth, methods: dict[str, MethodOutput], reference: str | None = None) -> dict:  # type: ignore[type-arg]
     return score_methods({name: [sums_of(known, made)] for name, made in methods.items()}, reference)
 
 
@@ -69,10 +69,10 @@ def test_series_scores_are_those_of_scipy() -> None:
     assert series_scores(gone, truth, when)["rmse"] == pytest.approx(np.sqrt(np.nanmean((gone - truth) ** 2)))
 
 
-def test_scores_of_cells_are_weighted_means_over_what_was_missing(known: Known) -> None:
+def test_scores_of_cells_are_weighted_means_over_what_was_missing(known: MaskedTruth) -> None:
     rng = np.random.default_rng(3)
     truth = np.nan_to_num(known.truth)
-    made = Made(truth + rng.normal(size=truth.shape), rng.uniform(0.5, 1.5, truth.shape))
+    made = MethodOutput(truth + rng.normal(size=truth.shape), rng.uniform(0.5, 1.5, truth.shape))
     found = table(known, {"some": made})["some"]
     counted = np.isfinite(known.truth) & ~known.mask
     weights = np.broadcast_to(GRID.area, truth.shape)[counted]
@@ -92,9 +92,9 @@ def test_scores_of_cells_are_weighted_means_over_what_was_missing(known: Known) 
     assert everything["cells"] == found["cells"]
 
 
-def test_a_perfect_reconstruction_is_perfect(known: Known) -> None:
+def test_a_perfect_reconstruction_is_perfect(known: MaskedTruth) -> None:
     truth = np.nan_to_num(known.truth)
-    found = table(known, {"perfect": Made(truth, np.full(truth.shape, 0.1))})["perfect"]
+    found = table(known, {"perfect": MethodOutput(truth, np.full(truth.shape, 0.1))})["perfect"]
     assert found["cells"]["rmse"] == 0.0
     assert found["cells"]["bias"] == 0.0
     assert found["cells"]["covers_50"] == 1.0
@@ -106,12 +106,12 @@ def test_a_perfect_reconstruction_is_perfect(known: Known) -> None:
             assert region[step]["trend_ratio"] == pytest.approx(1.0)
 
 
-def test_a_climatological_reconstruction_errs_by_the_spread_of_the_truth(known: Known) -> None:
+def test_a_climatological_reconstruction_errs_by_the_spread_of_the_truth(known: MaskedTruth) -> None:
     truth = np.nan_to_num(known.truth)
     counted = known.scored
     weights = np.broadcast_to(GRID.area, truth.shape)[counted]
     spread = np.sqrt(np.average(truth[counted] ** 2, weights=weights))
-    made = Made(np.zeros(truth.shape), np.full(truth.shape, spread))
+    made = MethodOutput(np.zeros(truth.shape), np.full(truth.shape, spread))
     found = table(known, {"climatology": made})["climatology"]
     assert found["cells"]["rmse"] == pytest.approx(spread, abs=1e-4)
     # The CRPS of a right normal climatology is its sd / sqrt(pi); here it is nearly normal.
@@ -124,11 +124,11 @@ def test_a_climatological_reconstruction_errs_by_the_spread_of_the_truth(known: 
     np.testing.assert_allclose(actual, nominal, atol=0.02)
 
 
-def test_a_shuffled_reconstruction_errs_by_root_two_of_the_spread(known: Known) -> None:
+def test_a_shuffled_reconstruction_errs_by_root_two_of_the_spread(known: MaskedTruth) -> None:
     truth = np.nan_to_num(known.truth)
     shuffled = truth[np.random.default_rng(4).permutation(len(truth))]
-    good = Made(truth + 0.5 * np.random.default_rng(5).normal(size=truth.shape))
-    found = table(known, {"good": good, "shuffled": Made(shuffled)}, "good")
+    good = MethodOutput(truth + 0.5 * np.random.default_rng(5).normal(size=truth.shape))
+    found = table(known, {"good": good, "shuffled": MethodOutput(shuffled)}, "good")
     about = truth - truth.mean(axis=0)
     spread = np.sqrt((GRID.area * about**2)[known.scored].sum() / (GRID.area * known.scored).sum())
     assert found["shuffled"]["cells"]["rmse"] == pytest.approx(np.sqrt(2) * spread, rel=0.03)
@@ -137,10 +137,10 @@ def test_a_shuffled_reconstruction_errs_by_root_two_of_the_spread(known: Known) 
     assert found["good"]["paired"] == {}
 
 
-def test_better_is_said_of_what_is_better_and_of_nothing_else(known: Known) -> None:
+def test_better_is_said_of_what_is_better_and_of_nothing_else(known: MaskedTruth) -> None:
     truth, rng = np.nan_to_num(known.truth), np.random.default_rng(6)
     one, other, worse = (
-        Made(truth + size * rng.normal(size=truth.shape), np.full(truth.shape, size))
+        MethodOutput(truth + size * rng.normal(size=truth.shape), np.full(truth.shape, size))
         for size in (0.5, 0.5, 0.6)
     )
     found = table(known, {"one": one, "other": other, "worse": worse}, "other")
@@ -190,7 +190,7 @@ def test_errors_that_persist_make_the_interval_wider() -> None:
     assert blocks[1] - blocks[0] > 1.5 * (single[1] - single[0])
 
 
-def test_the_raw_mean_is_that_of_what_was_observed(known: Known) -> None:
+def test_the_raw_mean_is_that_of_what_was_observed(known: MaskedTruth) -> None:
     observed = np.where(known.mask, known.truth, np.nan)
     made = raw_mean(known, observed)
     month = 5
@@ -199,7 +199,7 @@ def test_the_raw_mean_is_that_of_what_was_observed(known: Known) -> None:
     assert made.mean[month, 3, 4] == pytest.approx(whole)
     assert made.region_mean[GLOBE.name][month] == pytest.approx(whole)
     box = GRID.region_weights(NINO34)
-    hidden = Known("", known.truth, known.mask & (box == 0), TIME, GRID)
+    hidden = MaskedTruth("", known.truth, known.mask & (box == 0), TIME, GRID)
     fallen_back = raw_mean(hidden, np.where(hidden.mask, known.truth, np.nan))
     assert fallen_back.region_mean[NINO34.name][month] == fallen_back.mean[month, 0, 0]
     assert RAW == "raw_mean"
@@ -210,10 +210,10 @@ def test_realisations_that_are_right_cover_annual_means_as_often_as_they_say() -
     time = Months(np.arange(1800 * 12, 2000 * 12))
     grid = Grid.regular(6, 12)
     truth = rng.normal(size=(len(time), *grid.shape))
-    known = Known("", truth, np.zeros(truth.shape, bool), time, grid)
+    known = MaskedTruth("", truth, np.zeros(truth.shape, bool), time, grid)
     error, sd = rng.normal(size=len(time)) * 0.3, np.full(len(time), 0.3)
     draws = 0.3 * rng.normal(size=(60, len(time)))
-    made = Made(truth + error[:, None, None], None, {"global": sd}, {"global": draws})
+    made = MethodOutput(truth + error[:, None, None], None, {"global": sd}, {"global": draws})
     found = table(known, {"right": made})["right"]["regions"]["global"]
     assert found["monthly"]["covers_90"] == pytest.approx(0.9, abs=0.02)
     assert found["annual"]["covers_90"] == pytest.approx(0.9, abs=0.06)

@@ -35,7 +35,7 @@ def without(months: Observations, region: Region) -> tuple[Observations, np.ndar
 
 
 def estimate(network: LoadedNetwork, seen: Observations):  # type: ignore[no-untyped-def]
-    network.fit_to(seen)
+    network.calibrate(seen)
     context = Context(seen.grid, seen.time)
     return network.reconstruct(seen.values, seen.mask, None, seen.time.month, context)
 

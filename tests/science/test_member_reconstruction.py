@@ -32,7 +32,7 @@ class Interpolation:
     draws_by_date = True
 
     def __init__(self, beside: int = 0) -> None:
-        self.months_beside = beside
+        self.neighbour_months = beside
 
     def gain(self, seen: np.ndarray, error: np.ndarray) -> np.ndarray:
         """(P, n) weights of the observed cells."""
@@ -48,7 +48,7 @@ class Interpolation:
         ):
             gain = self.gain(seen, error)
             mean[t], covariance[t] = gain @ row[seen], PRIOR - gain @ PRIOR[seen]
-        if self.months_beside:
+        if self.neighbour_months:
             mean[1:] += 0.5 * mean[:-1]
 
         def sample(count: int, seed: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 
 from climrecon.grid import Grid
 from climrecon.methods.priors.covariance import great_circle
-from climrecon.methods.priors.data_set_errors import ErrorLevel, Surface
+from climrecon.methods.priors.data_set_errors import DataSetErrors, SurfaceErrors
 from climrecon.methods.priors.full_rank import FullPrior
 
 GRID = Grid.regular(12, 24)
@@ -44,7 +44,10 @@ def prior() -> FullPrior:
 def either(request: pytest.FixtureRequest, prior: FullPrior) -> FullPrior:
     if request.param == "as learned":
         return prior
-    level, land = ErrorLevel(Surface(0.1, 0.5, 0.3), Surface(0.1, 0.2, 0.6)), np.linspace(0.0, 1.0, CELLS)
+    level, land = (
+        DataSetErrors(SurfaceErrors(0.1, 0.5, 0.3), SurfaceErrors(0.1, 0.2, 0.6)),
+        np.linspace(0.0, 1.0, CELLS),
+    )
     local = level.covariance(DISTANCE, prior.scale.numpy(), land, GRID.shape)
     assert local is not None
     return prior.adapted(local, single(GRID.area.reshape(-1)))
@@ -93,7 +96,9 @@ def test_means_over_unseen_boxes_lie_where_they_are_said_to(prior: FullPrior) ->
     assert inside_alone < 0.83, "as if cells were independent of each other"
     generator = torch.Generator().manual_seed(2)
     drawn = torch.stack([found.own_deviations(0, 4000, generator)])[0] @ weights
-    shared = replace(found, own_variance=torch.zeros_like(found.own_variance)).weighted_mean_sd(weights)[0]
+    shared = replace(found, residual_variance=torch.zeros_like(found.residual_variance)).weighted_mean_sd(
+        weights
+    )[0]
     assert float(drawn.var() + shared**2) == pytest.approx(spread[0] ** 2, rel=0.1)
 
 
@@ -104,13 +109,13 @@ def test_a_narrower_spread_is_first_that_of_the_cells_own_parts(prior: FullPrior
         single(np.where(mask, truth, 0.0)), torch.as_tensor(mask), torch.full((40, CELLS), 0.2),
         torch.arange(40) % 12 + 1,
     )  # fmt: skip
-    shared = found.variance - found.own_variance
+    shared = found.variance - found.residual_variance
     for size in (0.3, 0.9, 1.0, 1.4):
         factor = torch.full_like(found.variance, size)
         parts = found.parts_of(factor)
         of_shared, of_own = parts.shared, parts.own
         torch.testing.assert_close(parts.variance, size**2 * found.variance, rtol=1e-5, atol=1e-7)
-        whole = of_shared**2 * shared + of_own**2 * found.own_variance
+        whole = of_shared**2 * shared + of_own**2 * found.residual_variance
         torch.testing.assert_close(whole, size**2 * found.variance, rtol=1e-3, atol=1e-5)
         if size < 1.0:
             assert (of_shared >= size * 0.999).all()

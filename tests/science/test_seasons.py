@@ -8,14 +8,20 @@ from climrecon.errors import NetworkError
 from climrecon.fields import Context, Months
 from climrecon.grid import Grid
 from climrecon.methods.priors.covariance import great_circle, learn_patterns
-from climrecon.methods.priors.data_set_errors import LOCAL_KM, REGIONAL_KM, ErrorLevel, Surface, _kernel
+from climrecon.methods.priors.data_set_errors import (
+    LOCAL_KM,
+    REGIONAL_KM,
+    DataSetErrors,
+    SurfaceErrors,
+    _kernel,
+)
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD
 from climrecon.methods.unet.build import analysis_unet_arguments, build_analysis_unet
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor
 from climrecon.training.loop import LOSSES
-from climrecon.training.samples import Pool
+from climrecon.training.samples import SamplePool
 
 GRID = Grid.regular(12, 24)
 CELLS = GRID.area.size
@@ -100,7 +106,9 @@ def test_the_seasons_bring_the_mean_nearer_to_the_truth(prior: FullPrior) -> Non
 
 
 def test_an_adapted_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior) -> None:
-    level = ErrorLevel(Surface(0.3, regional=0.5, local=0.3), Surface(0.3, regional=0.0, local=0.8))
+    level = DataSetErrors(
+        SurfaceErrors(0.3, regional=0.5, local=0.3), SurfaceErrors(0.3, regional=0.0, local=0.8)
+    )
     land = np.linspace(0.0, 1.0, CELLS)
     local = level.covariance(DISTANCE, prior.scale.numpy(), land, GRID.shape)
     assert local is not None
@@ -118,9 +126,10 @@ def test_an_adapted_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior) 
         "lack: over sea 50 % of their variance over 2,000 km and 0.3 K2 over 1,000 km; over land 0.8 K2 over 1,000 km"
     )
     assert (
-        ErrorLevel(Surface(0.3), Surface(0.2)).variability() == "no variability that the training fields lack"
+        DataSetErrors(SurfaceErrors(0.3), SurfaceErrors(0.2)).variability()
+        == "no variability that the training fields lack"
     )
-    alike = ErrorLevel(Surface(0.3, 0.25), Surface(0.2, 0.25)).variability()
+    alike = DataSetErrors(SurfaceErrors(0.3, 0.25), SurfaceErrors(0.2, 0.25)).variability()
     assert alike.endswith("lack: 25 % of their variance over 2,000 km")
     adapted = prior.adapted(local, *tensors(GRID.area.reshape(-1)))
     total = prior.covariance().double().numpy() + added
@@ -132,7 +141,9 @@ def test_an_adapted_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior) 
     best = np.linalg.eigvalsh(total * np.outer(metric, metric))[-24:].sum()
     ours = ((adapted.vectors.double().numpy() * metric[:, None]) ** 2).sum()
     assert 0.99 * best < ours <= 1.0001 * best
-    none = ErrorLevel(Surface(0.3), Surface(0.3)).covariance(DISTANCE, prior.scale.numpy(), land, GRID.shape)
+    none = DataSetErrors(SurfaceErrors(0.3), SurfaceErrors(0.3)).covariance(
+        DISTANCE, prior.scale.numpy(), land, GRID.shape
+    )
     assert none is None
 
 
@@ -177,7 +188,7 @@ def test_the_ranked_probability_score_is_that_of_a_gaussian(network: AnalysisUNe
     torch.manual_seed(3)
     torch.nn.init.zeros_(network.head.weight)
     count = 3
-    pool = Pool(
+    pool = SamplePool(
         torch.zeros(count, 3, *GRID.shape), torch.zeros(count, 1, *GRID.shape), torch.zeros(count, 11, *GRID.shape),
         torch.zeros(count, CELLS), torch.full((count, CELLS), 0.25), 0.8 * torch.randn(count, CELLS),
         torch.ones(count, CELLS, dtype=torch.bool),

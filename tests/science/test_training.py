@@ -17,8 +17,8 @@ from climrecon.methods.unet.correcting import PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training.fields import TrainingFields
 from climrecon.training.loop import Schedule, fit, spread_factor
-from climrecon.training.samples import Fields, draw_pool
-from climrecon.training.sequences import Draws, MonthDraws, draw_sequences
+from climrecon.training.samples import Fields, draw_sample_pool
+from climrecon.training.sequences import MaskErrorBank, MonthMaskErrorBank, draw_sequences
 
 GRID = Grid.regular(8, 16)
 CELLS = 128
@@ -54,7 +54,9 @@ def network(prior: LowRankPrior) -> PartialUNet:
 def test_it_starts_as_optimal_interpolation_and_learns_more(parts) -> None:
     prior, masks, noise, data = parts
     net = network(prior)
-    pool, check = (draw_pool(net, [prior], data, masks, noise, n, seed) for n, seed in ((192, 1), (64, 2)))
+    pool, check = (
+        draw_sample_pool(net, [prior], data, masks, noise, n, seed) for n, seed in ((192, 1), (64, 2))
+    )
     with torch.no_grad():
         start = net.corrected(
             net.correct(check.observed, check.mask, check.complete), check.mean, check.variance
@@ -83,7 +85,7 @@ def test_training_is_reproducible(parts) -> None:
     states = []
     for _ in range(2):
         net = network(prior)
-        pool = draw_pool(net, [prior], data, masks, noise, 48, 1)
+        pool = draw_sample_pool(net, [prior], data, masks, noise, 48, 1)
         fit(net, pool, pool, Schedule(steps=6, batch=8, warm_up=2, check_every=3), seed=3)
         states.append(net.state_dict())
     for key, value in states[0].items():
@@ -131,7 +133,7 @@ def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, beside: boo
             pools.append(draw_sequences(net, [full], fields, np.zeros(120, int), _Same(mask), 6, 5))
         else:
             same = Fields(values, data.scored, data.month, data.fold)
-            pools.append(draw_pool(network(prior), [prior], same, masks, _None(), 6, 5))
+            pools.append(draw_sample_pool(network(prior), [prior], same, masks, _None(), 6, 5))
     numbers = torch.arange(6)
     images, turned = pools[0].at(numbers + 6), pools[1]
     for name, value in vars(images).items():
@@ -143,7 +145,9 @@ def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, beside: boo
 def test_a_pool_does_not_depend_on_how_it_is_cut(parts) -> None:
     prior, masks, noise, data = parts
     net = network(prior)
-    first, second = (draw_pool(net, [prior], data, masks, noise, 20, 5, chunk=chunk) for chunk in (20, 7))
+    first, second = (
+        draw_sample_pool(net, [prior], data, masks, noise, 20, 5, chunk=chunk) for chunk in (20, 7)
+    )
     assert torch.equal(first.mask, second.mask)
     torch.testing.assert_close(first.mean, second.mean, atol=1e-4, rtol=1e-4)
 
@@ -154,7 +158,7 @@ def test_each_sample_uses_the_prior_that_has_not_seen_it(parts) -> None:
     wide = LowRankPrior(prior.vectors, prior.residual, 3.0 * prior.scale)
     fold = (np.arange(120) >= 60).astype(int)
     split = Fields(data.values, data.scored, data.month, fold)
-    pool = draw_pool(net, [prior, wide], split, masks, noise, 40, 5)
+    pool = draw_sample_pool(net, [prior, wide], split, masks, noise, 40, 5)
     which = np.random.default_rng(5).integers(120, size=40)
     spread = pool.variance.mean(1).numpy()
     assert np.median(spread[which >= 60]) > 3.0 * np.median(spread[which < 60])
@@ -208,7 +212,7 @@ def test_three_months_are_drawn_with_alike_gaps_and_neighbours_by_date(parts) ->
     fields = TrainingFields(values, index % 12 + 1, index, np.zeros(120, int), ("one",), GRID)
     fold = (np.arange(120) >= 60).astype(int)
     fold[119] = -1
-    draws = Draws(masks, noise, 1, size=30)
+    draws = MaskErrorBank(masks, noise, 1, size=30)
     pools = [draw_sequences(net, [full, wide], fields, fold, draws, 40, 5, chunk=chunk) for chunk in (40, 7)]
     torch.testing.assert_close(pools[0].complete, pools[1].complete, atol=1e-3, rtol=1e-3)
     pool = pools[0]
@@ -239,7 +243,9 @@ def test_three_months_are_drawn_with_alike_gaps_and_neighbours_by_date(parts) ->
 
 def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None:
     _, masks, noise, _ = parts
-    right, wrong = (kind(masks, noise, 1, 30, share) for kind, share in ((Draws, 0.0), (Draws, 0.4)))
+    right, wrong = (
+        kind(masks, noise, 1, 30, share) for kind, share in ((MaskErrorBank, 0.0), (MaskErrorBank, 0.4))
+    )
     exact, other = 0, 0
     for seed in range(300):
         (mask, errors, stated), (mask_2, errors_2, stated_2) = (
@@ -255,7 +261,7 @@ def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None
             assert stated_2.min() >= 0.05
     assert 40 <= exact <= 80, "a fifth: half of the share"
     assert 40 <= other <= 80
-    months = MonthDraws(masks, noise, 1, 30, 1.0)
+    months = MonthMaskErrorBank(masks, noise, 1, 30, 1.0)
     assert any(not months.draw(np.random.default_rng(seed))[1].any() for seed in range(10))
 
 

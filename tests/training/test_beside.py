@@ -23,15 +23,15 @@ from climrecon.methods.store import load_network, network_of, save_network
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.tasks.train.fit import recipe_for
 from climrecon.training import analysis_task, engine
-from climrecon.training.cases import Cases
 from climrecon.training.recipes import parse, recipe
 from climrecon.training.run import Trained, train
 from climrecon.training.sizes import weights_bytes
+from climrecon.training.validation_set import ValidationSet
 
-BESIDE: dict[str, Any] = {"months_beside": 1, "trailing": 8}
+REFERENCE_METHOD: dict[str, Any] = {"neighbour_months": 1, "trailing": 8}
 
 
-def kriging(cases: Cases) -> np.ndarray:
+def kriging(cases: ValidationSet) -> np.ndarray:
     context = Context(GRID, Months(cases.index))
     return Kriging().reconstruct(cases.values, cases.mask, None, cases.month, context).mean
 
@@ -43,7 +43,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path, list
     trained = small(
         "native",
         folder,
-        **BESIDE,
+        **REFERENCE_METHOD,
         report=told.append,
         drawing=lambda *what: drawn.append(what),
         beside={"kriging": kriging},
@@ -64,13 +64,13 @@ def test_settings_stand_behind_the_recipes_name(tmp_path: Path) -> None:
     with pytest.raises(ProblemList, match="no setting 'nmae'") as refused:
         recipe("native", nmae="x")
     assert "Settings: network, variables" in str(refused.value.hint)
-    assert recipe("native", months_beside=1).network == "analysis_unet"
+    assert recipe("native", neighbour_months=1).network == "analysis_unet"
     shipped = recipe("analysis").model_dump()
-    assert (shipped["months_beside"], shipped["rank"], shipped["trailing"]) == (1, 128, 472)
+    assert (shipped["neighbour_months"], shipped["rank"], shipped["trailing"]) == (1, 128, 472)
     assert parse("kadow2020, widths=4 6,losses.hole=5.5,vgg=a.pth") == (
         "kadow2020", {"widths": [4, 6], "losses": {"hole": 5.5}, "vgg": "a.pth"},
     )  # fmt: skip
-    chosen = recipe_for("native,months_beside=1,width=24", 100)
+    chosen = recipe_for("native,neighbour_months=1,width=24", 100)
     assert (chosen.width, chosen.iterations, chosen.pool, chosen.network) == (24, 100, 1600, "analysis_unet")
     assert recipe_for("kadow2020,losses.hole=5", None).losses.model_dump()["hole"] == 5.0
     file = tmp_path / "mine.toml"
@@ -81,10 +81,10 @@ def test_settings_stand_behind_the_recipes_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         recipe_for(str(tmp_path / "none.toml"), None)
     with pytest.raises(ProblemList) as caught:
-        recipe_for("native,months_beside=2,widht=4", None)
+        recipe_for("native,neighbour_months=2,widht=4", None)
     assert "width?" in str(caught.value)
-    assert "months_beside" in str(caught.value)
-    with pytest.raises(ProblemList, match="needs months_beside=1"):
+    assert "neighbour_months" in str(caught.value)
+    with pytest.raises(ProblemList, match="needs neighbour_months=1"):
         recipe("native", trailing=5)
 
 
@@ -98,7 +98,7 @@ def test_it_is_compared_with_kriging_and_says_how_far_it_is(whole) -> None:
     assert f"(kriging {beside['rmse']:.3f})" in str(told[-1])
     assert "annual mean r" in str(told[-1])
     # Kept beside the checkpoint: it is not worked out again.
-    small("native", folder, **BESIDE, beside={"kriging": lambda cases: 1 / 0})
+    small("native", folder, **REFERENCE_METHOD, beside={"kriging": lambda cases: 1 / 0})
     names = list(dict.fromkeys(what for what, _, _ in drawn))
     assert names == ["Learning covariances", "Drawing training samples", "Drawing validation samples"]
     for name in names:
@@ -120,14 +120,14 @@ def test_resumed_it_gives_the_same_bits(
 
     monkeypatch.setattr(engine.Loop, "advance", interrupted)
     with pytest.raises(Unfinished):
-        small("native", tmp_path, **BESIDE)
+        small("native", tmp_path, **REFERENCE_METHOD)
     monkeypatch.undo()
-    same(small("native", tmp_path, **BESIDE).network, whole[0].network)
+    same(small("native", tmp_path, **REFERENCE_METHOD).network, whole[0].network)
 
 
 def test_fine_tuning_needs_the_same_kind(whole, tmp_path: Path) -> None:
     start = whole[0].network
-    tuned = small("native", tmp_path / "a", 10, **BESIDE, start=start, rate=1e-12)
+    tuned = small("native", tmp_path / "a", 10, **REFERENCE_METHOD, start=start, rate=1e-12)
     assert torch.equal(tuned.network.prior.trailing, start.prior.trailing)
     for value, old in zip(tuned.network.parameters(), start.parameters(), strict=True):
         torch.testing.assert_close(value, old, atol=1e-6, rtol=0)
@@ -135,7 +135,7 @@ def test_fine_tuning_needs_the_same_kind(whole, tmp_path: Path) -> None:
         small("native", tmp_path / "b", 10, start=start)
 
 
-def test_it_learns_and_is_used_at_once_with_the_months_beside(whole, tmp_path: Path) -> None:
+def test_it_learns_and_is_used_at_once_with_the_neighbour_months(whole, tmp_path: Path) -> None:
     trained = whole[0]
     rows = trained.history.rows
     # So few steps on so few samples can hardly improve on interpolation; they must not spoil it.
@@ -149,7 +149,7 @@ def test_it_learns_and_is_used_at_once_with_the_months_beside(whole, tmp_path: P
     assert trained.card["spread_factor"] == pytest.approx(float(network.spread_factor), abs=1e-4)
     assert trained.card["spread_factor"] != 1.0, "spreads are calibrated on the validation's samples"
     loaded = load_network(str(save_network(network, card, tmp_path / "mine")))
-    assert loaded.months_beside == 1
+    assert loaded.neighbour_months == 1
     held = fields(36, 1, 9)
     mask = np.random.default_rng(0).random(held.values.shape) < 0.4
     source = Source("HadCRUT", "5", ("a",), ("b",), "tas")
@@ -176,7 +176,7 @@ def test_cells_that_may_not_be_learned_from_are_neither_seen_nor_scored(tmp_path
         some.values[::2, 3, 4] = filler
         scored = np.ones(some.values.shape, bool)
         scored[::2, 3, 4] = False
-        made = recipe("native", **{**NATIVE, **BESIDE, "iterations": 4, "folds": 1, "pool": 20})
+        made = recipe("native", **{**NATIVE, **REFERENCE_METHOD, "iterations": 4, "folds": 1, "pool": 20})
         held = fields(36, 1, 9)
         trained = train(
             made, replace(some, scored=scored), held, *gaps(), folder=tmp_path / str(filler), seed=1, device="cpu"
@@ -190,7 +190,7 @@ def test_cells_that_may_not_be_learned_from_are_neither_seen_nor_scored(tmp_path
 
 
 def test_months_with_covariances_of_their_own_are_trained_stored_and_gone_on_from(tmp_path: Path) -> None:
-    trained = small("native", tmp_path / "fit", 2, check_every=2, seasons=True, **BESIDE)
+    trained = small("native", tmp_path / "fit", 2, check_every=2, seasons=True, **REFERENCE_METHOD)
     network = trained.network
     assert isinstance(network, AnalysisUNet)
     by_month = network.prior.coefficients_prior()
@@ -201,11 +201,13 @@ def test_months_with_covariances_of_their_own_are_trained_stored_and_gone_on_fro
     loaded = load_network(str(tmp_path / "mine"))
     assert loaded.card.architecture["seasons"] is True
     same(network, network_of(loaded))
-    made = recipe("native", **{**NATIVE, **BESIDE, "seasons": True})
+    made = recipe("native", **{**NATIVE, **REFERENCE_METHOD, "seasons": True})
     assert weights_bytes(made, GRID, None) == weights_bytes(made, GRID, network)
-    tuned = small("native", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12, **BESIDE)
+    tuned = small(
+        "native", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12, **REFERENCE_METHOD
+    )
     assert torch.equal(tuned.network.prior.seasons, network.prior.seasons)  # type: ignore[union-attr, arg-type]
-    with pytest.raises(UsageError, match="seasons=true needs months_beside=1"):
+    with pytest.raises(UsageError, match="seasons=true needs neighbour_months=1"):
         recipe_for("native,seasons=true", None)
 
 
@@ -213,7 +215,7 @@ def test_a_share_of_misstated_errors_gives_the_network_a_channel_that_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert recipe("analysis").misstated == 0.2  # type: ignore[attr-defined]
-    trained = small("native", tmp_path / "fit", 2, check_every=2, misstated=0.5, **BESIDE)
+    trained = small("native", tmp_path / "fit", 2, check_every=2, misstated=0.5, **REFERENCE_METHOD)
     network = trained.network
     assert isinstance(network, AnalysisUNet)
     assert network.misfit
@@ -221,24 +223,32 @@ def test_a_share_of_misstated_errors_gives_the_network_a_channel_that_stays(
     loaded = load_network(str(tmp_path / "mine"))
     assert loaded.card.inputs[-1] == "misfit"
     same(network, network_of(loaded))
-    made = recipe("native", **{**NATIVE, **BESIDE, "misstated": 0.5})
+    made = recipe("native", **{**NATIVE, **REFERENCE_METHOD, "misstated": 0.5})
     assert weights_bytes(made, GRID, None) == weights_bytes(made, GRID, network)
-    tuned = small("native", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12, **BESIDE)
+    tuned = small(
+        "native", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12, **REFERENCE_METHOD
+    )
     assert tuned.network.misfit, "a network that is gone on from keeps its channels"  # type: ignore[union-attr]
-    plain = small("native", tmp_path / "plain", 2, check_every=2, **BESIDE).network
+    plain = small("native", tmp_path / "plain", 2, check_every=2, **REFERENCE_METHOD).network
     assert not plain.misfit  # type: ignore[union-attr]
     shares = []
-    real = analysis_task.MonthDraws
+    real = analysis_task.MonthMaskErrorBank
 
     def recorded(*arguments: Any) -> Any:
         shares.append(arguments[-1])
         return real(*arguments)
 
-    monkeypatch.setattr(analysis_task, "MonthDraws", recorded)
+    monkeypatch.setattr(analysis_task, "MonthMaskErrorBank", recorded)
     for start in (network, plain):
         small(
-            "native", tmp_path / f"from{len(shares)}", 2, check_every=2, start=start, misstated=0.5, **BESIDE
+            "native",
+            tmp_path / f"from{len(shares)}",
+            2,
+            check_every=2,
+            start=start,
+            misstated=0.5,
+            **REFERENCE_METHOD,
         )
     assert shares == [0.5, 0.0], "a network that cannot see it is not shown it"
-    with pytest.raises(UsageError, match="misstated=0.1 needs months_beside=1"):
+    with pytest.raises(UsageError, match="misstated=0.1 needs neighbour_months=1"):
         recipe_for("native,misstated=0.1", None)

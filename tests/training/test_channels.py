@@ -18,19 +18,19 @@ from small_archive import GRID, NATIVE, SMOOTH, fields, gaps
 
 from climrecon.catalogue import build_catalogue
 from climrecon.errors import ClimReconError, NoDataError, ProblemList, UsageError
-from climrecon.fields import Context, Further, Months
+from climrecon.fields import Auxiliary, Context, Months
 from climrecon.grid import FIVE_DEGREES
 from climrecon.methods.card import describe
 from climrecon.methods.store import as_network, load_network, save_network
 from climrecon.output.provenance import read_provenance
-from climrecon.preprocess.further import read_further
+from climrecon.preprocess.auxiliary import read_further
 from climrecon.settings import load_site, validate
 from climrecon.tasks.run import run_task
 from climrecon.tasks.train.task import Training
 from climrecon.tasks.training_data.members import _of_files
 from climrecon.training import native_task
+from climrecon.training.auxiliary import ABSENT, COMPLETE, ERROR, seen_of, statistics
 from climrecon.training.fields import TrainingFields
-from climrecon.training.further import ABSENT, COMPLETE, ERROR, seen_of, statistics
 from climrecon.training.recipes import recipe
 from climrecon.training.run import Trained, train
 from climrecon.workflow.progress import Quiet
@@ -40,16 +40,16 @@ def with_pressure(some: TrainingFields, seed: int) -> TrainingFields:
     """Pressure falls where it is warm: 150 Pa a kelvin, and as much again of its own."""
     rng = np.random.default_rng([seed, 8])
     own = (rng.normal(size=(len(some), GRID.area.size)) @ SMOOTH.T).reshape(some.values.shape)
-    return replace(some, further={"psl": (-150.0 * some.values + 75.0 * own).astype(np.float32)})
+    return replace(some, auxiliary={"psl": (-150.0 * some.values + 75.0 * own).astype(np.float32)})
 
 
 TRAINING, HELD = with_pressure(fields(240, 2), 1), with_pressure(fields(120, 1, 9, "held"), 2)
 
 
-def trained(folder: Path, further: tuple[str, ...], steps: int = 400, **more: Any) -> Trained:
+def trained(folder: Path, auxiliary: tuple[str, ...], steps: int = 400, **more: Any) -> Trained:
     settings = {**NATIVE, "pool": 2000, "checks": 100, "check_every": 100, "validation_years": 10, "width": 8}
-    made = recipe("native", **{**settings, "variables": ("tas", *further), "iterations": steps, **more})
-    some = (TRAINING, HELD) if further else (replace(TRAINING, further={}), replace(HELD, further={}))
+    made = recipe("native", **{**settings, "variables": ("tas", *auxiliary), "iterations": steps, **more})
+    some = (TRAINING, HELD) if auxiliary else (replace(TRAINING, auxiliary={}), replace(HELD, auxiliary={}))
     return train(made, *some, *gaps(), folder=folder, seed=3, device="cpu")
 
 
@@ -66,10 +66,10 @@ def stored(trained: Trained, folder: Path) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("further", "mirror", "images"), [((), True, 2), ((), False, 1), (("psl",), True, 1)]
+    ("auxiliary", "mirror", "images"), [((), True, 2), ((), False, 1), (("psl",), True, 1)]
 )
 def test_mirror_images_are_drawn_where_they_are_wanted_and_never_of_further_variables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, further: tuple[str, ...], mirror: bool, images: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auxiliary: tuple[str, ...], mirror: bool, images: int
 ) -> None:
     sizes = []
 
@@ -79,11 +79,11 @@ def test_mirror_images_are_drawn_where_they_are_wanted_and_never_of_further_vari
             super().__init__(seed, batch, of_each, workers)
 
     monkeypatch.setattr(native_task, "Choices", Recording)
-    trained(tmp_path, further, 2, pool=20, mirror=mirror)
+    trained(tmp_path, auxiliary, 2, pool=20, mirror=mirror)
     assert sizes == [(20 * images,)]
 
 
-def held_out_rmse(network: Any, further: Further | None) -> float:
+def held_out_rmse(network: Any, auxiliary: Auxiliary | None) -> float:
     """Over the cells that are not seen of all held-out months, each behind a mask of its own."""
     masks, _ = gaps()
     mask = np.stack([masks.draw(np.random.default_rng([4, n])) for n in range(len(HELD))]).reshape(
@@ -91,7 +91,7 @@ def held_out_rmse(network: Any, further: Further | None) -> float:
     )
     months = Months(HELD.index)
     values = np.where(mask, HELD.values, np.nan).astype(np.float32)
-    estimate = network.with_further(further).reconstruct(
+    estimate = network.with_auxiliary(auxiliary).reconstruct(
         values, mask, None, months.month, Context(GRID, months)
     )
     return float(np.sqrt(np.average((estimate.mean - HELD.values)[~mask] ** 2)))
@@ -105,7 +105,7 @@ def test_a_variable_that_carries_information_lowers_the_error(
     assert with_psl["rmse"] < 0.97 * alone["rmse"]
     assert with_psl["score"] < alone["score"] - 0.02
     networks = {name: stored(one, tmp_path / name) for name, one in both.items()}
-    known = Further(("psl",), HELD.index, HELD.further["psl"][:, None])
+    known = Auxiliary(("psl",), HELD.index, HELD.auxiliary["psl"][:, None])
     found = {
         "alone": held_out_rmse(networks["tas"], None),
         "given": held_out_rmse(networks["psl"], known),
@@ -118,14 +118,14 @@ def test_a_variable_that_carries_information_lowers_the_error(
 
 def test_what_is_seen_and_how_it_is_normalised(both: dict[str, Trained]) -> None:
     mean, spread = statistics(TRAINING)
-    values = TRAINING.further["psl"].reshape(len(TRAINING), -1)
+    values = TRAINING.auxiliary["psl"].reshape(len(TRAINING), -1)
     np.testing.assert_allclose(mean[0], values.mean(0), rtol=1e-3, atol=0.1)
     np.testing.assert_allclose(spread[0], values.std(0), rtol=1e-3)
     network = both["psl"].network
     np.testing.assert_allclose(network.further_mean.numpy(), mean, rtol=1e-5, atol=1e-4)
     holed = values.copy()
     holed[:, 5] = np.nan
-    some = replace(TRAINING, further={"psl": holed.reshape(TRAINING.values.shape)})
+    some = replace(TRAINING, auxiliary={"psl": holed.reshape(TRAINING.values.shape)})
     mean, spread = statistics(some)
     assert mean[0, 5] == 0
     assert 0.5 < spread[0, 5] / np.median(spread[0]) < 2
@@ -146,7 +146,7 @@ def test_other_recipes_and_other_starts_are_refused(both: dict[str, Trained], tm
         with pytest.raises(ProblemList, match="tas comes first"):
             recipe("native", variables=wrong)
     trained(tmp_path / "fit", ("psl",), 4, check_every=2)
-    changed = replace(TRAINING, further={"psl": 2 * TRAINING.further["psl"]})
+    changed = replace(TRAINING, auxiliary={"psl": 2 * TRAINING.auxiliary["psl"]})
     made = recipe("native", **{**NATIVE, "variables": ("tas", "psl"), "iterations": 4})
     about: dict[str, Any] = {"seed": 3, "device": "cpu"}
     with pytest.raises(UsageError, match="another training"):
@@ -183,8 +183,8 @@ def archive(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("CLIMRECON_CONFIG", str(folder / "site.toml"))
         # Kriging would take longer than all the rest; other tests have it.
-        patched.setattr("climrecon.tasks.train.fit.YARDSTICK", "idw")
-        patched.setattr("climrecon.tasks.train.results.BESIDE", "idw")
+        patched.setattr("climrecon.tasks.train.fit.REFERENCE_METHOD", "idw")
+        patched.setattr("climrecon.tasks.train.results.REFERENCE_METHOD", "idw")
         site = load_site()
         given = {
             "task": "train", "catalogue": str(build_catalogue(folder).path), "training_data": "cmip5",

@@ -47,7 +47,9 @@ def test_three_levels_are_the_network_that_ships() -> None:
         assert plain.correct(*inputs).abs().max() > 0
 
 
-@pytest.mark.parametrize(("depth", "more"), [(1, {}), (2, {"months_beside": 1, "misstated": 0.5}), (4, {})])
+@pytest.mark.parametrize(
+    ("depth", "more"), [(1, {}), (2, {"neighbour_months": 1, "misstated": 0.5}), (4, {})]
+)
 def test_a_network_of_any_depth_is_trained_stored_and_applied(
     depth: int, more: dict[str, float], tmp_path: Path
 ) -> None:

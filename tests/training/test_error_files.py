@@ -15,7 +15,7 @@ from climrecon.errors import InputDataError
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.preprocess.error_covariance import month_in_name, read_error_stddev
 from climrecon.settings import load_site, validate
-from climrecon.tasks.training_data.coverage import gap_files, mask_inputs, read_gaps
+from climrecon.tasks.training_data.coverage import coverage_files, mask_inputs, read_coverage
 from climrecon.workflow.progress import Quiet
 
 STEM = "HadCRUT.5.0.2.0"
@@ -80,14 +80,14 @@ def gaps_of(path: Path, tmp_path: Path, grid: Grid = FIVE_DEGREES) -> NoiseSourc
     site = load_site()
     settings = validate({"task": "train", "training_data": "cmip5", "masks": str(path)}, site)
     inputs = mask_inputs(settings, site, Quiet())
-    return read_gaps(settings, inputs, grid, tmp_path, Quiet()).noise
+    return read_coverage(settings, inputs, grid, tmp_path, Quiet()).noise
 
 
 def test_each_part_comes_from_the_file_that_states_it(release: Path, tmp_path: Path) -> None:
     site = load_site()
     main = release / f"{STEM}.anomalies.ensemble_mean.nc"
     settings = validate({"task": "train", "training_data": "cmip5", "masks": str(main)}, site)
-    roles = [role for role, _ in gap_files(mask_inputs(settings, site, Quiet()))]
+    roles = [role for role, _ in coverage_files(mask_inputs(settings, site, Quiet()))]
     assert [roles.count(role) for role in ("main", "uncorrelated", "member", "error_covariance")] == [
         1,
         1,

@@ -21,10 +21,10 @@ from climrecon.errors import ClimReconError, InputDataError, NetworkError, Probl
 from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet
 from climrecon.methods.store import load_network, network_of
 from climrecon.training import engine, resume
-from climrecon.training.cases import draw_cases
 from climrecon.training.losses import Vgg
 from climrecon.training.recipes import recipe
 from climrecon.training.run import train
+from climrecon.training.validation_set import draw_validation_set
 
 HERE = Path(__file__).parent
 NAMES = ("kadow2020", "native")
@@ -377,7 +377,7 @@ def test_grids_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 def test_scores_are_what_they_say() -> None:
     held = fields(36, 1, 9)
-    cases = draw_cases(held, gaps()[0], None, 3, 0)
+    cases = draw_validation_set(held, gaps()[0], None, 3, 0)
     perfect = cases.score(cases.truth)
     assert perfect["rmse"] == pytest.approx(0.0, abs=1e-12)
     assert perfect["annual_r"] == pytest.approx(1.0)

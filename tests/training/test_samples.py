@@ -15,14 +15,14 @@ from climrecon.output.samples import Sample
 from climrecon.plots.maps import ANOMALY
 from climrecon.plots.training import draw_samples
 from climrecon.tasks.train.example_months import FILE, Samples, save_samples, shown_while_training
-from climrecon.tasks.training_data.coverage import Gaps
+from climrecon.tasks.training_data.coverage import Coverage
 
 
-def made_gaps() -> Gaps:
+def made_gaps() -> Coverage:
     masks, noise = gaps()
     rng = np.random.default_rng(5)
     scoring = {name: rng.random(GRID.shape) < 0.3 for name in ("1877-09", "1893-08")}
-    return Gaps(masks, noise, scoring, "made up", ())
+    return Coverage(masks, noise, scoring, "made up", ())
 
 
 def test_samples_are_fixed_held_out_months_with_the_score_they_state(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ SHARED = Path(
 TWO_MONTHS = SHARED / "observations/hadcrut4/tas_hadcrut_187709_189308.nc"
 CRUTEM = SHARED / "observations/crutem4/CRUTEM.4.3.0.0.anomalies.nc"
 SMALL = "width=4,rank=20,pool=80,folds=2,checks=20,warm_up=5,batch=8,check_every=30,validation_years=3"
-PUBLISHED = "rows=72,widths=[4,6,8],masks=30,batch=6,check_every=30,validation_years=3"
+PUBLISHED = "masks=30,batch=6,check_every=30,validation_years=3"
 #: Case -> the call; {demo} and {shared files} are filled in.
 CASES: dict[str, list[str]] = {
     "demo": ["reconstruct", "--catalogue", "{demo}/catalogue.json", "--period", "1870-1879", "--obs-members", "2",

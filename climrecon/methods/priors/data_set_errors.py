@@ -39,7 +39,7 @@ OPEN_SEA = 0.1
 #: Most rounds over the numbers.
 ROUNDS = 6
 #: Values of a number that are tried on each side of the present one: while sea and land are taken as alike, and then.
-BESIDE, BESIDE_APART = 2, 1
+N_CANDIDATES, N_CANDIDATES_APART = 2, 1
 #: Of sea and land each: error, share of the regional covariance, variance of the local one, in turns.
 Numbers = tuple[float, ...]
 #: What is moved in turn: which values are tried, and the positions of the numbers that get them. First what sea and land
@@ -52,7 +52,7 @@ APART = (
 )
 
 
-class Surface(NamedTuple):
+class SurfaceErrors(NamedTuple):
     """What a data set holds over sea, or over land.
 
     Attributes
@@ -80,7 +80,7 @@ class Surface(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ErrorLevel:
+class DataSetErrors:
     """What a data set holds beyond the training fields and what it states.
 
     Attributes
@@ -91,8 +91,8 @@ class ErrorLevel:
         Months that it was estimated from.
     """
 
-    sea: Surface
-    land: Surface
+    sea: SurfaceErrors
+    land: SurfaceErrors
     n_months: int = 0
 
     def on(self, land: FloatArray) -> FloatArray:
@@ -159,7 +159,7 @@ def _kernel(distance: FloatArray, length: float) -> FloatArray:
     return np.asarray(np.exp(-distance / length) * (1.0 - near) ** 4 * (4.0 * near + 1.0))
 
 
-def estimate_error_level(
+def estimate_data_set_errors(
     covariance: FloatArray,
     distance: FloatArray,
     scale: FloatArray,
@@ -169,7 +169,7 @@ def estimate_error_level(
     stated: FloatArray | None,
     index: IntArray,
     seed: int = 0,
-) -> ErrorLevel | None:
+) -> DataSetErrors | None:
     """Most likely unstated errors and local variances; None where too few cells are observed to tell.
 
     Parameters
@@ -220,8 +220,8 @@ def estimate_error_level(
     either = min(int((on_land < OPEN_SEA).sum()), int((on_land > 1.0 - OPEN_SEA).sum()))
     apart_too = either >= FEWEST * len(samples)
     best: Numbers = (0.3, 0.3, 0.0, 0.0, 0.0, 0.0)
-    with one_thread_each(2 * BESIDE + 1) as (pool, _):
-        for moves, beside in ((TOGETHER, BESIDE), (APART, BESIDE_APART))[: 1 + apart_too]:
+    with one_thread_each(2 * N_CANDIDATES + 1) as (pool, _):
+        for moves, beside in ((TOGETHER, N_CANDIDATES), (APART, N_CANDIDATES_APART))[: 1 + apart_too]:
             for _ in range(ROUNDS):
                 before = best
                 for tried, positions in moves:
@@ -235,9 +235,9 @@ def estimate_error_level(
     return replace(_level_of(best), n_months=len(samples))
 
 
-def _level_of(numbers: Numbers) -> ErrorLevel:
+def _level_of(numbers: Numbers) -> DataSetErrors:
     """From errors, shares of the regional covariance and variances of the local one, of sea and of land each."""
-    return ErrorLevel(Surface(*numbers[0::2]), Surface(*numbers[1::2]))
+    return DataSetErrors(SurfaceErrors(*numbers[0::2]), SurfaceErrors(*numbers[1::2]))
 
 
 def _moved(numbers: Numbers, positions: tuple[int, ...], value: float) -> Numbers:
@@ -274,7 +274,7 @@ class _Month:
     known: FloatArray
     land: FloatArray
 
-    def deviance(self, level: ErrorLevel) -> float:
+    def deviance(self, level: DataSetErrors) -> float:
         """-2 log likelihood, less its constant."""
         total = self.matrix.copy()
         for root, one in zip(level.roots(self.land), self.near, strict=True):

@@ -27,7 +27,7 @@ MEAN_PRIOR_SD = 3.0
 
 
 @dataclass(frozen=True)
-class Parts:
+class SpreadScaling:
     """How the deviations of a :class:`Posterior` are widened or narrowed, and what a cell's spread is then.
 
     Attributes
@@ -53,7 +53,7 @@ class Posterior:
         (B, P) of the true field, K and K^2.
     level:
         (B,) estimated mean b of each month, K.
-    own_variance:
+    residual_variance:
         (B, P) variance of the part that the patterns leave, a cell's own, K^2.
     vectors:
         (P, K) patterns E, shared by all months.
@@ -70,14 +70,14 @@ class Posterior:
     mean: Tensor
     variance: Tensor
     level: Tensor
-    own_variance: Tensor
+    residual_variance: Tensor
     vectors: Tensor
     damping: Tensor
     level_pattern: Tensor
     factor: Tensor
     residual: Residual | None = None
 
-    def parts_of(self, factor: Tensor, shared_factor: float = 1.0) -> Parts:
+    def parts_of(self, factor: Tensor, shared_factor: float = 1.0) -> SpreadScaling:
         """Factors on what the patterns tell and on the cells' own parts, for (B, P) ``factor`` on both together.
 
         Where it is above 1 both are widened. Below, the cells' own parts are narrowed first: what the leading patterns
@@ -92,19 +92,19 @@ class Posterior:
             Patterns that were learned from few years are too sure of what they tell: it is this times as unsure as that.
             The cells' own parts make room for it; where there is too little, the cell is more unsure than by ``factor``.
         """
-        own = self.own_variance.clamp_min(1e-9)
-        shared = (self.variance - self.own_variance).clamp_min(1e-9)
+        own = self.residual_variance.clamp_min(1e-9)
+        shared = (self.variance - self.residual_variance).clamp_min(1e-9)
         whole = factor**2 * self.variance
         of_shared = torch.where(factor < 1.0, (whole / shared).sqrt().clamp_max(1.0), factor) * shared_factor
         told = of_shared**2 * shared
         of_own = ((whole - told).clamp_min(0.0) / own).sqrt()
         if shared_factor == 1.0:
-            return Parts(of_shared, torch.where(factor < 1.0, of_own, factor), whole)
-        return Parts(of_shared, of_own, told + of_own**2 * own)
+            return SpreadScaling(of_shared, torch.where(factor < 1.0, of_own, factor), whole)
+        return SpreadScaling(of_shared, of_own, told + of_own**2 * own)
 
-    def weighted_mean_sd(self, weights: Tensor, parts: Parts | None = None) -> Tensor:
+    def weighted_mean_sd(self, weights: Tensor, parts: SpreadScaling | None = None) -> Tensor:
         """(B,) standard deviation of the sum of weights (P,) or (B, P) times the field; ``parts`` None: as it is."""
-        weights = weights.expand_as(self.own_variance)
+        weights = weights.expand_as(self.residual_variance)
         own_weights = weights
         if parts is not None:
             weights, own_weights = weights * parts.shared, weights * parts.own
@@ -114,9 +114,9 @@ class Posterior:
         )
         shared = torch.linalg.solve_triangular(self.factor, projected[..., None], upper=False)[..., 0]
         if self.residual is None:
-            own = (own_weights**2 * self.own_variance).sum(1)
+            own = (own_weights**2 * self.residual_variance).sum(1)
         else:
-            own = self.residual.variance_of_sum(own_weights * self.own_variance.sqrt())
+            own = self.residual.variance_of_sum(own_weights * self.residual_variance.sqrt())
         spread: Tensor = ((shared**2).sum(1) + own).sqrt()
         return spread
 
@@ -135,11 +135,11 @@ class Posterior:
     def own_deviations(self, month: int, count: int, generator: torch.Generator) -> Tensor:
         """(count, P) draws of the cells' own parts in one of the months."""
         if self.residual is None:
-            size = self.own_variance.shape[1]
+            size = self.residual_variance.shape[1]
             own = torch.randn(count, size, generator=generator, dtype=self.mean.dtype).to(self.mean.device)
         else:
             own = self.residual.draw(count, generator)
-        return own * self.own_variance[month].sqrt()
+        return own * self.residual_variance[month].sqrt()
 
 
 class LowRankPrior(nn.Module):
@@ -229,13 +229,13 @@ class LowRankPrior(nn.Module):
         smooth = coefficients[:, :-1] @ self.vectors.T + coefficients[:, -1:] * flat
         gain = own * weight
         mean = smooth + gain * torch.where(mask, observed - smooth, torch.zeros_like(smooth))
-        own_variance = torch.where(mask, gain * error, own)
-        variance = self._spread(covariance, flat) * (1.0 - gain) ** 2 + own_variance
+        residual_variance = torch.where(mask, gain * error, own)
+        variance = self._spread(covariance, flat) * (1.0 - gain) ** 2 + residual_variance
         posterior = Posterior(
             mean=mean * scale,
             variance=variance * scale**2,
             level=coefficients[:, -1] * MEAN_PRIOR_SD,
-            own_variance=own_variance * scale**2,
+            residual_variance=residual_variance * scale**2,
             vectors=self.vectors,
             damping=scale * (1.0 - gain),
             level_pattern=MEAN_PRIOR_SD * (1.0 - gain),

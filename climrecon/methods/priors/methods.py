@@ -96,7 +96,7 @@ class OptimalInterpolation(AnalysisReconstructor):
     """
 
     #: Each month by itself.
-    months_beside = 0
+    neighbour_months = 0
 
     def __init__(
         self,

@@ -16,9 +16,9 @@ from climrecon.methods.unet.levels import (
     DEPTH,
     LevelledAnalysisUNet,
     LevelledUNet,
+    auxiliary_of,
     check_levels,
     depth_of,
-    further_of,
 )
 from climrecon.methods.unet.network import AnalysisUNet
 
@@ -37,7 +37,7 @@ def partial_unet_arguments(network: PartialUNet) -> dict[str, Any]:
         "rows": network.shape[0],
         "columns": network.shape[1],
         **_depth(network),
-        **({"further": list(further_of(network))} if further_of(network) else {}),
+        **({"further": list(auxiliary_of(network))} if auxiliary_of(network) else {}),
     }
 
 
@@ -54,13 +54,13 @@ def build_partial_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, An
         cells = rows * columns
         prior = LowRankPrior(torch.empty(cells, rank), torch.empty(cells), torch.empty(12, cells))
         depth, width = int(arguments.get("depth", DEPTH)), int(arguments["width"])
-        further = tuple(map(str, arguments.get("further", ())))
+        auxiliary = tuple(map(str, arguments.get("further", ())))
         check_levels(weights, depth)
         land, area = torch.empty(rows, columns), torch.empty(rows, columns)
         network = (
             PartialUNet(prior, land, torch.empty(rows), area, width)
-            if depth == DEPTH and not further
-            else LevelledUNet(prior, land, torch.empty(rows), area, width, depth, further)
+            if depth == DEPTH and not auxiliary
+            else LevelledUNet(prior, land, torch.empty(rows), area, width, depth, auxiliary)
         )
         network.load_state_dict(dict(weights))
     except (KeyError, RuntimeError, ValueError) as error:

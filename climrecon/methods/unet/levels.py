@@ -53,9 +53,9 @@ def levels_in(weights: Mapping[str, Tensor]) -> int:
     return len({key.split(".")[0] for key in weights if key.startswith("enc_")})
 
 
-def further_of(network: object) -> tuple[str, ...]:
+def auxiliary_of(network: object) -> tuple[str, ...]:
     """Names of the further variables that a network takes."""
-    return network.further if isinstance(network, LevelledUNet) else ()
+    return network.auxiliary if isinstance(network, LevelledUNet) else ()
 
 
 def check_levels(weights: Mapping[str, Tensor], depth: int) -> None:
@@ -127,15 +127,15 @@ class LevelledUNet(Levels, PartialUNet):
         area: Tensor,
         width: int = 16,
         depth: int = DEPTH,
-        further: tuple[str, ...] = (),
+        auxiliary: tuple[str, ...] = (),
         statistics: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__(prior, land, sin_lat, area, width)
-        self.further = further
-        self.set_levels(depth, width, len(COMPLETE_CHANNELS) + len(further) * (width + 1))
-        self.seen_further = nn.ModuleList(PartialConv(1, width, 5) for _ in further)
-        if further:
-            cells = len(further), self.area.numel()
+        self.auxiliary = auxiliary
+        self.set_levels(depth, width, len(COMPLETE_CHANNELS) + len(auxiliary) * (width + 1))
+        self.seen_further = nn.ModuleList(PartialConv(1, width, 5) for _ in auxiliary)
+        if auxiliary:
+            cells = len(auxiliary), self.area.numel()
             mean, spread = statistics or (torch.zeros(cells), torch.ones(cells))
             self.register_buffer("further_mean", mean)
             self.register_buffer("further_sd", spread)
@@ -149,7 +149,7 @@ class LevelledUNet(Levels, PartialUNet):
         error_sd: Tensor,
         month: Tensor,
         posterior: Posterior,
-        further: Tensor | None = None,
+        auxiliary: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """As of :class:`PartialUNet`; V further channels behind the observed ones, and V masks behind the mask.
 
@@ -159,13 +159,13 @@ class LevelledUNet(Levels, PartialUNet):
             (B, V, P) anomalies of the further variables, NaN where not observed; None: nowhere.
         """
         observed, seen, complete = super().channels(values, mask, error_sd, month, posterior)
-        if not self.further:
+        if not self.auxiliary:
             return observed, seen, complete
-        count, shape = len(self.further), (len(values), len(self.further), *self.shape)
-        if further is None:
-            further = values.new_full((len(values), count, values.shape[1]), torch.nan)
-        known = torch.isfinite(further)
-        scaled = torch.where(known, (further - self.further_mean) / self.further_sd, 0.0)
+        count, shape = len(self.auxiliary), (len(values), len(self.auxiliary), *self.shape)
+        if auxiliary is None:
+            auxiliary = values.new_full((len(values), count, values.shape[1]), torch.nan)
+        known = torch.isfinite(auxiliary)
+        scaled = torch.where(known, (auxiliary - self.further_mean) / self.further_sd, 0.0)
         observed = torch.cat([observed, scaled.reshape(shape)], dim=1)
         return observed, torch.cat([seen, known.to(seen.dtype).reshape(shape)], dim=1), complete
 
@@ -180,12 +180,12 @@ class LevelledUNet(Levels, PartialUNet):
         return super().correct(observed[:, :own], mask[:, :1], complete)
 
     def forward(
-        self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, further: Tensor | None = None
+        self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, auxiliary: Tensor | None = None
     ) -> UNetOutput:
         """Estimate B months from (B, P) values, mask, error_sd, (B,) months 1..12, (B, V, P) further variables."""
         values = torch.where(mask, values, torch.zeros_like(values))
         posterior = self.prior.posterior(values, mask, error_sd, month)
-        correction = self.correct(*self.channels(values, mask, error_sd, month, posterior, further))
+        correction = self.correct(*self.channels(values, mask, error_sd, month, posterior, auxiliary))
         mean, factor = self.corrected(correction, posterior.mean, posterior.variance)
         return UNetOutput(mean, factor * posterior.variance.sqrt(), factor, posterior)
 

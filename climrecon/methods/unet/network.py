@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from climrecon.methods.priors.full_rank import FullPrior
-from climrecon.methods.priors.low_rank import Parts, Posterior
+from climrecon.methods.priors.low_rank import Posterior, SpreadScaling
 from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, CorrectingUNet, UNetOutput
 
 NEIGHBOUR_CHANNELS = ("neighbour-1", "neighbour-1_sd", "neighbour+1", "neighbour+1_sd")
@@ -38,7 +38,7 @@ def complete_channels(misfit: bool) -> tuple[str, ...]:
 class AnalysisOutput(UNetOutput):
     """As :class:`UNetOutput`, and how the posterior is widened or narrowed for its spread."""
 
-    parts: Parts
+    parts: SpreadScaling
 
 
 class AnalysisUNet(CorrectingUNet):
@@ -215,7 +215,7 @@ def persistent_deviations(
     count: int,
     seed: int,
     persistence: float,
-    parts: Parts | None = None,
+    parts: SpreadScaling | None = None,
 ) -> Tensor:
     """(M, T, P) draws of the field about its mean, errors of neighbouring months being alike.
 

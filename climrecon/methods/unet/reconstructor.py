@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
-from climrecon.fields import Context, Estimate, Further, Observations
+from climrecon.fields import Auxiliary, Context, Estimate, Observations
 from climrecon.methods.kadow2020.network import PublishedUNet
-from climrecon.methods.priors.data_set_errors import ErrorLevel, estimate_error_level
+from climrecon.methods.priors.data_set_errors import DataSetErrors, estimate_data_set_errors
 from climrecon.methods.unet.correcting import PartialUNet
-from climrecon.methods.unet.levels import further_of
+from climrecon.methods.unet.levels import auxiliary_of
 from climrecon.methods.unet.network import AnalysisUNet, persistent_deviations
 
 
@@ -37,7 +37,7 @@ class PartialUNetReconstructor:
         self.device = torch.device(device)
         self.chunks_side_by_side = self.device.type == "cpu"
         #: What is known of the network's further variables, looked up by month; None: nothing.
-        self.further: Further | None = None
+        self.auxiliary: Auxiliary | None = None
 
     def reconstruct(
         self,
@@ -87,10 +87,10 @@ class PartialUNetReconstructor:
 
     def _of_further(self, index: IntArray) -> tuple[Tensor, ...]:
         """(T, V, P) of the further variables as the network's last argument; none where there is none."""
-        names = further_of(self.network)
-        if not names or self.further is None:
+        names = auxiliary_of(self.network)
+        if not names or self.auxiliary is None:
             return ()
-        return (self._tensor(self.further.at(index, names)).flatten(2),)
+        return (self._tensor(self.auxiliary.at(index, names)).flatten(2),)
 
     def means(
         self,
@@ -98,7 +98,7 @@ class PartialUNetReconstructor:
         mask: BoolArray,
         obs_sd: FloatArray,
         month: IntArray,
-        further: FloatArray | None = None,
+        auxiliary: FloatArray | None = None,
     ) -> FloatArray:
         """(T, H, W) means alone, K, from (T, H, W) anomalies, masks and one-sigma errors, and (T,) months.
 
@@ -114,7 +114,7 @@ class PartialUNetReconstructor:
                 torch.as_tensor(np.array(mask), device=self.device).reshape(flat),
                 self._tensor(obs_sd).reshape(flat),
                 torch.as_tensor(np.asarray(month, dtype=np.int64), device=self.device),
-                *(() if further is None else (self._tensor(further).flatten(2),)),
+                *(() if auxiliary is None else (self._tensor(auxiliary).flatten(2),)),
             )
         return np.asarray(output.mean.cpu().numpy().reshape(shape))
 
@@ -142,7 +142,7 @@ class AnalysisReconstructor:
     """
 
     #: A chunk's first and last month need the month beside it.
-    months_beside = 1
+    neighbour_months = 1
     #: A month's noise depends on seed and date alone, so that errors persist over the borders of chunks.
     draws_by_date = True
 
@@ -163,15 +163,15 @@ class AnalysisReconstructor:
         #: Whether chunks of months may be estimated at the same time, by one thread each.
         self.chunks_side_by_side = self.device.type == "cpu"
         self.prior = network.prior
-        self.level: ErrorLevel | None = None
+        self.level: DataSetErrors | None = None
 
-    def fit_to(self, observations: Observations) -> str:
+    def calibrate(self, observations: Observations) -> str:
         """Estimate what the data set does not state, from all its months; says what was found."""
         flat = (len(observations.time), -1)
         prior = self.network.prior
         with torch.inference_mode():
             covariance = prior.covariance()
-        self.level = estimate_error_level(
+        self.level = estimate_data_set_errors(
             covariance.cpu().numpy(),
             self.distance,
             prior.scale.cpu().numpy(),

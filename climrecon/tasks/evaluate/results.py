@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from climrecon.array_types import FloatArray
-from climrecon.evaluate.known import RAW, Sums
+from climrecon.evaluate.masked_truth import RAW, Sums
 from climrecon.evaluate.paired import LEVEL
 from climrecon.evaluate.series import annual_means
 from climrecon.evaluate.table import score_methods
@@ -19,8 +19,8 @@ from climrecon.grid import Grid
 from climrecon.output.content import content_sha256
 from climrecon.output.evaluation import write_cells, write_scores
 from climrecon.output.manifest import made, write_manifest
-from climrecon.output.provenance import Activity, Made, write_provenance
-from climrecon.tasks.evaluate.truth import Record
+from climrecon.output.provenance import Activity, OutputFile, write_provenance
+from climrecon.tasks.evaluate.truth import PseudoObservations
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.output_folder import staged
@@ -37,7 +37,7 @@ COUNTED = "Only cells that were missing under the mask count, area-weighted; reg
 
 def write_evaluation(
     evaluation: Evaluation,
-    records: Sequence[Record],
+    records: Sequence[PseudoObservations],
     sums: Mapping[str, Sequence[Sums]],
     rules: Sequence[str],
     run: Mapping[str, Any],
@@ -62,7 +62,7 @@ def write_evaluation(
         path = stage / "rmse_by_cell.nc"
         write_cells(path, grid, cells, counts, {"title": content["title"], "comment": COUNTED})
         entries.append(made(stage, path, "scores", "RMSE of each method cell by cell", content_sha256(path)))
-        figures: list[tuple[Made, str]] = []
+        figures: list[tuple[OutputFile, str]] = []
         if settings.plots:
             reporter.stage("Drawing figures")
             figures = _figures(stage, evaluation, records, sums, table, cells, grid)
@@ -111,7 +111,10 @@ def write_evaluation(
 
 
 def _content(
-    evaluation: Evaluation, records: Sequence[Record], rules: Sequence[str], table: Mapping[str, Any]
+    evaluation: Evaluation,
+    records: Sequence[PseudoObservations],
+    rules: Sequence[str],
+    table: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What ``scores.json`` holds."""
     settings = evaluation.settings
@@ -135,7 +138,7 @@ def _content(
             }
             for record in records
         ],
-        "gaps": {"files": [path.name for path in evaluation.gap_inputs.main], "rules": list(rules)},
+        "gaps": {"files": [path.name for path in evaluation.coverage_inputs.main], "rules": list(rules)},
         "errors_added": "as the training draws them, sizes anew each decade" if settings.noise else "none",
         "counted": COUNTED,
         "units": "K",
@@ -157,12 +160,12 @@ def _rmse_of_cells(parts: Sequence[Sums]) -> FloatArray:
 def _figures(
     stage: Path,
     evaluation: Evaluation,
-    records: Sequence[Record],
+    records: Sequence[PseudoObservations],
     sums: Mapping[str, Sequence[Sums]],
     table: Mapping[str, Any],
     cells: Mapping[str, FloatArray],
     grid: Grid,
-) -> list[tuple[Made, str]]:
+) -> list[tuple[OutputFile, str]]:
     from climrecon.plots.evaluation import (
         colours_of,
         draw_annual,
@@ -202,9 +205,9 @@ def _inputs(evaluation: Evaluation) -> list[tuple[str, str]]:
         for member, _ in evaluation.truth.members
         for path, digest in member.about["files"]
     ]
-    extra = [evaluation.gap_inputs.uncorrelated] if evaluation.gap_inputs.uncorrelated else []
+    extra = [evaluation.coverage_inputs.uncorrelated] if evaluation.coverage_inputs.uncorrelated else []
     store = evaluation.preparation.store
-    found += [(str(path), store.sha256(path)) for path in (*evaluation.gap_inputs.main, *extra)]
+    found += [(str(path), store.sha256(path)) for path in (*evaluation.coverage_inputs.main, *extra)]
     return list(dict.fromkeys(found))
 
 
@@ -221,7 +224,7 @@ def _facets(evaluation: Evaluation) -> dict[str, str]:
     }
 
 
-def _summary(folder: Path, content: Mapping[str, Any], entries: Sequence[Made]) -> list[str]:
+def _summary(folder: Path, content: Mapping[str, Any], entries: Sequence[OutputFile]) -> list[str]:
     months = sum(one["n_months"] for one in content["truth"])
     lines = [f"{content['title']}: {months} months, at the cells that were missing."]
     for name, scores in content["scores"].items():

@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 
 from climrecon.errors import InputDataError, NetworkError, UsageError
-from climrecon.evaluate.known import RAW, REGIONS, Made, Sums, raw_mean, sums_of
+from climrecon.evaluate.masked_truth import RAW, REGIONS, MethodOutput, Sums, raw_mean, sums_of
 from climrecon.files import atomic_path
 from climrecon.grid import FIVE_DEGREES
 from climrecon.preprocess import PrepareRequest, read_observations, to_network_grid
 from climrecon.settings import RunSettings, Site
-from climrecon.tasks.evaluate.truth import Record, members_of_file, record_of
+from climrecon.tasks.evaluate.truth import PseudoObservations, members_of_file, pseudo_observations_of
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import Method, adapt, load_method
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.train.task import Training
-from climrecon.tasks.training_data.coverage import mask_inputs, read_gaps
+from climrecon.tasks.training_data.coverage import mask_inputs, read_coverage
 from climrecon.tasks.training_data.members import Member
 from climrecon.tasks.training_data.preparation import Preparation, prepare_all
 from climrecon.training.store import StoredMember
@@ -102,7 +102,7 @@ class Evaluation:
         else:
             self.training = Training(settings, site, about)
             self.members, self.preparation = self.training.members, self.training.preparation
-        self.gap_inputs: Inputs = mask_inputs(settings, site, Quiet())
+        self.coverage_inputs: Inputs = mask_inputs(settings, site, Quiet())
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages of this run, in order."""
@@ -201,11 +201,11 @@ class Evaluation:
         """What makes two evaluations the same, whatever the methods."""
         store = self.preparation.store
         inputs = [f"{member.key} {rows}" for member, rows in self.truth.members]
-        extra = [self.gap_inputs.uncorrelated] if self.gap_inputs.uncorrelated else []
-        inputs += [f"gaps {store.sha256(path)}" for path in (*self.gap_inputs.main, *extra)]
+        extra = [self.coverage_inputs.uncorrelated] if self.coverage_inputs.uncorrelated else []
+        inputs += [f"gaps {store.sha256(path)}" for path in (*self.coverage_inputs.main, *extra)]
         plain = self.settings.plain()
         settings = {name: plain[name] for name in _SETTINGS}
-        settings["gap_members"] = len(self.gap_inputs.members) if plain["noise"] else 0
+        settings["gap_members"] = len(self.coverage_inputs.members) if plain["noise"] else 0
         return fingerprint("evaluate", VERSION, inputs, settings, None)
 
     def _place(self, name: str, number: int) -> Path:
@@ -214,24 +214,26 @@ class Evaluation:
         digest = fingerprint("assess", VERSION, [self.fingerprint], {}, method.info.sha256 or name)
         return self.cache / "evaluation" / digest[:32] / f"{number}.npz"
 
-    def records(self, reporter: Reporter) -> tuple[list[Record], list[str]]:
+    def records(self, reporter: Reporter) -> tuple[list[PseudoObservations], list[str]]:
         """All truths seen through the gaps, and the rules by which masks were taken."""
         request = PrepareRequest(
             variable=self.settings.variable,
             values=self.settings.values,
             reference_period=self.settings.reference_period.years,
-            facets=self.gap_inputs.facets,
+            facets=self.coverage_inputs.facets,
         )
         with self.preparation.store.scratch() as scratch:
-            reporter.stage(f"Reading the gaps of {', '.join(path.name for path in self.gap_inputs.main)}")
-            gaps = to_network_grid(read_observations(self.gap_inputs.main, request), GRID, scratch)
+            reporter.stage(
+                f"Reading the gaps of {', '.join(path.name for path in self.coverage_inputs.main)}"
+            )
+            gaps = to_network_grid(read_observations(self.coverage_inputs.main, request), GRID, scratch)
             noise = None
             if self.settings.noise:
                 everything = self.settings.model_copy(update={"period": None})
-                noise = read_gaps(everything, self.gap_inputs, GRID, scratch, reporter).noise
+                noise = read_coverage(everything, self.coverage_inputs, GRID, scratch, reporter).noise
         records, rules = [], []
         for number, (member, rows) in enumerate(self.truth.members):
-            record, rule = record_of(member, rows, gaps, noise, GRID, self.settings, number)
+            record, rule = pseudo_observations_of(member, rows, gaps, noise, GRID, self.settings, number)
             records.append(record)
             rules.append(f"{record.known.name}: {rule}")
         return records, rules
@@ -288,7 +290,7 @@ class Evaluation:
         lines = [
             "Would evaluate, and write nothing now (dryrun):",
             f"  truth: {what}: {len(self.members)} members, {megabytes(size)}; prepared already: {ready}",
-            f"  gaps of: {', '.join(path.name for path in self.gap_inputs.main)}; errors added: "
+            f"  gaps of: {', '.join(path.name for path in self.coverage_inputs.main)}; errors added: "
             + ("as the training draws them" if self.settings.noise else "none"),
             f"  methods: {', '.join(self.names)}, and {RAW}; differences to {self.reference}",
             f"  cache: {self.cache}",
@@ -297,7 +299,9 @@ class Evaluation:
         return Outcome(None, {"status": "dryrun", "outputs": []}, lines)
 
 
-def _made(method: Method, record: Record, settings: RunSettings, reporter: Reporter) -> Made:
+def _made(
+    method: Method, record: PseudoObservations, settings: RunSettings, reporter: Reporter
+) -> MethodOutput:
     """What a method makes of a record, realisations as regional means alone."""
     from climrecon.methods.by_chunks import reconstruct
 
@@ -324,7 +328,7 @@ def _made(method: Method, record: Record, settings: RunSettings, reporter: Repor
                 sd[name].append(estimate.area_mean_sd(weight))
             if drawn is not None:
                 draws[name].append(np.tensordot(drawn, weight, axes=((2, 3), (0, 1))))
-    return Made(
+    return MethodOutput(
         mean,
         None if certain else stddev,
         {name: np.concatenate(parts) for name, parts in sd.items() if parts},

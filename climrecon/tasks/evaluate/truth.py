@@ -11,7 +11,7 @@ from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.data.masks import stream
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError
-from climrecon.evaluate.known import Known
+from climrecon.evaluate.masked_truth import MaskedTruth
 from climrecon.evaluate.suite import CLEAN
 from climrecon.fields import Months, Observations, Source
 from climrecon.grid import Grid
@@ -57,10 +57,10 @@ def members_of_file(path: Path, variable: str) -> tuple[Member, ...]:
 
 
 @dataclass(frozen=True)
-class Record:
+class PseudoObservations:
     """One truth, and the observations it becomes when it is seen through gaps."""
 
-    known: Known
+    known: MaskedTruth
     observations: Observations
 
 
@@ -103,7 +103,7 @@ def masks_for(time: Months, seen: Months) -> tuple[IntArray, BoolArray, str]:
     return first + steps % whole, everything, rule
 
 
-def record_of(
+def pseudo_observations_of(
     member: StoredMember,
     rows: slice,
     gaps: Observations,
@@ -111,7 +111,7 @@ def record_of(
     grid: Grid,
     settings: RunSettings,
     number: int,
-) -> tuple[Record, str]:
+) -> tuple[PseudoObservations, str]:
     """A member seen through the gaps of observations, and the rule by which masks were taken.
 
     Parameters
@@ -160,7 +160,7 @@ def record_of(
         reference_period=settings.reference_period.years,
         source=Source(name, "", (), (), settings.variable),
     )
-    return Record(Known(name, truth, mask, time, grid), observations), rule
+    return PseudoObservations(MaskedTruth(name, truth, mask, time, grid), observations), rule
 
 
 def _errors(

@@ -20,7 +20,7 @@ from climrecon.arrays import open_arrays
 from climrecon.errors import ClimReconError
 from climrecon.fields import Observations
 from climrecon.methods.observation_ensemble import FEWEST
-from climrecon.output.errors_in import ErrorsIn
+from climrecon.output.error_budget import ErrorBudget
 from climrecon.preprocess import PrepareRequest, read_member
 from climrecon.preprocess.error_covariance import month_in_name, read_error_covariance
 from climrecon.preprocess.models import members_within
@@ -47,7 +47,7 @@ class Ensemble:
     own, on_network:
         (T, H, W) float32 of each member, K, memory-mapped; the observations' own values where a member has none.
     about:
-        ``files`` and ``sha256`` of what was read beside the observations, ``notes``, and ``errors`` as :class:`ErrorsIn`
+        ``files`` and ``sha256`` of what was read beside the observations, ``notes``, ``errors`` as :class:`ErrorBudget`
         has them.
     mean:
         (T, H, W) mean of the members as they were read, where it is to stand for the observations; else None.
@@ -203,7 +203,7 @@ def prepare_ensemble(
     chosen = chosen_members(inputs, request.variable, wanted)
     total = len(all_members(inputs, request.variable))
     covariances = chosen_covariances(inputs, wanted, request.months)
-    errors = ErrorsIn(
+    errors = ErrorBudget(
         uncorrelated=inputs.uncorrelated.name if inputs.uncorrelated else "",
         kept_alone=not getattr(method.reconstructor, "uses_obs_sd", True),
     )
@@ -294,9 +294,9 @@ def open_ensemble(folder: Path, about: Mapping[str, Any], *, check: bool = True)
     )
 
 
-def errors_in(about: Mapping[str, Any]) -> ErrorsIn:
+def errors_in(about: Mapping[str, Any]) -> ErrorBudget:
     """Which errors are in, from what :func:`prepare_ensemble` said."""
-    return ErrorsIn(**about["errors"])
+    return ErrorBudget(**about["errors"])
 
 
 def ensemble_files(folder: Path, about: Mapping[str, Any]) -> list[Path]:

@@ -16,7 +16,7 @@ from climrecon.tasks.reconstruct.ensemble import Ensemble
 _STREAM = 11
 
 
-def kept_sd(
+def observed_cell_sd(
     observations: Observations, on_network: Observations, method: Method, back: FileGrid
 ) -> FloatArray:
     """(T, H, W) uncorrelated error of kept cells, K: as the network uses it, else as stated; never zero."""

@@ -21,7 +21,7 @@ from climrecon.errors import ClimReconError, InputDataError, OutputError
 from climrecon.fields import Observations
 from climrecon.files import sha256_of
 from climrecon.methods.by_chunks import no_skill
-from climrecon.output.errors_in import ErrorsIn
+from climrecon.output.error_budget import ErrorBudget
 from climrecon.output.product import Product, status_of
 from climrecon.preprocess import FileGrid, PrepareRequest, read_observations, rebase_complete
 from climrecon.settings import RunSettings, Site
@@ -29,7 +29,7 @@ from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import Method, adapt, load_method, on_method_grid
 from climrecon.tasks.reconstruct.apply import OwnFields, complete_fields, on_own_grid
 from climrecon.tasks.reconstruct.ensemble import Ensemble, applied, errors_in, open_ensemble, prepare_ensemble
-from climrecon.tasks.reconstruct.observed_cells import kept_sd, with_kept
+from climrecon.tasks.reconstruct.observed_cells import observed_cell_sd, with_kept
 from climrecon.tasks.reconstruct.results import write_results
 from climrecon.workflow.fingerprint import RECONSTRUCT_SETTINGS, fingerprint
 from climrecon.workflow.outcome import Outcome
@@ -95,7 +95,7 @@ def _ensemble(
     observations: Observations,
     method: Method,
     reporter: Reporter,
-) -> tuple[Ensemble | None, ErrorsIn, Observations]:
+) -> tuple[Ensemble | None, ErrorBudget, Observations]:
     """The ensemble with its files in ``scratch``, the errors that are in, and observations that name its files."""
     about = prepare_ensemble(
         inputs,
@@ -183,7 +183,7 @@ def product_of(
     reporter: Reporter,
     adapted: str,
     ensemble: Ensemble | None,
-    errors: ErrorsIn,
+    errors: ErrorBudget,
 ) -> Product:
     """Keep observed cells, re-base; ``on_network`` are the observations as the method saw them."""
     mask = observations.mask
@@ -194,7 +194,7 @@ def product_of(
         unskilled = no_skill(stddev, own.prior_stddev)
     kept = None
     if settings.keep_observed:
-        kept = total = kept_sd(observations, on_network, method, back)
+        kept = total = observed_cell_sd(observations, on_network, method, back)
         if ensemble is not None and observational is not None:
             members = ensemble.spread()
             total, observational = np.hypot(kept, members), np.where(mask, members, observational)

@@ -16,7 +16,7 @@ from climrecon.output.entry import write_entry
 from climrecon.output.manifest import made, write_manifest
 from climrecon.output.netcdf import content_sha256, global_attributes, write_netcdf
 from climrecon.output.product import Product
-from climrecon.output.provenance import Activity, Made, write_provenance
+from climrecon.output.provenance import Activity, OutputFile, write_provenance
 from climrecon.output.series import Series, make_series, trends, warmest_years
 from climrecon.preprocess import FileGrid
 from climrecon.settings import RunSettings
@@ -53,7 +53,7 @@ def write_results(
     known = versions()
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     source = product.observations.source
-    entries: list[Made] = []
+    entries: list[OutputFile] = []
     product = with_structural(product, beside, stage, reporter)
     run = {**run, "fingerprint": with_networks(run["fingerprint"], product.structural)}
     reporter.stage("Writing the result")
@@ -83,7 +83,7 @@ def write_results(
     if product.structural is not None:
         entries.append(write_series(stage, product))
     month = _plot_month(settings, product)
-    figures: list[tuple[Made, str]] = []
+    figures: list[tuple[OutputFile, str]] = []
     if settings.plots:
         reporter.stage("Drawing figures")
         figures = _figures(stage, product, series, month, beside, settings, reporter)
@@ -138,7 +138,7 @@ def _facets(product: Product, path: Path) -> dict[str, str]:
     }
 
 
-def _single_files(stage: Path, product: Product, attributes: dict[str, str], what: str) -> list[Made]:
+def _single_files(stage: Path, product: Product, attributes: dict[str, str], what: str) -> list[OutputFile]:
     """Each variable in a file of its own: the host's data browser takes one variable a file."""
     folder = stage / "databrowser"
     folder.mkdir()
@@ -190,7 +190,7 @@ def _figures(
     methods: Sequence[Method],
     settings: RunSettings,
     reporter: Reporter,
-) -> list[tuple[Made, str]]:
+) -> list[tuple[OutputFile, str]]:
     """Figures with their full captions (the manifest's are cut to what the host stores)."""
     from climrecon.plots import animate, draw_global_mean, draw_maps, draw_nino34
 
@@ -217,11 +217,11 @@ def _report(
     stage: Path,
     product: Product,
     series: Series,
-    figures: Sequence[tuple[Made, str]],
-    entries: Sequence[Made],
+    figures: Sequence[tuple[OutputFile, str]],
+    entries: Sequence[OutputFile],
     activity: Activity,
     inputs: Inputs,
-) -> Made:
+) -> OutputFile:
     from climrecon.report import write_report
 
     path = stage / "report.html"
@@ -244,7 +244,7 @@ def _report(
     )
 
 
-def _summary(folder: Path, product: Product, series: Series, entries: Sequence[Made]) -> list[str]:
+def _summary(folder: Path, product: Product, series: Series, entries: Sequence[OutputFile]) -> list[str]:
     covered = 100 * float(series.coverage["global"].mean())
     lines = [
         f"Reconstructed {len(product.observations.time)} months of {product.observations.source.label} "

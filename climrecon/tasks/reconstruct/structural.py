@@ -12,7 +12,7 @@ from climrecon.array_types import FloatArray
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.output.manifest import made
 from climrecon.output.product import Product, Structural
-from climrecon.output.provenance import Made
+from climrecon.output.provenance import OutputFile
 from climrecon.output.structural import Row, rows, table
 from climrecon.preprocess import FileGrid, rebase_complete
 from climrecon.tasks.methods import Method, adapt, on_method_grid
@@ -74,7 +74,7 @@ def with_networks(digest: str, structural: Structural | None) -> str:
     return fingerprint("structural", 1, [digest, *structural.sha256.values()], {}, None)
 
 
-def write_series(stage: Path, product: Product) -> Made:
+def write_series(stage: Path, product: Product) -> OutputFile:
     """The monthly global means of all networks as ``structural.csv``."""
     path = stage / "structural.csv"
     path.write_text(table(product), encoding="utf-8")

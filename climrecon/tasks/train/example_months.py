@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import IntArray
-from climrecon.fields import Context, Further, Months, Reconstructor
+from climrecon.fields import Auxiliary, Context, Months, Reconstructor
 from climrecon.grid import Grid
 from climrecon.methods.store import LoadedNetwork, as_network, as_reconstructor
 from climrecon.methods.unet.reconstructor import PartialUNetReconstructor
 from climrecon.output.samples import Sample
-from climrecon.tasks.training_data.coverage import Gaps
+from climrecon.tasks.training_data.coverage import Coverage
 from climrecon.training.fields import TrainingFields
 
 #: Months shown.
@@ -35,7 +35,7 @@ class Samples:
     given too, through the same mask, and further variables whole: networks that take them are shown as they are used.
     """
 
-    def __init__(self, fields: TrainingFields, gaps: Gaps, seed: int) -> None:
+    def __init__(self, fields: TrainingFields, gaps: Coverage, seed: int) -> None:
         self.fields, self.gaps, self.seed, self.grid = fields, gaps, seed, fields.grid
         spread = np.linspace(0, len(fields) - 1, COUNT + 2).astype(int)[1:-1]
         self.rows = np.unique([_of_season(fields, row, 1 + 3 * n) for n, row in enumerate(spread)])
@@ -59,13 +59,13 @@ class Samples:
             error, stated[position] = (np.asarray(part).reshape(grid.shape) for part in drawn)
             values[position] = np.where(mask[position], truth[position] + error, np.nan)
         months = Months(np.asarray(fields.index)[near])
-        further = fields.further_at(near)
-        if further is not None:
-            known = Further(tuple(fields.further), months.index, further)
+        auxiliary = fields.further_at(near)
+        if auxiliary is not None:
+            known = Auxiliary(tuple(fields.auxiliary), months.index, auxiliary)
             if isinstance(network, LoadedNetwork):
-                network.with_further(known)
+                network.with_auxiliary(known)
             elif isinstance(network, PartialUNetReconstructor):
-                network.further = known
+                network.auxiliary = known
         estimate = network.reconstruct(values, mask, stated, months.month, Context(grid, months))
         own = int(np.flatnonzero(near == row)[0])
         return Sample(

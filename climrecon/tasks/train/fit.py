@@ -14,16 +14,16 @@ from climrecon.methods.card import Card, describe
 from climrecon.methods.registry import build as build_baseline
 from climrecon.methods.store import LoadedNetwork, as_network, network_of, save_network
 from climrecon.tasks.train.example_months import Samples, shown_while_training
-from climrecon.tasks.training_data.coverage import Gaps
-from climrecon.training.cases import Cases, Estimator
+from climrecon.tasks.training_data.coverage import Coverage
+from climrecon.training.auxiliary import DESCRIPTION
 from climrecon.training.distributed import own_rank
 from climrecon.training.engine import Progress, Shown
 from climrecon.training.fields import TrainingFields
-from climrecon.training.further import DESCRIPTION
 from climrecon.training.native_task import continued
 from climrecon.training.published_task import new_network
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe, parse, recipe
 from climrecon.training.run import train
+from climrecon.training.validation_set import Estimator, ValidationSet
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.versions import versions
 
@@ -37,7 +37,7 @@ NOTE_SECONDS = 60.0
 #: Recipe that goes on with a network of each kind.
 RECIPE_OF = {"analysis_unet": "analysis", "partial_unet": "native", "published": "kadow2020"}
 #: What validation is compared with.
-YARDSTICK = "kriging"
+REFERENCE_METHOD = "kriging"
 
 
 def run_training(
@@ -45,7 +45,7 @@ def run_training(
     material: Material,
     fields: TrainingFields,
     validation: TrainingFields,
-    gaps: Gaps,
+    gaps: Coverage,
     reporter: Reporter,
 ) -> None:
     """Train, and leave the network with its card in the training's folder."""
@@ -77,7 +77,9 @@ def run_training(
             reporter.stage(what)
         reporter.step(done, total)
         if done == total and what.startswith("Drawing validation"):
-            reporter.stage(f"Scoring {YARDSTICK} on the validation months, then training {training.name}")
+            reporter.stage(
+                f"Scoring {REFERENCE_METHOD} on the validation months, then training {training.name}"
+            )
 
     trained = train(
         chosen,
@@ -92,7 +94,7 @@ def run_training(
         start=network_of(training.start) if training.start else None,
         report=told,
         drawing=drawing,
-        beside={YARDSTICK: yardstick(fields.grid)},
+        beside={REFERENCE_METHOD: yardstick(fields.grid)},
         shown=_shown(training, chosen, validation, gaps, reporter),
     )
     own = {
@@ -114,7 +116,7 @@ def run_training(
 
 
 def _shown(
-    training: Training, chosen: Recipe, validation: TrainingFields, gaps: Gaps, reporter: Reporter
+    training: Training, chosen: Recipe, validation: TrainingFields, gaps: Coverage, reporter: Reporter
 ) -> Shown | None:
     """Draws samples as the network learns; None where no figures are wanted."""
     if not training.settings.plots or not gaps.scoring:
@@ -133,8 +135,8 @@ def remove_checkpoints(folder: Path) -> None:
 def yardstick(grid: Grid) -> Estimator:
     """Kriging of the validation's months; they share few masks, so that it takes seconds."""
 
-    def estimate(cases: Cases) -> Any:
-        method = build_baseline(YARDSTICK)
+    def estimate(cases: ValidationSet) -> Any:
+        method = build_baseline(REFERENCE_METHOD)
         assert method is not None
         context = Context(grid, Months(cases.index))
         return method.reconstruct(cases.values, cases.mask, cases.stated, cases.month, context).mean
@@ -162,7 +164,7 @@ def check_start(recipe: Recipe, grid: Grid, start: LoadedNetwork) -> None:
         new_network(recipe, network_of(start))
 
 
-def recipe_for(text: str, iterations: int | None, further: Sequence[str] = ()) -> Recipe:
+def recipe_for(text: str, iterations: int | None, auxiliary: Sequence[str] = ()) -> Recipe:
     """The recipe of ``recipe=`` with so many iterations; a short training draws no more samples than it takes.
 
     Parameters
@@ -176,8 +178,8 @@ def recipe_for(text: str, iterations: int | None, further: Sequence[str] = ()) -
         If there is none of that name, or a setting is impossible.
     """
     name, given = parse(text)
-    if further:
-        given["variables"] = ["tas", *further]
+    if auxiliary:
+        given["variables"] = ["tas", *auxiliary]
     chosen = recipe(name, **given)
     if iterations is None:
         return chosen
@@ -191,7 +193,7 @@ def recipe_for(text: str, iterations: int | None, further: Sequence[str] = ()) -
     return recipe(name, **changes)
 
 
-def material_card(training: Training, material: Material, gaps: Gaps) -> dict[str, Any]:
+def material_card(training: Training, material: Material, gaps: Coverage) -> dict[str, Any]:
     """What a card says of data, members, gaps and errors."""
     settings = training.settings
     blended = sum(member.about["target"] == "blended" for member in material.stored)
@@ -217,7 +219,7 @@ def material_card(training: Training, material: Material, gaps: Gaps) -> dict[st
         "members": uses,
         "left_out": [list(item) for item in (*material.left_out, *training.sets.left_out)],
         "held_out": material.split.how,
-        "further": material.further_card(DESCRIPTION),
+        "further": material.auxiliary_card(DESCRIPTION),
         "masks": f"{gaps.label}: {gaps.masks.describe()}; those of {', '.join(gaps.scoring)} are not among them, nor "
         "the two months before and after each",
         "noise": gaps.noise.describe(),
@@ -233,7 +235,7 @@ def _span(index: Any) -> str:
     return f"{labels[0]} to {labels[1]}, {len(index)} months"
 
 
-def with_data(card: Card, training: Training, material: Material, gaps: Gaps) -> Card:
+def with_data(card: Card, training: Training, material: Material, gaps: Coverage) -> Card:
     """The card with the caveats that follow from the data."""
     stated = [text for text in card.caveats if "no uncertainty" in text]
     caveats = [*stated, *material.split.caveats, *gaps.caveats]
@@ -247,10 +249,10 @@ def with_data(card: Card, training: Training, material: Material, gaps: Gaps) ->
         caveats.append(
             "It learned air temperature everywhere; observational data sets blend it with that of the sea."
         )
-    if card.further:
+    if card.auxiliary:
         caveats.append(
-            f"{', '.join(card.further)}: errors and gaps of further variables are made up, not those of any data set of "
-            "them; the month's mean and the realisations' correlations are those of the temperature observations alone."
+            f"{', '.join(card.auxiliary)}: errors and gaps of auxiliary variables are made up, not those of any data set "
+            "of them; the month's mean and the realisations' correlations are those of the temperature observations."
         )
     if card.kind == "partial_unet":
         caveats.append(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.evaluate.suite import score_table
-from climrecon.fields import Context, Further, Months
+from climrecon.fields import Auxiliary, Context, Months
 from climrecon.files import write_text
 from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import Card
@@ -19,13 +19,13 @@ from climrecon.methods.registry import build as build_baseline
 from climrecon.methods.store import CARD, WEIGHTS, LoadedNetwork, load_network
 from climrecon.output.card import card_markdown
 from climrecon.output.manifest import made, write_manifest
-from climrecon.output.provenance import Activity, Made, write_provenance
+from climrecon.output.provenance import Activity, OutputFile, write_provenance
 from climrecon.report import write_training_report
 from climrecon.tasks.network_store import add_network
 from climrecon.tasks.train.example_months import FILE as SAMPLES
 from climrecon.tasks.train.example_months import Samples, save_samples
 from climrecon.tasks.train.fit import SHORT, remove_checkpoints
-from climrecon.tasks.training_data.coverage import Gaps, gap_files
+from climrecon.tasks.training_data.coverage import Coverage, coverage_files
 from climrecon.training.fields import TrainingFields
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.output_folder import staged
@@ -42,18 +42,18 @@ YEARS, MEMBERS = 10, 4
 #: Of a trial, a training of a few steps, so many years.
 TRIAL_YEARS = 3
 NOISE_SEEDS = (0,)
-BESIDE = "kriging"
+REFERENCE_METHOD = "kriging"
 
 
 def collect(
-    training: Training, material: Material, gaps: Gaps, run: dict[str, Any], reporter: Reporter
+    training: Training, material: Material, gaps: Coverage, run: dict[str, Any], reporter: Reporter
 ) -> Outcome:
     """Score, store, write; results appear together or not at all."""
     settings = training.settings
     source = training.folder / "network"
     remove_checkpoints(training.folder)
     network = load_network(str(source), device=choose_device(settings.device))
-    reporter.stage(f"Scoring {training.name} and {BESIDE} on held-out members")
+    reporter.stage(f"Scoring {training.name} and {REFERENCE_METHOD} on held-out members")
     trial = settings.iterations is not None and settings.iterations < SHORT
     years = TRIAL_YEARS if trial else YEARS
     table = scores(network, material, gaps, training.cache / "joined", years, reporter)
@@ -72,7 +72,7 @@ def collect(
         if log.is_file():
             (stage / "log.csv").write_bytes(log.read_bytes())
             entries.append(made(stage, stage / "log.csv", "log", "Loss and scores of each validation"))
-        figures: list[tuple[Made, str]] = []
+        figures: list[tuple[OutputFile, str]] = []
         if settings.plots:
             reporter.stage("Drawing figures")
             figures = _figures(stage, card, network, material, gaps, training)
@@ -115,7 +115,7 @@ def collect(
 
 
 def scores(
-    network: LoadedNetwork, material: Material, gaps: Gaps, joined: Path, years: int, reporter: Reporter
+    network: LoadedNetwork, material: Material, gaps: Coverage, joined: Path, years: int, reporter: Reporter
 ) -> dict[str, Any]:
     """The table of :func:`climrecon.evaluate.suite.score_table`, averaged over the test members."""
     grid = network.card.grid.grid
@@ -147,16 +147,18 @@ def _methods(
     network: LoadedNetwork, fields: TrainingFields, rows: NDArray[np.integer[Any]]
 ) -> dict[str, Callable[[], Any]]:
     """What is scored: the network on temperature alone; with its further variables, as the member has them; kriging."""
-    found: dict[str, Callable[[], Any]] = {network.name: lambda: network.with_further(None)}
+    found: dict[str, Callable[[], Any]] = {network.name: lambda: network.with_auxiliary(None)}
     values = fields.further_at(rows)
     if values is not None:
-        further = Further(tuple(fields.further), np.asarray(fields.index)[rows], values)
-        found[f"{network.name} with {', '.join(further.variables)}"] = lambda: network.with_further(further)
-    return {**found, BESIDE: _baseline}
+        auxiliary = Auxiliary(tuple(fields.auxiliary), np.asarray(fields.index)[rows], values)
+        found[f"{network.name} with {', '.join(auxiliary.variables)}"] = lambda: network.with_auxiliary(
+            auxiliary
+        )
+    return {**found, REFERENCE_METHOD: _baseline}
 
 
 def _baseline() -> Any:
-    return build_baseline(BESIDE)
+    return build_baseline(REFERENCE_METHOD)
 
 
 def _told(table: dict[str, Any]) -> str:
@@ -198,13 +200,13 @@ def _inputs(training: Training, material: Material) -> list[tuple[str, str]]:
     """All files that took part, with their hashes."""
     found = material.files
     store = training.preparation.store
-    found += [(str(path), store.sha256(path)) for _, path in gap_files(training.gap_inputs)]
+    found += [(str(path), store.sha256(path)) for _, path in coverage_files(training.coverage_inputs)]
     return [(str(path), str(digest)) for path, digest in dict.fromkeys(found)]
 
 
 def _figures(
-    stage: Path, card: Card, network: LoadedNetwork, material: Material, gaps: Gaps, training: Training
-) -> list[tuple[Made, str]]:
+    stage: Path, card: Card, network: LoadedNetwork, material: Material, gaps: Coverage, training: Training
+) -> list[tuple[OutputFile, str]]:
     """Figures with their full captions (the manifest's are cut to what the host stores)."""
     from climrecon.plots.training import draw_history, draw_sample
 
@@ -219,7 +221,7 @@ def _figures(
         error, stated = (part.reshape(grid.shape) for part in gaps.noise.draw(rng))
         seen = np.where(mask, truth + error, np.nan).astype(np.float32)
         month = Months(fields.index[at : at + 1])
-        estimate = network.with_further(None).reconstruct(
+        estimate = network.with_auxiliary(None).reconstruct(
             seen[None], mask[None], stated[None].astype(np.float32), month.month, Context(grid, month)
         )
         what = f"{fields.names[0]}, {month.labels()[0]}, seen through the gaps of {label}"
@@ -251,7 +253,7 @@ def _facets(training: Training) -> dict[str, str]:
 
 
 def _summary(
-    folder: Path, card: Card, stored: Path, material: Material, entries: Sequence[Made]
+    folder: Path, card: Card, stored: Path, material: Material, entries: Sequence[OutputFile]
 ) -> list[str]:
     split = material.split
     lines = [

@@ -22,7 +22,7 @@ from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.network_store import cache_folder, check_free_name, store_places, writable_store
 from climrecon.tasks.train.fit import check_start, recipe_for, recipe_of, run_training
 from climrecon.tasks.train.results import DEFAULT_FOLDER, collect
-from climrecon.tasks.training_data.coverage import gap_files, mask_inputs, read_gaps
+from climrecon.tasks.training_data.coverage import coverage_files, mask_inputs, read_coverage
 from climrecon.tasks.training_data.members import Member, TrainingSets, training_members
 from climrecon.tasks.training_data.preparation import Preparation, prepare_all, workers
 from climrecon.training.distributed import Workers
@@ -30,7 +30,7 @@ from climrecon.training.distributed import workers as workers_of_torch
 from climrecon.training.fields import TrainingFields
 from climrecon.training.native_task import check_grid
 from climrecon.training.recipes import NativeRecipe
-from climrecon.training.sets import Split, fields_of, shared_history, split, twins, with_further
+from climrecon.training.sets import Split, fields_of, shared_history, split, twins, with_auxiliary
 from climrecon.training.sizes import checkpoint_bytes, weights_bytes
 from climrecon.training.store import JOINED_IN_MEMORY, StoredMember
 from climrecon.workflow.disk_space import file_system_lines, megabytes
@@ -50,29 +50,29 @@ _SETTINGS = ("variable", "values", "max_hours", "seed", "reference_period", "tra
 class Material:
     """What a network is made from: members by use, and what was left out.
 
-    ``split`` numbers ``stored``; ``left_out`` holds (member, reason); ``further`` the further variables of each of
+    ``split`` numbers ``stored``; ``left_out`` holds (member, reason); ``auxiliary`` the further variables of each of
     ``stored`` by name.
     """
 
     stored: tuple[StoredMember, ...]
     split: Split
     left_out: tuple[tuple[str, str], ...]
-    further: tuple[Mapping[str, StoredMember], ...] = ()
+    auxiliary: tuple[Mapping[str, StoredMember], ...] = ()
 
     def fields(self, chosen: Sequence[tuple[int, slice]], folder: Path) -> TrainingFields:
         """The chosen members as one array, with their further variables."""
         fields = fields_of(self.stored, chosen, GRID, folder)
-        return with_further(fields, self.stored, self.further, chosen, folder)
+        return with_auxiliary(fields, self.stored, self.auxiliary, chosen, folder)
 
     @property
     def files(self) -> list[tuple[str, str]]:
         """All files that members were made of, with their hashes."""
-        members = [*self.stored, *(one for own in self.further for one in own.values())]
+        members = [*self.stored, *(one for own in self.auxiliary for one in own.values())]
         return [(str(path), str(digest)) for member in members for path, digest in member.about["files"]]
 
-    def further_card(self, how: str) -> str:
+    def auxiliary_card(self, how: str) -> str:
         """What a card says of the further variables; "" where there are none."""
-        names = list(self.further[0]) if self.further else []
+        names = list(self.auxiliary[0]) if self.auxiliary else []
         return f"{', '.join(names)} of the same members, anomalies to the same years; {how}" if names else ""
 
 
@@ -96,12 +96,12 @@ class Training:
         self.recipe_text = (
             settings.recipe if "recipe" in settings.given or self.start is None else recipe_of(self.start)
         )
-        self.recipe = recipe_for(self.recipe_text, settings.iterations, settings.further_variables)
-        if self.recipe.further != settings.further_variables:
+        self.recipe = recipe_for(self.recipe_text, settings.iterations, settings.auxiliary_variables)
+        if self.recipe.auxiliary != settings.auxiliary_variables:
             raise UsageError(
-                f"recipe={settings.recipe} names the further variables {', '.join(self.recipe.further)}; they are "
+                f"recipe={settings.recipe} names the further variables {', '.join(self.recipe.auxiliary)}; they are "
                 "named by channels, so that their files are looked for.",
-                f"Use channels={','.join(self.recipe.further)}.",
+                f"Use channels={','.join(self.recipe.auxiliary)}.",
             )
         if isinstance(self.recipe, NativeRecipe):
             check_grid(self.recipe, GRID)
@@ -112,10 +112,10 @@ class Training:
         self.store = writable_store(site)
         self.cache = cache_folder(settings.cachedir) / "training"
         self.sets: TrainingSets = training_members(settings, site)
-        self.gap_inputs: Inputs = mask_inputs(settings, site, Quiet())
+        self.coverage_inputs: Inputs = mask_inputs(settings, site, Quiet())
         self.preparation = Preparation(
             self.cache / "members", GRID, settings.reference_period.years, settings.variable,
-            settings.training_target, settings.further_variables,
+            settings.training_target, settings.auxiliary_variables,
         )  # fmt: skip
 
     def stages(self) -> tuple[Stage, ...]:
@@ -229,11 +229,11 @@ class Training:
             raise InputDataError(f"No member can be used:\n{listed}", "Mend or exchange the files.")
         uses = _split_by_set(kept)
         caveats = (*uses.caveats, *shared_history(kept, uses))
-        further: tuple[Mapping[str, StoredMember], ...] = ()
-        if self.preparation.further:
+        auxiliary: tuple[Mapping[str, StoredMember], ...] = ()
+        if self.preparation.auxiliary:
             by_key = {self.preparation.key(member): member for member in self.members}
-            further = tuple(self.preparation.open_further(by_key[one.key]) for one in kept)
-        return Material(kept, replace(uses, caveats=caveats), tuple(left_out), further)
+            auxiliary = tuple(self.preparation.open_auxiliary(by_key[one.key]) for one in kept)
+        return Material(kept, replace(uses, caveats=caveats), tuple(left_out), auxiliary)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -245,10 +245,12 @@ class Training:
         }
         inputs = [f"{n:05d} {member.key}" for n, member in enumerate(material.stored)]
         inputs += [
-            f"{name} {n:05d} {one.key}" for n, own in enumerate(material.further) for name, one in own.items()
+            f"{name} {n:05d} {one.key}"
+            for n, own in enumerate(material.auxiliary)
+            for name, one in own.items()
         ]
         store = self.preparation.store
-        inputs += [f"gaps {role} {store.sha256(path)}" for role, path in gap_files(self.gap_inputs)]
+        inputs += [f"gaps {role} {store.sha256(path)}" for role, path in coverage_files(self.coverage_inputs)]
         plain = self.settings.plain()
         settings = {name: plain[name] for name in _SETTINGS}
         settings |= {
@@ -303,7 +305,7 @@ class Training:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._note_start()
         with self.preparation.store.scratch() as scratch:
-            gaps = read_gaps(self.settings, self.gap_inputs, GRID, scratch, reporter)
+            gaps = read_coverage(self.settings, self.coverage_inputs, GRID, scratch, reporter)
         joined = self.cache / "joined"
         uses = material.split
         fields = own.first(lambda: material.fields(uses.train, joined))
@@ -322,7 +324,7 @@ class Training:
             "started": self._started(),
         }
         with self.preparation.store.scratch() as scratch:
-            gaps = read_gaps(self.settings, self.gap_inputs, GRID, scratch, reporter)
+            gaps = read_coverage(self.settings, self.coverage_inputs, GRID, scratch, reporter)
         return collect(self, self.material, gaps, run, reporter)
 
     def _started(self) -> datetime:
@@ -361,8 +363,8 @@ class Training:
             f"{workers(max(len(waiting), 1))} at a time",
             f"  target: {self.settings.training_target}; can be blended: "
             f"{sum(self.preparation.can_blend(m) for m in self.members)}",
-            *([f"  further variables: {', '.join(self.recipe.further)}"] if self.recipe.further else []),
-            f"  gaps and errors of: {', '.join(path.name for path in self.gap_inputs.main)}",
+            *([f"  further variables: {', '.join(self.recipe.auxiliary)}"] if self.recipe.auxiliary else []),
+            f"  gaps and errors of: {', '.join(path.name for path in self.coverage_inputs.main)}",
             f"  recipe {self.recipe_text}, {self.recipe.iterations} steps, "
             f"starting from {self.start.name if self.start else 'scratch'}",
             f"  cache: {self.cache}; network store: {self.store}",

@@ -33,7 +33,7 @@ MOST_COVARIANCES = 36
 
 
 @dataclass(frozen=True)
-class Gaps:
+class Coverage:
     """Masks and errors to train with, and the masks that score.
 
     Attributes
@@ -93,7 +93,7 @@ def _with_errors_beside(path: Path) -> Inputs:
     )
 
 
-def gap_files(inputs: Inputs) -> list[tuple[str, Path]]:
+def coverage_files(inputs: Inputs) -> list[tuple[str, Path]]:
     """The files that masks and errors are made of, each with its role."""
     found = [("main", path) for path in inputs.main]
     if inputs.uncorrelated:
@@ -110,7 +110,9 @@ def _chosen(paths: Sequence[Path], most: int, fewest: int = 1) -> list[Path]:
     return [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, most).astype(int))]
 
 
-def read_gaps(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Path, reporter: Reporter) -> Gaps:
+def read_coverage(
+    settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Path, reporter: Reporter
+) -> Coverage:
     """Read the observations that ``inputs`` name, and make sources of masks and errors of them.
 
     Raises
@@ -155,7 +157,7 @@ def read_gaps(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Path, 
         caveats.append(
             f"There are {len(on_grid.time)} months of gaps only: the masks that score were trained with too."
         )
-    return Gaps(masks, noise, scoring, seen.source.label, seen.source.sha256, tuple(caveats))
+    return Coverage(masks, noise, scoring, seen.source.label, seen.source.sha256, tuple(caveats))
 
 
 def _systematic(

@@ -60,25 +60,25 @@ def training_members(settings: RunSettings, site: Site) -> TrainingSets:
     """
     names = list(dict.fromkeys(part.strip() for part in settings.training_data.split("+") if part.strip()))
     known = site.file.training_data
-    further = settings.further_variables
+    auxiliary = settings.auxiliary_variables
     members: list[Member] = []
     left_out: list[tuple[str, str]] = []
     for name in names:
         chosen = known[name]
         if chosen.files:
-            members += _of_files(name, chosen.files, settings.variable, further)
+            members += _of_files(name, chosen.files, settings.variable, auxiliary)
         else:
             found, without = _of_query(name, chosen, settings)
             members += found
             left_out += without
     for member in members:
-        lacking = [variable for variable in further if not member.files.get(variable)]
+        lacking = [variable for variable in auxiliary if not member.files.get(variable)]
         if lacking:
             left_out.append((member.name, f"the training set has no {', '.join(lacking)} of it"))
-    members = [member for member in members if all(member.files.get(variable) for variable in further)]
+    members = [member for member in members if all(member.files.get(variable) for variable in auxiliary)]
     if not members:
         raise NoDataError(
-            f"No member of {settings.training_data} has {', '.join((settings.variable, *further))}.",
+            f"No member of {settings.training_data} has {', '.join((settings.variable, *auxiliary))}.",
             "Choose other channels=, or training sets that have these variables.",
         )
     return TrainingSets(tuple(_unique(_expanded(members, settings.variable))), tuple(left_out))
@@ -100,7 +100,7 @@ def _of_query(
     from climrecon.catalogue import find_members, open_catalogue
 
     blended = () if settings.training_target == "tas" else ("tos", "sic")
-    beside = tuple(dict.fromkeys((*blended, *settings.further_variables)))
+    beside = tuple(dict.fromkeys((*blended, *settings.auxiliary_variables)))
     fixed = ("sftlf",) if blended else ()
     try:
         found = find_members(
@@ -125,10 +125,12 @@ def _of_query(
     return members, [(item.path, item.reason) for item in found.left_out]
 
 
-def _of_files(name: str, patterns: Sequence[str], variable: str, further: Sequence[str] = ()) -> list[Member]:
+def _of_files(
+    name: str, patterns: Sequence[str], variable: str, auxiliary: Sequence[str] = ()
+) -> list[Member]:
     """Members of a list of files; names that differ in their months alone are one member, split in time.
 
-    Files of ``further`` variables are told by CMOR's names (``psl_Amon_MODEL_...``), as members by model and ensemble.
+    Files of ``auxiliary`` variables are told by CMOR's names (``psl_Amon_MODEL_...``), as members by model and ensemble.
     """
     paths: list[Path] = []
     for pattern in patterns:
@@ -146,7 +148,7 @@ def _of_files(name: str, patterns: Sequence[str], variable: str, further: Sequen
     groups: dict[str, list[Path]] = {}
     for path in dict.fromkeys(paths):
         told = _CMOR_NAME.match(path.name)
-        if told and path.name.split("_")[0] in further:
+        if told and path.name.split("_")[0] in auxiliary:
             own = beside.setdefault((told[1], told[2]), {})
             own.setdefault(path.name.split("_")[0], []).append(path)
             continue

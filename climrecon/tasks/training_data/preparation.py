@@ -16,14 +16,14 @@ from climrecon import __version__
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid, weighted_mean
+from climrecon.preprocess.auxiliary import prepare_further
 from climrecon.preprocess.blend import NEEDED, prepare_blended
 from climrecon.preprocess.cdo import cdo_program, cdo_version
 from climrecon.preprocess.chunks import some
-from climrecon.preprocess.further import prepare_further
 from climrecon.preprocess.models import prepare_member
 from climrecon.tasks.training_data.members import Member
 from climrecon.training.store import MemberStore, StoredMember
-from climrecon.variables import FURTHER
+from climrecon.variables import AUXILIARY
 from climrecon.workflow.fingerprint import fingerprint
 
 #: Version of this stage: raised whenever equal input gives another member.
@@ -51,12 +51,12 @@ class Preparation:
     reference_period: tuple[int, int]
     variable: str
     target: str
-    further: tuple[str, ...] = ()
+    auxiliary: tuple[str, ...] = ()
 
     @property
     def beside(self) -> tuple[Preparation, ...]:
         """The preparations of the further variables."""
-        return tuple(replace(self, variable=name, target="tas", further=()) for name in self.further)
+        return tuple(replace(self, variable=name, target="tas", auxiliary=()) for name in self.auxiliary)
 
     @property
     def store(self) -> MemberStore:
@@ -162,7 +162,7 @@ class Preparation:
         elif self.target == "auto" and self.variable == "tas":
             lacking = ", ".join(name for name in NEEDED if not member.files.get(name)) or "single members"
             notes.append(f"not blended, air temperature alone: the archive has no {lacking} of it")
-        if self.variable in FURTHER and self.variable != "tas":
+        if self.variable in AUXILIARY and self.variable != "tas":
             values, months = prepare_further(
                 used[self.variable],
                 self.grid,
@@ -209,7 +209,7 @@ class Preparation:
                 return other and f"{one.variable}: {other}"
         return found
 
-    def open_further(self, member: Member) -> dict[str, StoredMember]:
+    def open_auxiliary(self, member: Member) -> dict[str, StoredMember]:
         """The prepared further variables of a member that :meth:`open` gives."""
         found = {one.variable: one._open(member) for one in self.beside}
         return {name: one for name, one in found.items() if isinstance(one, StoredMember)}

@@ -22,18 +22,18 @@ from climrecon.preprocess.opening import opened
 from climrecon.preprocess.regrid import OBSERVED_SHARE, remap_with_gaps
 from climrecon.preprocess.times import find_time, month_index
 from climrecon.preprocess.values import read_values
-from climrecon.variables import FURTHER, is_celsius, is_kelvin
+from climrecon.variables import AUXILIARY, is_celsius, is_kelvin
 
 
 def factor_to_units(variable: str, units: str) -> float:
-    """By what anomalies in ``units`` are multiplied to be in those of :data:`climrecon.variables.FURTHER`.
+    """By what anomalies in ``units`` are multiplied to be in those of :data:`climrecon.variables.AUXILIARY`.
 
     Raises
     ------
     InputDataError
         If ``units`` are none of the variable's.
     """
-    known = FURTHER[variable]
+    known = AUXILIARY[variable]
     if "K" in known and (is_kelvin(units) or is_celsius(units)):
         return 1.0
     found = known.get(" ".join(units.split()))

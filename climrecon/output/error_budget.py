@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class ErrorsIn:
+class ErrorBudget:
     """The parts of the observations' error that a result's standard deviations hold, each once.
 
     Attributes

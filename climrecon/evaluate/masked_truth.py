@@ -40,7 +40,7 @@ Sums = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Known:
+class MaskedTruth:
     """Complete months and the mask they are seen through.
 
     Attributes
@@ -64,7 +64,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Made:
+class MethodOutput:
     """What a method made of a record.
 
     Attributes
@@ -86,7 +86,7 @@ class Made:
     region_mean: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
-def raw_mean(known: Known, observed: FloatArray) -> Made:
+def raw_mean(known: MaskedTruth, observed: FloatArray) -> MethodOutput:
     """The mean of the observed cells, no method at all: of a region's own cells, of all where it has none.
 
     Parameters
@@ -99,10 +99,10 @@ def raw_mean(known: Known, observed: FloatArray) -> Made:
     for region in REGIONS:
         own = weighted_mean(observed, known.grid.region_weights(region))
         means[region.name] = np.where(np.isfinite(own), own, whole)
-    return Made(np.broadcast_to(whole[:, None, None], known.truth.shape), region_mean=means)
+    return MethodOutput(np.broadcast_to(whole[:, None, None], known.truth.shape), region_mean=means)
 
 
-def sums_of(known: Known, made: Made) -> Sums:
+def sums_of(known: MaskedTruth, made: MethodOutput) -> Sums:
     """All sums that the scores of one method on one record are made of."""
     grid, scored = known.grid, known.scored
     weights = np.where(scored, grid.area, 0.0)
@@ -130,7 +130,7 @@ def sums_of(known: Known, made: Made) -> Sums:
     return found
 
 
-def _regional(known: Known, made: Made, region: Region) -> Sums:
+def _regional(known: MaskedTruth, made: MethodOutput, region: Region) -> Sums:
     """Monthly series of a region, and of annual means the standard deviation that realisations tell."""
     whole = known.grid.region_weights(region)
     weights = np.where(np.isfinite(known.truth), whole, 0.0)

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
+from climrecon.training.auxiliary import seen_of
 from climrecon.training.fields import TrainingFields
-from climrecon.training.further import seen_of
 
 #: Masks every validation month is seen through.
 MASKS = 2
 
 
 @dataclass(frozen=True)
-class Cases:
+class ValidationSet:
     """N months as they are seen, and as they are.
 
     Attributes
@@ -50,7 +50,7 @@ class Cases:
     year: NDArray[np.integer[Any]]
     index: NDArray[np.integer[Any]]
     area: FloatArray
-    further: FloatArray | None = None
+    auxiliary: FloatArray | None = None
 
     def score(self, mean: FloatArray) -> dict[str, float]:
         """Scores of (N, H, W) estimates.
@@ -85,14 +85,14 @@ def whole_years(fields: TrainingFields, count: int) -> NDArray[np.integer[Any]]:
     return np.concatenate([np.arange(first[i], first[i] + 12) for i in chosen])
 
 
-def draw_cases(
+def draw_validation_set(
     fields: TrainingFields,
     masks: MaskSource,
     noise: NoiseSource | None,
     years: int,
     seed: int,
     further_sd: FloatArray | None = None,
-) -> Cases:
+) -> ValidationSet:
     """Draw masks (each held for a whole year) and errors for whole years; the same for the same ``seed``.
 
     Parameters
@@ -128,13 +128,13 @@ def draw_cases(
     number_of = np.where(good, np.cumsum(good) - 1, -1)
     area = np.asarray(fields.grid.area, np.float64)
     month = np.asarray(fields.month)[rows]
-    further = fields.further_at(rows) if further_sd is not None else None
-    if further is not None and further_sd is not None:
-        for number, own in enumerate(further):
+    auxiliary = fields.further_at(rows) if further_sd is not None else None
+    if auxiliary is not None and further_sd is not None:
+        for number, own in enumerate(auxiliary):
             rng = np.random.default_rng([seed, 3, number])
-            further[number] = seen_of(own.reshape(len(own), -1), further_sd, masks, rng).reshape(own.shape)
-    return Cases(
-        values, stated, mask, scored, truth, month, number_of[block], _apart(block, month), area, further
+            auxiliary[number] = seen_of(own.reshape(len(own), -1), further_sd, masks, rng).reshape(own.shape)
+    return ValidationSet(
+        values, stated, mask, scored, truth, month, number_of[block], _apart(block, month), area, auxiliary
     )
 
 
@@ -144,4 +144,4 @@ def _apart(block: NDArray[np.integer[Any]], month: NDArray[np.integer[Any]]) -> 
 
 
 #: Estimates (N, H, W) means of cases.
-Estimator = Callable[[Cases], FloatArray]
+Estimator = Callable[[ValidationSet], FloatArray]

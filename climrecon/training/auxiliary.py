@@ -31,7 +31,7 @@ def statistics(fields: TrainingFields) -> tuple[FloatArray, FloatArray]:
     """(V, P) mean and standard deviation of each further variable and cell over the training months."""
     rows = np.unique(np.linspace(0, len(fields) - 1, _MONTHS).astype(int))
     means, spreads = [], []
-    for part in fields.further.values():
+    for part in fields.auxiliary.values():
         values = np.asarray(part[rows], np.float64).reshape(len(rows), -1)
         known = np.isfinite(values)
         count = np.maximum(known.sum(0), 1)

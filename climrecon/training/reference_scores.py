@@ -7,17 +7,17 @@ import json
 from collections.abc import Mapping
 
 from climrecon.files import write_text
-from climrecon.training.cases import Cases, Estimator
 from climrecon.training.resume import Checkpoints
+from climrecon.training.validation_set import Estimator, ValidationSet
 
 #: Kept beside the checkpoint, so that a resumed training need not work them out again.
 FILE = "yardsticks.json"
-#: Method -> its scores, as :meth:`climrecon.training.cases.Cases.score` gives them.
+#: Method -> its scores, as :meth:`climrecon.training.validation_set.ValidationSet.score` gives them.
 Yardsticks = Mapping[str, Mapping[str, float]]
 
 
-def yardsticks(
-    checkpoints: Checkpoints, cases: Cases, methods: Mapping[str, Estimator]
+def reference_scores(
+    checkpoints: Checkpoints, cases: ValidationSet, methods: Mapping[str, Estimator]
 ) -> dict[str, dict[str, float]]:
     """Scores of each of ``methods`` on ``cases``; worked out once for a training."""
     if not methods:

@@ -1,0 +1,28 @@
+"""Results are those of the version before the rebuilding: to the bit on the machine they were recorded on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from unchanged.cases import CASES, NEEDS_SHARED, hashes, machine, numbers, run
+
+RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "recorded.json").read_text())
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_a_run_gives_what_it_gave(
+    case: str, demo: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if case in NEEDS_SHARED:
+        request.getfixturevalue("shared_data")
+    output = run(case, tmp_path, demo)
+    if machine() == RECORDED["machine"]:
+        assert hashes(output) == RECORDED["hashes"][case]
+    found, expected = numbers(output), RECORDED["numbers"][case]
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=2e-3, atol=2e-3, err_msg=name)
