@@ -35,11 +35,11 @@ from skill import GRID, held_out, near
 from train_shipped import VALIDATION_YEARS, WELL_OBSERVED, cross_fit, mask_source, months_of
 
 from climrecon.data.masks import smoother
-from climrecon.evaluate.scores import interval_coverage
 from climrecon.grid import NINO34, Region
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.store import load_network, save_network
 from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.scores.scores import interval_coverage
 
 SHARE = 0.9
 #: As long as the blocks of test years, so that covariances lack no more than those of the tested network do.

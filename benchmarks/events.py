@@ -36,7 +36,6 @@ from skill import CLEAN, fields_of, held_out, scoring_masks
 
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import harmonic_smoother
-from climrecon.evaluate.scores import rmse
 from climrecon.fields import Context, Estimate, Months
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.grid import NINO34, Region
@@ -44,6 +43,7 @@ from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.optimal_interpolation import optimal_interpolation
 from climrecon.methods.store import load_network
 from climrecon.preprocess import PrepareRequest, read_observations
+from climrecon.scores.scores import rmse
 
 AREA = GRID.area
 BOXES = {

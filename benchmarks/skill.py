@@ -31,16 +31,16 @@ import numpy as np
 import torch
 
 from climrecon.data.masks import smoother
-from climrecon.evaluate import scores
-from climrecon.evaluate.paired import difference, drawn_years
-from climrecon.evaluate.series import annual_means
-from climrecon.evaluate.suite import score_estimate
 from climrecon.fields import Context, Estimate, Months, Observations, Reconstructor, Source
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.observation_ensemble import reconstruct_members
 from climrecon.methods.priors.covariance import forced_pattern, great_circle
 from climrecon.methods.store import load_network
+from climrecon.scores import scores
+from climrecon.scores.paired import difference, drawn_years
+from climrecon.scores.series import annual_means
+from climrecon.scores.suite import score_estimate
 
 BLOCKS = tuple((first, first + 4) for first in (1963, 1973, 1983, 1993))
 MARGIN = 2

@@ -37,7 +37,6 @@ from skill import fields_of, held_out, near, scoring_masks
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
-from climrecon.evaluate import scores
 from climrecon.fields import Context, Months, Reconstructor
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.kriging import Covariance, Kriging
@@ -49,6 +48,7 @@ from climrecon.methods.unet.reconstructor import (
     PartialUNetReconstructor,
     PublishedReconstructor,
 )
+from climrecon.scores import scores
 from climrecon.training import native_task, published_task
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, Plan

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from climrecon.evaluate import paired
-from climrecon.evaluate.scores import log_score_normal
 from climrecon.fields import Context, Observations, Reconstructor
 from climrecon.grid import NINO34, weighted_mean
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.store import load_network
 from climrecon.preprocess import PrepareRequest, read_observations
+from climrecon.scores import paired
+from climrecon.scores.scores import log_score_normal
 
 FOLDS, SEEDS = 10, range(10)
 OBS_SD = 0.3

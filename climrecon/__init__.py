@@ -1,7 +1,30 @@
 """climrecon: neural-network reconstruction of gappy historical climate observations.
 
-This module is imported by the host's Python as well (see ``plugin.py``), so it holds nothing but
-the version, in syntax that Python 3.8 reads.
+From Python: :func:`climrecon.reconstruct`, :func:`climrecon.scores`, :func:`climrecon.methods`; see
+:mod:`climrecon.api`. This module is imported by the host's Python as well (see ``plugin.py``), so it holds nothing
+but the version and what finds these functions, in syntax that Python 3.8 reads.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from climrecon.api import evaluate as evaluate
+    from climrecon.api import methods as methods
+    from climrecon.api import reconstruct as reconstruct
+
 __version__ = "0.1.0"
+
+_FUNCTIONS = ("evaluate", "methods", "reconstruct")
+
+
+def __getattr__(name: str) -> Any:
+    """Import the functions when they are first asked for: ``import climrecon`` stays quick."""
+    if name in _FUNCTIONS:
+        from climrecon import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'climrecon' has no attribute {name!r}")
+
+
+def __dir__() -> "list[str]":
+    return sorted([*globals(), *_FUNCTIONS])

@@ -21,6 +21,10 @@ CONFINED = {
 }
 
 
+#: Lines of a module, at most.
+LONGEST = 400
+
+
 def imported(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -40,6 +44,11 @@ def test_a_library_stays_in_its_layer(library: str) -> None:
         if not str(path.relative_to(PACKAGE)).startswith(CONFINED[library])
     ]
     assert not wrong
+
+
+def test_no_module_is_long() -> None:
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert not {str(path.relative_to(ROOT)): count for path, count in lines.items() if count > LONGEST}
 
 
 def test_layers() -> None:

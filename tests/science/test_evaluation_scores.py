@@ -9,12 +9,12 @@ import properscoring
 import pytest
 from scipy import stats
 
-from climrecon.evaluate import paired, scores
-from climrecon.evaluate.masked_truth import LEVELS, RAW, MaskedTruth, MethodOutput, raw_mean, sums_of
-from climrecon.evaluate.series import annual_means, series_scores
-from climrecon.evaluate.table import score_methods
 from climrecon.fields import Months
 from climrecon.grid import GLOBE, NINO34, Grid
+from climrecon.scores import paired, scores
+from climrecon.scores.masked_truth import LEVELS, RAW, MaskedTruth, MethodOutput, raw_mean, sums_of
+from climrecon.scores.series import annual_means, series_scores
+from climrecon.scores.table import score_methods
 
 GRID = Grid.regular(12, 24)
 YEARS = 12

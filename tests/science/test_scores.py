@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from climrecon.evaluate import scores
-from climrecon.evaluate.suite import score_table
 from climrecon.fields import Estimate, Months
 from climrecon.grid import Grid
+from climrecon.scores import scores
+from climrecon.scores.suite import score_table
 from climrecon.tasks.train.results import averaged
 
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from climrecon.array_types import FloatArray
-from climrecon.evaluate.masked_truth import RAW, Sums
-from climrecon.evaluate.paired import LEVEL
-from climrecon.evaluate.series import annual_means
-from climrecon.evaluate.table import score_methods
 from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.output.content import content_sha256
 from climrecon.output.evaluation import write_cells, write_scores
 from climrecon.output.manifest import made, write_manifest
 from climrecon.output.provenance import Activity, OutputFile, write_provenance
+from climrecon.scores.masked_truth import RAW, Sums
+from climrecon.scores.paired import LEVEL
+from climrecon.scores.series import annual_means
+from climrecon.scores.table import score_methods
 from climrecon.tasks.evaluate.truth import PseudoObservations
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome

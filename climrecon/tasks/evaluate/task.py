@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from climrecon.errors import InputDataError, NetworkError, UsageError
-from climrecon.evaluate.masked_truth import RAW, REGIONS, MethodOutput, Sums, raw_mean, sums_of
 from climrecon.files import atomic_path
 from climrecon.grid import FIVE_DEGREES
 from climrecon.preprocess import PrepareRequest, read_observations, to_network_grid
+from climrecon.scores.masked_truth import RAW, REGIONS, MethodOutput, Sums, raw_mean, sums_of
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.evaluate.truth import PseudoObservations, members_of_file, pseudo_observations_of
 from climrecon.tasks.inputs import Inputs

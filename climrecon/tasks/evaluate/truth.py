@@ -11,11 +11,11 @@ from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.data.masks import stream
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError
-from climrecon.evaluate.masked_truth import MaskedTruth
-from climrecon.evaluate.suite import CLEAN
 from climrecon.fields import Months, Observations, Source
 from climrecon.grid import Grid
 from climrecon.preprocess.models import members_within
+from climrecon.scores.masked_truth import MaskedTruth
+from climrecon.scores.suite import CLEAN
 from climrecon.settings import RunSettings
 from climrecon.tasks.training_data.members import Member
 from climrecon.training.sets import family_of

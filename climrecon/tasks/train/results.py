@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.evaluate.suite import score_table
 from climrecon.fields import Auxiliary, Context, Months
 from climrecon.files import write_text
 from climrecon.methods.by_chunks import choose_device
@@ -21,6 +20,7 @@ from climrecon.output.card import card_markdown
 from climrecon.output.manifest import made, write_manifest
 from climrecon.output.provenance import Activity, OutputFile, write_provenance
 from climrecon.report import write_training_report
+from climrecon.scores.suite import score_table
 from climrecon.tasks.network_store import add_network
 from climrecon.tasks.train.example_months import FILE as SAMPLES
 from climrecon.tasks.train.example_months import Samples, save_samples
@@ -117,7 +117,7 @@ def collect(
 def scores(
     network: LoadedNetwork, material: Material, gaps: Coverage, joined: Path, years: int, reporter: Reporter
 ) -> dict[str, Any]:
-    """The table of :func:`climrecon.evaluate.suite.score_table`, averaged over the test members."""
+    """The table of :func:`climrecon.scores.suite.score_table`, averaged over the test members."""
     grid = network.card.grid.grid
     tables = []
     chosen = material.split.test[:MEMBERS]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray
-from climrecon.evaluate import scores
-from climrecon.evaluate.series import annual_means, series_scores
 from climrecon.fields import Context, Estimate, Months, Reconstructor
 from climrecon.grid import Grid
+from climrecon.scores import scores
+from climrecon.scores.series import annual_means, series_scores
 
 #: Independent noise of the noisy cases, K; and the error stated for the clean ones, since no data set
 #: states zero.

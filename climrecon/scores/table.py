@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from climrecon.array_types import FloatArray
-from climrecon.evaluate import paired
-from climrecon.evaluate.masked_truth import LEVELS, REGIONS, Sums
-from climrecon.evaluate.series import annual_means, series_scores
 from climrecon.fields import Months
+from climrecon.scores import paired
+from climrecon.scores.masked_truth import LEVELS, REGIONS, Sums
+from climrecon.scores.series import annual_means, series_scores
 
 #: Edges of the observed share of the globe by which months are grouped.
 COVERAGE_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
@@ -29,7 +29,7 @@ def score_methods(
     Parameters
     ----------
     sums:
-        Method -> its sums of each record, see :func:`climrecon.evaluate.masked_truth.sums_of`.
+        Method -> its sums of each record, see :func:`climrecon.scores.masked_truth.sums_of`.
     reference:
         The method to which paired differences are taken; None for none.
 

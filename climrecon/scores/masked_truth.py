@@ -15,8 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray
-from climrecon.evaluate import scores
-from climrecon.evaluate.series import annual_means
 from climrecon.fields import Months
 from climrecon.grid import (
     GLOBE,
@@ -27,6 +25,8 @@ from climrecon.grid import (
     Region,
     weighted_mean,
 )
+from climrecon.scores import scores
+from climrecon.scores.series import annual_means
 
 REGIONS: tuple[Region, ...] = (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, NINO34)
 #: Central intervals whose coverage is counted; bins of the histogram of probability transforms.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from climrecon.array_types import FloatArray, IntArray
-from climrecon.evaluate.scores import correlation, trend_ratio
 from climrecon.fields import Months
+from climrecon.scores.scores import correlation, trend_ratio
 
 
 def annual_means(series: FloatArray, time: Months, fewest: int = 12) -> tuple[IntArray, FloatArray]:

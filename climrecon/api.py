@@ -1,0 +1,167 @@
+"""The package from Python: :func:`reconstruct`, :func:`evaluate`, and the :func:`methods` there are.
+
+The functions run the tasks of the command line with the same parameters, checks, defaults and site file, in a
+temporary folder; what they return has the content of the files that the command line writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    Data = xr.Dataset | xr.DataArray | str | Path
+
+__all__ = ["evaluate", "methods", "reconstruct"]
+
+
+def methods() -> dict[str, str]:
+    """Every network and baseline that can fill gaps here: name -> title.
+
+    Shipped networks come first, then those of the network store, baselines, and methods of other packages.
+    """
+    from climrecon.methods.registry import NAMES
+    from climrecon.methods.store import list_networks
+    from climrecon.settings import load_site
+    from climrecon.tasks.network_store import store_places
+
+    networks = {card.name: card.title for card, _ in list_networks(store_places(load_site()))}
+    return {**networks, **NAMES}
+
+
+def reconstruct(
+    observations: Data, network: str = "punet5", *, progress: bool = False, **parameters: Any
+) -> xr.Dataset:
+    """Complete gappy observations.
+
+    Parameters
+    ----------
+    observations:
+        A file, or a dataset or data array as xarray opens such a file: (time, lat, lon) with gaps, CF units, and what
+        the anomalies refer to (attribute ``reference_period``), or absolute values over that period.
+    network:
+        A name of :func:`methods`, or the path of a network.
+    progress:
+        Show the stages and how far they are, on standard error.
+    **parameters:
+        Any other parameter of the task, as ``climrecon reconstruct --help`` lists them: ``period="1870-1880"``,
+        ``realisations=20``.
+
+    Returns
+    -------
+    xarray.Dataset
+        What the result file would hold, in memory: the infilled field, the analysis, its standard deviation, the
+        status of each cell, and realisations if there are any. ``to_netcdf`` writes it.
+
+    Raises
+    ------
+    ClimReconError
+        With what was found, what was expected, and a hint what to do.
+    """
+    import xarray as xr
+
+    given = {"against": "none", **parameters, "network": network}
+    with TemporaryDirectory(prefix="climrecon-") as folder, _file(observations, Path(folder)) as path:
+        manifest = _run("reconstruct", {**given, "obs_file": str(path)}, Path(folder), progress)
+        (name,) = (entry["path"] for entry in manifest["outputs"] if entry["role"] == "reconstruction")
+        with xr.open_dataset(Path(folder) / "result" / name) as result:
+            return result.load()
+
+
+def evaluate(
+    truth: Data,
+    masks: Data,
+    methods: Sequence[str] = ("punet5", "kriging"),
+    *,
+    progress: bool = False,
+    **parameters: Any,
+) -> pd.DataFrame:
+    """Score methods on known fields seen through the gaps of observations.
+
+    Parameters
+    ----------
+    truth:
+        Complete monthly fields, as a file or an xarray object.
+    masks:
+        Observations whose gaps are taken, likewise.
+    methods:
+        Names of :func:`methods`; differences are taken to the second.
+    progress:
+        Show the stages and how far they are, on standard error.
+    **parameters:
+        Any other parameter of the task, as ``climrecon evaluate --help`` lists them: ``noise=True``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a method, and the mean of the observed cells as ``raw_mean``. Columns: scores of the cells that were
+        missing (``rmse``, ``bias``, ``crps`` … in the units of the variable) and of the annual global mean
+        (``annual_rmse`` …). All scores stand in ``attrs["scores"]``, as ``scores.json`` has them.
+
+    Raises
+    ------
+    ClimReconError
+        With what was found, what was expected, and a hint what to do.
+    """
+    import pandas as pd
+
+    first, *others = methods
+    given = {**parameters, "network": first, "against": ",".join(others) or "none"}
+    with (
+        TemporaryDirectory(prefix="climrecon-") as folder,
+        _file(truth, Path(folder), "truth.nc") as truth_file,
+        _file(masks, Path(folder)) as mask_file,
+    ):
+        _run(
+            "evaluate",
+            {**given, "truth_file": str(truth_file), "obs_file": str(mask_file)},
+            Path(folder),
+            progress,
+        )
+        scores = json.loads((Path(folder) / "result" / "scores.json").read_text(encoding="utf-8"))
+    rows = {
+        name: {
+            **one["cells"],
+            **{f"annual_{key}": value for key, value in one["regions"]["global"]["annual"].items()},
+        }
+        for name, one in scores["scores"].items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.attrs["scores"] = scores
+    return table
+
+
+def _run(task: str, parameters: dict[str, Any], folder: Path, progress: bool) -> dict[str, Any]:
+    """Run a task into ``folder``/result; returns its manifest."""
+    from climrecon.cli.progress import reporter
+    from climrecon.settings import load_site, validate
+    from climrecon.tasks.run import run_task
+    from climrecon.workflow.progress import Quiet
+
+    site = load_site()
+    quiet = {"plots": False, "report": False, "dispatch": "local"}
+    given = {**quiet, **parameters, "task": task, "outputdir": str(folder / "result")}
+    if not progress:
+        return run_task(validate(given, site), site, Quiet(), {"host": "python"}).manifest
+    with closing(reporter()) as shown:
+        return run_task(validate(given, site), site, shown, {"host": "python"}).manifest
+
+
+@contextmanager
+def _file(data: Data, folder: Path, name: str = "observations.nc") -> Iterator[Path]:
+    """``data`` as a file: its own, or one written to ``folder`` under the name that it was read from."""
+    if isinstance(data, str | Path):
+        yield Path(data)
+        return
+    source = Path(str(data.encoding.get("source", name))).name
+    path = folder / "input" / source
+    path.parent.mkdir(exist_ok=True)
+    data.to_netcdf(path)
+    yield path
