@@ -1,4 +1,4 @@
-"""What a release changed: new months, input cells, the reconstruction, the global mean."""
+"""Changes from one release to the next: new months, input cells, the reconstruction, the global mean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray
-from climrecon.watch.results import Result
+from climrecon.watch.results import Result, month_labels
 
 #: Cells of the input: as before, of another value, newly observed, no longer observed.
 SAME, CORRECTED, APPEARED, GONE = 0, 1, 2, 3
@@ -86,29 +86,18 @@ def compare(new: Result, previous: Result | None) -> Changes:
         analysis = new.analysis[here] - comparable.analysis[there]
         means = new.global_mean[here] - comparable.global_mean[there]
         if new.observed is not None and comparable.observed is not None:
-            status, change = _input(new.observed[here], comparable.observed[there])
-    return Changes(
-        new=new,
-        previous=comparable,
-        here=here,
-        there=there,
-        added=np.setdiff1d(new.months, before),
-        lost=np.setdiff1d(before, new.months),
-        input_status=status,
-        input_change=change,
-        field_change=field,
-        analysis_change=analysis,
-        mean_change=means,
-    )
+            status, change = _compare_input(new.observed[here], comparable.observed[there])
+    added, lost = np.setdiff1d(new.months, before), np.setdiff1d(before, new.months)
+    return Changes(new, comparable, here, there, added, lost, status, change, field, analysis, means)
 
 
-def _input(now: FloatArray, before: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
+def _compare_input(now: FloatArray, before: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
     change = now.astype(np.float64) - before.astype(np.float64)
-    seen, was = np.isfinite(now), np.isfinite(before)
+    observed, was_observed = np.isfinite(now), np.isfinite(before)
     status = np.zeros(now.shape, np.int8)
-    status[seen & was & (np.abs(change) > EQUAL)] = CORRECTED
-    status[seen & ~was] = APPEARED
-    status[~seen & was] = GONE
+    status[observed & was_observed & (np.abs(change) > EQUAL)] = CORRECTED
+    status[observed & ~was_observed] = APPEARED
+    status[~observed & was_observed] = GONE
     return status, change
 
 
@@ -117,22 +106,19 @@ def summary(changes: Changes) -> dict[str, Any]:
     labels = changes.new.labels
     touched = changes.touched
     largest = int(np.argmax(np.abs(changes.mean_change))) if len(changes.here) else None
-    rms = changes.rms
     return {
         "previous": changes.previous.name if changes.previous else None,
         "months": len(changes.new.months),
         "first": labels[0],
         "last": labels[-1],
-        "new_months": [f"{m // 12:04d}-{m % 12 + 1:02d}" for m in changes.added.tolist()]
-        if changes.previous
-        else [],
-        "lost_months": [f"{m // 12:04d}-{m % 12 + 1:02d}" for m in changes.lost.tolist()],
+        "new_months": month_labels(changes.added) if changes.previous else [],
+        "lost_months": month_labels(changes.lost),
         "common_months": len(changes.here),
         "changed_months": None if touched is None else int(touched.sum()),
         "cells": changes.counts(),
         "largest_input_change": _largest(changes.input_change),
         "largest_field_change": _largest(changes.field_change),
-        "mean_rms": float(rms.mean()) if len(rms) else None,
+        "mean_rms": float(changes.rms.mean()) if len(changes.here) else None,
         "largest_mean_change": None if largest is None else float(changes.mean_change[largest]),
         "largest_mean_change_month": None if largest is None else labels[int(changes.here[largest])],
     }

@@ -1,4 +1,4 @@
-"""What a person decides: publish a held release, go on after a stop, try again."""
+"""Decisions of a person: publish a held release, go on after a stop, run a failed release again."""
 
 from __future__ import annotations
 
@@ -28,46 +28,40 @@ def decide(output: Path, *, accept: str | None, confirm: bool, retry: bool) -> l
         with only_watcher(state) as other:
             if other:
                 raise UsageError(f"Nothing was decided: {other}.", "Try again when it is done.")
-            told = []
-            if accept:
-                told.append(_accept(state, accept))
-            if confirm:
-                told.append(_confirm(state))
-            if retry:
-                told.append(_retry(state))
-            state.keep_world("", None)
-            return told
+            messages = [_accept(state, accept)] if accept else []
+            messages += [_confirm(state)] if confirm else []
+            messages += [_retry(state)] if retry else []
+            state.drop_snapshot()
+            return messages
     finally:
         state.close()
 
 
 def _accept(state: State, name: str) -> str:
-    held = state.releases(HELD)
-    chosen = next((release for release in held if release.name == name), None)
-    if chosen is None:
-        names = ", ".join(release.name for release in held) or "none"
-        raise UsageError(f"{name} is not held; held are: {names}.", "'climrecon releases' lists all.")
-    state.update(chosen, stage=REPORTED, accepted=now())
-    return f"{name} is published at the next look."
+    held = {release.name: release for release in state.releases(HELD)}
+    if name not in held:
+        raise UsageError(
+            f"{name} is not held; held are: {', '.join(held) or 'none'}.", "'climrecon releases' lists all."
+        )
+    state.update(held[name], stage=REPORTED, accepted=now())
+    return f"The next look publishes {name}."
 
 
 def _confirm(state: State) -> str:
-    stops = [row for row in state.stops() if row["open"] and not row["confirmed_at"]]
-    if not stops:
+    kinds = [row["kind"] for row in state.stops() if not row["confirmed_at"]]
+    if not kinds:
         raise UsageError("Nothing stops the watch.", "'climrecon releases' shows its state.")
-    with state.change() as db:
-        for row in stops:
-            db.execute("UPDATE stops SET confirmed_at = ? WHERE signature = ?", (now(), row["signature"]))
-    return f"Confirmed: {stops[0]['kind']}. The next look goes on."
+    state.set_stops("confirmed_at", now())
+    return f"Confirmed: {kinds[0]}. The next look goes on."
 
 
 def _retry(state: State) -> str:
     failed = state.releases(FAILED)
-    # A run that the host of a dead machine started: nobody else can tell that it is over.
+    # A run that the host of a dead machine started: nobody else can know that it is over.
     lost = [r for r in state.releases(RUNNING) if r.content.get("child")]
     failed += [state.update(r, child=None) for r in lost if runs(r.content["child"]) is not True]
     if not failed:
         raise UsageError("No run has failed.", "'climrecon releases' shows the state.")
     for release in failed:
         state.update(release, attempts=0)
-    return f"{', '.join(release.name for release in failed)}: tried again at the next look."
+    return f"The next look runs again: {', '.join(release.name for release in failed)}."

@@ -1,4 +1,4 @@
-"""``climrecon releases``: the state in words or as JSON."""
+"""``climrecon releases``: the state as text or as JSON."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 
 from climrecon.errors import NoDataError
 from climrecon.watch import publish
-from climrecon.watch.checks import failures, of_state
+from climrecon.watch.checks import failures, from_state
 from climrecon.watch.state import FILE_NAME, State
+
+_CONTENT = ("header", "files", "inputs", "settings", "network", "network_sha256", "through", "checks", "changes",
+            "error", "accepted", "confirmed")  # fmt: skip
 
 
 def lines(output: Path, as_json: bool) -> Iterator[str]:
-    """What the watch of ``output`` knows.
+    """Releases, stops and last look of the watch of ``output``.
 
     Raises
     ------
@@ -29,42 +32,15 @@ def lines(output: Path, as_json: bool) -> Iterator[str]:
         )
     state = State(path)
     try:
-        known = _content(output, state)
+        content = _content(output, state)
     finally:
         state.close()
-    if as_json:
-        yield json.dumps(known, indent=1)
-        return
-    yield f"Releases in {output}:"
-    for row in known["releases"]:
-        mark = "*" if row["current"] else " "
-        yield f"{mark} {row['name']:<42} {row['stage']:<11} seen {row['seen_at']}, network {row['network']}"
-        changes = row["changes"] or {}
-        if changes.get("previous"):
-            changed = changes["changed_months"]
-            yield (
-                f"    since {changes['previous']}: {len(changes['new_months'])} new months, "
-                f"{'unknown' if changed is None else changed} earlier months changed"
-            )
-        for text in failures(of_state(row["checks"])):
-            yield f"    {text}" + ("  (accepted)" if row["accepted"] else "")
-        if row["error"]:
-            yield f"    {row['attempts']} tries; {row['error'].splitlines()[0]}"
-    if not known["releases"]:
-        yield "  none yet"
-    yield f"latest -> {known['latest'] or 'nothing yet'}"
-    for stop in known["stops"]:
-        how = "stopped" if not stop["confirmed_at"] else f"confirmed {stop['confirmed_at']}"
-        yield f"{how} ({stop['kind']}): {stop['message']}"
-    if known["last_look"]:
-        look = known["last_look"]
-        yield f"last look {look['last_at']} ({look['times']} alike): exit code {look['code']}, {look['message']}"
+    yield from [json.dumps(content, indent=1)] if as_json else _text(output, content)
 
 
 def _content(output: Path, state: State) -> dict[str, Any]:
     link = output / publish.LATEST
     current = state.get("current")
-    looks = state.rows("SELECT * FROM looks ORDER BY id DESC LIMIT 1")
     return {
         "latest": str(link.readlink()) if link.is_symlink() else None,
         "releases": [
@@ -75,14 +51,37 @@ def _content(output: Path, state: State) -> dict[str, Any]:
                 "seen_at": r.seen_at,
                 "published_at": r.published_at,
                 "attempts": r.attempts,
-                **{
-                    name: r.content.get(name)
-                    for name in ("header", "files", "inputs", "settings", "network", "network_sha256", "through",
-                                 "checks", "changes", "error", "accepted", "confirmed")
-                },
+                **{name: r.content.get(name) for name in _CONTENT},
             }
             for r in state.releases()
         ],
-        "stops": [dict(row) for row in state.stops() if row["open"]],
-        "last_look": dict(looks[0]) if looks else None,
-    }  # fmt: skip
+        "stops": [dict(row) for row in state.stops()],
+        "last_look": state.last_look(),
+    }
+
+
+def _text(output: Path, content: dict[str, Any]) -> Iterator[str]:
+    yield f"Releases in {output} (* current):"
+    for row in content["releases"]:
+        mark = "*" if row["current"] else " "
+        yield f"{mark} {row['name']:<42} {row['stage']:<11} found {row['seen_at']}, network {row['network']}"
+        changes = row["changes"] or {}
+        if changes.get("previous"):
+            changed = changes["changed_months"]
+            yield (
+                f"    since {changes['previous']}: {len(changes['new_months'])} new months, "
+                f"{'unknown' if changed is None else changed} earlier months changed"
+            )
+        for text in failures(from_state(row["checks"])):
+            yield f"    check failed: {text}" + ("  (accepted)" if row["accepted"] else "")
+        if row["error"]:
+            yield f"    run failed (attempts: {row['attempts']}): {row['error'].splitlines()[0]}"
+    if not content["releases"]:
+        yield "  none yet"
+    yield f"latest -> {content['latest'] or 'nothing yet'}"
+    for stop in content["stops"]:
+        how = "stopped" if not stop["confirmed_at"] else f"confirmed {stop['confirmed_at']}"
+        yield f"{how} ({stop['kind']}): {stop['message']}"
+    if look := content["last_look"]:
+        repeated = f", the same {look['times']} times since {look['first_at']}" if look["times"] > 1 else ""
+        yield f"last look {look['last_at']}{repeated}: exit code {look['code']}, {look['message']}"

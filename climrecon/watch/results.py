@@ -1,4 +1,4 @@
-"""A run's result as it was written, with what the checks and the change report need of it."""
+"""A run's result as written, for the checks and the change report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from climrecon.errors import InputDataError
 from climrecon.files import sha256_of
 from climrecon.output.manifest import read_manifest
 
-#: The file of a release that holds what was observed, for the comparison with the next one.
+#: The file of a release that holds the observations, for the comparison with the next one.
 CHANGES = "changes.nc"
 
 
@@ -27,8 +27,8 @@ class Result:
     ----------
     months:
         (T,) year * 12 + month - 1.
-    lat, lon:
-        (H,), (W,) degrees.
+    lat, lon, lat_bounds, lon_bounds:
+        (H,), (W,), (H, 2), (W, 2) degrees.
     area:
         (H, W) share of the globe.
     field, analysis:
@@ -40,11 +40,10 @@ class Result:
     observed:
         (T, H, W) K, NaN where missing, as the run's input held it; None if it is not known.
     damaged:
-        Why the file is not what its manifest says; "" if it is.
+        Why the file is not the one that its manifest describes; "" if it is.
     """
 
     name: str
-    label: str
     months: NDArray[np.int64]
     lat: FloatArray
     lon: FloatArray
@@ -63,7 +62,7 @@ class Result:
     @property
     def labels(self) -> list[str]:
         """``YYYY-MM`` of each month."""
-        return [f"{m // 12:04d}-{m % 12 + 1:02d}" for m in self.months.tolist()]
+        return month_labels(self.months)
 
     @property
     def global_mean(self) -> FloatArray:
@@ -72,9 +71,15 @@ class Result:
 
     def same_grid(self, other: Result) -> bool:
         """Whether cells can be compared one by one."""
-        return (self.lat.shape, self.lon.shape) == (other.lat.shape, other.lon.shape) and bool(
-            np.allclose(self.lat, other.lat, atol=1e-3) and np.allclose(self.lon, other.lon, atol=1e-3)
+        return all(
+            a.shape == b.shape and np.allclose(a, b, atol=1e-3)
+            for a, b in ((self.lat, other.lat), (self.lon, other.lon))
         )
+
+
+def month_labels(months: NDArray[Any]) -> list[str]:
+    """``YYYY-MM`` of months given as year * 12 + month - 1."""
+    return [f"{m // 12:04d}-{m % 12 + 1:02d}" for m in months.tolist()]
 
 
 def read_result(folder: Path, variable: str, observed: FloatArray | None = None) -> Result:
@@ -94,50 +99,41 @@ def read_result(folder: Path, variable: str, observed: FloatArray | None = None)
         digest = sha256_of(path)
         with netCDF4.Dataset(path) as file:
             parts = _fields(file, variable)
-            about = {
-                key: str(getattr(file, f"climrecon_{key}", ""))
-                for key in ("dataset", "network", "network_sha256")
-            }
+            network, network_sha256 = (
+                str(getattr(file, f"climrecon_{key}", "")) for key in ("network", "network_sha256")
+            )
     except (OSError, RuntimeError, LookupError) as error:
         raise InputDataError(f"{path} cannot be read: {error}", "Run it again.") from error
     damaged = "" if digest == entry["sha256"] else f"{path.name} is not the file that its manifest describes"
     if observed is None and (folder / CHANGES).is_file():
         with netCDF4.Dataset(folder / CHANGES) as file:
-            observed = np.ma.filled(file["observed"][:], np.nan)
-    return Result(
-        name=folder.name,
-        label=about["dataset"],
-        observed=observed,
-        network=about["network"],
-        network_sha256=about["network_sha256"],
-        damaged=damaged,
-        **parts,
-    )
+            observed = _values(file, "observed")
+    return Result(folder.name, observed=observed, network=network, network_sha256=network_sha256,
+                  damaged=damaged, **parts)  # fmt: skip
+
+
+def _values(file: Any, name: str) -> FloatArray:
+    return np.asarray(np.ma.filled(file[name][:], np.nan))
 
 
 def _fields(file: Any, variable: str) -> dict[str, Any]:
-    def values(name: str) -> FloatArray:
-        return np.asarray(np.ma.filled(file[name][:], np.nan))
-
-    dates = netCDF4.num2date(
-        file["time"][:], file["time"].units, getattr(file["time"], "calendar", "standard")
-    )
-    lat, lon = (np.asarray(file[name][:], dtype=np.float64) for name in ("lat", "lon"))
-    lat_bounds, lon_bounds = (
-        np.asarray(file[f"{name}_bnds"][:], dtype=np.float64) for name in ("lat", "lon")
-    )
-    rows = np.abs(np.diff(np.sin(np.radians(lat_bounds)), axis=1))[:, 0]
-    area = rows[:, None] * np.abs(np.diff(lon_bounds, axis=1))[:, 0][None, :]
-    spread = f"{variable}_stddev"
+    time = file["time"]
+    dates = netCDF4.num2date(time[:], time.units, getattr(time, "calendar", "standard"))
+    axes = {
+        name: np.asarray(file[name][:], dtype=np.float64) for name in ("lat", "lon", "lat_bnds", "lon_bnds")
+    }
+    lat_bounds, lon_bounds = axes.pop("lat_bnds"), axes.pop("lon_bnds")
+    rows = np.abs(np.diff(np.sin(np.radians(lat_bounds)), axis=1))
+    area = rows * np.abs(np.diff(lon_bounds, axis=1)).T
+    stddev = f"{variable}_stddev"
     return {
         "months": np.array([d.year * 12 + d.month - 1 for d in dates], dtype=np.int64),
-        "lat": lat,
-        "lon": lon,
+        **axes,
         "lat_bounds": lat_bounds,
         "lon_bounds": lon_bounds,
         "area": area / area.sum(),
-        "field": values(variable),
-        "analysis": values(f"{variable}_analysis"),
-        "stddev": values(spread) if spread in file.variables else None,
+        "field": _values(file, variable),
+        "analysis": _values(file, f"{variable}_analysis"),
+        "stddev": _values(file, stddev) if stddev in file.variables else None,
         "status": np.asarray(np.ma.filled(file[f"{variable}_status"][:], 0)).astype(np.int8),
     }
