@@ -141,8 +141,7 @@ def _options(chosen: dict[str, Any], site: Any) -> Any:
 @_JSON
 def releases(output: Path, accept: str | None, confirm: bool, retry: bool, as_json: bool) -> None:
     """Show the releases found, run, checked and published; decide where a person has to."""
-    from climrecon.watch.decisions import decide
-    from climrecon.watch.listing import lines
+    from climrecon.watch.releases import decide, lines
 
     for line in decide(output, accept=accept, confirm=confirm, retry=retry):
         click.echo(line, err=as_json)

@@ -114,7 +114,7 @@ def _notified(context: Context, release: Release, ran: bool) -> Look:
     }
     problems = deliver(context.options.watch, content)
     for problem in problems:
-        context.reporter.warning(f"{problem} The next look repeats the event.")
+        context.reporter.warning(f"{problem}; the next look repeats the event")
     if not problems:
         context.state.update(release, notified=event)
     return replace(look, final=look.final and not problems)

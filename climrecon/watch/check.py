@@ -15,12 +15,10 @@ from climrecon.errors import ClimReconError, InputDataError, OutputError
 from climrecon.files import sha256_of, write_text
 from climrecon.settings import RunSettings, validate
 from climrecon.watch import publish, state
-from climrecon.watch.change_file import write_changes
-from climrecon.watch.change_report import write_change_report
-from climrecon.watch.changes import Changes, compare, summary
+from climrecon.watch.change_report import write_change_report, write_changes
+from climrecon.watch.changes import CHANGES, Changes, compare, read_result, summary
 from climrecon.watch.checks import FAILED, Check, ExpectedResult, failures, from_state, run_checks
 from climrecon.watch.context import Context
-from climrecon.watch.results import CHANGES, read_result
 from climrecon.watch.state import Release
 
 REPORT = "changes.html"

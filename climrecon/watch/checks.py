@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import BoolArray
 from climrecon.output.product import OBSERVED
 from climrecon.settings.watch import Checks
-from climrecon.watch.changes import Changes
-from climrecon.watch.results import month_labels
+from climrecon.watch.changes import Changes, month_labels
 
 #: Months before and after its own that a network may look at.
 REACH = 2

@@ -201,7 +201,7 @@ class ReleaseCheck:
             event = {"event": "stopped", "release": name, "message": message, "code": codes.STOPPED}
             problems = deliver(self.context.options.watch, event)
             for problem in problems:
-                self.context.reporter.warning(problem)
+                self.context.reporter.warning(f"{problem}; the next look repeats the event")
             if not problems:
                 self.state.set_stops("notified", 1)
         return Look(codes.STOPPED, message, name, final=not problems)

@@ -33,7 +33,7 @@ def deliver(watch: Watch, event: Mapping[str, Any]) -> list[str]:
     for name, *arguments in watch.event_commands:
         program = str(Path(name).expanduser()) if "/" in name else commands.find(name)
         if program is None:
-            problems.append(f"The event command {name} is not on this host.")
+            problems.append(f"The event command {name} is not on this host")
             continue
         answer = commands.run([program, *arguments], content, TIME_LIMIT, {**os.environ, **variables})
         if answer.code != 0:

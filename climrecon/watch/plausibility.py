@@ -26,8 +26,8 @@ def withdrawn(previous: Release, reason: str) -> Stop:
     """No file of the release that was run before is found any more."""
     files = previous.content["files"]["main"]
     text = (
-        f"the files of {previous.name}, the current release, are gone: {', '.join(files)}. {reason} "
-        "The release was withdrawn, or its disk is not mounted."
+        f"the files of {previous.name}, the current release, are gone: {', '.join(files)}. The release was withdrawn, "
+        f"or its disk is not mounted. ({reason.splitlines()[0].rstrip('.:')}.)"
     )
     return Stop("withdrawn", text, signature({f"withdrawn {previous.digest}": None}))
 

@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS stops (
 #: From one schema to the next; the tables dropped hold nothing that a look cannot find out again.
 _UPGRADES = {
     "1": """
-DROP TABLE lock; DROP TABLE looks; DROP TABLE settling; DROP TABLE world;
+DROP TABLE IF EXISTS lock; DROP TABLE IF EXISTS looks; DROP TABLE IF EXISTS settling; DROP TABLE IF EXISTS world;
 ALTER TABLE releases RENAME COLUMN told TO notified;
 ALTER TABLE stops RENAME COLUMN told TO notified;
 """
@@ -106,7 +106,7 @@ class State:
 
     def _schema(self) -> str:
         known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
-        return self.get("schema") if known else ""
+        return self.get("schema", "1") if known else ""
 
     def close(self) -> None:
         """Close the file."""
@@ -123,19 +123,14 @@ class State:
         """
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                if self._db.in_transaction:  # a full disk has ended it already
-                    self._db.execute("ROLLBACK")
-                raise
+            yield self._db
             self._db.execute("COMMIT")
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.Error as error:
-            if self._db.in_transaction:
+        except BaseException as error:
+            if self._db.in_transaction:  # a full disk has ended it already
                 self._db.execute("ROLLBACK")
-            raise _problem(self.path, error) from error
+            if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
+                raise _problem(self.path, error) from error
+            raise
 
     def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         """All rows of a query."""
@@ -178,13 +173,9 @@ class State:
         """Write down the outcome of a look."""
         last = self.last_look()
         same = last if last and (last["code"], last["message"]) == (code, message) else None
-        look = {
-            "first_at": same["first_at"] if same else now(),
-            "last_at": now(),
-            "code": code,
-            "message": message,
-        }
-        self.put("last_look", json.dumps({**look, "times": same["times"] + 1 if same else 1}))
+        first, times = (same["first_at"], same["times"] + 1) if same else (now(), 1)
+        look = {"first_at": first, "last_at": now(), "times": times, "code": code, "message": message}
+        self.put("last_look", json.dumps(look))
 
     def is_new(self, key: str, signature: str) -> bool:
         """Whether ``signature`` is another than at the look before; it is remembered then."""
@@ -196,27 +187,22 @@ class State:
     # Files.
     def sha256(self, path: Path, stamp: Stamp) -> str | None:
         """Hash of a file if it is known and size and dates did not change."""
-        rows = self.rows(
-            "SELECT sha256 FROM files WHERE (path, stamp) = (?, ?)", str(path), json.dumps(stamp)
-        )
+        sql = "SELECT sha256 FROM files WHERE (path, stamp) = (?, ?)"
+        rows = self.rows(sql, str(path), json.dumps(stamp))
         return str(rows[0]["sha256"]) if rows else None
 
     def keep_sha256(self, path: Path, stamp: Stamp, digest: str) -> None:
         """Remember a hash."""
+        values = (str(path), json.dumps(stamp), digest, now())
         with self.change() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
-                (str(path), json.dumps(stamp), digest, now()),
-            )
+            db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", values)
 
     def paths_of(self, digests: Iterable[str]) -> list[Path]:
         """All paths at which files with these hashes were ever found."""
         wanted = [*digests]
         marks = ",".join("?" * len(wanted))
-        return [
-            Path(row["path"])
-            for row in self.rows(f"SELECT path FROM files WHERE sha256 IN ({marks})", *wanted)
-        ]
+        rows = self.rows(f"SELECT path FROM files WHERE sha256 IN ({marks})", *wanted)
+        return [Path(row["path"]) for row in rows]
 
     # Releases.
     def releases(self, *stages: str) -> list[Release]:
@@ -241,9 +227,8 @@ class State:
         """A release that is due; ``name`` gets a number where another release bears it."""
         with self.change() as db:
             taken = {row["name"] for row in db.execute("SELECT name FROM releases")}
-            free = next(
-                n for k in range(1, len(taken) + 2) if (n := name if k == 1 else f"{name}_{k}") not in taken
-            )
+            names = [name, *(f"{name}_{k}" for k in range(2, len(taken) + 2))]
+            free = next(text for text in names if text not in taken)
             db.execute(
                 "INSERT INTO releases (name, digest, settings_digest, stage, content, seen_at) VALUES (?, ?, ?, ?, ?, ?)",
                 (free, digest, settings_digest, DUE, json.dumps(content), now()),
@@ -267,9 +252,8 @@ class State:
         columns = {k: v for k, v in values.items() if k in ("stage", "attempts", "published_at", "notified")}
         content = {**release.content, **{k: v for k, v in values.items() if k not in columns}}
         names = ", ".join(f"{name} = ?" for name in (*columns, "content"))
-        db.execute(
-            f"UPDATE releases SET {names} WHERE id = ?", (*columns.values(), json.dumps(content), release.id)
-        )
+        bound = (*columns.values(), json.dumps(content), release.id)
+        db.execute(f"UPDATE releases SET {names} WHERE id = ?", bound)
         return replace(release, content=content, **columns)
 
     # Stops.

@@ -18,10 +18,9 @@ from climrecon.grid import FIVE_DEGREES
 from climrecon.methods.simple import Climatology
 from climrecon.settings.watch import Checks, Watch
 from climrecon.watch import codes, notify
-from climrecon.watch.changes import APPEARED, CORRECTED, GONE, SAME, compare, summary
+from climrecon.watch.changes import APPEARED, CORRECTED, GONE, SAME, Result, compare, summary
 from climrecon.watch.checks import ExpectedResult, failures, run_checks
-from climrecon.watch.decisions import decide
-from climrecon.watch.results import Result
+from climrecon.watch.releases import decide
 from watch.conftest import Watching
 
 MASK = np.random.default_rng(3).random((1, 36, 72)) < 0.5

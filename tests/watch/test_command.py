@@ -16,8 +16,7 @@ from climrecon.errors import NoDataError, UsageError
 from climrecon.settings.site import Site, SiteFile
 from climrecon.settings.watch import Watch
 from climrecon.watch.context import Options
-from climrecon.watch.decisions import decide
-from climrecon.watch.listing import lines
+from climrecon.watch.releases import decide, lines
 from climrecon.watch.watcher import look
 from climrecon.workflow.progress import Quiet
 from watch.conftest import Watching

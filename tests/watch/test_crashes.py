@@ -21,7 +21,7 @@ from climrecon.tasks import run as tasks_run
 from climrecon.tasks.reconstruct import results
 from climrecon.watch import advance, check, codes, lock, publish
 from climrecon.watch import run as watch_run
-from climrecon.watch.decisions import decide
+from climrecon.watch.releases import decide
 from climrecon.watch.state import RUNNING, State
 from watch.conftest import Watching
 

@@ -12,7 +12,7 @@ import pytest
 from climrecon.catalogue import open_catalogue, search
 from climrecon.errors import InputDataError, NoDataError
 from climrecon.watch import codes, detection
-from climrecon.watch.decisions import decide
+from climrecon.watch.releases import decide
 from watch.conftest import Watching
 from watch.made_archive import field
 

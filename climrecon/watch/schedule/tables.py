@@ -116,10 +116,8 @@ def _replace(program: str, text: str, name: str) -> None:
     """
     answer = commands.run([program, "-"], text)
     if answer.code != 0:
-        raise OutputError(
-            f"{program} refused the line: {(answer.err or answer.out).strip()}",
-            "Nothing was changed; check --at.",
-        )
+        reason = (answer.err or answer.out).strip()
+        raise OutputError(f"{program} refused the line: {reason}", "Nothing was changed; check --at.")
     back = commands.run([program, "-l"])
     if back.code == 0 and back.out.rstrip("\n") != text.rstrip("\n"):
         raise OutputError(
@@ -142,9 +140,8 @@ def installing(kind: str, job: Job, batch_options: str) -> Change:
             if SCRIPT in block:
                 write_text(script_of(job), script_text(job))
         except OSError as error:
-            raise OutputError(
-                f"{job.log.parent} cannot be written: {error}", "Choose another --log."
-            ) from error
+            place = job.log.parent
+            raise OutputError(f"{place} cannot be written: {error}", "Choose another --log.") from error
         _replace(program, foreign + block, job.name)
         return f"Installed: {PROGRAMS[kind]} has the line called {job.name}; its output goes to {job.log}."
 
@@ -169,15 +166,11 @@ def removing(kind: str, name: str) -> Change | None:
 
 def _scripts(block: str, name: str) -> list[Path]:
     """The script that a block calls, if it is ours."""
-    words = shlex.split(
-        next(line for line in block.splitlines() if not line.startswith("#")).replace("\\%", "%")
-    )
+    line = next(line for line in block.splitlines() if not line.startswith("#"))
+    words = shlex.split(line.replace("\\%", "%"))
     paths = [Path(word) for word in words if word.endswith(f"{SCRIPT}{name}.sh")]
-    return [
-        p
-        for p in paths
-        if p.is_file() and markers(name)[0] in p.read_text(encoding="utf-8", errors="replace")
-    ]
+    begin = markers(name)[0]
+    return [p for p in paths if p.is_file() and begin in p.read_text(encoding="utf-8", errors="replace")]
 
 
 def installed(kind: str) -> str:
