@@ -185,7 +185,7 @@ def _dataset(changes: Changes) -> xr.Dataset:
         variables[f"{axis}_bnds"] = ((axis, "bnds"), edges, {}, plain)
 
     def add(name: str, values: Array, dtype: Any, **attributes: Any) -> None:
-        fill = -1 if dtype == "i1" else 1e20
+        fill = -1 if dtype == "i1" else np.float32(1e20)
         encoding: dict[str, Any] = {"dtype": dtype, "_FillValue": np.dtype(dtype).type(fill)}
         if values.ndim == 3:
             chunks = (min(len(values), 120), *values.shape[1:])

@@ -22,7 +22,7 @@ class ReleaseFiles:
     """The files of one release.
 
     A run reads ``main``, ``uncorrelated`` and some of the ``members``; these and ``archives`` (zips of members) are the
-    ensemble: a release is taken only when they are whole too, but they alone cause no run. ``beside`` are all
+    ensemble: a release is taken only when they are whole too, but they alone cause no run. ``all_archives`` are all
     archives in the folders of ``main``, whatever they hold.
     """
 
@@ -30,7 +30,7 @@ class ReleaseFiles:
     uncorrelated: Path | None
     members: tuple[Path, ...]
     archives: tuple[Path, ...]
-    beside: tuple[Path, ...]
+    all_archives: tuple[Path, ...]
 
     @property
     def reads(self) -> tuple[Path, ...]:
@@ -47,15 +47,18 @@ def with_archives(
     main: Sequence[Path], uncorrelated: Path | None, members: Sequence[Path], listed: Sequence[str]
 ) -> ReleaseFiles:
     """Add the archives of members: those in ``listed`` (of the catalogue), and those beside the field's file."""
-    beside = [Path(text) for text in archives_in(sorted({path.parent for path in main}))]
-    archives = {*beside, *(Path(text) for text in listed if _is_archive(Path(text)) and Path(text).is_file())}
+    in_folders = [Path(text) for text in archives_in(sorted({path.parent for path in main}))]
+    archives = {
+        *in_folders,
+        *(Path(text) for text in listed if _is_archive(Path(text)) and Path(text).is_file()),
+    }
     dataset = dataset_of(main[0].name)
     same = sorted(
         path
         for path in archives
         if dataset is not None and dataset_of(path.name) == dataset and not why_infilled(str(path))
     )
-    return ReleaseFiles(tuple(main), uncorrelated, tuple(members), tuple(same), tuple(beside))
+    return ReleaseFiles(tuple(main), uncorrelated, tuple(members), tuple(same), tuple(in_folders))
 
 
 def _is_archive(path: Path) -> bool:

@@ -73,7 +73,7 @@ class ReleaseCheck:
         latest = stamps_of([self.context.output / publish.LATEST / publish.MANIFEST])  # mended if it breaks
         snapshot["stamps"] = {**snapshot["stamps"], **stamps, **absent, **latest}
         snapshot["folders"] = sorted({str(path.parent) for path in files.main})
-        snapshot["archives"] = [*map(str, files.beside)]
+        snapshot["archives"] = [*map(str, files.all_archives)]
         return answer, snapshot
 
     def _snapshot(self) -> dict[str, Any]:

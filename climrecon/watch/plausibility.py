@@ -49,52 +49,48 @@ def implausible(
     copies:
         Every path at which the current release's files were found.
     """
-    reason = _reason(previous, files.main[0], header, digest, older, copies)
-    if reason is None:
-        return None
-    kind, text = reason
-    return Stop(kind, text, signature({f"{kind} {digest} {files.main[0].name}": None}))
+    path = files.main[0]
 
+    def stop(kind: str, text: str) -> Stop:
+        return Stop(kind, text, signature({f"{kind} {digest} {path.name}": None}))
 
-def _reason(
-    previous: Release | None,
-    path: Path,
-    header: Header,
-    digest: str,
-    older: Release | None,
-    copies: Sequence[Path],
-) -> tuple[str, str] | None:
     stated = header.stated_version
     if stated and header.version and stated != header.version:
-        return "mislabelled", f"{path} is version {header.version} by its name, {stated} by its attribute."
+        return stop(
+            "mislabelled", f"{path} is version {header.version} by its name, {stated} by its attribute."
+        )
     if previous is None:
         return None
     was: Mapping[str, Any] = previous.content["header"]
     before = [Path(text) for text in previous.content["files"]["main"]]
     if version_key(header.version) < version_key(was["version"]):
-        return "withdrawn", (
+        return stop(
+            "withdrawn",
             f"{previous.name} was withdrawn: the newest version found is {header.version} ({path.name}), after "
-            f"{was['version']} was run."
+            f"{was['version']} was run.",
         )
     names = {bare_name(old) for old in before}
     gone = not any(p.exists() for p in (*before, *copies) if bare_name(p) in names)
     if gone and bare_name(path) != bare_name(before[0]):
         same = "the same content" if digest == previous.digest else "other content"
-        return "renamed", f"{before[0]} is gone, and {path} is found instead, with {same}."
+        return stop("renamed", f"{before[0]} is gone, and {path} is found instead, with {same}.")
     if digest == previous.digest:
         return None
     if older is not None and older.id < previous.id:
-        return "withdrawn", (
-            f"{path} has the content of {older.name} again: the later release {previous.name} was withdrawn."
+        return stop(
+            "withdrawn",
+            f"{path} has the content of {older.name} again: the later release {previous.name} was withdrawn.",
         )
     if header.first > was["first"] or header.last < was["last"] or header.months < was["months"]:
-        return "shortened", (
+        return stop(
+            "shortened",
             f"{path} holds {header.months} months, {header.span}; the current release {previous.name} "
-            f"holds {was['months']}."
+            f"holds {was['months']}.",
         )
     if header.grid != was["grid"]:
-        return "regridded", (
+        return stop(
+            "regridded",
             f"{path} is on another grid: {header.grid} instead of {was['grid']} (rows x columns and a "
-            "hash of the coordinates)."
+            "hash of the coordinates).",
         )
     return None
