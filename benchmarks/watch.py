@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from releases.made_archive import MadeArchive
+from watch.made_archive import MadeArchive
 
 MONTHS = 240
 

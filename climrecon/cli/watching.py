@@ -21,42 +21,60 @@ EPILOG = (
     "6 result or state cannot be written; 7 a program is missing; 1 unexpected error; 130 interrupted."
 )
 F = TypeVar("F", bound=Callable[..., Any])
-_OWN = ("once", "interval", "settle_seconds", "keep", "rebuild", "through", "freva", "as_json")
+_WATCH_OPTIONS = ("once", "interval", "settle_seconds", "keep", "rebuild", "through", "freva", "on_event",
+                  "as_json")  # fmt: skip
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for watch one line for each look.")
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+_NAME = click.option(
+    "--name", default="climrecon", show_default=True, help="Distinguishes several schedules."
+)
+_KIND = click.option("--kind", type=click.Choice(["cron", "scrontab", "systemd"]), default="cron", show_default=True,
+                     help="What calls it.")  # fmt: skip
 
 
-def _watch_options(function: F) -> F:
-    """What ``watch`` and ``schedule install`` share, beside the parameters of a run."""
-    folder = click.Path(exists=True, file_okay=False, path_type=Path)
-    options = (
-        click.option("--settle-seconds", type=float, metavar="S", help="A file nobody wrote to for so long is "
-                     "whole at the first look; else the second look that finds it the same takes it.  "
-                     "[default: the site's, 900]"),
-        click.option("--keep", type=int, metavar="N", help="Published releases that stay; 0: all.  "
-                     "[default: the site's, 0]"),
-        click.option("--rebuild", type=folder, metavar="DIR", help="Write --catalogue anew over the files below DIR "
-                     "whenever one came, went or changed: by itself a catalogue does not know of new files."),
-        click.option("--through", type=click.Choice(["local", "freva"]), default="local", show_default=True,
-                     help="Run here, or through Freva, so that the runs are in its history."),
-        click.option("--freva", metavar="FILE", help="The program freva.  [default: the one on PATH]"),
-    )  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
-    return function
+def _decorated(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_watch_options = _decorated(
+    parameter_options(),
+    click.option("--settle-seconds", type=float, metavar="S", help="A file nobody wrote to for so long is whole at the "
+                 "first look; else the second look that finds it the same takes it.  [default: the site's, 900]"),
+    click.option("--keep", type=int, metavar="N", help="Published releases that stay; 0: all.  "
+                 "[default: the site's, 0]"),
+    click.option("--rebuild", type=_FOLDER, metavar="DIR", help="Write --catalogue anew over the files below DIR "
+                 "whenever one came, went or changed: by itself a catalogue does not know of new files."),
+    click.option("--through", type=click.Choice(["local", "freva"]), default="local", show_default=True,
+                 help="Run here, or through Freva, so that the runs are in its history."),
+    click.option("--freva", metavar="FILE", help="The program freva.  [default: the one on PATH]"),
+    click.option("--on-event", multiple=True, metavar="COMMAND", help="Run COMMAND (no shell) when a release is "
+                 "published or held, the watch stops, or a run fails: the event is JSON on its standard input. May be "
+                 "given several times.  [default: the site's]"),
+)  # fmt: skip
+_schedule_options = _decorated(
+    _watch_options,
+    _KIND,
+    click.option("--at", metavar="SPEC", help="When: five fields as in a crontab, or for systemd a calendar expression."
+                 "  [default: 17 minutes past each hour]"),
+    click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="File for its output.  "
+                 "[default: watch.log in --output]"),
+    _NAME,
+)  # fmt: skip
 
 
 @click.command(epilog=EPILOG)
-@parameter_options()
 @_watch_options
 @click.option("--once", is_flag=True, help="Look once and end; this is what a scheduled line does.")
 @click.option(
     "--interval", type=float, metavar="S", help="Seconds between looks.  [default: the site's, 3600]"
 )
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print the outcome of each look as one line of JSON on standard output.",
-)
+@_JSON
 def watch(**values: Any) -> None:
     """Reconstruct every new release of the observations, check it and publish it in --output.
 
@@ -67,64 +85,63 @@ def watch(**values: Any) -> None:
     from climrecon.settings import load_site
     from climrecon.watch.watcher import look
 
-    own, raw = _split(values)
+    chosen, raw = _split(values)
     site = load_site()
-    options = _options(own, site)
+    options = _options(chosen, site)
     while True:
-        told = reporter()
+        progress = reporter()
         try:
-            answer = look(raw, site, options, told)
-            code, shown = answer.code, answer.as_dict()
+            answer = look(raw, site, options, progress).as_dict()
         except ClimReconError as error:
-            if own["once"] or error.exit_code in (2, 130):
+            if chosen["once"] or error.exit_code in (2, 130):
                 raise
-            code, shown = error.exit_code, {"code": error.exit_code, "message": str(error)}
+            answer = {"code": error.exit_code, "message": str(error)}
         finally:
-            told.close()
-        click.echo(json.dumps(shown) if own["as_json"] else shown["message"])
-        if own["once"]:
-            raise SystemExit(code)
-        time.sleep(max(own["interval"] or site.file.watch.interval_seconds, 0.05))
+            progress.close()
+        click.echo(json.dumps(answer) if chosen["as_json"] else answer["message"])
+        if chosen["once"]:
+            raise SystemExit(answer["code"])
+        time.sleep(max(chosen["interval"] or site.file.watch.interval_seconds, 0.05))
 
 
 def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    own = {name: values.get(name) for name in _OWN}
-    raw = {name: value for name, value in values.items() if name not in _OWN and value is not None}
-    return own, raw
+    """The options of a watch, and the parameters of a run that were given."""
+    chosen = {name: values.get(name) for name in _WATCH_OPTIONS}
+    raw = {name: value for name, value in values.items() if name not in chosen and value is not None}
+    return chosen, raw
 
 
-def _options(own: dict[str, Any], site: Any) -> Any:
+def _options(chosen: dict[str, Any], site: Any) -> Any:
     from pydantic import ValidationError
 
     from climrecon.settings.watch import Watch
-    from climrecon.watch.watcher import FREVA, Options
+    from climrecon.watch.commands import find
+    from climrecon.watch.context import FREVA, Options
 
-    said = {name: own[name] for name in ("settle_seconds", "keep") if own[name] is not None}
+    given = {name: chosen[name] for name in ("settle_seconds", "keep") if chosen[name] is not None}
+    if chosen["on_event"]:
+        given |= {"on_event": list(chosen["on_event"]), "notify": [], "mail_to": ""}
     try:
-        settings = Watch.model_validate({**site.file.watch.model_dump(), **said})
+        settings = Watch.model_validate({**site.file.watch.model_dump(), **given})
     except ValidationError as error:
         problems = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())
         raise UsageError(f"These options cannot be used: {problems}.") from error
-    freva = ""
-    if own["through"] == FREVA:
-        from climrecon.watch.commands import find
-
-        freva = own["freva"] or find("freva") or ""
-    rebuild = own["rebuild"].absolute() if own["rebuild"] else None
-    return Options(settings, rebuild, own["through"], freva)
+    freva = (chosen["freva"] or find("freva") or "") if chosen["through"] == FREVA else ""
+    rebuild = chosen["rebuild"].absolute() if chosen["rebuild"] else None
+    return Options(settings, rebuild, chosen["through"], freva)
 
 
 @click.command(epilog=EPILOG)
-@click.option("--output", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Folder of the releases.")  # fmt: skip
+@click.option("--output", required=True, type=_FOLDER, help="Folder of the releases.")
 @click.option("--accept", metavar="NAME", help="Publish a release that is held, at the next look.")
-@click.option("--confirm", is_flag=True, help="What stops the watch is right: the next look goes on.")
+@click.option(
+    "--confirm", is_flag=True, help="The event that stops the watch is intended: the next look goes on."
+)
 @click.option("--retry", is_flag=True, help="Try a failed run again at the next look.")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@_JSON
 def releases(output: Path, accept: str | None, confirm: bool, retry: bool, as_json: bool) -> None:
-    """Show what was seen, run, checked and published; decide where a person has to."""
-    from climrecon.watch.decisions import decide
-    from climrecon.watch.listing import lines
+    """Show the releases found, run, checked and published; decide where a person has to."""
+    from climrecon.watch.releases import decide, lines
 
     for line in decide(output, accept=accept, confirm=confirm, retry=retry):
         click.echo(line, err=as_json)
@@ -137,49 +154,47 @@ def schedule() -> None:
     """Let cron, Slurm's scrontab or a systemd user timer call 'climrecon watch --once'."""
 
 
-_KIND = click.Choice(["cron", "scrontab", "systemd"])
-_NAME = click.option("--name", default="climrecon", show_default=True, help="Tells several schedules apart.")
-
-
 @schedule.command("install")
-@parameter_options()
-@_watch_options
-@click.option("--kind", type=_KIND, default="cron", show_default=True, help="What calls it.")
-@click.option("--at", metavar="SPEC", help="When: five fields as in a crontab, or for systemd a calendar expression.  "
-              "[default: 17 minutes past each hour]")  # fmt: skip
-@click.option(
-    "--log",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Where its lines go.  [default: watch.log in --output]",
-)
-@_NAME
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def schedule_install(
-    kind: str, at: str | None, log: Path | None, name: str, yes: bool, **values: Any
-) -> None:
-    """Show the line, ask, and add it; lines of others stay as they are."""
-    from climrecon.settings import load_site
+@_schedule_options
+@_YES
+def schedule_install(kind: str, yes: bool, **values: Any) -> None:
+    """Show the line or the units, ask, and install them; lines of others stay as they are."""
     from climrecon.watch import schedule as scheduling
+
+    job, batch_options = _job(**values)
+    _apply(scheduling.installing(kind, job, batch_options), yes)
+
+
+@schedule.command("print")
+@_schedule_options
+def schedule_print(kind: str, **values: Any) -> None:
+    """Print the line or the units, for a table that someone else keeps; nothing is installed."""
+    from climrecon.watch import schedule as scheduling
+
+    job, batch_options = _job(**values)
+    click.echo(scheduling.printed(kind, job, batch_options).rstrip("\n"))
+
+
+def _job(at: str | None, log: Path | None, name: str, **values: Any) -> tuple[Any, str]:
+    """The scheduled call, and the site's batch options."""
+    from climrecon.settings import load_site
     from climrecon.watch.schedule.job import job_of
     from climrecon.watch.watcher import settings_of
 
-    own, raw = _split(values)
+    chosen, raw = _split(values)
     site = load_site()
-    options = _options(own, site)
-    if own["through"] == "freva" and not options.freva:
+    options = _options(chosen, site)
+    if chosen["through"] == "freva" and not options.freva:
         raise UsageError(
             "The program freva is not found.", "Load its module, or give --freva /path/to/freva."
         )
-    settings = settings_of(raw, site)
-    job = job_of(
-        raw, {**own, "rebuild": options.rebuild, "freva": options.freva}, name, at, log, settings.outputdir
-    )
-    change = scheduling.installing(kind, job, site.batch_options)
-    _apply(change, yes)
+    chosen |= {"rebuild": options.rebuild, "freva": options.freva}
+    output = Path(settings_of(raw, site).outputdir)
+    return job_of(raw, chosen, name, at, log, output), site.batch_options
 
 
 @schedule.command("show")
-@click.option("--kind", type=_KIND, default="cron", show_default=True, help="What calls it.")
+@_KIND
 def schedule_show(kind: str) -> None:
     """Show the lines that were installed."""
     from climrecon.watch import schedule as scheduling
@@ -189,9 +204,9 @@ def schedule_show(kind: str) -> None:
 
 
 @schedule.command("remove")
-@click.option("--kind", type=_KIND, default="cron", show_default=True, help="What calls it.")
+@_KIND
 @_NAME
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@_YES
 def schedule_remove(kind: str, name: str, yes: bool) -> None:
     """Show the line, ask, and take it out; lines of others stay as they are."""
     from climrecon.watch import schedule as scheduling
@@ -199,8 +214,8 @@ def schedule_remove(kind: str, name: str, yes: bool) -> None:
     change = scheduling.removing(kind, name)
     if change is None:
         click.echo(f"No line of climrecon called {name} is in the {kind} table.")
-        return
-    _apply(change, yes)
+    else:
+        _apply(change, yes)
 
 
 def _apply(change: Any, yes: bool) -> None:

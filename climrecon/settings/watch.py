@@ -1,11 +1,12 @@
-"""What a site says of scheduled reruns: the table ``[watch]`` of the site file."""
+"""The site's settings for scheduled reruns: the table ``[watch]`` of the site file."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 _ADDRESS = re.compile(r"^[A-Za-z0-9][\w.+%-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?$")
 
@@ -17,10 +18,19 @@ def _address(text: str) -> str:
     return text
 
 
-def _program(command: list[str]) -> list[str]:
-    if command and not command[0].startswith(("/", "~")):
-        raise ValueError(f"{command[0]!r} is no absolute path; a scheduled command knows no other")
-    return command
+def _command(text: str) -> str:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} cannot be split into words: {error}") from None
+    if not words:
+        raise ValueError("the command is empty")
+    if "/" in words[0] and not words[0].startswith(("/", "~/")):
+        raise ValueError(f"{words[0]!r} is no absolute path; a scheduled look starts in another folder")
+    return text
+
+
+_Command = Annotated[str, AfterValidator(_command)]
 
 
 class Checks(BaseModel):
@@ -40,7 +50,7 @@ class Checks(BaseModel):
     stddev_ratio:
         Largest factor, up or down, between the mean standard deviations of two releases' common months.
     skip:
-        Names of checks that are told, but do not hold a release back.
+        Names of checks that are reported, but do not hold a release back.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,7 +64,7 @@ class Checks(BaseModel):
 
 
 class Watch(BaseModel):
-    """How releases are watched for, checked, kept and told of.
+    """How releases are looked for, checked, kept and announced.
 
     Attributes
     ----------
@@ -66,10 +76,11 @@ class Watch(BaseModel):
         Published releases that stay; 0: all.
     attempts:
         How often a run that fails for another reason than its surroundings is tried on the same input.
-    notify:
-        A program with its arguments that is told of every event, as JSON on its standard input.
-    mail_to:
-        Address that is told of every event by ``mail`` or ``sendmail``.
+    on_event:
+        Commands that get every event as JSON on their standard input; one string or several. Quotes group words as in
+        a shell, but no shell is started.
+    notify, mail_to:
+        The names before ``on_event``: a program with its arguments, and an address that ``mail`` writes to.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,6 +89,26 @@ class Watch(BaseModel):
     interval_seconds: float = Field(default=3600.0, ge=1)
     keep: int = Field(default=0, ge=0)
     attempts: int = Field(default=3, ge=1)
-    notify: Annotated[list[str], AfterValidator(_program)] = Field(default_factory=list)
+    on_event: Annotated[list[_Command], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = []
+    notify: Annotated[list[str], AfterValidator(lambda v: v and [_command(shlex.join(v))] and v)] = []
     mail_to: Annotated[str, AfterValidator(_address)] = ""
     checks: Checks = Field(default_factory=Checks)
+
+    @property
+    def _replaced(self) -> dict[str, str]:
+        """The commands that older settings stand for."""
+        old = {"notify": self.notify, "mail_to": ["mail", "-s", "climrecon", self.mail_to]}
+        return {name: shlex.join(words) for name, words in old.items() if getattr(self, name)}
+
+    @property
+    def event_commands(self) -> list[list[str]]:
+        """Program and arguments of every command that gets events."""
+        return [shlex.split(text) for text in (*self.on_event, *self._replaced.values())]
+
+    @property
+    def notes(self) -> list[str]:
+        """Which settings have a new name, and what to write instead."""
+        return [
+            f"[watch] {name} is an older setting; write on_event = {text!r} instead"
+            for name, text in self._replaced.items()
+        ]

@@ -1,64 +1,58 @@
-"""The change report: one HTML page, self-contained."""
+"""The change report: one self-contained HTML page, and a netCDF file with the observations for the next comparison."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
-from climrecon.array_types import FloatArray
-from climrecon.files import write_text
+from climrecon.array_types import Array, FloatArray
+from climrecon.errors import OutputError
+from climrecon.fields import Months
+from climrecon.files import atomic_path, write_text
 from climrecon.grid import Grid
+from climrecon.output.axes import month_coordinates
 from climrecon.output.product import OBSERVED
 from climrecon.report import environment
-from climrecon.watch.changes import SAME, Changes
-from climrecon.watch.checks import Check, failures
-from climrecon.watch.results import CHANGES
+from climrecon.watch.changes import CHANGES, MEANINGS, SAME, Changes
+from climrecon.watch.checks import failures
 
+_KELVIN = {"units": "K", "units_metadata": "temperature: difference"}
 #: Rows of the tables of months.
 MOST_ROWS = 24
 
 
-def write_change_report(
-    path: Path,
-    changes: Changes,
-    summary: Mapping[str, Any],
-    checks: Sequence[Check],
-    inputs: Mapping[str, str],
-    notes: Sequence[str],
-    when: str,
-    *,
-    why_nothing: str = "",
-    draw: bool = True,
-) -> None:
-    """Render the page; ``why_nothing`` says why there is nothing to compare with, ``draw`` asks for figures."""
+def write_change_report(path: Path, changes: Changes, page: Mapping[str, Any], *, draw: bool = True) -> None:
+    """Render the page.
+
+    Parameters
+    ----------
+    page:
+        ``summary``, ``checks``, ``inputs`` (path -> sha256), ``notes``, ``when``, and ``no_comparison``: why there is
+        nothing to compare with.
+    draw:
+        Whether figures are wanted.
+    """
     figures = [(_embedded(picture), picture.caption) for picture in _figures(changes)] if draw else []
-    rows, more = _rows(changes)
-    write_text(
-        path,
-        environment()
-        .get_template("changes.html.j2")
-        .render(
-            title=f"What changed: {changes.new.name}",
-            summary=summary,
-            checks=checks,
-            failures=failures(list(checks)),
-            figures=figures,
-            rows=rows,
-            more=more,
-            fresh=_fresh(changes) if changes.previous is not None else [],
-            inputs=inputs,
-            notes=notes,
-            network=changes.new.network,
-            file=CHANGES,
-            when=when,
-            why_nothing=why_nothing or "This is the first release here.",
-        ),
+    rows, more = _changed_months(changes)
+    template = environment().get_template("changes.html.j2")
+    text = template.render(
+        **page,
+        title=f"What changed: {changes.new.name}",
+        failures=failures(page["checks"]),
+        figures=figures,
+        rows=rows,
+        more=more,
+        new_months=_new_months(changes) if changes.previous is not None else [],
+        network=changes.new.network,
+        file=CHANGES,
     )
+    write_text(path, text)
 
 
 def _embedded(picture: Any) -> str:
@@ -67,7 +61,7 @@ def _embedded(picture: Any) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _rows(changes: Changes) -> tuple[list[dict[str, Any]], int]:
+def _changed_months(changes: Changes) -> tuple[list[dict[str, Any]], int]:
     """The common months that changed most, in order of time, and how many more there are."""
     if changes.previous is None or not len(changes.here):
         return [], 0
@@ -75,9 +69,9 @@ def _rows(changes: Changes) -> tuple[list[dict[str, Any]], int]:
     largest = np.abs(changes.field_change).max((1, 2))
     cells = None if changes.input_status is None else (changes.input_status != SAME).sum((1, 2))
     changed = (largest > 0) if cells is None else (largest > 0) | (cells > 0)
-    found = np.flatnonzero(changed)
+    candidates = np.flatnonzero(changed)
     # Months whose rounding alone differs come last.
-    chosen = np.sort(found[np.argsort(-rms[found], kind="stable")][:MOST_ROWS])
+    chosen = np.sort(candidates[np.argsort(-rms[candidates], kind="stable")][:MOST_ROWS])
     now, labels = changes.new.global_mean[changes.here], changes.new.labels
     rows = [
         {
@@ -91,10 +85,10 @@ def _rows(changes: Changes) -> tuple[list[dict[str, Any]], int]:
         }
         for i in chosen
     ]
-    return rows, len(found) - len(chosen)
+    return rows, len(candidates) - len(chosen)
 
 
-def _fresh(changes: Changes) -> list[dict[str, Any]]:
+def _new_months(changes: Changes) -> list[dict[str, Any]]:
     new = changes.new
     late = np.flatnonzero(np.isin(new.months, changes.added))[-MOST_ROWS:]
     covered = ((new.status[late] == OBSERVED) * new.area).sum((1, 2))
@@ -106,60 +100,39 @@ def _fresh(changes: Changes) -> list[dict[str, Any]]:
 
 
 def _figures(changes: Changes) -> list[Any]:
-    from climrecon.plots.changes import (
-        ANOMALIES,
-        CHANGE,
-        SHARE,
-        SIZE,
-        Panel,
-        draw_change_maps,
-        draw_change_series,
-    )
+    from climrecon.plots import changes as plots
 
-    new = changes.new
+    new, previous = changes.new, changes.previous
     grid, ordered = _grid(changes)
-    panels = []
-    if changes.previous is not None and len(changes.here):
-        if changes.input_status is not None:
-            share = 100.0 * (changes.input_status != SAME).mean(0)
-            panels.append(Panel("Input: share of months in which the cell changed", ordered(share), SHARE))
-        size = np.sqrt((changes.field_change.astype(np.float64) ** 2).mean(0))
-        panels.append(Panel("Reconstruction: RMS change over all common months", ordered(size), SIZE))
-        worst = int(np.argmax(changes.rms))
-        month = new.labels[int(changes.here[worst])]
+    last = plots.Panel(f"Reconstruction: {new.labels[-1]}", ordered(new.field[-1]), plots.ANOMALIES)
+    if previous is None or not len(changes.here):
+        return [plots.draw_change_maps(grid, [last], f"{new.name}. Anomalies in K.")]
+    cells, panels = None, []
+    if changes.input_status is not None:
+        changed = changes.input_status != SAME
+        cells, share = changed.sum((1, 2)), 100.0 * changed.mean(0)
         panels.append(
-            Panel(
-                f"Reconstruction: change in {month}, the largest",
-                ordered(changes.field_change[worst]),
-                CHANGE,
-            )
+            plots.Panel("Input: share of months in which the cell changed", ordered(share), plots.SHARE)
         )
-    panels.append(Panel(f"Reconstruction: {new.labels[-1]}", ordered(new.field[-1]), ANOMALIES))
-    caption = (
-        f"{new.name}"
-        + (
-            f" compared with {changes.previous.name} on {len(changes.here)} common months; grey where nothing changed"
-            if len(panels) > 1 and changes.previous is not None
-            else ""
-        )
-        + ". Anomalies in K."
+    size = np.sqrt((changes.field_change.astype(np.float64) ** 2).mean(0))
+    panels.append(plots.Panel("Reconstruction: RMS change over all common months", ordered(size), plots.SIZE))
+    worst = int(np.argmax(changes.rms))
+    title = f"Reconstruction: change in {new.labels[int(changes.here[worst])]}, the largest"
+    panels.append(plots.Panel(title, ordered(changes.field_change[worst]), plots.CHANGE))
+    maps = (
+        f"{new.name} compared with {previous.name} on {len(changes.here)} common months; grey where nothing changed. "
+        "Anomalies in K."
     )
-    pictures = [draw_change_maps(grid, panels, caption)]
-    if changes.previous is not None and len(changes.here):
-        cells = None if changes.input_status is None else (changes.input_status != SAME).sum((1, 2))
-        pictures.append(
-            draw_change_series(
-                new.months,
-                new.global_mean,
-                changes.months,
-                changes.mean_change,
-                cells,
-                (new.name, changes.previous.name),
-                "Global mean of the last thirty years in both releases; its change, and the number of input cells "
-                "that changed, in all common months.",
-            )
-        )
-    return pictures
+    series = (
+        "Global mean of the last thirty years in both releases; its change, and the number of input cells that "
+        "changed, in all common months."
+    )
+    return [
+        plots.draw_change_maps(grid, [*panels, last], maps),
+        plots.draw_change_series(
+            new.months, new.global_mean, changes.months, changes.mean_change, cells, (new.name, previous.name), series
+        ),
+    ]  # fmt: skip
 
 
 def _grid(changes: Changes) -> tuple[Grid, Any]:
@@ -178,3 +151,67 @@ def _grid(changes: Changes) -> tuple[Grid, Any]:
         return np.asarray(field, dtype=np.float64)[rows][:, columns]
 
     return grid, ordered
+
+
+def write_changes(path: Path, changes: Changes, attributes: dict[str, str]) -> None:
+    """Write all months of the new release; what cannot be compared is missing.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    data = _dataset(changes).assign_attrs({"Conventions": "CF-1.8", **attributes})
+    try:
+        with atomic_path(path) as temporary:
+            data.to_netcdf(temporary, engine="netcdf4", format="NETCDF4_CLASSIC", unlimited_dims=["time"])
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{path} could not be written: {error}", "Is there space left?") from error
+
+
+def _dataset(changes: Changes) -> xr.Dataset:
+    new, previous = changes.new, changes.previous
+    middle, bounds = month_coordinates(Months(new.months), "standard")
+    axes = {
+        "time": (middle, bounds, {"units": "days since 1850-01-01 00:00:00", "calendar": "standard", "axis": "T"}),
+        "lat": (new.lat, new.lat_bounds, {"units": "degrees_north", "standard_name": "latitude", "axis": "Y"}),
+        "lon": (new.lon, new.lon_bounds, {"units": "degrees_east", "standard_name": "longitude", "axis": "X"}),
+    }  # fmt: skip
+    variables: dict[str, Any] = {}
+    plain = {"dtype": "f8", "_FillValue": None}
+    for axis, (positions, edges, described) in axes.items():
+        described = {"standard_name": axis, **described, "bounds": f"{axis}_bnds"}
+        variables[axis] = (axis, positions, described, plain)
+        variables[f"{axis}_bnds"] = ((axis, "bnds"), edges, {}, plain)
+
+    def add(name: str, values: Array, dtype: Any, **attributes: Any) -> None:
+        fill = -1 if dtype == "i1" else np.float32(1e20)
+        encoding: dict[str, Any] = {"dtype": dtype, "_FillValue": np.dtype(dtype).type(fill)}
+        if values.ndim == 3:
+            chunks = (min(len(values), 120), *values.shape[1:])
+            encoding |= {"zlib": True, "complevel": 4, "shuffle": True, "chunksizes": chunks}
+        variables[name] = (("time", "lat", "lon")[: values.ndim], values, attributes, encoding)
+
+    def all_months(common: Array, missing: float = np.nan) -> Array:
+        """(N, …) values of the common months to (T, …)."""
+        values = np.full((len(new.months), *common.shape[1:]), missing, common.dtype)
+        values[changes.here] = common
+        return values
+
+    if new.observed is not None:
+        dtype = "f8" if new.observed.dtype == np.float64 else "f4"
+        add("observed", new.observed, dtype, **_KELVIN, long_name="input of the run, as it was read")
+    text = "area-weighted mean of the reconstruction"
+    add("global_mean", new.global_mean, "f8", **_KELVIN, long_name=text, cell_methods="area: mean")
+    if previous is not None:
+        text = "reconstruction minus that of the release before"
+        add("reconstruction_change", all_months(changes.field_change), "f4", **_KELVIN, long_name=text)
+        before, text = all_months(previous.global_mean[changes.there]), "the same of the release before"
+        add("global_mean_before", before, "f8", **_KELVIN, long_name=text, cell_methods="area: mean")
+    if previous is not None and changes.input_status is not None and changes.input_change is not None:
+        text = "input minus that of the release before, where both observed"
+        add("input_change", all_months(changes.input_change), "f4", **_KELVIN, long_name=text)
+        text = "what happened to the input since the release before"
+        flags = {"flag_values": np.arange(len(MEANINGS), dtype=np.int8), "flag_meanings": " ".join(MEANINGS)}
+        add("input_status", all_months(changes.input_status, -1), "i1", long_name=text, **flags)
+    return xr.Dataset(variables)

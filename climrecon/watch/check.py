@@ -1,93 +1,77 @@
-"""A result beside its input and the release before: the checks, and the change report."""
+"""The steps ``check`` and ``report``: a result compared with its input and with the release before."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from climrecon.array_types import Array, FloatArray
 from climrecon.errors import ClimReconError, InputDataError, OutputError
-from climrecon.files import write_text
+from climrecon.files import sha256_of, write_text
 from climrecon.settings import RunSettings, validate
 from climrecon.watch import publish, state
-from climrecon.watch.change_file import write_changes
-from climrecon.watch.change_report import write_change_report
-from climrecon.watch.changes import Changes, compare, summary
-from climrecon.watch.checks import Check, ExpectedResult, failed_to_read, failures, of_state, run_checks
-from climrecon.watch.context import Work
-from climrecon.watch.results import CHANGES, Result, read_result
+from climrecon.watch.change_report import write_change_report, write_changes
+from climrecon.watch.changes import CHANGES, Changes, compare, read_result, summary
+from climrecon.watch.checks import FAILED, Check, ExpectedResult, failures, from_state, run_checks
+from climrecon.watch.context import Context
 from climrecon.watch.state import Release
 
 REPORT = "changes.html"
 FACTS = "release.json"
+_FACTS = ("header", "inputs", "settings", "network", "network_sha256", "checks", "changes", "confirmed",
+          "accepted")  # fmt: skip
 
 
-def check(work: Work, release: Release) -> tuple[Release, Changes | None]:
-    """Compare a result with its input and the release before, and write down how the checks ended."""
-    work.reporter.stage(f"Checking {release.name}")
+def check(context: Context, release: Release) -> tuple[Release, Changes | None]:
+    """Compare a result with its input and the release before, and write down the outcomes of the checks."""
+    context.reporter.stage(f"Checking {release.name}")
+    changes: Changes | None = None
     try:
-        changes, asked = _compared(work, release)
+        changes, expected = _compared(context, release)
+        checks = run_checks(changes, expected, context.options.watch.checks)
     except InputDataError as error:
-        checks = failed_to_read(error.message)
-        done = {"checks": [check.as_dict() for check in checks], "changes": None}
-        return work.state.update(release, stage=state.CHECKED, **done), None
-    checks = run_checks(changes, asked, work.watch.checks)
-    release = work.state.update(
-        release,
-        stage=state.CHECKED,
-        checks=[check.as_dict() for check in checks],
-        changes=summary(changes),
-    )
-    return release, changes
+        checks = [Check("complete", FAILED, error.message)]
+    outcomes = [asdict(check) for check in checks]
+    figures = summary(changes) if changes else None
+    return context.state.update(release, stage=state.CHECKED, checks=outcomes, changes=figures), changes
 
 
-def _settings(work: Work, release: Release) -> RunSettings:
-    return validate({**work.raw, **release.content["settings"]}, work.site)
+def _settings(context: Context, release: Release) -> RunSettings:
+    return validate({**context.raw, **release.content["settings"]}, context.site)
 
 
-def _compared(work: Work, release: Release) -> tuple[Changes, ExpectedResult]:
-    """The result beside its input and the release before."""
-    settings = _settings(work, release)
-    folder = publish.folder_of(work.output, release.name)
-    observed, months, kept, why = _input(work, release, settings)
-    result = read_result(folder, settings.variable, observed)
-    previous, before = _previous(work, release, settings)
-    same = (
-        previous is not None
-        and previous.settings_digest == release.settings_digest
+def _compared(context: Context, release: Release) -> tuple[Changes, ExpectedResult]:
+    settings = _settings(context, release)
+    observed, months, why_not_kept = _input(release, settings)
+    result = read_result(publish.folder_of(context.output, release.name), settings.variable, observed)
+    current, before = context.state.current(), None
+    if current and current.name != release.name:
+        try:
+            before = read_result(publish.folder_of(context.output, current.name), settings.variable)
+        except (InputDataError, OSError) as error:
+            context.reporter.warning(f"no comparison with the current release: {error}")
+    same_method = (
+        current is not None
         and before is not None
+        and current.settings_digest == release.settings_digest
         and before.network_sha256 == result.network_sha256
     )
-    asked = ExpectedResult(
+    expected = ExpectedResult(
         months=result.months if months is None else months,
-        kept=kept,
-        why=why,
-        same_method=same,
+        why_not_kept=why_not_kept,
+        same_method=same_method,
         lost_allowed=bool(release.content.get("confirmed")),
     )
-    return compare(result, before), asked
+    return compare(result, before), expected
 
 
-def _previous(work: Work, release: Release, settings: RunSettings) -> tuple[Release | None, Result | None]:
-    current = work.state.current()
-    if current is None or current.name == release.name:
-        return None, None
-    try:
-        return current, read_result(publish.folder_of(work.output, current.name), settings.variable)
-    except (InputDataError, OSError) as error:
-        work.reporter.warning(f"the current release cannot be compared with: {error}")
-        return None, None
-
-
-def _input(
-    work: Work, release: Release, settings: RunSettings
-) -> tuple[NDArray[Any] | None, NDArray[np.int64] | None, bool, str]:
-    """What the run read, in the file's order: values, months, whether they must come back, else why not."""
-    from climrecon.files import sha256_of
+def _input(release: Release, settings: RunSettings) -> tuple[FloatArray | None, Array | None, str]:
+    """The run's input: values in the file's order, months, and why observed cells need not come back unchanged."""
     from climrecon.preprocess import PrepareRequest, read_observations
     from climrecon.preprocess.regrid import file_order
 
@@ -95,7 +79,7 @@ def _input(
     known = release.content["inputs"]
     try:
         if any(sha256_of(path) != known[str(path)] for path in main):
-            return None, None, False, "the input has changed since it was run"
+            return None, None, "the input has changed since the run"
         request = PrepareRequest(
             variable=settings.variable,
             values=settings.values,
@@ -105,17 +89,18 @@ def _input(
         )
         observations = read_observations(main, request)
     except (ClimReconError, OSError, KeyError) as error:
-        return None, None, False, f"the input cannot be read again: {error}"
+        return None, None, f"the input cannot be read again: {error}"
     values = file_order(np.where(observations.mask, observations.values, np.nan), observations.source)
     months = np.asarray(observations.time.index, dtype=np.int64)
+    why_not = ""
     if not settings.keep_observed:
-        return values, months, False, "keep_observed=false: observed cells are not kept"
-    if observations.reference_period not in (None, settings.reference_period.years):
-        return values, months, False, "the result refers to another reference period than the input"
-    return values, months, True, ""
+        why_not = "keep_observed=false: observed cells are not kept"
+    elif observations.reference_period not in (None, settings.reference_period.years):
+        why_not = "the result refers to another reference period than the input"
+    return values, months, why_not
 
 
-def report(work: Work, release: Release, changes: Changes | None) -> Release:
+def report(context: Context, release: Release, changes: Changes | None) -> Release:
     """Write the change report; ``changes`` if they were worked out already.
 
     Raises
@@ -123,52 +108,46 @@ def report(work: Work, release: Release, changes: Changes | None) -> Release:
     OutputError
         If it cannot be written.
     """
-    work.reporter.stage(f"Writing what {release.name} changed")
-    folder = publish.folder_of(work.output, release.name)
+    context.reporter.stage(f"Writing the change report of {release.name}")
+    folder = publish.folder_of(context.output, release.name)
     if changes is None:
         try:
-            changes, _ = _compared(work, release)
+            changes, _ = _compared(context, release)
         except InputDataError:
-            return work.state.update(release, stage=state.REPORTED)
-    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    checks = of_state(release.content["checks"])
-    why = ""
-    if changes.previous is None and (current := work.state.current()) and current.name != release.name:
-        why = f"It cannot be compared with {current.name}, which is on another grid or cannot be read."
+            return context.state.update(release, stage=state.REPORTED)
     previous = changes.previous.name if changes.previous else ""
-    about = {
+    no_comparison = "This is the first release here."
+    if not previous and (current := context.state.current()) and current.name != release.name:
+        no_comparison = (
+            f"It cannot be compared with {current.name}, which is on another grid or cannot be read."
+        )
+    attributes = {
         "title": f"What changed: {release.name}",
         "comment": f"compared with {previous}" if previous else "nothing to compare with",
         "climrecon_release": release.name,
         "climrecon_release_before": previous,
     }
+    page: dict[str, Any] = {
+        "summary": release.content["changes"],
+        "checks": from_state(release.content["checks"]),
+        "inputs": release.content["inputs"],
+        "notes": release.content.get("notes", []),
+        "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "no_comparison": no_comparison,
+    }
     try:
-        write_changes(folder / CHANGES, changes, about)
-        write_change_report(
-            folder / REPORT, changes, release.content["changes"], checks, release.content["inputs"],
-            release.content.get("notes", []), when, why_nothing=why, draw=_settings(work, release).plots,
-        )  # fmt: skip
-        _facts(folder, release, checks)
+        write_changes(folder / CHANGES, changes, attributes)
+        write_change_report(folder / REPORT, changes, page, draw=_settings(context, release).plots)
+        _write_facts(folder, release, page["checks"])
     except OSError as error:
         raise OutputError(
             f"The change report cannot be written to {folder}: {error}", "Free some space."
         ) from error
-    return work.state.update(release, stage=state.REPORTED)
+    return context.state.update(release, stage=state.REPORTED)
 
 
-def _facts(folder: Path, release: Release, checks: list[Check]) -> None:
-    """What the state knows of the release, beside its files."""
-    parts = (
-        "header",
-        "inputs",
-        "settings",
-        "network",
-        "network_sha256",
-        "checks",
-        "changes",
-        "confirmed",
-        "accepted",
-    )
-    content = {name: release.content[name] for name in parts if name in release.content}
-    about = {"name": release.name, "seen_at": release.seen_at, "passed": not failures(checks), **content}
-    write_text(folder / FACTS, json.dumps(about, indent=1) + "\n")
+def _write_facts(folder: Path, release: Release, checks: list[Check]) -> None:
+    """The state's record of the release, beside its files."""
+    content = {name: release.content[name] for name in _FACTS if name in release.content}
+    facts = {"name": release.name, "seen_at": release.seen_at, "passed": not failures(checks), **content}
+    write_text(folder / FACTS, json.dumps(facts, indent=1) + "\n")

@@ -1,7 +1,8 @@
-"""Exit codes of ``climrecon watch``, beside those every command has."""
+"""Exit codes of ``climrecon watch``, beside those of every command (``climrecon.errors``)."""
 
 from __future__ import annotations
 
+#: Nothing to do, or a new release was run, checked and published.
 DONE = 0
 #: Files are still being copied, or another watcher is at work: look again later.
 WAITING = 20
@@ -9,12 +10,5 @@ WAITING = 20
 HELD = 21
 #: A release was withdrawn, renamed, shortened or changed its grid: a person has to decide.
 STOPPED = 22
-#: A ``climrecon.errors`` code, that of the run: the run failed.
-MEANING = {
-    DONE: "nothing to do, or a new release was run, checked and published",
-    WAITING: "waiting: files are still being copied, or another watcher is at work",
-    HELD: "held: the newest result did not pass its checks; the release before it stays current",
-    STOPPED: "stopped: a release was withdrawn, renamed, shortened or changed; see 'climrecon releases'",
-}
-#: Failures of a run's surroundings: it is tried again at each look, however often.
+#: Failures of a run's surroundings: each look tries again, without limit.
 SURROUNDINGS = (6, 7, 75, 130)

@@ -16,7 +16,7 @@ _SYSTEM = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 
 @dataclass(frozen=True)
 class Answer:
-    """Exit code and texts of a program; ``code`` is None if it could not be started or took too long."""
+    """Exit code and output of a program; ``code`` is None if it could not be started or took too long."""
 
     code: int | None
     out: str
@@ -28,19 +28,18 @@ def find(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=os.pathsep.join(_SYSTEM))
 
 
-def run(command: Sequence[str], text: str = "", seconds: float = 60.0) -> Answer:
-    """Run a program with ``text`` on its standard input and messages in English."""
+def run(
+    command: Sequence[str],
+    text: str = "",
+    seconds: float = 60.0,
+    environment: Mapping[str, str] | None = None,
+) -> Answer:
+    """Run a program with ``text`` on its standard input; without an ``environment``, with messages in English."""
     try:
         done = subprocess.run(
-            list(command),
-            input=text,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=seconds,
-            env={**os.environ, "LC_ALL": "C"},
-            check=False,
-        )
+            list(command), input=text, capture_output=True, encoding="utf-8", errors="replace", timeout=seconds,
+            env=environment or {**os.environ, "LC_ALL": "C"}, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return Answer(None, "", f"no answer within {seconds:g} s")
     except OSError as error:
@@ -48,24 +47,19 @@ def run(command: Sequence[str], text: str = "", seconds: float = 60.0) -> Answer
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
-def run_logged(
-    command: Sequence[str], log: Path, started: Callable[[int], None], environment: Mapping[str, str]
-) -> int | None:
-    """Run a long program, its lines in ``log``; returns its exit code, None if it could not be started.
+def run_logged(command: Sequence[str], log: Path, started: Callable[[int], None]) -> int | None:
+    """Run a long program, its output in ``log``; returns its exit code, None if it could not be started.
 
-    ``started`` is told its process id. Whatever ends this process early, short of SIGKILL, ends the program too.
+    ``started`` gets its process id. Whatever ends this process early, short of SIGKILL, ends the program too.
     """
-    with log.open("ab") as lines:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with log.open("ab") as output:
         try:
             child = subprocess.Popen(
-                list(command),
-                stdin=subprocess.DEVNULL,
-                stdout=lines,
-                stderr=subprocess.STDOUT,
-                env=dict(environment),
-            )
+                list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
+            )  # fmt: skip
         except OSError as error:
-            lines.write(f"{command[0]} cannot be started: {error}\n".encode())
+            output.write(f"{command[0]} cannot be started: {error}\n".encode())
             return None
         try:
             started(child.pid)

@@ -1,38 +1,36 @@
-"""What a look finds: the files of one release, what they say of themselves, and what they hold."""
+"""The files of a release, and what their names, attributes and axes state."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from climrecon.catalogue.roles import why_infilled
 from climrecon.errors import InputDataError
 from climrecon.variables import canonical_variable, dataset_of
-from climrecon.watch.file_stamps import Stamp, signature, stamps_of
-from climrecon.watch.remote import ARCHIVES, archives_in
+from climrecon.watch.file_stamps import ARCHIVES, archives_in
 
 _VERSION = re.compile(r"\d+(?:\.\d+){2,3}")
 _MONTHS = re.compile(r"\d{4}-?\d{2}\s*[-_]\s*\d{4}-?\d{2}")
 
 
 @dataclass(frozen=True)
-class Found:
+class ReleaseFiles:
     """The files of one release.
 
     A run reads ``main``, ``uncorrelated`` and some of the ``members``; these and ``archives`` (zips of members) are the
-    ensemble: a release is taken only when they are whole too, but they alone cause no run. ``beside`` are all
+    ensemble: a release is taken only when they are whole too, but they alone cause no run. ``all_archives`` are all
     archives in the folders of ``main``, whatever they hold.
     """
 
     main: tuple[Path, ...]
-    uncorrelated: Path | None = None
-    members: tuple[Path, ...] = ()
-    archives: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = ()
-    beside: tuple[Path, ...] = ()
+    uncorrelated: Path | None
+    members: tuple[Path, ...]
+    archives: tuple[Path, ...]
+    all_archives: tuple[Path, ...]
 
     @property
     def reads(self) -> tuple[Path, ...]:
@@ -40,43 +38,27 @@ class Found:
         return (*self.main, *([self.uncorrelated] if self.uncorrelated else []))
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def all(self) -> tuple[Path, ...]:
         """All files of the release, each once."""
         return tuple(dict.fromkeys((*self.reads, *self.members, *self.archives)))
 
-    @property
-    def stamps(self) -> dict[str, Stamp | None]:
-        """Size and dates of all files."""
-        return stamps_of(self.files)
-
-    @property
-    def signature(self) -> str:
-        """One hash of all sizes and dates."""
-        return signature(self.stamps)
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """The folders that the files lie in: a new archive changes their date."""
-        return tuple(sorted({path.parent for path in self.main}))
-
 
 def with_archives(
-    main: Sequence[Path],
-    uncorrelated: Path | None,
-    members: Sequence[Path],
-    listed: Sequence[str],
-    notes: Sequence[str],
-) -> Found:
-    """Add the archives of members: those that the catalogue lists, and those beside the field's file."""
-    beside = [Path(text) for text in archives_in(sorted({path.parent for path in main}))]
-    archives = {*beside, *(Path(text) for text in listed if _is_archive(Path(text)) and Path(text).is_file())}
-    own = dataset_of(main[0].name)
-    mine = [
+    main: Sequence[Path], uncorrelated: Path | None, members: Sequence[Path], listed: Sequence[str]
+) -> ReleaseFiles:
+    """Add the archives of members: those in ``listed`` (of the catalogue), and those beside the field's file."""
+    in_folders = [Path(text) for text in archives_in(sorted({path.parent for path in main}))]
+    archives = {
+        *in_folders,
+        *(Path(text) for text in listed if _is_archive(Path(text)) and Path(text).is_file()),
+    }
+    dataset = dataset_of(main[0].name)
+    same = sorted(
         path
         for path in archives
-        if dataset_of(path.name) == own and own is not None and not why_infilled(str(path))
-    ]
-    return Found(tuple(main), uncorrelated, tuple(members), tuple(sorted(mine)), tuple(notes), tuple(beside))
+        if dataset is not None and dataset_of(path.name) == dataset and not why_infilled(str(path))
+    )
+    return ReleaseFiles(tuple(main), uncorrelated, tuple(members), tuple(same), tuple(in_folders))
 
 
 def _is_archive(path: Path) -> bool:
@@ -85,15 +67,15 @@ def _is_archive(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Header:
-    """What the header and axes of a release's files say.
+    """Data set, version, months and grid of a release's files.
 
-    ``first`` and ``last`` are months (year * 12 + month - 1), ``months`` their number; ``grid`` is words and a
-    hash of the coordinates; ``said`` the version attribute, ``version`` that of the name or else of the file.
+    ``first`` and ``last`` are months (year * 12 + month - 1), ``months`` their number; ``grid`` is its shape and a
+    hash of the coordinates; ``stated_version`` the version attribute, ``version`` that of the name or else of the file.
     """
 
     dataset: str
     version: str
-    said: str
+    stated_version: str
     first: int
     last: int
     months: int
@@ -102,17 +84,13 @@ class Header:
     @property
     def span(self) -> str:
         """``YYYYMM-YYYYMM``."""
-        return f"{_label(self.first)}-{_label(self.last)}"
+        return "-".join(f"{month // 12:04d}{month % 12 + 1:02d}" for month in (self.first, self.last))
 
     @property
     def name(self) -> str:
         """``HadCRUT.5.0.2.0_185001-202510``; the name a release of it is published under."""
         label = f"{self.dataset}.{self.version}" if self.version else self.dataset
         return re.sub(r"[^\w.-]", "-", f"{label}_{self.span}")
-
-
-def _label(month: int) -> str:
-    return f"{month // 12:04d}{month % 12 + 1:02d}"
 
 
 def read_header(paths: Sequence[Path], variable: str) -> Header:
@@ -123,21 +101,19 @@ def read_header(paths: Sequence[Path], variable: str) -> Header:
     InputDataError
         If a file cannot be opened or has no such axes.
     """
-    parts = [_one(path, variable) for path in paths]
-    first, last = min(part.first for part in parts), max(part.last for part in parts)
-    months = len(set().union(*(part.all_months for part in parts)))
-    if len({part.grid for part in parts}) > 1:
+    parts = [_read_one(path, variable) for path in paths]
+    months = set().union(*(part[0] for part in parts))
+    if len({part[1] for part in parts}) > 1:
         raise InputDataError(f"The files {', '.join(p.name for p in paths)} have different grids.", None)
-    part = parts[-1]
-    return Header(part.dataset, part.version, part.said, first, last, months, part.grid)
+    _, grid, title, stated = parts[-1]
+    known = dataset_of(paths[-1].name, title, stated)
+    dataset, version = known[:2] if known else (paths[-1].name.split(".")[0], "")
+    match = _VERSION.search(stated)
+    return Header(dataset, version, match[0] if match else "", min(months), max(months), len(months), grid)
 
 
-@dataclass(frozen=True)
-class _Part(Header):
-    all_months: frozenset[int] = field(default_factory=frozenset)
-
-
-def _one(path: Path, variable: str) -> _Part:
+def _read_one(path: Path, variable: str) -> tuple[set[int], str, str, str]:
+    """Months, grid, title and version attribute of a file."""
     import netCDF4
     import numpy as np
 
@@ -149,37 +125,26 @@ def _one(path: Path, variable: str) -> _Part:
                 if v.ndim >= 3 and canonical_variable(n, v.__dict__) == variable
             )
             time, lat, lon = (file[dimension] for dimension in file[name].dimensions[-3:])
-            calendar = getattr(time, "calendar", "standard")
-            dates = netCDF4.num2date(time[:], time.units, calendar)
+            dates = netCDF4.num2date(time[:], time.units, getattr(time, "calendar", "standard"))
             axes = [np.round(np.asarray(axis[:], dtype=np.float64), 4) for axis in (lat, lon)]
-            about = {key: str(getattr(file, key, "")) for key in ("title", "version")}
+            title, stated = (str(getattr(file, key, "")) for key in ("title", "version"))
     except StopIteration:
         raise InputDataError(f"{path} holds no {variable}.", "Check variable= and the file.") from None
     # netCDF4 raises what it likes at a damaged file.
     except (OSError, RuntimeError, ValueError, LookupError, AttributeError) as error:
         raise InputDataError(
-            f"{path} cannot be read: {error}", "It is damaged, or still being copied; it is looked at again."
+            f"{path} cannot be read: {error}",
+            "It is damaged, or still being copied; the next look reads it again.",
         ) from error
-    months = frozenset(int(date.year) * 12 + int(date.month) - 1 for date in np.ravel(dates))
+    months = {int(date.year) * 12 + int(date.month) - 1 for date in np.ravel(dates)}
     if not months:
         raise InputDataError(f"{path} holds no month.", "It is damaged, or still being written.")
-    known = dataset_of(path.name, about["title"], about["version"])
     digest = hashlib.sha256(b"".join(axis.tobytes() for axis in axes)).hexdigest()[:12]
-    said = _VERSION.search(about["version"])
-    return _Part(
-        dataset=known[0] if known else path.name.split(".")[0],
-        version=known[1] if known else "",
-        said=said[0] if said else "",
-        first=min(months),
-        last=max(months),
-        months=len(months),
-        grid=f"{len(axes[0])} x {len(axes[1])} ({digest})",
-        all_months=months,
-    )
+    return months, f"{len(axes[0])} x {len(axes[1])} ({digest})", title, stated
 
 
 def bare_name(path: Path | str) -> str:
-    """A file's name without version and months: what stays from release to release."""
+    """A file's name without version and months: the same from release to release."""
     name = Path(path).name
     known = dataset_of(name)
     version = known[1] if known else ""

@@ -1,23 +1,32 @@
-"""Size and dates of files: what tells, without reading them, whether they are what they were."""
+"""Whether files, folders and a catalogue on a server changed, without reading data."""
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
+import os
+import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from climrecon.errors import NoDataError
+
 #: Size, mtime and ctime in nanoseconds; the latter cannot be set back by whoever copied a file.
 Stamp = tuple[int, int, int]
+#: Members of an ensemble are handed out in such files.
+ARCHIVES = (".zip",)
+#: Seconds after which a server counts as unreachable.
+TIMEOUT = 20.0
 
 
 def stamp_of(path: Path | str) -> Stamp | None:
     """Size and dates of a file or folder, None where there is none."""
     try:
-        about = Path(path).stat()
+        status = Path(path).stat()
     except OSError:
         return None
-    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def stamps_of(paths: Iterable[Path]) -> dict[str, Stamp | None]:
@@ -37,10 +46,40 @@ def youngest(stamps: Iterable[Stamp | None]) -> float:
 
 def unchanged(stamps: Mapping[str, Sequence[int] | None]) -> bool:
     """Whether all files are what they were; stamps may come from JSON."""
-    return all(stamp_of(path) == (tuple(was) if was else None) for path, was in stamps.items())
+    return all(stamp_of(path) == (tuple(before) if before else None) for path, before in stamps.items())
 
 
 def tree(folder: Path, endings: tuple[str, ...] = (".nc", ".nc4")) -> dict[str, Stamp | None]:
     """Stamps of all netCDF files below ``folder`` that a catalogue over it would list."""
-    found = (path for path in folder.rglob("*") if path.suffix in endings and not path.name.startswith("."))
-    return stamps_of(sorted(found))
+    files = (path for path in folder.rglob("*") if path.suffix in endings and not path.name.startswith("."))
+    return stamps_of(sorted(files))
+
+
+def archives_in(folders: Iterable[Path]) -> list[str]:
+    """Paths of all archives in ``folders``, sorted; those of a folder that is gone are none."""
+    archives = []
+    for folder in folders:
+        try:
+            names = os.listdir(folder)  # noqa: PTH208 - one system call; folders may hold thousands
+        except OSError:
+            continue
+        archives += [str(folder / name) for name in names if name.lower().endswith(ARCHIVES)]
+    return sorted(archives)
+
+
+def remote_digest(url: str) -> str:
+    """sha256 of a catalogue server's answer.
+
+    Raises
+    ------
+    NoDataError
+        If the server cannot be reached.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+            return hashlib.sha256(answer.read()).hexdigest()
+    except (OSError, http.client.HTTPException) as error:
+        raise NoDataError(
+            f"The catalogue {url} cannot be reached: {error}",
+            "The next look tries again; published releases stay.",
+        ) from error

@@ -1,8 +1,9 @@
-"""Telling people and programs of an event, by the host's own means."""
+"""Handing events to the operator's commands: mail, a chat, a further job."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,40 +11,33 @@ from typing import Any
 from climrecon.settings.watch import Watch
 from climrecon.watch import commands
 
+#: Seconds a command has.
+TIME_LIMIT = 60.0
+#: Characters of a variable; the system limits them, the JSON has all.
+_LONGEST = 8000
 
-def tell(watch: Watch, event: Mapping[str, Any]) -> list[str]:
-    """Tell of an event by the site's program and by mail; returns what went wrong.
 
-    The program gets one JSON object on its standard input: ``event`` (published, held, stopped, failed),
-    ``release``, ``message``, ``code``, ``folder``, ``report``, ``summary``.
+def deliver(watch: Watch, event: Mapping[str, Any]) -> list[str]:
+    """Run every command of ``on_event`` with an event; returns the failures.
+
+    A command is started without a shell. Its standard input is one JSON object: ``event`` (published, held, stopped,
+    failed), ``release``, ``message``, ``code``, ``folder``, ``report``, ``summary``, ``checks``. The variables
+    ``CLIMRECON_EVENT`` and ``CLIMRECON_EVENT_RELEASE``, ``_MESSAGE``, ``_CODE``, ``_FOLDER``, ``_REPORT`` hold the same.
     """
+    content = json.dumps(event) + "\n"
+    variables = {"CLIMRECON_EVENT": event["event"]} | {
+        f"CLIMRECON_EVENT_{name.upper()}": str(event.get(name) or "").replace("\0", " ")[:_LONGEST]
+        for name in ("release", "message", "code", "folder", "report")
+    }
     problems = []
-    if watch.notify:
-        program = [str(Path(watch.notify[0]).expanduser()), *watch.notify[1:]]
-        answer = commands.run(program, json.dumps(event) + "\n")
+    for name, *arguments in watch.event_commands:
+        program = str(Path(name).expanduser()) if "/" in name else commands.find(name)
+        if program is None:
+            problems.append(f"The event command {name} is not on this host")
+            continue
+        answer = commands.run([program, *arguments], content, TIME_LIMIT, {**os.environ, **variables})
         if answer.code != 0:
             problems.append(
-                f"{program[0]} could not be told (exit code {answer.code}): {answer.err.strip()[-300:]}"
+                f"The event command {program} failed (exit code {answer.code}): {answer.err.strip()[-300:]}"
             )
-    if watch.mail_to:
-        problems += _mail(watch.mail_to, event)
     return problems
-
-
-def _mail(address: str, event: Mapping[str, Any]) -> list[str]:
-    subject = f"climrecon: {event['release'] or 'watch'} {event['event']}"
-    subject = " ".join("".join(c if c.isprintable() else " " for c in subject).split())
-    body = f"{event['message']}\n\n" + "".join(
-        f"{name}: {event[name]}\n" for name in ("folder", "report") if event.get(name)
-    )
-    if mail := commands.find("mail"):
-        answer = commands.run([mail, "-s", subject, address], body)
-    elif sendmail := commands.find("sendmail"):
-        answer = commands.run([sendmail, "-i", "-t"], f"To: {address}\nSubject: {subject}\n\n{body}")
-    else:
-        return ["there is neither mail nor sendmail on this host; mail_to is of no use here"]
-    return (
-        []
-        if answer.code == 0
-        else [f"no mail could be sent to {address} (exit code {answer.code}): {answer.err.strip()[-300:]}"]
-    )

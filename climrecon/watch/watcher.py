@@ -1,7 +1,9 @@
-"""One look of the watch: what is there, is it new, run it, check it, publish it.
+"""One look of the watch: find the newest release; if it is new, run, check and publish it.
 
 Every step is written to the state before the next begins, and every step may be repeated: whatever ends a look, the
-next one finishes what it left.
+next one finishes it. The modules in the order in which a look uses them: ``look`` (what is there, is it new),
+``plausibility`` (must a person decide), ``advance`` (the steps of a release), ``run``, ``check``, ``publish``,
+``notify``; beside them ``state``, ``lock`` and ``schedule``.
 """
 
 from __future__ import annotations
@@ -15,15 +17,12 @@ from typing import Any
 from climrecon.errors import UsageError
 from climrecon.settings import RunSettings, Site, validate
 from climrecon.watch import codes, publish
-from climrecon.watch.file_stamps import signature, tree, unchanged
+from climrecon.watch.context import Context, Look, Options
+from climrecon.watch.file_stamps import archives_in, remote_digest, signature, tree, unchanged
 from climrecon.watch.lock import only_watcher
 from climrecon.watch.look import ReleaseCheck
-from climrecon.watch.options import FREVA, LOCAL, Look, Options
-from climrecon.watch.remote import archives_in, remote_digest
 from climrecon.watch.state import FILE_NAME, UNFINISHED, State
 from climrecon.workflow.progress import Reporter
-
-__all__ = ["FREVA", "LOCAL", "Look", "Options", "look", "settings_of"]
 
 
 def look(raw: Mapping[str, Any], site: Site, options: Options, reporter: Reporter) -> Look:
@@ -48,18 +47,27 @@ def look(raw: Mapping[str, Any], site: Site, options: Options, reporter: Reporte
     state = State(output / FILE_NAME)
     try:
         key = _key(settings, options)
-        known = state.world(key)
-        if known and not state.releases(*UNFINISHED) and _same_world(known, options):
-            answer = Look(known["code"], known["message"], known["release"])
-            state.looked(answer.code, answer.message)
+        before = state.snapshot(key)
+        if before and not state.releases(*UNFINISHED) and _nothing_changed(before, options):
+            answer = Look(before["code"], before["message"], before["release"])
+            state.keep_look(answer.code, answer.message)
             return answer
         with only_watcher(state) as other:
             if other:
                 return Look(codes.WAITING, f"Waiting: {other}.", final=False)
-            state.keep_world(key, None)
+            for note in options.watch.notes:
+                reporter.note(note)
+            state.drop_snapshot()
             publish.sweep(output)
-            answer = ReleaseCheck(dict(raw), settings, site, options, reporter, output, state, key).look()
-            state.looked(answer.code, answer.message)
+            context = Context(raw, settings, site, options, reporter, output, state)
+            answer, found = ReleaseCheck(context).look()
+            if found is not None and answer.final:
+                message = answer.message
+                if answer.code == codes.DONE:
+                    message = f"Nothing to do: {answer.release} is the current release."
+                known = {"code": answer.code, "message": message, "release": answer.release}
+                state.keep_snapshot(key, {**found, **known})
+            state.keep_look(answer.code, answer.message)
         return answer
     finally:
         state.close()
@@ -71,7 +79,7 @@ def settings_of(raw: Mapping[str, Any], site: Site) -> RunSettings:
     Raises
     ------
     UsageError
-        If they are wrong, or are none that a watch can run with.
+        If a watch cannot run with them.
     """
     settings = validate(raw, site)
     if not settings.outputdir:
@@ -91,11 +99,10 @@ def _key(settings: RunSettings, options: Options) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _same_world(known: Mapping[str, Any], options: Options) -> bool:
-    """Whether nothing changed since the last look, told without opening a file."""
-    if options.rebuild and signature(tree(options.rebuild)) != known["tree"]:
+def _nothing_changed(before: Mapping[str, Any], options: Options) -> bool:
+    """Whether all is as at the look before; opens no file."""
+    if options.rebuild and signature(tree(options.rebuild)) != before["tree"]:
         return False
-    if known["remote"] and remote_digest(known["origin"]) != known["remote"]:
+    if before["remote"] and remote_digest(before["origin"]) != before["remote"]:
         return False
-    folders = [Path(folder) for folder in known["folders"]]
-    return unchanged(known["stamps"]) and archives_in(folders) == known["archives"]
+    return unchanged(before["stamps"]) and archives_in(map(Path, before["folders"])) == before["archives"]

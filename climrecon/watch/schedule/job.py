@@ -33,7 +33,7 @@ _ALSO_KEPT = ("OMP_NUM_THREADS", "GIT_CONFIG_GLOBAL", "HTTPS_PROXY", "https_prox
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be called: arguments and variables, unquoted."""
+    """A scheduled call: arguments and variables, unquoted."""
 
     name: str
     at: str | None
@@ -44,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Change:
-    """A change that was not made yet: what it is, in words and lines, and what makes it."""
+    """A change that was not made yet: its text, the question to ask first, and the function that makes it."""
 
     shown: str
     question: str
@@ -52,9 +52,14 @@ class Change:
 
 
 def job_of(
-    raw: Mapping[str, Any], own: Mapping[str, Any], name: str, at: str | None, log: Path | None, output: Path
+    raw: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+    name: str,
+    at: str | None,
+    log: Path | None,
+    output: Path,
 ) -> Job:
-    """The call of ``climrecon watch --once`` with these parameters, by absolute paths.
+    """The call of ``climrecon watch --once`` with the parameters of a run and the options of a watch, by absolute paths.
 
     Raises
     ------
@@ -70,8 +75,9 @@ def job_of(
         # One word, so that a value that begins with a dash is no option.
         command.append(f"{option}={value}")
     for key in ("settle_seconds", "keep", "rebuild", "through", "freva"):
-        if own.get(key) not in (None, "", "local"):
-            command.append(f"--{key.replace('_', '-')}={own[key]}")
+        if chosen.get(key) not in (None, "", "local"):
+            command.append(f"--{key.replace('_', '-')}={chosen[key]}")
+    command += [f"--on-event={text}" for text in chosen.get("on_event") or ()]
     environment = {
         key: value
         for key, value in sorted(os.environ.items())
@@ -79,7 +85,7 @@ def job_of(
     }
     if "CLIMRECON_CONFIG" in environment:
         environment["CLIMRECON_CONFIG"] = str(Path(environment["CLIMRECON_CONFIG"]).absolute())
-    folders = [Path(sys.executable).parent, *([Path(own["freva"]).parent] if own.get("freva") else [])]
+    folders = [Path(sys.executable).parent, *([Path(chosen["freva"]).parent] if chosen.get("freva") else [])]
     environment["PATH"] = os.pathsep.join([*map(str, folders), "/usr/local/bin", "/usr/bin", "/bin"])
     where = (log or output / "watch.log").absolute()
     bad = [text for text in (*command, *environment.values(), str(where)) if _CONTROL.search(text)]
@@ -118,34 +124,6 @@ def script_text(job: Job) -> str:
         command=" ".join(map(shlex.quote, job.command)),
         log=shlex.quote(str(job.log)),
     )
-
-
-def unit_texts(job: Job) -> dict[str, str]:
-    """The service and the timer of a systemd user manager, by file name."""
-    begin = markers(job.name)[0]
-    return {
-        f"{unit_name(job.name)}.service": rendered(
-            "watch.service.j2",
-            begin=begin,
-            name=job.name,
-            command=" ".join(map(_unit_quoted, job.command)),
-            environment=[_unit_quoted(f"{k}={v}", variable=True) for k, v in job.environment.items()],
-        ),
-        f"{unit_name(job.name)}.timer": rendered(
-            "watch.timer.j2", begin=begin, name=job.name, when=job.at or DEFAULT_AT[SYSTEMD]
-        ),
-    }
-
-
-def unit_name(name: str) -> str:
-    """Name of the systemd units."""
-    return f"climrecon-watch-{name}"
-
-
-def _unit_quoted(text: str, variable: bool = False) -> str:
-    """A word of a unit file; % and, in commands, $ have a meaning of their own there."""
-    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return f'"{text}"' if variable else '"{}"'.format(text.replace("$", "$$"))
 
 
 def rendered(template: str, **values: Any) -> str:

@@ -1,4 +1,4 @@
-"""A systemd user timer: two files of ours, and the calls that make the user's manager know them."""
+"""A systemd user timer: two files, and the calls that load them into the user's manager."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from climrecon.errors import OutputError, UsageError
 from climrecon.files import write_text
 from climrecon.watch import commands
-from climrecon.watch.schedule.job import Change, Job, markers, unit_name, unit_texts
+from climrecon.watch.schedule.job import DEFAULT_AT, SYSTEMD, Change, Job, markers, rendered
 
 
 def folder() -> Path:
@@ -17,51 +17,85 @@ def folder() -> Path:
     return Path(base) / "systemd" / "user"
 
 
-def installing(job: Job) -> Change:
-    """What installing would do."""
-    texts = unit_texts(job)
-    place = folder()
-    foreign = [name for name in texts if (place / name).exists() and not _ours(place / name, job.name)]
-    if foreign:
-        raise UsageError(f"{place / foreign[0]} is not climrecon's.", "Choose another --name.")
+def unit_name(name: str) -> str:
+    """Name of the units."""
+    return f"climrecon-watch-{name}"
+
+
+def unit_texts(job: Job) -> dict[Path, str]:
+    """The service and the timer, by path.
+
+    Raises
+    ------
+    UsageError
+        If ``at`` is no calendar expression.
+    """
     if job.at and (check := commands.find("systemd-analyze")):
         answer = commands.run([check, "calendar", job.at])
         if answer.code not in (0, None):
             raise UsageError(f"--at {job.at!r} is no calendar expression: {answer.err.strip()}", None)
+    begin = markers(job.name)[0]
+    service = rendered(
+        "watch.service.j2",
+        begin=begin,
+        name=job.name,
+        command=" ".join(_quoted(word).replace("$", "$$") for word in job.command),
+        environment=[_quoted(f"{key}={value}") for key, value in job.environment.items()],
+    )
+    timer = rendered("watch.timer.j2", begin=begin, name=job.name, when=job.at or DEFAULT_AT[SYSTEMD])
+    unit = folder() / unit_name(job.name)
+    return {unit.with_name(f"{unit.name}.service"): service, unit.with_name(f"{unit.name}.timer"): timer}
+
+
+def _quoted(text: str) -> str:
+    """A word of a unit file; % has a meaning of its own there, and $ in commands."""
+    return '"{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%"))
+
+
+def printed(job: Job) -> str:
+    """The units, each below its path."""
+    return "".join(f"# {path}\n{text}\n" for path, text in unit_texts(job).items())
+
+
+def installing(job: Job) -> Change:
+    """The change that installs the units."""
+    texts = unit_texts(job)
+    place = folder()
+    foreign = [path for path in texts if path.exists() and not _is_ours(path, job.name)]
+    if foreign:
+        raise UsageError(f"{foreign[0]} is not climrecon's.", "Choose another --name.")
 
     def apply() -> str:
         try:
             place.mkdir(parents=True, exist_ok=True)
-            for name, text in texts.items():
-                write_text(place / name, text)
+            for path, text in texts.items():
+                write_text(path, text)
         except OSError as error:
             raise OutputError(f"The units cannot be written to {place}: {error}", None) from error
-        problem = _systemctl(["daemon-reload"]) or _systemctl(
-            ["enable", "--now", f"{unit_name(job.name)}.timer"]
-        )
+        timer = f"{unit_name(job.name)}.timer"
+        problem = _systemctl("daemon-reload") or _systemctl("enable", "--now", timer)
         if problem:
             return (
                 f"Written to {place}, but systemd did not take it ({problem}). Where its user manager runs: systemctl "
-                f"--user daemon-reload && systemctl --user enable --now {unit_name(job.name)}.timer"
+                f"--user daemon-reload && systemctl --user enable --now {timer}"
             )
-        return f"Installed: {unit_name(job.name)}.timer runs; its lines: journalctl --user -u {unit_name(job.name)}"
+        return f"Installed: {timer} runs; its output: journalctl --user -u {unit_name(job.name)}"
 
-    shown = "".join(f"# {place / name}\n{text}\n" for name, text in texts.items())
-    return Change(shown, f"Write these files to {place} and start the timer?", apply)
+    return Change(printed(job), f"Write these files to {place} and start the timer?", apply)
 
 
 def removing(name: str) -> Change | None:
-    """What removing would do; None if there is nothing to remove."""
+    """The change that removes the units; None if there are none."""
     units = [folder() / f"{unit_name(name)}.{kind}" for kind in ("timer", "service")]
-    mine = [path for path in units if path.exists() and _ours(path, name)]
+    mine = [path for path in units if path.exists() and _is_ours(path, name)]
     if not mine:
         return None
 
     def apply() -> str:
-        _systemctl(["disable", "--now", f"{unit_name(name)}.timer"])
+        _systemctl("disable", "--now", f"{unit_name(name)}.timer")
         for path in mine:
             path.unlink(missing_ok=True)
-        _systemctl(["daemon-reload"])
+        _systemctl("daemon-reload")
         return f"Removed: {', '.join(path.name for path in mine)}."
 
     shown = "".join(f"# {path}\n{path.read_text(encoding='utf-8')}\n" for path in mine)
@@ -69,21 +103,19 @@ def removing(name: str) -> Change | None:
 
 
 def installed() -> str:
-    """All our units."""
-    found = []
-    for path in sorted(folder().glob(f"{unit_name('')}*")):
-        text = path.read_text(encoding="utf-8")
-        if text.startswith("# climrecon watch "):
-            found.append(f"# {path}\n{text}\n")
-    return "".join(found)
+    """All units of climrecon."""
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(folder().glob(f"{unit_name('')}*"))}
+    return "".join(
+        f"# {path}\n{text}\n" for path, text in texts.items() if text.startswith("# climrecon watch ")
+    )
 
 
-def _ours(path: Path, name: str) -> bool:
+def _is_ours(path: Path, name: str) -> bool:
     return path.read_text(encoding="utf-8", errors="replace").startswith(markers(name)[0])
 
 
-def _systemctl(arguments: list[str]) -> str:
-    """What went wrong, "" if nothing."""
+def _systemctl(*arguments: str) -> str:
+    """Call systemctl; its last message if it failed, else ""."""
     program = commands.find("systemctl")
     if program is None:
         return "there is no systemctl"

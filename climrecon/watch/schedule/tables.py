@@ -1,6 +1,6 @@
 """The scheduled line of a crontab or scrontab.
 
-It stands between two marker lines; whatever else a table holds goes back byte for byte.
+It stands between two marker lines; all other lines of a table go back byte for byte.
 """
 
 from __future__ import annotations
@@ -61,6 +61,12 @@ def table_lines(kind: str, job: Job, batch_options: str = "") -> str:
     return rendered("crontab.j2", begin=begin, end=end, when=when, command=line, options=options)
 
 
+def printed(kind: str, job: Job, batch_options: str) -> str:
+    """The block, and the script if it calls one."""
+    block = table_lines(kind, job, batch_options)
+    return block + (f"\n# {script_of(job)}\n{script_text(job)}" if SCRIPT in block else "")
+
+
 def _table(kind: str) -> tuple[str, str]:
     """The program, and the text of the user's table."""
     program = commands.find(PROGRAMS[kind])
@@ -83,7 +89,7 @@ def split(text: str, name: str) -> tuple[str, str]:
     Raises
     ------
     OutputError
-        If the block's first or last line is missing: then nobody can tell what is ours.
+        If the block's first or last line is missing: then ours and others' lines cannot be distinguished.
     """
     begin, end = markers(name)
     lines = text.splitlines(keepends=True)
@@ -106,14 +112,12 @@ def _replace(program: str, text: str, name: str) -> None:
     Raises
     ------
     OutputError
-        If the program refuses it, or what it holds then is something else.
+        If the program refuses it, or holds something else afterwards.
     """
     answer = commands.run([program, "-"], text)
     if answer.code != 0:
-        raise OutputError(
-            f"{program} refused the line: {(answer.err or answer.out).strip()}",
-            "Nothing was changed; check --at.",
-        )
+        reason = (answer.err or answer.out).strip()
+        raise OutputError(f"{program} refused the line: {reason}", "Nothing was changed; check --at.")
     back = commands.run([program, "-l"])
     if back.code == 0 and back.out.rstrip("\n") != text.rstrip("\n"):
         raise OutputError(
@@ -122,33 +126,30 @@ def _replace(program: str, text: str, name: str) -> None:
 
 
 def installing(kind: str, job: Job, batch_options: str) -> Change:
-    """What installing would do."""
+    """The change that adds or replaces the block."""
     program, text = _table(kind)
     block = table_lines(kind, job, batch_options)
     foreign, before = split(text, job.name)
     if foreign and not foreign.endswith("\n"):
         foreign += "\n"
-    script = script_of(job) if SCRIPT in block else None
-    shown = block + (f"\n# {script}\n{script_text(job)}" if script else "")
     what = f"Replace the line called {job.name} in" if before else "Add this to"
 
     def apply() -> str:
         try:
             job.log.parent.mkdir(parents=True, exist_ok=True)  # else the shell could not start the job
-            if script:
-                write_text(script, script_text(job))
+            if SCRIPT in block:
+                write_text(script_of(job), script_text(job))
         except OSError as error:
-            raise OutputError(
-                f"{job.log.parent} cannot be written: {error}", "Choose another --log."
-            ) from error
+            place = job.log.parent
+            raise OutputError(f"{place} cannot be written: {error}", "Choose another --log.") from error
         _replace(program, foreign + block, job.name)
         return f"Installed: {PROGRAMS[kind]} has the line called {job.name}; its output goes to {job.log}."
 
-    return Change(shown, f"{what} your {PROGRAMS[kind]}?", apply)
+    return Change(printed(kind, job, batch_options), f"{what} your {PROGRAMS[kind]}?", apply)
 
 
 def removing(kind: str, name: str) -> Change | None:
-    """What removing would do; None if there is nothing to remove."""
+    """The change that takes the block out; None if there is none."""
     program, text = _table(kind)
     foreign, block = split(text, name)
     if not block:
@@ -165,19 +166,15 @@ def removing(kind: str, name: str) -> Change | None:
 
 def _scripts(block: str, name: str) -> list[Path]:
     """The script that a block calls, if it is ours."""
-    words = shlex.split(
-        next(line for line in block.splitlines() if not line.startswith("#")).replace("\\%", "%")
-    )
+    line = next(line for line in block.splitlines() if not line.startswith("#"))
+    words = shlex.split(line.replace("\\%", "%"))
     paths = [Path(word) for word in words if word.endswith(f"{SCRIPT}{name}.sh")]
-    return [
-        p
-        for p in paths
-        if p.is_file() and markers(name)[0] in p.read_text(encoding="utf-8", errors="replace")
-    ]
+    begin = markers(name)[0]
+    return [p for p in paths if p.is_file() and begin in p.read_text(encoding="utf-8", errors="replace")]
 
 
 def installed(kind: str) -> str:
-    """All our blocks in a table."""
+    """All blocks of climrecon in a table."""
     _, text = _table(kind)
     names = re.findall(r"^# climrecon watch (\S+): begin", text, re.MULTILINE)
     return "".join(split(text, name)[1] for name in dict.fromkeys(names))

@@ -12,9 +12,9 @@ import pytest
 from climrecon.catalogue import open_catalogue, search
 from climrecon.errors import InputDataError, NoDataError
 from climrecon.watch import codes, detection
-from climrecon.watch.decisions import decide
-from releases.conftest import Watching
-from releases.made_archive import field
+from climrecon.watch.releases import decide
+from watch.conftest import Watching
+from watch.made_archive import field
 
 
 def test_versions_monthly_updates_and_corrections(watching: Watching) -> None:
@@ -334,9 +334,9 @@ def test_an_unreachable_catalogue_is_an_error_and_changes_nothing(watching: Watc
     assert (watching().code, watching.runs) == (0, 1)
 
 
-def test_headers_tell_months_grid_and_version(watching: Watching) -> None:
+def test_headers_give_months_grid_and_version(watching: Watching) -> None:
     path = watching.archive.mean("5.0.2.0", 24, said="5.0.1.0")
     header = detection.read_header([path], "tas")
-    assert (header.version, header.said, header.months) == ("5.0.2.0", "5.0.1.0", 24)
+    assert (header.version, header.stated_version, header.months) == ("5.0.2.0", "5.0.1.0", 24)
     assert (header.first, header.span) == (1990 * 12, "199001-199112")
     assert np.isfinite(field(2)).any()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from climrecon.errors import OutputError, UsageError
 from climrecon.watch.schedule import tables
 from climrecon.watch.schedule.job import Job, markers
-from releases.made_archive import MadeArchive
+from watch.made_archive import MadeArchive
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = "climrecon-crontab"
@@ -293,3 +294,27 @@ def test_systemd_units_are_verified_by_systemd(crontab: Crontab, tmp_path: Path)
     )
     crontab.climrecon("schedule", "remove", "--kind", "systemd", "--yes", **home)
     assert [path.name for path in units.iterdir()] == [foreign.name]
+
+
+@pytest.mark.parametrize("kind", ["cron", "scrontab", "systemd"])
+def test_the_line_can_be_printed_without_a_table(kind: str, tmp_path: Path) -> None:
+    """As ``install`` would write it, where neither crontab, scrontab nor systemd can be called."""
+    answer = subprocess.run(
+        [
+            sys.executable, "-m", "climrecon", "schedule", "print", "--kind", kind, "--catalogue", "c.json", "--output",
+            str(tmp_path / "out"), "--on-event", "mail -s 'new release' ops@example.org",
+        ], env={**os.environ, "PATH": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}, capture_output=True, text=True,
+        cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert not list(tmp_path.iterdir())
+    begin, _ = markers("climrecon")
+    assert begin in answer.stdout
+    if kind == "systemd":
+        assert "\"--on-event=mail -s 'new release' ops@example.org\"" in answer.stdout
+        assert "OnCalendar=*-*-* *:17:00" in answer.stdout
+    else:
+        (line,) = [line for line in answer.stdout.splitlines() if line.startswith("17 * * * * ")]
+        words = shlex.split(cron_word(line))
+        assert "--on-event=mail -s 'new release' ops@example.org" in words
+        assert f"--catalogue={ROOT / 'c.json'}" in words

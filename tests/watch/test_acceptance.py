@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,10 @@ from climrecon.grid import FIVE_DEGREES
 from climrecon.methods.simple import Climatology
 from climrecon.settings.watch import Checks, Watch
 from climrecon.watch import codes, notify
-from climrecon.watch.changes import APPEARED, CORRECTED, GONE, SAME, compare, summary
+from climrecon.watch.changes import APPEARED, CORRECTED, GONE, SAME, Result, compare, summary
 from climrecon.watch.checks import ExpectedResult, failures, run_checks
-from climrecon.watch.decisions import decide
-from climrecon.watch.results import Result
-from releases.conftest import Watching
+from climrecon.watch.releases import decide
+from watch.conftest import Watching
 
 MASK = np.random.default_rng(3).random((1, 36, 72)) < 0.5
 
@@ -33,7 +33,7 @@ def made(months: int, **changed: Any) -> Result:
     observed = np.where(MASK, analysis + 0.01, np.nan)
     grid = FIVE_DEGREES
     parts = {
-        "name": "new", "label": "HadCRUT.5.0.2.0", "months": np.arange(24000, 24000 + months), "lat": grid.lat,
+        "name": "new", "months": np.arange(24000, 24000 + months), "lat": grid.lat,
         "lon": grid.lon, "lat_bounds": np.stack([grid.lat_edges[:-1], grid.lat_edges[1:]], 1),
         "lon_bounds": np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], 1), "area": grid.area,
         "field": np.where(np.isfinite(observed), observed, analysis).astype(np.float32), "analysis": analysis,
@@ -47,7 +47,7 @@ def made(months: int, **changed: Any) -> Result:
 def found(
     new: Result, previous: Result | None = None, *, limits: Checks | None = None, **asked: Any
 ) -> list[str]:
-    wanted = {"months": new.months, "kept": True, "why": "", "same_method": True, **asked}
+    wanted = {"months": new.months, "why_not_kept": "", "same_method": True, **asked}
     return failures(run_checks(compare(new, previous), ExpectedResult(**wanted), limits or Checks()))
 
 
@@ -152,12 +152,16 @@ def test_retention_keeps_the_newest(watching: Watching) -> None:
     assert list(watching.stages().values()) == ["removed", "removed", "published", "published"]
 
 
-def test_the_programs_told_get_json_once_for_each_event(watching: Watching, tmp_path: Path) -> None:
-    log = tmp_path / "told; rm -rf $HOME"
-    program = tmp_path / "tell"
-    program.write_text('#!/bin/sh\ncat >> "$1"\n')
+def test_event_commands_get_json_and_variables_once_for_each_event(
+    watching: Watching, tmp_path: Path
+) -> None:
+    log = tmp_path / "log; rm -rf $HOME"
+    program = tmp_path / "hook"
+    program.write_text(
+        '#!/bin/sh\ncat >> "$1"\necho "$CLIMRECON_EVENT $CLIMRECON_EVENT_RELEASE" >> "$1.variables"\n'
+    )
     program.chmod(0o755)
-    watching.settings["notify"] = [str(program), str(log)]
+    watching.settings["on_event"] = [shlex.join([str(program), str(log)])]
     path = watching.archive.mean("5.0.2.0", 24)
     watching.archive.build()
     for _ in range(2):
@@ -169,54 +173,74 @@ def test_the_programs_told_get_json_once_for_each_event(watching: Watching, tmp_
     assert [event["event"] for event in events] == ["published", "stopped"]
     assert Path(events[0]["report"]).is_file()
     assert events[0]["summary"]["months"] == 24
+    name = "HadCRUT.5.0.2.0_199001-199112"
+    variables = log.with_name(f"{log.name}.variables").read_text().splitlines()
+    assert variables == [f"published {name}", f"stopped {name}"]
 
 
-def test_an_event_that_could_not_be_told_is_told_by_the_next_look(watching: Watching, tmp_path: Path) -> None:
-    program = tmp_path / "tell"
+def test_an_event_whose_command_failed_is_delivered_by_the_next_look(
+    watching: Watching, tmp_path: Path
+) -> None:
+    program = tmp_path / "hook"
     program.write_text(f"#!/bin/sh\ntest -e {tmp_path}/ready || exit 3\ncat >> {tmp_path}/log\n")
     program.chmod(0o755)
-    watching.settings["notify"] = [str(program)]
+    watching.settings["on_event"] = str(program)
     watching.archive.mean("5.0.2.0", 24)
     watching.archive.build()
     assert [watching().code for _ in range(2)] == [0, 0]
+    assert watching.latest  # published all the same
     (tmp_path / "ready").touch()
     assert [watching().code for _ in range(3)] == [0, 0, 0]
     assert len((tmp_path / "log").read_text().splitlines()) == 1
     assert watching.runs == 1
 
 
-def test_mail_is_sent_by_the_hosts_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in that writes down its arguments and its standard input."""
-    for name in ("mail", "sendmail"):
-        (tmp_path / name).write_text(
-            f'#!/bin/sh\nprintf "%s|" "$@" > {tmp_path}/{name}.args\ncat > {tmp_path}/{name}.in\n'
-        )
-        (tmp_path / name).chmod(0o755)
+def test_a_command_that_hangs_or_is_missing_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = {"event": "held", "release": "a\0b", "message": "x" * 200_000, "code": 21}
+    monkeypatch.setattr(notify, "TIME_LIMIT", 0.2)
+    (late,) = notify.deliver(Watch(on_event=["sleep 30"]), event)
+    assert "no answer within 0.2 s" in late
+    absent, failed = notify.deliver(
+        Watch(on_event=["no-such-program", "sh -c 'echo why >&2; exit 4'"]), event
+    )
+    assert "no-such-program is not on this host" in absent
+    assert "exit code 4): why" in failed
+    assert notify.deliver(Watch(on_event=["true"]), event) == []  # which does not read its input
+
+
+def test_settings_of_before_still_deliver_and_say_their_new_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for ``mail`` that writes down its arguments and its standard input."""
+    (tmp_path / "mail").write_text(
+        f'#!/bin/sh\nprintf "%s|" "$@" > {tmp_path}/args\ncat > {tmp_path}/input\n'
+    )
+    (tmp_path / "mail").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    event = {
-        "event": "held",
-        "release": "HadCRUT\nBcc: x@y",
-        "message": "why",
-        "report": "/r.html",
-        "folder": None,
-    }
-    assert notify.tell(Watch(mail_to="ops@example.org"), event) == []
-    assert (tmp_path / "mail.args").read_text() == "-s|climrecon: HadCRUT Bcc: x@y held|ops@example.org|"
-    assert (tmp_path / "mail.in").read_text() == "why\n\nreport: /r.html\n"
-    monkeypatch.setattr(
-        notify.commands, "find", lambda name: None if name == "mail" else str(tmp_path / name)
-    )
-    assert notify.tell(Watch(mail_to="ops@example.org"), event) == []
-    assert (
-        (tmp_path / "sendmail.in")
-        .read_text()
-        .startswith("To: ops@example.org\nSubject: climrecon: HadCRUT Bcc")
-    )
+    watch = Watch(mail_to="ops@example.org", notify=["/bin/sh", "-c", f"cat > '{tmp_path}/second'"])
+    assert notify.deliver(watch, {"event": "held", "release": "r", "message": "why", "code": 21}) == []
+    assert (tmp_path / "args").read_text() == "-s|climrecon|ops@example.org|"
+    assert json.loads((tmp_path / "input").read_text())["message"] == "why"
+    assert (tmp_path / "second").read_text() == (tmp_path / "input").read_text()
+    program, mail = watch.notes
+    assert "on_event = 'mail -s climrecon ops@example.org'" in mail
+    assert program.startswith("[watch] notify")
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"mail_to": "-oQ/tmp"}, {"notify": ["tell"]}, {"keep": -1}, {"checks": {"nonsense": 1}}, {"settle": 3}],
+    [
+        {"mail_to": "-oQ/tmp"},
+        {"notify": ["./hook"]},
+        {"on_event": "./hook"},
+        {"on_event": ["a 'b"]},
+        {"on_event": " "},
+        {"keep": -1},
+        {"checks": {"nonsense": 1}},
+        {"settle": 3},
+    ],
 )
 def test_wrong_site_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from climrecon.errors import OutputError
+from climrecon.errors import OutputError, UsageError
 from climrecon.tasks import run as tasks_run
 from climrecon.tasks.reconstruct import results
 from climrecon.watch import advance, check, codes, lock, publish
 from climrecon.watch import run as watch_run
-from climrecon.watch.decisions import decide
+from climrecon.watch.releases import decide
 from climrecon.watch.state import RUNNING, State
-from releases.conftest import Watching
+from watch.conftest import Watching
 
 OLD, NEW = "HadCRUT.5.0.2.0_199001-199112", "HadCRUT.5.0.2.0_199001-199201"
 
@@ -130,8 +130,8 @@ PLACES: dict[str, tuple[Any, str, bool]] = {
     "after the page of the report": (check, "write_change_report", True),
     "before the link": (publish, "switch", False),
     "with the link switched": (publish, "switch", True),
-    "before a notification": (advance, "tell", False),
-    "after a notification": (advance, "tell", True),
+    "before a notification": (advance, "deliver", False),
+    "after a notification": (advance, "deliver", True),
 }
 
 
@@ -202,7 +202,8 @@ def test_sigterm_ends_a_look_cleanly(updated: Watching) -> None:
             return error.exit_code
 
     assert in_child(stopped) == 130
-    assert not updated.state().rows("SELECT * FROM lock")
+    with lock.only_watcher(updated.state()) as other:
+        assert other is None
     finished_by_next_look(updated)
 
 
@@ -279,50 +280,66 @@ def test_a_failed_run_is_tried_a_few_times_and_again_when_someone_asks(
     finished_by_next_look(updated)
 
 
-def test_a_lock_of_another_host_ends_when_its_heart_stands_still(
-    watching: Watching, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    watching.archive.mean("5.0.2.0", 24)
-    watching.archive.build()
-    state = watching.state()
-    with state.change() as db:
-        db.execute(
-            "INSERT INTO lock (id, token, host, boot, pid, started, since, beat) VALUES (1, 't', 'elsewhere', 'b', 1, '1', 's', 7)"
-        )
-    clock = [time.time()]
-    monkeypatch.setattr(lock.time, "time", lambda: clock[0])
-    for step in (0.0, 30.0, -90_000.0, 500.0, 30.0):  # the clock goes back by a day in between
-        clock[0] += step
-        assert watching().code == codes.WAITING
-    with state.change() as db:
-        db.execute("UPDATE lock SET beat = beat + 1")
-    for step in (5000.0, 500.0, 30.0):  # its heart beat once more, so that counting starts anew
-        clock[0] += step
-        assert watching().code == codes.WAITING
-    clock[0] += 100_000.0
-    assert (watching().code, watching.runs) == (0, 1)
+def test_the_lock_of_a_killed_watcher_is_free_at_once(updated: Watching) -> None:
+    """A watcher in the middle of a run keeps others out, by its process and host; killed, it holds nothing."""
+    started, go_on = updated.output.parent / "started", updated.output.parent / "go_on"
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        started.touch()
+        while not go_on.exists():
+            time.sleep(0.02)
+
+    child = os.fork()
+    if child == 0:
+        tasks_run.run_task = slow
+        try:
+            updated()
+        finally:
+            os._exit(1)
+    try:
+        while not started.exists():
+            time.sleep(0.02)
+        answer = updated()
+        assert answer.code == codes.WAITING
+        assert f"process {child} on {socket.gethostname()}" in answer.message
+        with pytest.raises(UsageError, match="is at work"):
+            decide(updated.output, accept=None, confirm=True, retry=False)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    finished_by_next_look(updated)
 
 
-def test_a_dead_watcher_of_this_host_holds_nothing(watching: Watching) -> None:
-    state = watching.state()
+def test_a_process_is_known_by_host_boot_and_start() -> None:
     child = subprocess.Popen(["sleep", "60"])
-    mine = lock.identity(child.pid)
-    assert lock.runs(mine) is True
-    with state.change() as db:
-        db.execute(
-            "INSERT INTO lock (id, token, host, boot, pid, started, since, beat) VALUES (1, 't', ?, ?, ?, ?, 's', 0)",
-            (mine["host"], mine["boot"], mine["pid"], mine["started"]),
-        )
-    with lock.only_watcher(state) as other:
-        assert other is not None
-        assert str(child.pid) in other
+    identity = lock.identity(child.pid)
+    assert lock.runs(identity) is True
     child.kill()
     child.wait()
-    with lock.only_watcher(state) as other:
-        assert other is None
-    assert lock.runs({**lock.identity(), "started": "1"}) is False  # the number was given to another process
-    assert lock.runs({**lock.identity(), "boot": "before"}) is False
-    assert lock.runs({**lock.identity(), "host": f"not-{socket.gethostname()}"}) is None
+    assert lock.runs(identity) is False
+    mine = lock.identity(os.getpid())
+    assert lock.runs({**mine, "started": "1"}) is False  # the number was given to another process
+    assert lock.runs({**mine, "boot": "before"}) is False
+    assert lock.runs({**mine, "host": f"not-{socket.gethostname()}"}) is None
+
+
+def test_a_state_of_the_version_before_goes_on(updated: Watching) -> None:
+    """Tables and columns as version 0.1 made them: nothing is run or announced again."""
+    state = updated.state()
+    with state.change() as db:
+        for table in ("lock", "looks", "settling", "world"):
+            db.execute(f"CREATE TABLE {table} (key TEXT PRIMARY KEY)")
+        for table in ("releases", "stops"):
+            db.execute(f"ALTER TABLE {table} RENAME COLUMN notified TO told")
+        db.execute("UPDATE meta SET value = '1' WHERE key = 'schema'")
+    state.close()
+    state = updated.state()
+    assert [(release.name, release.notified) for release in state.releases()] == [(OLD, "published")]
+    assert state.get("schema") == "2"
+    state.put("schema", "3")
+    state.close()
+    with pytest.raises(OutputError, match="newer climrecon"):
+        updated()
 
 
 def test_a_run_that_outlives_its_watcher_is_not_started_twice(updated: Watching) -> None:
@@ -331,8 +348,8 @@ def test_a_run_that_outlives_its_watcher_is_not_started_twice(updated: Watching)
     try:
 
         def killed() -> int:
-            def started(work: Any, release: Any, folder: Path) -> None:
-                watch_run._note_child(work, release, host.pid)
+            def started(context: Any, release: Any, folder: Path) -> None:
+                watch_run._note_child(context, release, host.pid)
                 die()
 
             watch_run._through_freva = started
@@ -361,7 +378,8 @@ def test_a_run_that_outlives_its_watcher_is_not_started_twice(updated: Watching)
 def _through_freva(watching: Watching) -> int:
     from climrecon.settings.site import Site, SiteFile
     from climrecon.settings.watch import Watch
-    from climrecon.watch.watcher import Options, look
+    from climrecon.watch.context import Options
+    from climrecon.watch.watcher import look
     from climrecon.workflow.progress import Quiet
 
     raw = {"catalogue": str(watching.archive.catalogue), **watching.raw, "outputdir": str(watching.output)}

@@ -11,10 +11,11 @@ import pytest
 from climrecon.settings.site import Site, SiteFile
 from climrecon.settings.watch import Watch
 from climrecon.tasks import run as tasks_run
+from climrecon.watch.context import Look, Options
 from climrecon.watch.state import FILE_NAME, State
-from climrecon.watch.watcher import Look, Options, look
+from climrecon.watch.watcher import look
 from climrecon.workflow.progress import Quiet
-from releases.made_archive import MadeArchive
+from watch.made_archive import MadeArchive
 
 QUICK = {"network": "climatology", "against": "none", "plots": False, "report": False}
 

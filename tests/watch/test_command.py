@@ -15,12 +15,12 @@ import pytest
 from climrecon.errors import NoDataError, UsageError
 from climrecon.settings.site import Site, SiteFile
 from climrecon.settings.watch import Watch
-from climrecon.watch.decisions import decide
-from climrecon.watch.listing import lines
-from climrecon.watch.watcher import Options, look
+from climrecon.watch.context import Options
+from climrecon.watch.releases import decide, lines
+from climrecon.watch.watcher import look
 from climrecon.workflow.progress import Quiet
-from releases.conftest import Watching
-from releases.made_archive import field
+from watch.conftest import Watching
+from watch.made_archive import field
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -194,13 +194,20 @@ def test_names_in_the_change_report_are_escaped(tmp_path: Path) -> None:
     from climrecon.watch.change_report import write_change_report
     from climrecon.watch.changes import compare, summary
     from climrecon.watch.checks import Check
-    from releases.test_acceptance import made
+    from watch.test_acceptance import made
 
     evil = "<script>alert(1)</script>"
     changes = compare(made(3, name=evil, network=evil), None)
     path = tmp_path / "changes.html"
     check = Check(evil, "failed", evil)
-    write_change_report(path, changes, summary(changes), [check], {evil: evil}, [evil], evil, draw=False)
+    page = {
+        "summary": summary(changes),
+        "checks": [check],
+        "inputs": {evil: evil},
+        "notes": [evil],
+        "when": evil,
+    }
+    write_change_report(path, changes, {**page, "no_comparison": evil}, draw=False)
     assert "<script>" not in path.read_text()
     assert path.read_text().count("&lt;script&gt;") >= 8
 
