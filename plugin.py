@@ -28,7 +28,8 @@ SHOWN = (".png", ".gif", ".mp4", ".html", ".nc", ".json")
 def _host_parameter(parameter):
     """The host's form of one entry of the table of parameters."""
     default = parameter.host_default if parameter.host_default is not None else parameter.default
-    common = {"name": parameter.name, "default": default, "mandatory": False, "help": parameter.help}
+    common = {"name": parameter.name, "default": default, "mandatory": False}
+    common["help"] = p.help_with_task(parameter)
     if parameter.kind == p.FACET:
         return host.SolrField(facet=parameter.name, max_items=1, **common)
     if parameter.kind == p.CHOICE:
@@ -39,7 +40,7 @@ def _host_parameter(parameter):
         p.INT: host.Integer,
         p.FLOAT: host.Float,
         p.FILE: host.File,
-        p.FOLDER: host.Directory,
+        p.OUTPUT: host.Directory,
     }
     if parameter.kind in kinds:
         return kinds[parameter.kind](**common)
@@ -84,10 +85,12 @@ class Parameters(host.ParameterDictionary):
 
     folder = ""
     asked = None
+    noted = set()  # old names whose note was written
 
     def parse_arguments(self, opt_arr, use_defaults=False, complete_defaults=False, check_errors=True):
         """Parse ``key=value`` texts; on the command line exit with code 2 if there are problems."""
         texts = [opt_arr] if not isinstance(opt_arr, (list, tuple, set)) else list(opt_arr)
+        texts = [self._with_new_name(str(text)) for text in texts]
         given = dict(_pair(text) for text in texts)
         if logger.is_cli:
             # The host parses the same texts several times, mostly without checking; asked once is enough.
@@ -102,6 +105,18 @@ class Parameters(host.ParameterDictionary):
             texts, use_defaults=use_defaults, complete_defaults=complete_defaults, check_errors=check_errors
         )
 
+    def _with_new_name(self, text):
+        """``key=value`` under today's name: the host refuses names that it does not know."""
+        key, sign, value = text.partition("=")
+        old = key.strip()
+        if old not in p.OLD_NAMES:
+            return text
+        # The host parses the same texts several times; once is enough to hear of it.
+        if old not in self.noted:
+            self.noted.add(old)
+            sys.stderr.write("Note: {}.\n".format(p.note_on(old)))
+        return p.OLD_NAMES[old] + sign + value
+
     def _checked(self, given):
         """Refuse bad parameters; returns the site's default of extra_scheduler_options."""
         answer = self._ask(given)
@@ -115,7 +130,7 @@ class Parameters(host.ParameterDictionary):
         return answer.get("extra_scheduler_options")
 
     def _ask(self, given):
-        """What ``climrecon check`` says of the given parameters."""
+        """The answer of ``climrecon check`` to the given parameters."""
         try:
             command = [_python(self.folder), "-m", "climrecon", "check", "-"]
         except RuntimeError as error:
@@ -163,6 +178,11 @@ def _let_forks_die():
     os.register_at_fork(before=hold, after_in_parent=go_on, after_in_child=in_child)
 
 
+def _with_new_names(values):
+    # The history may hold a run of the version before, submitted or to be repeated.
+    return {p.OLD_NAMES.get(name, name): value for name, value in values.items()}
+
+
 def _pair(text):
     key, _, value = str(text).partition("=")
     return key.strip(), value.strip() or "true"
@@ -201,7 +221,7 @@ class ClimRecon(plugin.PluginAbstract):
         typed = getattr(climrecon, "typed", frozenset())
         values = {
             k: v
-            for k, v in dict(config_dict or {}).items()
+            for k, v in _with_new_names(config_dict or {}).items()
             if k in p.BY_NAME and v is not None and (v != p.BY_NAME[k].default or k in typed)
         }
         about = {"id": str(self.rowid), "user": self.user.getName(), "host": "freva"}

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 from climrecon import __version__
+from climrecon import parameters as p
 from climrecon.cli.evaluation import evaluate
 from climrecon.cli.options import parameter_options
 from climrecon.cli.run_command import make_reporter, read_config, run_parameters
@@ -27,6 +29,9 @@ EPILOG = (
     "8 a batch job failed; 20 to 22 see 'climrecon watch --help'; 75 stopped, the same call continues; "
     "130 interrupted."
 )
+
+
+_PLAIN_FORMAT = warnings.formatwarning
 
 
 @click.group(
@@ -51,7 +56,7 @@ for _command in (watch, releases, schedule):
 
 
 @app.command(epilog=EPILOG)
-@parameter_options()
+@parameter_options(p.of_task(p.RECONSTRUCT))
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def reconstruct(as_json: bool, **values: Any) -> None:
     """Reconstruct observations: a netCDF file, figures, provenance and a report in --output."""
@@ -157,12 +162,12 @@ def rerun(provenance: Path, output: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def settings(as_json: bool) -> None:
     """Show the defaults that hold here, and which site file gave each."""
-    from climrecon.parameters import PARAMETERS
     from climrecon.settings.site import candidates, load_site
 
     site = load_site()
     rows = [
-        (q.name, site.default(q.name), site.origin.get(f"defaults.{q.name}", "built in")) for q in PARAMETERS
+        (q.name, site.default(q.name), site.origin.get(f"defaults.{q.name}", "built in"))
+        for q in p.PARAMETERS
     ]
     others = site.file.model_dump(exclude={"defaults", "schema_version"})
     if as_json:
@@ -208,17 +213,7 @@ def catalogue_build(folder: Path, output: Path | None, as_json: bool) -> None:
 
 
 @catalogue.command("search")
-@parameter_options(
-    "variable",
-    "project",
-    "product",
-    "institute",
-    "model",
-    "experiment",
-    "ensemble",
-    "time_frequency",
-    "catalogue",
-)
+@parameter_options(p.BY_NAME[name] for name in (*p.FACETS, "catalogue"))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def catalogue_search(as_json: bool, **values: Any) -> None:
     """Show which files a search takes, and why others were left out."""
@@ -301,6 +296,7 @@ def run_app(arguments: list[str] | None = None) -> None:
     """Run the command line; every error ends in one message and a documented exit code."""
     signal.signal(signal.SIGTERM, _on_signal)
     signal.signal(signal.SIGINT, _on_signal)
+    warnings.formatwarning = _format_warning
     try:
         app.main(args=arguments, prog_name="climrecon", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -324,6 +320,13 @@ def run_app(arguments: list[str] | None = None) -> None:
             f"Unexpected {type(error).__name__}: {error}\n  -> Run again with 'climrecon --debug …' and report it.",
         )
         raise SystemExit(1) from None
+
+
+def _format_warning(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
+    """Old names of parameters are a note to the user; warnings of libraries keep their form."""
+    if issubclass(category, p.OldName):
+        return f"Note: {message}.\n"
+    return _PLAIN_FORMAT(message, category, *place, **line)
 
 
 def _show(error: BaseException, text: str) -> None:

@@ -12,6 +12,7 @@ import click
 
 from climrecon.cli.options import parameter_options
 from climrecon.errors import ClimReconError, UsageError
+from climrecon.parameters import RECONSTRUCT, of_task
 
 EPILOG = (
     "Exit codes: 0 nothing to do, or a new release was run, checked and published; 20 waiting (files are still being "
@@ -45,7 +46,7 @@ def _watch_options(function: F) -> F:
 
 
 @click.command(epilog=EPILOG)
-@parameter_options()
+@parameter_options(of_task(RECONSTRUCT))
 @_watch_options
 @click.option("--once", is_flag=True, help="Look once and end; this is what a scheduled line does.")
 @click.option(
@@ -110,6 +111,7 @@ def _options(own: dict[str, Any], site: Any) -> Any:
         from climrecon.watch.commands import find
 
         freva = own["freva"] or find("freva") or ""
+        freva = str(Path(freva).absolute()) if "/" in freva else freva
     rebuild = own["rebuild"].absolute() if own["rebuild"] else None
     return Options(settings, rebuild, own["through"], freva)
 
@@ -142,7 +144,7 @@ _NAME = click.option("--name", default="climrecon", show_default=True, help="Tel
 
 
 @schedule.command("install")
-@parameter_options()
+@parameter_options(of_task(RECONSTRUCT))
 @_watch_options
 @click.option("--kind", type=_KIND, default="cron", show_default=True, help="What calls it.")
 @click.option("--at", metavar="SPEC", help="When: five fields as in a crontab, or for systemd a calendar expression.  "
@@ -171,6 +173,7 @@ def schedule_install(
             "The program freva is not found.", "Load its module, or give --freva /path/to/freva."
         )
     settings = settings_of(raw, site)
+    assert settings.outputdir is not None  # settings_of refuses a watch without
     job = job_of(
         raw, {**own, "rebuild": options.rebuild, "freva": options.freva}, name, at, log, settings.outputdir
     )

@@ -21,14 +21,12 @@ from climrecon.watch.options import Look, Options
 from climrecon.watch.plausibility import Stop, judge, withdrawn
 from climrecon.watch.remote import remote_digest
 from climrecon.watch.state import DUE, FAILED, RUNNING, SUPERSEDED, UNFINISHED, Release, State
-from climrecon.workflow.fingerprint import RECONSTRUCT_SETTINGS
 from climrecon.workflow.progress import Reporter
 
 
 def settings_digest(settings: RunSettings) -> str:
     """Hash of the settings that a result depends on."""
-    plain = settings.plain()
-    chosen = {name: plain[name] for name in (*RECONSTRUCT_SETTINGS, "network")}
+    chosen = {**settings.fingerprinted("reconstruct"), "network": settings.network}
     return hashlib.sha256(json.dumps(chosen, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -119,14 +117,14 @@ class ReleaseCheck:
 
         stamps = tree(folder)
         self.tree = signature(stamps)
-        if self.state.get("tree") == self.tree and Path(self.settings.catalogue).is_file():
+        if self.state.get("tree") == self.tree and Path(self.settings.catalogue or "").is_file():
             return None
         if self.state.first_look_at("tree", self.tree) and not self._aged(youngest(stamps.values())):
             return Look(
                 codes.WAITING, f"Waiting: files below {folder} changed; they may not be whole yet.", final=False
             )  # fmt: skip
         self.reporter.stage(f"Listing the files below {folder}")
-        built = build_catalogue(folder, Path(self.settings.catalogue))
+        built = build_catalogue(folder, Path(self.settings.catalogue or ""))
         for item in built.left_out:
             self.reporter.note(f"left out: {item.path}: {item.reason}")
         self.state.put("tree", self.tree)
@@ -192,7 +190,6 @@ class ReleaseCheck:
     def _add(
         self, found: Found, inputs: Inputs, header: Header, hashes: Mapping[str, str], digest: str
     ) -> Release:
-        plain = self.settings.plain()
         content = {
             "header": {
                 "dataset": header.dataset,
@@ -206,7 +203,7 @@ class ReleaseCheck:
             "inputs": dict(hashes),
             "facets": inputs.facets,
             "notes": list(inputs.notes),
-            "settings": {name: plain[name] for name in (*RECONSTRUCT_SETTINGS, "network")},
+            "settings": {**self.settings.fingerprinted("reconstruct"), "network": self.settings.network},
             "network": self.settings.network,
             "through": self.options.through,
         }

@@ -239,7 +239,7 @@ def test_help_is_quick_and_teaches() -> None:
 
 def test_baselines_run_like_networks(demo: Path, tmp_path: Path) -> None:
     answer = run(
-        "reconstruct", "--catalogue", demo / "catalogue.json", "--network", "kriging", "--against", "punet5,idw",
+        "reconstruct", "--catalogue", demo / "catalogue.json", "--network", "kriging", "--compare-with", "punet5,idw",
         "--period", "187711-187801", "--realisations", 1, "--keep-observed", "false", "--output", tmp_path / "o", "--json",
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr

@@ -139,7 +139,7 @@ def mariadb(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
         log.close()
 
 
-FAST = ("period=1877", "plots=false", "report=false", "against=none")
+FAST = ("period=1877", "plots=false", "report=false", "compare_with=none")
 
 
 def test_the_plugin_file_suits_an_old_host() -> None:
@@ -213,7 +213,7 @@ def test_without_any_parameter_the_batch_options_are_the_sites(sqlite: Host) -> 
 def test_from_a_python_session(sqlite: Host) -> None:
     code = (
         "import freva\n"
-        "run = freva.run_plugin('climrecon', period='1877', plots=False, report=False, against='none', network='punet5')\n"
+        "run = freva.run_plugin('climrecon', period='1877', plots=False, report=False, compare_with='none', network='punet5')\n"
         "print('STATUS', run.status, [str(p) for p in run.get_result_paths()])"
     )
     answer = sqlite.python(code)
@@ -299,7 +299,7 @@ def test_an_evaluation(sqlite: Host, demo: Path, monkeypatch: pytest.MonkeyPatch
         "task=evaluate",
         f"truth_file={truth}",
         "period=1961-1962",
-        "against=idw,oi",
+        "compare_with=idw,oi",
     )
     plan = sqlite.freva(*call, "dryrun=true")
     assert "methods: punet5, idw, oi, and raw_mean; differences to idw" in plan.stdout

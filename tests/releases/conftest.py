@@ -16,7 +16,7 @@ from climrecon.watch.watcher import Look, Options, look
 from climrecon.workflow.progress import Quiet
 from releases.made_archive import MadeArchive
 
-QUICK = {"network": "climatology", "against": "none", "plots": False, "report": False}
+QUICK = {"network": "climatology", "compare_with": "none", "plots": False, "report": False}
 
 
 class Watching:
