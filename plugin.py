@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from typing import List, Set
 
 from evaluation_system.api import parameters as host
 from evaluation_system.api import plugin
@@ -85,7 +86,7 @@ class Parameters(host.ParameterDictionary):
 
     folder = ""
     asked = None
-    noted = set()  # old names whose note was written
+    noted: Set[str] = set()  # old names whose note was written, by any instance
 
     def parse_arguments(self, opt_arr, use_defaults=False, complete_defaults=False, check_errors=True):
         """Parse ``key=value`` texts; on the command line exit with code 2 if there are problems."""
@@ -96,7 +97,6 @@ class Parameters(host.ParameterDictionary):
             # The host parses the same texts several times, mostly without checking; asked once is enough.
             if self.asked is None or self.asked[0] != given:
                 self.asked = (given, self._checked(given))
-                # The host loads this module anew for the run; the package stays.
                 climrecon.typed = frozenset(given)
             options = self.asked[1]
             if options and "extra_scheduler_options" not in given:
@@ -158,11 +158,11 @@ def _let_forks_die():
     host then waits for that process forever (3 of 43 pools on a busy machine). So signals wait while a process is
     forked, and the new one treats them as any program does.
     """
-    if getattr(climrecon, "forks_die", False):
+    if climrecon.forks_die:
         return
     climrecon.forks_die = True
     before = threading.local()
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT)
+    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT}
 
     def hold():
         before.mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
@@ -218,11 +218,10 @@ class ClimRecon(plugin.PluginAbstract):
         _let_forks_die()
         # The host hands over its defaults as if they were given; the site file's are to hold then.
         # On the command line it is known what was typed: network=punet5 is the default, but then also a wish.
-        typed = getattr(climrecon, "typed", frozenset())
         values = {
             k: v
             for k, v in _with_new_names(config_dict or {}).items()
-            if k in p.BY_NAME and v is not None and (v != p.BY_NAME[k].default or k in typed)
+            if k in p.BY_NAME and v is not None and (v != p.BY_NAME[k].default or k in climrecon.typed)
         }
         about = {"id": str(self.rowid), "user": self.user.getName(), "host": "freva"}
         try:
@@ -270,7 +269,8 @@ class ClimRecon(plugin.PluginAbstract):
                 env=_environment(self.class_basedir),
             )
             with _PassingOn(child):
-                last = []
+                last: List[str] = []
+                assert child.stdout is not None
                 for line in child.stdout:
                     print(line, end="", flush=True)
                     last = (last + [line])[-8:]

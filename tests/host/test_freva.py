@@ -163,7 +163,7 @@ def test_the_plugin_file_suits_an_old_host() -> None:
 def test_it_is_listed_and_described(sqlite: Host) -> None:
     assert "ClimRecon" in sqlite.freva("plugin", "-l").stdout
     described = sqlite.freva("plugin", "climrecon", "--doc").stdout
-    for word in ("variable", "keep_observed", "[train]", "1850-2025"):
+    for word in ("variable", "keep_observed", "For task=train alone", "1850-2025"):
         assert word in described
 
 
@@ -188,6 +188,17 @@ def test_a_failed_run_is_broken_and_has_its_exit_code(kind: str, request: pytest
     assert answer.returncode == 3, answer.stdout
     assert "there is HadCRUT5" in answer.stdout
     assert host.statuses()[0] == "broken"
+
+
+def test_old_names_of_parameters_are_taken_with_a_note(sqlite: Host) -> None:
+    answer = sqlite.freva("plugin", "climrecon", "period=1877", "against=idw", "dryrun=true")
+    assert answer.returncode == 0, answer.stdout
+    assert answer.stdout.count("Note: against is now called compare_with") == 1
+    assert ": idw\n" in answer.stdout
+    code = "import freva; freva.run_plugin('climrecon', period='1877', against='oi', dryrun=True)"
+    answer = sqlite.python(code)
+    assert answer.returncode == 0, answer.stdout
+    assert ": oi\n" in answer.stdout
 
 
 def test_bad_parameters_are_refused_before_a_run(sqlite: Host) -> None:
