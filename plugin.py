@@ -199,7 +199,7 @@ class ClimRecon(plugin.PluginAbstract):
     __short_description__ = "Fill the gaps of historical climate observations with neural networks."
     __long_description__ = (
         "Finds observations (by default HadCRUT) in the catalogue, reconstructs what is missing with a neural "
-        "network trained on complete fields, and says how sure it is: a CF netCDF file with standard deviation and "
+        "network trained on complete fields, and estimates the uncertainty: a CF netCDF file with standard deviation and "
         "realisations, maps, global-mean and Nino 3.4 series, a report, and W3C provenance."
     )
     __version__ = tuple(int(part) for part in climrecon.__version__.split("."))

@@ -73,321 +73,108 @@ class Parameter(NamedTuple):
 
 
 PARAMETERS = (
-    Parameter(
-        "variable",
-        FACET,
-        "tas",
-        "Variable to reconstruct, by its CMOR name, e.g. tas (near-surface temperature).",
-        site=True,
-        in_fingerprint=True,
-    ),
-    Parameter(
-        "project",
-        FACET,
-        "observations",
-        "Project of the observations in the data browser or catalogue. Case does not matter.",
-        site=True,
-    ),
-    Parameter("product", FACET, None, "Product of the observations. Empty: any that matches.", site=True),
-    Parameter("institute", FACET, None, "Institute of the observations. Empty: any that matches.", site=True),
-    Parameter(
-        "model",
-        FACET,
-        None,
-        "Data set to reconstruct, e.g. HadCRUT5, HadCRUT4, CRUTEM4, GISTEMP. Empty: the site's default "
-        "(HadCRUT5) where the catalogue has several.",
-        site=True,
-    ),
-    Parameter(
-        "experiment", FACET, None, "Experiment of the observations. Empty: any that matches.", site=True
-    ),
-    Parameter("ensemble", FACET, None, "Ensemble of the observations. Empty: any that matches.", site=True),
-    Parameter(
-        "time_frequency",
-        FACET,
-        "mon",
-        "Time frequency; only monthly means (mon) are reconstructed.",
-        site=True,
-    ),
-    Parameter(
-        "obs_file",
-        FILE,
-        None,
-        "A netCDF file of gridded observations to use instead of a search by facets. "
-        "It must have gaps, monthly means and a global latitude-longitude grid.",
-    ),
-    Parameter(
-        "period",
-        PERIOD,
-        None,
-        "Months to use: 1850-2025, 1850:2025 or 185001-202512; either end may be open. Empty: all months.",
-        in_fingerprint=True,
-    ),
-    Parameter(
-        "network",
-        NAME_OR_PATH,
-        "punet5",
-        "Network or baseline that fills the gaps: a name from 'climrecon networks' (e.g. punet5, kriging), or the "
-        "path of a network. A training starts from this network, if one is given.",
-        site=True,
-    ),
-    Parameter(
-        "auxiliary_files",
-        NAMED_FILES,
-        None,
-        "Files of the auxiliary variables that the network takes, VARIABLE=FILE separated by commas, e.g. "
-        "psl=/data/psl.nc. A file may have gaps; a variable without a file counts as not observed.",
-        tasks=(RECONSTRUCT,),
-    ),
-    Parameter(
-        "compare_with",
-        NAMES_OR_PATHS,
-        "kriging",
-        "Other networks or baselines to compare the result with, separated by commas; 'none' for none. Each network "
-        "fills all months; the spread between networks is reported as structural uncertainty.",
-        site=True,
-        tasks=(RECONSTRUCT, EVALUATE),
-    ),
-    Parameter(
-        "realisations",
-        INT,
-        0,
-        "Number of realisations (equally likely complete fields), 0 to 1000. Each takes as much disk space as the "
-        "result.",
-        minimum=0,
-        maximum=1000,
-        site=True,
-        tasks=(RECONSTRUCT, EVALUATE),
-        in_fingerprint=True,
-    ),
-    Parameter(
-        "obs_members",
-        INT,
-        20,
-        "Number of members of the observations' ensemble (HadCRUT5 has 200) to reconstruct too, spread evenly over "
-        "all members. Their spread is the observational part of the uncertainty. Each member takes as long as the "
-        "result. 0 or 1: none.",
-        minimum=0,
-        maximum=1000,
-        site=True,
-        tasks=(RECONSTRUCT,),
-        in_fingerprint=True,
-    ),
-    Parameter(
-        "keep_observed",
-        BOOL,
-        True,
-        "True: observed cells keep their values. False: observed cells hold the analysis too.",
-        site=True,
-        tasks=(RECONSTRUCT,),
-        in_fingerprint=True,
-    ),
-    Parameter(
-        "reference_period",
-        PERIOD,
-        "1961-1990",
-        "Years whose mean is the zero of the anomalies. A reconstruction is referred to these years after the gaps "
-        "are filled; 20 of the years are needed in each calendar month.",
-        site=True,
-        in_fingerprint=True,
-    ),
-    Parameter(
-        "values",
-        CHOICE,
-        "auto",
-        "Whether the input holds anomalies or absolute temperatures; auto decides from the file, and stops in doubt.",
-        choices=("auto", "anomaly", "absolute"),
-        in_fingerprint=True,
-    ),
-    Parameter(
-        "catalogue",
-        FILE_OR_URL,
-        None,
-        "Path or URL of an intake-esm catalogue to search. Empty: the site's catalogue.",
-        site=True,
-    ),
-    Parameter("plots", BOOL, True, "Draw maps and series (PNG).", site=True),
-    Parameter(
-        "plot_month",
-        MONTH,
-        None,
-        "Month on the maps, YYYY-MM. Empty: the month of the strongest reconstructed El Nino.",
-        tasks=(RECONSTRUCT,),
-    ),
-    Parameter(
-        "animation",
-        BOOL,
-        False,
-        "Write a month-by-month animation of the reconstruction.",
-        site=True,
-        tasks=(RECONSTRUCT,),
-    ),
-    Parameter(
-        "report",
-        BOOL,
-        True,
-        "Write one self-contained HTML report.",
-        site=True,
-        tasks=(RECONSTRUCT, EVALUATE),
-    ),
-    Parameter(
-        "add_to_databrowser",
-        BOOL,
-        False,
-        "Add the result to the data browser (product 'reconstruction'), one file for each variable.",
-        site=True,
-        tasks=(RECONSTRUCT,),
-    ),
-    Parameter(
-        "dryrun",
-        BOOL,
-        False,
-        "Print the input files, the steps and the size of the result, and stop before computing.",
-    ),
-    Parameter(
-        "outputdir",
-        OUTPUT,
-        None,
-        "Folder for the results; Freva adds the number of the run.",
-        host_default="$USER_OUTPUT_DIR",
-        site=True,
-    ),
-    Parameter(
-        "cachedir",
-        FOLDER,
-        None,
-        "Folder for intermediate results that your runs share. Empty: your cache folder.",
-        host_default="$USER_CACHE_DIR",
-        site=True,
-    ),
-    Parameter(
-        "device",
-        CHOICE,
-        "auto",
-        "Processor for the network; auto takes a GPU if there is one. A reconstruction needs no GPU.",
-        choices=("auto", "cpu", "cuda"),
-        site=True,
-    ),
-    Parameter(
-        "seed",
-        INT,
-        0,
-        "Seed of the random numbers; equal seeds give equal results.",
-        minimum=0,
-        maximum=2**31 - 1,
-        in_fingerprint=True,
-    ),
-    Parameter(
-        "dispatch",
-        CHOICE,
-        "auto",
-        "Where the stages run: local (on this machine), slurm (as batch jobs), auto (Slurm if needed and available).",
-        choices=("auto", "local", "slurm"),
-        site=True,
-    ),
-    Parameter(
-        "detach", BOOL, False, "Return at once after submitting batch jobs instead of waiting for them."
-    ),
-    Parameter(
-        "task",
-        CHOICE,
-        "reconstruct",
-        "Task: reconstruct observations, train a network, or evaluate networks on known fields.",
-        choices=TASKS,
-        tasks=(),
-    ),
-    Parameter(
-        "truth_file",
-        FILE,
-        None,
-        "netCDF file of complete monthly fields, taken as the truth and masked with the gaps of the observations. "
-        "Empty: the held-out members of training_data.",
-        tasks=(EVALUATE,),
-    ),
-    Parameter(
-        "noise",
-        BOOL,
-        False,
-        "Add errors to the masked truth, drawn as in the training with these observations.",
-        tasks=(EVALUATE,),
-        in_fingerprint=True,
-    ),
-    Parameter(
-        "training_data",
-        TEXT,
-        "20cr+cmip5",
-        "Training sets of the site file, joined by +, e.g. 20cr+cmip5. An evaluation without truth_file takes the "
-        "held-out members of these sets as the truth.",
-        site=True,
-        tasks=(TRAIN, EVALUATE),
-    ),
-    Parameter(
-        "training_target",
-        CHOICE,
-        "auto",
-        "Field to learn: blended (air temperature over land and ice, sea-surface temperature over open water, as in "
-        "HadCRUT), tas (air temperature everywhere), auto (blended for members that have tos, sic and sftlf).",
-        choices=("auto", "blended", "tas"),
-        site=True,
-        tasks=(TRAIN, EVALUATE),
-        in_fingerprint=True,
-    ),
-    Parameter(
-        "recipe",
-        NAME_OR_PATH,
-        "native",
-        "Recipe: native or analysis (our own; analysis uses the neighbouring months too, as punet5 does), kadow2020 "
-        "(the published network). Settings may follow: native,width=24,depth=2 (depth: at most 3 on 36 x 72 cells). "
-        "Or a TOML file.",
-        site=True,
-        tasks=(TRAIN,),
-    ),
-    Parameter(
-        "auxiliary",
-        TEXT,
-        None,
-        "Auxiliary variables that the network takes beside tas, separated by commas: psl, tos, pr. Members without "
-        "these variables are left out. recipe=native alone.",
-        site=True,
-        tasks=(TRAIN,),
-    ),
-    Parameter("network_name", TEXT, None, "Name of the trained network in the store.", tasks=(TRAIN,)),
-    Parameter(
-        "masks",
-        NAME_OR_PATH,
-        None,
-        "Observation file or data set whose gaps mask the complete fields. Empty: the observations of this run.",
-        tasks=(TRAIN, EVALUATE),
-    ),
-    Parameter(
-        "iterations",
-        INT,
-        None,
-        "Number of training steps. Empty: the recipe's.",
-        minimum=1,
-        maximum=100_000_000,
-        tasks=(TRAIN,),
-    ),
-    Parameter(
-        "max_hours",
-        FLOAT,
-        None,
-        "Longest training time in hours. Empty: the recipe's.",
-        minimum=0.001,
-        maximum=10_000,
-        tasks=(TRAIN,),
-        in_fingerprint=True,
-    ),
-    Parameter(
-        "extra_scheduler_options",
-        TEXT,
-        None,
-        "Options for the batch job of a submitted run, separated by commas, e.g. --partition=shared,--cpus-per-task=4. "
-        "Empty: the site's.",
-        site=True,
-        tasks=(),
-    ),
-)
+    Parameter("variable", FACET, "tas", site=True, in_fingerprint=True,
+              help="Variable to reconstruct, by its CMOR name, e.g. tas (near-surface temperature)."),
+    Parameter("project", FACET, "observations", site=True,
+              help="Project of the observations in the data browser or catalogue. Case does not matter."),
+    Parameter("product", FACET, None, site=True, help="Product of the observations. Empty: any that matches."),
+    Parameter("institute", FACET, None, site=True, help="Institute of the observations. Empty: any that matches."),
+    Parameter("model", FACET, None, site=True,
+              help="Data set to reconstruct, e.g. HadCRUT5, HadCRUT4, CRUTEM4, GISTEMP. Empty: the site's default "
+                   "(HadCRUT5) where the catalogue has several."),
+    Parameter("experiment", FACET, None, site=True, help="Experiment of the observations. Empty: any that matches."),
+    Parameter("ensemble", FACET, None, site=True, help="Ensemble of the observations. Empty: any that matches."),
+    Parameter("time_frequency", FACET, "mon", site=True,
+              help="Time frequency; only monthly means (mon) are reconstructed."),
+    Parameter("obs_file", FILE, None,
+              help="A netCDF file of gridded observations to use instead of a search by facets. It must have gaps, "
+                   "monthly means and a global latitude-longitude grid."),
+    Parameter("period", PERIOD, None, in_fingerprint=True,
+              help="Months to use: 1850-2025, 1850:2025 or 185001-202512; either end may be open. Empty: all months."),
+    Parameter("network", NAME_OR_PATH, "punet5", site=True,
+              help="Network or baseline that fills the gaps: a name from 'climrecon networks' (e.g. punet5, kriging), "
+                   "or the path of a network. A training starts from this network, if one is given."),
+    Parameter("auxiliary_files", NAMED_FILES, None, tasks=(RECONSTRUCT,),
+              help="Files of the auxiliary variables that the network takes, VARIABLE=FILE separated by commas, e.g. "
+                   "psl=/data/psl.nc. A file may have gaps; a variable without a file counts as not observed."),
+    Parameter("compare_with", NAMES_OR_PATHS, "kriging", site=True, tasks=(RECONSTRUCT, EVALUATE),
+              help="Other networks or baselines to compare the result with, separated by commas; 'none' for none. Each "
+                   "network fills all months; the spread between networks is reported as structural uncertainty."),
+    Parameter("realisations", INT, 0, minimum=0, maximum=1000, site=True, tasks=(RECONSTRUCT, EVALUATE),
+              in_fingerprint=True,
+              help="Number of realisations (equally likely complete fields), 0 to 1000. Each takes as much disk space "
+                   "as the result."),
+    Parameter("obs_members", INT, 20, minimum=0, maximum=1000, site=True, tasks=(RECONSTRUCT,), in_fingerprint=True,
+              help="Number of members of the observations' ensemble (HadCRUT5 has 200) to reconstruct too, spread "
+                   "evenly over all members. Their spread is the observational part of the uncertainty. Each member "
+                   "takes as long as the result. 0 or 1: none."),
+    Parameter("keep_observed", BOOL, True, site=True, tasks=(RECONSTRUCT,), in_fingerprint=True,
+              help="True: observed cells keep their values. False: observed cells hold the analysis too."),
+    Parameter("reference_period", PERIOD, "1961-1990", site=True, in_fingerprint=True,
+              help="Years whose mean is the zero of the anomalies. A reconstruction is referred to these years after "
+                   "the gaps are filled; 20 of the years are needed in each calendar month."),
+    Parameter("values", CHOICE, "auto", choices=("auto", "anomaly", "absolute"), in_fingerprint=True,
+              help="Whether the input holds anomalies or absolute temperatures; auto decides from the file, and stops "
+                   "in doubt."),
+    Parameter("catalogue", FILE_OR_URL, None, site=True,
+              help="Path or URL of an intake-esm catalogue to search. Empty: the site's catalogue."),
+    Parameter("plots", BOOL, True, site=True, help="Draw maps and series (PNG)."),
+    Parameter("plot_month", MONTH, None, tasks=(RECONSTRUCT,),
+              help="Month on the maps, YYYY-MM. Empty: the month of the strongest reconstructed El Nino."),
+    Parameter("animation", BOOL, False, site=True, tasks=(RECONSTRUCT,),
+              help="Write a month-by-month animation of the reconstruction."),
+    Parameter("report", BOOL, True, site=True, tasks=(RECONSTRUCT, EVALUATE),
+              help="Write one self-contained HTML report."),
+    Parameter("add_to_databrowser", BOOL, False, site=True, tasks=(RECONSTRUCT,),
+              help="Add the result to the data browser (product 'reconstruction'), one file for each variable."),
+    Parameter("dryrun", BOOL, False,
+              help="Print the input files, the steps and the size of the result, and stop before computing."),
+    Parameter("outputdir", OUTPUT, None, site=True, host_default="$USER_OUTPUT_DIR",
+              help="Folder for the results; Freva adds the number of the run."),
+    Parameter("cachedir", FOLDER, None, site=True, host_default="$USER_CACHE_DIR",
+              help="Folder for intermediate results that your runs share. Empty: your cache folder."),
+    Parameter("device", CHOICE, "auto", choices=("auto", "cpu", "cuda"), site=True,
+              help="Processor for the network; auto takes a GPU if there is one. A reconstruction needs no GPU."),
+    Parameter("seed", INT, 0, minimum=0, maximum=2**31 - 1, in_fingerprint=True,
+              help="Seed of the random numbers; equal seeds give equal results."),
+    Parameter("dispatch", CHOICE, "auto", choices=("auto", "local", "slurm"), site=True,
+              help="Where the stages run: local (on this machine), slurm (as batch jobs), auto (Slurm if needed and "
+                   "available)."),
+    Parameter("detach", BOOL, False, help="Return at once after submitting batch jobs instead of waiting for them."),
+    Parameter("task", CHOICE, "reconstruct", choices=TASKS, tasks=(),
+              help="Task: reconstruct observations, train a network, or evaluate networks on known fields."),
+    Parameter("truth_file", FILE, None, tasks=(EVALUATE,),
+              help="netCDF file of complete monthly fields, taken as the truth and masked with the gaps of the "
+                   "observations. Empty: the held-out members of training_data."),
+    Parameter("noise", BOOL, False, tasks=(EVALUATE,), in_fingerprint=True,
+              help="Add errors to the masked truth, drawn as in the training with these observations."),
+    Parameter("training_data", TEXT, "20cr+cmip5", site=True, tasks=(TRAIN, EVALUATE),
+              help="Training sets of the site file, joined by +, e.g. 20cr+cmip5. An evaluation without truth_file "
+                   "takes the held-out members of these sets as the truth."),
+    Parameter("training_target", CHOICE, "auto", choices=("auto", "blended", "tas"), site=True, tasks=(TRAIN,
+              EVALUATE), in_fingerprint=True,
+              help="Field to learn: blended (air temperature over land and ice, sea-surface temperature over open "
+                   "water, as in HadCRUT), tas (air temperature everywhere), auto (blended for members that have tos, "
+                   "sic and sftlf)."),
+    Parameter("recipe", NAME_OR_PATH, "native", site=True, tasks=(TRAIN,),
+              help="Recipe: native or analysis (our own; analysis uses the neighbouring months too, as punet5 does), "
+                   "kadow2020 (the published network). Settings may follow: native,width=24,depth=2 (depth: at most 3 "
+                   "on 36 x 72 cells). Or a TOML file."),
+    Parameter("auxiliary", TEXT, None, site=True, tasks=(TRAIN,),
+              help="Auxiliary variables that the network takes beside tas, separated by commas: psl, tos, pr. Members "
+                   "without these variables are left out. recipe=native alone."),
+    Parameter("network_name", TEXT, None, tasks=(TRAIN,), help="Name of the trained network in the store."),
+    Parameter("masks", NAME_OR_PATH, None, tasks=(TRAIN, EVALUATE),
+              help="Observation file or data set whose gaps mask the complete fields. Empty: the observations of this "
+                   "run."),
+    Parameter("iterations", INT, None, minimum=1, maximum=100_000_000, tasks=(TRAIN,),
+              help="Number of training steps. Empty: the recipe's."),
+    Parameter("max_hours", FLOAT, None, minimum=0.001, maximum=10_000, tasks=(TRAIN,), in_fingerprint=True,
+              help="Longest training time in hours. Empty: the recipe's."),
+    Parameter("extra_scheduler_options", TEXT, None, site=True, tasks=(),
+              help="Options for the batch job of a submitted run, separated by commas, e.g. "
+                   "--partition=shared,--cpus-per-task=4. Empty: the site's."),
+)  # fmt: skip
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 FACETS = tuple(parameter.name for parameter in PARAMETERS if parameter.kind == FACET)

@@ -40,7 +40,7 @@ _PLAIN_FORMAT = warnings.formatwarning
 @click.version_option(__version__, prog_name="climrecon")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def app(debug: bool) -> None:
-    """Fill the gaps of historical climate observations with neural networks, and say how sure it is.
+    """Fill the gaps of historical climate observations with neural networks, with standard deviations.
 
     \b
     Try it:   climrecon demo demo
@@ -67,7 +67,7 @@ def reconstruct(as_json: bool, **values: Any) -> None:
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def run(config: Path, as_json: bool) -> None:
-    """Run what a JSON file of parameters says; this is how Freva calls climrecon."""
+    """Run the task in a JSON file of parameters, as Freva does."""
     parameters, about = read_config(config.read_text(encoding="utf-8"), str(config))
     run_parameters(parameters, about, as_json)
 
@@ -79,7 +79,7 @@ def run(config: Path, as_json: bool) -> None:
 @click.option(
     "--record",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of a batch job's records: progress and outcome are left there.",
+    help="Folder of a batch job's records, for its progress and outcome.",
 )
 def stage(name: str, config: Path, part: int, record: Path | None) -> None:
     """Run one stage of a task, as batch jobs do. Exit code 75: its state is saved, the same call continues."""
@@ -144,7 +144,7 @@ def check(config: str) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def rerun(provenance: Path, output: Path, as_json: bool) -> None:
-    """Repeat a run from its provenance.json and say whether the results agree."""
+    """Repeat a run from its provenance.json and compare the results."""
     from climrecon.settings import load_site
     from climrecon.tasks.rerun import rerun as repeat
 
@@ -161,7 +161,7 @@ def rerun(provenance: Path, output: Path, as_json: bool) -> None:
 @app.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def settings(as_json: bool) -> None:
-    """Show the defaults that hold here, and which site file gave each."""
+    """Show the defaults of this site, each with the site file that sets it."""
     from climrecon.settings.site import candidates, load_site
 
     site = load_site()
@@ -216,7 +216,7 @@ def catalogue_build(folder: Path, output: Path | None, as_json: bool) -> None:
 @parameter_options(p.BY_NAME[name] for name in (*p.FACETS, "catalogue"))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def catalogue_search(as_json: bool, **values: Any) -> None:
-    """Show which files a search takes, and why others were left out."""
+    """Show the files that a search takes, and the reasons for leaving out others."""
     from climrecon.cli.listing import search_lines
 
     for line in search_lines({k: v for k, v in values.items() if v is not None}, as_json):
@@ -268,7 +268,7 @@ def jobs_show(run: str, as_json: bool) -> None:
 @jobs.command("follow", epilog=EPILOG)
 @click.argument("run")
 def jobs_follow(run: str) -> None:
-    """Wait for the jobs of a RUN and say how they fare; Ctrl-C ends the waiting, not the jobs."""
+    """Wait for the jobs of a RUN and report their progress; Ctrl-C ends the waiting, not the jobs."""
     from climrecon.cli.jobs import follow_lines
 
     for line in follow_lines(run, make_reporter()):
