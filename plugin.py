@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from typing import List, Set
 
 from evaluation_system.api import parameters as host
 from evaluation_system.api import plugin
@@ -28,7 +29,8 @@ SHOWN = (".png", ".gif", ".mp4", ".html", ".nc", ".json")
 def _host_parameter(parameter):
     """The host's form of one entry of the table of parameters."""
     default = parameter.host_default if parameter.host_default is not None else parameter.default
-    common = {"name": parameter.name, "default": default, "mandatory": False, "help": parameter.help}
+    common = {"name": parameter.name, "default": default, "mandatory": False}
+    common["help"] = p.help_with_task(parameter)
     if parameter.kind == p.FACET:
         return host.SolrField(facet=parameter.name, max_items=1, **common)
     if parameter.kind == p.CHOICE:
@@ -39,7 +41,7 @@ def _host_parameter(parameter):
         p.INT: host.Integer,
         p.FLOAT: host.Float,
         p.FILE: host.File,
-        p.FOLDER: host.Directory,
+        p.OUTPUT: host.Directory,
     }
     if parameter.kind in kinds:
         return kinds[parameter.kind](**common)
@@ -84,16 +86,17 @@ class Parameters(host.ParameterDictionary):
 
     folder = ""
     asked = None
+    noted: Set[str] = set()  # old names whose note was written, by any instance
 
     def parse_arguments(self, opt_arr, use_defaults=False, complete_defaults=False, check_errors=True):
         """Parse ``key=value`` texts; on the command line exit with code 2 if there are problems."""
         texts = [opt_arr] if not isinstance(opt_arr, (list, tuple, set)) else list(opt_arr)
+        texts = [self._with_new_name(str(text)) for text in texts]
         given = dict(_pair(text) for text in texts)
         if logger.is_cli:
             # The host parses the same texts several times, mostly without checking; asked once is enough.
             if self.asked is None or self.asked[0] != given:
                 self.asked = (given, self._checked(given))
-                # The host loads this module anew for the run; the package stays.
                 climrecon.typed = frozenset(given)
             options = self.asked[1]
             if options and "extra_scheduler_options" not in given:
@@ -101,6 +104,18 @@ class Parameters(host.ParameterDictionary):
         return super().parse_arguments(
             texts, use_defaults=use_defaults, complete_defaults=complete_defaults, check_errors=check_errors
         )
+
+    def _with_new_name(self, text):
+        """``key=value`` under today's name: the host refuses names that it does not know."""
+        key, sign, value = text.partition("=")
+        old = key.strip()
+        if old not in p.OLD_NAMES:
+            return text
+        # The host parses the same texts several times; once is enough to hear of it.
+        if old not in self.noted:
+            self.noted.add(old)
+            sys.stderr.write("Note: {}.\n".format(p.note_on(old)))
+        return p.OLD_NAMES[old] + sign + value
 
     def _checked(self, given):
         """Refuse bad parameters; returns the site's default of extra_scheduler_options."""
@@ -115,7 +130,7 @@ class Parameters(host.ParameterDictionary):
         return answer.get("extra_scheduler_options")
 
     def _ask(self, given):
-        """What ``climrecon check`` says of the given parameters."""
+        """The answer of ``climrecon check`` to the given parameters."""
         try:
             command = [_python(self.folder), "-m", "climrecon", "check", "-"]
         except RuntimeError as error:
@@ -143,11 +158,11 @@ def _let_forks_die():
     host then waits for that process forever (3 of 43 pools on a busy machine). So signals wait while a process is
     forked, and the new one treats them as any program does.
     """
-    if getattr(climrecon, "forks_die", False):
+    if climrecon.forks_die:
         return
     climrecon.forks_die = True
     before = threading.local()
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT)
+    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT}
 
     def hold():
         before.mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
@@ -161,6 +176,11 @@ def _let_forks_die():
         go_on()
 
     os.register_at_fork(before=hold, after_in_parent=go_on, after_in_child=in_child)
+
+
+def _with_new_names(values):
+    # The history may hold a run of the version before, submitted or to be repeated.
+    return {p.OLD_NAMES.get(name, name): value for name, value in values.items()}
 
 
 def _pair(text):
@@ -179,7 +199,7 @@ class ClimRecon(plugin.PluginAbstract):
     __short_description__ = "Fill the gaps of historical climate observations with neural networks."
     __long_description__ = (
         "Finds observations (by default HadCRUT) in the catalogue, reconstructs what is missing with a neural "
-        "network trained on complete fields, and says how sure it is: a CF netCDF file with standard deviation and "
+        "network trained on complete fields, and estimates the uncertainty: a CF netCDF file with standard deviation and "
         "realisations, maps, global-mean and Nino 3.4 series, a report, and W3C provenance."
     )
     __version__ = tuple(int(part) for part in climrecon.__version__.split("."))
@@ -198,11 +218,10 @@ class ClimRecon(plugin.PluginAbstract):
         _let_forks_die()
         # The host hands over its defaults as if they were given; the site file's are to hold then.
         # On the command line it is known what was typed: network=punet5 is the default, but then also a wish.
-        typed = getattr(climrecon, "typed", frozenset())
         values = {
             k: v
-            for k, v in dict(config_dict or {}).items()
-            if k in p.BY_NAME and v is not None and (v != p.BY_NAME[k].default or k in typed)
+            for k, v in _with_new_names(config_dict or {}).items()
+            if k in p.BY_NAME and v is not None and (v != p.BY_NAME[k].default or k in climrecon.typed)
         }
         about = {"id": str(self.rowid), "user": self.user.getName(), "host": "freva"}
         try:
@@ -250,7 +269,8 @@ class ClimRecon(plugin.PluginAbstract):
                 env=_environment(self.class_basedir),
             )
             with _PassingOn(child):
-                last = []
+                last: List[str] = []
+                assert child.stdout is not None
                 for line in child.stdout:
                     print(line, end="", flush=True)
                     last = (last + [line])[-8:]

@@ -50,8 +50,8 @@ def main() -> None:
         archive.build()
         look = [
             sys.executable, "-m", "climrecon", "watch", "--once", "--catalogue", str(archive.catalogue), "--output",
-            f"{folder}/out", "--network", "climatology", "--against", "none", "--plots", "false", "--report", "false",
-            "--settle-seconds", "0",
+            f"{folder}/out", "--network", "climatology", "--compare-with", "none", "--plots", "false",
+            "--report", "false", "--settle-seconds", "0",
         ]  # fmt: skip
         first = seconds(look)
         quiet = [seconds(look) for _ in range(options.runs)]

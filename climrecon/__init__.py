@@ -1,11 +1,11 @@
 """climrecon: neural-network reconstruction of gappy historical climate observations.
 
-From Python: :func:`climrecon.reconstruct`, :func:`climrecon.scores`, :func:`climrecon.methods`; see
+From Python: :func:`climrecon.reconstruct`, :func:`climrecon.evaluate`, :func:`climrecon.methods`; see
 :mod:`climrecon.api`. This module is imported by the host's Python as well (see ``plugin.py``), so it holds nothing
-but the version and what finds these functions, in syntax that Python 3.8 reads.
+but the version, what finds these functions and two notes of the plugin, in syntax that Python 3.8 reads.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, FrozenSet
 
 if TYPE_CHECKING:
     from climrecon.api import evaluate as evaluate
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from climrecon.api import reconstruct as reconstruct
 
 __version__ = "0.1.0"
+
+# The host loads plugin.py anew for the run; what it has to remember stays here.
+#: Names of the parameters that were typed on the command line.
+typed: FrozenSet[str] = frozenset()
+#: Whether forked processes of the host end at a signal, see ``plugin.py``.
+forks_die = False
 
 _FUNCTIONS = ("evaluate", "methods", "reconstruct")
 

@@ -67,7 +67,7 @@ def reconstruct(
     """
     import xarray as xr
 
-    given = {"against": "none", **parameters, "network": network}
+    given = {"compare_with": "none", **parameters, "network": network}
     with TemporaryDirectory(prefix="climrecon-") as folder, _file(observations, Path(folder)) as path:
         manifest = _run("reconstruct", {**given, "obs_file": str(path)}, Path(folder), progress)
         (name,) = (entry["path"] for entry in manifest["outputs"] if entry["role"] == "reconstruction")
@@ -113,7 +113,7 @@ def evaluate(
     import pandas as pd
 
     first, *others = methods
-    given = {**parameters, "network": first, "against": ",".join(others) or "none"}
+    given = {**parameters, "network": first, "compare_with": ",".join(others) or "none"}
     with (
         TemporaryDirectory(prefix="climrecon-") as folder,
         _file(truth, Path(folder), "truth.nc") as truth_file,

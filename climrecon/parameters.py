@@ -1,34 +1,62 @@
 """The parameters, defined once.
 
-From this table come the command line, the validated settings, the Freva ``ParameterDictionary``,
-``tool.toml`` and the table in the README. The host's Python imports it too, so it holds nothing but
-the standard library, in syntax that Python 3.8 reads. What a value may be is *checked* in
-:mod:`climrecon.settings` alone.
+From this table come the command line, the typed and validated settings, the Freva ``ParameterDictionary``,
+``tool.toml``, the table in the README, the settings that enter a fingerprint, and the paths that a job needs in full.
+The host's Python imports it too, so it holds nothing but the standard library, in syntax that Python 3.8 reads.
+:mod:`climrecon.settings` alone *checks* values.
 """
 
-from typing import NamedTuple, Optional, Tuple, Union
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 Default = Union[None, bool, int, float, str]
 
-# What a parameter is. The Freva type that follows from each is chosen in plugin.py.
+# Kinds of parameters. plugin.py chooses the Freva type for each.
 FACET = "facet"  # a search facet; a drop-down fed by the data browser in the web form
 TEXT = "text"
 CHOICE = "choice"
 BOOL = "bool"
 INT = "int"
 FLOAT = "float"
-FILE = "file"
-FOLDER = "folder"  # the host appends the run's number to it
 PERIOD = "period"  # 1850-2025, 1850:2025, 185001-202512, either end open
 MONTH = "month"  # YYYY-MM
+# Kinds of paths.
+FILE = "file"
+FOLDER = "folder"  # runs share it
+OUTPUT = "output"  # a folder of this run alone: the host appends the run's number
+FILE_OR_URL = "file or URL"
+NAME_OR_PATH = "name or path"
+NAMES_OR_PATHS = "names or paths"  # separated by commas
+NAMED_FILES = "named files"  # NAME=FILE, separated by commas
+PATHS = (FILE, FOLDER, OUTPUT, FILE_OR_URL, NAME_OR_PATH, NAMES_OR_PATHS, NAMED_FILES)
+
+TASKS = RECONSTRUCT, TRAIN, EVALUATE = ("reconstruct", "train", "evaluate")
+
+#: Old name -> name. The old names are accepted until the version after 0.2, with a note.
+OLD_NAMES = {"against": "compare_with", "channel_files": "auxiliary_files", "channels": "auxiliary"}
+
+
+class OldName(FutureWarning):
+    """A parameter was given by its old name."""
 
 
 class Parameter(NamedTuple):
     """One parameter of a run.
 
-    ``host_default`` replaces ``default`` where Freva runs the plugin (it may hold the host's own
-    variables); ``site`` says that the site file may change the default; ``minimum`` and ``maximum``
-    bound numbers.
+    Attributes
+    ----------
+    choices, minimum, maximum:
+        What bounds a value.
+    site:
+        Whether the site file may change the default.
+    host_default:
+        Replaces ``default`` where Freva runs the plugin; may hold the host's own variables.
+    tasks:
+        Tasks that read the parameter; () for the call itself.
+    in_fingerprint:
+        Whether the value itself changes the result. Inputs and networks enter a fingerprint by their hashes instead.
     """
 
     name: str
@@ -40,301 +68,143 @@ class Parameter(NamedTuple):
     maximum: Optional[float] = None
     site: bool = False
     host_default: Default = None
-    unit: str = ""
+    tasks: Tuple[str, ...] = TASKS
+    in_fingerprint: bool = False
 
 
 PARAMETERS = (
-    Parameter(
-        "variable",
-        FACET,
-        "tas",
-        "Variable to reconstruct, by its CMOR name, e.g. tas (near-surface temperature).",
-        site=True,
-    ),
-    Parameter(
-        "project",
-        FACET,
-        "observations",
-        "Project of the observations in the data browser or catalogue. Case does not matter.",
-        site=True,
-    ),
-    Parameter("product", FACET, None, "Product of the observations. Empty: any that matches.", site=True),
-    Parameter("institute", FACET, None, "Institute of the observations. Empty: any that matches.", site=True),
-    Parameter(
-        "model",
-        FACET,
-        None,
-        "Data set to reconstruct, e.g. HadCRUT5, HadCRUT4, CRUTEM4, GISTEMP. Empty: the site's default "
-        "(HadCRUT5) where the catalogue has several.",
-        site=True,
-    ),
-    Parameter(
-        "experiment", FACET, None, "Experiment of the observations. Empty: any that matches.", site=True
-    ),
-    Parameter("ensemble", FACET, None, "Ensemble of the observations. Empty: any that matches.", site=True),
-    Parameter(
-        "time_frequency",
-        FACET,
-        "mon",
-        "Time frequency; only monthly means (mon) are reconstructed.",
-        site=True,
-    ),
-    Parameter(
-        "obs_file",
-        FILE,
-        None,
-        "A netCDF file of gridded observations to use instead of a search by facets. "
-        "It must have gaps, monthly means and a global latitude-longitude grid.",
-    ),
-    Parameter(
-        "period",
-        PERIOD,
-        None,
-        "Months to reconstruct: 1850-2025, 1850:2025 or 185001-202512; either end may be left open. Empty: all.",
-    ),
-    Parameter(
-        "network",
-        TEXT,
-        "punet5",
-        "Network or baseline that fills the gaps: a name from 'climrecon networks' (e.g. punet5, kriging), "
-        "or a network file. With task=train: the network that training starts from, only where it is given.",
-        site=True,
-    ),
-    Parameter(
-        "channel_files",
-        TEXT,
-        None,
-        "Files of the further variables that a network takes (see channels), VARIABLE=FILE separated by commas, e.g. "
-        "psl=/data/psl.nc. Gaps are allowed; what is not given counts as not observed.",
-    ),
-    Parameter(
-        "against",
-        TEXT,
-        "kriging",
-        "Further networks or baselines to show or score beside it, separated by commas; 'none' for none. Networks are "
-        "applied to all months: how far they differ is reported as structural uncertainty.",
-        site=True,
-    ),
-    Parameter(
-        "realisations",
-        INT,
-        0,
-        "Number of realisations (equally likely complete fields) to write, 0 to 1000. Each is as large as the result.",
-        minimum=0,
-        maximum=1000,
-        site=True,
-    ),
-    Parameter(
-        "obs_members",
-        INT,
-        20,
-        "Members of the observations' ensemble (HadCRUT5 has 200) that are reconstructed too, spread evenly over those "
-        "there are: their spread is the observational part of the uncertainty. Each takes as long as the result itself. "
-        "0 or 1: none.",
-        minimum=0,
-        maximum=1000,
-        site=True,
-    ),
-    Parameter(
-        "keep_observed",
-        BOOL,
-        True,
-        "True: observed cells come back unchanged. False: the analysis stands at observed cells too.",
-        site=True,
-    ),
-    Parameter(
-        "reference_period",
-        PERIOD,
-        "1961-1990",
-        "Years whose mean the anomalies of the result refer to. A complete field is re-based to it after "
-        "reconstruction; needs 20 of its years in each calendar month.",
-        site=True,
-    ),
-    Parameter(
-        "values",
-        CHOICE,
-        "auto",
-        "Whether the input holds anomalies or absolute temperatures; auto decides from the file and refuses in doubt.",
-        choices=("auto", "anomaly", "absolute"),
-    ),
-    Parameter(
-        "catalogue",
-        TEXT,
-        None,
-        "Path or URL of an intake-esm catalogue to search. Empty: the site's catalogue.",
-        site=True,
-    ),
-    Parameter("plots", BOOL, True, "Draw maps and series (PNG).", site=True),
-    Parameter(
-        "plot_month",
-        MONTH,
-        None,
-        "Month the maps show, YYYY-MM. Empty: the month of the largest reconstructed El Nino.",
-    ),
-    Parameter(
-        "animation", BOOL, False, "Also write a month-by-month animation of the reconstruction.", site=True
-    ),
-    Parameter("report", BOOL, True, "Write one self-contained HTML report.", site=True),
-    Parameter(
-        "add_to_databrowser",
-        BOOL,
-        False,
-        "Offer the result in the data browser (product 'reconstruction'), each variable in a file of its own.",
-        site=True,
-    ),
-    Parameter(
-        "dryrun",
-        BOOL,
-        False,
-        "Say which files would be used, what would be done and how large it is, then stop.",
-    ),
-    Parameter(
-        "outputdir",
-        FOLDER,
-        None,
-        "Folder for the results; Freva adds the number of the run.",
-        host_default="$USER_OUTPUT_DIR",
-        site=True,
-    ),
-    Parameter(
-        "cachedir",
-        TEXT,
-        None,
-        "Folder for intermediate results that your runs share. Empty: your cache folder.",
-        host_default="$USER_CACHE_DIR",
-        site=True,
-    ),
-    Parameter(
-        "device",
-        CHOICE,
-        "auto",
-        "Where the network runs; auto takes a GPU where there is one. Reconstruction needs none.",
-        choices=("auto", "cpu", "cuda"),
-        site=True,
-    ),
-    Parameter(
-        "seed",
-        INT,
-        0,
-        "Seed of every random draw; equal seeds give equal results.",
-        minimum=0,
-        maximum=2**31 - 1,
-    ),
-    Parameter(
-        "dispatch",
-        CHOICE,
-        "auto",
-        "Where the stages run: local (here), slurm (batch jobs), auto (Slurm where it is needed and answers).",
-        choices=("auto", "local", "slurm"),
-        site=True,
-    ),
-    Parameter(
-        "detach", BOOL, False, "Return at once after submitting batch jobs instead of waiting for them."
-    ),
-    Parameter(
-        "task",
-        CHOICE,
-        "reconstruct",
-        "What to do: reconstruct observations, train a network, or evaluate networks on known fields.",
-        choices=("reconstruct", "train", "evaluate"),
-    ),
-    Parameter(
-        "truth_file",
-        FILE,
-        None,
-        "[evaluate] A netCDF file of complete monthly fields that are taken as the truth and seen through the gaps of "
-        "the observations. Empty: the held-out members of training_data.",
-    ),
-    Parameter(
-        "noise",
-        BOOL,
-        False,
-        "[evaluate] Add errors to what is shown of the truth, as the training draws them for these observations.",
-    ),
-    Parameter(
-        "training_data",
-        TEXT,
-        "20cr+cmip5",
-        "[train] Training sets of the site file, joined by +, e.g. 20cr+cmip5. With task=evaluate and no truth_file: "
-        "the sets whose held-out members are the truth.",
-        site=True,
-    ),
-    Parameter(
-        "training_target",
-        CHOICE,
-        "auto",
-        "[train] What is learned: blended (air temperature over land and ice, sea-surface temperature over open water, "
-        "as in HadCRUT), tas (air temperature everywhere), auto (blended for members that have tos, sic and sftlf).",
-        choices=("auto", "blended", "tas"),
-        site=True,
-    ),
-    Parameter(
-        "recipe",
-        TEXT,
-        "native",
-        "[train] Recipe: native or analysis (our own; analysis sees the months before and after, as punet5 does), "
-        "kadow2020 (the published network). Settings may follow: native,width=24,depth=2 (levels; at most 3, as 36 x 72 "
-        "cells halve twice). Or a TOML file.",
-        site=True,
-    ),
-    Parameter(
-        "channels",
-        TEXT,
-        None,
-        "[train] Further variables that the network sees as channels beside tas, separated by commas: psl, tos, pr. Of "
-        "the training sets' members those that have them are used. recipe=native alone.",
-        site=True,
-    ),
-    Parameter("network_name", TEXT, None, "[train] Name under which the trained network is stored."),
-    Parameter(
-        "masks",
-        TEXT,
-        None,
-        "[train] Observation file or data set whose gaps the network is trained with; with task=evaluate: seen through. "
-        "Empty: the observations above.",
-    ),
-    Parameter(
-        "iterations",
-        INT,
-        None,
-        "[train] Number of training steps. Empty: the recipe's.",
-        minimum=1,
-        maximum=100_000_000,
-    ),
-    Parameter(
-        "max_hours",
-        FLOAT,
-        None,
-        "[train] Longest training time in hours. Empty: the recipe's.",
-        minimum=0.001,
-        maximum=10_000,
-    ),
-    Parameter(
-        "extra_scheduler_options",
-        TEXT,
-        None,
-        "Options for the batch job of a submitted run, separated by commas, e.g. --partition=shared,--cpus-per-task=4. "
-        "Empty: the site's.",
-        site=True,
-    ),
-)
+    Parameter("variable", FACET, "tas", site=True, in_fingerprint=True,
+              help="Variable to reconstruct, by its CMOR name, e.g. tas (near-surface temperature)."),
+    Parameter("project", FACET, "observations", site=True,
+              help="Project of the observations in the data browser or catalogue. Case does not matter."),
+    Parameter("product", FACET, None, site=True, help="Product of the observations. Empty: any that matches."),
+    Parameter("institute", FACET, None, site=True, help="Institute of the observations. Empty: any that matches."),
+    Parameter("model", FACET, None, site=True,
+              help="Data set to reconstruct, e.g. HadCRUT5, HadCRUT4, CRUTEM4, GISTEMP. Empty: the site's default "
+                   "(HadCRUT5) where the catalogue has several."),
+    Parameter("experiment", FACET, None, site=True, help="Experiment of the observations. Empty: any that matches."),
+    Parameter("ensemble", FACET, None, site=True, help="Ensemble of the observations. Empty: any that matches."),
+    Parameter("time_frequency", FACET, "mon", site=True,
+              help="Time frequency; only monthly means (mon) are reconstructed."),
+    Parameter("obs_file", FILE, None,
+              help="A netCDF file of gridded observations to use instead of a search by facets. It must have gaps, "
+                   "monthly means and a global latitude-longitude grid."),
+    Parameter("period", PERIOD, None, in_fingerprint=True,
+              help="Months to use: 1850-2025, 1850:2025 or 185001-202512; either end may be open. Empty: all months."),
+    Parameter("network", NAME_OR_PATH, "punet5", site=True,
+              help="Network or baseline that fills the gaps: a name from 'climrecon networks' (e.g. punet5, kriging), "
+                   "or the path of a network. A training starts from this network, if one is given."),
+    Parameter("auxiliary_files", NAMED_FILES, None, tasks=(RECONSTRUCT,),
+              help="Files of the auxiliary variables that the network takes, VARIABLE=FILE separated by commas, e.g. "
+                   "psl=/data/psl.nc. A file may have gaps; a variable without a file counts as not observed."),
+    Parameter("compare_with", NAMES_OR_PATHS, "kriging", site=True, tasks=(RECONSTRUCT, EVALUATE),
+              help="Other networks or baselines to compare the result with, separated by commas; 'none' for none. Each "
+                   "network fills all months; the spread between networks is reported as structural uncertainty."),
+    Parameter("realisations", INT, 0, minimum=0, maximum=1000, site=True, tasks=(RECONSTRUCT, EVALUATE),
+              in_fingerprint=True,
+              help="Number of realisations (equally likely complete fields), 0 to 1000. Each takes as much disk space "
+                   "as the result."),
+    Parameter("obs_members", INT, 20, minimum=0, maximum=1000, site=True, tasks=(RECONSTRUCT,), in_fingerprint=True,
+              help="Number of members of the observations' ensemble (HadCRUT5 has 200) to reconstruct too, spread "
+                   "evenly over all members. Their spread is the observational part of the uncertainty. Each member "
+                   "takes as long as the result. 0 or 1: none."),
+    Parameter("keep_observed", BOOL, True, site=True, tasks=(RECONSTRUCT,), in_fingerprint=True,
+              help="True: observed cells keep their values. False: observed cells hold the analysis too."),
+    Parameter("reference_period", PERIOD, "1961-1990", site=True, in_fingerprint=True,
+              help="Years whose mean is the zero of the anomalies. A reconstruction is referred to these years after "
+                   "the gaps are filled; 20 of the years are needed in each calendar month."),
+    Parameter("values", CHOICE, "auto", choices=("auto", "anomaly", "absolute"), in_fingerprint=True,
+              help="Whether the input holds anomalies or absolute temperatures; auto decides from the file, and stops "
+                   "in doubt."),
+    Parameter("catalogue", FILE_OR_URL, None, site=True,
+              help="Path or URL of an intake-esm catalogue to search. Empty: the site's catalogue."),
+    Parameter("plots", BOOL, True, site=True, help="Draw maps and series (PNG)."),
+    Parameter("plot_month", MONTH, None, tasks=(RECONSTRUCT,),
+              help="Month on the maps, YYYY-MM. Empty: the month of the strongest reconstructed El Nino."),
+    Parameter("animation", BOOL, False, site=True, tasks=(RECONSTRUCT,),
+              help="Write a month-by-month animation of the reconstruction."),
+    Parameter("report", BOOL, True, site=True, tasks=(RECONSTRUCT, EVALUATE),
+              help="Write one self-contained HTML report."),
+    Parameter("add_to_databrowser", BOOL, False, site=True, tasks=(RECONSTRUCT,),
+              help="Add the result to the data browser (product 'reconstruction'), one file for each variable."),
+    Parameter("dryrun", BOOL, False,
+              help="Print the input files, the steps and the size of the result, and stop before computing."),
+    Parameter("outputdir", OUTPUT, None, site=True, host_default="$USER_OUTPUT_DIR",
+              help="Folder for the results; Freva adds the number of the run."),
+    Parameter("cachedir", FOLDER, None, site=True, host_default="$USER_CACHE_DIR",
+              help="Folder for intermediate results that your runs share. Empty: your cache folder."),
+    Parameter("device", CHOICE, "auto", choices=("auto", "cpu", "cuda"), site=True,
+              help="Processor for the network; auto takes a GPU if there is one. A reconstruction needs no GPU."),
+    Parameter("seed", INT, 0, minimum=0, maximum=2**31 - 1, in_fingerprint=True,
+              help="Seed of the random numbers; equal seeds give equal results."),
+    Parameter("dispatch", CHOICE, "auto", choices=("auto", "local", "slurm"), site=True,
+              help="Where the stages run: local (on this machine), slurm (as batch jobs), auto (Slurm if needed and "
+                   "available)."),
+    Parameter("detach", BOOL, False, help="Return at once after submitting batch jobs instead of waiting for them."),
+    Parameter("task", CHOICE, "reconstruct", choices=TASKS, tasks=(),
+              help="Task: reconstruct observations, train a network, or evaluate networks on known fields."),
+    Parameter("truth_file", FILE, None, tasks=(EVALUATE,),
+              help="netCDF file of complete monthly fields, taken as the truth and masked with the gaps of the "
+                   "observations. Empty: the held-out members of training_data."),
+    Parameter("noise", BOOL, False, tasks=(EVALUATE,), in_fingerprint=True,
+              help="Add errors to the masked truth, drawn as in the training with these observations."),
+    Parameter("training_data", TEXT, "20cr+cmip5", site=True, tasks=(TRAIN, EVALUATE),
+              help="Training sets of the site file, joined by +, e.g. 20cr+cmip5. An evaluation without truth_file "
+                   "takes the held-out members of these sets as the truth."),
+    Parameter("training_target", CHOICE, "auto", choices=("auto", "blended", "tas"), site=True, tasks=(TRAIN,
+              EVALUATE), in_fingerprint=True,
+              help="Field to learn: blended (air temperature over land and ice, sea-surface temperature over open "
+                   "water, as in HadCRUT), tas (air temperature everywhere), auto (blended for members that have tos, "
+                   "sic and sftlf)."),
+    Parameter("recipe", NAME_OR_PATH, "native", site=True, tasks=(TRAIN,),
+              help="Recipe: native or analysis (our own; analysis uses the neighbouring months too, as punet5 does), "
+                   "kadow2020 (the published network). Settings may follow: native,width=24,depth=2 (depth: at most 3 "
+                   "on 36 x 72 cells). Or a TOML file."),
+    Parameter("auxiliary", TEXT, None, site=True, tasks=(TRAIN,),
+              help="Auxiliary variables that the network takes beside tas, separated by commas: psl, tos, pr. Members "
+                   "without these variables are left out. recipe=native alone."),
+    Parameter("network_name", TEXT, None, tasks=(TRAIN,), help="Name of the trained network in the store."),
+    Parameter("masks", NAME_OR_PATH, None, tasks=(TRAIN, EVALUATE),
+              help="Observation file or data set whose gaps mask the complete fields. Empty: the observations of this "
+                   "run."),
+    Parameter("iterations", INT, None, minimum=1, maximum=100_000_000, tasks=(TRAIN,),
+              help="Number of training steps. Empty: the recipe's."),
+    Parameter("max_hours", FLOAT, None, minimum=0.001, maximum=10_000, tasks=(TRAIN,), in_fingerprint=True,
+              help="Longest training time in hours. Empty: the recipe's."),
+    Parameter("extra_scheduler_options", TEXT, None, site=True, tasks=(),
+              help="Options for the batch job of a submitted run, separated by commas, e.g. "
+                   "--partition=shared,--cpus-per-task=4. Empty: the site's."),
+)  # fmt: skip
 
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 FACETS = tuple(parameter.name for parameter in PARAMETERS if parameter.kind == FACET)
 
 
-def is_training(parameter: Parameter) -> bool:
-    """Whether the parameter matters for training alone (its help begins with ``[train]``)."""
-    return parameter.help.startswith("[train]")
+def of_task(task: str) -> Tuple[Parameter, ...]:
+    """The parameters that ``task`` reads; those of a training or evaluation alone come first."""
+    chosen = [parameter for parameter in PARAMETERS if task in parameter.tasks]
+    return tuple(sorted(chosen, key=lambda one: task != RECONSTRUCT and RECONSTRUCT in one.tasks))
 
 
-def is_evaluation(parameter: Parameter) -> bool:
-    """Whether the parameter matters for evaluations alone (its help begins with ``[evaluate]``)."""
-    return parameter.help.startswith("[evaluate]")
+def fingerprinted(task: str) -> Tuple[str, ...]:
+    """Names of the parameters whose values enter the fingerprint of ``task``."""
+    return tuple(one.name for one in PARAMETERS if one.in_fingerprint and task in one.tasks)
+
+
+def help_with_task(parameter: Parameter) -> str:
+    """The help for a form that shows the parameters of all tasks."""
+    if not parameter.tasks or RECONSTRUCT in parameter.tasks:
+        return parameter.help
+    return "{} For task={} alone.".format(parameter.help, " or ".join(parameter.tasks))
+
+
+def shown(default: Default) -> str:
+    """A default as users write it."""
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def allowed(parameter: Parameter) -> str:
-    """What a value may be, in words: ``auto | anomaly | absolute``, ``integer, 0 to 1000`` ..."""
+    """The allowed values, in words: ``auto | anomaly | absolute``, ``integer, 0 to 1000`` ..."""
     if parameter.choices:
         return " | ".join(parameter.choices)
     words = {
@@ -343,11 +213,67 @@ def allowed(parameter: Parameter) -> str:
         BOOL: "true | false",
         INT: "integer",
         FLOAT: "number",
-        FILE: "path of a file",
-        FOLDER: "path of a folder",
         PERIOD: "1850-2025, 1850:2025, 185001-202512, 1850-, -2025",
         MONTH: "YYYY-MM",
-    }[parameter.kind]
+        FILE: "path of a file",
+        FOLDER: "path of a folder",
+        OUTPUT: "path of a folder",
+        NAMED_FILES: "NAME=FILE, separated by commas",
+        NAMES_OR_PATHS: "names or paths, separated by commas",
+    }.get(parameter.kind, parameter.kind)
     if parameter.minimum is not None and parameter.maximum is not None:
         words += ", {:g} to {:g}".format(parameter.minimum, parameter.maximum)
     return words
+
+
+def with_new_names(values: Mapping[str, Any]) -> Dict[str, Any]:
+    """``values`` with today's names for old ones; an :class:`OldName` warning names each.
+
+    An old name beside the new one stays, and is refused as unknown where values are checked.
+    """
+    renamed = {}
+    for name, value in values.items():
+        new = OLD_NAMES.get(name, name)
+        if new != name and new not in values:
+            warnings.warn(note_on(name), OldName, stacklevel=3)
+            renamed[new] = value
+        else:
+            renamed[name] = value
+    return renamed
+
+
+def note_on(old: str) -> str:
+    """The note on an old name."""
+    return "{} is now called {}; the next version no longer accepts the old name".format(old, OLD_NAMES[old])
+
+
+def with_absolute_paths(values: Mapping[str, Any], folder: Path) -> Dict[str, Any]:
+    """``values`` with every path in full, for a job that starts elsewhere; relative ones are taken from ``folder``.
+
+    Names stay names: a word of a parameter that takes either is a path where it holds a slash, ends in ``.toml``, or
+    is a file or a network's folder in ``folder``.
+    """
+    return {
+        name: _absolute(BY_NAME[name].kind, value, folder) if name in BY_NAME else value
+        for name, value in values.items()
+    }
+
+
+def _absolute(kind: str, value: Any, folder: Path) -> Any:
+    text = str(value)
+    if kind not in PATHS or value is None or not text.strip() or (kind == FILE_OR_URL and "://" in text):
+        return value
+    if kind == NAMES_OR_PATHS:
+        return ",".join(_absolute(NAME_OR_PATH, part.strip(), folder) for part in text.split(","))
+    if kind == NAMED_FILES:
+        pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+        return ",".join(
+            name.strip() + sign + _absolute(FILE, path.strip(), folder) for name, sign, path in pairs
+        )
+    path = folder / os.path.expanduser(text.strip())
+    if kind == NAME_OR_PATH:
+        # A recipe may name a file in its settings: native,setting=folder/file is no path.
+        named = "/" in text.partition("=")[0] or text.endswith(".toml")
+        if not (named or path.is_file() or (path / "card.json").is_file()):
+            return value
+    return str(path)

@@ -89,11 +89,11 @@ def write_configuration(state, database=None, scheduler="local", scheduler_optio
         config.write(file)
     # Freva installs these two into its environment only where pip builds it anew, not from pip's cache.
     (state / "drs_config.toml").write_text(_DRS.format(data=state / "data"))
-    config, folder, programs = (
+    file_name, folder, programs = (
         shlex.quote(str(path)) for path in (state / "evaluation_system.conf", state, Path(sys.prefix) / "bin")
     )
     (state / "activate_sh").write_text(
-        f"export EVALUATION_SYSTEM_CONFIG_FILE={config}\n"
+        f"export EVALUATION_SYSTEM_CONFIG_FILE={file_name}\n"
         f"export EVALUATION_SYSTEM_CONFIG_DIR={folder}\n"
         f"export PATH={programs}:$PATH\n"
     )

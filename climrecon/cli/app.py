@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 from climrecon import __version__
+from climrecon import parameters as p
 from climrecon.cli.evaluation import evaluate
 from climrecon.cli.options import parameter_options
 from climrecon.cli.run_command import make_reporter, read_config, run_parameters
@@ -29,13 +31,16 @@ EPILOG = (
 )
 
 
+_PLAIN_FORMAT = warnings.formatwarning
+
+
 @click.group(
     epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
 @click.version_option(__version__, prog_name="climrecon")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def app(debug: bool) -> None:
-    """Fill the gaps of historical climate observations with neural networks, and say how sure it is.
+    """Fill the gaps of historical climate observations with neural networks, with standard deviations.
 
     \b
     Try it:   climrecon demo demo
@@ -51,7 +56,7 @@ for _command in (watch, releases, schedule):
 
 
 @app.command(epilog=EPILOG)
-@parameter_options()
+@parameter_options(p.of_task(p.RECONSTRUCT))
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def reconstruct(as_json: bool, **values: Any) -> None:
     """Reconstruct observations: a netCDF file, figures, provenance and a report in --output."""
@@ -62,7 +67,7 @@ def reconstruct(as_json: bool, **values: Any) -> None:
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def run(config: Path, as_json: bool) -> None:
-    """Run what a JSON file of parameters says; this is how Freva calls climrecon."""
+    """Run the task in a JSON file of parameters, as Freva does."""
     parameters, about = read_config(config.read_text(encoding="utf-8"), str(config))
     run_parameters(parameters, about, as_json)
 
@@ -74,7 +79,7 @@ def run(config: Path, as_json: bool) -> None:
 @click.option(
     "--record",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of a batch job's records: progress and outcome are left there.",
+    help="Folder of a batch job's records, for its progress and outcome.",
 )
 def stage(name: str, config: Path, part: int, record: Path | None) -> None:
     """Run one stage of a task, as batch jobs do. Exit code 75: its state is saved, the same call continues."""
@@ -139,7 +144,7 @@ def check(config: str) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def rerun(provenance: Path, output: Path, as_json: bool) -> None:
-    """Repeat a run from its provenance.json and say whether the results agree."""
+    """Repeat a run from its provenance.json and compare the results."""
     from climrecon.settings import load_site
     from climrecon.tasks.rerun import rerun as repeat
 
@@ -156,13 +161,13 @@ def rerun(provenance: Path, output: Path, as_json: bool) -> None:
 @app.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def settings(as_json: bool) -> None:
-    """Show the defaults that hold here, and which site file gave each."""
-    from climrecon.parameters import PARAMETERS
+    """Show the defaults of this site, each with the site file that sets it."""
     from climrecon.settings.site import candidates, load_site
 
     site = load_site()
     rows = [
-        (q.name, site.default(q.name), site.origin.get(f"defaults.{q.name}", "built in")) for q in PARAMETERS
+        (q.name, site.default(q.name), site.origin.get(f"defaults.{q.name}", "built in"))
+        for q in p.PARAMETERS
     ]
     others = site.file.model_dump(exclude={"defaults", "schema_version"})
     if as_json:
@@ -208,20 +213,10 @@ def catalogue_build(folder: Path, output: Path | None, as_json: bool) -> None:
 
 
 @catalogue.command("search")
-@parameter_options(
-    "variable",
-    "project",
-    "product",
-    "institute",
-    "model",
-    "experiment",
-    "ensemble",
-    "time_frequency",
-    "catalogue",
-)
+@parameter_options(p.BY_NAME[name] for name in (*p.FACETS, "catalogue"))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def catalogue_search(as_json: bool, **values: Any) -> None:
-    """Show which files a search takes, and why others were left out."""
+    """Show the files that a search takes, and the reasons for leaving out others."""
     from climrecon.cli.listing import search_lines
 
     for line in search_lines({k: v for k, v in values.items() if v is not None}, as_json):
@@ -273,7 +268,7 @@ def jobs_show(run: str, as_json: bool) -> None:
 @jobs.command("follow", epilog=EPILOG)
 @click.argument("run")
 def jobs_follow(run: str) -> None:
-    """Wait for the jobs of a RUN and say how they fare; Ctrl-C ends the waiting, not the jobs."""
+    """Wait for the jobs of a RUN and report their progress; Ctrl-C ends the waiting, not the jobs."""
     from climrecon.cli.jobs import follow_lines
 
     for line in follow_lines(run, make_reporter()):
@@ -301,6 +296,7 @@ def run_app(arguments: list[str] | None = None) -> None:
     """Run the command line; every error ends in one message and a documented exit code."""
     signal.signal(signal.SIGTERM, _on_signal)
     signal.signal(signal.SIGINT, _on_signal)
+    warnings.formatwarning = _format_warning
     try:
         app.main(args=arguments, prog_name="climrecon", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -324,6 +320,13 @@ def run_app(arguments: list[str] | None = None) -> None:
             f"Unexpected {type(error).__name__}: {error}\n  -> Run again with 'climrecon --debug …' and report it.",
         )
         raise SystemExit(1) from None
+
+
+def _format_warning(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
+    """Old names of parameters are a note to the user; warnings of libraries keep their form."""
+    if issubclass(category, p.OldName):
+        return f"Note: {message}.\n"
+    return _PLAIN_FORMAT(message, category, *place, **line)
 
 
 def _show(error: BaseException, text: str) -> None:

@@ -8,50 +8,19 @@ import click
 
 from climrecon.cli.options import parameter_options
 from climrecon.cli.run_command import run_parameters
-
-#: Parameters of an evaluation, in the order of ``climrecon evaluate --help``: truth, methods, gaps, places.
-EVALUATE = (
-    "truth_file",
-    "training_data",
-    "training_target",
-    "network",
-    "against",
-    "noise",
-    "realisations",
-    "seed",
-    "period",
-    "catalogue",
-    "masks",
-    "obs_file",
-    "project",
-    "product",
-    "institute",
-    "model",
-    "experiment",
-    "ensemble",
-    "reference_period",
-    "values",
-    "outputdir",
-    "cachedir",
-    "plots",
-    "report",
-    "device",
-    "dispatch",
-    "detach",
-    "dryrun",
-)
+from climrecon.parameters import EVALUATE, of_task
 
 
 @click.command()
-@parameter_options(*EVALUATE)
+@parameter_options(of_task(EVALUATE))
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def evaluate(as_json: bool, **values: Any) -> None:
-    """Score networks and baselines on known fields seen through real gaps; see docs/evaluation.md.
+    """Score networks and baselines on complete fields, masked with the gaps of observations; see docs/evaluation.md.
 
     \b
-    Complete real months:    climrecon evaluate --truth-file FIELDS.nc --against kriging,oi,pca --output scores
+    Complete real months:    climrecon evaluate --truth-file FIELDS.nc --compare-with kriging,oi,pca --output scores
     A model that was left out of a training:  climrecon evaluate --network NAME --training-data cmip5 --output scores
     An evaluation that was stopped goes on when the same command is given again.
     """  # noqa: D301 - \b keeps click from wrapping
     given = {name: value for name, value in values.items() if value is not None}
-    run_parameters({**given, "task": "evaluate"}, {}, as_json)
+    run_parameters({**given, "task": EVALUATE}, {}, as_json)

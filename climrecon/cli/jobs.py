@@ -53,7 +53,7 @@ def list_lines(as_json: bool, everything: bool) -> Iterator[str]:
         yield f"{chain.id}  {overall(states):<12} {chain.task:<12} {chain.submitted}  {chain.output}"
         if is_live(states):
             yield f"        {summary(chain, states)}"
-    yield "'climrecon jobs show ID' says more; 'follow' waits, 'cancel' cancels."
+    yield "'climrecon jobs show ID' shows the details; 'follow' waits, 'cancel' cancels."
 
 
 def _plain(chain: Chain, states: list[PartState]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
@@ -19,18 +19,21 @@ _METAVAR = {
     p.FLOAT: "X",
     p.FILE: "FILE",
     p.FOLDER: "DIR",
+    p.OUTPUT: "DIR",
+    p.FILE_OR_URL: "FILE|URL",
+    p.NAME_OR_PATH: "NAME|PATH",
+    p.NAMES_OR_PATHS: "NAME|PATH,…",
+    p.NAMED_FILES: "NAME=FILE,…",
     p.PERIOD: "PERIOD",
     p.MONTH: "YYYY-MM",
 }
 
 
 def _option(parameter: p.Parameter) -> click.Option:
-    names = [f"--{parameter.name.replace('_', '-')}"]
-    if parameter.kind == p.FOLDER:
+    names = _spellings(parameter.name)
+    if parameter.kind == p.OUTPUT:
         names.insert(0, "--output")
-    if parameter.name.replace("_", "-") != parameter.name:
-        names.append(f"--{parameter.name}")  # as Freva spells it, so that a call can be carried over
-    default = "" if parameter.default is None else f"  [default: {_shown(parameter.default)}]"
+    default = "" if parameter.default is None else f"  [default: {p.shown(parameter.default)}]"
     # Values stay texts: what they may be is checked in climrecon.settings, with all problems at once.
     flag: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if parameter.kind == p.BOOL else {}
     return click.Option(
@@ -43,21 +46,25 @@ def _option(parameter: p.Parameter) -> click.Option:
     )
 
 
-def _shown(default: p.Default) -> str:
-    return str(default).lower() if isinstance(default, bool) else str(default)
+def _spellings(name: str) -> list[str]:
+    """``--obs-file``, and ``--obs_file`` as Freva spells it, so that a call can be carried over."""
+    return list(dict.fromkeys((f"--{name.replace('_', '-')}", f"--{name}")))
 
 
-def parameter_options(*names: str) -> Callable[[F], F]:
-    """Decorate a command with the options of the named parameters, or of all that neither train nor evaluate."""
-    chosen = [p.BY_NAME[name] for name in names] or [
-        q
-        for q in p.PARAMETERS
-        if not (p.is_training(q) or p.is_evaluation(q)) and q.name not in ("task", "extra_scheduler_options")
+def parameter_options(parameters: Iterable[p.Parameter]) -> Callable[[F], F]:
+    """Decorate a command with the options of ``parameters``; their old names are hidden options."""
+    chosen = list(parameters)
+    options = [_option(parameter) for parameter in chosen]
+    names = {parameter.name for parameter in chosen}
+    options += [
+        click.Option([*_spellings(old), old], type=str, hidden=True)
+        for old, new in p.OLD_NAMES.items()
+        if new in names
     ]
 
     def decorate(function: F) -> F:
         # Click collects the options of a plain function from this attribute, last one first.
-        collected = [*getattr(function, "__click_params__", []), *map(_option, reversed(chosen))]
+        collected = [*getattr(function, "__click_params__", []), *reversed(options)]
         function.__dict__["__click_params__"] = collected
         return function
 

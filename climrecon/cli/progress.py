@@ -1,4 +1,4 @@
-"""What a run says: progress bars on a terminal, plain dated lines in a log."""
+"""Messages of a run: progress bars on a terminal, dated lines in a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage that runs as a batch job leaves for the caller who waits: its progress, and its outcome."""
+"""Records of a stage that runs as a batch job, for the waiting caller: progress, exit code and message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands that run a task share."""
+"""Parts that the commands for tasks share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read_config(text: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def run_parameters(parameters: Mapping[str, Any], about: Mapping[str, Any], as_json: bool) -> None:
-    """Run the task that ``parameters`` ask for, and print what it leaves."""
+    """Run the task of ``parameters``, and print its outcome."""
     from climrecon.settings import load_site, validate
     from climrecon.tasks.run import run_task
 

@@ -9,52 +9,21 @@ import click
 
 from climrecon.cli.options import parameter_options
 from climrecon.cli.run_command import run_parameters
-
-#: Parameters of a training, in the order of ``climrecon train --help``: data, network, gaps, places.
-TRAIN = (
-    "training_data",
-    "training_target",
-    "recipe",
-    "channels",
-    "network_name",
-    "network",
-    "iterations",
-    "max_hours",
-    "seed",
-    "device",
-    "catalogue",
-    "masks",
-    "obs_file",
-    "project",
-    "product",
-    "institute",
-    "model",
-    "experiment",
-    "ensemble",
-    "period",
-    "reference_period",
-    "values",
-    "outputdir",
-    "cachedir",
-    "plots",
-    "dispatch",
-    "detach",
-    "dryrun",
-)
+from climrecon.parameters import TRAIN, of_task
 
 
 @click.command()
-@parameter_options(*TRAIN)
+@parameter_options(of_task(TRAIN))
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def train(as_json: bool, **values: Any) -> None:
-    """Train a network on models or reanalyses, with the gaps of the observations; see docs/training.md.
+    """Train a network on model or reanalysis fields, masked with the gaps of observations; see docs/training.md.
 
     \b
     Members are prepared once, in --cachedir; a training that was stopped goes on when the same command
     is given again. The network is stored under --network-name and used with --network NAME.
     """  # noqa: D301 - \b keeps click from wrapping
     given = {name: value for name, value in values.items() if value is not None}
-    run_parameters({**given, "task": "train"}, {}, as_json)
+    run_parameters({**given, "task": TRAIN}, {}, as_json)
 
 
 class _Networks(click.Group):

@@ -12,6 +12,7 @@ import click
 
 from climrecon.cli.options import parameter_options
 from climrecon.errors import ClimReconError, UsageError
+from climrecon.parameters import RECONSTRUCT, of_task
 
 EPILOG = (
     "Exit codes: 0 nothing to do, or a new release was run, checked and published; 20 waiting (files are still being "
@@ -43,7 +44,7 @@ def _decorated(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 _watch_options = _decorated(
-    parameter_options(),
+    parameter_options(of_task(RECONSTRUCT)),
     click.option("--settle-seconds", type=float, metavar="S", help="A file nobody wrote to for so long is whole at the "
                  "first look; else the second look that finds it the same takes it.  [default: the site's, 900]"),
     click.option("--keep", type=int, metavar="N", help="Published releases that stay; 0: all.  "
@@ -127,6 +128,7 @@ def _options(chosen: dict[str, Any], site: Any) -> Any:
         problems = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())
         raise UsageError(f"These options cannot be used: {problems}.") from error
     freva = (chosen["freva"] or find("freva") or "") if chosen["through"] == FREVA else ""
+    freva = str(Path(freva).absolute()) if "/" in freva else freva
     rebuild = chosen["rebuild"].absolute() if chosen["rebuild"] else None
     return Options(settings, rebuild, chosen["through"], freva)
 
@@ -189,7 +191,7 @@ def _job(at: str | None, log: Path | None, name: str, **values: Any) -> tuple[An
             "The program freva is not found.", "Load its module, or give --freva /path/to/freva."
         )
     chosen |= {"rebuild": options.rebuild, "freva": options.freva}
-    output = Path(settings_of(raw, site).outputdir)
+    output = Path(settings_of(raw, site).outputdir or "")
     return job_of(raw, chosen, name, at, log, output), site.batch_options
 
 

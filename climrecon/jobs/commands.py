@@ -1,4 +1,4 @@
-"""Slurm's own programs, called without a shell and without what the surrounding job left in the environment."""
+"""Slurm's own programs, called without a shell and without the variables of a surrounding job."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_ANSWER = re.compile(
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """``environment`` without what a surrounding job set; the cluster's own configuration file stays."""
+    """``environment`` without the variables of a surrounding job; the cluster's own configuration file stays."""
     return {
         name: value
         for name, value in environment.items()
@@ -189,7 +189,7 @@ def limits(partition: str) -> tuple[str, int] | None:
 
 
 def offers(partition: str) -> list[str]:
-    """What there is, a line for each kind of node of ``partition`` (all, if empty)."""
+    """The nodes of ``partition`` (of all, if empty), a line for each kind."""
     command = ["sinfo", "--noheader", "--format=%P: %D nodes of %c cores, %m MB, %G; time up to %l"]
     if partition:
         command.append(f"--partition={partition}")

@@ -1,4 +1,4 @@
-"""Wait for the jobs of a run, and say how they fare."""
+"""Wait for the jobs of a run, and report their progress."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _USUAL = ("", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskL
 
 
 class Listener(Protocol):
-    """Told how the jobs fare."""
+    """Receives reports on the jobs."""
 
     def stage(self, text: str) -> None:
         """Something began or ended."""
 
     def state(self, text: str) -> None:
-        """How the running stage fares; changes often."""
+        """Progress of the running stage; changes often."""
 
     def warning(self, text: str) -> None:
         """Something to look at."""
@@ -66,7 +66,7 @@ def follow(chain: Chain, listener: Listener, sleep: Callable[[float], None] = ti
 
 
 class _Watch:
-    """One wait: what was said, when Slurm was asked, since when it is silent."""
+    """The state of one wait: the last message, the last query of Slurm, the begin of its silence."""
 
     def __init__(self, chain: Chain, listener: Listener) -> None:
         self.chain, self.listener = chain, listener
@@ -138,7 +138,7 @@ class _Watch:
 
 
 def _phase(chain: Chain, states: Sequence[PartState]) -> str:
-    """What is worth a line: the running stage, the states of its parts, its link."""
+    """Events that deserve a line of their own: the running stage, the states of its parts, its link."""
     for job in chain.jobs:
         parts = [state for state in states if state.job == job.job]
         if not all(state.state == GOOD for state in parts):

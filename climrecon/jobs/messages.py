@@ -1,4 +1,4 @@
-"""What to tell a user of jobs that Slurm refused, or that failed."""
+"""Error messages for jobs that Slurm refused, or that failed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _REFUSALS = (
 
 
 def refusal(stage: str, text: str, offers: list[str]) -> tuple[str, str]:
-    """Message and hint for a job that sbatch refused with ``text``; ``offers`` say what there is."""
+    """Message and hint for a job that sbatch refused with ``text``; ``offers`` describe the partitions."""
     hint = next(
         (what for pattern, what in _REFUSALS if re.search(pattern, text, re.IGNORECASE)),
         "Look at the site file ('climrecon settings' shows it) and at extra_scheduler_options.",

@@ -1,4 +1,4 @@
-"""What is kept of a submitted run: its jobs, what each says of itself, and a list of all of a user's runs.
+"""Records of submitted runs: the jobs of each, their own reports, and a list of all runs of a user.
 
 The folder of a run's jobs (``jobs/ID`` inside its output folder) holds ``chain.json``, the scripts, ``logs/``,
 ``status/`` (written by the jobs), ``progress/`` and ``outcome/`` (written by the stages). The user's state

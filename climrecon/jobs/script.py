@@ -94,11 +94,6 @@ def array_text(parts: Sequence[int], limit: int = 0) -> str:
     return ",".join(pieces) + (f"%{limit}" if limit else "")
 
 
-def log_name(stage: str, part: int) -> str:
-    """Name of the log of a part, relative to the folder of the jobs."""
-    return f"logs/{stage}-{part}.log"
-
-
 def render(job: Job, *, name: str, folder: Path, cwd: Path, umask: int, limit: int = 0) -> str:
     """The script of ``job``, called ``name`` in the queue; it keeps its records in ``folder``.
 

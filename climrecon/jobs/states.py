@@ -1,4 +1,4 @@
-"""What has become of each part of a run: from Slurm while it remembers, else from what the job wrote itself."""
+"""State of each part of a run: from Slurm while it remembers the job, else from the job's own records."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def states_of(chain: Chain, rows: Mapping[str, Row] | None) -> list[PartState]:
     Parameters
     ----------
     rows:
-        What squeue says; None if Slurm does not answer: then from what the jobs wrote alone.
+        Rows of squeue; None if Slurm does not answer: then from the jobs' own records alone.
     """
     return [_state(chain, job, part, rows) for job in chain.jobs for part in job.parts]
 

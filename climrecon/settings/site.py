@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from climrecon.errors import ProblemList, UsageError
-from climrecon.parameters import BY_NAME, FACETS
+from climrecon.parameters import BY_NAME, FACETS, with_new_names
 from climrecon.settings.slurm import Slurm
 from climrecon.settings.watch import Watch
 
@@ -128,6 +128,8 @@ def load_site() -> Site:
                 )
             continue
         content = _read(path)
+        if isinstance(content.get("defaults"), dict):
+            content["defaults"] = with_new_names(content["defaults"])
         _check(content, path)
         _merge(merged, content, str(path), origin)
     _merge(merged, BUILT_IN, "", origin)

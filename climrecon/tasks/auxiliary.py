@@ -39,14 +39,14 @@ def read_channels(
     for name, path in files.items():
         if not path.is_file():
             raise InputDataError(
-                f"There is no file {path}.", f"Check channel_files, which names it for {name}."
+                f"There is no file {path}.", f"Check auxiliary_files, which names it for {name}."
             )
         try:
             with tempfile.TemporaryDirectory(prefix="climrecon-") as scratch:
                 found[name] = read_further(path, name, grid, period, Path(scratch))
         except InputDataError as error:
             place = "" if path.name in error.message else f"{path.name}: "
-            raise InputDataError(f"channel_files, {name}: {place}{error.message}", error.hint) from error
+            raise InputDataError(f"auxiliary_files, {name}: {place}{error.message}", error.hint) from error
         _check_size(name, path, found[name][0], network)
     index = np.unique(np.concatenate([months for _, months in found.values()]))
     values = np.full((len(index), len(found), *grid.shape), np.nan, np.float32)
@@ -62,7 +62,7 @@ def _check_size(name: str, path: Path, values: NDArray[Any], network: LoadedNetw
     ratio = float(np.sqrt(np.nanmean((values / usual) ** 2)))
     if not 1.0 / _TIMES < ratio < _TIMES:
         raise InputDataError(
-            f"channel_files, {name}: the anomalies of {path.name} are {ratio:.2g} times those of the members that "
+            f"auxiliary_files, {name}: the anomalies of {path.name} are {ratio:.2g} times those of the members that "
             f"{network.name} learned from.",
             "Are the units attribute and the values right?",
         )

@@ -54,8 +54,8 @@ def load_method(name: str, settings: RunSettings, site: Site) -> Method:
         return Method(baseline, NetworkInfo(name, NAMES[name], None), None)
     loaded = load_network(name, device=choose_device(settings.device), store=store_places(site))
     check_variable(loaded.card, settings.variable)
-    check_auxiliary(loaded.card, tuple(settings.auxiliary_files) if name == settings.network else ())
-    wanted = {name: path for name, path in settings.auxiliary_files.items() if name in loaded.card.auxiliary}
+    check_auxiliary(loaded.card, tuple(settings.auxiliary_paths) if name == settings.network else ())
+    wanted = {name: path for name, path in settings.auxiliary_paths.items() if name in loaded.card.auxiliary}
     auxiliary, inputs = read_channels(wanted, loaded, settings)
     card = loaded.card.model_dump(mode="json")
     info = NetworkInfo(loaded.name, loaded.card.title, loaded.sha256, card, inputs)

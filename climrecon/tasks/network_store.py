@@ -46,9 +46,9 @@ def writable_store(site: Site) -> Path:
     )
 
 
-def cache_folder(cachedir: str | None) -> Path:
+def cache_folder(cachedir: Path | None) -> Path:
     """``cachedir``, or the user's cache folder."""
-    return Path(cachedir).expanduser() if cachedir else user_cache_path("climrecon")
+    return cachedir or user_cache_path("climrecon")
 
 
 def check_free_name(name: str, site: Site, sha256: str | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from climrecon.errors import InputDataError, NetworkError
 from climrecon.files import sha256_of
 from climrecon.output.provenance import read_provenance
+from climrecon.parameters import OLD_NAMES
 from climrecon.settings import Site, validate
 from climrecon.tasks.run import run_task
 from climrecon.workflow.progress import Reporter
@@ -68,10 +69,11 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
         raise InputDataError(
             f"The run cannot be repeated: {'; '.join(problems)}.", "Restore the input files."
         )
-    settings = validate({**recorded.settings, "outputdir": str(output)}, site)
+    known = {OLD_NAMES.get(name, name): value for name, value in recorded.settings.items()}
+    settings = validate({**known, "outputdir": str(output)}, site)
     _check_network(settings.network, recorded.network_sha256, site)
     if recorded.further:
-        _check_further(settings.networks_beside, recorded.further, site)
+        _check_further(settings.other_networks, recorded.further, site)
     outcome = run_task(settings, site, reporter, {})
     again = {
         entry["path"]: entry.get("content_sha256", entry["sha256"])

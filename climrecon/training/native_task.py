@@ -219,7 +219,7 @@ def continued(
         raise UsageError(
             f"The network to start from takes {', '.join(auxiliary_of(start)) or 'no variable'} beside temperature; "
             f"{', '.join(recipe.auxiliary) or 'none'} was asked for.",
-            "Give channels= as that network has them, or another network.",
+            "Give auxiliary= as that network has them, or another network.",
         )
     prior = start.prior
     parts = [part.clone() for part in (prior.vectors, prior.residual, prior.scale)]

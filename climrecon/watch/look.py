@@ -20,7 +20,6 @@ from climrecon.watch.file_stamps import Stamp, remote_digest, signature, stamps_
 from climrecon.watch.notify import deliver
 from climrecon.watch.plausibility import Stop, implausible, withdrawn
 from climrecon.watch.state import DUE, FAILED, RUNNING, SUPERSEDED, UNFINISHED, Release
-from climrecon.workflow.fingerprint import RECONSTRUCT_SETTINGS
 
 
 class ReleaseCheck:
@@ -28,8 +27,7 @@ class ReleaseCheck:
 
     def __init__(self, context: Context) -> None:
         self.context, self.state, self.settings = context, context.state, context.settings
-        plain = self.settings.plain()
-        self.chosen = {name: plain[name] for name in (*RECONSTRUCT_SETTINGS, "network")}
+        self.chosen = {**self.settings.fingerprinted("reconstruct"), "network": self.settings.network}
         text = json.dumps(self.chosen, sort_keys=True, default=str)
         self.settings_digest = hashlib.sha256(text.encode()).hexdigest()
         self.tree = ""
@@ -97,13 +95,13 @@ class ReleaseCheck:
 
         stamps = tree(folder)
         self.tree = signature(stamps)
-        if self.state.get("tree") == self.tree and Path(self.settings.catalogue).is_file():
+        if self.state.get("tree") == self.tree and Path(self.settings.catalogue or "").is_file():
             return None
         if self._may_be_incomplete("tree", stamps):
             text = f"Waiting: files below {folder} changed; they may not be whole yet."
             return Look(codes.WAITING, text, final=False)
         self.context.reporter.stage(f"Listing the files below {folder}")
-        built = build_catalogue(folder, Path(self.settings.catalogue))
+        built = build_catalogue(folder, Path(self.settings.catalogue or ""))
         for item in built.left_out:
             self.context.reporter.note(f"left out: {item.path}: {item.reason}")
         self.state.put("tree", self.tree)

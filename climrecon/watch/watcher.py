@@ -43,7 +43,8 @@ def look(raw: Mapping[str, Any], site: Site, options: Options, reporter: Reporte
         raise UsageError(
             "--rebuild writes a catalogue, and needs a file to write.", "Give --catalogue FILE.json."
         )
-    output = Path(settings.outputdir).absolute()
+    assert settings.outputdir is not None  # settings_of refuses a watch without
+    output = settings.outputdir.absolute()
     state = State(output / FILE_NAME)
     try:
         key = _key(settings, options)

@@ -18,6 +18,7 @@ from climrecon.jobs.follow import follow, is_live, look
 from climrecon.jobs.messages import JobError
 from climrecon.jobs.record import FOLDER, Chain, chains_in, new_chain, remember
 from climrecon.jobs.script import Job, check_folder
+from climrecon.parameters import with_absolute_paths
 from climrecon.settings import RunSettings, Site
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
@@ -145,7 +146,7 @@ def _as_jobs(
         )
     output = Path(settings.outputdir or "climrecon-result").absolute()
     check_folder(output)
-    config = _config(settings, output, about)
+    config = job_config(settings, output, about)
     digest = hashlib.sha256(json.dumps(config["parameters"], sort_keys=True).encode()).hexdigest()
     running = _still_running(output, digest, reporter)
     if running is None:
@@ -182,19 +183,14 @@ def _as_jobs(
         raise
 
 
-def _config(settings: RunSettings, output: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """What the jobs are given: what the user gave, paths made absolute, to be run in place."""
+def job_config(settings: RunSettings, output: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of the jobs: the given parameters with absolute paths, and ``dispatch=local``."""
     plain = settings.plain()
     parameters = {name: plain[name] for name in sorted(settings.given) if name in plain}
-    for name in ("obs_file", "truth_file", "cachedir"):
-        if parameters.get(name):
-            parameters[name] = str(Path(parameters[name]).expanduser().absolute())
-    if parameters.get("channel_files"):
-        files = settings.auxiliary_files
-        parameters["channel_files"] = ",".join(f"{name}={path.absolute()}" for name, path in files.items())
-    parameters = {name: value for name, value in parameters.items() if name != "detach"}
+    parameters.pop("detach", None)
+    parameters |= {"outputdir": str(output), "dispatch": "local"}
     return {
-        "parameters": {**parameters, "outputdir": str(output), "dispatch": "local"},
+        "parameters": with_absolute_paths(parameters, Path.cwd()),
         "run": dict(about),
     }
 

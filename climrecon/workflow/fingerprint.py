@@ -10,18 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-#: Settings that change what a reconstruction holds.
-RECONSTRUCT_SETTINGS = (
-    "variable",
-    "values",
-    "period",
-    "reference_period",
-    "realisations",
-    "obs_members",
-    "keep_observed",
-    "seed",
-)
-
 
 def fingerprint(
     stage: str, version: int, inputs: Sequence[str], settings: Mapping[str, Any], network: str | None

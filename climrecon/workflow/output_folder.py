@@ -79,11 +79,3 @@ def _publish(stage: Path, folder: Path) -> None:
         if path.is_dir() and target.is_dir():
             shutil.rmtree(target)
         path.replace(target)
-
-
-def free_bytes(folder: Path) -> int:
-    """Free space where ``folder`` is or will be."""
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    return shutil.disk_usage(existing).free

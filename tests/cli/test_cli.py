@@ -92,8 +92,13 @@ def test_a_reconstruction_can_be_found_and_is_never_taken_by_default(result: Pat
 
 
 def test_a_rerun_agrees_and_says_so(result: Path, tmp_path: Path) -> None:
-    answer = run("rerun", result / "provenance.json", "--output", tmp_path / "again", "--json")
+    # As the version before wrote it, with the old name of a parameter.
+    text = (result / "provenance.json").read_text()
+    assert "compare_with" in text
+    (tmp_path / "provenance.json").write_text(text.replace("compare_with", "against"))
+    answer = run("rerun", tmp_path / "provenance.json", "--output", tmp_path / "again", "--json")
     assert answer.returncode == 0, answer.stderr
+    assert "Note:" not in answer.stderr
     found = json.loads(answer.stdout)
     assert found["agrees"]
     assert len(found["same"]) == 5
@@ -239,7 +244,7 @@ def test_help_is_quick_and_teaches() -> None:
 
 def test_baselines_run_like_networks(demo: Path, tmp_path: Path) -> None:
     answer = run(
-        "reconstruct", "--catalogue", demo / "catalogue.json", "--network", "kriging", "--against", "punet5,idw",
+        "reconstruct", "--catalogue", demo / "catalogue.json", "--network", "kriging", "--compare-with", "punet5,idw",
         "--period", "187711-187801", "--realisations", 1, "--keep-observed", "false", "--output", tmp_path / "o", "--json",
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr

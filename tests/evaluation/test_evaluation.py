@@ -39,7 +39,7 @@ def result(demo: Path, truth_file: Path, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("evaluation")
     call = [
         "--truth-file", str(truth_file), "--catalogue", str(demo / "catalogue.json"), "--period", "1961-1966",
-        "--against", "idw,oi,climatology", "--noise", "true", "--realisations", "10", "--cachedir", str(folder / "cache"),
+        "--compare-with", "idw,oi,climatology", "--noise", "true", "--realisations", "10", "--cachedir", str(folder / "cache"),
     ]  # fmt: skip
     output = run(*call, "--output", str(folder / "out"))
     assert "RMSE better against idw" in output
@@ -121,7 +121,7 @@ def test_a_dry_run_says_what_would_be_done(demo: Path, truth_file: Path, tmp_pat
 def test_held_out_members_are_the_truth_where_no_file_is_named(demo: Path, tmp_path: Path) -> None:
     output = run(
         "--training-data", "cmip5", "--training-target", "tas", "--catalogue", str(demo / "catalogue.json"),
-        "--period", "1970-1972", "--network", "idw", "--against", "none", "--output", str(tmp_path / "out"),
+        "--period", "1970-1972", "--network", "idw", "--compare-with", "none", "--output", str(tmp_path / "out"),
         "--cachedir", str(tmp_path / "cache"),
     )  # fmt: skip
     assert "RMSE not told apart against raw_mean" in output  # three years are too few to say

@@ -139,7 +139,7 @@ def mariadb(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
         log.close()
 
 
-FAST = ("period=1877", "plots=false", "report=false", "against=none")
+FAST = ("period=1877", "plots=false", "report=false", "compare_with=none")
 
 
 def test_the_plugin_file_suits_an_old_host() -> None:
@@ -163,7 +163,7 @@ def test_the_plugin_file_suits_an_old_host() -> None:
 def test_it_is_listed_and_described(sqlite: Host) -> None:
     assert "ClimRecon" in sqlite.freva("plugin", "-l").stdout
     described = sqlite.freva("plugin", "climrecon", "--doc").stdout
-    for word in ("variable", "keep_observed", "[train]", "1850-2025"):
+    for word in ("variable", "keep_observed", "For task=train alone", "1850-2025"):
         assert word in described
 
 
@@ -190,6 +190,17 @@ def test_a_failed_run_is_broken_and_has_its_exit_code(kind: str, request: pytest
     assert host.statuses()[0] == "broken"
 
 
+def test_old_names_of_parameters_are_taken_with_a_note(sqlite: Host) -> None:
+    answer = sqlite.freva("plugin", "climrecon", "period=1877", "against=idw", "dryrun=true")
+    assert answer.returncode == 0, answer.stdout
+    assert answer.stdout.count("Note: against is now called compare_with") == 1
+    assert ": idw\n" in answer.stdout
+    code = "import freva; freva.run_plugin('climrecon', period='1877', against='oi', dryrun=True)"
+    answer = sqlite.python(code)
+    assert answer.returncode == 0, answer.stdout
+    assert ": oi\n" in answer.stdout
+
+
 def test_bad_parameters_are_refused_before_a_run(sqlite: Host) -> None:
     before = len(sqlite.statuses())
     answer = sqlite.freva("plugin", "climrecon", "varable=tas", "realisations=many", "network=$HOME")
@@ -213,7 +224,7 @@ def test_without_any_parameter_the_batch_options_are_the_sites(sqlite: Host) -> 
 def test_from_a_python_session(sqlite: Host) -> None:
     code = (
         "import freva\n"
-        "run = freva.run_plugin('climrecon', period='1877', plots=False, report=False, against='none', network='punet5')\n"
+        "run = freva.run_plugin('climrecon', period='1877', plots=False, report=False, compare_with='none', network='punet5')\n"
         "print('STATUS', run.status, [str(p) for p in run.get_result_paths()])"
     )
     answer = sqlite.python(code)
@@ -299,7 +310,7 @@ def test_an_evaluation(sqlite: Host, demo: Path, monkeypatch: pytest.MonkeyPatch
         "task=evaluate",
         f"truth_file={truth}",
         "period=1961-1962",
-        "against=idw,oi",
+        "compare_with=idw,oi",
     )
     plan = sqlite.freva(*call, "dryrun=true")
     assert "methods: punet5, idw, oi, and raw_mean; differences to idw" in plan.stdout

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 def configuration(user: User, output: Path, **more: Any) -> Path:
     return user.config(
         output, task="reconstruct", network_name="", period="1950-1966", realisations=2, plots=False, report=False,
-        against="none", cachedir=str(user.folder / "cache"), **more,
+        compare_with="none", cachedir=str(user.folder / "cache"), **more,
     )  # fmt: skip
 
 

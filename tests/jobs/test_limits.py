@@ -114,7 +114,7 @@ def test_a_reconstruction_as_a_job_equals_one_in_place(user: User, demo: Path, t
         output = tmp_path / dispatch
         answer = user.run(
             "reconstruct", "--dispatch", dispatch, "--output", output, "--period", "1877", "--plots=false",
-            "--report=false", "--against", "none", "--json",
+            "--report=false", "--compare-with", "none", "--json",
         )  # fmt: skip
         assert answer.returncode == 0, answer.stderr
         manifest = json.loads(answer.stdout)

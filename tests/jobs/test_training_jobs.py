@@ -47,7 +47,7 @@ def test_two_nodes_of_four_gpus_train_one_network(user: User, demo: Path, tmp_pa
     # Rank 0 alone wrote; what it wrote is a network.
     answer = user.run(
         "reconstruct", "--network", "eight", "--output", tmp_path / "r", "--period", "1877", "--plots=false",
-        "--report=false", "--against", "none",
+        "--report=false", "--compare-with", "none",
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
 

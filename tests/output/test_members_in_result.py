@@ -66,7 +66,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stages(release: Path, folder: Path, values_per_part: int = 10**9, **parameters: Any) -> tuple[Stage, ...]:
     site = Site(SiteFile.model_validate({"slurm": {"values_per_part": values_per_part}}))
     given = {
-        "catalogue": str(release / "catalogue.json"), "plots": "false", "against": "none", "realisations": 12,
+        "catalogue": str(release / "catalogue.json"), "plots": "false", "compare_with": "none", "realisations": 12,
         "cachedir": str(folder / "cache"), "outputdir": str(folder / "o"), **parameters,
     }  # fmt: skip
     return stages_of(validate(given, site), site, {"id": "7"})
@@ -275,7 +275,7 @@ def test_members_in_one_file_are_read_as_they_stand(tmp_path: Path) -> None:
         made_.units = "K"
         made_[:] = np.ma.masked_invalid(values[:, None] + BIAS[:, None, None] + 0.3)
     site = Site(SiteFile.model_validate({}))
-    given = {"obs_file": str(path), "plots": "false", "report": "false", "against": "none", "realisations": 6,
+    given = {"obs_file": str(path), "plots": "false", "report": "false", "compare_with": "none", "realisations": 6,
              "cachedir": str(tmp_path / "cache"), "outputdir": str(tmp_path / "o")}  # fmt: skip
     said = Noting()
     run_stages(stages_of(validate(given, site), site, {"id": "7"}), said)

@@ -107,7 +107,16 @@ def test_two_networks_in_one_call(demo: Path, tmp_path: Path) -> None:
     first, other = untrained("first", 3, tmp_path), untrained("untrained", 4, tmp_path)
     common = ["--catalogue", demo / "catalogue.json", "--period", "1961-1990", "--plots", "false", "--reference-period", "1961-1985"]  # fmt: skip
     answers = [
-        run("reconstruct", *common, "--network", network, "--against", against, "--output", tmp_path / place)
+        run(
+            "reconstruct",
+            *common,
+            "--network",
+            network,
+            "--compare-with",
+            against,
+            "--output",
+            tmp_path / place,
+        )
         for network, against, place in (
             (first, f"{other},kriging", "both"),
             (other, "kriging", "alone"),
@@ -148,7 +157,7 @@ def test_the_published_networks_can_be_compared(shared_data: Path, demo: Path, t
     models = shared_data / "published_models"
     answer = run(
         "reconstruct", "--catalogue", demo / "catalogue.json", "--period", "1877", "--plots", "false",
-        "--network", models / "20cr-1000000.pth", "--against", models / "20crtasgn72.pth",
+        "--network", models / "20cr-1000000.pth", "--compare-with", models / "20crtasgn72.pth",
         "--output", tmp_path / "o",
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr

@@ -35,6 +35,7 @@ def test_conda_and_pip_ask_for_the_same() -> None:
 
 def test_generated_files_are_fresh() -> None:
     assert (ROOT / "tool.toml").read_text() == generated.tool_toml(), "run python -m climrecon.generated"
+    assert generated.FIELDS.read_text() == generated.typed_fields(), "run python -m climrecon.generated"
     readme = (ROOT / "README.md").read_text()
     assert readme == generated.readme_with_table(readme), "run python -m climrecon.generated"
 

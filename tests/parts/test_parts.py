@@ -35,7 +35,7 @@ class Listening(Quiet):
 def stages(folder: Path, values_per_part: int, **parameters: Any) -> tuple[Stage, ...]:
     site = Site(SiteFile.model_validate({"slurm": {"values_per_part": values_per_part}}))
     given = {
-        "plots": "false", "report": "false", "against": "none", "cachedir": str(folder / "cache"),
+        "plots": "false", "report": "false", "compare_with": "none", "cachedir": str(folder / "cache"),
         "outputdir": str(folder / "o"), **parameters,
     }  # fmt: skip
     return stages_of(validate(given, site), site, {"id": "7"})

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from climrecon.errors import ProblemList, UsageError
-from climrecon.parameters import BOOL, BY_NAME, CHOICE, PARAMETERS, is_evaluation, is_training
+from climrecon.parameters import BOOL, BY_NAME, CHOICE, PARAMETERS
 from climrecon.settings import Site, load_site, validate
 from climrecon.settings.site import SiteFile
 
@@ -100,17 +100,6 @@ def test_names_and_helps_fit_the_host() -> None:
             assert parameter.default in parameter.choices
         if parameter.kind == BOOL:
             assert isinstance(parameter.default, bool)
-
-
-def test_evaluation_and_then_training_come_last() -> None:
-    order = [
-        (is_training(parameter), is_evaluation(parameter))
-        for parameter in PARAMETERS
-        if parameter.name != "extra_scheduler_options"
-    ]
-    rank = [2 if training else 1 if evaluation else 0 for training, evaluation in order]
-    assert rank == sorted(rank)
-    assert {0, 1, 2} == set(rank)
 
 
 def test_site_files_are_merged_first_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

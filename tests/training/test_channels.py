@@ -167,7 +167,7 @@ def psl(demo: Path, pattern: str = "psl_Amon_DEMO-GAUSS*r2i1p1*.nc") -> Path:
 
 def reconstructed(demo: Path, store: Path, output: Path, network: str = "mine", **more: Any) -> Any:
     site = load_site()
-    given = {"catalogue": str(demo / "catalogue.json"), "period": PERIOD, "network": network, "against": "none",
+    given = {"catalogue": str(demo / "catalogue.json"), "period": PERIOD, "network": network, "compare_with": "none",
              "plots": "false", "outputdir": str(output), "dispatch": "local", **more}  # fmt: skip
     return run_task(validate(given, site), site, Quiet(), {})
 
@@ -188,7 +188,7 @@ def archive(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
         site = load_site()
         given = {
             "task": "train", "catalogue": str(build_catalogue(folder).path), "training_data": "cmip5",
-            "training_target": "tas", "channels": "psl", "recipe": RECIPE, "iterations": 20, "network_name": "mine",
+            "training_target": "tas", "auxiliary": "psl", "recipe": RECIPE, "iterations": 20, "network_name": "mine",
             "cachedir": str(folder / "cache"), "outputdir": str(folder / "trained"), "dispatch": "local",
             "masks": str(next(demo.rglob("HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"))), "period": "1870-1899",
         }  # fmt: skip
@@ -223,7 +223,7 @@ def test_from_an_archive_to_a_reconstruction(demo: Path, archive: dict[str, Any]
 
     given = psl(demo)
     results = {}
-    for name, files in (("without", {}), ("with", {"channel_files": f"psl={given}"})):
+    for name, files in (("without", {}), ("with", {"auxiliary_files": f"psl={given}"})):
         outcome = reconstructed(demo, folder / "store", tmp_path / name, **files)
         (main,) = (tmp_path / name).glob("*.nc")
         with netCDF4.Dataset(main) as file:
@@ -246,7 +246,7 @@ def test_what_does_not_fit_the_network_is_refused(
 ) -> None:
     def refused(files: str, network: str = "mine") -> str:
         with pytest.raises(ClimReconError) as caught:
-            reconstructed(demo, archive["folder"], tmp_path / "o", network, channel_files=files)
+            reconstructed(demo, archive["folder"], tmp_path / "o", network, auxiliary_files=files)
         assert not list((tmp_path / "o").glob("*.nc"))
         return str(caught.value)
 
@@ -277,9 +277,9 @@ def test_what_does_not_fit_the_network_is_refused(
     )
     np.testing.assert_allclose(ours, theirs, atol=2.0)
     with pytest.raises(NoDataError, match="No member of cmip5 has tas, pr"):
-        Training(validate({**archive["given"], "channels": "pr"}, load_site()), load_site(), {})
+        Training(validate({**archive["given"], "auxiliary": "pr"}, load_site()), load_site(), {})
     with pytest.raises(ProblemList, match="did you mean psl"):
-        validate({"task": "train", "channels": "pls"}, load_site())
+        validate({"task": "train", "auxiliary": "pls"}, load_site())
 
 
 def test_a_member_whose_pressure_is_damaged_is_left_out_and_named(

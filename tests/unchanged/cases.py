@@ -30,19 +30,19 @@ PUBLISHED = "masks=30,batch=6,check_every=30,validation_years=3"
 #: Case -> the call; {demo} and {shared files} are filled in.
 CASES: dict[str, list[str]] = {
     "demo": ["reconstruct", "--catalogue", "{demo}/catalogue.json", "--period", "1870-1879", "--obs-members", "2",
-             "--against", "none"],
+             "--compare-with", "none"],
     "demo in parts": ["reconstruct", "--catalogue", "{demo}/catalogue.json", "--period", "1870-1879",
-                      "--obs-members", "2", "--against", "none"],
-    "two months": ["reconstruct", "--obs-file", str(TWO_MONTHS), "--realisations", "20", "--against", "none"],
+                      "--obs-members", "2", "--compare-with", "none"],
+    "two months": ["reconstruct", "--obs-file", str(TWO_MONTHS), "--realisations", "20", "--compare-with", "none"],
     "two months, kriging": ["reconstruct", "--obs-file", str(TWO_MONTHS), "--network", "kriging", "--realisations", "20",
-                            "--against", "none"],
+                            "--compare-with", "none"],
     "two months, kadow2020": ["reconstruct", "--obs-file", str(TWO_MONTHS), "--network", "kadow2020",
-                              "--against", "none"],
+                              "--compare-with", "none"],
     "CRUTEM4, pca": ["reconstruct", "--obs-file", str(CRUTEM), "--period", "1900-1904", "--network", "pca",
-                        "--against", "none", "--reference-period", "1961-1990"],
-    "CRUTEM4": ["reconstruct", "--obs-file", str(CRUTEM), "--period", "1870-1880", "--against", "none"],
+                        "--compare-with", "none", "--reference-period", "1961-1990"],
+    "CRUTEM4": ["reconstruct", "--obs-file", str(CRUTEM), "--period", "1870-1880", "--compare-with", "none"],
     "evaluate": ["evaluate", "--truth-file", "{truth}", "--catalogue", "{demo}/catalogue.json", "--period", "1961-1962",
-                 "--against", "kriging,oi,idw,climatology", "--noise", "true", "--realisations", "5"],
+                 "--compare-with", "kriging,oi,idw,climatology", "--noise", "true", "--realisations", "5"],
     **{
         f"train {name}": ["train", "--catalogue", "{demo}/catalogue.json", "--training-data", "cmip5", "--iterations", "60",
                           "--network-name", f"unchanged-{name}", "--recipe", f"{name},{settings}"]

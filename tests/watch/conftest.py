@@ -17,7 +17,7 @@ from climrecon.watch.watcher import look
 from climrecon.workflow.progress import Quiet
 from watch.made_archive import MadeArchive
 
-QUICK = {"network": "climatology", "against": "none", "plots": False, "report": False}
+QUICK = {"network": "climatology", "compare_with": "none", "plots": False, "report": False}
 
 
 class Watching:

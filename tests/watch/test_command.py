@@ -53,7 +53,7 @@ def test_a_look_without_news_loads_no_library_and_opens_no_data(watching: Watchi
     watching.archive.build()
     arguments = [
         "watch", "--once", "--catalogue", str(watching.archive.catalogue), "--output", str(watching.output),
-        "--network", "climatology", "--against", "none", "--plots", "false", "--report", "false",
+        "--network", "climatology", "--compare-with", "none", "--plots", "false", "--report", "false",
     ]  # fmt: skip
     first = climrecon(*arguments, "--settle-seconds", "0", "--json")
     assert first.returncode == 0, first.stderr
@@ -98,7 +98,7 @@ def test_without_once_it_looks_again_and_again_until_it_is_stopped(watching: Wat
         [
             sys.executable, "-u", "-m", "climrecon", "watch", "--interval", "0.1", "--json", "--settle-seconds", "3600",
             "--catalogue", str(watching.archive.catalogue), "--output", str(watching.output), "--network", "climatology",
-            "--against", "none", "--plots", "false", "--report", "false",
+            "--compare-with", "none", "--plots", "false", "--report", "false",
         ], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT,
     )  # fmt: skip
     assert child.stdout

@@ -170,7 +170,7 @@ def test_the_installed_line_runs_with_next_to_no_environment(crontab: Crontab, t
     archive.mean("5.0.2.0", 24)
     archive.build()
     site = place / "site.toml"
-    site.write_text('[defaults]\nnetwork = "idw"\nagainst = "none"\n[watch]\nsettle_seconds = 0\n')
+    site.write_text('[defaults]\nnetwork = "idw"\ncompare_with = "none"\n[watch]\nsettle_seconds = 0\n')
     output = place / "out"
     crontab.climrecon(
         "schedule", "install", "--yes", "--catalogue", str(archive.catalogue), "--output", str(output),
@@ -202,7 +202,7 @@ def test_the_installed_line_runs_through_freva(crontab: Crontab, tmp_path: Path)
     }
     crontab.climrecon(
         "schedule", "install", "--yes", "--catalogue", str(archive.catalogue), "--output", str(output), "--through",
-        "freva", "--freva", str(HOST.with_name("freva")), "--settle-seconds", "0", "--network", "idw", "--against",
+        "freva", "--freva", str(HOST.with_name("freva")), "--settle-seconds", "0", "--network", "idw", "--compare-with",
         "none", "--plots", "false", "--report", "false", **kept,
     )  # fmt: skip
     command = as_cron_calls(crontab.text())
@@ -253,7 +253,7 @@ def test_a_call_too_long_for_cron_stands_in_a_script(crontab: Crontab, tmp_path:
     long = {f"CLIMRECON_LONG_{n}": f"$x ' % {'long' * 60}" for n in range(5)}
     crontab.climrecon(
         "schedule", "install", "--yes", "--catalogue", str(archive.catalogue), "--output", str(output), "--network",
-        "climatology", "--against", "none", "--plots", "false", "--report", "false", "--settle-seconds", "0", **long,
+        "climatology", "--compare-with", "none", "--plots", "false", "--report", "false", "--settle-seconds", "0", **long,
     )  # fmt: skip
     script = output / "climrecon-watch-climrecon.sh"
     assert all(len(line) < 1000 for line in crontab.text().splitlines())

@@ -44,16 +44,6 @@ VERSION = 2
 GRID = FIVE_DEGREES
 #: Of more held-out members than this, the first are taken.
 MOST_MEMBERS = 4
-_SETTINGS = (
-    "variable",
-    "values",
-    "period",
-    "reference_period",
-    "realisations",
-    "seed",
-    "noise",
-    "training_target",
-)
 
 
 @dataclass(frozen=True)
@@ -79,7 +69,7 @@ class Evaluation:
             raise UsageError(
                 f"Networks are evaluated for tas; variable={settings.variable} was asked for.", ""
             )
-        asked = list(dict.fromkeys([settings.network, *settings.networks_beside]))
+        asked = list(dict.fromkeys([settings.network, *settings.other_networks]))
         self.methods: dict[str, Method] = {}
         labels: dict[str, str] = {}
         for name in asked:
@@ -90,7 +80,7 @@ class Evaluation:
             self._check_grid(labels[name])
         self.names = tuple(self.methods)
         self.main = labels[settings.network]
-        self.reference = labels[settings.networks_beside[0]] if settings.networks_beside else RAW
+        self.reference = labels[settings.other_networks[0]] if settings.other_networks else RAW
         self.cache = cache_folder(settings.cachedir)
         self.training: Training | None = None
         if settings.truth_file:
@@ -203,9 +193,8 @@ class Evaluation:
         inputs = [f"{member.key} {rows}" for member, rows in self.truth.members]
         extra = [self.coverage_inputs.uncorrelated] if self.coverage_inputs.uncorrelated else []
         inputs += [f"gaps {store.sha256(path)}" for path in (*self.coverage_inputs.main, *extra)]
-        plain = self.settings.plain()
-        settings = {name: plain[name] for name in _SETTINGS}
-        settings["gap_members"] = len(self.coverage_inputs.members) if plain["noise"] else 0
+        settings = self.settings.fingerprinted("evaluate")
+        settings["gap_members"] = len(self.coverage_inputs.members) if self.settings.noise else 0
         return fingerprint("evaluate", VERSION, inputs, settings, None)
 
     def _place(self, name: str, number: int) -> Path:

@@ -77,7 +77,7 @@ def dry_run(
         f"  data: {observations.source.label}, {len(observations.time)} months {observations.time.span()}, "
         f"{observations.grid.describe()}, {100 * float(observations.mask.mean()):.0f} % of cells observed",
         f"  network: {network.name} ({network.title})",
-        f"  beside it: {', '.join(settings.networks_beside) or 'nothing'}",
+        f"  beside it: {', '.join(settings.other_networks) or 'nothing'}",
         f"  output: at most {megabytes(size)} before compression in {folder}",
         *split,
         *file_system_lines(needs),

@@ -31,7 +31,7 @@ from climrecon.tasks.reconstruct.apply import OwnFields, complete_fields, on_own
 from climrecon.tasks.reconstruct.ensemble import Ensemble, applied, errors_in, open_ensemble, prepare_ensemble
 from climrecon.tasks.reconstruct.observed_cells import observed_cell_sd, with_kept
 from climrecon.tasks.reconstruct.results import write_results
-from climrecon.workflow.fingerprint import RECONSTRUCT_SETTINGS, fingerprint
+from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.output_folder import staged
 from climrecon.workflow.progress import Reporter
@@ -127,9 +127,7 @@ def _write(path: Path, arrays: Mapping[str, Array], about: Mapping[str, Any]) ->
 
 def methods_beside(settings: RunSettings, site: Site) -> list[Method]:
     """What the result is compared with."""
-    return [
-        load_method(name, settings, site) for name in settings.networks_beside if name != settings.network
-    ]
+    return [load_method(name, settings, site) for name in settings.other_networks if name != settings.network]
 
 
 def run_of(
@@ -144,7 +142,7 @@ def run_of(
         "reconstruct",
         STAGE_VERSION,
         [*observations.source.sha256, *(digest for _, digest in method.info.inputs)],
-        {name: settings.plain()[name] for name in RECONSTRUCT_SETTINGS},
+        settings.fingerprinted("reconstruct"),
         method.info.sha256 or method.info.name,
     )
     return {

@@ -55,7 +55,7 @@ from climrecon.tasks.reconstruct.product import (
 from climrecon.tasks.reconstruct.results import write_results
 from climrecon.tasks.reconstruct.size import GROUP_BYTES, Size, size_of
 from climrecon.training.store import MemberStore
-from climrecon.workflow.fingerprint import RECONSTRUCT_SETTINGS, fingerprint
+from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.output_folder import staged
 from climrecon.workflow.progress import Quiet, Reporter
@@ -140,8 +140,7 @@ class Reconstruction:
         """What makes two reconstructions have the same parts: also the versions of what works them out."""
         files = [*self.inputs.main, *([self.inputs.uncorrelated] if self.inputs.uncorrelated else [])]
         files += files_of(self.inputs, request_of(self.settings, self.inputs), self.settings.obs_members)
-        plain = self.settings.plain()
-        settings = {name: plain[name] for name in RECONSTRUCT_SETTINGS}
+        settings = self.settings.fingerprinted("reconstruct")
         settings |= {"facets": self.inputs.facets, "versions": versions(), "parts": self.parts}
         return fingerprint(
             "reconstruct-parts",

@@ -43,7 +43,6 @@ from climrecon.workflow.stage import Stage
 VERSION = 2
 #: The grid that members are brought to: that of the observational data sets.
 GRID = FIVE_DEGREES
-_SETTINGS = ("variable", "values", "max_hours", "seed", "reference_period", "training_target")
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,8 @@ class Training:
         if self.recipe.auxiliary != settings.auxiliary_variables:
             raise UsageError(
                 f"recipe={settings.recipe} names the further variables {', '.join(self.recipe.auxiliary)}; they are "
-                "named by channels, so that their files are looked for.",
-                f"Use channels={','.join(self.recipe.auxiliary)}.",
+                "named by auxiliary, so that their files are looked for.",
+                f"Use auxiliary={','.join(self.recipe.auxiliary)}.",
             )
         if isinstance(self.recipe, NativeRecipe):
             check_grid(self.recipe, GRID)
@@ -251,10 +250,9 @@ class Training:
         ]
         store = self.preparation.store
         inputs += [f"gaps {role} {store.sha256(path)}" for role, path in coverage_files(self.coverage_inputs)]
-        plain = self.settings.plain()
-        settings = {name: plain[name] for name in _SETTINGS}
-        settings |= {
-            **{"uses": uses, "period": plain["period"]},
+        settings = {
+            **self.settings.fingerprinted("train"),
+            "uses": uses,
             "recipe": self.recipe.model_dump(mode="json", exclude={"checkpoint_seconds"}),
         }
         return fingerprint("train", VERSION, inputs, settings, self.start.sha256 if self.start else None)

@@ -79,7 +79,7 @@ def training_members(settings: RunSettings, site: Site) -> TrainingSets:
     if not members:
         raise NoDataError(
             f"No member of {settings.training_data} has {', '.join((settings.variable, *auxiliary))}.",
-            "Choose other channels=, or training sets that have these variables.",
+            "Choose another auxiliary=, or training sets that have these variables.",
         )
     return TrainingSets(tuple(_unique(_expanded(members, settings.variable))), tuple(left_out))
 

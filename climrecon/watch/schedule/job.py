@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.errors import UsageError
+from climrecon.parameters import shown, with_absolute_paths, with_new_names
 
 CRON, SCRONTAB, SYSTEMD = "cron", "scrontab", "systemd"
 PROGRAMS = {CRON: "crontab", SCRONTAB: "scrontab"}
@@ -25,10 +26,20 @@ SCRIPT = "climrecon-watch-"
 _NAME = re.compile(r"^[A-Za-z0-9][\w.-]{0,40}$")
 FIELDS = re.compile(r"^(@[a-z]+|(?:[\w*/,-]+[ \t]+){4}[\w*/,-]+)$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-#: Variables that a run depends on and cron does not hand over.
+#: Variables that a run depends on and cron does not hand over: settings, the places of networks and caches, proxies.
 _KEPT = ("CLIMRECON_", "EVALUATION_SYSTEM_")
 _NOT_KEPT = ("CLIMRECON_DEBUG",)
-_ALSO_KEPT = ("OMP_NUM_THREADS", "GIT_CONFIG_GLOBAL", "HTTPS_PROXY", "https_proxy", "REQUESTS_CA_BUNDLE")
+_ALSO_KEPT = (
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "OMP_NUM_THREADS",
+    "GIT_CONFIG_GLOBAL",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "REQUESTS_CA_BUNDLE",
+)
 
 
 @dataclass(frozen=True)
@@ -68,12 +79,12 @@ def job_of(
     """
     if not _NAME.match(name):
         raise UsageError(f"{name!r} is no name for a schedule; use letters, digits, dot, dash, underscore.")
-    values = {key: _absolute(key, value) for key, value in raw.items()}
+    values = with_absolute_paths(with_new_names(raw), Path.cwd())
     command = [sys.executable, "-m", "climrecon", "watch", "--once"]
     for key, value in values.items():
         option = "--output" if key == "outputdir" else f"--{key.replace('_', '-')}"
         # One word, so that a value that begins with a dash is no option.
-        command.append(f"{option}={value}")
+        command.append(f"{option}={shown(value)}")
     for key in ("settle_seconds", "keep", "rebuild", "through", "freva"):
         if chosen.get(key) not in (None, "", "local"):
             command.append(f"--{key.replace('_', '-')}={chosen[key]}")
@@ -92,14 +103,6 @@ def job_of(
     if bad:
         raise UsageError(f"{bad[0]!r} holds a line break or another control character.", "Rename it.")
     return Job(name, at, tuple(command), environment, where)
-
-
-def _absolute(key: str, value: Any) -> str:
-    """Paths by their full name: a scheduled job starts elsewhere."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    if key in ("outputdir", "obs_file") or (key == "catalogue" and "://" not in text):
-        return str(Path(text).expanduser().absolute())
-    return text
 
 
 def markers(name: str) -> tuple[str, str]:
