@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from climrecon.errors import NetworkError
-from climrecon.fields import Auxiliary, Observations, Reconstructor
 from climrecon.files import sha256_of, write_text
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.card import Card, Network, describe_published
 from climrecon.methods.checkpoint import read_published, read_weights, save_weights
+from climrecon.methods.contract import Method
 from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet, from_state, weights_of
+from climrecon.methods.kadow2020.reconstructor import PublishedReconstructor
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.unet.build import build_analysis_unet, build_partial_unet
 from climrecon.methods.unet.correcting import PartialUNet
@@ -32,60 +33,31 @@ from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import (
     AnalysisReconstructor,
     PartialUNetReconstructor,
-    PublishedReconstructor,
+    UNetReconstructor,
 )
 from climrecon.parameters import BY_NAME
 
 WEIGHTS, CARD = "network.safetensors", "card.json"
-#: What the training months reached, beside the weights of a network whose card names its hash.
+#: The range of the training months, beside the weights of a network whose card names its hash.
 RANGE = "range.safetensors"
-
-
 #: Standard deviations beyond the training months' range at which a value is flagged.
 BEYOND_SD = 2.0
 
 
+@dataclass(frozen=True)
 class LoadedNetwork:
-    """A network ready to be applied, with its card and the hash of its weights."""
+    """A network ready to be applied, with its card, the hash of its weights and the folder or file they are in."""
 
-    def __init__(self, reconstructor: Reconstructor, card: Card, sha256: str, path: Path) -> None:
-        self.name = card.name
-        self.card = card
-        self.sha256 = sha256
-        self.path = path
-        self.reconstruct = reconstructor.reconstruct
-        self.reconstructor = reconstructor
-        self.neighbour_months = int(getattr(reconstructor, "neighbour_months", 0))
-        self.training_range = _training_range(card, path)
-        self.draws_by_date = bool(getattr(reconstructor, "draws_by_date", False))
-        self.chunks_side_by_side = bool(getattr(reconstructor, "chunks_side_by_side", False))
-        #: ``error_sd(obs_sd, shape)`` of a network that works with errors of its own estimate, else None.
-        self.error_sd = getattr(reconstructor, "error_sd", None)
+    method: Method
+    card: Card
+    sha256: str
+    path: Path
+    training_range: TrainingRange | None = None
 
-    def with_auxiliary(self, auxiliary: Auxiliary | None) -> LoadedNetwork:
-        """This network with what is known of its further variables; None: nothing."""
-        if isinstance(self.reconstructor, PartialUNetReconstructor):
-            self.reconstructor.auxiliary = auxiliary
-        return self
-
-    def calibrate(self, observations: Observations) -> str:
-        """Let the network adapt to a data set; what it found, "" if it does not adapt."""
-        fit = getattr(self.reconstructor, "calibrate", None)
-        if self.card.auxiliary:
-            return self._further_in(observations)
-        return "" if fit is None else str(fit(observations) or "")
-
-    def _further_in(self, observations: Observations) -> str:
-        """How much is known of the further variables in the months of ``observations``, in words."""
-        auxiliary = getattr(self.reconstructor, "auxiliary", None)
-        months, parts = len(observations.time), []
-        for name in self.card.auxiliary:
-            if auxiliary is None or name not in auxiliary.variables:
-                parts.append(f"{name} is not given, and taken as not observed")
-                continue
-            known = np.isfinite(auxiliary.at(observations.time.index, (name,))).any((1, 2, 3))
-            parts.append(f"{name} is known in {int(known.sum())} of {months} months")
-        return "further variables: " + "; ".join(parts)
+    @property
+    def name(self) -> str:
+        """The name on its card."""
+        return self.card.name
 
 
 def as_network(module: object) -> Network:
@@ -101,7 +73,7 @@ def as_network(module: object) -> Network:
     raise NetworkError(f"{type(module).__name__} is no kind of network that can be stored.")
 
 
-def as_reconstructor(network: Network, grid: Grid, rows: int, *, name: str = "") -> Reconstructor:
+def as_reconstructor(network: Network, grid: Grid, rows: int, *, name: str = "") -> Method:
     """``network`` as it is, without card or file, where its weights are; puts it into evaluation mode.
 
     Parameters
@@ -119,7 +91,10 @@ def as_reconstructor(network: Network, grid: Grid, rows: int, *, name: str = "")
 
 def network_of(loaded: LoadedNetwork) -> Network:
     """The torch module of a loaded network, to go on training from."""
-    return as_network(getattr(loaded.reconstructor, "network", None))
+    method = loaded.method
+    if isinstance(method, UNetReconstructor | PublishedReconstructor):
+        return as_network(method.network)
+    raise NetworkError(f"{loaded.name} has no weights to go on training from.")
 
 
 def save_network(network: Network, card: Card, folder: Path) -> Path:
@@ -159,6 +134,13 @@ def _read_card(path: Path) -> Card:
         ) from error
 
 
+def stored_network(name: str, store: Sequence[Path] = ()) -> Path | None:
+    """Folder of a shipped or trained network of that name, or None."""
+    # A name, never a path: "../x" must not climb out of the store.
+    places = (place / name for place in (shipped(), *store) if "/" not in name)
+    return next((place for place in places if (place / CARD).is_file()), None)
+
+
 def find_network(name: str, store: Sequence[Path] = ()) -> Path:
     """Folder or file of a network given by name or path.
 
@@ -167,10 +149,8 @@ def find_network(name: str, store: Sequence[Path] = ()) -> Path:
     NetworkError
         If there is none; the nearest name is offered.
     """
-    for place in (shipped(), *store):
-        # A name, never a path: "../x" must not climb out of the store.
-        if "/" not in name and (place / name / CARD).is_file():
-            return place / name
+    if stored := stored_network(name, store):
+        return stored
     path = Path(name).expanduser()
     if path.is_dir() or path.is_file():
         return path
@@ -206,10 +186,10 @@ def load_network(name: str, *, device: str = "cpu", store: Sequence[Path] = ()) 
             f"{card.weights_sha256[:12]}… is expected.",
             "The file is damaged or was exchanged; fetch the network again.",
         )
-    return LoadedNetwork(_reconstructor(card, weights, device), card, digest, folder)
+    return LoadedNetwork(_method(card, weights, device), card, digest, folder, _training_range(card, folder))
 
 
-def _reconstructor(card: Card, path: Path, device: str) -> Reconstructor:
+def _method(card: Card, path: Path, device: str) -> Method:
     weights = read_weights(path)
     if card.kind == "partial_unet":
         network = build_partial_unet(weights, card.architecture)
@@ -243,9 +223,9 @@ def _load_published(path: Path, device: str) -> LoadedNetwork:
 
 @dataclass(frozen=True)
 class TrainingRange:
-    """What training months reached: (12, H, W) lowest and highest value and standard deviation, K.
+    """Range of the training months: (12, H, W) lowest and highest value and standard deviation, K.
 
-    NaN where the training months say nothing.
+    NaN where they have no values.
     """
 
     lowest: NDArray[np.floating[Any]]

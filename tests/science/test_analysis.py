@@ -24,9 +24,10 @@ from climrecon.methods.priors.data_set_errors import (
     estimate_data_set_errors,
 )
 from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.priors.interpolation import persistent_deviations
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD, Posterior
 from climrecon.methods.unet.build import analysis_unet_arguments, build_analysis_unet
-from climrecon.methods.unet.network import AnalysisUNet, misfit, persistent_deviations, shifted
+from climrecon.methods.unet.network import AnalysisUNet, misfit, shifted
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor
 from climrecon.tasks.reconstruct.apply import complete_fields
 from climrecon.workflow.progress import Quiet
@@ -321,8 +322,8 @@ def test_local_variability_is_found_and_used(network: AnalysisUNet) -> None:
         None, data.source,
     )  # fmt: skip
     said = method.calibrate(rough)
-    assert method.level is not None
-    assert method.level.sea.regional + method.level.sea.local >= 0.5
+    assert method.data_set_errors is not None
+    assert method.data_set_errors.sea.regional + method.data_set_errors.sea.local >= 0.5
     assert "over 1,000 km" in said
     before = reconstructor(network).reconstruct(
         data.values, data.mask, None, data.time.month, Context(GRID, data.time)
@@ -336,7 +337,7 @@ def test_local_variability_is_found_and_used(network: AnalysisUNet) -> None:
     other.calibrate(rough)
     again = other.reconstruct(data.values, data.mask, None, data.time.month, Context(GRID, data.time))
     np.testing.assert_array_equal(again.stddev, after.stddev)  # type: ignore[arg-type]
-    # Realisations of the adapted network have the spread that is stated, of cells and of means over boxes.
+    # Realisations of the calibrated network have the spread that is stated, of cells and of means over boxes.
     draws = after.sample(500, 1)  # type: ignore[misc]
     assert np.median(draws.std(0) / after.stddev) == pytest.approx(1.0, abs=0.04)
     box = np.zeros(GRID.shape)

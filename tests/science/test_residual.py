@@ -40,7 +40,7 @@ def prior() -> FullPrior:
     return FullPrior(single(patterns[:, :10]), single(patterns[:, 10:]), single(left), torch.ones(12, CELLS))
 
 
-@pytest.fixture(scope="module", params=["as learned", "adapted"])
+@pytest.fixture(scope="module", params=["as learned", "calibrated"])
 def either(request: pytest.FixtureRequest, prior: FullPrior) -> FullPrior:
     if request.param == "as learned":
         return prior
@@ -50,7 +50,7 @@ def either(request: pytest.FixtureRequest, prior: FullPrior) -> FullPrior:
     )
     local = level.covariance(DISTANCE, prior.scale.numpy(), land, GRID.shape)
     assert local is not None
-    return prior.adapted(local, single(GRID.area.reshape(-1)))
+    return prior.calibrated(local, single(GRID.area.reshape(-1)))
 
 
 def test_the_variance_of_a_sum_is_that_of_the_matrix(either: FullPrior) -> None:

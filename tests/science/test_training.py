@@ -266,7 +266,7 @@ def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None
 
 
 def test_the_spread_factor_goes_with_the_weights_and_is_one_in_those_from_before() -> None:
-    network = load_network("punet5").reconstructor.network  # type: ignore[attr-defined]
+    network = load_network("punet5").method.network  # type: ignore[attr-defined]
     assert 0.5 < float(network.spread_factor) < 1.0
     weights, arguments = network.state_dict(), analysis_unet_arguments(network)
     again = build_analysis_unet(weights, arguments)

@@ -27,7 +27,7 @@ OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
 BOUND = 1.5
 #: Share of what was learned of the spread (its logarithm) that holds where a data set has variability which the training
 #: fields lack; the calibration on them does not. Chosen on CRUTEM4's land months, see docs/science.md.
-ADAPTED_SHARE = 0.5
+CALIBRATED_SHARE = 0.5
 #: Months at a time where gradients are not wanted: spares 50 of the 1,000 MB of a reconstruction for a tenth of this
 #: network's time (96 against 88 ms for 98 months, one thread).
 BATCH = 44
@@ -150,17 +150,17 @@ class CorrectingUNet(nn.Module):
         return out if self.stride == 1 else F.pixel_shuffle(out, self.stride)
 
     def corrected(
-        self, correction: Tensor, mean: Tensor, variance: Tensor, adapted: bool = False
+        self, correction: Tensor, mean: Tensor, variance: Tensor, calibrated: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Mean (B, P) and factor on the standard deviation (B, P) after a correction (B, 2, H, W).
 
-        ``adapted``: the covariance holds variability that the fields which were learned from lack. Then the mean is left
-        as it is, and half of what was learned of the spread holds.
+        ``calibrated``: the covariance holds variability that the training fields lack. Then the mean is not corrected,
+        and half of the learned correction of the spread holds.
         """
         flat = correction.flatten(2)
         of_spread = _bounded(flat[:, 1])
-        if adapted:
-            return mean, (ADAPTED_SHARE * of_spread).exp()
+        if calibrated:
+            return mean, (CALIBRATED_SHARE * of_spread).exp()
         factor = of_spread.exp() * self.spread_factor
         spread = variance.sqrt()
         shift = _bounded(flat[:, 0]) * spread

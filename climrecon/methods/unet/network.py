@@ -25,8 +25,6 @@ NEIGHBOUR_CHANNELS = ("neighbour-1", "neighbour-1_sd", "neighbour+1", "neighbour
 MISFIT_CHANNEL = "misfit"
 #: Bounds of it, as a ratio.
 MISFIT_BOUNDS = (0.03, 30.0)
-#: Months before that a month's error still remembers; the weights of older ones are below 1 % of the first.
-MEMORY = 10
 
 
 def complete_channels(misfit: bool) -> tuple[str, ...]:
@@ -154,7 +152,7 @@ class AnalysisUNet(CorrectingUNet):
             (T,) calendar months 1..12, and months since 0000-01, strictly increasing. A month whose
             neighbour is not among them is estimated without it.
         prior:
-            A covariance adapted to the data set; the network's own if None.
+            A covariance calibrated to the data set; the network's own if None.
         """
         prior = prior or self.prior
         spread = prior.prior_sd(month)
@@ -168,10 +166,10 @@ class AnalysisUNet(CorrectingUNet):
             for channel, fill in ((mean, 0.0), (left, 1.0))
         ]
         correction = self.correct(*self.gridded(observed, mask, complete, beside))
-        adapted = prior.local is not None
-        mean, factor = self.corrected(correction, posterior.mean, posterior.variance, adapted)
+        calibrated = prior.local is not None
+        mean, factor = self.corrected(correction, posterior.mean, posterior.variance, calibrated)
         # Both calibrations were made on fields that hold no such variability.
-        parts = posterior.parts_of(factor, 1.0 if adapted else float(self.shared_factor))
+        parts = posterior.parts_of(factor, 1.0 if calibrated else float(self.shared_factor))
         return AnalysisOutput(mean, parts.variance.sqrt(), factor, posterior, parts)
 
 
@@ -207,49 +205,3 @@ def shifted(channel: Tensor, index: Tensor, step: int, fill: float) -> Tensor:
     there = (positions < len(index)) & (index[found] == index + step)
     moved[there] = channel[found[there]]
     return moved
-
-
-def persistent_deviations(
-    posterior: Posterior,
-    index: Tensor,
-    count: int,
-    seed: int,
-    persistence: float,
-    parts: SpreadScaling | None = None,
-) -> Tensor:
-    """(M, T, P) draws of the field about its mean, errors of neighbouring months being alike.
-
-    ``parts``: how they are widened or narrowed; None: as they are.
-
-    The coefficients of the patterns are a moving average of white noise that each month has of its own, with
-    weights ``persistence ** lag``: a first-order autoregression cut after :data:`MEMORY` months. So a draw
-    does not depend on where a record begins or is cut, and annual means of the draws spread as they should.
-    What the patterns leave is independent in time.
-    """
-    months, size, _ = posterior.factor.shape
-    weights = persistence ** torch.arange(MEMORY + 1, dtype=posterior.mean.dtype)
-    weights = weights / (weights**2).sum().sqrt()
-    white: dict[int, Tensor] = {}
-
-    def noise(month: int) -> Tensor:
-        if month not in white:
-            generator = torch.Generator().manual_seed((seed * 1_000_003 + month) % (2**63))
-            white[month] = torch.randn(size, count, generator=generator, dtype=posterior.mean.dtype)
-        return white[month]
-
-    dates = [int(month) for month in index.cpu()]
-    mixed = torch.zeros(months, size, count, dtype=posterior.mean.dtype)
-    for position, date in enumerate(dates):
-        for lag, weight in enumerate(weights):
-            mixed[position].add_(noise(date - lag), alpha=float(weight))
-    mixed = mixed.to(posterior.factor.device)
-    coefficients = torch.linalg.solve_triangular(posterior.factor.mT, mixed, upper=True).permute(2, 0, 1)
-    shared: Tensor = (coefficients[..., :-1] @ posterior.vectors.T) * posterior.damping
-    shared += coefficients[..., -1:] * posterior.level_pattern
-    if parts is not None:
-        shared *= parts.shared
-    for position, date in enumerate(dates):
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + date + 500_000) % (2**63))
-        own = posterior.own_deviations(position, count, generator)
-        shared[:, position] += own if parts is None else own * parts.own[position]
-    return shared
