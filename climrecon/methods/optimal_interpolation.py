@@ -10,7 +10,7 @@ from climrecon.grid import Grid
 from climrecon.methods.contract import Capabilities, Context, Estimate
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.priors.interpolation import interpolate
-from climrecon.methods.store import LoadedNetwork, load_network, network_of
+from climrecon.methods.store import DEFAULT_OBS_SD, LoadedNetwork, load_network, network_of
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor
 
@@ -67,6 +67,6 @@ def optimal_interpolation(source: LoadedNetwork | None = None) -> OptimalInterpo
     return OptimalInterpolation(
         network,
         loaded.card.grid.grid,
-        loaded.card.default_obs_sd or 0.3,
+        loaded.card.default_obs_sd or DEFAULT_OBS_SD,
         float(loaded.card.architecture.get("persistence", 0.0)),
     )

@@ -27,7 +27,7 @@ from climrecon.methods.contract import Method
 from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet, from_state, weights_of
 from climrecon.methods.kadow2020.reconstructor import PublishedReconstructor
 from climrecon.methods.priors.covariance import great_circle
-from climrecon.methods.unet.build import build_analysis_unet, build_partial_unet
+from climrecon.methods.unet.build import build_unet, matching
 from climrecon.methods.unet.correcting import PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import (
@@ -40,6 +40,8 @@ from climrecon.parameters import BY_NAME
 WEIGHTS, CARD = "network.safetensors", "card.json"
 #: The range of the training months, beside the weights of a network whose card names its hash.
 RANGE = "range.safetensors"
+#: One-sigma error of observations where neither data set nor card states one, K.
+DEFAULT_OBS_SD = 0.3
 #: Standard deviations beyond the training months' range at which a value is flagged.
 BEYOND_SD = 2.0
 
@@ -73,19 +75,34 @@ def as_network(module: object) -> Network:
     raise NetworkError(f"{type(module).__name__} is no kind of network that can be stored.")
 
 
-def as_reconstructor(network: Network, grid: Grid, rows: int, *, name: str = "") -> Method:
-    """``network`` as it is, without card or file, where its weights are; puts it into evaluation mode.
+def as_reconstructor(
+    network: Network,
+    grid: Grid,
+    rows: int,
+    *,
+    name: str = "",
+    obs_sd: float = DEFAULT_OBS_SD,
+    persistence: float = 0.0,
+    device: str | None = None,
+) -> Method:
+    """``network`` as a method; it is put into evaluation mode.
 
     Parameters
     ----------
     rows:
         Inside a published network.
+    obs_sd:
+        Error of observations where a data set states none, K.
+    persistence:
+        Correlation of the errors of successive months, for realisations.
+    device:
+        Where it runs; None: where its weights are.
     """
-    device = str(next(network.parameters()).device)
+    device = device or str(next(network.parameters()).device)
     if isinstance(network, AnalysisUNet):
-        return AnalysisReconstructor(name, network, 0.3, 0.0, great_circle(grid), device)
+        return AnalysisReconstructor(name, network, obs_sd, persistence, great_circle(grid), device)
     if isinstance(network, PartialUNet):
-        return PartialUNetReconstructor(name, network, 0.3, device)
+        return PartialUNetReconstructor(name, network, obs_sd, device)
     return PublishedReconstructor(name, network, device, rows=rows)
 
 
@@ -190,26 +207,24 @@ def load_network(name: str, *, device: str = "cpu", store: Sequence[Path] = ()) 
 
 
 def _method(card: Card, path: Path, device: str) -> Method:
-    weights = read_weights(path)
-    if card.kind == "partial_unet":
-        network = build_partial_unet(weights, card.architecture)
-        return PartialUNetReconstructor(card.name, network, card.default_obs_sd or 0.3, device)
-    if card.kind == "analysis_unet":
-        analysis = build_analysis_unet(weights, card.architecture)
-        persistence, distance = float(card.architecture.get("persistence", 0.0)), great_circle(card.grid.grid)
-        return AnalysisReconstructor(
-            card.name, analysis, card.default_obs_sd or 0.3, persistence, distance, device
+    weights, arguments = read_weights(path), card.architecture
+    network: Network
+    if card.kind == "published":
+        with matching(card.name):
+            network = PublishedUNet(VARIANTS[int(arguments["input_channels"])], arguments["widths"])
+            network.load_state_dict(weights)
+    else:
+        network = build_unet(card.name, card.kind, weights, arguments)
+    with matching(card.name):
+        return as_reconstructor(
+            network,
+            card.grid.grid,
+            int(arguments["rows"]),
+            name=card.name,
+            obs_sd=card.default_obs_sd or DEFAULT_OBS_SD,
+            persistence=float(arguments.get("persistence", 0.0)),
+            device=device,
         )
-    try:
-        about = card.architecture
-        published = PublishedUNet(VARIANTS[int(about["input_channels"])], about["widths"])
-        published.load_state_dict(weights)
-        return PublishedReconstructor(card.name, published.eval(), device, rows=int(about["rows"]))
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise NetworkError(
-            f"The weights and the card of {card.name} do not belong together: {str(error).splitlines()[0]}",
-            "Fetch the network again.",
-        ) from error
 
 
 def _load_published(path: Path, device: str) -> LoadedNetwork:

@@ -11,15 +11,13 @@ from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import check_auxiliary, check_variable
 from climrecon.methods.contract import Method as Reconstructor
 from climrecon.methods.registry import registered
-from climrecon.methods.store import LoadedNetwork, load_network, stored_network
+from climrecon.methods.store import DEFAULT_OBS_SD, LoadedNetwork, load_network, stored_network
 from climrecon.output.product import NetworkInfo
 from climrecon.preprocess import to_network_grid
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.auxiliary import read_channels
 from climrecon.tasks.network_store import store_places
 
-#: Error of an observed cell where neither data set nor network states one, K.
-ASSUMED_OBS_SD = 0.3
 #: Cells of a method without a grid of its own: kriging needs matrices of cells by cells, 2 GB each for two degrees.
 MOST_CELLS = 5000
 
@@ -36,7 +34,7 @@ class Method:
     def obs_sd(self) -> float:
         """Error assumed where a data set states none, K."""
         stated = self.loaded.card.default_obs_sd if self.loaded else None
-        return stated or ASSUMED_OBS_SD
+        return stated or DEFAULT_OBS_SD
 
     @property
     def native_grid(self) -> Grid | None:

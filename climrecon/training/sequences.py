@@ -176,7 +176,7 @@ def _samples(
     months = [(month - 1 + shift) % 12 + 1 for shift in STEPS]
     tensors = [(torch.as_tensor(observed[step]), torch.as_tensor(seen[step])) for step in range(3)]
     posteriors = [prior.posterior(v, m, error_sd, k) for (v, m), k in zip(tensors, months, strict=True)]
-    own, complete = network.own_channels(*tensors[0], error_sd, month, posteriors[0], prior.prior_sd(month))
+    own, complete = network.month_channels(*tensors[0], error_sd, month, posteriors[0], prior.prior_sd(month))
     beside = []
     for step in (1, 2):
         mean, left = analysis_channels(posteriors[step], prior.prior_sd(months[step]))

@@ -109,7 +109,7 @@ def test_kriging_of_members_is_that_of_each_and_does_not_depend_on_what_is_kept(
     mask[1].reshape(-1)[12] = False  # another mask, other equations
     method, month = Kriging(Covariance(3000.0, 1.3, 0.2)), np.array([1, 2])
     members = np.stack([values, values + 0.5, -values])
-    together = method.same_mask_means(members, mask, CONTEXT)
+    together = method.same_mask_means(members, mask, None, month, CONTEXT)
     each = [method.reconstruct(one, mask, None, month, CONTEXT) for one in members]
     np.testing.assert_allclose(together, [one.mean for one in each], atol=1e-6)
     monkeypatch.setattr(kriging, "KEPT_BYTES", 0)

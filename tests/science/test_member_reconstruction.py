@@ -174,7 +174,7 @@ def test_the_truth_lies_inside_as_often_as_stated_and_not_without_the_members() 
 
 def test_chunks_give_the_same_bits_as_one_piece_and_progress_counts_members() -> None:
     observations, members, _ = made(12, 3)
-    method = Interpolation(beside=1)
+    method = Interpolation(neighbours=1)
     ((_, whole),) = reconstruct(method, observations, chunk=12, members=members)
     said: list[tuple[int, int]] = []
     step = lambda done, total: said.append((done, total))  # noqa: E731

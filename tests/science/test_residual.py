@@ -95,7 +95,7 @@ def test_means_over_unseen_boxes_lie_where_they_are_said_to(prior: FullPrior) ->
     assert 0.86 <= inside <= 0.97
     assert inside_alone < 0.83, "as if cells were independent of each other"
     generator = torch.Generator().manual_seed(2)
-    drawn = torch.stack([found.own_deviations(0, 4000, generator)])[0] @ weights
+    drawn = torch.stack([found.residual_deviations(0, 4000, generator)])[0] @ weights
     shared = replace(found, residual_variance=torch.zeros_like(found.residual_variance)).weighted_mean_sd(
         weights
     )[0]

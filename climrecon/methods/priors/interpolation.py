@@ -171,6 +171,6 @@ def persistent_deviations(
         shared *= parts.shared
     for position, date in enumerate(dates):
         generator = torch.Generator().manual_seed((seed * 1_000_003 + date + 500_000) % (2**63))
-        own = posterior.own_deviations(position, count, generator)
+        own = posterior.residual_deviations(position, count, generator)
         shared[:, position] += own if parts is None else own * parts.own[position]
     return shared

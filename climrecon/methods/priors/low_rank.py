@@ -105,18 +105,18 @@ class Posterior:
     def weighted_mean_sd(self, weights: Tensor, parts: SpreadScaling | None = None) -> Tensor:
         """(B,) standard deviation of the sum of weights (P,) or (B, P) times the field; ``parts`` None: as it is."""
         weights = weights.expand_as(self.residual_variance)
-        own_weights = weights
+        residual_weights = weights
         if parts is not None:
-            weights, own_weights = weights * parts.shared, weights * parts.own
+            weights, residual_weights = weights * parts.shared, weights * parts.own
         projected = torch.cat(
             [(weights * self.damping) @ self.vectors, (weights * self.level_pattern).sum(1, keepdim=True)],
             dim=1,
         )
         shared = torch.linalg.solve_triangular(self.factor, projected[..., None], upper=False)[..., 0]
         if self.residual is None:
-            own = (own_weights**2 * self.residual_variance).sum(1)
+            own = (residual_weights**2 * self.residual_variance).sum(1)
         else:
-            own = self.residual.variance_of_sum(own_weights * self.residual_variance.sqrt())
+            own = self.residual.variance_of_sum(residual_weights * self.residual_variance.sqrt())
         spread: Tensor = ((shared**2).sum(1) + own).sqrt()
         return spread
 
@@ -128,11 +128,13 @@ class Posterior:
         coefficients = torch.linalg.solve_triangular(self.factor.mT, white, upper=True).permute(2, 0, 1)
         shared = (coefficients[..., :-1] @ self.vectors.T) * self.damping
         shared += coefficients[..., -1:] * self.level_pattern
-        own = torch.stack([self.own_deviations(month, count, generator) for month in range(months)], dim=1)
+        own = torch.stack(
+            [self.residual_deviations(month, count, generator) for month in range(months)], dim=1
+        )
         drawn: Tensor = shared + own
         return drawn
 
-    def own_deviations(self, month: int, count: int, generator: torch.Generator) -> Tensor:
+    def residual_deviations(self, month: int, count: int, generator: torch.Generator) -> Tensor:
         """(count, P) draws of the cells' own parts in one of the months."""
         if self.residual is None:
             size = self.residual_variance.shape[1]

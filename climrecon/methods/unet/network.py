@@ -77,7 +77,7 @@ class AnalysisUNet(CorrectingUNet):
         state_dict.setdefault(f"{prefix}shared_factor", torch.ones(()))  # weights from before there was one
         super()._load_from_state_dict(state_dict, prefix, *others)
 
-    def own_channels(
+    def month_channels(
         self,
         values: Tensor,
         mask: Tensor,
@@ -118,7 +118,7 @@ class AnalysisUNet(CorrectingUNet):
         Parameters
         ----------
         observed, mask, complete:
-            (T, 3, P), (T, P) bool and (T, 7, P), see :meth:`own_channels`.
+            (T, 3, P), (T, P) bool and (T, 7, P), see :meth:`month_channels`.
         beside:
             (T, P) each, in the order of :data:`NEIGHBOUR_CHANNELS`.
         """
@@ -158,7 +158,7 @@ class AnalysisUNet(CorrectingUNet):
         spread = prior.prior_sd(month)
         values = torch.where(mask, values, torch.zeros_like(values))
         posterior = prior.posterior(values, mask, error_sd, month)
-        observed, complete = self.own_channels(values, mask, error_sd, month, posterior, spread)
+        observed, complete = self.month_channels(values, mask, error_sd, month, posterior, spread)
         mean, left = analysis_channels(posterior, spread)
         beside = [
             shifted(channel, index, step, fill)
@@ -187,7 +187,7 @@ def misfit(observed: Tensor, mask: Tensor) -> Tensor:
     Parameters
     ----------
     observed:
-        (T, 3, P) as :meth:`AnalysisUNet.own_channels` gives them.
+        (T, 3, P) as :meth:`AnalysisUNet.month_channels` gives them.
     mask:
         (T, P) bool.
     """
