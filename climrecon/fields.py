@@ -57,7 +57,7 @@ class Months:
 
 @dataclass(frozen=True)
 class Source:
-    """Where observations came from, and how their file looked, so that the result can look alike.
+    """Origin of observations and form of their file, which the result's file shares.
 
     ``lat`` and ``lon`` are the file's own coordinate values in the file's own order; ``dtype`` is
     the unpacked dtype of its variable.

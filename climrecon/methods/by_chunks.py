@@ -83,13 +83,13 @@ def reconstruct(
                 method,
                 seen,
                 (member[wide] for member in members),
-                lambda finished: progressed.tell(start, finished * months),
+                lambda finished: progressed.report(start, finished * months),
             )
         else:
             estimate = method.reconstruct(
                 seen.values, seen.mask, seen.obs_sd, seen.time.month, Context(seen.grid, seen.time)
             )
-            progressed.tell(start, months)
+            progressed.report(start, months)
         return part, estimate.months(slice(part.start - wide.start, part.stop - wide.start))
 
     starts = range(first, last, chunk)
@@ -100,7 +100,7 @@ def reconstruct(
 
 
 class _Progress:
-    """Adds up what chunks have done, whichever thread does them; stops those that are still busy when asked to."""
+    """Sums the progress of chunks over all threads; stops those that are still busy when asked to."""
 
     def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
         self._progress, self._total = progress, total
@@ -108,7 +108,7 @@ class _Progress:
         self._lock = threading.Lock()
         self.stopped = threading.Event()
 
-    def tell(self, start: int, done: int) -> None:
+    def report(self, start: int, done: int) -> None:
         """``done`` months of fields are finished of the chunk that begins at ``start``."""
         if self.stopped.is_set():
             raise RuntimeError("stopped")

@@ -1,7 +1,7 @@
 """Infilling with principal components (EOFs) of the observations themselves.
 
 The patterns are found by alternating between a truncated singular value decomposition and filling the gaps with
-it; how many there are is told by observed cells that are kept back. Each month is then projected on them,
+it; their number is chosen by the error at observed cells that are withheld. Each month is then projected on them,
 regularised by the patterns' variances and what they leave, its mean being estimated by generalised least squares.
 A cell that is never observed has no pattern and is given the month's mean.
 
@@ -29,13 +29,13 @@ TRIED = (1, 2, 4, 8, 14, 22, 32)
 #: A larger number must lower the squared error by this share.
 WORTH = 0.02
 #: Share of the observed cells that is kept back to choose among them, in blocks of so many cells a side: a single
-#: cell is told by its neighbours whatever the patterns, a gap is not.
+#: cell is predicted by its neighbours whatever the patterns, a gap is not.
 KEPT_BACK, BLOCK = 0.1, 4
 #: Rounds of filling for each number that is tried and for the one taken; the relative change that ends them.
 ROUNDS, LAST_ROUNDS, TOLERANCE = 10, 40, 5e-4
 #: Observation error where a data set states none, K: small, since what the patterns leave holds it already.
 UNSTATED = 0.05
-#: Smallest variance that the patterns are said to leave, K^2.
+#: Smallest residual variance of the patterns, K^2.
 FLOOR = 1e-4
 
 

@@ -113,7 +113,7 @@ def test_a_narrower_spread_is_first_that_of_the_cells_own_parts(prior: FullPrior
     for size in (0.3, 0.9, 1.0, 1.4):
         factor = torch.full_like(found.variance, size)
         parts = found.parts_of(factor)
-        of_shared, of_own = parts.shared, parts.own
+        of_shared, of_own = parts.shared, parts.residual
         torch.testing.assert_close(parts.variance, size**2 * found.variance, rtol=1e-5, atol=1e-7)
         whole = of_shared**2 * shared + of_own**2 * found.residual_variance
         torch.testing.assert_close(whole, size**2 * found.variance, rtol=1e-3, atol=1e-5)

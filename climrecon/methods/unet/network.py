@@ -1,9 +1,9 @@
-"""Our network: optimal interpolation with all patterns, corrected by a U-Net that sees the months beside it.
+"""Optimal interpolation with all patterns, corrected by a U-Net that sees the neighbouring months.
 
 As :mod:`climrecon.methods.unet.correcting`, with three differences: the mean it starts from is solved for with the whole
-covariance (:mod:`climrecon.methods.priors.full_rank`); the analyses of the month before and after are channels: what
-persists is known better than one month's noisy observations say; and so is how well the month's observations agree
-with the errors that are stated for them, so that intervals hold where these are wrong.
+covariance (:mod:`climrecon.methods.priors.full_rank`); the analyses of the month before and after are channels: three
+months determine a persistent anomaly better than one; and the misfit of the month's observations, in units of
+their stated errors, is a channel, so that intervals hold where these are wrong.
 
 Shapes: T months in order of time, H x W cells, P = H * W, M members.
 """
@@ -111,20 +111,20 @@ class AnalysisUNet(CorrectingUNet):
         return observed, complete
 
     def gridded(
-        self, observed: Tensor, mask: Tensor, complete: Tensor, beside: list[Tensor]
+        self, observed: Tensor, mask: Tensor, complete: Tensor, neighbours: list[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What :meth:`CorrectingUNet.correct` takes, (T, C, H, W) each.
+        """The arguments of :meth:`CorrectingUNet.correct`, (T, C, H, W) each.
 
         Parameters
         ----------
         observed, mask, complete:
             (T, 3, P), (T, P) bool and (T, 7, P), see :meth:`month_channels`.
-        beside:
+        neighbours:
             (T, P) each, in the order of :data:`NEIGHBOUR_CHANNELS`.
         """
         shape = (len(mask), -1, *self.shape)
         seen = mask.to(observed.dtype)
-        channels = [complete, torch.stack(beside, dim=1)]
+        channels = [complete, torch.stack(neighbours, dim=1)]
         if self.misfit:
             channels.append(misfit(observed, mask)[:, None, None].expand(-1, 1, mask.shape[1]))
         return (
@@ -160,12 +160,12 @@ class AnalysisUNet(CorrectingUNet):
         posterior = prior.posterior(values, mask, error_sd, month)
         observed, complete = self.month_channels(values, mask, error_sd, month, posterior, spread)
         mean, left = analysis_channels(posterior, spread)
-        beside = [
+        neighbours = [
             shifted(channel, index, step, fill)
             for step in (-1, 1)
             for channel, fill in ((mean, 0.0), (left, 1.0))
         ]
-        correction = self.correct(*self.gridded(observed, mask, complete, beside))
+        correction = self.correct(*self.gridded(observed, mask, complete, neighbours))
         calibrated = prior.local is not None
         mean, factor = self.corrected(correction, posterior.mean, posterior.variance, calibrated)
         # Both calibrations were made on fields that hold no such variability.
@@ -181,8 +181,8 @@ def analysis_channels(posterior: Posterior, spread: Tensor) -> tuple[Tensor, Ten
 def misfit(observed: Tensor, mask: Tensor) -> Tensor:
     """(T,) logarithm of how far the analysis stays from the observations, in units of their stated errors.
 
-    Root mean square over the observed cells; 0 where there are none. Below what is usual observations are better than
-    is said of them, above they are worse.
+    Root mean square over the observed cells; 0 where there are none. A value below the usual one means that observations
+    are better than stated, one above that they are worse.
 
     Parameters
     ----------
