@@ -17,7 +17,8 @@ from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.methods.priors.full_rank import FullPrior
-from climrecon.methods.unet.network import AnalysisUNet, analysis_channels
+from climrecon.methods.unet.correcting import analysis_channels
+from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training.fields import TrainingFields
 from climrecon.training.samples import SamplePool
 

@@ -26,7 +26,6 @@ from climrecon.methods.unet.correcting import (
     Encoder,
     PartialUNet,
     SphereConv,
-    UNetOutput,
 )
 from climrecon.methods.unet.network import AnalysisUNet, complete_channels
 from climrecon.methods.unet.partial import PartialConv
@@ -178,16 +177,6 @@ class LevelledUNet(Levels, PartialUNet):
             values = observed[:, own + number - 1 : own + number]
             complete = torch.cat([complete, F.silu(layer(values * seen, layer.window(seen))), seen], dim=1)
         return super().correct(observed[:, :own], mask[:, :1], complete)
-
-    def forward(
-        self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, auxiliary: Tensor | None = None
-    ) -> UNetOutput:
-        """Estimate B months from (B, P) values, mask, error_sd, (B,) months 1..12, (B, V, P) auxiliary variables."""
-        values = torch.where(mask, values, torch.zeros_like(values))
-        posterior = self.prior.posterior(values, mask, error_sd, month)
-        correction = self.correct(*self.channels(values, mask, error_sd, month, posterior, auxiliary))
-        mean, factor = self.corrected(correction, posterior.mean, posterior.variance)
-        return UNetOutput(mean, factor * posterior.variance.sqrt(), factor, posterior)
 
 
 class LevelledAnalysisUNet(Levels, AnalysisUNet):

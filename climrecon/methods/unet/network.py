@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from climrecon.methods.priors.full_rank import FullPrior
-from climrecon.methods.priors.low_rank import Posterior, SpreadScaling
-from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, CorrectingUNet, UNetOutput
+from climrecon.methods.priors.low_rank import SpreadScaling
+from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, CorrectingUNet, UNetOutput, analysis_channels
 
 NEIGHBOUR_CHANNELS = ("neighbour-1", "neighbour-1_sd", "neighbour+1", "neighbour+1_sd")
 #: Last of the complete channels, where a network has it; see :func:`misfit`.
@@ -77,39 +77,6 @@ class AnalysisUNet(CorrectingUNet):
         state_dict.setdefault(f"{prefix}shared_factor", torch.ones(()))  # weights from before there was one
         super()._load_from_state_dict(state_dict, prefix, *others)
 
-    def month_channels(
-        self,
-        values: Tensor,
-        mask: Tensor,
-        error_sd: Tensor,
-        month: Tensor,
-        posterior: Posterior,
-        spread: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """(T, 3, P) observed and (T, 7, P) complete channels of each month by itself.
-
-        Values are relative to the month's estimated mean and in units of ``spread`` (T, P), the prior's
-        standard deviation, so that adding a constant to all observations adds it to the result.
-        """
-        level = posterior.level[:, None]
-        observed = torch.stack(
-            [(values - level) / spread, (values - posterior.mean) / spread, error_sd / spread], dim=1
-        )
-        angle = (month.to(values.dtype) - 0.5) * (2.0 * torch.pi / 12.0)
-        ones = torch.ones_like(values)
-        complete = torch.stack(
-            [
-                mask.to(values.dtype),
-                *analysis_channels(posterior, spread),
-                self.land.reshape(1, -1) * ones,
-                self.sin_lat.repeat_interleave(self.shape[1])[None] * ones,
-                angle.cos()[:, None] * ones,
-                angle.sin()[:, None] * ones,
-            ],
-            dim=1,
-        )
-        return observed, complete
-
     def gridded(
         self, observed: Tensor, mask: Tensor, complete: Tensor, neighbours: list[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,16 +89,10 @@ class AnalysisUNet(CorrectingUNet):
         neighbours:
             (T, P) each, in the order of :data:`NEIGHBOUR_CHANNELS`.
         """
-        shape = (len(mask), -1, *self.shape)
-        seen = mask.to(observed.dtype)
         channels = [complete, torch.stack(neighbours, dim=1)]
         if self.misfit:
             channels.append(misfit(observed, mask)[:, None, None].expand(-1, 1, mask.shape[1]))
-        return (
-            (observed * seen[:, None]).reshape(shape),
-            seen.reshape(shape),
-            torch.cat(channels, dim=1).reshape(shape),
-        )
+        return self.on_grid(observed, mask, torch.cat(channels, dim=1))
 
     def forward(
         self,
@@ -171,11 +132,6 @@ class AnalysisUNet(CorrectingUNet):
         # Both calibrations were made on fields that hold no such variability.
         parts = posterior.parts_of(factor, 1.0 if calibrated else float(self.shared_factor))
         return AnalysisOutput(mean, parts.variance.sqrt(), factor, posterior, parts)
-
-
-def analysis_channels(posterior: Posterior, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """(T, P) analysis about the month's mean and its standard deviation, in units of ``spread``."""
-    return (posterior.mean - posterior.level[:, None]) / spread, posterior.variance.sqrt() / spread
 
 
 def misfit(observed: Tensor, mask: Tensor) -> Tensor:
