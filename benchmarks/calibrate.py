@@ -271,7 +271,7 @@ def main() -> None:
     known, filled, index = months_of(options.data)
     allowed = ~near(held_out(index // 12))
     loaded = [load_network(name) for name in options.networks.split(",")]
-    network, persistence = loaded[0].reconstructor.network, loaded[0].reconstructor.persistence
+    network, persistence = loaded[0].method.network, loaded[0].method.persistence
     rank, trailing = network.prior.vectors.shape[1], network.prior.trailing.shape[1]
     block, priors = cross_fit(filled, index, allowed, rank, trailing, FOLDS, 1)
     flat = known.reshape(len(known), -1)
@@ -296,7 +296,7 @@ def main() -> None:
     tally = measure(network, folds, masks, [before, numbers], persistence, say)
     if options.write:
         for one, path in zip(loaded, options.networks.split(","), strict=True):
-            its = one.reconstructor.network
+            its = one.method.network
             its.spread_factor.fill_(numbers[0])
             its.shared_factor.fill_(numbers[1])
             about = {**one.card.training, "spread_factor": numbers[0], "shared_factor": numbers[1]}

@@ -39,9 +39,11 @@ from climrecon.data.masks import harmonic_smoother
 from climrecon.fields import Context, Estimate, Months
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.grid import NINO34, Region
+from climrecon.methods.contract import Method
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.optimal_interpolation import optimal_interpolation
 from climrecon.methods.store import load_network
+from climrecon.methods.unet.reconstructor import AnalysisReconstructor
 from climrecon.preprocess import PrepareRequest, read_observations
 from climrecon.scores.scores import rmse
 
@@ -263,11 +265,11 @@ def early_months(methods: dict[str, Any], data: Path) -> dict[str, Any]:
         told = (truth * share).sum((1, 2)) / np.maximum(share.sum((1, 2)), 1e-12)
         for name, method in methods.items():
             seen = replace(observed, values=np.where(kept, observed.values, np.nan), mask=kept)
-            if getattr(method, "calibrate", None) is not None and name != "kriging":
+            if name != "kriging":
                 method.calibrate(seen)
             made = method.reconstruct(seen.values, kept, None, month, context)
-            own = getattr(method, "error_sd", None)
-            error_sd = np.full(kept.shape, OBS_SD) if own is None else own(None, kept.shape)
+            estimated = method.observation_sd(None, kept.shape)
+            error_sd = np.full(kept.shape, OBS_SD) if estimated is None else estimated
             spread = np.sqrt(made.stddev**2 + error_sd**2)
             inside = (np.abs(made.mean - truth) <= NINETY * spread) & hidden
             ours = (made.mean * share).sum((1, 2)) / np.maximum(share.sum((1, 2)), 1e-12)
@@ -279,10 +281,8 @@ def early_months(methods: dict[str, Any], data: Path) -> dict[str, Any]:
                     "cells_inside_90": f"{int(inside[row].sum())} of {int(hidden[row].sum())}",
                 }
     for method in methods.values():
-        if hasattr(method, "reconstructor"):
-            method.reconstructor.level, method.reconstructor.prior = None, method.reconstructor.network.prior
-        elif hasattr(method, "level"):
-            method.level, method.prior = None, method.network.prior
+        if isinstance(method, AnalysisReconstructor):
+            method.data_set_errors, method.prior = None, method.network.prior
     return found
 
 
@@ -332,7 +332,8 @@ def main() -> None:
     truth, lost, axis = fields[test].astype(np.float32), missing[test], Months(index[test])
     masks = scoring_masks(options.data)
     networks = {network.name: network for network in map(load_network, options.networks.split(","))}
-    methods: dict[str, Any] = {**networks, "kriging": Kriging(Covariance(2000.0, 1.1, 0.1))}
+    methods: dict[str, Method] = {name: network.method for name, network in networks.items()}
+    methods["kriging"] = Kriging(Covariance(2000.0, 1.1, 0.1))
     methods["oi"] = optimal_interpolation(next(iter(networks.values())))
     result: dict[str, Any] = {"benchmark": "events", "reference": "kriging", "n_months": int(test.sum())}
     if "a" in options.parts:

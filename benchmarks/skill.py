@@ -31,8 +31,9 @@ import numpy as np
 import torch
 
 from climrecon.data.masks import smoother
-from climrecon.fields import Context, Estimate, Months, Observations, Reconstructor, Source
+from climrecon.fields import Context, Estimate, Months, Observations, Source
 from climrecon.grid import FIVE_DEGREES as GRID
+from climrecon.methods.contract import Capabilities, Method
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.observation_ensemble import reconstruct_members
 from climrecon.methods.priors.covariance import forced_pattern, great_circle
@@ -99,11 +100,14 @@ def sparse_masks(
     return found
 
 
-class LearnedOI:
+class LearnedOI(Method):
     """Optimal interpolation as in the anchors: training covariances, one Gaussian taper, means by least squares.
 
     ``shared``: (P, P) K2, the covariance of a month's errors that cells share, told exactly, as no data set tells it.
     """
+
+    name = "learned OI"
+    capabilities = Capabilities(uses_observation_errors=False, gives_spread=True)
 
     def __init__(
         self,
@@ -122,7 +126,6 @@ class LearnedOI:
         self.errors = noise * np.eye(CELLS)
         if shared is not None:
             self.errors += shared
-        self.name = "learned OI"
 
     def reconstruct(self, values, mask, obs_sd, month, context) -> Estimate:  # type: ignore[no-untyped-def]
         shape = values.shape
@@ -226,7 +229,7 @@ class CorrelatedErrors:
 
 
 def with_ensemble(
-    method: Reconstructor,
+    method: Method,
     values: np.ndarray,
     mask: np.ndarray,
     sd: np.ndarray,
@@ -318,17 +321,19 @@ def main() -> None:
                 yield "sparse, stated", "twelve", truth, truth + error, mask, OWN, seed
 
     rows: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    networks = {name: load_network(name) for name in options.networks.split(",") if name}
+    networks = {name: load_network(name).method for name in options.networks.split(",") if name}
     published = {}
     if options.published:
         for name in ("20cr-1000000", "20crtasgn72"):
-            published[f"published {name}"] = load_network(str(options.data / f"published_models/{name}.pth"))
+            published[f"published {name}"] = load_network(
+                str(options.data / f"published_models/{name}.pth")
+            ).method
     for case, label, true, values, mask, stated, seed in cases():
         hidden = ~mask & ~lost
         observed = np.where(mask, values, np.nan).astype(np.float32)
         raw = np.nansum(observed * AREA, (1, 2)) / (AREA * mask).sum((1, 2))
         noise = 0.25 if case != "clean" else 0.02
-        methods: dict[str, Callable[[], Reconstructor]] = {
+        methods: dict[str, Callable[[], Method]] = {
             "kriging": lambda: Kriging(Covariance(2000.0, 1.1, 0.1)),
             "learned OI": lambda noise=noise: LearnedOI(fields[training], month[training], noise),
             **(

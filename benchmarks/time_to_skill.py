@@ -37,8 +37,10 @@ from skill import fields_of, held_out, near, scoring_masks
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
-from climrecon.fields import Context, Months, Reconstructor
+from climrecon.fields import Context, Months
 from climrecon.grid import FIVE_DEGREES as GRID
+from climrecon.methods.contract import Method
+from climrecon.methods.kadow2020.reconstructor import PublishedReconstructor
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.priors.covariance import unit_vectors
 from climrecon.methods.store import load_network
@@ -46,7 +48,6 @@ from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import (
     AnalysisReconstructor,
     PartialUNetReconstructor,
-    PublishedReconstructor,
 )
 from climrecon.scores import scores
 from climrecon.training import native_task, published_task
@@ -71,7 +72,7 @@ class Judge:
         self.valid, self.time = ~missing[test], Months(index[test])
         self.masks = scoring_masks(data)
 
-    def __call__(self, method: Reconstructor) -> dict[str, float]:
+    def __call__(self, method: Method) -> dict[str, float]:
         """RMSE in K by mask."""
         found = {}
         for label, one in self.masks.items():
@@ -258,7 +259,7 @@ def _averaged(loop: Loop, do: Callable[[], bool]) -> bool:
                 p.copy_(own)
 
 
-def _method(network: torch.nn.Module, device: torch.device) -> Reconstructor:
+def _method(network: torch.nn.Module, device: torch.device) -> Method:
     if isinstance(network, published_task.PublishedUNet):
         return PublishedReconstructor("", network, str(device))
     if isinstance(network, AnalysisUNet):
@@ -285,7 +286,8 @@ def main() -> None:
     workers = Workers(0, 1, torch.device(options.device))
     judge = Judge(options.data)
     published = {
-        name: judge(load_network(str(options.data / f"published_models/{name}.pth"))) for name in PUBLISHED
+        name: judge(load_network(str(options.data / f"published_models/{name}.pth")).method)
+        for name in PUBLISHED
     }
     best = {label: min(row[label] for row in published.values()) for label in judge.masks}
     kriging = judge(Kriging(Covariance(2000.0, 1.0, 0.1)))

@@ -325,7 +325,7 @@ def add_scores(options) -> None:  # type: ignore[no-untyped-def]
             "of": f"{held}: the same weights on covariances that have not seen the test years",
             **scores_for_card(measured, held, options.name),
         }
-        network = loaded.reconstructor.network
+        network = loaded.method.network
         print(save_network(network, loaded.card.model_copy(update={"scores": scores}), options.out / name))
 
 

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from climrecon.fields import Context, Observations, Reconstructor
+from climrecon.fields import Context, Observations
 from climrecon.grid import NINO34, weighted_mean
+from climrecon.methods.contract import Method
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.store import load_network
 from climrecon.preprocess import PrepareRequest, read_observations
@@ -60,23 +61,22 @@ def withheld(mask: np.ndarray, kind: str) -> list[tuple[np.ndarray, np.ndarray]]
     return found
 
 
-def sums_of(name: str, method: Reconstructor, observed: Observations, kind: str) -> dict[str, np.ndarray]:
+def sums_of(name: str, method: Method, observed: Observations, kind: str) -> dict[str, np.ndarray]:
     """(T, N) sums over boxes of squared errors, of cells in the interval, of log scores, and of weights."""
     context, month = Context(observed.grid, observed.time), observed.time.month
     found = {part: np.zeros(observed.values.shape) for part in ("squares", "inside", "logs", "weights")}
     for kept, hidden in withheld(observed.mask, kind):
         seen = replace(observed, values=np.where(kept, observed.values, np.nan), mask=kept)
-        adapt = getattr(method, "calibrate", None)
-        if adapt is not None and name != "kriging 2000 km":
-            adapt(seen)  # what is estimated from the data comes from the cells that are kept, too
+        if name != "kriging 2000 km":
+            method.calibrate(seen)  # what is estimated from the data comes from the cells that are kept, too
         fitted = method.reconstruct(seen.values, kept, None, month, context)
         weight = observed.grid.area * hidden
         error = np.where(hidden, fitted.mean - observed.values, 0.0)
         found["squares"] += weight * error**2
         found["weights"] += weight
         if fitted.stddev is not None:
-            own = getattr(method, "error_sd", None)
-            error_sd = OBS_SD if own is None else own(None, observed.values.shape)
+            estimated = method.observation_sd(None, observed.values.shape)
+            error_sd = OBS_SD if estimated is None else estimated
             spread = np.sqrt(fitted.stddev**2 + error_sd**2)
             found["inside"] += weight * (np.abs(error) <= 1.645 * spread)
             truth = np.where(hidden, observed.values, 0.0)
@@ -129,20 +129,20 @@ def main() -> None:
     file = options.data / "observations/hadcrut4/tas_hadcrut_187709_189308.nc"
     observed = read_observations([file], PrepareRequest())
     context, month = Context(observed.grid, observed.time), observed.time.month
-    methods: dict[str, Reconstructor] = {
-        Path(options.network).name: load_network(options.network),
+    methods: dict[str, Method] = {
+        Path(options.network).name: load_network(options.network).method,
         "kriging 2000 km": Kriging(Covariance(2000.0, 1.1, 0.1)),
         "kriging fitted": Kriging(),
     }
     for name in ("20cr-1000000", "20crtasgn72"):
-        methods[f"published {name}"] = load_network(str(options.data / f"published_models/{name}.pth"))
+        methods[f"published {name}"] = load_network(str(options.data / f"published_models/{name}.pth")).method
     box = observed.grid.region_weights(NINO34)
     blind = observed.mask & ~(box > 0)
     result: dict[str, dict[str, Any]] = {}
     sums: dict[str, dict[str, dict[str, np.ndarray]]] = {kind: {} for kind in KINDS}
     for name, method in methods.items():
-        if getattr(method, "calibrate", None) is not None and name != "kriging 2000 km":
-            method.calibrate(replace(observed, values=np.where(blind, observed.values, np.nan), mask=blind))  # type: ignore[attr-defined]
+        if name != "kriging 2000 km":
+            method.calibrate(replace(observed, values=np.where(blind, observed.values, np.nan), mask=blind))
         estimate = method.reconstruct(observed.values, blind, None, month, context)
         result[name] = {
             "nino34_1877_09_withheld": round(float(weighted_mean(estimate.mean, box)[0]), 2),

@@ -7,12 +7,12 @@ but the version, what finds these functions and two notes of the plugin, in synt
 
 from typing import TYPE_CHECKING, Any, FrozenSet
 
+from climrecon.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from climrecon.api import evaluate as evaluate
     from climrecon.api import methods as methods
     from climrecon.api import reconstruct as reconstruct
-
-__version__ = "0.1.0"
 
 # The host loads plugin.py anew for the run; what it has to remember stays here.
 #: Names of the parameters that were typed on the command line.

@@ -27,13 +27,13 @@ def methods() -> dict[str, str]:
 
     Shipped networks come first, then those of the network store, baselines, and methods of other packages.
     """
-    from climrecon.methods.registry import NAMES
+    from climrecon.methods.registry import registered
     from climrecon.methods.store import list_networks
     from climrecon.settings import load_site
     from climrecon.tasks.network_store import store_places
 
     networks = {card.name: card.title for card, _ in list_networks(store_places(load_site()))}
-    return {**networks, **NAMES}
+    return {**networks, **{name: method.title for name, method in registered().items()}}
 
 
 def reconstruct(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Months:
 
 @dataclass(frozen=True)
 class Source:
-    """Where observations came from, and how their file looked, so that the result can look alike.
+    """Origin of observations and form of their file, which the result's file shares.
 
     ``lat`` and ``lon`` are the file's own coordinate values in the file's own order; ``dtype`` is
     the unpacked dtype of its variable.
@@ -128,7 +128,7 @@ class Observations:
 
 @dataclass(frozen=True)
 class Auxiliary:
-    """Further variables that a network may take beside its own, as anomalies in its units of them.
+    """Auxiliary variables of a network, as anomalies in the network's units.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ class Auxiliary:
     index:
         (T,) months since 0000-01, strictly increasing.
     values:
-        (T, V, H, W) on the network's grid, NaN where nothing is known.
+        (T, V, H, W) on the network's grid, NaN where not observed.
     """
 
     variables: tuple[str, ...]
@@ -145,7 +145,7 @@ class Auxiliary:
     values: FloatArray
 
     def at(self, index: IntArray, variables: tuple[str, ...]) -> FloatArray:
-        """(N, V', H, W) float32 of ``variables`` in the months (N,) ``index``; NaN where nothing is known."""
+        """(N, V', H, W) float32 of ``variables`` in the months (N,) ``index``; NaN where not observed."""
         found = np.full((len(index), len(variables), *self.values.shape[2:]), np.nan, np.float32)
         position = np.searchsorted(self.index, index).clip(max=max(len(self.index) - 1, 0))
         there = self.index[position] == index if len(self.index) else np.zeros(len(index), bool)
@@ -157,7 +157,7 @@ class Auxiliary:
 
 @dataclass(frozen=True)
 class Context:
-    """What a network may want to know beside the values: the grid and the months' positions."""
+    """Grid and time axis of the values that a method is given."""
 
     grid: Grid
     time: Months
@@ -165,7 +165,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Complete fields, and how sure they are.
+    """Complete fields and their uncertainty.
 
     Attributes
     ----------
@@ -182,7 +182,7 @@ class Estimate:
         ``area_mean_sd(weights (H, W)) -> (T,)`` standard deviation of the weighted mean, or None. Never
         from summed cell variances: errors are correlated in space.
     observational_stddev:
-        (T, H, W) the part of ``stddev`` that an ensemble of the observations tells, K; None where there was none,
+        (T, H, W) the part of ``stddev`` due to the spread of an ensemble of the observations, K; None without one,
         see :mod:`climrecon.methods.observation_ensemble`.
     """
 
@@ -204,35 +204,3 @@ class Estimate:
             area_mean_sd=None if area_mean_sd is None else lambda weights: area_mean_sd(weights)[part],
             observational_stddev=None if observational is None else observational[part],
         )
-
-
-@runtime_checkable
-class Reconstructor(Protocol):
-    """A trained network or a baseline: both are applied in the same way."""
-
-    name: str
-
-    def reconstruct(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray | None,
-        month: IntArray,
-        context: Context,
-    ) -> Estimate:
-        """Estimate the complete fields.
-
-        Parameters
-        ----------
-        values:
-            (T, H, W) anomalies in K; whatever stands where ``mask`` is False is ignored.
-        mask:
-            (T, H, W) True where observed.
-        obs_sd:
-            (T, H, W) one-sigma observation errors in K, or None: the method's own default.
-        month:
-            (T,) calendar months 1..12.
-        context:
-            Grid and time axis.
-        """
-        ...

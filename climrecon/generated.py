@@ -6,8 +6,8 @@
 import json
 from pathlib import Path
 
-from climrecon import __version__
 from climrecon import parameters as p
+from climrecon.version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- parameters: begin -->", "<!-- parameters: end -->"

@@ -14,7 +14,6 @@ from typing import Any
 
 import click
 
-from climrecon import __version__
 from climrecon import parameters as p
 from climrecon.cli.evaluation import evaluate
 from climrecon.cli.options import parameter_options
@@ -22,6 +21,7 @@ from climrecon.cli.run_command import make_reporter, read_config, run_parameters
 from climrecon.cli.training import networks, train
 from climrecon.cli.watching import releases, schedule, watch
 from climrecon.errors import ClimReconError, Interrupted
+from climrecon.version import __version__
 
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "

@@ -9,35 +9,38 @@ from typing import Any
 
 
 def network_lines(name: str | None, as_json: bool) -> Iterator[str]:
-    """All networks and baselines, or the card of one."""
-    from climrecon.methods.registry import NAMES
-    from climrecon.methods.store import find_network, list_networks, load_network
+    """All networks and other methods, or the card of one."""
+    from climrecon.methods.registry import registered
+    from climrecon.methods.store import find_network, list_networks, load_network, stored_network
     from climrecon.settings import load_site
     from climrecon.tasks.network_store import store_places
 
-    store = store_places(load_site())
-    if name and name in NAMES:
-        yield json.dumps({"name": name, "title": NAMES[name]}) if as_json else f"{name}: {NAMES[name]}"
+    store, methods = store_places(load_site()), registered()
+    method = methods.get(name or "")
+    if method is not None and not (method.package and stored_network(method.name, store)):
+        row = {"name": method.name, "title": method.title}
+        yield json.dumps(row) if as_json else f"{method.name}: {method.title}"
         return
     if name:
         find_network(name, store)
         shown = load_network(name, store=store).card.model_dump(mode="json")
         yield from [json.dumps(shown, indent=1)] if as_json else _card_lines(shown)
         return
-    cards = [(card, path) for card, path in list_networks(store)]
+    cards = list_networks(store)
+    titles = {method.name: method.describe() for method in methods.values()}
     if as_json:
         rows: list[dict[str, Any]] = [
             {"name": c.name, "title": c.title, "path": str(path)} for c, path in cards
         ]
-        yield json.dumps(rows + [{"name": n, "title": t, "path": None} for n, t in NAMES.items()], indent=1)
+        yield json.dumps(rows + [{"name": n, "title": t, "path": None} for n, t in titles.items()], indent=1)
         return
     yield "Networks:"
     for card, path in cards:
         yield f"  {card.name:<14} {card.title} ({card.variable})"
         yield f"  {'':<14} {path}"
-    yield "Baselines:"
-    for baseline, title in NAMES.items():
-        yield f"  {baseline:<14} {title}"
+    for heading, foreign in (("Baselines:", False), ("Methods of other packages:", True)):
+        lines = [f"  {n:<14} {t}" for n, t in titles.items() if bool(methods[n].package) == foreign]
+        yield from [heading, *lines] if lines else []
     yield "'climrecon networks NAME' shows a card with its scores."
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from climrecon.fields import Context, Estimate, Months, Observations, Reconstructor
+from climrecon.fields import Months
+from climrecon.methods.contract import Context, Estimate, Method, Observations
 from climrecon.methods.observation_ensemble import reconstruct_members
 from climrecon.methods.threads import one_thread_each
 
@@ -38,7 +39,7 @@ def choose_device(wanted: str) -> str:
 
 
 def reconstruct(
-    reconstructor: Reconstructor,
+    method: Method,
     observations: Observations,
     *,
     chunk: int = CHUNK,
@@ -46,10 +47,9 @@ def reconstruct(
     block: slice | None = None,
     members: Sequence[NDArray[np.floating[Any]]] = (),
 ) -> Iterator[tuple[slice, Estimate]]:
-    """Apply ``reconstructor`` to all months, or to those of ``block``, which begins where a chunk does.
+    """Apply ``method`` to all months, or to those of ``block``, which begins where a chunk does.
 
-    A reconstructor that looks at neighbouring months says in ``neighbour_months`` at how many; so many are given
-    with each chunk, and what is said of them is dropped.
+    Neighbouring months that the method needs are given with each chunk; their estimates are dropped.
 
     Parameters
     ----------
@@ -62,14 +62,14 @@ def reconstruct(
     The months (a slice of the time axis) and their estimate, in order.
     """
     total = len(observations.time)
-    beside = int(getattr(reconstructor, "neighbour_months", 0))
+    margin = method.capabilities.neighbour_months
     first, last = (0, total) if block is None else (block.start, block.stop)
     fields = 1 + len(members)
     progressed = _Progress(progress, (last - first) * fields)
 
     def one(start: int) -> tuple[slice, Estimate]:
         part = slice(start, min(start + chunk, last))
-        wide = slice(max(start - beside, 0), min(part.stop + beside, total))
+        wide = slice(max(start - margin, 0), min(part.stop + margin, total))
         seen = replace(
             observations,
             values=observations.values[wide],
@@ -80,27 +80,27 @@ def reconstruct(
         months = part.stop - part.start
         if members:
             estimate = reconstruct_members(
-                reconstructor,
+                method,
                 seen,
                 (member[wide] for member in members),
-                lambda finished: progressed.tell(start, finished * months),
+                lambda finished: progressed.report(start, finished * months),
             )
         else:
-            estimate = reconstructor.reconstruct(
+            estimate = method.reconstruct(
                 seen.values, seen.mask, seen.obs_sd, seen.time.month, Context(seen.grid, seen.time)
             )
-            progressed.tell(start, months)
+            progressed.report(start, months)
         return part, estimate.months(slice(part.start - wide.start, part.stop - wide.start))
 
     starts = range(first, last, chunk)
-    if getattr(reconstructor, "chunks_side_by_side", False):
+    if method.capabilities.parallel_chunks:
         yield from _side_by_side(one, starts, progressed)
     else:
         yield from map(one, starts)
 
 
 class _Progress:
-    """Adds up what chunks have done, whichever thread does them; stops those that are still busy when asked to."""
+    """Sums the progress of chunks over all threads; stops those that are still busy when asked to."""
 
     def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
         self._progress, self._total = progress, total
@@ -108,7 +108,7 @@ class _Progress:
         self._lock = threading.Lock()
         self.stopped = threading.Event()
 
-    def tell(self, start: int, done: int) -> None:
+    def report(self, start: int, done: int) -> None:
         """``done`` months of fields are finished of the chunk that begins at ``start``."""
         if self.stopped.is_set():
             raise RuntimeError("stopped")

@@ -68,7 +68,7 @@ class Card(BaseModel):
 
     @property
     def auxiliary(self) -> tuple[str, ...]:
-        """Further variables that the network takes beside its own."""
+        """The network's auxiliary variables."""
         return tuple(self.architecture.get("further", ()))
 
 
@@ -166,7 +166,7 @@ def check_variable(card: Card, variable: str) -> None:
     Raises
     ------
     NetworkError
-        Saying what there is.
+        If it is another; with the network's own.
     """
     if card.variable != variable:
         raise NetworkError(
@@ -176,12 +176,12 @@ def check_variable(card: Card, variable: str) -> None:
 
 
 def check_auxiliary(card: Card, given: Sequence[str]) -> None:
-    """Refuse further variables that the network does not take.
+    """Refuse auxiliary variables that the network does not take.
 
     Raises
     ------
     NetworkError
-        Saying which it takes.
+        If there are some; with those it takes.
     """
     if unknown := [name for name in given if name not in card.auxiliary]:
         takes = f"takes {', '.join(card.auxiliary)}" if card.auxiliary else "takes no further variable"

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
-from climrecon.fields import Context, Estimate, Observations
+from climrecon.methods.contract import Capabilities, Context, Estimate, Method, Observations
 from climrecon.methods.priors.covariance import exponential, great_circle
 
 #: Months and cells a month that the covariance is fitted to: enough for three numbers, and quick.
@@ -84,7 +84,7 @@ def fit_covariance(values: FloatArray, mask: BoolArray, distance: FloatArray, se
     return Covariance(float(range_km), float(np.sqrt(deviance(found.x)[1])), float(nugget))
 
 
-class Kriging:
+class Kriging(Method):
     """Ordinary kriging; the covariance is fitted at the first call, to the observations it is given.
 
     Parameters
@@ -95,7 +95,7 @@ class Kriging:
 
     name = "kriging"
     #: The nugget holds the observation error, whatever the data set states.
-    uses_obs_sd = False
+    capabilities = Capabilities(uses_observation_errors=False, gives_spread=True, members_at_once=25)
 
     def __init__(self, covariance: Covariance | None = None) -> None:
         self.covariance = covariance
@@ -123,7 +123,7 @@ class Kriging:
         return self.covariance
 
     def calibrate(self, observations: Observations) -> str:
-        """Fit the covariance to all months of a data set, before any is estimated; says what was found."""
+        """Fit the covariance to all months of a data set, before any is estimated."""
         found = self.fit(
             observations.values, observations.mask, Context(observations.grid, observations.time)
         )
@@ -175,11 +175,15 @@ class Kriging:
             area_mean_sd=area_mean_sd,
         )
 
-    def same_mask_means(self, values: FloatArray, mask: BoolArray, context: Context) -> FloatArray:
-        """(M, T, H, W) means alone, K, of (M, T, H, W) observations with the same (T, H, W) ``mask``.
-
-        A month's equations are solved for all M at once, where :meth:`reconstruct` would set them up M times.
-        """
+    def same_mask_means(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+    ) -> FloatArray:
+        """See :class:`climrecon.methods.contract.Method`; M right-hand sides of one system of equations."""
         model = self.covariance or self.fit(values[0], mask, context)
         seen = mask.reshape(len(mask), -1)
         flat = np.where(seen, values.reshape(len(values), len(mask), -1), 0.0).astype(np.float64)

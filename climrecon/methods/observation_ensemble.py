@@ -1,6 +1,6 @@
 """The systematic errors of observations: each member of their ensemble is reconstructed by itself.
 
-An observed cell is y = x + s + e: the truth, a systematic error that cells and months share, and an error of its own.
+An observed cell is y = x + s + e: the truth, a systematic error that cells and months share, and an error of its main.
 An ensemble samples s: its members are y + s_k. With a method whose weights K are made for the variance of e alone,
 the error of its analysis of y has the covariance
 
@@ -24,36 +24,34 @@ import numpy as np
 
 from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
-from climrecon.fields import Context, Estimate, Observations, Reconstructor
+from climrecon.methods.contract import Context, Estimate, Method, Observations
 
 #: A variance needs two members at least.
 FEWEST = 2
-#: Members that a method which takes several at once is given.
-MEMBERS_AT_ONCE = 25
 
 
 def reconstruct_members(
-    reconstructor: Reconstructor,
+    method: Method,
     observations: Observations,
     members: Iterable[FloatArray],
     step: Callable[[int], None] | None = None,
 ) -> Estimate:
-    """Estimate complete fields with the total uncertainty: what the gaps leave, and what the members say.
+    """Estimate complete fields with the total uncertainty: that of the gaps, and the spread over the members.
 
     Parameters
     ----------
     observations:
-        All T months at once, with the months beside that the method looks at. ``obs_sd`` holds the errors that the
+        All T months at once, with the neighbouring months that the method needs. ``obs_sd`` holds the errors that the
         members do not sample: the uncorrelated ones.
     members:
         (T, H, W) anomalies in K of each member; where one has no value, that of ``observations`` stands for it.
     step:
-        Told how many fields of all months are done: the observations' own, then each member's.
+        Called with the number of fields of all months that are done: the observations', then each member's.
 
     Returns
     -------
     ``mean`` is the analysis of ``observations``. ``observational_stddev`` is the standard deviation over the members'
-    analyses, ``stddev`` the root of the sum of that variance and the method's own; ``area_mean_sd`` likewise, with the
+    analyses, ``stddev`` the root of the sum of that variance and the method's; ``area_mean_sd`` likewise, with the
     variance of each member's regional mean. ``sample`` gives as k-th draw the method's draw about the analysis of member
     k modulo M. A method that states no standard deviation gives none here.
 
@@ -64,22 +62,15 @@ def reconstruct_members(
     """
     context = Context(observations.grid, observations.time)
 
-    def apply(values: FloatArray) -> Estimate:
-        return reconstructor.reconstruct(
-            values, observations.mask, observations.obs_sd, observations.time.month, context
-        )
-
-    own = apply(observations.values)
-    found = []
+    given = (observations.mask, observations.obs_sd, observations.time.month, context)
+    main = method.reconstruct(observations.values, *given)
+    found: list[FloatArray] = []
     if step:
         step(1)
-    # Optional: (M, T, H, W) means of M members with one mask and the context; see climrecon.methods.kriging.
-    alike = getattr(reconstructor, "same_mask_means", None)
-    for values in _some(members, MEMBERS_AT_ONCE if alike else 1):
-        given = np.stack([np.where(np.isfinite(one), one, observations.values) for one in values])
-        analyses = alike(given, observations.mask, context) if alike else [apply(given[0]).mean]
-        for analysis in analyses:
-            found.append((analysis - own.mean).astype(np.float32))
+    for values in _batches(members, method.capabilities.members_at_once):
+        filled = np.stack([np.where(np.isfinite(one), one, observations.values) for one in values])
+        for mean in method.same_mask_means(filled, *given):
+            found.append((mean - main.mean).astype(np.float32))
             if step:
                 step(1 + len(found))
     if len(found) < FEWEST:
@@ -91,16 +82,16 @@ def reconstruct_members(
     del found
     spread = away.std(axis=0, ddof=1, dtype=np.float64)
     return Estimate(
-        mean=own.mean,
-        stddev=None if own.stddev is None else np.hypot(own.stddev, spread).astype(np.float32),
-        prior_stddev=own.prior_stddev,
-        sample=_sampled(own.sample, away),
-        area_mean_sd=_of_means(own.area_mean_sd, away),
+        mean=main.mean,
+        stddev=None if main.stddev is None else np.hypot(main.stddev, spread).astype(np.float32),
+        prior_stddev=main.prior_stddev,
+        sample=_sampled(main.sample, away),
+        area_mean_sd=_of_means(main.area_mean_sd, away),
         observational_stddev=spread.astype(np.float32),
     )
 
 
-def _some(members: Iterable[FloatArray], count: int) -> Iterator[list[FloatArray]]:
+def _batches(members: Iterable[FloatArray], count: int) -> Iterator[list[FloatArray]]:
     """Members, ``count`` at a time."""
     left = iter(members)
     while taken := list(islice(left, count)):

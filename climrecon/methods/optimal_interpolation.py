@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.errors import NetworkError
-from climrecon.methods.priors.methods import OptimalInterpolation
-from climrecon.methods.store import LoadedNetwork, load_network, network_of
+from climrecon.grid import Grid
+from climrecon.methods.contract import Capabilities, Context, Estimate
+from climrecon.methods.priors.covariance import great_circle
+from climrecon.methods.priors.interpolation import interpolate
+from climrecon.methods.store import DEFAULT_OBS_SD, LoadedNetwork, load_network, network_of
 from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.unet.reconstructor import AnalysisReconstructor
 
 #: The shipped network whose patterns are taken, so that no data are needed.
 PATTERNS = "punet5"
+
+
+class OptimalInterpolation(AnalysisReconstructor):
+    """The covariance of a network of ours without its U-Net; errors are estimated as the network does it.
+
+    The mean comes from all patterns, the spread of cells from the posterior of the leading ones; means over regions and
+    realisations know what the trailing ones share between cells.
+
+    Source: Gandin (1963), Objective Analysis of Meteorological Fields; Kaplan et al. (1997), J. Geophys. Res.
+    102:27835, for covariances learned from a well-observed period.
+    """
+
+    def __init__(self, network: AnalysisUNet, grid: Grid, default_obs_sd: float, persistence: float) -> None:
+        super().__init__("oi", network, default_obs_sd, persistence, great_circle(grid))
+        self.grid = grid
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Each month by itself, on the grid of the patterns."""
+        return replace(super().capabilities, neighbour_months=0, native_grid=self.grid)
+
+    def reconstruct(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+    ) -> Estimate:
+        """Estimate (T, H, W) fields; see :class:`climrecon.methods.contract.Method`."""
+        error_sd = self.observation_sd(obs_sd, values.shape)
+        return interpolate(self.prior, values, mask, error_sd, month, context, persistence=self.persistence)
 
 
 def optimal_interpolation(source: LoadedNetwork | None = None) -> OptimalInterpolation:
@@ -28,6 +67,6 @@ def optimal_interpolation(source: LoadedNetwork | None = None) -> OptimalInterpo
     return OptimalInterpolation(
         network,
         loaded.card.grid.grid,
-        loaded.card.default_obs_sd or 0.3,
+        loaded.card.default_obs_sd or DEFAULT_OBS_SD,
         float(loaded.card.architecture.get("persistence", 0.0)),
     )

@@ -1,7 +1,7 @@
 """Infilling with principal components (EOFs) of the observations themselves.
 
 The patterns are found by alternating between a truncated singular value decomposition and filling the gaps with
-it; how many there are is told by observed cells that are kept back. Each month is then projected on them,
+it; their number is chosen by the error at observed cells that are withheld. Each month is then projected on them,
 regularised by the patterns' variances and what they leave, its mean being estimated by generalised least squares.
 A cell that is never observed has no pattern and is given the month's mean.
 
@@ -12,18 +12,15 @@ Tipping & Bishop (1999), J. R. Statist. Soc. B 61:611 (the regularised projectio
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import eigh
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
-from climrecon.fields import Context, Estimate, Observations
 from climrecon.grid import Grid
-
-if TYPE_CHECKING:
-    from climrecon.methods.priors.low_rank import LowRankPrior
-
+from climrecon.methods.contract import Capabilities, Context, Estimate, Method, Observations
+from climrecon.methods.priors.interpolation import interpolate, prior_of, stated_or
+from climrecon.methods.priors.low_rank import LowRankPrior
 
 #: Months that the patterns are found from, evenly drawn: more change them little and cost much.
 FIT_MONTHS = 240
@@ -32,13 +29,13 @@ TRIED = (1, 2, 4, 8, 14, 22, 32)
 #: A larger number must lower the squared error by this share.
 WORTH = 0.02
 #: Share of the observed cells that is kept back to choose among them, in blocks of so many cells a side: a single
-#: cell is told by its neighbours whatever the patterns, a gap is not.
+#: cell is predicted by its neighbours whatever the patterns, a gap is not.
 KEPT_BACK, BLOCK = 0.1, 4
 #: Rounds of filling for each number that is tried and for the one taken; the relative change that ends them.
 ROUNDS, LAST_ROUNDS, TOLERANCE = 10, 40, 5e-4
 #: Observation error where a data set states none, K: small, since what the patterns leave holds it already.
 UNSTATED = 0.05
-#: Smallest variance that the patterns are said to leave, K^2.
+#: Smallest residual variance of the patterns, K^2.
 FLOOR = 1e-4
 
 
@@ -184,19 +181,20 @@ def _truncated(fields: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
     )
 
 
-class PCA:
+class PCA(Method):
     """Infilling with principal components, which are found at the first call from the observations it is given."""
 
     name = "pca"
-    #: Realisations take their noise from the months' dates.
-    draws_by_date = True
+    capabilities = Capabilities(
+        uses_observation_errors=True, gives_spread=True, draws_depend_on_date_only=True
+    )
 
     def __init__(self, components: Components | None = None) -> None:
         self.components = components
         self._prior: LowRankPrior | None = None
 
     def calibrate(self, observations: Observations) -> str:
-        """Find the components from all months of a data set, before any is estimated; says what was found."""
+        """Find the components from all months of a data set, before any is estimated."""
         self.components = find_components(
             observations.values, observations.mask, observations.grid, observations.obs_sd
         )
@@ -215,14 +213,10 @@ class PCA:
         month: IntArray,
         context: Context,
     ) -> Estimate:
-        """Estimate (T, H, W) fields; see :class:`climrecon.fields.Reconstructor`. Each month by itself."""
-        from climrecon.methods.priors.methods import interpolate, prior_of
-
+        """Estimate (T, H, W) fields; see :class:`climrecon.methods.contract.Method`. Each month by itself."""
         if self.components is None:
             self.components = find_components(values, mask, context.grid, obs_sd)
         if self._prior is None:
             self._prior = prior_of(self.components.vectors, self.components.residual)
-        error = np.full(values.shape, UNSTATED, np.float32)
-        if obs_sd is not None:
-            error = np.where(np.isfinite(obs_sd) & (obs_sd > 0), obs_sd, UNSTATED).astype(np.float32)
+        error = stated_or(obs_sd, UNSTATED, values.shape)
         return interpolate(self._prior, values, mask, error, month, context)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
-from climrecon.fields import Context, Estimate
+from climrecon.methods.contract import Capabilities, Context, Estimate, Method
 from climrecon.methods.priors.covariance import great_circle
 
 
-class Climatology:
-    """Zero anomaly everywhere: what is known without any observation."""
+class Climatology(Method):
+    """Zero anomaly everywhere: the estimate without any observation."""
 
     name = "climatology"
+    capabilities = Capabilities(uses_observation_errors=False, gives_spread=False)
 
     def reconstruct(
         self,
@@ -26,13 +27,14 @@ class Climatology:
         return Estimate(mean=np.zeros(values.shape, np.float32))
 
 
-class InverseDistance:
+class InverseDistance(Method):
     """Mean of the observed cells, each weighted with its area and 1 / (d^2 + d0^2).
 
-    Source: Shepard (1968), Proc. 23rd ACM Nat. Conf., 517; d0 keeps the weight of the own cell finite.
+    Source: Shepard (1968), Proc. 23rd ACM Nat. Conf., 517; d0 keeps the weight at distance zero finite.
     """
 
     name = "idw"
+    capabilities = Capabilities(uses_observation_errors=False, gives_spread=False)
     softening_km = 300.0
 
     def reconstruct(

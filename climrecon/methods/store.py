@@ -19,73 +19,47 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from climrecon.errors import NetworkError
-from climrecon.fields import Auxiliary, Observations, Reconstructor
 from climrecon.files import sha256_of, write_text
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.card import Card, Network, describe_published
 from climrecon.methods.checkpoint import read_published, read_weights, save_weights
+from climrecon.methods.contract import Method
 from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet, from_state, weights_of
+from climrecon.methods.kadow2020.reconstructor import PublishedReconstructor
 from climrecon.methods.priors.covariance import great_circle
-from climrecon.methods.unet.build import build_analysis_unet, build_partial_unet
+from climrecon.methods.unet.build import build_unet, matching
 from climrecon.methods.unet.correcting import PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import (
     AnalysisReconstructor,
     PartialUNetReconstructor,
-    PublishedReconstructor,
+    UNetReconstructor,
 )
 from climrecon.parameters import BY_NAME
 
 WEIGHTS, CARD = "network.safetensors", "card.json"
-#: What the training months reached, beside the weights of a network whose card names its hash.
+#: The range of the training months, beside the weights of a network whose card names its hash.
 RANGE = "range.safetensors"
-
-
+#: One-sigma error of observations where neither data set nor card states one, K.
+DEFAULT_OBS_SD = 0.3
 #: Standard deviations beyond the training months' range at which a value is flagged.
 BEYOND_SD = 2.0
 
 
+@dataclass(frozen=True)
 class LoadedNetwork:
-    """A network ready to be applied, with its card and the hash of its weights."""
+    """A network ready to be applied, with its card, the hash of its weights and the folder or file they are in."""
 
-    def __init__(self, reconstructor: Reconstructor, card: Card, sha256: str, path: Path) -> None:
-        self.name = card.name
-        self.card = card
-        self.sha256 = sha256
-        self.path = path
-        self.reconstruct = reconstructor.reconstruct
-        self.reconstructor = reconstructor
-        self.neighbour_months = int(getattr(reconstructor, "neighbour_months", 0))
-        self.training_range = _training_range(card, path)
-        self.draws_by_date = bool(getattr(reconstructor, "draws_by_date", False))
-        self.chunks_side_by_side = bool(getattr(reconstructor, "chunks_side_by_side", False))
-        #: ``error_sd(obs_sd, shape)`` of a network that works with errors of its own estimate, else None.
-        self.error_sd = getattr(reconstructor, "error_sd", None)
+    method: Method
+    card: Card
+    sha256: str
+    path: Path
+    training_range: TrainingRange | None = None
 
-    def with_auxiliary(self, auxiliary: Auxiliary | None) -> LoadedNetwork:
-        """This network with what is known of its further variables; None: nothing."""
-        if isinstance(self.reconstructor, PartialUNetReconstructor):
-            self.reconstructor.auxiliary = auxiliary
-        return self
-
-    def calibrate(self, observations: Observations) -> str:
-        """Let the network adapt to a data set; what it found, "" if it does not adapt."""
-        fit = getattr(self.reconstructor, "calibrate", None)
-        if self.card.auxiliary:
-            return self._further_in(observations)
-        return "" if fit is None else str(fit(observations) or "")
-
-    def _further_in(self, observations: Observations) -> str:
-        """How much is known of the further variables in the months of ``observations``, in words."""
-        auxiliary = getattr(self.reconstructor, "auxiliary", None)
-        months, parts = len(observations.time), []
-        for name in self.card.auxiliary:
-            if auxiliary is None or name not in auxiliary.variables:
-                parts.append(f"{name} is not given, and taken as not observed")
-                continue
-            known = np.isfinite(auxiliary.at(observations.time.index, (name,))).any((1, 2, 3))
-            parts.append(f"{name} is known in {int(known.sum())} of {months} months")
-        return "further variables: " + "; ".join(parts)
+    @property
+    def name(self) -> str:
+        """The name on its card."""
+        return self.card.name
 
 
 def as_network(module: object) -> Network:
@@ -101,25 +75,43 @@ def as_network(module: object) -> Network:
     raise NetworkError(f"{type(module).__name__} is no kind of network that can be stored.")
 
 
-def as_reconstructor(network: Network, grid: Grid, rows: int, *, name: str = "") -> Reconstructor:
-    """``network`` as it is, without card or file, where its weights are; puts it into evaluation mode.
+def as_reconstructor(
+    network: Network,
+    grid: Grid,
+    rows: int,
+    *,
+    name: str = "",
+    obs_sd: float = DEFAULT_OBS_SD,
+    persistence: float = 0.0,
+    device: str | None = None,
+) -> Method:
+    """``network`` as a method; it is put into evaluation mode.
 
     Parameters
     ----------
     rows:
         Inside a published network.
+    obs_sd:
+        Error of observations where a data set states none, K.
+    persistence:
+        Correlation of the errors of successive months, for realisations.
+    device:
+        Where it runs; None: where its weights are.
     """
-    device = str(next(network.parameters()).device)
+    device = device or str(next(network.parameters()).device)
     if isinstance(network, AnalysisUNet):
-        return AnalysisReconstructor(name, network, 0.3, 0.0, great_circle(grid), device)
+        return AnalysisReconstructor(name, network, obs_sd, persistence, great_circle(grid), device)
     if isinstance(network, PartialUNet):
-        return PartialUNetReconstructor(name, network, 0.3, device)
+        return PartialUNetReconstructor(name, network, obs_sd, device)
     return PublishedReconstructor(name, network, device, rows=rows)
 
 
 def network_of(loaded: LoadedNetwork) -> Network:
     """The torch module of a loaded network, to go on training from."""
-    return as_network(getattr(loaded.reconstructor, "network", None))
+    method = loaded.method
+    if isinstance(method, UNetReconstructor | PublishedReconstructor):
+        return as_network(method.network)
+    raise NetworkError(f"{loaded.name} has no weights to go on training from.")
 
 
 def save_network(network: Network, card: Card, folder: Path) -> Path:
@@ -159,6 +151,13 @@ def _read_card(path: Path) -> Card:
         ) from error
 
 
+def stored_network(name: str, store: Sequence[Path] = ()) -> Path | None:
+    """Folder of a shipped or trained network of that name, or None."""
+    # A name, never a path: "../x" must not climb out of the store.
+    places = (place / name for place in (shipped(), *store) if "/" not in name)
+    return next((place for place in places if (place / CARD).is_file()), None)
+
+
 def find_network(name: str, store: Sequence[Path] = ()) -> Path:
     """Folder or file of a network given by name or path.
 
@@ -167,10 +166,8 @@ def find_network(name: str, store: Sequence[Path] = ()) -> Path:
     NetworkError
         If there is none; the nearest name is offered.
     """
-    for place in (shipped(), *store):
-        # A name, never a path: "../x" must not climb out of the store.
-        if "/" not in name and (place / name / CARD).is_file():
-            return place / name
+    if stored := stored_network(name, store):
+        return stored
     path = Path(name).expanduser()
     if path.is_dir() or path.is_file():
         return path
@@ -206,30 +203,28 @@ def load_network(name: str, *, device: str = "cpu", store: Sequence[Path] = ()) 
             f"{card.weights_sha256[:12]}… is expected.",
             "The file is damaged or was exchanged; fetch the network again.",
         )
-    return LoadedNetwork(_reconstructor(card, weights, device), card, digest, folder)
+    return LoadedNetwork(_method(card, weights, device), card, digest, folder, _training_range(card, folder))
 
 
-def _reconstructor(card: Card, path: Path, device: str) -> Reconstructor:
-    weights = read_weights(path)
-    if card.kind == "partial_unet":
-        network = build_partial_unet(weights, card.architecture)
-        return PartialUNetReconstructor(card.name, network, card.default_obs_sd or 0.3, device)
-    if card.kind == "analysis_unet":
-        analysis = build_analysis_unet(weights, card.architecture)
-        persistence, distance = float(card.architecture.get("persistence", 0.0)), great_circle(card.grid.grid)
-        return AnalysisReconstructor(
-            card.name, analysis, card.default_obs_sd or 0.3, persistence, distance, device
+def _method(card: Card, path: Path, device: str) -> Method:
+    weights, arguments = read_weights(path), card.architecture
+    network: Network
+    if card.kind == "published":
+        with matching(card.name):
+            network = PublishedUNet(VARIANTS[int(arguments["input_channels"])], arguments["widths"])
+            network.load_state_dict(weights)
+    else:
+        network = build_unet(card.name, card.kind, weights, arguments)
+    with matching(card.name):
+        return as_reconstructor(
+            network,
+            card.grid.grid,
+            int(arguments["rows"]),
+            name=card.name,
+            obs_sd=card.default_obs_sd or DEFAULT_OBS_SD,
+            persistence=float(arguments.get("persistence", 0.0)),
+            device=device,
         )
-    try:
-        about = card.architecture
-        published = PublishedUNet(VARIANTS[int(about["input_channels"])], about["widths"])
-        published.load_state_dict(weights)
-        return PublishedReconstructor(card.name, published.eval(), device, rows=int(about["rows"]))
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise NetworkError(
-            f"The weights and the card of {card.name} do not belong together: {str(error).splitlines()[0]}",
-            "Fetch the network again.",
-        ) from error
 
 
 def _load_published(path: Path, device: str) -> LoadedNetwork:
@@ -243,9 +238,9 @@ def _load_published(path: Path, device: str) -> LoadedNetwork:
 
 @dataclass(frozen=True)
 class TrainingRange:
-    """What training months reached: (12, H, W) lowest and highest value and standard deviation, K.
+    """Range of the training months: (12, H, W) lowest and highest value and standard deviation, K.
 
-    NaN where the training months say nothing.
+    NaN where they have no values.
     """
 
     lowest: NDArray[np.floating[Any]]

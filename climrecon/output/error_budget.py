@@ -15,6 +15,8 @@ class ErrorBudget:
         Name of the file that states them, or "".
     kept_alone:
         Whether the uncorrelated errors are in at kept cells alone, the method taking none that are stated.
+    left_out:
+        Why the uncorrelated errors are not in at all, although a file states them; "" where they are.
     members, of:
         Members that were reconstructed, and how many there are.
     drawn:
@@ -25,6 +27,7 @@ class ErrorBudget:
 
     uncorrelated: str = ""
     kept_alone: bool = False
+    left_out: str = ""
     members: int = 0
     of: int = 0
     drawn: int = 0
@@ -46,7 +49,7 @@ class ErrorBudget:
                 f"partly correlated errors (drawn for {where} from the error covariances of {self.covariances} of "
                 f"{self.months} months)"
             )
-        if self.uncorrelated:
+        if self.uncorrelated and not self.left_out:
             where = ", at kept cells alone: the method estimates its own" if self.kept_alone else ""
             found.append(f"uncorrelated errors of the cells ({self.uncorrelated}{where})")
         return found
@@ -65,6 +68,10 @@ class ErrorBudget:
         """One or two sentences."""
         included, lacking = self.included, self.lacking
         text = f"Errors of the observations that are in: {'; '.join(included) or 'none that the data set states'}."
+        if self.left_out:
+            text += (
+                f" The uncorrelated errors of the cells ({self.uncorrelated}) are not in: {self.left_out}."
+            )
         if lacking:
             text += f" No file of this run states {', '.join(lacking)}."
         return text

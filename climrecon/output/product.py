@@ -19,9 +19,10 @@ STATUS_MEANINGS = ("observed", "reconstructed", "no_skill", "outside_training_ra
 
 @dataclass(frozen=True)
 class NetworkInfo:
-    """The network that filled the gaps; ``sha256`` of its weights, None for a baseline.
+    """The network or other method that filled the gaps; ``sha256`` of its weights, None where it has none.
 
-    ``inputs`` are files of further variables that it was given, with their hashes.
+    ``inputs`` are the files of its auxiliary variables, with their hashes; ``package`` with version is that of a method
+    which another package brings, else "".
     """
 
     name: str
@@ -29,6 +30,7 @@ class NetworkInfo:
     sha256: str | None
     card: dict[str, Any] = field(default_factory=dict)
     inputs: tuple[tuple[str, str], ...] = ()
+    package: str = ""
 
 
 @dataclass(frozen=True)

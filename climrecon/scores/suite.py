@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray
-from climrecon.fields import Context, Estimate, Months, Reconstructor
+from climrecon.fields import Context, Estimate, Months
 from climrecon.grid import Grid
+from climrecon.methods.contract import Method
 from climrecon.scores import scores
 from climrecon.scores.series import annual_means, series_scores
 
@@ -52,7 +53,7 @@ def score_estimate(
 
 
 def score_table(
-    reconstructors: Mapping[str, Callable[[], Reconstructor]],
+    methods: Mapping[str, Callable[[], Method]],
     truth: FloatArray,
     valid: BoolArray,
     time: Months,
@@ -61,13 +62,13 @@ def score_table(
     seeds: tuple[int, ...],
     report: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Every reconstructor under every mask, clean and with independent noise.
+    """Every method under every mask, clean and with independent noise.
 
     Parameters
     ----------
-    reconstructors:
-        Name -> what makes a fresh one: a baseline that fits itself to what it is given must not carry
-        a fit from one case to the next.
+    methods:
+        Name -> callable that makes a new one: a method fitted to its observations must not carry
+        the fit from one case to the next.
     truth:
         (T, H, W) complete months, K.
     valid:
@@ -93,7 +94,7 @@ def score_table(
                 stated = np.full(truth.shape, max(sd, CLEAN), np.float32)
                 raw = np.nansum(values * grid.area, (1, 2)) / (grid.area * mask).sum((1, 2))
                 estimates = {"raw_mean": Estimate(np.broadcast_to(raw[:, None, None], truth.shape))}
-                for name, make in reconstructors.items():
+                for name, make in methods.items():
                     estimates[name] = make().reconstruct(values, mask, stated, time.month, context)
                 for name, estimate in estimates.items():
                     rows.setdefault(name, []).append(score_estimate(estimate, truth, hidden, time, grid))
@@ -109,12 +110,12 @@ def score_table(
                 report(
                     f"{case}: " + ", ".join(f"{n} {r['rmse']:.3f}" for n, r in table["cases"][case].items())
                 )
-        for name, make in reconstructors.items():
+        for name, make in methods.items():
             table["response"].setdefault(name, {})[label] = response(make(), truth, mask, time, grid)
     return table
 
 
-def response(method: Reconstructor, truth: FloatArray, mask: BoolArray, time: Months, grid: Grid) -> float:
+def response(method: Method, truth: FloatArray, mask: BoolArray, time: Months, grid: Grid) -> float:
     """Change of the global mean when every observed cell is 1 K warmer; 1 is right."""
     sd = np.full(truth.shape, CLEAN, np.float32)
     context = Context(grid, time)

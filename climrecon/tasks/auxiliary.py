@@ -1,4 +1,4 @@
-"""Files of further variables for a network that takes some."""
+"""Files of auxiliary variables for a network that takes some."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from climrecon.settings import RunSettings
 _TIMES = 5.0
 
 
-def read_channels(
+def read_auxiliary(
     files: Mapping[str, Path], network: LoadedNetwork, settings: RunSettings
 ) -> tuple[Auxiliary | None, tuple[tuple[str, str], ...]]:
-    """What ``files`` say of the network's further variables, on its grid; and the files with their hashes.
+    """The network's auxiliary variables in ``files``, on its grid; and the files with their hashes.
 
     Raises
     ------
     InputDataError
-        If a file is absent or cannot be used, or its anomalies are not of the size that the network knows.
+        If a file is absent or cannot be used, or its anomalies have another size than in the training.
     """
     if not files:
         return None, ()
@@ -50,8 +50,8 @@ def read_channels(
         _check_size(name, path, found[name][0], network)
     index = np.unique(np.concatenate([months for _, months in found.values()]))
     values = np.full((len(index), len(found), *grid.shape), np.nan, np.float32)
-    for number, (own, months) in enumerate(found.values()):
-        values[np.searchsorted(index, months), number] = own
+    for number, (fields, months) in enumerate(found.values()):
+        values[np.searchsorted(index, months), number] = fields
     inputs = tuple((str(path), sha256_of(path)) for path in files.values())
     return Auxiliary(tuple(found), index, values), inputs
 

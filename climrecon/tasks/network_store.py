@@ -11,7 +11,7 @@ from pathlib import Path
 from platformdirs import user_cache_path, user_data_path
 
 from climrecon.errors import NetworkError, OutputError, UsageError
-from climrecon.methods.registry import NAMES
+from climrecon.methods.registry import registered
 from climrecon.methods.store import CARD, RANGE, WEIGHTS, list_networks, load_network, shipped
 from climrecon.settings import Site
 
@@ -64,8 +64,9 @@ def check_free_name(name: str, site: Site, sha256: str | None = None) -> None:
     UsageError
         If the name is taken.
     """
-    if name in NAMES:
-        raise UsageError(f"{name} is the name of a baseline.", "Choose another name.")
+    if taken := registered().get(name):
+        what = f"a method of the package {taken.package}" if taken.package else "a baseline"
+        raise UsageError(f"{name} is the name of {what}.", "Choose another name.")
     for card, path in list_networks([place for place in store_places(site) if place.is_dir()]):
         if path.name == name and (sha256 is None or card.weights_sha256 != sha256):
             raise UsageError(

@@ -90,10 +90,11 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
 
 def _check_further(names: Sequence[str], recorded: Mapping[str, str], site: Site) -> None:
     """As :func:`_check_network` for all networks beside the main one; they are recorded by the names on their cards."""
-    from climrecon.methods.registry import NAMES
+    from climrecon.methods.registry import registered
 
+    known = registered()
     for name in names:
-        if name not in NAMES:
+        if name not in known:
             _check_network(name, recorded, site)
 
 

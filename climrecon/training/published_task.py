@@ -15,7 +15,7 @@ from climrecon.errors import UsageError
 from climrecon.grid import Grid
 from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet
 from climrecon.methods.kadow2020.norm import GlobalBatchNorm
-from climrecon.methods.unet.reconstructor import PublishedReconstructor
+from climrecon.methods.kadow2020.reconstructor import PublishedReconstructor
 from climrecon.training.banks import VALIDATION, Choices, FieldBank, draw_errors, draw_masks
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields

@@ -17,7 +17,8 @@ from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.methods.priors.full_rank import FullPrior
-from climrecon.methods.unet.network import AnalysisUNet, analysis_channels
+from climrecon.methods.unet.correcting import analysis_channels
+from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training.fields import TrainingFields
 from climrecon.training.samples import SamplePool
 
@@ -176,7 +177,7 @@ def _samples(
     months = [(month - 1 + shift) % 12 + 1 for shift in STEPS]
     tensors = [(torch.as_tensor(observed[step]), torch.as_tensor(seen[step])) for step in range(3)]
     posteriors = [prior.posterior(v, m, error_sd, k) for (v, m), k in zip(tensors, months, strict=True)]
-    own, complete = network.own_channels(*tensors[0], error_sd, month, posteriors[0], prior.prior_sd(month))
+    own, complete = network.month_channels(*tensors[0], error_sd, month, posteriors[0], prior.prior_sd(month))
     beside = []
     for step in (1, 2):
         mean, left = analysis_channels(posteriors[step], prior.prior_sd(months[step]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from climrecon import __version__
 from climrecon.preprocess.cdo import cdo_version
+from climrecon.version import __version__
 
 _LIBRARIES = ("torch", "numpy", "xarray", "netCDF4", "matplotlib", "intake-esm")
 

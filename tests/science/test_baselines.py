@@ -7,9 +7,9 @@ from climrecon.fields import Context, Months, Observations, Source
 from climrecon.grid import Grid
 from climrecon.methods import kriging
 from climrecon.methods.kriging import Covariance, Kriging, fit_covariance
-from climrecon.methods.observation_ensemble import MEMBERS_AT_ONCE, reconstruct_members
+from climrecon.methods.observation_ensemble import reconstruct_members
 from climrecon.methods.priors.covariance import exponential, great_circle
-from climrecon.methods.registry import NAMES, build
+from climrecon.methods.registry import build, registered
 
 GRID = Grid.regular(4, 8)
 CONTEXT = Context(GRID, Months.of([1900, 1900], [1, 2]))
@@ -80,7 +80,7 @@ def test_a_month_without_observations_is_unsure() -> None:
     assert (estimate.stddev[1] > 2.9).all()
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"oi"}))  # oi: see test_pattern_baselines.py
+@pytest.mark.parametrize("name", sorted(set(registered()) - {"oi"}))  # oi: see test_pattern_baselines.py
 def test_every_baseline_gives_complete_fields(name: str) -> None:
     values, mask, _ = three_points()
     method = build(name)
@@ -98,7 +98,8 @@ def test_inverse_distance_is_nearest_where_observed() -> None:
     assert flat[0, cells[2]] == pytest.approx(2.0, abs=0.1)
     assert flat[0].min() > -0.5
     assert flat[0].max() < 2.0
-    assert build("nothing") is None
+    with pytest.raises(KeyError):
+        build("nothing")
 
 
 def test_kriging_of_members_is_that_of_each_and_does_not_depend_on_what_is_kept(
@@ -108,7 +109,7 @@ def test_kriging_of_members_is_that_of_each_and_does_not_depend_on_what_is_kept(
     mask[1].reshape(-1)[12] = False  # another mask, other equations
     method, month = Kriging(Covariance(3000.0, 1.3, 0.2)), np.array([1, 2])
     members = np.stack([values, values + 0.5, -values])
-    together = method.same_mask_means(members, mask, CONTEXT)
+    together = method.same_mask_means(members, mask, None, month, CONTEXT)
     each = [method.reconstruct(one, mask, None, month, CONTEXT) for one in members]
     np.testing.assert_allclose(together, [one.mean for one in each], atol=1e-6)
     monkeypatch.setattr(kriging, "KEPT_BYTES", 0)
@@ -129,7 +130,9 @@ def test_many_members_are_kriged_as_one_by_one_with_empty_months_and_gaps_of_the
     observations = Observations(
         "tas", values, mask, None, CONTEXT.time, GRID, None, Source("x", "", (), (), "tas")
     )
-    members = [np.where(mask, values + rng.normal(), np.nan) for _ in range(MEMBERS_AT_ONCE + 3)]
+    members = [
+        np.where(mask, values + rng.normal(), np.nan) for _ in range(Kriging.capabilities.members_at_once + 3)
+    ]
     found = reconstruct_members(method, observations, members, told.append)
     assert told == list(range(1, len(members) + 2))
     monkeypatch.delattr(Kriging, "same_mask_means")

@@ -20,7 +20,7 @@ def test_cells_that_are_not_observed_stay_near_the_truth(cover: float) -> None:
     mask = np.random.default_rng(2).random(truth.shape) < cover
     mask[:, :2] = False  # a pole that nobody sees
     loaded = load_network("punet5")
-    estimate = loaded.reconstruct(
+    estimate = loaded.method.reconstruct(
         np.where(mask, truth, np.nan),
         mask,
         np.full(truth.shape, 0.05),
@@ -37,7 +37,7 @@ def test_cells_that_are_not_observed_stay_near_the_truth(cover: float) -> None:
 @pytest.mark.usefixtures("solved")
 def test_the_solver_ends_at_the_exact_solution() -> None:
     """Against a dense solution in double precision; single precision alone loses it."""
-    prior = load_network("punet5").reconstructor.prior  # type: ignore[attr-defined]
+    prior = load_network("punet5").method.prior  # type: ignore[attr-defined]
     assert isinstance(prior, FullPrior)
     rng = torch.Generator().manual_seed(0)
     cells = prior.residual.shape[0]

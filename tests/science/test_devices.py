@@ -37,16 +37,16 @@ def test_neither_do_those_of_what_the_leading_patterns_leave() -> None:
     random = torch.Generator().manual_seed(0)
     patterns, area = torch.randn(288, 12, generator=random), torch.as_tensor(grid.area.reshape(-1)).float()
     distance = great_circle(grid)
-    for adapted in (False, True):
+    for calibrated in (False, True):
         drawn, spread = [], []
         for device in ("cpu", "cuda"):
             parts = (patterns[:, :4], patterns[:, 4:], torch.full((288,), 0.2), torch.ones(12, 288))
             prior = FullPrior(*(part.clone() for part in parts)).to(device)
-            if adapted:
+            if calibrated:
                 level = DataSetErrors(SurfaceErrors(0.1, 0.5, 0.3), SurfaceErrors(0.1, 0.5, 0.3))
                 local = level.covariance(distance, parts[3].numpy(), np.zeros(288), grid.shape)
                 assert local is not None
-                prior = prior.adapted(local.to(torch.device(device)), area.to(device))
+                prior = prior.calibrated(local.to(torch.device(device)), area.to(device))
             residual = prior.left_by_leading()
             drawn.append(residual.draw(4, torch.Generator().manual_seed(1)).cpu())
             spread.append(residual.variance_of_sum(area.to(device)[None]).cpu())

@@ -10,8 +10,9 @@ import pytest
 
 from climrecon.fields import Context, Observations
 from climrecon.grid import NINO34, Region, weighted_mean
+from climrecon.methods.contract import Method
 from climrecon.methods.kriging import Covariance, Kriging
-from climrecon.methods.store import LoadedNetwork, load_network
+from climrecon.methods.store import load_network
 from climrecon.preprocess import PrepareRequest, read_observations
 
 TROPICAL_PACIFIC = Region("tropical Pacific", -20.0, 20.0, 120.0, -80.0)
@@ -24,8 +25,8 @@ def months(shared_data: Path) -> Observations:
 
 
 @pytest.fixture(scope="module")
-def network() -> LoadedNetwork:
-    return load_network("punet5")
+def network() -> Method:
+    return load_network("punet5").method
 
 
 def without(months: Observations, region: Region) -> tuple[Observations, np.ndarray]:
@@ -34,18 +35,16 @@ def without(months: Observations, region: Region) -> tuple[Observations, np.ndar
     return replace(months, values=np.where(kept, months.values, np.nan), mask=kept), hidden
 
 
-def estimate(network: LoadedNetwork, seen: Observations):  # type: ignore[no-untyped-def]
+def estimate(network: Method, seen: Observations):  # type: ignore[no-untyped-def]
     network.calibrate(seen)
     context = Context(seen.grid, seen.time)
     return network.reconstruct(seen.values, seen.mask, None, seen.time.month, context)
 
 
-def test_el_nino_of_1877_and_la_nina_of_1893_are_seen_blind(
-    months: Observations, network: LoadedNetwork
-) -> None:
+def test_el_nino_of_1877_and_la_nina_of_1893_are_seen_blind(months: Observations, network: Method) -> None:
     seen, hidden = without(months, NINO34)
     ours = estimate(network, seen)
-    spread = np.sqrt(ours.stddev**2 + network.error_sd(None, seen.values.shape) ** 2)
+    spread = np.sqrt(ours.stddev**2 + network.observation_sd(None, seen.values.shape) ** 2)
     inside = np.abs(ours.mean - months.values)[hidden] <= 1.645 * spread[hidden]
     assert inside.mean() >= 0.85
     kriging = Kriging(Covariance(2000.0, 1.1, 0.1)).reconstruct(
@@ -61,7 +60,7 @@ def test_el_nino_of_1877_and_la_nina_of_1893_are_seen_blind(
 
 
 def test_nothing_seen_in_the_tropical_pacific_makes_nino34_far_less_certain(
-    months: Observations, network: LoadedNetwork
+    months: Observations, network: Method
 ) -> None:
     box = months.grid.region_weights(NINO34)
     few, none = (
@@ -72,7 +71,7 @@ def test_nothing_seen_in_the_tropical_pacific_makes_nino34_far_less_certain(
     assert (none > 0.6).all()  # the box's own spread over the held-out months is 0.84 K
 
 
-def test_there_is_no_seam_and_nothing_odd_at_the_poles(months: Observations, network: LoadedNetwork) -> None:
+def test_there_is_no_seam_and_nothing_odd_at_the_poles(months: Observations, network: Method) -> None:
     ours = estimate(network, months)
     step = np.abs(np.roll(ours.mean, -1, axis=2) - ours.mean).mean((0, 1))
     assert step[[35, 71]].max() < 1.6 * np.median(step)  # at 0 E and at the date line

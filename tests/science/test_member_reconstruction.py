@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Context, Estimate, Months, Observations, Source
 from climrecon.grid import Grid
 from climrecon.methods.by_chunks import reconstruct
+from climrecon.methods.contract import Capabilities, Method
 from climrecon.methods.observation_ensemble import reconstruct_members
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.tasks.reconstruct.apply import REGIONS, complete_fields
@@ -25,14 +27,16 @@ SYSTEMATIC = 0.3**2 * np.exp(-DISTANCE / 8000.0)
 OWN = 0.4
 
 
-class Interpolation:
+class Interpolation(Method):
     """Optimal interpolation in closed form, on a prior that is known; looks at the month before, if told to."""
 
     name = "exact"
-    draws_by_date = True
+    capabilities = Capabilities(
+        uses_observation_errors=True, gives_spread=True, draws_depend_on_date_only=True
+    )
 
-    def __init__(self, beside: int = 0) -> None:
-        self.neighbour_months = beside
+    def __init__(self, neighbours: int = 0) -> None:
+        self.capabilities = replace(self.capabilities, neighbour_months=neighbours)
 
     def gain(self, seen: np.ndarray, error: np.ndarray) -> np.ndarray:
         """(P, n) weights of the observed cells."""
@@ -48,7 +52,7 @@ class Interpolation:
         ):
             gain = self.gain(seen, error)
             mean[t], covariance[t] = gain @ row[seen], PRIOR - gain @ PRIOR[seen]
-        if self.neighbour_months:
+        if self.capabilities.neighbour_months:
             mean[1:] += 0.5 * mean[:-1]
 
         def sample(count: int, seed: int) -> np.ndarray:
@@ -170,7 +174,7 @@ def test_the_truth_lies_inside_as_often_as_stated_and_not_without_the_members() 
 
 def test_chunks_give_the_same_bits_as_one_piece_and_progress_counts_members() -> None:
     observations, members, _ = made(12, 3)
-    method = Interpolation(beside=1)
+    method = Interpolation(neighbours=1)
     ((_, whole),) = reconstruct(method, observations, chunk=12, members=members)
     said: list[tuple[int, int]] = []
     step = lambda done, total: said.append((done, total))  # noqa: E731

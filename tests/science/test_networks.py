@@ -43,17 +43,17 @@ def test_the_shipped_network_has_an_honest_card() -> None:
 
 def test_estimates_are_complete_and_sure_where_observed(month) -> None:
     values, mask = month
-    estimate = load_network(NAME).reconstruct(values, mask, None, TIME.month, CONTEXT)
+    estimate = load_network(NAME).method.reconstruct(values, mask, None, TIME.month, CONTEXT)
     assert np.isfinite(estimate.mean).all()
     assert (estimate.stddev > 0).all()
     assert estimate.stddev[mask].mean() < 0.8 * estimate.stddev[~mask].mean()
-    again = load_network(NAME).reconstruct(values, mask, None, TIME.month, CONTEXT)
+    again = load_network(NAME).method.reconstruct(values, mask, None, TIME.month, CONTEXT)
     np.testing.assert_array_equal(estimate.mean, again.mean)
 
 
 def test_one_kelvin_more_gives_one_kelvin_more(month) -> None:
     values, mask = month
-    network = load_network(NAME)
+    network = load_network(NAME).method
     means = [
         network.reconstruct(values + shift, mask, None, TIME.month, CONTEXT).mean
         for shift in (0.0, 1.0, -1.0)
@@ -65,7 +65,7 @@ def test_one_kelvin_more_gives_one_kelvin_more(month) -> None:
 
 def test_realisations_agree_with_the_stated_spread(month) -> None:
     values, mask = month
-    estimate = load_network(NAME).reconstruct(values, mask, None, TIME.month, CONTEXT)
+    estimate = load_network(NAME).method.reconstruct(values, mask, None, TIME.month, CONTEXT)
     draws = estimate.sample(400, 7)
     np.testing.assert_array_equal(draws[:5], estimate.sample(400, 7)[:5])
     assert not np.array_equal(draws[0], estimate.sample(400, 8)[0])
@@ -79,14 +79,14 @@ def test_realisations_agree_with_the_stated_spread(month) -> None:
 
 def test_a_month_without_observations_has_no_skill() -> None:
     values, mask = np.full((3, 36, 72), np.nan, np.float32), np.zeros((3, 36, 72), bool)
-    estimate = load_network(NAME).reconstruct(values, mask, None, TIME.month, CONTEXT)
+    estimate = load_network(NAME).method.reconstruct(values, mask, None, TIME.month, CONTEXT)
     assert np.isfinite(estimate.mean).all()
     assert no_skill(estimate.stddev, estimate.prior_stddev).all()
 
 
 def test_stated_errors_are_used(month) -> None:
     values, mask = month
-    network = load_network(NAME)
+    network = load_network(NAME).method
 
     def estimate(values: np.ndarray, sd: float):
         return network.reconstruct(
@@ -97,7 +97,7 @@ def test_stated_errors_are_used(month) -> None:
     near = [np.abs(e.mean - values)[mask].mean() for e in (sure, unsure)]
     assert near[0] < near[1]
     # Fields as the network has learned them, observed with errors as they are stated.
-    prior = network.reconstructor.network.prior  # type: ignore[attr-defined]
+    prior = network.network.prior  # type: ignore[attr-defined]
     rng = np.random.default_rng(4)
     smooth = (rng.normal(size=(3, 128)) @ prior.vectors.numpy().T).reshape(values.shape) * 0.5
     white = rng.normal(size=values.shape)
@@ -112,8 +112,8 @@ def test_stated_errors_are_used(month) -> None:
 def test_chunks_do_not_matter(month) -> None:
     values, mask = month
     observations = _observations(values, mask)
-    whole = [e.mean for _, e in reconstruct(load_network(NAME), observations, chunk=3)]
-    parts = [e.mean for _, e in reconstruct(load_network(NAME), observations, chunk=1)]
+    whole = [e.mean for _, e in reconstruct(load_network(NAME).method, observations, chunk=3)]
+    parts = [e.mean for _, e in reconstruct(load_network(NAME).method, observations, chunk=1)]
     # Products of other shapes are rounded otherwise, so that iteration may end a step earlier, which shows where little is
     # known. With the tolerance that ships it is 0.09 K at most, where the standard deviation is above a kelvin.
     np.testing.assert_allclose(np.concatenate(parts), np.concatenate(whole), atol=0.06)
@@ -181,8 +181,8 @@ def test_published_networks_give_the_published_output(shared_data: Path, name: s
     with netCDF4.Dataset(shared_data / "observations/hadcrut4/tas_hadcrut_187709_189308.nc") as file:
         values = np.ma.filled(file["tas"][:], np.nan)
     mask = np.abs(np.nan_to_num(values, nan=1e9)) < 1e3
-    network = load_network(str(shared_data / f"published_models/{name}.pth"))
-    output = network.reconstructor.raw(values, mask)
+    network = load_network(str(shared_data / f"published_models/{name}.pth")).method
+    output = network.raw(values, mask)
     want = np.load(shared_data / f"published_models/output_{name}.npz")["output"]
     assert np.abs(output - want).max() < 1e-4
 
@@ -196,7 +196,7 @@ def test_the_el_nino_of_1877_is_found_blind(shared_data: Path) -> None:
     assert (observations.mask[0] & ~mask[0]).sum() == 5
     context = Context(observations.grid, observations.time)
     month = observations.time.month
-    estimate = load_network(NAME).reconstruct(observations.values, mask, None, month, context)
+    estimate = load_network(NAME).method.reconstruct(observations.values, mask, None, month, context)
     kriging = Kriging(Covariance(2000.0, 1.0, 0.1)).reconstruct(
         observations.values, mask, None, month, context
     )

@@ -11,8 +11,8 @@ from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.pca import PCA, Components, find_components
 from climrecon.methods.priors.covariance import exponential, great_circle
 from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.priors.interpolation import interpolate
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD
-from climrecon.methods.priors.methods import interpolate
 from climrecon.methods.registry import build
 
 GRID = Grid.regular(6, 12)

@@ -40,7 +40,7 @@ def prior() -> FullPrior:
     return FullPrior(single(patterns[:, :10]), single(patterns[:, 10:]), single(left), torch.ones(12, CELLS))
 
 
-@pytest.fixture(scope="module", params=["as learned", "adapted"])
+@pytest.fixture(scope="module", params=["as learned", "calibrated"])
 def either(request: pytest.FixtureRequest, prior: FullPrior) -> FullPrior:
     if request.param == "as learned":
         return prior
@@ -50,7 +50,7 @@ def either(request: pytest.FixtureRequest, prior: FullPrior) -> FullPrior:
     )
     local = level.covariance(DISTANCE, prior.scale.numpy(), land, GRID.shape)
     assert local is not None
-    return prior.adapted(local, single(GRID.area.reshape(-1)))
+    return prior.calibrated(local, single(GRID.area.reshape(-1)))
 
 
 def test_the_variance_of_a_sum_is_that_of_the_matrix(either: FullPrior) -> None:
@@ -95,7 +95,7 @@ def test_means_over_unseen_boxes_lie_where_they_are_said_to(prior: FullPrior) ->
     assert 0.86 <= inside <= 0.97
     assert inside_alone < 0.83, "as if cells were independent of each other"
     generator = torch.Generator().manual_seed(2)
-    drawn = torch.stack([found.own_deviations(0, 4000, generator)])[0] @ weights
+    drawn = torch.stack([found.residual_deviations(0, 4000, generator)])[0] @ weights
     shared = replace(found, residual_variance=torch.zeros_like(found.residual_variance)).weighted_mean_sd(
         weights
     )[0]
@@ -113,7 +113,7 @@ def test_a_narrower_spread_is_first_that_of_the_cells_own_parts(prior: FullPrior
     for size in (0.3, 0.9, 1.0, 1.4):
         factor = torch.full_like(found.variance, size)
         parts = found.parts_of(factor)
-        of_shared, of_own = parts.shared, parts.own
+        of_shared, of_own = parts.shared, parts.residual
         torch.testing.assert_close(parts.variance, size**2 * found.variance, rtol=1e-5, atol=1e-7)
         whole = of_shared**2 * shared + of_own**2 * found.residual_variance
         torch.testing.assert_close(whole, size**2 * found.variance, rtol=1e-3, atol=1e-5)

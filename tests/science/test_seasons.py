@@ -17,7 +17,7 @@ from climrecon.methods.priors.data_set_errors import (
 )
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD
-from climrecon.methods.unet.build import analysis_unet_arguments, build_analysis_unet
+from climrecon.methods.unet.build import analysis_unet_arguments, build_unet
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor
 from climrecon.training.loop import LOSSES
@@ -105,7 +105,7 @@ def test_the_seasons_bring_the_mean_nearer_to_the_truth(prior: FullPrior) -> Non
     assert rmse[0] < 0.95 * rmse[1]
 
 
-def test_an_adapted_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior) -> None:
+def test_a_calibrated_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior) -> None:
     level = DataSetErrors(
         SurfaceErrors(0.3, regional=0.5, local=0.3), SurfaceErrors(0.3, regional=0.0, local=0.8)
     )
@@ -131,15 +131,15 @@ def test_an_adapted_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior) 
     )
     alike = DataSetErrors(SurfaceErrors(0.3, 0.25), SurfaceErrors(0.2, 0.25)).variability()
     assert alike.endswith("lack: 25 % of their variance over 2,000 km")
-    adapted = prior.adapted(local, *tensors(GRID.area.reshape(-1)))
+    calibrated = prior.calibrated(local, *tensors(GRID.area.reshape(-1)))
     total = prior.covariance().double().numpy() + added
-    np.testing.assert_allclose(adapted.covariance().numpy(), total, atol=1e-4)
+    np.testing.assert_allclose(calibrated.covariance().numpy(), total, atol=1e-4)
     np.testing.assert_allclose(
-        ((adapted.vectors**2).sum(1) + adapted.residual).numpy(), np.diag(total), rtol=1e-3
+        ((calibrated.vectors**2).sum(1) + calibrated.residual).numpy(), np.diag(total), rtol=1e-3
     )
     metric = np.sqrt(GRID.area.reshape(-1) * CELLS)
     best = np.linalg.eigvalsh(total * np.outer(metric, metric))[-24:].sum()
-    ours = ((adapted.vectors.double().numpy() * metric[:, None]) ** 2).sum()
+    ours = ((calibrated.vectors.double().numpy() * metric[:, None]) ** 2).sum()
     assert 0.99 * best < ours <= 1.0001 * best
     none = DataSetErrors(SurfaceErrors(0.3), SurfaceErrors(0.3)).covariance(
         DISTANCE, prior.scale.numpy(), land, GRID.shape
@@ -159,7 +159,7 @@ def network(prior: FullPrior) -> AnalysisUNet:
 def test_a_coarser_network_with_seasons_comes_back_from_its_weights(
     network: AnalysisUNet, prior: FullPrior
 ) -> None:
-    again = build_analysis_unet(network.state_dict(), analysis_unet_arguments(network))
+    again = build_unet("mine", "analysis_unet", network.state_dict(), analysis_unet_arguments(network))
     _, (values, mask, error, _) = observed(prior, 1)
     index = Months.of(np.full(12, 1900), np.arange(1, 13))
     shape = (12, *GRID.shape)
@@ -178,9 +178,16 @@ def test_a_coarser_network_with_seasons_comes_back_from_its_weights(
         )
     assert correction.shape == (2, 2, *GRID.shape)
     with pytest.raises(NetworkError, match="do not belong together"):
-        build_analysis_unet(network.state_dict(), {**analysis_unet_arguments(network), "seasons": False})
+        build_unet(
+            "mine",
+            "analysis_unet",
+            network.state_dict(),
+            {**analysis_unet_arguments(network), "seasons": False},
+        )
     with pytest.raises(NetworkError, match="stride"):
-        build_analysis_unet(network.state_dict(), {**analysis_unet_arguments(network), "stride": 3})
+        build_unet(
+            "mine", "analysis_unet", network.state_dict(), {**analysis_unet_arguments(network), "stride": 3}
+        )
 
 
 def test_the_ranked_probability_score_is_that_of_a_gaussian(network: AnalysisUNet) -> None:

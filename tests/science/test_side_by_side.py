@@ -14,6 +14,7 @@ import torch
 from climrecon.demo.climate import coverage_masks, make_climate
 from climrecon.fields import Context, Estimate, Months, Observations, Source
 from climrecon.methods.by_chunks import reconstruct
+from climrecon.methods.contract import Capabilities, Method
 from climrecon.methods.store import load_network
 
 
@@ -33,11 +34,11 @@ def observed(months: int) -> Observations:
     return Observations("tas", values, mask, None, climate.time, climate.grid, (1961, 1990), made_up)
 
 
-class Slow:
+class Slow(Method):
     """The number of a chunk's first month, later the earlier it comes."""
 
     name = "slow"
-    chunks_side_by_side = True
+    capabilities = Capabilities(uses_observation_errors=False, gives_spread=False, parallel_chunks=True)
 
     def __init__(self, fails_at: int = -1) -> None:
         self.fails_at = fails_at
@@ -62,7 +63,7 @@ class Slow:
 
 def test_a_networks_results_do_not_depend_on_the_number_of_threads() -> None:
     observations = observed(40)
-    network = load_network("punet5")
+    network = load_network("punet5").method
     results = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)

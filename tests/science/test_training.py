@@ -12,7 +12,7 @@ from climrecon.methods.priors.covariance import learn_low_rank, learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.methods.store import load_network
-from climrecon.methods.unet.build import analysis_unet_arguments, build_analysis_unet
+from climrecon.methods.unet.build import analysis_unet_arguments, build_unet
 from climrecon.methods.unet.correcting import PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training.fields import TrainingFields
@@ -266,11 +266,11 @@ def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None
 
 
 def test_the_spread_factor_goes_with_the_weights_and_is_one_in_those_from_before() -> None:
-    network = load_network("punet5").reconstructor.network  # type: ignore[attr-defined]
+    network = load_network("punet5").method.network  # type: ignore[attr-defined]
     assert 0.5 < float(network.spread_factor) < 1.0
     weights, arguments = network.state_dict(), analysis_unet_arguments(network)
-    again = build_analysis_unet(weights, arguments)
+    again = build_unet("mine", "analysis_unet", weights, arguments)
     assert torch.equal(again.spread_factor, network.spread_factor)
     before = {key: value for key, value in weights.items() if key != "spread_factor"}
-    assert float(build_analysis_unet(before, arguments).spread_factor) == 1.0
+    assert float(build_unet("mine", "analysis_unet", before, arguments).spread_factor) == 1.0
     assert "spread_factor" not in before

@@ -149,16 +149,18 @@ def test_it_learns_and_is_used_at_once_with_the_neighbour_months(whole, tmp_path
     assert trained.card["spread_factor"] == pytest.approx(float(network.spread_factor), abs=1e-4)
     assert trained.card["spread_factor"] != 1.0, "spreads are calibrated on the validation's samples"
     loaded = load_network(str(save_network(network, card, tmp_path / "mine")))
-    assert loaded.neighbour_months == 1
+    assert loaded.method.capabilities.neighbour_months == 1
     held = fields(36, 1, 9)
     mask = np.random.default_rng(0).random(held.values.shape) < 0.4
     source = Source("HadCRUT", "5", ("a",), ("b",), "tas")
     seen = Observations("tas", held.values, mask, None, Months(held.index), GRID, None, source)
-    whole_record = loaded.reconstruct(seen.values, mask, None, seen.time.month, Context(GRID, seen.time)).mean
-    parts = np.concatenate([found.mean for _, found in reconstruct(loaded, seen, chunk=7)])
+    whole_record = loaded.method.reconstruct(
+        seen.values, mask, None, seen.time.month, Context(GRID, seen.time)
+    ).mean
+    parts = np.concatenate([found.mean for _, found in reconstruct(loaded.method, seen, chunk=7)])
     np.testing.assert_allclose(parts, whole_record, atol=2e-4)
     alone = [
-        loaded.reconstruct(
+        loaded.method.reconstruct(
             seen.values[i : i + 1], mask[i : i + 1], None, seen.time.month[i : i + 1],
             Context(GRID, Months(seen.time.index[i : i + 1])),
         ).mean[0]

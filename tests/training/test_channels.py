@@ -91,7 +91,7 @@ def held_out_rmse(network: Any, auxiliary: Auxiliary | None) -> float:
     )
     months = Months(HELD.index)
     values = np.where(mask, HELD.values, np.nan).astype(np.float32)
-    estimate = network.with_auxiliary(auxiliary).reconstruct(
+    estimate = network.method.with_auxiliary(auxiliary).reconstruct(
         values, mask, None, months.month, Context(GRID, months)
     )
     return float(np.sqrt(np.average((estimate.mean - HELD.values)[~mask] ** 2)))

@@ -3,7 +3,7 @@
 A U-Net of partial convolutions on 72 x 72 cells of 2.5 x 5 degrees. What can be saved is saved exactly:
 
 - Three equal input channels are one, whose weights are the sum over them and whose mask sum is three times as large.
-- Mask sums depend on the mask alone and are alike for all channels, so that one small integer a window stands for
+- Mask sums depend on the mask alone and are the same for all channels, so that one small integer a window stands for
   them (:mod:`climrecon.methods.kadow2020.mask_pyramid`); they are computed once a mask, not at every step.
 - A 3 x 3 convolution after nearest upsampling is a transposed convolution of stride 2 with a 4 x 4 kernel, with 4
   multiplications an output where there were 9, and the skip is convolved by itself instead of being joined.
@@ -35,7 +35,7 @@ EQUAL = ("enc_1", "dec_1")
 
 @dataclass(frozen=True)
 class Variant:
-    """What tells the published networks apart: channels, slope of the LeakyReLU, padding, output read."""
+    """Differences between the published networks: channels, slope of the LeakyReLU, padding, output read."""
 
     channels: int
     slope: float

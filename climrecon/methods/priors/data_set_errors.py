@@ -1,12 +1,10 @@
-"""What a data set holds that training fields lack: errors it does not state, and variability on small scales.
+"""Errors that a data set does not state, and its variability on scales that the training fields lack.
 
-A network learned from fields that are smooth over 1,200 km. What a real cell holds beyond them is either its
-own (weather, too few stations or ships in it), an error to the network, or shared with cells some hundred or
-thousand kilometres away. All are estimated by maximum likelihood from the observations themselves, for sea and land:
-an error, and the variances of two local covariances, one as a share of the training fields' variance and one in K^2.
-(Chosen on CRUTEM4 land months of 1865-1909: -2 log likelihood 3567 for both covariances, 3634 and 3624 for either by
-itself, 3670 for an exponential of 1,000 km alone.) That sea and land have their own is worth 31 of 2220 in two months
-of HadCRUT4; it is told where there are cells enough of either.
+The training fields are smooth over 1,200 km. Variability of a real cell beyond them is either independent of other
+cells (weather, few stations or ships), an error to the network, or correlated over some hundred or thousand
+kilometres. All are estimated by maximum likelihood from the observations themselves, for sea and land: an error, and
+the variances of two local covariances, one as a share of the training fields' variance and one in K^2. Sea and land
+are distinguished where there are cells enough of either. docs/science.md has the comparison with other forms.
 """
 
 from __future__ import annotations
@@ -33,17 +31,17 @@ LOCAL_VARIANCES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
 REGIONAL_KM, LOCAL_KM = 2000.0, 1000.0
 #: Months and cells a month that are looked at: enough for a few numbers, and quick. Of fewer months more cells.
 MONTHS, CELLS, MOST_CELLS, FEWEST = 10, 300, 1000, 40
-#: Land fraction below which a cell tells of the sea alone; of land as much is missing. Of either as many cells a month
-#: as a month needs must be among those looked at: islands alone tell nothing of the sea.
+#: Land fraction below which a cell counts as sea; above 1 less this it counts as land. Sea and land are distinguished
+#: where both have as many cells a month as a month needs.
 OPEN_SEA = 0.1
 #: Most rounds over the numbers.
 ROUNDS = 6
-#: Values of a number that are tried on each side of the present one: while sea and land are taken as alike, and then.
+#: Values of a number that are tried on each side of the present one: while sea and land have the same, and then.
 N_CANDIDATES, N_CANDIDATES_APART = 2, 1
 #: Of sea and land each: error, share of the regional covariance, variance of the local one, in turns.
 Numbers = tuple[float, ...]
 #: What is moved in turn: which values are tried, and the positions of the numbers that get them. First what sea and land
-#: hold beyond the training fields is taken as alike, which is most of it, then each has its own.
+#: hold beyond the training fields is the same, which is most of it, then each has its own.
 TOGETHER = ((LEVELS, (0,)), (LEVELS, (1,)), (REGIONAL_SHARES, (2, 3)), (LOCAL_VARIANCES, (4, 5)))
 APART = (
     *((LEVELS, (position,)) for position in (0, 1)),
@@ -53,7 +51,7 @@ APART = (
 
 
 class SurfaceErrors(NamedTuple):
-    """What a data set holds over sea, or over land.
+    """Errors and variability of a data set over sea, or over land.
 
     Attributes
     ----------
@@ -70,7 +68,7 @@ class SurfaceErrors(NamedTuple):
     local: float = 0.0
 
     def variability(self) -> str:
-        """What there is beyond the training fields, in words; "" if nothing."""
+        """Variability beyond the training fields, in words; "" if none."""
         found = []
         if self.regional:
             found.append(f"{100 * self.regional:g} % of their variance over {REGIONAL_KM:,.0f} km")
@@ -81,7 +79,7 @@ class SurfaceErrors(NamedTuple):
 
 @dataclass(frozen=True)
 class DataSetErrors:
-    """What a data set holds beyond the training fields and what it states.
+    """Errors and variability of a data set beyond the training fields and the stated errors.
 
     Attributes
     ----------
@@ -108,7 +106,7 @@ class DataSetErrors:
         return regional, local
 
     def variability(self) -> str:
-        """What the data set holds beyond the training fields, in words."""
+        """Variability beyond the training fields, in words."""
         sea, land = self.sea.variability(), self.land.variability()
         if not (sea or land):
             return "no variability that the training fields lack"
@@ -121,7 +119,7 @@ class DataSetErrors:
     def covariance(
         self, distance: FloatArray, scale: FloatArray, land: FloatArray, shape: tuple[int, int]
     ) -> LocalCovariance | None:
-        """What is added to the learned covariance, in its units, or None.
+        """The covariance that is added to the learned one, in its units, or None.
 
         Parameters
         ----------
@@ -146,7 +144,7 @@ class DataSetErrors:
 
 
 def _between(sea: float, land: float, share: FloatArray) -> FloatArray:
-    """What lies between sea and land, for land fractions ``share``."""
+    """Interpolation between sea and land, for land fractions ``share``."""
     return np.asarray(share * land + (1.0 - share) * sea)
 
 
@@ -170,7 +168,7 @@ def estimate_data_set_errors(
     index: IntArray,
     seed: int = 0,
 ) -> DataSetErrors | None:
-    """Most likely unstated errors and local variances; None where too few cells are observed to tell.
+    """Most likely unstated errors and local variances; None where too few cells are observed.
 
     Parameters
     ----------
@@ -214,21 +212,21 @@ def estimate_data_set_errors(
         return sum(sample.deviance(level) for sample in samples)
 
     # One number after the other, and again until none moves. Errors and local variances do nearly the same, so that this
-    # can end beside the best; what is reconstructed with either is as good (docs/science.md). Values side by side, by one
+    # can end near the best; reconstructions with either are as good (docs/science.md). Values side by side, by one
     # thread each: the matrices are too small for several threads to share them.
     on_land = np.concatenate([sample.land for sample in samples])
     either = min(int((on_land < OPEN_SEA).sum()), int((on_land > 1.0 - OPEN_SEA).sum()))
     apart_too = either >= FEWEST * len(samples)
     best: Numbers = (0.3, 0.3, 0.0, 0.0, 0.0, 0.0)
     with one_thread_each(2 * N_CANDIDATES + 1) as (pool, _):
-        for moves, beside in ((TOGETHER, N_CANDIDATES), (APART, N_CANDIDATES_APART))[: 1 + apart_too]:
+        for moves, reach in ((TOGETHER, N_CANDIDATES), (APART, N_CANDIDATES_APART))[: 1 + apart_too]:
             for _ in range(ROUNDS):
                 before = best
                 for tried, positions in moves:
-                    around = _beside(tried, best[positions[0]], beside)
+                    around = _candidates(tried, best[positions[0]], reach)
                     options = [_moved(best, positions, value) for value in around]
                     found = dict(zip(options, pool.map(deviance, options), strict=True))
-                    # Where nothing is told by it a number stays as it is.
+                    # A number that does not change the likelihood stays as it is.
                     best = min(options, key=lambda option: (found[option], option != best))
                 if best == before:
                     break
@@ -247,7 +245,7 @@ def _moved(numbers: Numbers, positions: tuple[int, ...], value: float) -> Number
     return tuple(moved)
 
 
-def _beside(tried: Sequence[float], value: float, count: int) -> Sequence[float]:
+def _candidates(tried: Sequence[float], value: float, count: int) -> Sequence[float]:
     """The ``count`` values below and above ``value``, and itself."""
     position = tried.index(value)
     return tried[max(position - count, 0) : position + count + 1]

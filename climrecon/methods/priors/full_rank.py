@@ -72,7 +72,7 @@ class FullPrior(LowRankPrior):
         packed = None if seasons is None else seasons[(slice(None), *_triangle(seasons.shape[-1]))]
         self.register_buffer("seasons", None if packed is None else packed.to(torch.float16))
         self.seasons: Tensor | None
-        #: What is added for a data set, or None; see :meth:`adapted`.
+        #: What is added for a data set, or None; see :meth:`calibrated`.
         self.local: LocalCovariance | None = None
         self._kept: tuple[Tensor, Tensor] | None = None
         self._area: Tensor | None = None
@@ -114,7 +114,7 @@ class FullPrior(LowRankPrior):
     def prior_precision(self) -> Tensor | None:
         """(12, K, K) precision of the leading patterns' coefficients in each calendar month, or None."""
         if self.seasons is None or self.local is not None:
-            return None  # the leading patterns of an adapted prior are others
+            return None  # the leading patterns of a calibrated prior are others
         with MAKING:
             if self._precision_by_month is None or self._precision_by_month.device != self.vectors.device:
                 rank = self.vectors.shape[1]
@@ -125,7 +125,7 @@ class FullPrior(LowRankPrior):
                 )
             return self._precision_by_month
 
-    def adapted(self, local: LocalCovariance, area: Tensor) -> FullPrior:
+    def calibrated(self, local: LocalCovariance, area: Tensor) -> FullPrior:
         """This prior with a covariance ``local`` added, in the same units; ``area`` (P,) sums to 1.
 
         For data sets that hold variability on scales which the training fields lack. The K leading patterns are those

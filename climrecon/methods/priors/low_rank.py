@@ -2,7 +2,7 @@
 
 A field is x = b + s (E z + d): the month's unknown mean b, patterns E with z ~ N(0, I), and a residual
 d ~ N(0, D) independent from cell to cell, scaled by the calendar month's standard deviation s.
-Observed is y = x + e, e ~ N(0, r). All that is needed is one symmetric (K + 1) x (K + 1) system a month
+Observed is y = x + e, e ~ N(0, r). It takes one symmetric (K + 1) x (K + 1) system a month
 (Woodbury; Rasmussen & Williams 2006, A.9), so thousands of months take seconds where a dense solve
 takes minutes. b has a nearly flat prior, which is generalised least squares: the analysis does not
 shrink towards the climatology.
@@ -32,14 +32,14 @@ class SpreadScaling:
 
     Attributes
     ----------
-    shared, own:
-        (B, P) factors on what the patterns tell and on the cells' own parts.
+    shared, residual:
+        (B, P) factors on the deviations along the patterns and on the residuals of the cells.
     variance:
         (B, P) of the true field with them, K^2.
     """
 
     shared: Tensor
-    own: Tensor
+    residual: Tensor
     variance: Tensor
 
 
@@ -54,7 +54,7 @@ class Posterior:
     level:
         (B,) estimated mean b of each month, K.
     residual_variance:
-        (B, P) variance of the part that the patterns leave, a cell's own, K^2.
+        (B, P) variance of the residual of the patterns, K^2.
     vectors:
         (P, K) patterns E, shared by all months.
     damping:
@@ -64,7 +64,7 @@ class Posterior:
     factor:
         (B, K + 1, K + 1) lower Cholesky factor of the precision of (z, b).
     residual:
-        How the cells' own parts go together; None: not at all.
+        Correlation of the residuals between cells; None: they are independent.
     """
 
     mean: Tensor
@@ -78,45 +78,43 @@ class Posterior:
     residual: Residual | None = None
 
     def parts_of(self, factor: Tensor, shared_factor: float = 1.0) -> SpreadScaling:
-        """Factors on what the patterns tell and on the cells' own parts, for (B, P) ``factor`` on both together.
+        """Factors on the deviations along the patterns and on the cells' residuals, for (B, P) ``factor`` on their sum.
 
-        Where it is above 1 both are widened. Below, the cells' own parts are narrowed first: what the leading patterns
-        leave is overstated here, since observations nearby tell some of it. Narrowing both alike had made means over
-        unobserved boxes too sure where observations are exact: 90 % intervals held 0.84-0.86, so 0.89-0.90 (validation
-        months, boxes of 20 to 120 degrees; with errors of 0.5 K 0.90-0.91 and 0.92). Not judged where a local
-        covariance was added: no data set that needs one has complete boxes.
+        Above 1 both are widened. Below, the residuals are narrowed first: the posterior overstates them, since it
+        neglects what nearby observations determine of them. Narrowing both by one factor made means over unobserved
+        boxes overconfident (docs/science.md).
 
         Parameters
         ----------
         shared_factor:
-            Patterns that were learned from few years are too sure of what they tell: it is this times as unsure as that.
-            The cells' own parts make room for it; where there is too little, the cell is more unsure than by ``factor``.
+            Factor on the deviations along the patterns, which are overconfident where patterns were learned from few
+            years. The residuals are narrowed for it; where they are too small, the spread exceeds that of ``factor``.
         """
         own = self.residual_variance.clamp_min(1e-9)
         shared = (self.variance - self.residual_variance).clamp_min(1e-9)
         whole = factor**2 * self.variance
         of_shared = torch.where(factor < 1.0, (whole / shared).sqrt().clamp_max(1.0), factor) * shared_factor
-        told = of_shared**2 * shared
-        of_own = ((whole - told).clamp_min(0.0) / own).sqrt()
+        along = of_shared**2 * shared
+        of_own = ((whole - along).clamp_min(0.0) / own).sqrt()
         if shared_factor == 1.0:
             return SpreadScaling(of_shared, torch.where(factor < 1.0, of_own, factor), whole)
-        return SpreadScaling(of_shared, of_own, told + of_own**2 * own)
+        return SpreadScaling(of_shared, of_own, along + of_own**2 * own)
 
     def weighted_mean_sd(self, weights: Tensor, parts: SpreadScaling | None = None) -> Tensor:
         """(B,) standard deviation of the sum of weights (P,) or (B, P) times the field; ``parts`` None: as it is."""
         weights = weights.expand_as(self.residual_variance)
-        own_weights = weights
+        residual_weights = weights
         if parts is not None:
-            weights, own_weights = weights * parts.shared, weights * parts.own
+            weights, residual_weights = weights * parts.shared, weights * parts.residual
         projected = torch.cat(
             [(weights * self.damping) @ self.vectors, (weights * self.level_pattern).sum(1, keepdim=True)],
             dim=1,
         )
         shared = torch.linalg.solve_triangular(self.factor, projected[..., None], upper=False)[..., 0]
         if self.residual is None:
-            own = (own_weights**2 * self.residual_variance).sum(1)
+            own = (residual_weights**2 * self.residual_variance).sum(1)
         else:
-            own = self.residual.variance_of_sum(own_weights * self.residual_variance.sqrt())
+            own = self.residual.variance_of_sum(residual_weights * self.residual_variance.sqrt())
         spread: Tensor = ((shared**2).sum(1) + own).sqrt()
         return spread
 
@@ -128,12 +126,14 @@ class Posterior:
         coefficients = torch.linalg.solve_triangular(self.factor.mT, white, upper=True).permute(2, 0, 1)
         shared = (coefficients[..., :-1] @ self.vectors.T) * self.damping
         shared += coefficients[..., -1:] * self.level_pattern
-        own = torch.stack([self.own_deviations(month, count, generator) for month in range(months)], dim=1)
+        own = torch.stack(
+            [self.residual_deviations(month, count, generator) for month in range(months)], dim=1
+        )
         drawn: Tensor = shared + own
         return drawn
 
-    def own_deviations(self, month: int, count: int, generator: torch.Generator) -> Tensor:
-        """(count, P) draws of the cells' own parts in one of the months."""
+    def residual_deviations(self, month: int, count: int, generator: torch.Generator) -> Tensor:
+        """(count, P) draws of the residuals in one of the months."""
         if self.residual is None:
             size = self.residual_variance.shape[1]
             own = torch.randn(count, size, generator=generator, dtype=self.mean.dtype).to(self.mean.device)

@@ -1,8 +1,7 @@
-"""What the leading patterns of a covariance leave: alike in neighbouring cells, too.
+"""The residual of a covariance's leading patterns, which is correlated between neighbouring cells.
 
-A posterior of few patterns takes what they leave as independent from cell to cell, which does for the spread of a cell.
-Means over some ten cells are then stated too surely: 90 % intervals of unobserved boxes of 20 degrees held 87-88 % on
-the validation months, and 90-91 % with the structure that is kept here.
+A posterior of few patterns takes the residual as independent from cell to cell, which does for the spread of a cell;
+means over some ten cells would be overconfident (docs/science.md has the coverage of intervals with and without).
 
 Shapes: B fields, P cells, K leading and R other patterns.
 """
@@ -56,7 +55,7 @@ class Residual:
             found += (scaled * self.local.product(scaled)).sum(1)
         if self.leading is not None:
             found -= ((there @ self.leading[cells]) ** 2).sum(1)
-        # What is taken out is known to a few digits.
+        # The difference has few significant digits.
         return found.clamp_min(0.0)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ def _depth(network: PartialUNet | AnalysisUNet) -> dict[str, int]:
 
 
 def partial_unet_arguments(network: PartialUNet) -> dict[str, Any]:
-    """What, beside the weights, is needed to build the network again."""
+    """The arguments, beside the weights, from which the network is built again."""
     return {
         "width": network.enc_1.partial.weight.shape[0],
         "rank": network.prior.vectors.shape[1],
@@ -41,38 +42,8 @@ def partial_unet_arguments(network: PartialUNet) -> dict[str, Any]:
     }
 
 
-def build_partial_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> PartialUNet:
-    """The network with ``weights`` in it, in evaluation mode.
-
-    Raises
-    ------
-    NetworkError
-        If weights and arguments do not belong together.
-    """
-    try:
-        rows, columns, rank = (int(arguments[key]) for key in ("rows", "columns", "rank"))
-        cells = rows * columns
-        prior = LowRankPrior(torch.empty(cells, rank), torch.empty(cells), torch.empty(12, cells))
-        depth, width = int(arguments.get("depth", DEPTH)), int(arguments["width"])
-        auxiliary = tuple(map(str, arguments.get("further", ())))
-        check_levels(weights, depth)
-        land, area = torch.empty(rows, columns), torch.empty(rows, columns)
-        network = (
-            PartialUNet(prior, land, torch.empty(rows), area, width)
-            if depth == DEPTH and not auxiliary
-            else LevelledUNet(prior, land, torch.empty(rows), area, width, depth, auxiliary)
-        )
-        network.load_state_dict(dict(weights))
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise NetworkError(
-            f"The network's weights and its card do not belong together: {str(error).splitlines()[0]}",
-            "Fetch the network again.",
-        ) from error
-    return network.eval()
-
-
 def analysis_unet_arguments(network: AnalysisUNet) -> dict[str, Any]:
-    """What, beside the weights, is needed to build the network again."""
+    """The arguments, beside the weights, from which the network is built again."""
     return {
         "width": network.enc_1.partial.weight.shape[0],
         "rank": network.prior.vectors.shape[1],
@@ -86,39 +57,67 @@ def analysis_unet_arguments(network: AnalysisUNet) -> dict[str, Any]:
     }
 
 
-def build_analysis_unet(weights: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> AnalysisUNet:
-    """The network with ``weights`` in it, in evaluation mode.
+@contextmanager
+def matching(name: str) -> Iterator[None]:
+    """Inside, the network ``name`` is built from its card and given its weights.
 
     Raises
     ------
     NetworkError
-        If weights and arguments do not belong together.
+        If they do not belong together.
     """
     try:
-        names = ("rows", "columns", "rank", "trailing")
-        rows, columns, rank, trailing = (int(arguments[key]) for key in names)
-        cells = rows * columns
-        # Cards of networks without them do not mention seasons, stride and misfit.
-        size = rank + trailing
-        prior = FullPrior(
-            torch.zeros(cells, rank), torch.zeros(cells, trailing), torch.zeros(cells), torch.zeros(12, cells),
-            torch.zeros(12, size, size) if arguments.get("seasons", False) else None,
-        )  # fmt: skip
-        # Tensors of their own: buffers that share memory would overwrite each other when weights are loaded.
-        land, area = torch.empty(rows, columns), torch.empty(rows, columns)
-        depth, width = int(arguments.get("depth", DEPTH)), int(arguments["width"])
-        check_levels(weights, depth)
-        parts = (prior, land, torch.empty(rows), area, width)
-        misfit = bool(arguments.get("misfit", False))
-        network = (
-            AnalysisUNet(*parts, int(arguments.get("stride", 1)), misfit)
-            if depth == DEPTH
-            else LevelledAnalysisUNet(*parts, depth, misfit)
-        )
-        network.load_state_dict(dict(weights))
-    except (KeyError, RuntimeError, ValueError) as error:
+        yield
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise NetworkError(
-            f"The network's weights and its card do not belong together: {str(error).splitlines()[0]}",
+            f"The weights and the card of {name} do not belong together: {str(error).splitlines()[0]}",
             "Fetch the network again.",
         ) from error
+
+
+def build_unet(
+    name: str, kind: str, weights: Mapping[str, Tensor], arguments: Mapping[str, Any]
+) -> PartialUNet | AnalysisUNet:
+    """The network of ``kind`` (as of its card) with ``weights`` in it, in evaluation mode.
+
+    Cards of networks without them do not mention seasons, stride, misfit, depth and further.
+
+    Raises
+    ------
+    NetworkError
+        If weights and arguments of the network ``name`` do not belong together.
+    """
+    with matching(name):
+        network = _empty(kind, weights, arguments)
+        network.load_state_dict(dict(weights))
     return network.eval()
+
+
+def _empty(
+    kind: str, weights: Mapping[str, Tensor], arguments: Mapping[str, Any]
+) -> PartialUNet | AnalysisUNet:
+    rows, columns, rank, width = (int(arguments[key]) for key in ("rows", "columns", "rank", "width"))
+    cells, depth = rows * columns, int(arguments.get("depth", DEPTH))
+    check_levels(weights, depth)
+    # A tensor for each: buffers that share memory would overwrite each other when weights are loaded.
+    sphere = torch.empty(rows, columns), torch.empty(rows), torch.empty(rows, columns)
+    if kind == "partial_unet":
+        prior = LowRankPrior(torch.empty(cells, rank), torch.empty(cells), torch.empty(12, cells))
+        auxiliary = tuple(map(str, arguments.get("further", ())))
+        return (
+            PartialUNet(prior, *sphere, width)
+            if depth == DEPTH and not auxiliary
+            else LevelledUNet(prior, *sphere, width, depth, auxiliary)
+        )
+    trailing = int(arguments["trailing"])
+    size = rank + trailing
+    full = FullPrior(
+        torch.zeros(cells, rank), torch.zeros(cells, trailing), torch.zeros(cells), torch.zeros(12, cells),
+        torch.zeros(12, size, size) if arguments.get("seasons", False) else None,
+    )  # fmt: skip
+    misfit = bool(arguments.get("misfit", False))
+    return (
+        AnalysisUNet(full, *sphere, width, int(arguments.get("stride", 1)), misfit)
+        if depth == DEPTH
+        else LevelledAnalysisUNet(full, *sphere, width, depth, misfit)
+    )

@@ -27,7 +27,7 @@ OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
 BOUND = 1.5
 #: Share of what was learned of the spread (its logarithm) that holds where a data set has variability which the training
 #: fields lack; the calibration on them does not. Chosen on CRUTEM4's land months, see docs/science.md.
-ADAPTED_SHARE = 0.5
+CALIBRATED_SHARE = 0.5
 #: Months at a time where gradients are not wanted: spares 50 of the 1,000 MB of a reconstruction for a tenth of this
 #: network's time (96 against 88 ms for 98 months, one thread).
 BATCH = 44
@@ -130,6 +130,44 @@ class CorrectingUNet(nn.Module):
         """(H, W)."""
         return self.land.shape[0], self.land.shape[1]
 
+    def month_channels(
+        self,
+        values: Tensor,
+        mask: Tensor,
+        error_sd: Tensor,
+        month: Tensor,
+        posterior: Posterior,
+        spread: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """(B, 3, P) observed and (B, 7, P) complete channels of each month by itself.
+
+        Values are relative to the month's estimated mean and in units of ``spread`` (B, P), the prior's
+        standard deviation, so that adding a constant to all observations adds it to the result.
+        """
+        level = posterior.level[:, None]
+        observed = torch.stack(
+            [(values - level) / spread, (values - posterior.mean) / spread, error_sd / spread], dim=1
+        )
+        angle = (month.to(values.dtype) - 0.5) * (2.0 * torch.pi / 12.0)
+        ones = torch.ones_like(values)
+        complete = torch.stack(
+            [
+                mask.to(values.dtype),
+                *analysis_channels(posterior, spread),
+                self.land.reshape(1, -1) * ones,
+                self.sin_lat.repeat_interleave(self.shape[1])[None] * ones,
+                angle.cos()[:, None] * ones,
+                angle.sin()[:, None] * ones,
+            ],
+            dim=1,
+        )
+        return observed, complete
+
+    def on_grid(self, observed: Tensor, mask: Tensor, complete: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The arguments of :meth:`correct`, (B, C, H, W) each, from (B, C, P) channels and a (B, P) mask."""
+        shape, seen = (len(mask), -1, *self.shape), mask.to(observed.dtype)
+        return (observed * seen[:, None]).reshape(shape), seen.reshape(shape), complete.reshape(shape)
+
     def correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
         """(B, 2, H, W): correction in units of the posterior sd, and log of the factor on it."""
         if not torch.is_grad_enabled():
@@ -150,17 +188,17 @@ class CorrectingUNet(nn.Module):
         return out if self.stride == 1 else F.pixel_shuffle(out, self.stride)
 
     def corrected(
-        self, correction: Tensor, mean: Tensor, variance: Tensor, adapted: bool = False
+        self, correction: Tensor, mean: Tensor, variance: Tensor, calibrated: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Mean (B, P) and factor on the standard deviation (B, P) after a correction (B, 2, H, W).
 
-        ``adapted``: the covariance holds variability that the fields which were learned from lack. Then the mean is left
-        as it is, and half of what was learned of the spread holds.
+        ``calibrated``: the covariance holds variability that the training fields lack. Then the mean is not corrected,
+        and half of the learned correction of the spread holds.
         """
         flat = correction.flatten(2)
         of_spread = _bounded(flat[:, 1])
-        if adapted:
-            return mean, (ADAPTED_SHARE * of_spread).exp()
+        if calibrated:
+            return mean, (CALIBRATED_SHARE * of_spread).exp()
         factor = of_spread.exp() * self.spread_factor
         spread = variance.sqrt()
         shift = _bounded(flat[:, 0]) * spread
@@ -169,6 +207,11 @@ class CorrectingUNet(nn.Module):
         share = spread / (spread * self.area).sum(1, keepdim=True)
         shift = shift - share * (shift * self.area).sum(1, keepdim=True)
         return mean + shift, factor
+
+
+def analysis_channels(posterior: Posterior, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, P) analysis about the month's mean and its standard deviation, in units of ``spread``."""
+    return (posterior.mean - posterior.level[:, None]) / spread, posterior.variance.sqrt() / spread
 
 
 def _bounded(x: Tensor) -> Tensor:
@@ -203,39 +246,17 @@ class PartialUNet(CorrectingUNet):
     def channels(
         self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, posterior: Posterior
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Observed channels (B, 3, H, W), mask (B, 1, H, W) and complete channels (B, 7, H, W).
-
-        Values are relative to the month's estimated mean and in units of the cell's own standard
-        deviation, so that adding a constant to all observations adds it to the result.
-        """
-        height, width = self.shape
+        """Observed channels (B, 3, H, W), mask (B, 1, H, W) and complete channels (B, 7, H, W)."""
         spread = self.prior.prior_sd(month)
-        level = posterior.level[:, None]
-        observed = torch.stack(
-            [(values - level) / spread, (values - posterior.mean) / spread, error_sd / spread], dim=1
-        )
-        angle = (month.to(values.dtype) - 0.5) * (2.0 * torch.pi / 12.0)
-        ones = torch.ones_like(values)
-        complete = torch.stack(
-            [
-                mask.to(values.dtype),
-                (posterior.mean - level) / spread,
-                posterior.variance.sqrt() / spread,
-                self.land.reshape(1, -1) * ones,
-                self.sin_lat.repeat_interleave(width)[None] * ones,
-                angle.cos()[:, None] * ones,
-                angle.sin()[:, None] * ones,
-            ],
-            dim=1,
-        )
-        grid = (len(values), -1, height, width)
-        mask_grid = mask.to(values.dtype).reshape(len(values), 1, height, width)
-        return observed.reshape(grid) * mask_grid, mask_grid, complete.reshape(grid)
+        observed, complete = self.month_channels(values, mask, error_sd, month, posterior, spread)
+        return self.on_grid(observed, mask, complete)
 
-    def forward(self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor) -> UNetOutput:
-        """Estimate B months from (B, P) values, mask, error_sd and (B,) months 1..12."""
+    def forward(
+        self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, *auxiliary: Tensor
+    ) -> UNetOutput:
+        """Estimate B months from (B, P) values, mask, error_sd and (B,) months 1..12; see :meth:`channels`."""
         values = torch.where(mask, values, torch.zeros_like(values))
         posterior = self.prior.posterior(values, mask, error_sd, month)
-        correction = self.correct(*self.channels(values, mask, error_sd, month, posterior))
+        correction = self.correct(*self.channels(values, mask, error_sd, month, posterior, *auxiliary))
         mean, factor = self.corrected(correction, posterior.mean, posterior.variance)
         return UNetOutput(mean, factor * posterior.variance.sqrt(), factor, posterior)

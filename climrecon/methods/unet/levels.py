@@ -1,9 +1,9 @@
-"""Our networks with another number of levels than three, and with further variables as channels.
+"""Our networks with another number of levels than three, and with auxiliary variables as channels.
 
 The same U-Net as :mod:`climrecon.methods.unet.correcting`, whose three levels are written out; here they are
 counted. With three levels it has the same weights by the same names and gives the same.
 
-A further variable (sea-level pressure, say) has gaps of its own: a partial convolution of it, and its mask, are
+An auxiliary variable (such as sea-level pressure) has its own gaps: a partial convolution of it, and its mask, are
 complete channels of the first level. Where it is not observed at all both are zero.
 """
 
@@ -26,7 +26,6 @@ from climrecon.methods.unet.correcting import (
     Encoder,
     PartialUNet,
     SphereConv,
-    UNetOutput,
 )
 from climrecon.methods.unet.network import AnalysisUNet, complete_channels
 from climrecon.methods.unet.partial import PartialConv
@@ -54,7 +53,7 @@ def levels_in(weights: Mapping[str, Tensor]) -> int:
 
 
 def auxiliary_of(network: object) -> tuple[str, ...]:
-    """Names of the further variables that a network takes."""
+    """Names of the auxiliary variables of a network."""
     return network.auxiliary if isinstance(network, LevelledUNet) else ()
 
 
@@ -75,7 +74,7 @@ def check_levels(weights: Mapping[str, Tensor], depth: int) -> None:
 
 
 class Levels(CorrectingUNet):
-    """What networks of any depth have in common; to be joined with one of ours."""
+    """The levels of a network of any depth; a mixin for one of ours."""
 
     depth: int
 
@@ -112,8 +111,8 @@ class LevelledUNet(Levels, PartialUNet):
 
     Parameters
     ----------
-    further:
-        Names of V further variables it takes as channels.
+    auxiliary:
+        Names of V auxiliary variables that are channels.
     statistics:
         (V, P) mean and (V, P) standard deviation of their anomalies in the training members, by which they are
         normalised; None where weights will be loaded.
@@ -151,12 +150,12 @@ class LevelledUNet(Levels, PartialUNet):
         posterior: Posterior,
         auxiliary: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As of :class:`PartialUNet`; V further channels behind the observed ones, and V masks behind the mask.
+        """As of :class:`PartialUNet`; V auxiliary channels after the observed ones, and V masks after the mask.
 
         Parameters
         ----------
-        further:
-            (B, V, P) anomalies of the further variables, NaN where not observed; None: nowhere.
+        auxiliary:
+            (B, V, P) anomalies of the auxiliary variables, NaN where not observed; None: nowhere.
         """
         observed, seen, complete = super().channels(values, mask, error_sd, month, posterior)
         if not self.auxiliary:
@@ -178,16 +177,6 @@ class LevelledUNet(Levels, PartialUNet):
             values = observed[:, own + number - 1 : own + number]
             complete = torch.cat([complete, F.silu(layer(values * seen, layer.window(seen))), seen], dim=1)
         return super().correct(observed[:, :own], mask[:, :1], complete)
-
-    def forward(
-        self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, auxiliary: Tensor | None = None
-    ) -> UNetOutput:
-        """Estimate B months from (B, P) values, mask, error_sd, (B,) months 1..12, (B, V, P) further variables."""
-        values = torch.where(mask, values, torch.zeros_like(values))
-        posterior = self.prior.posterior(values, mask, error_sd, month)
-        correction = self.correct(*self.channels(values, mask, error_sd, month, posterior, auxiliary))
-        mean, factor = self.corrected(correction, posterior.mean, posterior.variance)
-        return UNetOutput(mean, factor * posterior.variance.sqrt(), factor, posterior)
 
 
 class LevelledAnalysisUNet(Levels, AnalysisUNet):

@@ -1,9 +1,9 @@
-"""Our network: optimal interpolation with all patterns, corrected by a U-Net that sees the months beside it.
+"""Optimal interpolation with all patterns, corrected by a U-Net that sees the neighbouring months.
 
 As :mod:`climrecon.methods.unet.correcting`, with three differences: the mean it starts from is solved for with the whole
-covariance (:mod:`climrecon.methods.priors.full_rank`); the analyses of the month before and after are channels: what
-persists is known better than one month's noisy observations say; and so is how well the month's observations agree
-with the errors that are stated for them, so that intervals hold where these are wrong.
+covariance (:mod:`climrecon.methods.priors.full_rank`); the analyses of the month before and after are channels: three
+months determine a persistent anomaly better than one; and the misfit of the month's observations, in units of
+their stated errors, is a channel, so that intervals hold where these are wrong.
 
 Shapes: T months in order of time, H x W cells, P = H * W, M members.
 """
@@ -17,16 +17,14 @@ import torch
 from torch import Tensor
 
 from climrecon.methods.priors.full_rank import FullPrior
-from climrecon.methods.priors.low_rank import Posterior, SpreadScaling
-from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, CorrectingUNet, UNetOutput
+from climrecon.methods.priors.low_rank import SpreadScaling
+from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, CorrectingUNet, UNetOutput, analysis_channels
 
 NEIGHBOUR_CHANNELS = ("neighbour-1", "neighbour-1_sd", "neighbour+1", "neighbour+1_sd")
 #: Last of the complete channels, where a network has it; see :func:`misfit`.
 MISFIT_CHANNEL = "misfit"
 #: Bounds of it, as a ratio.
 MISFIT_BOUNDS = (0.03, 30.0)
-#: Months before that a month's error still remembers; the weights of older ones are below 1 % of the first.
-MEMORY = 10
 
 
 def complete_channels(misfit: bool) -> tuple[str, ...]:
@@ -79,61 +77,22 @@ class AnalysisUNet(CorrectingUNet):
         state_dict.setdefault(f"{prefix}shared_factor", torch.ones(()))  # weights from before there was one
         super()._load_from_state_dict(state_dict, prefix, *others)
 
-    def own_channels(
-        self,
-        values: Tensor,
-        mask: Tensor,
-        error_sd: Tensor,
-        month: Tensor,
-        posterior: Posterior,
-        spread: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """(T, 3, P) observed and (T, 7, P) complete channels of each month by itself.
-
-        Values are relative to the month's estimated mean and in units of ``spread`` (T, P), the prior's
-        standard deviation, so that adding a constant to all observations adds it to the result.
-        """
-        level = posterior.level[:, None]
-        observed = torch.stack(
-            [(values - level) / spread, (values - posterior.mean) / spread, error_sd / spread], dim=1
-        )
-        angle = (month.to(values.dtype) - 0.5) * (2.0 * torch.pi / 12.0)
-        ones = torch.ones_like(values)
-        complete = torch.stack(
-            [
-                mask.to(values.dtype),
-                *analysis_channels(posterior, spread),
-                self.land.reshape(1, -1) * ones,
-                self.sin_lat.repeat_interleave(self.shape[1])[None] * ones,
-                angle.cos()[:, None] * ones,
-                angle.sin()[:, None] * ones,
-            ],
-            dim=1,
-        )
-        return observed, complete
-
     def gridded(
-        self, observed: Tensor, mask: Tensor, complete: Tensor, beside: list[Tensor]
+        self, observed: Tensor, mask: Tensor, complete: Tensor, neighbours: list[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What :meth:`CorrectingUNet.correct` takes, (T, C, H, W) each.
+        """The arguments of :meth:`CorrectingUNet.correct`, (T, C, H, W) each.
 
         Parameters
         ----------
         observed, mask, complete:
-            (T, 3, P), (T, P) bool and (T, 7, P), see :meth:`own_channels`.
-        beside:
+            (T, 3, P), (T, P) bool and (T, 7, P), see :meth:`month_channels`.
+        neighbours:
             (T, P) each, in the order of :data:`NEIGHBOUR_CHANNELS`.
         """
-        shape = (len(mask), -1, *self.shape)
-        seen = mask.to(observed.dtype)
-        channels = [complete, torch.stack(beside, dim=1)]
+        channels = [complete, torch.stack(neighbours, dim=1)]
         if self.misfit:
             channels.append(misfit(observed, mask)[:, None, None].expand(-1, 1, mask.shape[1]))
-        return (
-            (observed * seen[:, None]).reshape(shape),
-            seen.reshape(shape),
-            torch.cat(channels, dim=1).reshape(shape),
-        )
+        return self.on_grid(observed, mask, torch.cat(channels, dim=1))
 
     def forward(
         self,
@@ -154,42 +113,37 @@ class AnalysisUNet(CorrectingUNet):
             (T,) calendar months 1..12, and months since 0000-01, strictly increasing. A month whose
             neighbour is not among them is estimated without it.
         prior:
-            A covariance adapted to the data set; the network's own if None.
+            A covariance calibrated to the data set; the network's own if None.
         """
         prior = prior or self.prior
         spread = prior.prior_sd(month)
         values = torch.where(mask, values, torch.zeros_like(values))
         posterior = prior.posterior(values, mask, error_sd, month)
-        observed, complete = self.own_channels(values, mask, error_sd, month, posterior, spread)
+        observed, complete = self.month_channels(values, mask, error_sd, month, posterior, spread)
         mean, left = analysis_channels(posterior, spread)
-        beside = [
+        neighbours = [
             shifted(channel, index, step, fill)
             for step in (-1, 1)
             for channel, fill in ((mean, 0.0), (left, 1.0))
         ]
-        correction = self.correct(*self.gridded(observed, mask, complete, beside))
-        adapted = prior.local is not None
-        mean, factor = self.corrected(correction, posterior.mean, posterior.variance, adapted)
+        correction = self.correct(*self.gridded(observed, mask, complete, neighbours))
+        calibrated = prior.local is not None
+        mean, factor = self.corrected(correction, posterior.mean, posterior.variance, calibrated)
         # Both calibrations were made on fields that hold no such variability.
-        parts = posterior.parts_of(factor, 1.0 if adapted else float(self.shared_factor))
+        parts = posterior.parts_of(factor, 1.0 if calibrated else float(self.shared_factor))
         return AnalysisOutput(mean, parts.variance.sqrt(), factor, posterior, parts)
-
-
-def analysis_channels(posterior: Posterior, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """(T, P) analysis about the month's mean and its standard deviation, in units of ``spread``."""
-    return (posterior.mean - posterior.level[:, None]) / spread, posterior.variance.sqrt() / spread
 
 
 def misfit(observed: Tensor, mask: Tensor) -> Tensor:
     """(T,) logarithm of how far the analysis stays from the observations, in units of their stated errors.
 
-    Root mean square over the observed cells; 0 where there are none. Below what is usual observations are better than
-    is said of them, above they are worse.
+    Root mean square over the observed cells; 0 where there are none. A value below the usual one means that observations
+    are better than stated, one above that they are worse.
 
     Parameters
     ----------
     observed:
-        (T, 3, P) as :meth:`AnalysisUNet.own_channels` gives them.
+        (T, 3, P) as :meth:`AnalysisUNet.month_channels` gives them.
     mask:
         (T, P) bool.
     """
@@ -207,49 +161,3 @@ def shifted(channel: Tensor, index: Tensor, step: int, fill: float) -> Tensor:
     there = (positions < len(index)) & (index[found] == index + step)
     moved[there] = channel[found[there]]
     return moved
-
-
-def persistent_deviations(
-    posterior: Posterior,
-    index: Tensor,
-    count: int,
-    seed: int,
-    persistence: float,
-    parts: SpreadScaling | None = None,
-) -> Tensor:
-    """(M, T, P) draws of the field about its mean, errors of neighbouring months being alike.
-
-    ``parts``: how they are widened or narrowed; None: as they are.
-
-    The coefficients of the patterns are a moving average of white noise that each month has of its own, with
-    weights ``persistence ** lag``: a first-order autoregression cut after :data:`MEMORY` months. So a draw
-    does not depend on where a record begins or is cut, and annual means of the draws spread as they should.
-    What the patterns leave is independent in time.
-    """
-    months, size, _ = posterior.factor.shape
-    weights = persistence ** torch.arange(MEMORY + 1, dtype=posterior.mean.dtype)
-    weights = weights / (weights**2).sum().sqrt()
-    white: dict[int, Tensor] = {}
-
-    def noise(month: int) -> Tensor:
-        if month not in white:
-            generator = torch.Generator().manual_seed((seed * 1_000_003 + month) % (2**63))
-            white[month] = torch.randn(size, count, generator=generator, dtype=posterior.mean.dtype)
-        return white[month]
-
-    dates = [int(month) for month in index.cpu()]
-    mixed = torch.zeros(months, size, count, dtype=posterior.mean.dtype)
-    for position, date in enumerate(dates):
-        for lag, weight in enumerate(weights):
-            mixed[position].add_(noise(date - lag), alpha=float(weight))
-    mixed = mixed.to(posterior.factor.device)
-    coefficients = torch.linalg.solve_triangular(posterior.factor.mT, mixed, upper=True).permute(2, 0, 1)
-    shared: Tensor = (coefficients[..., :-1] @ posterior.vectors.T) * posterior.damping
-    shared += coefficients[..., -1:] * posterior.level_pattern
-    if parts is not None:
-        shared *= parts.shared
-    for position, date in enumerate(dates):
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + date + 500_000) % (2**63))
-        own = posterior.own_deviations(position, count, generator)
-        shared[:, position] += own if parts is None else own * parts.own[position]
-    return shared

@@ -81,7 +81,7 @@ def window_sum(mask: Tensor, kernel: int, stride: int, mode: Padding) -> Tensor:
 
 
 class PartialConv(nn.Module):
-    """out = W (X M) / sum(M) [* sum(1)] + b where sum(M) > 0, else 0; new mask = sum(M) > 0.
+    """out = W (X M) sum(1) / sum(M) where sum(M) > 0, else 0; new mask = sum(M) > 0.
 
     The sum runs over window and input channels.
 
@@ -93,11 +93,6 @@ class PartialConv(nn.Module):
         Odd kernel size; stride.
     mode:
         Padding, see :func:`pad`.
-    rescale:
-        Multiply by sum(1), the window's size times channels (Liu's factor; the published climate
-        networks leave it out).
-    bias:
-        Whether there is a b.
     """
 
     def __init__(
@@ -108,14 +103,10 @@ class PartialConv(nn.Module):
         stride: int = 1,
         *,
         mode: Padding = "sphere",
-        rescale: bool = True,
-        bias: bool = False,
     ) -> None:
         super().__init__()
         self.kernel, self.stride, self.mode, self.inputs = kernel, stride, mode, inputs
-        self.rescale = rescale
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         nn.init.kaiming_normal_(self.weight, a=0.0)
 
     def forward(self, x: Tensor, window: Tensor) -> Tensor:
@@ -131,12 +122,9 @@ class PartialConv(nn.Module):
         """
         half = self.kernel // 2
         out = F.conv2d(pad(x, half, half, self.mode), self.weight, None, self.stride)
-        factor = float(self.inputs * self.kernel**2) if self.rescale else 1.0
+        factor = float(self.inputs * self.kernel**2)
         valid = window > 0
-        out = out * torch.where(valid, factor / window.clamp_min(1e-6), torch.zeros_like(window))
-        if self.bias is not None:
-            out = out + torch.where(valid, self.bias.view(1, -1, 1, 1), torch.zeros_like(out[:, :1]))
-        return out
+        return out * torch.where(valid, factor / window.clamp_min(1e-6), torch.zeros_like(window))
 
     def window(self, mask: Tensor) -> Tensor:
         """sum(M) of a (B, 1, H, W) mask that holds for all input channels."""

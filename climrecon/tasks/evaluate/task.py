@@ -25,7 +25,7 @@ from climrecon.scores.masked_truth import RAW, REGIONS, MethodOutput, Sums, raw_
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.evaluate.truth import PseudoObservations, members_of_file, pseudo_observations_of
 from climrecon.tasks.inputs import Inputs
-from climrecon.tasks.methods import Method, adapt, load_method
+from climrecon.tasks.methods import Method, load_method
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.train.task import Training
 from climrecon.tasks.training_data.coverage import mask_inputs, read_coverage
@@ -106,10 +106,10 @@ class Evaluation:
         )
 
     def _check_grid(self, name: str) -> None:
-        loaded = self.methods[name].loaded
-        if loaded is not None and not loaded.card.grid.grid.same_as(GRID):
+        grid = self.methods[name].native_grid
+        if grid is not None and not grid.same_as(GRID):
             raise NetworkError(
-                f"{name} works on {loaded.card.grid.grid.describe()}; evaluations are made on {GRID.describe()}.",
+                f"{name} works on {grid.describe()}; evaluations are made on {GRID.describe()}.",
                 "Choose a network of that grid.",
             )
 
@@ -200,7 +200,7 @@ class Evaluation:
     def _place(self, name: str, number: int) -> Path:
         """Where the sums of a method and a member are kept."""
         method = self.methods[name]
-        digest = fingerprint("assess", VERSION, [self.fingerprint], {}, method.info.sha256 or name)
+        digest = fingerprint("assess", VERSION, [self.fingerprint], {}, method.identity)
         return self.cache / "evaluation" / digest[:32] / f"{number}.npz"
 
     def records(self, reporter: Reporter) -> tuple[list[PseudoObservations], list[str]]:
@@ -243,7 +243,7 @@ class Evaluation:
             path = self._place(name, number)
             if path.is_file():
                 continue
-            said = adapt(method, record.observations)
+            said = method.reconstructor.calibrate(record.observations)
             if said:
                 reporter.note(said)
             months = len(record.known.time)
@@ -302,7 +302,7 @@ def _made(
     draws: dict[str, list[Any]] = {name: [] for name in weights}
     certain = False
     # As the pipeline draws them: noise that belongs to a date goes on from chunk to chunk.
-    dated = bool(getattr(method.reconstructor, "draws_by_date", False))
+    dated = method.reconstructor.capabilities.draws_depend_on_date_only
     for months, estimate in reconstruct(method.reconstructor, record.observations, progress=reporter.step):
         mean[months] = estimate.mean
         if estimate.stddev is None:

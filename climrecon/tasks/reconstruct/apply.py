@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 from climrecon.errors import NetworkError
-from climrecon.fields import Context, Estimate, Observations, Reconstructor
+from climrecon.fields import Context, Estimate, Observations
 from climrecon.grid import GLOBE, NINO34, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, TROPICS, Grid, Region
+from climrecon.methods.contract import Method
 from climrecon.workflow.progress import Reporter
 
 #: Nino 3.4 above the tropics, K, from which on an event is called El Nino, as in NOAA's definition.
@@ -80,7 +81,7 @@ def on_own_grid(complete: Complete, own_grid: Callable[[FloatArray], FloatArray]
 
 
 def complete_fields(
-    reconstructor: Reconstructor,
+    method: Method,
     observations: Observations,
     *,
     members: int,
@@ -90,7 +91,7 @@ def complete_fields(
     block: slice | None = None,
     ensemble: Sequence[FloatArray] = (),
 ) -> Complete:
-    """Apply ``reconstructor`` to all months, or to those of ``block``, and collect what it gives.
+    """Apply ``method`` to all months, or to those of ``block``, and collect what it gives.
 
     Realisations go chunk by chunk into a memory-mapped file in ``scratch``: 200 of them over 2,100
     months are 4.4 GB, more than a login node should hold.
@@ -119,9 +120,9 @@ def complete_fields(
         )
     weights = {region.name: observations.grid.region_weights(region) for region in REGIONS}
     # Noise that belongs to a date goes on from chunk to chunk; other streams must not begin anew with each.
-    dated = bool(getattr(reconstructor, "draws_by_date", False))
+    dated = method.capabilities.draws_depend_on_date_only
     for months_of_all, estimate in reconstruct(
-        reconstructor, observations, progress=reporter.step, block=block, members=ensemble
+        method, observations, progress=reporter.step, block=block, members=ensemble
     ):
         months = slice(months_of_all.start - first, months_of_all.stop - first)
         mean[months] = estimate.mean
@@ -141,7 +142,7 @@ def complete_fields(
         if drawn is not None:
             if estimate.sample is None:
                 raise NetworkError(
-                    f"{reconstructor.name} gives no realisations.",
+                    f"{method.name} gives no realisations.",
                     "Use realisations=0, or a network that gives them, e.g. punet5 or kriging.",
                 )
             # Each chunk has its own stream, so that a longer record begins with the same fields.
@@ -156,12 +157,12 @@ def blocks(months: int, count: int, chunk: int) -> list[slice]:
     return [slice(first, last) for first, last in pairwise(borders)]
 
 
-def single_month(reconstructor: Reconstructor, observations: Observations, index: int) -> Estimate:
+def single_month(method: Method, observations: Observations, index: int) -> Estimate:
     """The estimate of one month, for comparison in figures."""
     keep = np.zeros(len(observations.time), dtype=bool)
     keep[index] = True
     month = observations.select(keep)
-    return reconstructor.reconstruct(
+    return method.reconstruct(
         month.values, month.mask, month.obs_sd, month.time.month, Context(month.grid, month.time)
     )
 

@@ -19,6 +19,7 @@ from climrecon.array_types import Array, FloatArray
 from climrecon.arrays import open_arrays
 from climrecon.errors import ClimReconError
 from climrecon.fields import Observations
+from climrecon.methods.contract import Capabilities
 from climrecon.methods.observation_ensemble import FEWEST
 from climrecon.output.error_budget import ErrorBudget
 from climrecon.preprocess import PrepareRequest, read_member
@@ -175,6 +176,7 @@ def prepare_ensemble(
     method: Method,
     folder: Path,
     *,
+    keep_observed: bool,
     seed: int,
     sha256: Callable[[Path], str],
     write: Write,
@@ -186,6 +188,8 @@ def prepare_ensemble(
     ----------
     wanted:
         Members at most.
+    keep_observed:
+        Whether observed cells keep their values.
     sha256:
         Of an input file.
     write:
@@ -203,10 +207,7 @@ def prepare_ensemble(
     chosen = chosen_members(inputs, request.variable, wanted)
     total = len(all_members(inputs, request.variable))
     covariances = chosen_covariances(inputs, wanted, request.months)
-    errors = ErrorBudget(
-        uncorrelated=inputs.uncorrelated.name if inputs.uncorrelated else "",
-        kept_alone=not getattr(method.reconstructor, "uses_obs_sd", True),
-    )
+    errors = _uncorrelated(inputs, method.reconstructor.capabilities, keep_observed)
     notes: list[str] = []
     used: list[MemberFile] = []
     seen = np.maximum(observations.mask.sum(), 1)
@@ -273,6 +274,20 @@ def prepare_ensemble(
         "notes": notes,
         "errors": asdict(errors),
     }
+
+
+def _uncorrelated(inputs: Inputs, method: Capabilities, keep_observed: bool) -> ErrorBudget:
+    """Where the uncorrelated errors that a file states are in the result's standard deviations."""
+    if inputs.uncorrelated is None:
+        return ErrorBudget()
+    left_out = ""
+    if not method.gives_spread:
+        left_out = "the method gives no standard deviation"
+        if not method.uses_observation_errors:
+            left_out = "the method does not use them"
+    elif not (method.uses_observation_errors or keep_observed):
+        left_out = "the method estimates its own"
+    return ErrorBudget(inputs.uncorrelated.name, not method.uses_observation_errors, left_out)
 
 
 def open_ensemble(folder: Path, about: Mapping[str, Any], *, check: bool = True) -> Ensemble | None:

@@ -20,12 +20,10 @@ def observed_cell_sd(
     observations: Observations, on_network: Observations, method: Method, back: FileGrid
 ) -> FloatArray:
     """(T, H, W) uncorrelated error of kept cells, K: as the network uses it, else as stated; never zero."""
-    used = getattr(method.reconstructor, "error_sd", None)
+    stated = None if on_network.obs_sd is None else np.where(on_network.mask, on_network.obs_sd, np.nan)
+    used = method.reconstructor.observation_sd(stated, on_network.values.shape)
     if used is not None:
-        whole = (
-            np.where(on_network.mask, on_network.obs_sd, np.nan) if on_network.obs_sd is not None else None
-        )
-        return back.own_grid(used(whole, on_network.values.shape)).astype(np.float32)
+        return back.own_grid(used).astype(np.float32)
     assumed = np.full(observations.values.shape, method.obs_sd, np.float32)
     if observations.obs_sd is None:
         return assumed

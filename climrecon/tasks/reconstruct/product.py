@@ -26,7 +26,7 @@ from climrecon.output.product import Product, status_of
 from climrecon.preprocess import FileGrid, PrepareRequest, read_observations, rebase_complete
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs
-from climrecon.tasks.methods import Method, adapt, load_method, on_method_grid
+from climrecon.tasks.methods import Method, load_method, on_method_grid
 from climrecon.tasks.reconstruct.apply import OwnFields, complete_fields, on_own_grid
 from climrecon.tasks.reconstruct.ensemble import Ensemble, applied, errors_in, open_ensemble, prepare_ensemble
 from climrecon.tasks.reconstruct.observed_cells import observed_cell_sd, with_kept
@@ -37,7 +37,7 @@ from climrecon.workflow.output_folder import staged
 from climrecon.workflow.progress import Reporter
 
 #: Version of this stage: raised whenever equal inputs and settings give another result.
-STAGE_VERSION = 10
+STAGE_VERSION = 11
 DEFAULT_FOLDER = Path("climrecon-result")
 
 
@@ -64,7 +64,7 @@ def reconstruct_observations(
         on_network = on_method_grid(observations, method, stage)
         for note in on_network.source.notes[len(observations.source.notes) :]:
             reporter.note(note)
-        adapted = adapt(method, on_network)
+        adapted = method.reconstructor.calibrate(on_network)
         if adapted:
             reporter.note(adapted)
         reporter.stage(f"Reconstructing {len(observations.time)} months with {method.info.name}")
@@ -104,6 +104,7 @@ def _ensemble(
         observations,
         method,
         Path(scratch),
+        keep_observed=settings.keep_observed,
         seed=settings.seed,
         sha256=sha256_of,
         write=_write,
@@ -143,7 +144,7 @@ def run_of(
         STAGE_VERSION,
         [*observations.source.sha256, *(digest for _, digest in method.info.inputs)],
         settings.fingerprinted("reconstruct"),
-        method.info.sha256 or method.info.name,
+        method.identity,
     )
     return {
         "id": str(about.get("id") or secrets.token_hex(6)),

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from climrecon import __version__
 from climrecon.output.entry import write_entry
 from climrecon.output.manifest import made, write_manifest
 from climrecon.output.netcdf import content_sha256, global_attributes, write_netcdf
@@ -22,10 +21,11 @@ from climrecon.preprocess import FileGrid
 from climrecon.settings import RunSettings
 from climrecon.settings.periods import parse_month
 from climrecon.tasks.inputs import Inputs
-from climrecon.tasks.methods import Method, adapt, on_method_grid
+from climrecon.tasks.methods import Method, on_method_grid
 from climrecon.tasks.reconstruct.apply import largest_el_nino, single_month
 from climrecon.tasks.reconstruct.structural import lines as structural_lines
 from climrecon.tasks.reconstruct.structural import with_networks, with_structural, write_series
+from climrecon.version import __version__
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.versions import versions
@@ -172,7 +172,7 @@ def _beside(methods: Sequence[Method], product: Product, month: int, scratch: Pa
     for method in methods:
         observations = on_method_grid(product.observations, method, scratch)
         if product.structural is None or method.info.name not in product.structural.infilled:
-            adapt(method, observations)
+            method.reconstructor.calibrate(observations)
         mean = single_month(method.reconstructor, observations, month).mean
         back = FileGrid(product.observations.grid, observations.grid, product.observations.source, scratch)
         field = back.own_grid(mean)[0]

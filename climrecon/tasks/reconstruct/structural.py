@@ -15,7 +15,7 @@ from climrecon.output.product import Product, Structural
 from climrecon.output.provenance import OutputFile
 from climrecon.output.structural import Row, rows, table
 from climrecon.preprocess import FileGrid, rebase_complete
-from climrecon.tasks.methods import Method, adapt, on_method_grid
+from climrecon.tasks.methods import Method, on_method_grid
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.progress import Reporter
 
@@ -48,7 +48,7 @@ def _infilled(product: Product, method: Method, scratch: Path, reporter: Reporte
     """(T, H, W) as a run with ``method`` alone gives them, K; and how it adapted itself."""
     observations = product.observations
     on_network = on_method_grid(observations, method, scratch)
-    adapted = adapt(method, on_network)
+    adapted = method.reconstructor.calibrate(on_network)
     mean = np.empty(on_network.values.shape, np.float32)
     for months, estimate in reconstruct(method.reconstructor, on_network, progress=reporter.step):
         mean[months] = estimate.mean

@@ -30,7 +30,7 @@ from climrecon.methods.by_chunks import CHUNK
 from climrecon.preprocess import FileGrid, read_observations
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs, resolve
-from climrecon.tasks.methods import Method, adapt, load_method, on_method_grid
+from climrecon.tasks.methods import Method, load_method, on_method_grid
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.reconstruct.apply import OwnFields, blocks, complete_fields
 from climrecon.tasks.reconstruct.dry_run import dry_run
@@ -210,6 +210,7 @@ class Reconstruction:
             observations,
             self.method,
             self.folder,
+            keep_observed=self.settings.keep_observed,
             seed=self.settings.seed,
             sha256=self.store.sha256,
             write=self._write,
@@ -274,7 +275,7 @@ class Reconstruction:
             Months(found["index"]), Grid(found["lat_edges"], found["lon_edges"]), None, source,
         )  # fmt: skip
         if self._adapted is None:
-            self._adapted = adapt(self.method, on_network)
+            self._adapted = self.method.reconstructor.calibrate(on_network)
         own = Grid(found["own_lat_edges"], found["own_lon_edges"])
         return on_network, own, about["ensemble"], ensemble
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import IntArray
-from climrecon.fields import Auxiliary, Context, Months, Reconstructor
+from climrecon.fields import Auxiliary, Context, Months
 from climrecon.grid import Grid
-from climrecon.methods.store import LoadedNetwork, as_network, as_reconstructor
-from climrecon.methods.unet.reconstructor import PartialUNetReconstructor
+from climrecon.methods.contract import Method
+from climrecon.methods.store import as_network, as_reconstructor
 from climrecon.output.samples import Sample
 from climrecon.tasks.training_data.coverage import Coverage
 from climrecon.training.fields import TrainingFields
@@ -40,11 +40,11 @@ class Samples:
         spread = np.linspace(0, len(fields) - 1, COUNT + 2).astype(int)[1:-1]
         self.rows = np.unique([_of_season(fields, row, 1 + 3 * n) for n, row in enumerate(spread)])
 
-    def estimated(self, network: Reconstructor) -> list[Sample]:
+    def estimated(self, network: Method) -> list[Sample]:
         """The samples as ``network`` estimates them."""
         return [self._sample(number, int(row), network) for number, row in enumerate(self.rows)]
 
-    def _sample(self, number: int, row: int, network: Reconstructor) -> Sample:
+    def _sample(self, number: int, row: int, network: Method) -> Sample:
         fields, grid = self.fields, self.grid
         near = _window(fields, row)
         label = list(self.gaps.scoring)[number % len(self.gaps.scoring)]
@@ -61,11 +61,7 @@ class Samples:
         months = Months(np.asarray(fields.index)[near])
         auxiliary = fields.further_at(near)
         if auxiliary is not None:
-            known = Auxiliary(tuple(fields.auxiliary), months.index, auxiliary)
-            if isinstance(network, LoadedNetwork):
-                network.with_auxiliary(known)
-            elif isinstance(network, PartialUNetReconstructor):
-                network.auxiliary = known
+            network = network.with_auxiliary(Auxiliary(tuple(fields.auxiliary), months.index, auxiliary))
         estimate = network.reconstruct(values, mask, stated, months.month, Context(grid, months))
         own = int(np.flatnonzero(near == row)[0])
         return Sample(

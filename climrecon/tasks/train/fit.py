@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from climrecon.fields import Context, Months
 from climrecon.grid import Grid
+from climrecon.methods import registry
 from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import Card, describe
-from climrecon.methods.registry import build as build_baseline
 from climrecon.methods.store import LoadedNetwork, as_network, network_of, save_network
 from climrecon.tasks.train.example_months import Samples, shown_while_training
 from climrecon.tasks.training_data.coverage import Coverage
@@ -136,8 +136,7 @@ def yardstick(grid: Grid) -> Estimator:
     """Kriging of the validation's months; they share few masks, so that it takes seconds."""
 
     def estimate(cases: ValidationSet) -> Any:
-        method = build_baseline(REFERENCE_METHOD)
-        assert method is not None
+        method = registry.build(REFERENCE_METHOD)
         context = Context(grid, Months(cases.index))
         return method.reconstruct(cases.values, cases.mask, cases.stated, cases.month, context).mean
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from climrecon.fields import Auxiliary, Context, Months
 from climrecon.files import write_text
+from climrecon.methods import registry
 from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import Card
-from climrecon.methods.registry import build as build_baseline
+from climrecon.methods.contract import Method
 from climrecon.methods.store import CARD, WEIGHTS, LoadedNetwork, load_network
 from climrecon.output.card import card_markdown
 from climrecon.output.manifest import made, write_manifest
@@ -145,20 +146,16 @@ def scores(
 
 def _methods(
     network: LoadedNetwork, fields: TrainingFields, rows: NDArray[np.integer[Any]]
-) -> dict[str, Callable[[], Any]]:
-    """What is scored: the network on temperature alone; with its further variables, as the member has them; kriging."""
-    found: dict[str, Callable[[], Any]] = {network.name: lambda: network.with_auxiliary(None)}
+) -> dict[str, Callable[[], Method]]:
+    """What is scored: the network on temperature alone; with its auxiliary variables, as the member has them; kriging."""
+    found: dict[str, Callable[[], Method]] = {network.name: lambda: network.method}
     values = fields.further_at(rows)
     if values is not None:
         auxiliary = Auxiliary(tuple(fields.auxiliary), np.asarray(fields.index)[rows], values)
-        found[f"{network.name} with {', '.join(auxiliary.variables)}"] = lambda: network.with_auxiliary(
-            auxiliary
+        found[f"{network.name} with {', '.join(auxiliary.variables)}"] = lambda: (
+            network.method.with_auxiliary(auxiliary)
         )
-    return {**found, REFERENCE_METHOD: _baseline}
-
-
-def _baseline() -> Any:
-    return build_baseline(REFERENCE_METHOD)
+    return {**found, REFERENCE_METHOD: lambda: registry.build(REFERENCE_METHOD)}
 
 
 def _told(table: dict[str, Any]) -> str:
@@ -221,7 +218,7 @@ def _figures(
         error, stated = (part.reshape(grid.shape) for part in gaps.noise.draw(rng))
         seen = np.where(mask, truth + error, np.nan).astype(np.float32)
         month = Months(fields.index[at : at + 1])
-        estimate = network.with_auxiliary(None).reconstruct(
+        estimate = network.method.reconstruct(
             seen[None], mask[None], stated[None].astype(np.float32), month.month, Context(grid, month)
         )
         what = f"{fields.names[0]}, {month.labels()[0]}, seen through the gaps of {label}"
@@ -233,7 +230,7 @@ def _figures(
     if gaps.scoring:
         # The months that were drawn while it learned, as the weights that were kept estimate them.
         validation = material.fields(material.split.validation, training.cache / "joined")
-        samples = Samples(validation, gaps, training.settings.seed).estimated(network)
+        samples = Samples(validation, gaps, training.settings.seed).estimated(network.method)
         caption = save_samples(stage / SAMPLES, samples, grid, card.name)
         found.insert(1, (made(stage, stage / SAMPLES, "figure", caption), caption))
     return found

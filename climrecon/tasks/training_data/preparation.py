@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from climrecon import __version__
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid, weighted_mean
@@ -24,6 +23,7 @@ from climrecon.preprocess.models import prepare_member
 from climrecon.tasks.training_data.members import Member
 from climrecon.training.store import MemberStore, StoredMember
 from climrecon.variables import AUXILIARY
+from climrecon.version import __version__
 from climrecon.workflow.fingerprint import fingerprint
 
 #: Version of this stage: raised whenever equal input gives another member.
