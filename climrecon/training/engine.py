@@ -61,7 +61,7 @@ class Plan:
 
 
 @dataclass
-class History:
+class TrainingHistory:
     """What was seen on the way: (step, training loss, score, seconds) and further scores of each validation."""
 
     rows: list[tuple[int, float, float, float]] = field(default_factory=list)
@@ -132,7 +132,7 @@ class Loop:
         self.checkpoints, self.report = checkpoints, report
         self.parameters = [p for p in task.network.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.parameters] if plan.averaging else []
-        self.history, self.step, self.since = History(), 0, 0
+        self.history, self.step, self.since = TrainingHistory(), 0, 0
         self.best_score, self.best = math.inf, self._weights()
         self.running = torch.zeros((), device=workers.device)
         self.counted = 0
@@ -170,7 +170,7 @@ class Loop:
         self.best = {key: value.to(self.workers.device) for key, value in state["best"].items()}
         self.best_score, self.since, self.step = state["best_score"], state["since"], state["step"]
         self.running, self.counted = state["running"].to(self.workers.device), state["counted"]
-        self.history = History(
+        self.history = TrainingHistory(
             [(int(row[0]), *map(float, row[1:])) for row in state["rows"]],  # type: ignore[misc]
             list(state["scores"]),
             state["best_step"],
@@ -182,7 +182,7 @@ class Loop:
         for number, random in enumerate(state["cuda_random"][: torch.cuda.device_count()]):
             torch.cuda.set_rng_state(random, number)
 
-    def run(self) -> History:
+    def run(self) -> TrainingHistory:
         """Train to the end; the network then holds the best weights.
 
         Raises

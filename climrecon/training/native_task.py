@@ -1,7 +1,8 @@
-"""Fitting our own network: samples with a cross-fitted posterior, the Gaussian likelihood, one cycle of the rate."""
+"""Fitting our own networks: samples with a cross-fitted posterior, a Gaussian score, one cycle of the rate."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ from climrecon.training.auxiliary import statistics
 from climrecon.training.banks import VALIDATION, Choices
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
-from climrecon.training.loop import Schedule
+from climrecon.training.gaussian import LOSSES
 from climrecon.training.precision import autocast_type
 from climrecon.training.recipes import NativeRecipe
 from climrecon.training.samples import IMAGES, Fields, SamplePool, draw_sample_pool
@@ -250,23 +251,26 @@ def flat_fields(
 
 
 class NativeModule(nn.Module):
-    """The loss of a step: area-weighted Gaussian -log p of the true field over all scored cells.
-
-    Source: the strictly proper logarithmic score (Gneiting & Raftery 2007, JASA 102:359).
-    """
+    """The loss of a step: the recipe's score of the true field, area-weighted over all scored cells."""
 
     def __init__(
-        self, network: NativeNetwork, pool: SamplePool, choices: Choices, precision: torch.dtype | None
+        self,
+        network: NativeNetwork,
+        pool: SamplePool,
+        choices: Choices,
+        precision: torch.dtype | None,
+        loss: str,
     ) -> None:
         super().__init__()
+        self.cell_loss = LOSSES[loss]
         self.network, self.pool, self.choices, self.precision = network, pool, choices, precision
         self.correct = network.correct
 
     def forward(self, step: int) -> Tensor:
         """The mean loss of this process's share of the samples of ``step``."""
-        return self.likelihood(self.pool, self.choices.at(step)[0], share=True)
+        return self.loss(self.pool, self.choices.at(step)[0], share=True)
 
-    def likelihood(self, pool: SamplePool, numbers: Tensor, share: bool = False) -> Tensor:
+    def loss(self, pool: SamplePool, numbers: Tensor, share: bool = False) -> Tensor:
         """Of chosen samples. ``share``: weighted so that the mean over processes is that of their union."""
         network = self.network
         samples = pool.at(numbers)
@@ -284,8 +288,7 @@ class NativeModule(nn.Module):
         if share and self.choices.workers.world > 1:
             dist.all_reduce(total)
             total = total / self.choices.workers.world
-        loss: Tensor = ((0.5 * error**2 + stddev.log()) * weight).sum() / total
-        return loss
+        return torch.as_tensor((self.cell_loss(error, stddev) * weight).sum() / total)
 
 
 class NativeTask:
@@ -293,6 +296,29 @@ class NativeTask:
 
     def __init__(
         self,
+        recipe: NativeRecipe,
+        network: NativeNetwork,
+        pool: SamplePool,
+        checks: SamplePool,
+        cases: ValidationSet,
+        grid: Grid,
+        seed: int,
+        workers: Workers,
+    ) -> None:
+        self.recipe, self.grid, self.cases = recipe, grid, cases
+        self.network = network.to(workers.device)
+        self.checks = _moved(checks, workers)
+        # Samples and, behind them, their mirror images.
+        images = IMAGES if recipe.mirror and not recipe.auxiliary else 1
+        choices = Choices(seed, recipe.batch, (images * len(pool),), workers)
+        precision = autocast_type(recipe, workers.device)
+        self.module = NativeModule(self.network, _moved(pool, workers), choices, precision, recipe.loss)
+        if recipe.compile:
+            self.module.correct = torch.compile(self.network.correct)
+
+    @classmethod
+    def drawn(
+        cls,
         recipe: NativeRecipe,
         network: NativeNetwork,
         priors: Sequence[LowRankPrior],
@@ -303,39 +329,34 @@ class NativeTask:
         seed: int,
         workers: Workers,
         drawing: Drawing | None = None,
-    ) -> None:
-        self.recipe, self.grid = recipe, fields.grid
-        # Pools are drawn on the CPU, the same on any machine and in every process, then moved.
+    ) -> NativeTask:
+        """The task with samples of ``fields``, and with samples and whole years of ``validation``.
+
+        Samples are drawn on the CPU, the same on any machine and in every process.
+        """
         pool, checks = draw_pools(recipe, network, priors, fields, validation, masks, noise, seed, drawing)
-        self.network = network.to(workers.device)
-        self.checks = _moved(checks, workers)
-        precision = autocast_type(recipe, workers.device)
-        # Samples and, behind them, their mirror images.
-        images = IMAGES if recipe.mirror and not recipe.auxiliary else 1
-        choices = Choices(seed, recipe.batch, (images * len(pool),), workers)
-        self.module = NativeModule(self.network, _moved(pool, workers), choices, precision)
-        if recipe.compile:
-            self.module.correct = torch.compile(self.network.correct)
-        further_sd = None
-        if isinstance(self.network, LevelledUNet) and self.network.auxiliary:
-            further_sd = self.network.further_sd.cpu().numpy()
-        self.cases = draw_validation_set(
-            validation, masks, noise, recipe.validation_years, seed + VALIDATION, further_sd
-        )
-        self.schedule = Schedule(recipe.iterations, recipe.batch, recipe.rate, recipe.warm_up)
+        sd = None
+        if isinstance(network, LevelledUNet) and network.auxiliary:
+            sd = network.further_sd.cpu().numpy()
+        cases = draw_validation_set(validation, masks, noise, recipe.validation_years, seed + VALIDATION, sd)
+        return cls(recipe, network, pool, checks, cases, fields.grid, seed, workers)
 
     def begin(self, step: int) -> None:
         """Nothing changes on the way."""
 
     def rate(self, step: int) -> float:
         """One cycle: warm-up, then a cosine to zero."""
-        return self.schedule.rate * self.schedule.factor(step)
+        recipe = self.recipe
+        if step < recipe.warm_up:
+            return recipe.rate * ((step + 1) / recipe.warm_up)
+        share = (step - recipe.warm_up) / max(recipe.iterations - recipe.warm_up, 1)
+        return recipe.rate * (0.5 * (1.0 + math.cos(math.pi * share)))
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """``score``: the likelihood on held-out samples; and RMSE and the annual global mean of whole years."""
+        """``score``: the loss on held-out samples; and RMSE and the annual global mean of whole years."""
         parts = torch.split(torch.arange(len(self.checks), device=self.checks.truth.device), 64)
-        score = torch.stack([self.module.likelihood(self.checks, part) for part in parts]).mean()
+        score = torch.stack([self.module.loss(self.checks, part) for part in parts]).mean()
         assert isinstance(network, PartialUNet | AnalysisUNet)
         return {"score": float(score), **self.cases.score(self.estimate(network, self.cases))}
 

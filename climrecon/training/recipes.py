@@ -185,6 +185,8 @@ class NativeRecipe(Recipe):
         Share of samples whose stated errors are too large, too small, or of none; where it is above zero the network sees
         how well observations agree with what is stated of them. With neighbouring months alone; a network that is gone on
         from and cannot see it is trained without.
+    loss:
+        ``likelihood``, or the continuous ranked probability score, ``crps``.
     checks:
         Samples validated on.
     """
@@ -203,6 +205,7 @@ class NativeRecipe(Recipe):
     decay: float = Field(1e-2, ge=0)
     mirror: bool = False
     misstated: float = Field(0.0, ge=0, le=1)
+    loss: Literal["likelihood", "crps"] = "likelihood"
     checks: int = Field(480, ge=1)
 
     @model_validator(mode="before")

@@ -22,9 +22,9 @@ from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training import native_task, published_task
 from climrecon.training.analysis_task import persistence_of
 from climrecon.training.distributed import Workers, workers
-from climrecon.training.engine import History, Loop, Plan, Progress, Shown
+from climrecon.training.engine import Loop, Plan, Progress, Shown, TrainingHistory
 from climrecon.training.fields import TrainingFields
-from climrecon.training.loop import spread_factor
+from climrecon.training.gaussian import spread_factor
 from climrecon.training.precision import precision_name
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
 from climrecon.training.reference_scores import reference_scores
@@ -59,7 +59,7 @@ class Trained:
 
     network: nn.Module
     card: dict[str, Any]
-    history: History
+    history: TrainingHistory
 
 
 def train(
@@ -135,16 +135,16 @@ def train(
         )
         known = reference_scores(checkpoints, task.cases, {} if own.rank else beside or {})
         _check_room(folder, task.network)
-        plan = Plan(
-            recipe.iterations,
-            min(recipe.check_every, recipe.iterations),
-            recipe.averaging,
-            recipe.patience,
-            1.0 if isinstance(recipe, NativeRecipe) else None,
-            recipe.checkpoint_seconds,
-            None if max_hours is None else max_hours * 3600.0,
+        loop = Loop(
+            task,
+            optimiser(recipe, groups),
+            plan_of(recipe, max_hours),
+            own,
+            checkpoints,
+            report,
+            known,
+            shown,
         )
-        loop = Loop(task, optimiser(recipe, groups), plan, own, checkpoints, report, known, shown)
         history = loop.run()
         _calibrate(task)
         network = task.network.to("cpu").eval()
@@ -185,11 +185,24 @@ def _task(
         if noise is None:
             raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.")
         unet, priors = native_task.new_network(recipe, fields, start, drawing)
-        native = native_task.NativeTask(
+        native = native_task.NativeTask.drawn(
             recipe, unet, priors, fields, validation, masks, noise, seed, own, drawing
         )
         return native, native.groups()
     raise UsageError(f"The recipe {recipe.name} has no training.")
+
+
+def plan_of(recipe: Recipe, max_hours: float | None = None) -> Plan:
+    """The numbers of the recipe's loop."""
+    return Plan(
+        recipe.iterations,
+        min(recipe.check_every, recipe.iterations),
+        recipe.averaging,
+        recipe.patience,
+        1.0 if isinstance(recipe, NativeRecipe) else None,
+        recipe.checkpoint_seconds,
+        None if max_hours is None else max_hours * 3600.0,
+    )
 
 
 def optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -261,7 +274,7 @@ def _card(
     validation: TrainingFields,
     seed: int,
     own: Workers,
-    history: History,
+    history: TrainingHistory,
     start: nn.Module | None,
 ) -> dict[str, Any]:
     hardware = torch.cuda.get_device_name(own.device) if own.device.type == "cuda" else platform.machine()
