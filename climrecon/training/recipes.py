@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -260,6 +261,22 @@ RECIPES: dict[str, tuple[type[Recipe], dict[str, Any]]] = {
 }
 
 
+#: Old name -> name of settings, accepted with a note; to be removed in the next version.
+OLD_NAMES = {"months_beside": "neighbour_months"}
+
+
+def renamed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Settings by their present names, and a note for each old one; unchanged where both names are given."""
+    present = {key: OLD_NAMES.get(key, key) for key in settings}
+    present = {key: key if name in settings else name for key, name in present.items()}
+    notes = [
+        f"The recipe's setting {old} is now called {name}; the next version of climrecon refuses the old name."
+        for old, name in present.items()
+        if old != name
+    ]
+    return {present[key]: value for key, value in settings.items()}, notes
+
+
 def parse(text: str) -> tuple[str, dict[str, Any]]:
     """Name and settings of ``native``, of ``native,neighbour_months=1,losses.hole=6``, or of a TOML file.
 
@@ -321,6 +338,7 @@ def recipe(name: str, **overrides: Any) -> Recipe:
             f"Recipes: {', '.join(RECIPES)}.",
         )
     kind, settings = RECIPES[name]
+    overrides, _ = renamed(overrides)
     try:
         return kind.model_validate({"name": name, **settings, **overrides})
     except ValidationError as error:

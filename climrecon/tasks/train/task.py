@@ -26,7 +26,7 @@ from climrecon.tasks.training_data.preparation import workers
 from climrecon.training.distributed import Workers
 from climrecon.training.distributed import workers as workers_of_torch
 from climrecon.training.native_task import check_grid
-from climrecon.training.recipes import NativeRecipe
+from climrecon.training.recipes import NativeRecipe, parse, renamed
 from climrecon.training.sizes import checkpoint_bytes, weights_bytes
 from climrecon.training.store import JOINED_IN_MEMORY
 from climrecon.workflow.disk_space import file_system_lines, megabytes
@@ -130,6 +130,8 @@ class Training:
         plan = self.plan
         processes.first(lambda: self.data.mend(reporter) if not processes.rank else None)
         self._check_not_taken()
+        for note in renamed(parse(self.recipe_text)[1])[1]:
+            reporter.note(note)
         material = plan.material
         for name, reason in material.left_out:
             reporter.warning(f"{name} is left out: {reason}")
@@ -195,6 +197,7 @@ class Training:
         ]
         lines += [f"    {member.set}: {member.name} ({member.family})" for member in self.data.members]
         lines += [f"  left out: {path}: {reason}" for path, reason in self.plan.left_out]
+        lines += [f"  note: {note}" for note in renamed(parse(self.recipe_text)[1])[1]]
         return Outcome(None, {"status": "dryrun", "outputs": []}, lines)
 
     def _needs(self, waiting: Sequence[Member]) -> list[tuple[Path, float, int]]:
