@@ -40,6 +40,8 @@ from climrecon.training.banks import VALIDATION
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop
 from climrecon.training.fields import TrainingFields
+from climrecon.training.folds import RUNS, outside
+from climrecon.training.folds import folds_of as folds_of_recipes
 from climrecon.training.gaussian import LOSSES, spread_factor
 from climrecon.training.native_task import NativeTask
 from climrecon.training.recipes import recipe
@@ -52,7 +54,7 @@ FIRST = 1930
 #: Since when the forced pattern is told once more, from complete months: between 1930 and 1945 it was another.
 WELL_OBSERVED = 1960
 VALIDATION_YEARS = (1969, 1970, 1971, 1979, 1980, 1981, 1989, 1990, 1991)
-FOLDS, RUNS = 4, 3
+FOLDS = 4
 CPU = Workers(0, 1, torch.device("cpu"))
 SCORING_MONTHS = ((1877, 9), (1893, 8))
 
@@ -101,13 +103,9 @@ def cross_fit(
     folds: int,
     runs: int,
 ) -> tuple[np.ndarray, list[FullPrior]]:
-    """(N,) fold of each month, and of each fold the covariances of the training months that are not near it.
-
-    Folds are made of runs of years, so that a month's neighbours are in its own fold.
-    """
-    edges = np.quantile(index[training], np.arange(1, folds * runs) / (folds * runs))
-    block = np.searchsorted(edges, index, side="right") % folds
-    keep = [training & ~near(block == fold) for fold in range(folds)]
+    """(N,) fold of each month, and of each fold the covariances of the training months that are not near it."""
+    block = folds_of_recipes(index, folds, runs, index[training])
+    keep = [training & outside(index, block, fold) for fold in range(folds)]
     return block, [prior_of(filled[rows], index[rows], rank, trailing) for rows in keep]
 
 
@@ -298,8 +296,6 @@ def main() -> None:
 
 def samples(options, network, known, filled, index, training, validation, say):  # type: ignore[no-untyped-def]
     """Pools to train and to validate on, and the draws they come from."""
-    # Of three runs each, since covariances learned without the last quarter of the century know so little of Antarctica
-    # that they give it 100 K and more.
     block, priors = cross_fit(filled, index, training, options.rank, options.trailing, FOLDS, RUNS)
     say("covariances learned")
     draws = MaskErrorBank(*sources(options.data), options.seed + 4, misstated=options.misstated)

@@ -36,6 +36,7 @@ from climrecon.training.auxiliary import statistics
 from climrecon.training.banks import VALIDATION, Choices
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
+from climrecon.training.folds import folds_of, outside
 from climrecon.training.gaussian import LOSSES
 from climrecon.training.precision import autocast_type
 from climrecon.training.recipes import NativeRecipe
@@ -44,16 +45,8 @@ from climrecon.training.validation_set import ValidationSet, draw_validation_set
 
 #: Cells above which the covariance, a matrix of cells by cells, would not fit.
 MOST_CELLS = 6000
-#: Months left out on both sides of a fold: neighbours in time are alike.
-MARGIN = 2
 #: Months held in memory to draw the pool from.
 MOST_MONTHS = 20_000
-
-
-def folds_of(fields: TrainingFields, count: int) -> NDArray[np.integer[Any]]:
-    """(N,) fold of each month: runs of calendar time, so that a month's neighbours are in its own fold."""
-    edges = np.quantile(fields.index, np.arange(1, count) / count)
-    return np.searchsorted(edges, np.asarray(fields.index), side="right")
 
 
 def learn_prior(fields: TrainingFields, rows: NDArray[np.integer[Any]], recipe: NativeRecipe) -> LowRankPrior:
@@ -173,12 +166,11 @@ def new_network(
     told(1)
     if recipe.folds == 1:
         return network, [network.prior]
-    fold, index = folds_of(fields, recipe.folds), np.asarray(fields.index)
+    index = np.asarray(fields.index)
+    fold = folds_of(index, recipe.folds)
     priors = []
     for number in range(recipe.folds):
-        own = np.unique(index[fold == number])
-        near = np.unique(own[:, None] + np.arange(-MARGIN, MARGIN + 1))
-        priors.append(learn(fields, np.flatnonzero(~np.isin(index, near)), recipe))
+        priors.append(learn(fields, np.flatnonzero(outside(index, fold, number)), recipe))
         told(number + 2)
     return network, priors
 
@@ -401,7 +393,7 @@ def draw_pools(
 ) -> tuple[SamplePool, SamplePool]:
     """Samples to train with, and to choose the best weights with."""
     rows = np.unique(np.linspace(0, len(fields) - 1, MOST_MONTHS).astype(int))
-    fold = folds_of(fields, len(priors)) if len(priors) > 1 else np.zeros(len(fields), int)
+    fold = folds_of(np.asarray(fields.index), len(priors)) if len(priors) > 1 else np.zeros(len(fields), int)
     held = np.unique(np.linspace(0, len(validation) - 1, recipe.checks).astype(int))
     names = ("Drawing training samples", "Drawing validation samples")
     counts = (recipe.pool, recipe.checks)

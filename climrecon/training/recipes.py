@@ -172,7 +172,8 @@ class NativeRecipe(Recipe):
     pool:
         Samples drawn beforehand.
     folds:
-        Of the cross-fit: a sample's posterior comes from covariances that have not seen the years around it.
+        Of the cross-fit, each of several runs of years: a sample's posterior comes from covariances that have not seen
+        the years around it.
     covariance_months:
         Months that covariances are learned from, at most; spread evenly over all.
     warm_up:

@@ -16,7 +16,7 @@ from climrecon.training.recipes import Recipe
 from climrecon.workflow.fingerprint import fingerprint
 
 #: Version of the training stage: raised whenever equal members and settings give another network.
-VERSION = 2
+VERSION = 3
 _SETTINGS = ("variable", "values", "max_hours", "seed", "reference_period", "training_target")
 
 
