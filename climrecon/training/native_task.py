@@ -79,7 +79,7 @@ def geography(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
 
 
 NativeNetwork = PartialUNet | AnalysisUNet
-#: Told of what is prepared, how much is done, of how much.
+#: Called with what is prepared, how much is done, of how much.
 Drawing = Callable[[str, int, int], None]
 
 
@@ -116,7 +116,7 @@ def empty_network(
 ) -> NativeNetwork:
     """The recipe's network with fresh weights around ``prior``.
 
-    ``scale`` are (V, P) mean and standard deviation of further variables; ``stride`` that of the network started from;
+    ``scale`` are (V, P) mean and standard deviation of auxiliary variables; ``stride`` that of the network started from;
     ``misfit`` whether it has that channel; None: as the recipe says.
     """
     misfit = recipe.misstated > 0 if misfit is None else misfit
@@ -154,16 +154,16 @@ def new_network(
     learn: Callable[..., Any] = analysis_task.learn_full_prior if recipe.neighbour_months else learn_prior
     count = 1 if recipe.folds == 1 else recipe.folds + 1
 
-    def told(done: int) -> None:
+    def report(done: int) -> None:
         if drawing is not None:
             drawing("Learning covariances", done, count)
 
-    told(0)
+    report(0)
     known = statistics(fields) if recipe.auxiliary else None
     tensors = None if known is None else (_single(known[0]), _single(known[1]))
     prior = learn(fields, np.arange(len(fields)), recipe)
     network = empty_network(recipe, grid, prior, scale=tensors)
-    told(1)
+    report(1)
     if recipe.folds == 1:
         return network, [network.prior]
     index = np.asarray(fields.index)
@@ -171,7 +171,7 @@ def new_network(
     priors = []
     for number in range(recipe.folds):
         priors.append(learn(fields, np.flatnonzero(outside(index, fold, number)), recipe))
-        told(number + 2)
+        report(number + 2)
     return network, priors
 
 
@@ -210,20 +210,20 @@ def continued(
         )
     if auxiliary_of(start) != recipe.auxiliary:
         raise UsageError(
-            f"The network to start from takes {', '.join(auxiliary_of(start)) or 'no variable'} beside temperature; "
+            f"The network to start from takes {', '.join(auxiliary_of(start)) or 'no auxiliary variable'}; "
             f"{', '.join(recipe.auxiliary) or 'none'} was asked for.",
             "Give channels= as that network has them, or another network.",
         )
     prior = start.prior
     parts = [part.clone() for part in (prior.vectors, prior.residual, prior.scale)]
     width = start.enc_1.partial.weight.shape[0]
-    own = (
+    copied = (
         FullPrior(parts[0], prior.trailing.float().clone(), parts[1], parts[2], prior.coefficients_prior())
         if isinstance(prior, FullPrior)
         else LowRankPrior(*parts)
     )
     misfit = isinstance(start, AnalysisUNet) and start.misfit
-    network = empty_network(recipe, grid, own, width, stride=start.stride, misfit=misfit)
+    network = empty_network(recipe, grid, copied, width, stride=start.stride, misfit=misfit)
     network.load_state_dict(start.state_dict())
     return network, [network.prior]
 
@@ -237,7 +237,7 @@ def flat_fields(
     if fields.scored is not None:
         scored &= np.asarray(fields.scored[rows]).reshape(len(rows), -1)
     # Cells not scored still hold the best guess there is, as an analysis gives it, or 0.
-    auxiliary = fields.further_at(rows)
+    auxiliary = fields.auxiliary_at(rows)
     flat = None if auxiliary is None else auxiliary.reshape(*auxiliary.shape[:2], -1)
     return Fields(np.nan_to_num(values), scored, np.asarray(fields.month)[rows], fold, flat)
 
@@ -406,14 +406,14 @@ def draw_pools(
         misstated = recipe.misstated if network.misfit else 0.0
         pool, checks = analysis_task.draw_pools(network, full, sets, masks, noise, seed, misstated, drawing)
         return pool, checks
-    told = [
+    reports = [
         None if drawing is None else (lambda done, total, w=name: drawing(w, done, total)) for name in names
     ]
     flat = flat_fields(fields, rows, fold[rows])
-    pool = draw_sample_pool(network, priors, flat, masks, noise, recipe.pool, seed + 1, told[0])
+    pool = draw_sample_pool(network, priors, flat, masks, noise, recipe.pool, seed + 1, reports[0])
     checked = flat_fields(validation, held, np.zeros(len(held), int))
     return pool, draw_sample_pool(
-        network, [network.prior], checked, masks, noise, recipe.checks, seed + 2, told[1]
+        network, [network.prior], checked, masks, noise, recipe.checks, seed + 2, reports[1]
     )
 
 

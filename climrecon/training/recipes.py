@@ -92,12 +92,12 @@ class Recipe(Settings):
     def _variables_go_together(self) -> Self:
         if not self.variables or self.variables[0] != "tas" or len(set(self.variables)) < len(self.variables):
             raise ValueError(
-                f"variables={' '.join(self.variables)}: tas comes first, then each further variable once"
+                f"variables={' '.join(self.variables)}: tas comes first, then each auxiliary variable once"
             )
         if self.auxiliary and self.network == "published":
             raise ValueError(
                 f"{', '.join(self.auxiliary)} as channels: the published network's equal channels share one mask, and a "
-                "further variable has gaps of its own; use recipe=native"
+                "auxiliary variable has gaps of its own; use recipe=native"
             )
         if self.auxiliary and self.network == "analysis_unet":
             raise ValueError(
@@ -182,7 +182,7 @@ class NativeRecipe(Recipe):
         Weight decay.
     mirror:
         Whether a sample may be taken with the sign of all its anomalies turned. Pays where training months are few; what
-        tells El Nino from La Nina but for the sign is not learned then. Never where there are further variables.
+        tells El Nino from La Nina but for the sign is not learned then. Never where there are auxiliary variables.
     misstated:
         Share of samples whose stated errors are too large, too small, or of none; where it is above zero the network sees
         how well observations agree with what is stated of them. With neighbouring months alone; a network that is gone on

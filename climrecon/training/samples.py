@@ -35,7 +35,7 @@ IMAGES = 2
 class Fields:
     """Complete months to draw from: (N, P) values in K, (N, P) bool ``scored``, (N,) month 1..12.
 
-    ``fold`` (N,) says which prior of the cross-fit has not seen the month. ``auxiliary`` (N, V, P): further variables,
+    ``fold`` (N,) says which prior of the cross-fit has not seen the month. ``auxiliary`` (N, V, P): auxiliary variables,
     NaN where missing; None where there are none.
     """
 
@@ -51,7 +51,7 @@ class SamplePool:
     """Prepared samples, ready for the U-Net: N samples on (H, W).
 
     ``observed`` (N, 3, H, W), ``mask`` (N, 1, H, W), ``complete`` (N, C, H, W) of 7, 11 or 12 channels, ``mean`` and
-    ``variance`` (N, P) of the posterior, ``truth`` (N, P) and ``scored`` (N, P). With V further variables there are V
+    ``variance`` (N, P) of the posterior, ``truth`` (N, P) and ``scored`` (N, P). With V auxiliary variables there are V
     more observed channels and masks.
     """
 
@@ -70,7 +70,7 @@ class SamplePool:
         """Chosen samples: ``n`` below N is sample n, ``N + n`` its mirror image: all anomalies with the other sign.
 
         Under a covariance one is as likely as the other, and a network that is shown both learns less of its months by
-        heart. Not for further variables, whose anomalies may be skewed.
+        heart. Not for auxiliary variables, whose anomalies may be skewed.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The one place where the pipeline calls the training."""
+"""From the plan of a training to a stored network with its card."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHORT = 200
 NOTE_SECONDS = 60.0
 #: Recipe that goes on with a network of each kind.
 RECIPE_OF = {"analysis_unet": "analysis", "partial_unet": "native", "published": "kadow2020"}
-#: What validation is compared with.
+#: The method that validation scores are compared with.
 REFERENCE_METHOD = "kriging"
 
 
@@ -57,7 +57,7 @@ def run_training(
 
     noted = time.monotonic()
 
-    def told(progress: Progress) -> None:
+    def report_progress(progress: Progress) -> None:
         nonlocal noted
         # Between validations too: of some recipes they are thousands of steps apart.
         if progress.checked or time.monotonic() - noted > NOTE_SECONDS:
@@ -65,12 +65,12 @@ def run_training(
             noted = time.monotonic()
         reporter.step(progress.step, progress.steps)
 
-    doing = ""
+    current = ""
 
-    def drawing(what: str, done: int, total: int) -> None:
-        nonlocal doing
-        if what != doing:
-            doing = what
+    def report_preparation(what: str, done: int, total: int) -> None:
+        nonlocal current
+        if what != current:
+            current = what
             reporter.stage(what)
         reporter.step(done, total)
         if done == total and what.startswith("Drawing validation"):
@@ -87,20 +87,20 @@ def run_training(
         device=device,
         max_hours=settings.max_hours,
         start=network_of(plan.start) if plan.start else None,
-        report=told,
-        drawing=drawing,
-        beside={REFERENCE_METHOD: yardstick(fields.grid)},
+        report=report_progress,
+        drawing=report_preparation,
+        references={REFERENCE_METHOD: reference_estimator(fields.grid)},
         shown=_shown(plan, chosen, validation, gaps, reporter),
     )
-    own = {
+    fitted = {
         name: value for name, value in trained.card.items() if name not in ("members", "members_validation")
     }
     data = material_card(plan, gaps)
     about = {
-        **own,
+        **fitted,
         **data,
-        "recipe": own["recipe"],
-        "versions": {**own["versions"], **data["versions"]},
+        "recipe": fitted["recipe"],
+        "versions": {**fitted["versions"], **data["versions"]},
     }
     network = as_network(trained.network)
     card = describe(plan.name, network, fields.grid, about)
@@ -122,12 +122,12 @@ def _shown(
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove what a training would go on from, which is not needed when its network is there."""
+    """Remove the checkpoints of a training whose network is there."""
     for left in (folder / "fit").glob("checkpoint*"):
         left.unlink(missing_ok=True)
 
 
-def yardstick(grid: Grid) -> Estimator:
+def reference_estimator(grid: Grid) -> Estimator:
     """Kriging of the validation's months; they share few masks, so that it takes seconds."""
 
     def estimate(cases: ValidationSet) -> Any:
@@ -151,7 +151,7 @@ def check_start(recipe: Recipe, grid: Grid, start: LoadedNetwork) -> None:
     Raises
     ------
     UsageError
-        With what it is and what the recipe needs.
+        Naming the network and the kind that the recipe needs.
     """
     if isinstance(recipe, NativeRecipe):
         continued(recipe, grid, network_of(start))
@@ -164,8 +164,8 @@ def recipe_for(text: str, iterations: int | None, auxiliary: Sequence[str] = ())
 
     Parameters
     ----------
-    further:
-        Variables beside temperature that the network takes as channels.
+    auxiliary:
+        Auxiliary variables that the network takes as channels.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def recipe_for(text: str, iterations: int | None, auxiliary: Sequence[str] = ())
 
 
 def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
-    """What a card says of data, members, gaps and errors."""
+    """The card's entries on data, members, gaps and errors."""
     settings, material = plan.settings, plan.material
     blended = sum(member.about["target"] == "blended" for member in material.stored)
     uses = {

@@ -146,7 +146,7 @@ def _methods(
 ) -> dict[str, Callable[[], Any]]:
     """What is scored: the network on temperature alone; with its further variables, as the member has them; kriging."""
     found: dict[str, Callable[[], Any]] = {network.name: lambda: network.with_auxiliary(None)}
-    values = fields.further_at(rows)
+    values = fields.auxiliary_at(rows)
     if values is not None:
         auxiliary = Auxiliary(tuple(fields.auxiliary), np.asarray(fields.index)[rows], values)
         found[f"{network.name} with {', '.join(auxiliary.variables)}"] = lambda: network.with_auxiliary(

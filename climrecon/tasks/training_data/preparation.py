@@ -236,16 +236,16 @@ def workers(parts: int) -> int:
 def prepare_all(
     preparation: Preparation,
     members: Sequence[Member],
-    told: Callable[[int, Member, str | None], None],
+    notify: Callable[[int, Member, str | None], None],
 ) -> None:
-    """Prepare members in parallel; ``told(done, member, reason left out)`` hears of each.
+    """Prepare members in parallel; ``notify(done, member, reason left out)`` is called after each.
 
     In processes, not threads: the netCDF library takes no threads.
     """
     count = workers(len(members))
     if count == 1:
         for done, member in enumerate(members, 1):
-            told(done, member, preparation.prepare(member))
+            notify(done, member, preparation.prepare(member))
         return
     cdo_program()
     context = multiprocessing.get_context("forkserver")
@@ -254,7 +254,7 @@ def prepare_all(
         waiting = {pool.submit(preparation.prepare, member): member for member in members}
         try:
             for done, future in enumerate(as_completed(waiting), 1):
-                told(done, waiting[future], future.result())
+                notify(done, waiting[future], future.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list(getattr(pool, "_processes", {}).values()):
