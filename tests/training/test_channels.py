@@ -151,7 +151,7 @@ def test_other_recipes_and_other_starts_are_refused(both: dict[str, Trained], tm
     about: dict[str, Any] = {"seed": 3, "device": "cpu"}
     with pytest.raises(UsageError, match="another training"):
         train(made, changed, HELD, *gaps(), folder=tmp_path / "fit", **about)
-    with pytest.raises(UsageError, match="takes psl beside temperature; none was asked for"):
+    with pytest.raises(UsageError, match="takes psl; none was asked for"):
         train(recipe("native", **NATIVE, iterations=2), TRAINING, HELD, *gaps(), folder=tmp_path / "n",
               start=both["psl"].network, **about)  # fmt: skip
 
