@@ -204,7 +204,7 @@ def race(
             covariances = rows[-1]["minutes"]
             every = 100
             if not done:
-                task = native_task.NativeTask(
+                task = native_task.NativeTask.drawn(
                     made, unet, priors, fields, validation, masks, noise, 0, workers, clock.drawing
                 )
         if not done:

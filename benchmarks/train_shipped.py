@@ -7,7 +7,9 @@ benchmarks/skill.py; and NAME, the same weights on covariances of all months to 
 ships. benchmarks/calibrate.py --write then calibrates the spread of both. `--scores FILE` (what skill.py prints with
 --json for NAME-heldout) puts the figures into both cards.
 
-Everything is seeded.
+Everything is seeded. The loop is that of recipes: a stopped run goes on from the checkpoint in FOLDER. The shipped punet5
+was trained by an earlier version of this script, which drew the samples of each step otherwise; a network trained anew
+differs from it as one of another seed does.
 """
 
 from __future__ import annotations
@@ -34,15 +36,26 @@ from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.store import load_network, save_network
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor
+from climrecon.training.banks import VALIDATION
+from climrecon.training.distributed import Workers
+from climrecon.training.engine import Loop
 from climrecon.training.fields import TrainingFields
-from climrecon.training.loop import Schedule, fit, spread_factor
+from climrecon.training.folds import RUNS, outside
+from climrecon.training.folds import folds_of as folds_of_recipes
+from climrecon.training.gaussian import LOSSES, spread_factor
+from climrecon.training.native_task import NativeTask
+from climrecon.training.recipes import recipe
+from climrecon.training.resume import Checkpoints
+from climrecon.training.run import optimiser, plan_of
 from climrecon.training.sequences import MaskErrorBank, draw_sequences
+from climrecon.training.validation_set import draw_validation_set
 
 FIRST = 1930
 #: Since when the forced pattern is told once more, from complete months: between 1930 and 1945 it was another.
 WELL_OBSERVED = 1960
 VALIDATION_YEARS = (1969, 1970, 1971, 1979, 1980, 1981, 1989, 1990, 1991)
-FOLDS, RUNS = 4, 3
+FOLDS = 4
+CPU = Workers(0, 1, torch.device("cpu"))
 SCORING_MONTHS = ((1877, 9), (1893, 8))
 
 
@@ -90,13 +103,9 @@ def cross_fit(
     folds: int,
     runs: int,
 ) -> tuple[np.ndarray, list[FullPrior]]:
-    """(N,) fold of each month, and of each fold the covariances of the training months that are not near it.
-
-    Folds are made of runs of years, so that a month's neighbours are in its own fold.
-    """
-    edges = np.quantile(index[training], np.arange(1, folds * runs) / (folds * runs))
-    block = np.searchsorted(edges, index, side="right") % folds
-    keep = [training & ~near(block == fold) for fold in range(folds)]
+    """(N,) fold of each month, and of each fold the covariances of the training months that are not near it."""
+    block = folds_of_recipes(index, folds, runs, index[training])
+    keep = [training & outside(index, block, fold) for fold in range(folds)]
     return block, [prior_of(filled[rows], index[rows], rank, trailing) for rows in keep]
 
 
@@ -104,6 +113,12 @@ def mask_source(data: Path, patches: np.ndarray) -> MaskSource:
     """Land coverage of CRUTEM4 with made-up sea coverage; ``patches`` as :class:`MaskSource` takes them."""
     lat = np.degrees(np.arcsin(np.clip(unit_vectors(GRID)[:, 2], -1, 1)))
     return MaskSource(land_masks(data), (land_fraction(GRID) < 0.5).reshape(-1), patches, lat)
+
+
+def sources(data: Path) -> tuple[MaskSource, NoiseSource]:
+    """What gaps and errors are drawn from."""
+    patches = smoother(GRID, 1500.0)
+    return mask_source(data, patches), NoiseSource(patches, smoother(GRID, 5000.0))
 
 
 def new_network(prior: FullPrior, width: int, misfit: bool, stride: int = 2) -> AnalysisUNet:
@@ -153,7 +168,7 @@ def main() -> None:
     )
     parser.add_argument("--rate", type=float, default=2.4e-3)
     parser.add_argument("--decay", type=float, default=0.3)
-    parser.add_argument("--loss", choices=("likelihood", "crps"), default="crps")
+    parser.add_argument("--loss", choices=tuple(LOSSES), default="crps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
@@ -200,21 +215,27 @@ def main() -> None:
         if options.keep_pool:
             torch.save((pool, checks, draws), options.keep_pool)
     say(f"{len(pool)} samples, {sum(p.numel() for p in network.parameters())} weights to fit")
-    schedule = Schedule(
-        steps=options.steps,
-        rate=options.rate,
-        check_every=250,
-        loss=options.loss,
-        decay=options.decay,
-        mirror=True,
+    made = recipe(
+        "analysis",
+        **{name: getattr(options, name) for name in ("rank", "trailing", "width", "pool", "misstated")},
+        **{name: getattr(options, name) for name in ("rate", "decay", "loss")},
+        iterations=options.steps,
+        seasons=True,
     )
-    history = fit(
-        network, pool, checks, schedule, options.seed,
-        lambda step, steps, trained, score: say(f"step {step}/{steps}: training {trained:.4f}, validation {score:.4f}"),
-    )  # fmt: skip
     held = TrainingFields(
         known[validation], month[validation], index[validation], np.zeros(validation.sum(), int), ("GISTEMP",), GRID
     )  # fmt: skip
+    cases = draw_validation_set(
+        held, *sources(options.data), len(VALIDATION_YEARS), options.seed + VALIDATION
+    )
+    task = NativeTask(made, network, pool, checks, cases, GRID, options.seed, CPU)
+    identity = {"recipe": made.model_dump_json(), "seed": str(options.seed)}
+    loop = Loop(
+        task, optimiser(made, task.groups()), plan_of(made), CPU,
+        Checkpoints(options.out / f"{options.name}-fit", identity),
+        lambda progress: say(str(progress)) if progress.checked else None,
+    )  # fmt: skip
+    history = loop.run()
     persistence = persistence_of(network, held, draws, options.seed + 3)
     factor = round(spread_factor(network, checks), 3)
     say(f"best step {history.best_step}; errors of the global mean persist with {persistence:.2f} a month")
@@ -234,12 +255,7 @@ def main() -> None:
         "margin_months": MARGIN,
         "cross_fit_folds": f"{FOLDS}, each of {RUNS} runs of years",
         "seed": options.seed,
-        "settings": {
-            **vars(schedule),
-            "pool": options.pool,
-            "width": options.width,
-            "misstated": options.misstated,
-        },
+        "settings": made.model_dump(mode="json"),
         "best_step": history.best_step,
         "spread_factor": factor,
         "history": history.rows,
@@ -280,17 +296,9 @@ def main() -> None:
 
 def samples(options, network, known, filled, index, training, validation, say):  # type: ignore[no-untyped-def]
     """Pools to train and to validate on, and the draws they come from."""
-    # Of three runs each, since covariances learned without the last quarter of the century know so little of Antarctica
-    # that they give it 100 K and more.
     block, priors = cross_fit(filled, index, training, options.rank, options.trailing, FOLDS, RUNS)
     say("covariances learned")
-    patches, slow = smoother(GRID, 1500.0), smoother(GRID, 5000.0)
-    draws = MaskErrorBank(
-        mask_source(options.data, patches),
-        NoiseSource(patches, slow),
-        options.seed + 4,
-        misstated=options.misstated,
-    )
+    draws = MaskErrorBank(*sources(options.data), options.seed + 4, misstated=options.misstated)
     say("masks and errors drawn")
     members = np.zeros(len(index), int)
     month = index % 12 + 1

@@ -171,7 +171,7 @@ class Ours:
             task = published_task.PublishedTask(made, network, fields, fields, masks, None, 0, workers)
         else:
             unet, priors = native_task.new_network(made, fields, None)
-            task = native_task.NativeTask(made, unet, priors, fields, fields, masks, noise, 0, workers)
+            task = native_task.NativeTask.drawn(made, unet, priors, fields, fields, masks, noise, 0, workers)
         plan = Plan(10**6, 10**6, made.averaging, clip=1.0 if isinstance(made, NativeRecipe) else None)
         folder = Path(tempfile.mkdtemp())
         self.task = task

@@ -23,7 +23,7 @@ from climrecon.training.samples import SamplePool
 from climrecon.training.sequences import BANK, MonthMaskErrorBank, draw_sequences
 from climrecon.training.validation_set import ValidationSet
 
-#: Fewest months that patterns can be told from.
+#: Fewest months for patterns.
 FEWEST = 24
 
 
@@ -88,9 +88,9 @@ def draw_pools(
     draws = MonthMaskErrorBank(masks, noise, seed, size, misstated)
     pools = []
     for number, (fields, fold, count, what) in enumerate(sets):
-        told = None if drawing is None else (lambda done, total, w=what: drawing(w, done, total))
-        own = priors if number == 0 else [network.prior]
-        pools.append(draw_sequences(network, own, fields, fold, draws, count, seed + 1 + number, told))
+        report = None if drawing is None else (lambda done, total, w=what: drawing(w, done, total))
+        chosen = priors if number == 0 else [network.prior]
+        pools.append(draw_sequences(network, chosen, fields, fold, draws, count, seed + 1 + number, report))
     return pools
 
 

@@ -1,4 +1,4 @@
-"""Further variables as channels: how they are normalised, and what of them a sample shows."""
+"""Auxiliary variables as channels: how they are normalised, and what of them a sample shows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.training.fields import TrainingFields
 
-#: Shares of the samples that see nothing of a further variable, and all of it; the others see it through a mask of
+#: Shares of the samples that see nothing of a auxiliary variable, and all of it; the others see it through a mask of
 #: observations, so that a network can be used with a reanalysis, with observations, and without any.
 ABSENT, COMPLETE = 0.25, 0.25
-#: Error of a further variable where it is seen, in its own standard deviations, independent from cell to cell.
+#: Error of a auxiliary variable where it is seen, in its own standard deviations, independent from cell to cell.
 ERROR = 0.2
 #: Months that tell mean and standard deviation, at most.
 _MONTHS = 6000
@@ -22,13 +22,13 @@ _FEWEST = 24
 _SMALLEST = 0.1
 
 DESCRIPTION = (
-    f"{100 * ABSENT:.0f} % of the samples see nothing of a further variable, {100 * COMPLETE:.0f} % all of it, the "
+    f"{100 * ABSENT:.0f} % of the samples see nothing of a auxiliary variable, {100 * COMPLETE:.0f} % all of it, the "
     f"others as much as a month of observations sees of temperature; errors of {ERROR:g} standard deviations"
 )
 
 
 def statistics(fields: TrainingFields) -> tuple[FloatArray, FloatArray]:
-    """(V, P) mean and standard deviation of each further variable and cell over the training months."""
+    """(V, P) mean and standard deviation of each auxiliary variable and cell over the training months."""
     rows = np.unique(np.linspace(0, len(fields) - 1, _MONTHS).astype(int))
     means, spreads = [], []
     for part in fields.auxiliary.values():
@@ -48,7 +48,7 @@ def statistics(fields: TrainingFields) -> tuple[FloatArray, FloatArray]:
 def seen_of(
     values: FloatArray, spread: FloatArray, masks: MaskSource, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """(V, P) of a month's further variables as a sample sees them, NaN elsewhere.
+    """(V, P) of a month's auxiliary variables as a sample sees them, NaN elsewhere.
 
     Parameters
     ----------

@@ -18,10 +18,10 @@ from torch import distributed as dist
 
 from climrecon.errors import InputDataError, Unfinished
 from climrecon.training.distributed import Workers
-from climrecon.training.reference_scores import Yardsticks, compared
+from climrecon.training.reference_scores import ReferenceScores, compared
 from climrecon.training.resume import Checkpoints, stop_when_asked
 
-#: Told of a step's number and the network as it was validated.
+#: Called with a step's number and the network as it was validated.
 Shown = Callable[[int, nn.Module], None]
 SCORES = ("score", "rmse", "annual_r", "annual_rmse")
 
@@ -61,8 +61,8 @@ class Plan:
 
 
 @dataclass
-class History:
-    """What was seen on the way: (step, training loss, score, seconds) and further scores of each validation."""
+class TrainingHistory:
+    """The course of a training: (step, training loss, score, seconds) and further scores of each validation."""
 
     rows: list[tuple[int, float, float, float]] = field(default_factory=list)
     scores: list[dict[str, float]] = field(default_factory=list)
@@ -75,7 +75,7 @@ class History:
 class Progress:
     """For whoever watches: how far, the last losses (NaN before the first), how fast, and how long still (s).
 
-    ``beside`` are the last validation's scores beside those of other methods, in words.
+    ``comparison`` has the last validation's scores and those of other methods, in words.
     """
 
     step: int
@@ -85,7 +85,7 @@ class Progress:
     per_second: float
     seconds_left: float
     checked: bool
-    beside: str = ""
+    comparison: str = ""
 
     def __str__(self) -> str:
         left = self.seconds_left
@@ -99,7 +99,7 @@ class Progress:
         return (
             f"step {self.step} of {self.steps}, {self.per_second:.3g} it/s, {unit} left: "
             f"training {self.loss:.4f}, validation {self.score:.4f}"
-            + (f"; {self.beside}" if self.beside else "")
+            + (f"; {self.comparison}" if self.comparison else "")
         )
 
 
@@ -110,7 +110,7 @@ class Loop:
     ----------
     groups:
         The optimiser's parameter groups each have ``factor``, on the learning rate.
-    yardsticks:
+    reference_scores:
         Scores of other methods on the validation's months.
     shown:
         Called after each validation with the step's number and the network as it was validated.
@@ -124,7 +124,7 @@ class Loop:
         workers: Workers,
         checkpoints: Checkpoints,
         report: Callable[[Progress], None] | None = None,
-        reference_scores: Yardsticks | None = None,
+        reference_scores: ReferenceScores | None = None,
         shown: Shown | None = None,
     ) -> None:
         self.reference_scores, self.shown = reference_scores or {}, shown
@@ -132,7 +132,7 @@ class Loop:
         self.checkpoints, self.report = checkpoints, report
         self.parameters = [p for p in task.network.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.parameters] if plan.averaging else []
-        self.history, self.step, self.since = History(), 0, 0
+        self.history, self.step, self.since = TrainingHistory(), 0, 0
         self.best_score, self.best = math.inf, self._weights()
         self.running = torch.zeros((), device=workers.device)
         self.counted = 0
@@ -170,7 +170,7 @@ class Loop:
         self.best = {key: value.to(self.workers.device) for key, value in state["best"].items()}
         self.best_score, self.since, self.step = state["best_score"], state["since"], state["step"]
         self.running, self.counted = state["running"].to(self.workers.device), state["counted"]
-        self.history = History(
+        self.history = TrainingHistory(
             [(int(row[0]), *map(float, row[1:])) for row in state["rows"]],  # type: ignore[misc]
             list(state["scores"]),
             state["best_step"],
@@ -182,7 +182,7 @@ class Loop:
         for number, random in enumerate(state["cuda_random"][: torch.cuda.device_count()]):
             torch.cuda.set_rng_state(random, number)
 
-    def run(self) -> History:
+    def run(self) -> TrainingHistory:
         """Train to the end; the network then holds the best weights.
 
         Raises
@@ -199,7 +199,7 @@ class Loop:
         self.workers.agree(self.step, str(self.checkpoints.path))
         module = self.workers.share_gradients(self.task.module, self._trial)
         begun, before = time.monotonic(), self.history.seconds
-        first, written, told = self.step, begun, begun
+        first, written, reported = self.step, begun, begun
         with stop_when_asked() as asked:
             while self.step < plan.iterations and not self.history.ended:
                 self.advance(module)
@@ -207,11 +207,11 @@ class Loop:
                 self.history.seconds = before + now - begun
                 if self.step % plan.check_every == 0 or self.step == plan.iterations:
                     self._check()
-                    self._tell(self.step - first, now - begun, checked=True)
-                    told = now
-                elif self.report and now - told > 2.0:
-                    self._tell(self.step - first, now - begun, checked=False)
-                    told = now
+                    self._report(self.step - first, now - begun, checked=True)
+                    reported = now
+                elif self.report and now - reported > 2.0:
+                    self._report(self.step - first, now - begun, checked=False)
+                    reported = now
                 late = plan.max_seconds is not None and self.history.seconds > plan.max_seconds
                 stop = self.workers.any(2 * bool(asked.signal) + late)
                 if stop >= 2:
@@ -303,18 +303,18 @@ class Loop:
 
     def _log(self) -> None:
         # Other methods' scores are the same in every row, so that a plot of the file shows them as lines.
-        beside = {
+        references = {
             f"{name}_{key}": scores[key]
             for name, scores in self.reference_scores.items()
             for key in SCORES
             if key in scores
         }
         rows: list[tuple[Any, ...]] = [
-            (*row[:2], row[3], *(scores.get(key, math.nan) for key in SCORES), *beside.values())
+            (*row[:2], row[3], *(scores.get(key, math.nan) for key in SCORES), *references.values())
             for row, scores in zip(self.history.rows, self.history.scores, strict=True)
         ]
         self.checkpoints.folder.mkdir(parents=True, exist_ok=True)
-        self.checkpoints.log(",".join(("step", "training_loss", "seconds", *SCORES, *beside)), rows)
+        self.checkpoints.log(",".join(("step", "training_loss", "seconds", *SCORES, *references)), rows)
 
     def _write(self) -> None:
         self._finite()
@@ -331,7 +331,7 @@ class Loop:
             )
         return loss
 
-    def _tell(self, steps: int, seconds: float, checked: bool) -> None:
+    def _report(self, steps: int, seconds: float, checked: bool) -> None:
         if self.report is None or self.workers.rank:
             return
         speed = steps / max(seconds, 1e-9)
@@ -340,10 +340,10 @@ class Loop:
         if self.plan.max_seconds is not None:
             left = min(left, self.plan.max_seconds - self.history.seconds)
         scores = self.history.scores[-1] if self.history.scores else {}
-        beside = compared(scores, self.reference_scores)
+        comparison = compared(scores, self.reference_scores)
         self.report(
             Progress(
-                self.step, self.plan.iterations, last[1], last[2], speed, max(left, 0.0), checked, beside
+                self.step, self.plan.iterations, last[1], last[2], speed, max(left, 0.0), checked, comparison
             )
         )
 

@@ -32,8 +32,8 @@ class TrainingFields:
         The grid of ``values``.
     scored:
         (N, H, W) cells that may be learned from and scored; None: all.
-    further:
-        Name -> (N, H, W) anomalies of a further variable of the same months, NaN where missing; may be memory-mapped.
+    auxiliary:
+        Name -> (N, H, W) anomalies of a auxiliary variable of the same months, NaN where missing; may be memory-mapped.
     """
 
     values: NDArray[np.floating[Any]]
@@ -48,8 +48,8 @@ class TrainingFields:
     def __len__(self) -> int:
         return len(self.month)
 
-    def further_at(self, rows: Any) -> NDArray[np.float32] | None:
-        """(n, V, H, W) of the further variables in some months; None where there are none."""
+    def auxiliary_at(self, rows: Any) -> NDArray[np.float32] | None:
+        """(n, V, H, W) of the auxiliary variables in some months; None where there are none."""
         if not self.auxiliary:
             return None
         return np.stack([np.asarray(part[rows], np.float32) for part in self.auxiliary.values()], axis=1)

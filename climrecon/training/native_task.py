@@ -1,7 +1,8 @@
-"""Fitting our own network: samples with a cross-fitted posterior, the Gaussian likelihood, one cycle of the rate."""
+"""Fitting our own networks: samples with a cross-fitted posterior, a Gaussian score, one cycle of the rate."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,7 +36,8 @@ from climrecon.training.auxiliary import statistics
 from climrecon.training.banks import VALIDATION, Choices
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
-from climrecon.training.loop import Schedule
+from climrecon.training.folds import folds_of, outside
+from climrecon.training.gaussian import LOSSES
 from climrecon.training.precision import autocast_type
 from climrecon.training.recipes import NativeRecipe
 from climrecon.training.samples import IMAGES, Fields, SamplePool, draw_sample_pool
@@ -43,16 +45,8 @@ from climrecon.training.validation_set import ValidationSet, draw_validation_set
 
 #: Cells above which the covariance, a matrix of cells by cells, would not fit.
 MOST_CELLS = 6000
-#: Months left out on both sides of a fold: neighbours in time are alike.
-MARGIN = 2
 #: Months held in memory to draw the pool from.
 MOST_MONTHS = 20_000
-
-
-def folds_of(fields: TrainingFields, count: int) -> NDArray[np.integer[Any]]:
-    """(N,) fold of each month: runs of calendar time, so that a month's neighbours are in its own fold."""
-    edges = np.quantile(fields.index, np.arange(1, count) / count)
-    return np.searchsorted(edges, np.asarray(fields.index), side="right")
 
 
 def learn_prior(fields: TrainingFields, rows: NDArray[np.integer[Any]], recipe: NativeRecipe) -> LowRankPrior:
@@ -85,7 +79,7 @@ def geography(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
 
 
 NativeNetwork = PartialUNet | AnalysisUNet
-#: Told of what is prepared, how much is done, of how much.
+#: Called with what is prepared, how much is done, of how much.
 Drawing = Callable[[str, int, int], None]
 
 
@@ -122,7 +116,7 @@ def empty_network(
 ) -> NativeNetwork:
     """The recipe's network with fresh weights around ``prior``.
 
-    ``scale`` are (V, P) mean and standard deviation of further variables; ``stride`` that of the network started from;
+    ``scale`` are (V, P) mean and standard deviation of auxiliary variables; ``stride`` that of the network started from;
     ``misfit`` whether it has that channel; None: as the recipe says.
     """
     misfit = recipe.misstated > 0 if misfit is None else misfit
@@ -160,25 +154,24 @@ def new_network(
     learn: Callable[..., Any] = analysis_task.learn_full_prior if recipe.neighbour_months else learn_prior
     count = 1 if recipe.folds == 1 else recipe.folds + 1
 
-    def told(done: int) -> None:
+    def report(done: int) -> None:
         if drawing is not None:
             drawing("Learning covariances", done, count)
 
-    told(0)
+    report(0)
     known = statistics(fields) if recipe.auxiliary else None
     tensors = None if known is None else (_single(known[0]), _single(known[1]))
     prior = learn(fields, np.arange(len(fields)), recipe)
     network = empty_network(recipe, grid, prior, scale=tensors)
-    told(1)
+    report(1)
     if recipe.folds == 1:
         return network, [network.prior]
-    fold, index = folds_of(fields, recipe.folds), np.asarray(fields.index)
+    index = np.asarray(fields.index)
+    fold = folds_of(index, recipe.folds)
     priors = []
     for number in range(recipe.folds):
-        own = np.unique(index[fold == number])
-        near = np.unique(own[:, None] + np.arange(-MARGIN, MARGIN + 1))
-        priors.append(learn(fields, np.flatnonzero(~np.isin(index, near)), recipe))
-        told(number + 2)
+        priors.append(learn(fields, np.flatnonzero(outside(index, fold, number)), recipe))
+        report(number + 2)
     return network, priors
 
 
@@ -217,20 +210,20 @@ def continued(
         )
     if auxiliary_of(start) != recipe.auxiliary:
         raise UsageError(
-            f"The network to start from takes {', '.join(auxiliary_of(start)) or 'no variable'} beside temperature; "
+            f"The network to start from takes {', '.join(auxiliary_of(start)) or 'no auxiliary variable'}; "
             f"{', '.join(recipe.auxiliary) or 'none'} was asked for.",
             "Give auxiliary= as that network has them, or another network.",
         )
     prior = start.prior
     parts = [part.clone() for part in (prior.vectors, prior.residual, prior.scale)]
     width = start.enc_1.partial.weight.shape[0]
-    own = (
+    copied = (
         FullPrior(parts[0], prior.trailing.float().clone(), parts[1], parts[2], prior.coefficients_prior())
         if isinstance(prior, FullPrior)
         else LowRankPrior(*parts)
     )
     misfit = isinstance(start, AnalysisUNet) and start.misfit
-    network = empty_network(recipe, grid, own, width, stride=start.stride, misfit=misfit)
+    network = empty_network(recipe, grid, copied, width, stride=start.stride, misfit=misfit)
     network.load_state_dict(start.state_dict())
     return network, [network.prior]
 
@@ -244,29 +237,32 @@ def flat_fields(
     if fields.scored is not None:
         scored &= np.asarray(fields.scored[rows]).reshape(len(rows), -1)
     # Cells not scored still hold the best guess there is, as an analysis gives it, or 0.
-    auxiliary = fields.further_at(rows)
+    auxiliary = fields.auxiliary_at(rows)
     flat = None if auxiliary is None else auxiliary.reshape(*auxiliary.shape[:2], -1)
     return Fields(np.nan_to_num(values), scored, np.asarray(fields.month)[rows], fold, flat)
 
 
 class NativeModule(nn.Module):
-    """The loss of a step: area-weighted Gaussian -log p of the true field over all scored cells.
-
-    Source: the strictly proper logarithmic score (Gneiting & Raftery 2007, JASA 102:359).
-    """
+    """The loss of a step: the recipe's score of the true field, area-weighted over all scored cells."""
 
     def __init__(
-        self, network: NativeNetwork, pool: SamplePool, choices: Choices, precision: torch.dtype | None
+        self,
+        network: NativeNetwork,
+        pool: SamplePool,
+        choices: Choices,
+        precision: torch.dtype | None,
+        loss: str,
     ) -> None:
         super().__init__()
+        self.cell_loss = LOSSES[loss]
         self.network, self.pool, self.choices, self.precision = network, pool, choices, precision
         self.correct = network.correct
 
     def forward(self, step: int) -> Tensor:
         """The mean loss of this process's share of the samples of ``step``."""
-        return self.likelihood(self.pool, self.choices.at(step)[0], share=True)
+        return self.loss(self.pool, self.choices.at(step)[0], share=True)
 
-    def likelihood(self, pool: SamplePool, numbers: Tensor, share: bool = False) -> Tensor:
+    def loss(self, pool: SamplePool, numbers: Tensor, share: bool = False) -> Tensor:
         """Of chosen samples. ``share``: weighted so that the mean over processes is that of their union."""
         network = self.network
         samples = pool.at(numbers)
@@ -284,8 +280,7 @@ class NativeModule(nn.Module):
         if share and self.choices.workers.world > 1:
             dist.all_reduce(total)
             total = total / self.choices.workers.world
-        loss: Tensor = ((0.5 * error**2 + stddev.log()) * weight).sum() / total
-        return loss
+        return torch.as_tensor((self.cell_loss(error, stddev) * weight).sum() / total)
 
 
 class NativeTask:
@@ -293,6 +288,29 @@ class NativeTask:
 
     def __init__(
         self,
+        recipe: NativeRecipe,
+        network: NativeNetwork,
+        pool: SamplePool,
+        checks: SamplePool,
+        cases: ValidationSet,
+        grid: Grid,
+        seed: int,
+        workers: Workers,
+    ) -> None:
+        self.recipe, self.grid, self.cases = recipe, grid, cases
+        self.network = network.to(workers.device)
+        self.checks = _moved(checks, workers)
+        # Samples and, behind them, their mirror images.
+        images = IMAGES if recipe.mirror and not recipe.auxiliary else 1
+        choices = Choices(seed, recipe.batch, (images * len(pool),), workers)
+        precision = autocast_type(recipe, workers.device)
+        self.module = NativeModule(self.network, _moved(pool, workers), choices, precision, recipe.loss)
+        if recipe.compile:
+            self.module.correct = torch.compile(self.network.correct)
+
+    @classmethod
+    def drawn(
+        cls,
         recipe: NativeRecipe,
         network: NativeNetwork,
         priors: Sequence[LowRankPrior],
@@ -303,39 +321,34 @@ class NativeTask:
         seed: int,
         workers: Workers,
         drawing: Drawing | None = None,
-    ) -> None:
-        self.recipe, self.grid = recipe, fields.grid
-        # Pools are drawn on the CPU, the same on any machine and in every process, then moved.
+    ) -> NativeTask:
+        """The task with samples of ``fields``, and with samples and whole years of ``validation``.
+
+        Samples are drawn on the CPU, the same on any machine and in every process.
+        """
         pool, checks = draw_pools(recipe, network, priors, fields, validation, masks, noise, seed, drawing)
-        self.network = network.to(workers.device)
-        self.checks = _moved(checks, workers)
-        precision = autocast_type(recipe, workers.device)
-        # Samples and, behind them, their mirror images.
-        images = IMAGES if recipe.mirror and not recipe.auxiliary else 1
-        choices = Choices(seed, recipe.batch, (images * len(pool),), workers)
-        self.module = NativeModule(self.network, _moved(pool, workers), choices, precision)
-        if recipe.compile:
-            self.module.correct = torch.compile(self.network.correct)
-        further_sd = None
-        if isinstance(self.network, LevelledUNet) and self.network.auxiliary:
-            further_sd = self.network.further_sd.cpu().numpy()
-        self.cases = draw_validation_set(
-            validation, masks, noise, recipe.validation_years, seed + VALIDATION, further_sd
-        )
-        self.schedule = Schedule(recipe.iterations, recipe.batch, recipe.rate, recipe.warm_up)
+        sd = None
+        if isinstance(network, LevelledUNet) and network.auxiliary:
+            sd = network.further_sd.cpu().numpy()
+        cases = draw_validation_set(validation, masks, noise, recipe.validation_years, seed + VALIDATION, sd)
+        return cls(recipe, network, pool, checks, cases, fields.grid, seed, workers)
 
     def begin(self, step: int) -> None:
         """Nothing changes on the way."""
 
     def rate(self, step: int) -> float:
         """One cycle: warm-up, then a cosine to zero."""
-        return self.schedule.rate * self.schedule.factor(step)
+        recipe = self.recipe
+        if step < recipe.warm_up:
+            return recipe.rate * ((step + 1) / recipe.warm_up)
+        share = (step - recipe.warm_up) / max(recipe.iterations - recipe.warm_up, 1)
+        return recipe.rate * (0.5 * (1.0 + math.cos(math.pi * share)))
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """``score``: the likelihood on held-out samples; and RMSE and the annual global mean of whole years."""
+        """``score``: the loss on held-out samples; and RMSE and the annual global mean of whole years."""
         parts = torch.split(torch.arange(len(self.checks), device=self.checks.truth.device), 64)
-        score = torch.stack([self.module.likelihood(self.checks, part) for part in parts]).mean()
+        score = torch.stack([self.module.loss(self.checks, part) for part in parts]).mean()
         assert isinstance(network, PartialUNet | AnalysisUNet)
         return {"score": float(score), **self.cases.score(self.estimate(network, self.cases))}
 
@@ -380,7 +393,7 @@ def draw_pools(
 ) -> tuple[SamplePool, SamplePool]:
     """Samples to train with, and to choose the best weights with."""
     rows = np.unique(np.linspace(0, len(fields) - 1, MOST_MONTHS).astype(int))
-    fold = folds_of(fields, len(priors)) if len(priors) > 1 else np.zeros(len(fields), int)
+    fold = folds_of(np.asarray(fields.index), len(priors)) if len(priors) > 1 else np.zeros(len(fields), int)
     held = np.unique(np.linspace(0, len(validation) - 1, recipe.checks).astype(int))
     names = ("Drawing training samples", "Drawing validation samples")
     counts = (recipe.pool, recipe.checks)
@@ -393,14 +406,14 @@ def draw_pools(
         misstated = recipe.misstated if network.misfit else 0.0
         pool, checks = analysis_task.draw_pools(network, full, sets, masks, noise, seed, misstated, drawing)
         return pool, checks
-    told = [
+    reports = [
         None if drawing is None else (lambda done, total, w=name: drawing(w, done, total)) for name in names
     ]
     flat = flat_fields(fields, rows, fold[rows])
-    pool = draw_sample_pool(network, priors, flat, masks, noise, recipe.pool, seed + 1, told[0])
+    pool = draw_sample_pool(network, priors, flat, masks, noise, recipe.pool, seed + 1, reports[0])
     checked = flat_fields(validation, held, np.zeros(len(held), int))
     return pool, draw_sample_pool(
-        network, [network.prior], checked, masks, noise, recipe.checks, seed + 2, told[1]
+        network, [network.prior], checked, masks, noise, recipe.checks, seed + 2, reports[1]
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -91,12 +92,12 @@ class Recipe(Settings):
     def _variables_go_together(self) -> Self:
         if not self.variables or self.variables[0] != "tas" or len(set(self.variables)) < len(self.variables):
             raise ValueError(
-                f"variables={' '.join(self.variables)}: tas comes first, then each further variable once"
+                f"variables={' '.join(self.variables)}: tas comes first, then each auxiliary variable once"
             )
         if self.auxiliary and self.network == "published":
             raise ValueError(
                 f"{', '.join(self.auxiliary)} as channels: the published network's equal channels share one mask, and a "
-                "further variable has gaps of its own; use recipe=native"
+                "auxiliary variable has gaps of its own; use recipe=native"
             )
         if self.auxiliary and self.network == "analysis_unet":
             raise ValueError(
@@ -171,7 +172,8 @@ class NativeRecipe(Recipe):
     pool:
         Samples drawn beforehand.
     folds:
-        Of the cross-fit: a sample's posterior comes from covariances that have not seen the years around it.
+        Of the cross-fit, each of several runs of years: a sample's posterior comes from covariances that have not seen
+        the years around it.
     covariance_months:
         Months that covariances are learned from, at most; spread evenly over all.
     warm_up:
@@ -180,11 +182,13 @@ class NativeRecipe(Recipe):
         Weight decay.
     mirror:
         Whether a sample may be taken with the sign of all its anomalies turned. Pays where training months are few; what
-        tells El Nino from La Nina but for the sign is not learned then. Never where there are further variables.
+        tells El Nino from La Nina but for the sign is not learned then. Never where there are auxiliary variables.
     misstated:
         Share of samples whose stated errors are too large, too small, or of none; where it is above zero the network sees
         how well observations agree with what is stated of them. With neighbouring months alone; a network that is gone on
         from and cannot see it is trained without.
+    loss:
+        ``likelihood``, or the continuous ranked probability score, ``crps``.
     checks:
         Samples validated on.
     """
@@ -203,6 +207,7 @@ class NativeRecipe(Recipe):
     decay: float = Field(1e-2, ge=0)
     mirror: bool = False
     misstated: float = Field(0.0, ge=0, le=1)
+    loss: Literal["likelihood", "crps"] = "likelihood"
     checks: int = Field(480, ge=1)
 
     @model_validator(mode="before")
@@ -255,6 +260,22 @@ RECIPES: dict[str, tuple[type[Recipe], dict[str, Any]]] = {
         },
     ),
 }
+
+
+#: Old name -> name of settings, accepted with a note; to be removed in the next version.
+OLD_NAMES = {"months_beside": "neighbour_months"}
+
+
+def renamed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Settings by their present names, and a note for each old one; unchanged where both names are given."""
+    present = {key: OLD_NAMES.get(key, key) for key in settings}
+    present = {key: key if name in settings else name for key, name in present.items()}
+    notes = [
+        f"The recipe's setting {old} is now called {name}; the next version of climrecon refuses the old name."
+        for old, name in present.items()
+        if old != name
+    ]
+    return {present[key]: value for key, value in settings.items()}, notes
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -318,6 +339,7 @@ def recipe(name: str, **overrides: Any) -> Recipe:
             f"Recipes: {', '.join(RECIPES)}.",
         )
     kind, settings = RECIPES[name]
+    overrides, _ = renamed(overrides)
     try:
         return kind.model_validate({"name": name, **settings, **overrides})
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What a training's validation is compared with: another method's scores on the same months under the same masks."""
+"""Scores of another method on the validation's months under the same masks, to compare with."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from climrecon.files import write_text
 from climrecon.training.resume import Checkpoints
 from climrecon.training.validation_set import Estimator, ValidationSet
 
-#: Kept beside the checkpoint, so that a resumed training need not work them out again.
-FILE = "yardsticks.json"
+#: In the folder of the checkpoint, so that a resumed training need not work them out again.
+FILE = "reference_scores.json"
 #: Method -> its scores, as :meth:`climrecon.training.validation_set.ValidationSet.score` gives them.
-Yardsticks = Mapping[str, Mapping[str, float]]
+ReferenceScores = Mapping[str, Mapping[str, float]]
 
 
 def reference_scores(
@@ -37,7 +37,7 @@ def reference_scores(
     return found
 
 
-def compared(scores: Mapping[str, float], beside: Yardsticks) -> str:
+def compared(scores: Mapping[str, float], references: ReferenceScores) -> str:
     """``RMSE 0.71 K (kriging 0.75), annual mean r 0.990 (0.985), RMSE 0.050 K (0.060)``; "" without scores."""
     names = (
         ("rmse", "RMSE {:.3f} K", "{:.3f}"),
@@ -50,7 +50,7 @@ def compared(scores: Mapping[str, float], beside: Yardsticks) -> str:
             continue
         others = [
             (f"{name} " if number == 0 else "") + other.format(row[key])
-            for name, row in beside.items()
+            for name, row in references.items()
             if key in row
         ]
         parts.append(own.format(scores[key]) + (f" ({', '.join(others)})" if others else ""))

@@ -22,9 +22,9 @@ from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training import native_task, published_task
 from climrecon.training.analysis_task import persistence_of
 from climrecon.training.distributed import Workers, workers
-from climrecon.training.engine import History, Loop, Plan, Progress, Shown
+from climrecon.training.engine import Loop, Plan, Progress, Shown, TrainingHistory
 from climrecon.training.fields import TrainingFields
-from climrecon.training.loop import spread_factor
+from climrecon.training.gaussian import spread_factor
 from climrecon.training.precision import precision_name
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
 from climrecon.training.reference_scores import reference_scores
@@ -45,7 +45,7 @@ SPREAD_BOUNDS = (0.6, 1.6)
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gives.
+    """The result of a training.
 
     Attributes
     ----------
@@ -54,12 +54,12 @@ class Trained:
     card:
         For a card's ``training``: recipe, members, seeds, versions, hardware, time, scores.
     history:
-        What was seen on the way.
+        Losses and scores on the way.
     """
 
     network: nn.Module
     card: dict[str, Any]
-    history: History
+    history: TrainingHistory
 
 
 def train(
@@ -77,7 +77,7 @@ def train(
     start: nn.Module | None = None,
     report: Callable[[Progress], None] | None = None,
     drawing: native_task.Drawing | None = None,
-    beside: Mapping[str, Estimator] | None = None,
+    references: Mapping[str, Estimator] | None = None,
     shown: Shown | None = None,
 ) -> Trained:
     """Train, or go on with what ``folder`` holds; started by torchrun, in several processes.
@@ -89,7 +89,7 @@ def train(
     fields, validation:
         Months to learn from, and months of other members to judge by.
     masks, noise:
-        What is seen of them, and with which errors.
+        Gaps and errors of the samples.
     folder:
         For the checkpoint and ``log.csv``.
     iterations, max_hours:
@@ -101,8 +101,8 @@ def train(
         Called every few seconds and after every validation.
     drawing:
         Called with what is prepared before the first step, how much is done, of how much.
-    beside:
-        Further methods (kriging) that are scored once on the validation's months, to compare with.
+    references:
+        Other methods (kriging) that are scored once on the validation's months, to compare with.
     shown:
         Called after each validation with the step's number and the network as it was validated, by one process.
 
@@ -128,29 +128,37 @@ def train(
     checkpoints = Checkpoints(folder, _identity(recipe, fields, validation, masks, noise, seed, start))
     # A checkpoint of another training is refused before minutes of preparation.
     checkpoints.read()
-    with workers(device) as own:
+    with workers(device) as processes:
         torch.manual_seed(seed)
         task, groups = _task(
-            recipe, fields, validation, masks, noise, seed, own, start, None if own.rank else drawing
+            recipe,
+            fields,
+            validation,
+            masks,
+            noise,
+            seed,
+            processes,
+            start,
+            None if processes.rank else drawing,
         )
-        known = reference_scores(checkpoints, task.cases, {} if own.rank else beside or {})
+        known = reference_scores(checkpoints, task.cases, {} if processes.rank else references or {})
         _check_room(folder, task.network)
-        plan = Plan(
-            recipe.iterations,
-            min(recipe.check_every, recipe.iterations),
-            recipe.averaging,
-            recipe.patience,
-            1.0 if isinstance(recipe, NativeRecipe) else None,
-            recipe.checkpoint_seconds,
-            None if max_hours is None else max_hours * 3600.0,
+        loop = Loop(
+            task,
+            optimiser(recipe, groups),
+            plan_of(recipe, max_hours),
+            processes,
+            checkpoints,
+            report,
+            known,
+            shown,
         )
-        loop = Loop(task, optimiser(recipe, groups), plan, own, checkpoints, report, known, shown)
         history = loop.run()
         _calibrate(task)
         network = task.network.to("cpu").eval()
         for parameter in network.parameters():
             parameter.data = parameter.data.contiguous()
-        card = _card(recipe, fields, validation, seed, own, history, start)
+        card = _card(recipe, fields, validation, seed, processes, history, start)
         card["validation_beside"] = {name: dict(scores) for name, scores in known.items()}
         if isinstance(network, AnalysisUNet):
             card["spread_factor"] = round(float(network.spread_factor), 4)
@@ -173,23 +181,38 @@ def _task(
     masks: MaskSource,
     noise: NoiseSource | None,
     seed: int,
-    own: Workers,
+    processes: Workers,
     start: nn.Module | None,
     drawing: native_task.Drawing | None = None,
 ) -> tuple[published_task.PublishedTask | native_task.NativeTask, list[dict[str, Any]]]:
     if isinstance(recipe, PublishedRecipe):
         network = published_task.new_network(recipe, start)
-        published = published_task.PublishedTask(recipe, network, fields, validation, masks, noise, seed, own)
+        published = published_task.PublishedTask(
+            recipe, network, fields, validation, masks, noise, seed, processes
+        )
         return published, published.groups()
     if isinstance(recipe, NativeRecipe):
         if noise is None:
             raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.")
         unet, priors = native_task.new_network(recipe, fields, start, drawing)
-        native = native_task.NativeTask(
-            recipe, unet, priors, fields, validation, masks, noise, seed, own, drawing
+        native = native_task.NativeTask.drawn(
+            recipe, unet, priors, fields, validation, masks, noise, seed, processes, drawing
         )
         return native, native.groups()
     raise UsageError(f"The recipe {recipe.name} has no training.")
+
+
+def plan_of(recipe: Recipe, max_hours: float | None = None) -> Plan:
+    """The numbers of the recipe's loop."""
+    return Plan(
+        recipe.iterations,
+        min(recipe.check_every, recipe.iterations),
+        recipe.averaging,
+        recipe.patience,
+        1.0 if isinstance(recipe, NativeRecipe) else None,
+        recipe.checkpoint_seconds,
+        None if max_hours is None else max_hours * 3600.0,
+    )
 
 
 def optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -260,11 +283,15 @@ def _card(
     fields: TrainingFields,
     validation: TrainingFields,
     seed: int,
-    own: Workers,
-    history: History,
+    processes: Workers,
+    history: TrainingHistory,
     start: nn.Module | None,
 ) -> dict[str, Any]:
-    hardware = torch.cuda.get_device_name(own.device) if own.device.type == "cuda" else platform.machine()
+    hardware = (
+        torch.cuda.get_device_name(processes.device)
+        if processes.device.type == "cuda"
+        else platform.machine()
+    )
     best = next(
         (s for r, s in zip(history.rows, history.scores, strict=True) if r[0] == history.best_step), {}
     )
@@ -282,9 +309,9 @@ def _card(
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
-        "hardware": f"{hardware}, {own.world} processes, {torch.get_num_threads()} threads of "
+        "hardware": f"{hardware}, {processes.world} processes, {torch.get_num_threads()} threads of "
         f"{len(os.sched_getaffinity(0))} cores",
-        "precision": precision_name(recipe, own.device),
+        "precision": precision_name(recipe, processes.device),
         "seconds": round(history.seconds, 1),
         "best_step": history.best_step,
         "ended": history.ended,

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from climrecon.array_types import FloatArray
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.methods.priors.low_rank import LowRankPrior
@@ -26,6 +26,7 @@ from climrecon.methods.unet.levels import LevelledUNet
 from climrecon.methods.unet.network import complete_channels
 from climrecon.training.auxiliary import seen_of
 
+Prior = TypeVar("Prior")
 #: A sample and its mirror image, see :meth:`SamplePool.at`.
 IMAGES = 2
 
@@ -34,7 +35,7 @@ IMAGES = 2
 class Fields:
     """Complete months to draw from: (N, P) values in K, (N, P) bool ``scored``, (N,) month 1..12.
 
-    ``fold`` (N,) says which prior of the cross-fit has not seen the month. ``auxiliary`` (N, V, P): further variables,
+    ``fold`` (N,) says which prior of the cross-fit has not seen the month. ``auxiliary`` (N, V, P): auxiliary variables,
     NaN where missing; None where there are none.
     """
 
@@ -50,7 +51,7 @@ class SamplePool:
     """Prepared samples, ready for the U-Net: N samples on (H, W).
 
     ``observed`` (N, 3, H, W), ``mask`` (N, 1, H, W), ``complete`` (N, C, H, W) of 7, 11 or 12 channels, ``mean`` and
-    ``variance`` (N, P) of the posterior, ``truth`` (N, P) and ``scored`` (N, P). With V further variables there are V
+    ``variance`` (N, P) of the posterior, ``truth`` (N, P) and ``scored`` (N, P). With V auxiliary variables there are V
     more observed channels and masks.
     """
 
@@ -69,7 +70,7 @@ class SamplePool:
         """Chosen samples: ``n`` below N is sample n, ``N + n`` its mirror image: all anomalies with the other sign.
 
         Under a covariance one is as likely as the other, and a network that is shown both learns less of its months by
-        heart. Not for further variables, whose anomalies may be skewed.
+        heart. Not for auxiliary variables, whose anomalies may be skewed.
 
         Raises
         ------
@@ -119,39 +120,59 @@ def draw_sample_pool(
     """Draw ``count`` samples. Every sample has its own random stream, so the pool does not depend on ``chunk``."""
     size = fields.values.shape[1]
     which = np.random.default_rng(seed).integers(len(fields.values), size=count)
+
+    def make(prior: LowRankPrior, numbers: IntArray) -> tuple[Tensor, ...]:
+        values, mask, stated = (np.zeros((len(numbers), size)) for _ in range(3))
+        more: list[NDArray[np.float32]] = []
+        for row, number in enumerate(numbers):
+            rng = np.random.default_rng([seed, int(number)])
+            seen = masks.draw(rng)
+            error, stated[row] = noise.draw(rng)
+            values[row] = (fields.values[which[number]] + error) * seen
+            mask[row] = seen
+            if fields.auxiliary is not None:
+                assert isinstance(network, LevelledUNet)
+                # A stream of its own, so that temperature is seen as it is without auxiliary variables.
+                stream = np.random.default_rng([seed, int(number), 1])
+                shown = fields.auxiliary[which[number]], network.further_sd.cpu().numpy()
+                more.append(seen_of(*shown, masks, stream))
+        month = torch.as_tensor(fields.month[which[numbers]])
+        tensors = [torch.as_tensor(a, dtype=torch.float32) for a in (values, stated)]
+        seen_t = torch.as_tensor(mask > 0)
+        posterior = prior.posterior(tensors[0], seen_t, tensors[1], month)
+        auxiliary = (torch.as_tensor(np.stack(more)),) if more else ()
+        channels = network.channels(tensors[0], seen_t, tensors[1], month, posterior, *auxiliary)
+        truth = torch.as_tensor(fields.values[which[numbers]], dtype=torch.float32)
+        scored = torch.as_tensor(fields.scored[which[numbers]])
+        return (*channels, posterior.mean, posterior.variance, truth, scored)
+
+    return draw_by_fold(fields.fold[which], priors, make, chunk, progress)
+
+
+def draw_by_fold(
+    fold: IntArray,
+    priors: Sequence[Prior],
+    make: Callable[[Prior, IntArray], tuple[Tensor, ...]],
+    chunk: int,
+    progress: Callable[[int, int], None] | None,
+) -> SamplePool:
+    """Samples in the order of their numbers, made in parts that share a prior.
+
+    Parameters
+    ----------
+    fold:
+        (N,) number of each sample's prior.
+    make:
+        From a prior and numbers of samples to the columns of their pool.
+    """
     parts: list[tuple[Tensor, ...]] = []
-    order: list[NDArray[np.integer[Any]]] = []
-    done = 0
-    for fold, prior in enumerate(priors):
-        wanted = np.flatnonzero(fields.fold[which] == fold)
+    order: list[IntArray] = []
+    for number, prior in enumerate(priors):
+        wanted = np.flatnonzero(fold == number)
         for start in range(0, len(wanted), chunk):
-            numbers = wanted[start : start + chunk]
-            values, mask, stated = (np.zeros((len(numbers), size)) for _ in range(3))
-            more: list[NDArray[np.float32]] = []
-            for row, number in enumerate(numbers):
-                rng = np.random.default_rng([seed, int(number)])
-                seen = masks.draw(rng)
-                error, stated[row] = noise.draw(rng)
-                values[row] = (fields.values[which[number]] + error) * seen
-                mask[row] = seen
-                if fields.auxiliary is not None:
-                    assert isinstance(network, LevelledUNet)
-                    # A stream of its own, so that temperature is seen as it is without further variables.
-                    own = np.random.default_rng([seed, int(number), 1])
-                    shown = fields.auxiliary[which[number]], network.further_sd.cpu().numpy()
-                    more.append(seen_of(*shown, masks, own))
-            month = torch.as_tensor(fields.month[which[numbers]])
-            tensors = [torch.as_tensor(a, dtype=torch.float32) for a in (values, stated)]
-            seen_t = torch.as_tensor(mask > 0)
-            posterior = prior.posterior(tensors[0], seen_t, tensors[1], month)
-            auxiliary = (torch.as_tensor(np.stack(more)),) if more else ()
-            channels = network.channels(tensors[0], seen_t, tensors[1], month, posterior, *auxiliary)
-            truth = torch.as_tensor(fields.values[which[numbers]], dtype=torch.float32)
-            scored = torch.as_tensor(fields.scored[which[numbers]])
-            parts.append((*channels, posterior.mean, posterior.variance, truth, scored))
-            order.append(numbers)
-            done += len(numbers)
+            order.append(wanted[start : start + chunk])
+            parts.append(make(prior, order[-1]))
             if progress:
-                progress(done, count)
+                progress(sum(map(len, order)), len(fold))
     back = torch.as_tensor(np.argsort(np.concatenate(order)))
     return SamplePool(*(torch.cat(columns)[back] for columns in zip(*parts, strict=True)))

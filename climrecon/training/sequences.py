@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from climrecon.array_types import FloatArray
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.unet.correcting import analysis_channels
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training.fields import TrainingFields
-from climrecon.training.samples import SamplePool
+from climrecon.training.samples import SamplePool, draw_by_fold
 
 #: Masks and errors drawn beforehand: each takes products with matrices of cells by cells.
 BANK = 1500
@@ -133,18 +133,11 @@ def draw_sequences(
     """
     candidates = np.flatnonzero(fold >= 0)
     which = np.random.default_rng(seed).choice(candidates, count)
-    parts: list[tuple[torch.Tensor, ...]] = []
-    order: list[NDArray[np.integer[Any]]] = []
-    for number, prior in enumerate(priors):
-        wanted = np.flatnonzero(fold[which] == number)
-        for start in range(0, len(wanted), chunk):
-            chosen = wanted[start : start + chunk]
-            parts.append(_samples(network, prior, fields, which[chosen], chosen, draws, seed))
-            order.append(chosen)
-            if progress:
-                progress(sum(map(len, order)), count)
-    back = torch.as_tensor(np.argsort(np.concatenate(order)))
-    return SamplePool(*(torch.cat(columns)[back] for columns in zip(*parts, strict=True)))
+
+    def make(prior: FullPrior, numbers: IntArray) -> tuple[torch.Tensor, ...]:
+        return _samples(network, prior, fields, which[numbers], numbers, draws, seed)
+
+    return draw_by_fold(fold[which], priors, make, chunk, progress)
 
 
 def _samples(

@@ -261,11 +261,11 @@ def with_auxiliary(
     chosen: Sequence[tuple[int, slice]],
     folder: Path,
 ) -> TrainingFields:
-    """``fields`` of the ``chosen`` of ``members`` with the further variables of the same months, NaN where absent.
+    """``fields`` of the ``chosen`` of ``members`` with the auxiliary variables of the same months, NaN where absent.
 
     Parameters
     ----------
-    further:
+    auxiliary:
         Of each member, by name; none: ``fields`` as they are.
     """
     found = {}

@@ -37,8 +37,8 @@ class ValidationSet:
         (N,) counts months within a year, years being far apart: a month's neighbours are those of its own year.
     area:
         (H, W) share of the area.
-    further:
-        (N, V, H, W) what is seen of further variables, NaN elsewhere; None where the network takes none.
+    auxiliary:
+        (N, V, H, W) what is seen of auxiliary variables, NaN elsewhere; None where the network takes none.
     """
 
     values: FloatArray
@@ -98,7 +98,7 @@ def draw_validation_set(
     Parameters
     ----------
     further_sd:
-        (V, P) standard deviations of the further variables of a network that takes some.
+        (V, P) standard deviations of the auxiliary variables of a network that takes some.
     """
     rows = np.tile(whole_years(fields, years), MASKS)
     truth = np.asarray(fields.values[rows], dtype=np.float32)
@@ -128,7 +128,7 @@ def draw_validation_set(
     number_of = np.where(good, np.cumsum(good) - 1, -1)
     area = np.asarray(fields.grid.area, np.float64)
     month = np.asarray(fields.month)[rows]
-    auxiliary = fields.further_at(rows) if further_sd is not None else None
+    auxiliary = fields.auxiliary_at(rows) if further_sd is not None else None
     if auxiliary is not None and further_sd is not None:
         for number, own in enumerate(auxiliary):
             rng = np.random.default_rng([seed, 3, number])

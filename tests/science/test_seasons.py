@@ -20,7 +20,9 @@ from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD
 from climrecon.methods.unet.build import analysis_unet_arguments, build_unet
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor
-from climrecon.training.loop import LOSSES
+from climrecon.training.banks import Choices
+from climrecon.training.distributed import Workers
+from climrecon.training.native_task import NativeModule
 from climrecon.training.samples import SamplePool
 
 GRID = Grid.regular(12, 24)
@@ -200,7 +202,9 @@ def test_the_ranked_probability_score_is_that_of_a_gaussian(network: AnalysisUNe
         torch.zeros(count, CELLS), torch.full((count, CELLS), 0.25), 0.8 * torch.randn(count, CELLS),
         torch.ones(count, CELLS, dtype=torch.bool),
     )  # fmt: skip
-    found = LOSSES["crps"](network, pool.at(torch.arange(count))).item()
+    choices = Choices(0, count, (count,), Workers(0, 1, torch.device("cpu")))
+    module = NativeModule(network, pool, choices, None, "crps")
+    found = module.loss(pool, torch.arange(count)).item()
     draws = 0.5 * np.random.default_rng(0).normal(size=(2, 4000, 1))
     truth = pool.truth.numpy().reshape(-1)[None]
     score = np.abs(draws[0] - truth).mean(0) - 0.5 * np.abs(draws[0] - draws[1]).mean()

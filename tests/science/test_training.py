@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,10 +18,17 @@ from climrecon.methods.store import load_network
 from climrecon.methods.unet.build import analysis_unet_arguments, build_unet
 from climrecon.methods.unet.correcting import PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.training.distributed import Workers
+from climrecon.training.engine import Loop, TrainingHistory
 from climrecon.training.fields import TrainingFields
-from climrecon.training.loop import Schedule, fit, spread_factor
-from climrecon.training.samples import Fields, draw_sample_pool
+from climrecon.training.gaussian import spread_factor
+from climrecon.training.native_task import NativeTask
+from climrecon.training.recipes import recipe
+from climrecon.training.resume import Checkpoints
+from climrecon.training.run import optimiser, plan_of
+from climrecon.training.samples import Fields, SamplePool, draw_sample_pool
 from climrecon.training.sequences import MaskErrorBank, MonthMaskErrorBank, draw_sequences
+from climrecon.training.validation_set import draw_validation_set
 
 GRID = Grid.regular(8, 16)
 CELLS = 128
@@ -51,7 +61,24 @@ def network(prior: LowRankPrior) -> PartialUNet:
     return PartialUNet(prior, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, width=8)
 
 
-def test_it_starts_as_optimal_interpolation_and_learns_more(parts) -> None:
+def fit(
+    folder: Path, parts, net: PartialUNet, pool: SamplePool, check: SamplePool, seed: int, **settings: Any
+) -> TrainingHistory:
+    """Train on a pool with the loop and task of recipes."""
+    _, masks, noise, data = parts
+    index = np.arange(120)
+    fields = TrainingFields(
+        data.values.astype(np.float32).reshape(120, 8, 16), data.month, index, 0 * index, ("one",), GRID
+    )
+    cases = draw_validation_set(fields, masks, noise, 1, 1)
+    kind = "analysis" if isinstance(net, AnalysisUNet) else "native"
+    made, cpu = recipe(kind, mirror=False, **settings), Workers(0, 1, torch.device("cpu"))
+    task = NativeTask(made, net, pool, check, cases, GRID, seed, cpu)
+    loop = Loop(task, optimiser(made, task.groups()), plan_of(made), cpu, Checkpoints(folder, {}))
+    return loop.run()
+
+
+def test_it_starts_as_optimal_interpolation_and_learns_more(parts, tmp_path: Path) -> None:
     prior, masks, noise, data = parts
     net = network(prior)
     pool, check = (
@@ -64,12 +91,9 @@ def test_it_starts_as_optimal_interpolation_and_learns_more(parts) -> None:
     torch.testing.assert_close(start[0], check.mean)
     assert (start[1] == 1).all()
     history = fit(
-        net,
-        pool,
-        check,
-        Schedule(steps=60, batch=16, rate=3e-3, warm_up=5, averaging=0.9, check_every=10),
-        seed=0,
-    )
+        tmp_path, parts, net, pool, check, 0,
+        iterations=60, batch=16, rate=3e-3, warm_up=5, averaging=0.9, check_every=10,
+    )  # fmt: skip
     scores = [row[2] for row in history.rows]
     assert min(scores) < scores[0] - 0.005
     with torch.no_grad():
@@ -80,13 +104,14 @@ def test_it_starts_as_optimal_interpolation_and_learns_more(parts) -> None:
     torch.testing.assert_close((mean * net.area).sum(1), (check.mean * net.area).sum(1), atol=1e-4, rtol=0)
 
 
-def test_training_is_reproducible(parts) -> None:
+def test_training_is_reproducible(parts, tmp_path: Path) -> None:
     prior, masks, noise, data = parts
     states = []
-    for _ in range(2):
+    for number in range(2):
         net = network(prior)
         pool = draw_sample_pool(net, [prior], data, masks, noise, 48, 1)
-        fit(net, pool, pool, Schedule(steps=6, batch=8, warm_up=2, check_every=3), seed=3)
+        folder = tmp_path / str(number)
+        fit(folder, parts, net, pool, pool, 3, iterations=6, batch=8, warm_up=2, check_every=3)
         states.append(net.state_dict())
     for key, value in states[0].items():
         assert torch.equal(value, states[1][key]), key
@@ -195,7 +220,7 @@ def test_errors_have_a_part_that_does_not_average_out() -> None:
     assert np.std(means) > 2.0 * np.mean(independent)
 
 
-def test_three_months_are_drawn_with_alike_gaps_and_neighbours_by_date(parts) -> None:
+def test_three_months_are_drawn_with_similar_gaps_and_neighbours_by_date(parts, tmp_path: Path) -> None:
     _, masks, noise, data = parts
     learned = learn_patterns(data.values.reshape(120, 8, 16), data.month, GRID, 40)
     tensors = [
@@ -228,7 +253,7 @@ def test_three_months_are_drawn_with_alike_gaps_and_neighbours_by_date(parts) ->
     for n in alone:  # month 59 has a successor in the array, but not in time
         assert (pool.complete[n, 9] == 0).all()
         assert (pool.complete[n, 10] == 1).all()
-    history = fit(net, pool, pool, Schedule(steps=4, batch=8, warm_up=2, check_every=2), seed=3)
+    history = fit(tmp_path, parts, net, pool, pool, 3, iterations=4, batch=8, warm_up=2, check_every=2)
     assert len(history.rows) == 2
     before = spread_factor(net, pool)
     net.spread_factor.fill_(before)

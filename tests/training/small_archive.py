@@ -70,7 +70,7 @@ def small(name: str, folder: Path, iterations: int = 30, **more: Any) -> Trained
     """Train a small network of recipe ``name``."""
     given = dict(PUBLISHED if name == "kadow2020" else NATIVE)
     sources = gaps(**{key: more.pop(key) for key in ("mask_seed", "error_level") if key in more})
-    names = ("seed", "start", "report", "max_hours", "drawing", "beside", "shown")
+    names = ("seed", "start", "report", "max_hours", "drawing", "references", "shown")
     settings = {key: more.pop(key) for key in list(more) if key not in names}
     arguments: dict[str, Any] = {"seed": 3, "device": "cpu", **more}
     made = recipe(name, **{**given, "iterations": iterations, **settings})

@@ -46,7 +46,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path, list
         **REFERENCE_METHOD,
         report=told.append,
         drawing=lambda *what: drawn.append(what),
-        beside={"kriging": kriging},
+        references={"kriging": kriging},
     )
     return trained, folder, told, drawn
 
@@ -98,7 +98,7 @@ def test_it_is_compared_with_kriging_and_says_how_far_it_is(whole) -> None:
     assert f"(kriging {beside['rmse']:.3f})" in str(told[-1])
     assert "annual mean r" in str(told[-1])
     # Kept beside the checkpoint: it is not worked out again.
-    small("native", folder, **REFERENCE_METHOD, beside={"kriging": lambda cases: 1 / 0})
+    small("native", folder, **REFERENCE_METHOD, references={"kriging": lambda cases: 1 / 0})
     names = list(dict.fromkeys(what for what, _, _ in drawn))
     assert names == ["Learning covariances", "Drawing training samples", "Drawing validation samples"]
     for name in names:

@@ -151,7 +151,7 @@ def test_other_recipes_and_other_starts_are_refused(both: dict[str, Trained], tm
     about: dict[str, Any] = {"seed": 3, "device": "cpu"}
     with pytest.raises(UsageError, match="another training"):
         train(made, changed, HELD, *gaps(), folder=tmp_path / "fit", **about)
-    with pytest.raises(UsageError, match="takes psl beside temperature; none was asked for"):
+    with pytest.raises(UsageError, match="takes psl; none was asked for"):
         train(recipe("native", **NATIVE, iterations=2), TRAINING, HELD, *gaps(), folder=tmp_path / "n",
               start=both["psl"].network, **about)  # fmt: skip
 
@@ -213,13 +213,15 @@ def test_from_an_archive_to_a_reconstruction(demo: Path, archive: dict[str, Any]
 
     # A second look finds everything prepared: temperature and pressure of three members.
     job = Training(validate(archive["given"], load_site()), load_site(), {})
-    assert len(job.members) == 3
-    assert len(list(job.preparation.folder.glob("*.safetensors"))) == 6
-    assert all(job.is_prepared(part) for part in range(3))
+    assert len(job.data.members) == 3
+    assert len(list(job.data.preparation.folder.glob("*.safetensors"))) == 6
+    assert all(job.data.is_prepared(part) for part in range(3))
     assert job.is_trained()
-    job.preparation.store.path(job.preparation.beside[0].key(job.members[0])).write_bytes(b"lost")
-    job.mend(Quiet())
-    assert job.is_prepared(0)
+    job.data.preparation.store.path(
+        job.data.preparation.of_auxiliary[0].key(job.data.members[0])
+    ).write_bytes(b"lost")
+    job.data.mend(Quiet())
+    assert job.data.is_prepared(0)
 
     given = psl(demo)
     results = {}
@@ -286,7 +288,7 @@ def test_a_member_whose_pressure_is_damaged_is_left_out_and_named(
     archive: dict[str, Any], tmp_path: Path
 ) -> None:
     job = Training(validate(archive["given"], load_site()), load_site(), {})
-    preparation, member = replace(job.preparation, folder=tmp_path / "members"), job.members[0]
+    preparation, member = replace(job.data.preparation, folder=tmp_path / "members"), job.data.members[0]
     bad = tmp_path / "psl.nc"
     bad.write_bytes(member.files["psl"][0].read_bytes()[:5000])
     damaged = replace(member, files={**member.files, "psl": (bad,)})

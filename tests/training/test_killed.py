@@ -83,19 +83,19 @@ def test_killed_in_every_stage(demo: Path, tmp_path: Path, monkeypatch: pytest.M
     config.write_text(json.dumps(job.settings.plain()))
 
     assert call("prepare", config, "prepare", "--part", "0") == -signal.SIGKILL
-    assert not any(job.is_prepared(part) for part in range(4))
-    assert not list(job.preparation.folder.glob("*.safetensors"))
-    job.prepare_many(range(4), Quiet())
+    assert not any(job.data.is_prepared(part) for part in range(4))
+    assert not list(job.data.preparation.folder.glob("*.safetensors"))
+    job.data.prepare_many(range(4), Quiet())
 
     assert call("step", config, "train") == -signal.SIGKILL
-    assert torch.load(job.folder / "fit" / "checkpoint.pt", weights_only=True)["state"]["step"] == 12
+    assert torch.load(job.plan.folder / "fit" / "checkpoint.pt", weights_only=True)["state"]["step"] == 12
     assert not job.is_trained()
     assert call("network", config, "train") == -signal.SIGKILL
     assert not job.is_trained(), "weights without a card are no network"
     assert call("", config, "train") == 0
     assert job.is_trained()
-    assert not list((job.folder / "fit").glob("*checkpoint*"))
-    survived = sha256_of(job.folder / "network" / WEIGHTS)
+    assert not list((job.plan.folder / "fit").glob("*checkpoint*"))
+    survived = sha256_of(job.plan.folder / "network" / WEIGHTS)
 
     for at in ("scores", "store", "publish"):
         assert call(at, config, "collect") == -signal.SIGKILL
@@ -111,7 +111,7 @@ def test_killed_in_every_stage(demo: Path, tmp_path: Path, monkeypatch: pytest.M
     # The same training with nothing in its way, in a cache of its own.
     calm = validate({**given, "cachedir": str(tmp_path / "calm"), "network_name": "calm"}, loaded)
     (tmp_path / "calm" / "training").mkdir(parents=True)
-    (tmp_path / "calm" / "training" / "members").symlink_to(job.preparation.folder)
+    (tmp_path / "calm" / "training" / "members").symlink_to(job.data.preparation.folder)
     other = Training(calm, loaded, {})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -119,10 +119,10 @@ def test_killed_in_every_stage(demo: Path, tmp_path: Path, monkeypatch: pytest.M
         other.train(0, Quiet())
     finally:
         torch.set_num_threads(threads)
-    assert other.fingerprint == job.fingerprint
-    assert sha256_of(other.folder / "network" / WEIGHTS) == survived
+    assert other.plan.fingerprint == job.plan.fingerprint
+    assert sha256_of(other.plan.folder / "network" / WEIGHTS) == survived
     # The card and the log compare with kriging on the same months and masks.
-    about = load_network(str(other.folder / "network")).card.training
+    about = load_network(str(other.plan.folder / "network")).card.training
     assert set(about["validation_beside"]["kriging"]) >= {"rmse"}
     assert "- validation, by which the weights were chosen: RMSE, K" in (output / "card.md").read_text()
     header = (output / "log.csv").read_text().splitlines()[0]

@@ -50,7 +50,7 @@ def training(demo: Path, folder: Path) -> Training:
 
 def test_members_are_checked_to_the_last_byte_and_prepared_anew(demo: Path, tmp_path: Path) -> None:
     first = training(demo, tmp_path)
-    first.prepare_many(range(len(first.members)), Quiet())
+    first.data.prepare_many(range(len(first.data.members)), Quiet())
     files = sorted((tmp_path / "cache" / "training" / "members").glob("*.safetensors"))
     before = {path.name: path.read_bytes() for path in files}
     assert len(before) == 4
@@ -60,19 +60,19 @@ def test_members_are_checked_to_the_last_byte_and_prepared_anew(demo: Path, tmp_
     # Another process, as the stage that comes next: nothing tells it what was lost.
     again = training(demo, tmp_path)
     reporter = Warned()
-    again.mend(reporter)
+    again.data.mend(reporter)
     assert len(reporter.said) == 3
     assert all("prepared anew" in text for text in reporter.said)
     assert {path.name: path.read_bytes() for path in files} == before
-    assert all(again.is_prepared(part) for part in range(4))
-    again.mend(reporter)
+    assert all(again.data.is_prepared(part) for part in range(4))
+    again.data.mend(reporter)
     assert len(reporter.said) == 3
 
     # A network of which one file is lost is trained again, not collected.
     assert not again.is_trained()
-    shutil.copytree(shipped() / "punet5", again.folder / "network")
+    shutil.copytree(shipped() / "punet5", again.plan.folder / "network")
     assert again.is_trained()
-    flip(again.folder / "network" / WEIGHTS)
+    flip(again.plan.folder / "network" / WEIGHTS)
     assert not again.is_trained()
 
 

@@ -53,7 +53,8 @@ def archive(demo: Path, folder: Path) -> Path:
 
 def stored(job: Training) -> dict[str, tuple[int, bytes]]:
     return {
-        p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in job.preparation.folder.glob("*.safetensors")
+        p.name: (p.stat().st_mtime_ns, p.read_bytes())
+        for p in job.data.preparation.folder.glob("*.safetensors")
     }
 
 
@@ -66,10 +67,10 @@ def test_all_members_of_mixed_grids_and_calendars(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5+20cr")
-    assert [(m.name, m.family) for m in job.members][:2] == [("DEMO-GAUSS r1i1p1", "DEMO-GAUSS"), ("DEMO-GAUSS r2i1p1", "DEMO-GAUSS")]  # fmt: skip
-    job.prepare_many(range(len(job.members)), Quiet())
-    assert all(job.is_prepared(part) for part in range(6))
-    material = job.material
+    assert [(m.name, m.family) for m in job.data.members][:2] == [("DEMO-GAUSS r1i1p1", "DEMO-GAUSS"), ("DEMO-GAUSS r2i1p1", "DEMO-GAUSS")]  # fmt: skip
+    job.data.prepare_many(range(len(job.data.members)), Quiet())
+    assert all(job.data.is_prepared(part) for part in range(6))
+    material = job.data.material
     # The archive holds 20CR as its producer publishes it and in CMOR's form: one is enough.
     assert material.left_out == (("20CR r1i1p1", "it holds the same fields as 20CR"),)
     targets = {m.about["name"]: m.about["target"] for m in material.stored}
@@ -87,15 +88,15 @@ def test_all_members_of_mixed_grids_and_calendars(
     assert not uses["train"] & uses["test"] - {4}  # the reanalysis' only member is split by years
     before = stored(job)
     again = training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5+20cr")
-    assert all(again.is_prepared(part) for part in range(6))
-    again.prepare(0, Quiet())
+    assert all(again.data.is_prepared(part) for part in range(6))
+    again.data.prepare(0, Quiet())
     assert stored(again) == before
-    assert again.fingerprint == job.fingerprint
+    assert again.plan.fingerprint == job.plan.fingerprint
     blended = training(
         tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", training_target="blended"
     )
     told = Told()
-    blended.prepare_many(range(4), told)
+    blended.data.prepare_many(range(4), told)
     assert len(told.warnings) == 3
     assert all("no tos" in text for text in told.warnings)
 
@@ -123,14 +124,14 @@ def test_bad_members_are_named_and_left_out_and_the_others_stay(
     cut = tas(folder, "DEMO-GAUSS", 2, "198501-200012")
     cut.write_bytes(cut.read_bytes()[:-2000])
     job = training(tmp_path, catalogue, monkeypatch, training_data="cmip5", training_target="tas")
-    assert "OTHER r1i1p1" not in [m.name for m in job.members]
+    assert "OTHER r1i1p1" not in [m.name for m in job.data.members]
     told = Told()
-    job.prepare_many(range(len(job.members)), told)
+    job.data.prepare_many(range(len(job.data.members)), told)
     warned = {text.split(" is left out: ")[0]: text for text in told.warnings}
     assert set(warned) == {"DEMO-GAUSS r2i1p1", "DEMO-REG r2i1p1"}
     assert "'W m-2' are not those of a temperature" in warned["DEMO-REG r2i1p1"]
     assert cut.name in warned["DEMO-GAUSS r2i1p1"]
-    notes = {m.about["name"]: m.about["notes"] for m in job.material.stored}
+    notes = {m.about["name"]: m.about["notes"] for m in job.data.material.stored}
     assert "120 months are absent: 1984-12" in notes["HOLED r1i1p1"][0]
     before = stored(job)
     # Mended and added: only what is new is prepared.
@@ -143,14 +144,16 @@ def test_bad_members_are_named_and_left_out_and_the_others_stay(
     job = training(
         tmp_path, build_catalogue(folder).path, monkeypatch, training_data="cmip5", training_target="tas"
     )
-    waiting = [job.members[part].name for part in range(len(job.members)) if not job.is_prepared(part)]
+    waiting = [
+        job.data.members[part].name for part in range(len(job.data.members)) if not job.data.is_prepared(part)
+    ]
     assert waiting == ["DEMO-GAUSS r2i1p1", "NEWMODEL r1i1p1"]
-    for part in range(len(job.members)):
-        job.prepare(part, told)
+    for part in range(len(job.data.members)):
+        job.data.prepare(part, told)
     after = stored(job)
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + 2
-    assert [name for name, _ in job.material.left_out] == ["DEMO-REG r2i1p1"]
+    assert [name for name, _ in job.data.material.left_out] == ["DEMO-REG r2i1p1"]
 
 
 def test_a_preparation_killed_at_any_time_goes_on_and_loses_nothing(
@@ -158,7 +161,7 @@ def test_a_preparation_killed_at_any_time_goes_on_and_loses_nothing(
 ) -> None:
     """SIGKILL for the whole process group, cdo included, three times; then the same result as without."""
     calm = training(tmp_path / "calm", demo / "catalogue.json", _made(monkeypatch, tmp_path / "calm"), training_data="cmip5")  # fmt: skip
-    calm.prepare_many(range(4), Quiet())
+    calm.data.prepare_many(range(4), Quiet())
     job = training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5")
     config = tmp_path / "config.json"
     config.write_text(json.dumps(job.settings.plain()))
@@ -174,15 +177,15 @@ def test_a_preparation_killed_at_any_time_goes_on_and_loses_nothing(
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         child.stderr.close()
-        finished += job.is_prepared(attempt)
-        for path in job.preparation.folder.glob("*.safetensors"):
-            assert path.read_bytes() == (calm.preparation.folder / path.name).read_bytes()
+        finished += job.data.is_prepared(attempt)
+        for path in job.data.preparation.folder.glob("*.safetensors"):
+            assert path.read_bytes() == (calm.data.preparation.folder / path.name).read_bytes()
     assert finished < 3
-    job.prepare_many([part for part in range(4) if not job.is_prepared(part)], Quiet())
+    job.data.prepare_many([part for part in range(4) if not job.data.is_prepared(part)], Quiet())
     assert {name: content for name, (_, content) in stored(job).items()} == {
         name: content for name, (_, content) in stored(calm).items()
     }
-    assert not list((job.preparation.folder / ".scratch").iterdir())
+    assert not list((job.data.preparation.folder / ".scratch").iterdir())
 
 
 def _made(monkeypatch: pytest.MonkeyPatch, folder: Path) -> pytest.MonkeyPatch:
@@ -208,10 +211,10 @@ def test_too_little_space_ends_the_run_and_blames_no_member(
     )  # fmt: skip
     assert answer.returncode == OutputError.exit_code, answer.stderr
     assert "The same command continues" in answer.stderr
-    assert not job.is_prepared(0)
-    assert not list(job.preparation.folder.glob("*.left-out.json"))
-    job.prepare(0, Quiet())
-    assert job.is_prepared(0)
+    assert not job.data.is_prepared(0)
+    assert not list(job.data.preparation.folder.glob("*.left-out.json"))
+    job.data.prepare(0, Quiet())
+    assert job.data.is_prepared(0)
 
 
 def test_what_can_be_known_is_said_before_anything_long(

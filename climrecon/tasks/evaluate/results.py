@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from climrecon.scores.masked_truth import RAW, Sums
 from climrecon.scores.paired import LEVEL
 from climrecon.scores.series import annual_means
 from climrecon.scores.table import score_methods
+from climrecon.tasks.evaluate.plan import EvaluationRun
 from climrecon.tasks.evaluate.truth import PseudoObservations
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
@@ -27,16 +28,12 @@ from climrecon.workflow.output_folder import staged
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.versions import versions
 
-if TYPE_CHECKING:
-    from climrecon.tasks.evaluate.task import Evaluation
-
-
 DEFAULT_FOLDER = Path("climrecon-evaluation")
 COUNTED = "Only cells that were missing under the mask count, area-weighted; regional means are of the whole analysis."
 
 
 def write_evaluation(
-    evaluation: Evaluation,
+    evaluation: EvaluationRun,
     records: Sequence[PseudoObservations],
     sums: Mapping[str, Sequence[Sums]],
     rules: Sequence[str],
@@ -111,7 +108,7 @@ def write_evaluation(
 
 
 def _content(
-    evaluation: Evaluation,
+    evaluation: EvaluationRun,
     records: Sequence[PseudoObservations],
     rules: Sequence[str],
     table: Mapping[str, Any],
@@ -159,7 +156,7 @@ def _rmse_of_cells(parts: Sequence[Sums]) -> FloatArray:
 
 def _figures(
     stage: Path,
-    evaluation: Evaluation,
+    evaluation: EvaluationRun,
     records: Sequence[PseudoObservations],
     sums: Mapping[str, Sequence[Sums]],
     table: Mapping[str, Any],
@@ -198,20 +195,19 @@ def _figures(
     return found
 
 
-def _inputs(evaluation: Evaluation) -> list[tuple[str, str]]:
+def _inputs(evaluation: EvaluationRun) -> list[tuple[str, str]]:
     """All files that took part, with their hashes."""
     found = [
         (str(path), str(digest))
         for member, _ in evaluation.truth.members
         for path, digest in member.about["files"]
     ]
-    extra = [evaluation.coverage_inputs.uncorrelated] if evaluation.coverage_inputs.uncorrelated else []
     store = evaluation.preparation.store
-    found += [(str(path), store.sha256(path)) for path in (*evaluation.coverage_inputs.main, *extra)]
+    found += [(str(path), store.sha256(path)) for path in evaluation.coverage_files]
     return list(dict.fromkeys(found))
 
 
-def _facets(evaluation: Evaluation) -> dict[str, str]:
+def _facets(evaluation: EvaluationRun) -> dict[str, str]:
     return {
         "project": "climrecon",
         "product": "evaluation",

@@ -1,4 +1,4 @@
-"""What an evaluation takes as the truth, and the gaps and errors it is seen with."""
+"""The truth of an evaluation, and the gaps and errors that observations of it have."""
 
 from __future__ import annotations
 
@@ -54,6 +54,14 @@ def members_of_file(path: Path, variable: str) -> tuple[Member, ...]:
         )
         for number, name in enumerate(names)
     )
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Members taken as the truth with the months that count, and notes on them."""
+
+    members: tuple[tuple[StoredMember, slice], ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Samples:
     """``COUNT`` months spread over the validation members, each with those beside it, seen through masks that score.
 
     Masks and errors are fixed by the seed, so that figures of one training can be compared. A month's neighbours are
-    given too, through the same mask, and further variables whole: networks that take them are shown as they are used.
+    given too, through the same mask, and auxiliary variables whole: networks that take them are shown as they are used.
     """
 
     def __init__(self, fields: TrainingFields, gaps: Coverage, seed: int) -> None:
@@ -59,7 +59,7 @@ class Samples:
             error, stated[position] = (np.asarray(part).reshape(grid.shape) for part in drawn)
             values[position] = np.where(mask[position], truth[position] + error, np.nan)
         months = Months(np.asarray(fields.index)[near])
-        auxiliary = fields.further_at(near)
+        auxiliary = fields.auxiliary_at(near)
         if auxiliary is not None:
             network = network.with_auxiliary(Auxiliary(tuple(fields.auxiliary), months.index, auxiliary))
         estimate = network.reconstruct(values, mask, stated, months.month, Context(grid, months))

@@ -1,11 +1,11 @@
-"""The one place where the pipeline calls the training."""
+"""From the plan of a training to a stored network with its card."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from climrecon.fields import Context, Months
 from climrecon.grid import Grid
@@ -14,6 +14,7 @@ from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import Card, describe
 from climrecon.methods.store import LoadedNetwork, as_network, network_of, save_network
 from climrecon.tasks.train.example_months import Samples, shown_while_training
+from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage
 from climrecon.training.auxiliary import DESCRIPTION
 from climrecon.training.distributed import own_rank
@@ -27,40 +28,36 @@ from climrecon.training.validation_set import Estimator, ValidationSet
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.versions import versions
 
-if TYPE_CHECKING:
-    from climrecon.tasks.train.task import Material, Training
-
 #: Trainings of fewer steps are trials.
 SHORT = 200
 #: Seconds between two lines of progress where validations are far apart.
 NOTE_SECONDS = 60.0
 #: Recipe that goes on with a network of each kind.
 RECIPE_OF = {"analysis_unet": "analysis", "partial_unet": "native", "published": "kadow2020"}
-#: What validation is compared with.
+#: The method that validation scores are compared with.
 REFERENCE_METHOD = "kriging"
 
 
 def run_training(
-    training: Training,
-    material: Material,
+    plan: TrainingPlan,
     fields: TrainingFields,
     validation: TrainingFields,
     gaps: Coverage,
     reporter: Reporter,
 ) -> None:
     """Train, and leave the network with its card in the training's folder."""
-    settings = training.settings
+    settings = plan.settings
     device = choose_device(settings.device)
-    chosen = training.recipe
+    chosen = plan.recipe
     reporter.stage(
-        f"Training {training.name} ({chosen.name}, {chosen.iterations} steps, from "
-        f"{training.start.name if training.start else 'scratch'}) on {len(fields)} months of {len(fields.names)} "
+        f"Training {plan.name} ({chosen.name}, {chosen.iterations} steps, from "
+        f"{plan.start.name if plan.start else 'scratch'}) on {len(fields)} months of {len(fields.names)} "
         f"members, {len(validation)} months of {len(validation.names)} to validate, on {device}"
     )
 
     noted = time.monotonic()
 
-    def told(progress: Progress) -> None:
+    def report_progress(progress: Progress) -> None:
         nonlocal noted
         # Between validations too: of some recipes they are thousands of steps apart.
         if progress.checked or time.monotonic() - noted > NOTE_SECONDS:
@@ -68,18 +65,16 @@ def run_training(
             noted = time.monotonic()
         reporter.step(progress.step, progress.steps)
 
-    doing = ""
+    current = ""
 
-    def drawing(what: str, done: int, total: int) -> None:
-        nonlocal doing
-        if what != doing:
-            doing = what
+    def report_preparation(what: str, done: int, total: int) -> None:
+        nonlocal current
+        if what != current:
+            current = what
             reporter.stage(what)
         reporter.step(done, total)
         if done == total and what.startswith("Drawing validation"):
-            reporter.stage(
-                f"Scoring {REFERENCE_METHOD} on the validation months, then training {training.name}"
-            )
+            reporter.stage(f"Scoring {REFERENCE_METHOD} on the validation months, then training {plan.name}")
 
     trained = train(
         chosen,
@@ -87,52 +82,52 @@ def run_training(
         validation,
         gaps.masks,
         gaps.noise,
-        folder=training.folder / "fit",
+        folder=plan.folder / "fit",
         seed=settings.seed,
         device=device,
         max_hours=settings.max_hours,
-        start=network_of(training.start) if training.start else None,
-        report=told,
-        drawing=drawing,
-        beside={REFERENCE_METHOD: yardstick(fields.grid)},
-        shown=_shown(training, chosen, validation, gaps, reporter),
+        start=network_of(plan.start) if plan.start else None,
+        report=report_progress,
+        drawing=report_preparation,
+        references={REFERENCE_METHOD: reference_estimator(fields.grid)},
+        shown=_shown(plan, chosen, validation, gaps, reporter),
     )
-    own = {
+    fitted = {
         name: value for name, value in trained.card.items() if name not in ("members", "members_validation")
     }
-    data = material_card(training, material, gaps)
+    data = material_card(plan, gaps)
     about = {
-        **own,
+        **fitted,
         **data,
-        "recipe": own["recipe"],
-        "versions": {**own["versions"], **data["versions"]},
+        "recipe": fitted["recipe"],
+        "versions": {**fitted["versions"], **data["versions"]},
     }
     network = as_network(trained.network)
-    card = describe(training.name, network, fields.grid, about)
+    card = describe(plan.name, network, fields.grid, about)
     if own_rank():  # the others hold the same weights, and would write into the same folder
         return
-    save_network(network, with_data(card, training, material, gaps), training.folder / "network")
-    remove_checkpoints(training.folder)
+    save_network(network, with_data(card, plan, gaps), plan.folder / "network")
+    remove_checkpoints(plan.folder)
 
 
 def _shown(
-    training: Training, chosen: Recipe, validation: TrainingFields, gaps: Coverage, reporter: Reporter
+    plan: TrainingPlan, chosen: Recipe, validation: TrainingFields, gaps: Coverage, reporter: Reporter
 ) -> Shown | None:
     """Draws samples as the network learns; None where no figures are wanted."""
-    if not training.settings.plots or not gaps.scoring:
+    if not plan.settings.plots or not gaps.scoring:
         return None
-    samples = Samples(validation, gaps, training.settings.seed)
+    samples = Samples(validation, gaps, plan.settings.seed)
     rows = chosen.rows if isinstance(chosen, PublishedRecipe) else 0
-    return shown_while_training(samples, training.folder, training.name, rows, reporter.note)
+    return shown_while_training(samples, plan.folder, plan.name, rows, reporter.note)
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove what a training would go on from, which is not needed when its network is there."""
+    """Remove the checkpoints of a training whose network is there."""
     for left in (folder / "fit").glob("checkpoint*"):
         left.unlink(missing_ok=True)
 
 
-def yardstick(grid: Grid) -> Estimator:
+def reference_estimator(grid: Grid) -> Estimator:
     """Kriging of the validation's months; they share few masks, so that it takes seconds."""
 
     def estimate(cases: ValidationSet) -> Any:
@@ -155,7 +150,7 @@ def check_start(recipe: Recipe, grid: Grid, start: LoadedNetwork) -> None:
     Raises
     ------
     UsageError
-        With what it is and what the recipe needs.
+        Naming the network and the kind that the recipe needs.
     """
     if isinstance(recipe, NativeRecipe):
         continued(recipe, grid, network_of(start))
@@ -168,8 +163,8 @@ def recipe_for(text: str, iterations: int | None, auxiliary: Sequence[str] = ())
 
     Parameters
     ----------
-    further:
-        Variables beside temperature that the network takes as channels.
+    auxiliary:
+        Auxiliary variables that the network takes as channels.
 
     Raises
     ------
@@ -192,9 +187,9 @@ def recipe_for(text: str, iterations: int | None, auxiliary: Sequence[str] = ())
     return recipe(name, **changes)
 
 
-def material_card(training: Training, material: Material, gaps: Coverage) -> dict[str, Any]:
-    """What a card says of data, members, gaps and errors."""
-    settings = training.settings
+def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
+    """The card's entries on data, members, gaps and errors."""
+    settings, material = plan.settings, plan.material
     blended = sum(member.about["target"] == "blended" for member in material.stored)
     uses = {
         use: [
@@ -211,19 +206,19 @@ def material_card(training: Training, material: Material, gaps: Coverage) -> dic
         for use in ("train", "validation", "test")
     }
     return {
-        "fingerprint": training.fingerprint,
+        "fingerprint": plan.fingerprint,
         "data": f"{settings.training_data}: {len(material.stored)} members, anomalies to "
         f"{'-'.join(map(str, settings.reference_period.years))}; {blended} blended like observations, "
         f"{len(material.stored) - blended} air temperature alone",
         "members": uses,
-        "left_out": [list(item) for item in (*material.left_out, *training.sets.left_out)],
+        "left_out": [list(item) for item in (*material.left_out, *plan.left_out)],
         "held_out": material.split.how,
         "further": material.auxiliary_card(DESCRIPTION),
         "masks": f"{gaps.label}: {gaps.masks.describe()}; those of {', '.join(gaps.scoring)} are not among them, nor "
         "the two months before and after each",
         "noise": gaps.noise.describe(),
         "seed": settings.seed,
-        "start": training.start.name if training.start else None,
+        "start": plan.start.name if plan.start else None,
         "settings": settings.plain(),
         "versions": versions(),
     }
@@ -234,12 +229,13 @@ def _span(index: Any) -> str:
     return f"{labels[0]} to {labels[1]}, {len(index)} months"
 
 
-def with_data(card: Card, training: Training, material: Material, gaps: Coverage) -> Card:
+def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
     """The card with the caveats that follow from the data."""
+    material = plan.material
     stated = [text for text in card.caveats if "no uncertainty" in text]
     caveats = [*stated, *material.split.caveats, *gaps.caveats]
     alone = sum(member.about["target"] != "blended" for member in material.stored)
-    if alone and training.settings.training_target != "tas":
+    if alone and plan.settings.training_target != "tas":
         caveats.append(
             f"{alone} of {len(material.stored)} members hold air temperature over sea too, for want of tos, sic or "
             "sftlf: over the sea such fields vary and warm more than the blended fields of observational data sets."
@@ -264,5 +260,5 @@ def with_data(card: Card, training: Training, material: Material, gaps: Coverage
             "correlation; what they leave, up to some thousand kilometres, is drawn anew each month."
         )
     return card.model_copy(
-        update={"caveats": caveats, "reference_period": training.settings.reference_period.years}
+        update={"caveats": caveats, "reference_period": plan.settings.reference_period.years}
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +26,14 @@ from climrecon.tasks.network_store import add_network
 from climrecon.tasks.train.example_months import FILE as SAMPLES
 from climrecon.tasks.train.example_months import Samples, save_samples
 from climrecon.tasks.train.fit import SHORT, remove_checkpoints
+from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage, coverage_files
+from climrecon.tasks.training_data.material import Material
 from climrecon.training.fields import TrainingFields
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.output_folder import staged
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.versions import versions
-
-if TYPE_CHECKING:
-    from climrecon.tasks.train.task import Material, Training
-
 
 DEFAULT_FOLDER = Path("climrecon-training")
 #: Scored: whole years, so many of each test member, of so many members.
@@ -47,7 +45,7 @@ REFERENCE_METHOD = "kriging"
 
 
 def collect(
-    training: Training, material: Material, gaps: Coverage, run: dict[str, Any], reporter: Reporter
+    training: TrainingPlan, material: Material, gaps: Coverage, run: dict[str, Any], reporter: Reporter
 ) -> Outcome:
     """Score, store, write; results appear together or not at all."""
     settings = training.settings
@@ -149,7 +147,7 @@ def _methods(
 ) -> dict[str, Callable[[], Method]]:
     """What is scored: the network on temperature alone; with its auxiliary variables, as the member has them; kriging."""
     found: dict[str, Callable[[], Method]] = {network.name: lambda: network.method}
-    values = fields.further_at(rows)
+    values = fields.auxiliary_at(rows)
     if values is not None:
         auxiliary = Auxiliary(tuple(fields.auxiliary), np.asarray(fields.index)[rows], values)
         found[f"{network.name} with {', '.join(auxiliary.variables)}"] = lambda: (
@@ -193,7 +191,7 @@ def averaged(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _inputs(training: Training, material: Material) -> list[tuple[str, str]]:
+def _inputs(training: TrainingPlan, material: Material) -> list[tuple[str, str]]:
     """All files that took part, with their hashes."""
     found = material.files
     store = training.preparation.store
@@ -202,7 +200,12 @@ def _inputs(training: Training, material: Material) -> list[tuple[str, str]]:
 
 
 def _figures(
-    stage: Path, card: Card, network: LoadedNetwork, material: Material, gaps: Coverage, training: Training
+    stage: Path,
+    card: Card,
+    network: LoadedNetwork,
+    material: Material,
+    gaps: Coverage,
+    training: TrainingPlan,
 ) -> list[tuple[OutputFile, str]]:
     """Figures with their full captions (the manifest's are cut to what the host stores)."""
     from climrecon.plots.training import draw_history, draw_sample
@@ -236,7 +239,7 @@ def _figures(
     return found
 
 
-def _facets(training: Training) -> dict[str, str]:
+def _facets(training: TrainingPlan) -> dict[str, str]:
     return {
         "project": "climrecon",
         "product": "network",

@@ -1,4 +1,4 @@
-"""Which gaps and errors a network is trained with: those of a data set of observations."""
+"""Gaps and errors that a network is trained with: those of a data set of observations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from climrecon.variables import dataset_of
 from climrecon.workflow.progress import Reporter
 
 REGIONAL_KM, SLOW_KM = 1500.0, 5000.0
-#: An ensemble's spread is told by so many members at least; more than so many tell it no better.
+#: Members for an ensemble's spread: fewest, and most, beyond which it gets no better.
 FEWEST_MEMBERS, MOST_MEMBERS = 10, 50
 #: Error covariances, spread over time, that are read: each is a matrix of cells by cells.
 MOST_COVARIANCES = 36
@@ -63,7 +63,7 @@ def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs
         return resolve(settings, site, reporter)
     path = Path(named).expanduser()
     if path.is_file():
-        return _with_errors_beside(path)
+        return _with_error_files(path)
     if "/" in named or named.endswith((".nc", ".nc4")):
         raise InputDataError(
             f"There is no file {named}.", "Check masks=; a data set's name is understood too."
@@ -72,16 +72,16 @@ def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs
     return resolve(settings.model_copy(update=changed), site, reporter)
 
 
-def _with_errors_beside(path: Path) -> Inputs:
+def _with_error_files(path: Path) -> Inputs:
     """The file, and the error files and members of the same data set and version in its folder."""
-    own = dataset_of(path.name)
-    beside = [
+    dataset = dataset_of(path.name)
+    others = [
         other
         for other in sorted(path.parent.glob("*.nc"))
-        if own and own[1] and other != path and (dataset_of(other.name) or ())[:2] == own[:2]
+        if dataset and dataset[1] and other != path and (dataset_of(other.name) or ())[:2] == dataset[:2]
     ]
     by_role = {
-        role: tuple(other for other in beside if role_of(other.name) == role)
+        role: tuple(other for other in others if role_of(other.name) == role)
         for role in (UNCORRELATED, COVARIANCE, MEMBER)
     }
     members = sorted(by_role[MEMBER], key=lambda other: member_number(other.name))

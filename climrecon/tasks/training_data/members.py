@@ -130,7 +130,7 @@ def _of_files(
 ) -> list[Member]:
     """Members of a list of files; names that differ in their months alone are one member, split in time.
 
-    Files of ``auxiliary`` variables are told by CMOR's names (``psl_Amon_MODEL_...``), as members by model and ensemble.
+    Files of ``auxiliary`` variables are known by CMOR's names (``psl_Amon_MODEL_...``), as members by model and ensemble.
     """
     paths: list[Path] = []
     for pattern in patterns:
@@ -144,13 +144,13 @@ def _of_files(
             f"Training set {name}: {len(absent)} of its files do not exist, e.g. {absent[0]}.",
             "Mend the site file.",
         )
-    beside: dict[tuple[str, str], dict[str, list[Path]]] = {}
+    others: dict[tuple[str, str], dict[str, list[Path]]] = {}
     groups: dict[str, list[Path]] = {}
     for path in dict.fromkeys(paths):
-        told = _CMOR_NAME.match(path.name)
-        if told and path.name.split("_")[0] in auxiliary:
-            own = beside.setdefault((told[1], told[2]), {})
-            own.setdefault(path.name.split("_")[0], []).append(path)
+        name_parts = _CMOR_NAME.match(path.name)
+        if name_parts and path.name.split("_")[0] in auxiliary:
+            by_variable = others.setdefault((name_parts[1], name_parts[2]), {})
+            by_variable.setdefault(path.name.split("_")[0], []).append(path)
             continue
         groups.setdefault(str(path.parent / _TIME.sub("", path.name)), []).append(path)
     members = []
@@ -169,7 +169,7 @@ def _of_files(
                     variable: tuple(sorted(group)),
                     **{
                         other: tuple(sorted(found, key=lambda path: path.name))
-                        for other, found in (beside.get((match[1], match[2]), {}) if match else {}).items()
+                        for other, found in (others.get((match[1], match[2]), {}) if match else {}).items()
                     },
                 },
             )

@@ -42,8 +42,8 @@ class Preparation:
         The store's.
     target:
         ``auto``, ``blended`` or ``tas``.
-    further:
-        Further variables of each member, prepared each into a file of its own.
+    auxiliary:
+        Auxiliary variables of each member, prepared each into a file of its own.
     """
 
     folder: Path
@@ -54,8 +54,8 @@ class Preparation:
     auxiliary: tuple[str, ...] = ()
 
     @property
-    def beside(self) -> tuple[Preparation, ...]:
-        """The preparations of the further variables."""
+    def of_auxiliary(self) -> tuple[Preparation, ...]:
+        """The preparations of the auxiliary variables."""
         return tuple(replace(self, variable=name, target="tas", auxiliary=()) for name in self.auxiliary)
 
     @property
@@ -109,11 +109,13 @@ class Preparation:
         return fingerprint("prepare", VERSION, inputs, settings, None)[:40]
 
     def is_done(self, member: Member) -> bool:
-        """Whether a member stands in the store, with its further variables, or was found to be unusable."""
+        """Whether a member stands in the store, with its auxiliary variables, or was found to be unusable."""
         key = self.key(member, read=False)
         if key is None or not self.store.is_done(key):
             return False
-        return self.store.why_left_out(key) is not None or all(one.is_done(member) for one in self.beside)
+        return self.store.why_left_out(key) is not None or all(
+            one.is_done(member) for one in self.of_auxiliary
+        )
 
     def prepare(self, member: Member) -> str | None:
         """Prepare one member; a second call does nothing.
@@ -128,7 +130,7 @@ class Preparation:
             Whatever is not the member's fault: no cdo, no space. Nothing is noted then.
         """
         reason = self._prepare(member)
-        for one in self.beside:
+        for one in self.of_auxiliary:
             if reason is None:
                 found = one._prepare(member)
                 reason = found and f"{one.variable}: {found}"
@@ -201,17 +203,17 @@ class Preparation:
         self.store.put(key, values, months.index, about)
 
     def open(self, member: Member) -> StoredMember | str | None:
-        """The prepared member; why it was left out, or one of its further variables; None if it has not been prepared."""
+        """The prepared member; why it, or one of its auxiliary variables, was left out; None if it is not prepared."""
         found = self._open(member)
-        for one in self.beside if isinstance(found, StoredMember) else ():
+        for one in self.of_auxiliary if isinstance(found, StoredMember) else ():
             other = one._open(member)
             if not isinstance(other, StoredMember):
                 return other and f"{one.variable}: {other}"
         return found
 
     def open_auxiliary(self, member: Member) -> dict[str, StoredMember]:
-        """The prepared further variables of a member that :meth:`open` gives."""
-        found = {one.variable: one._open(member) for one in self.beside}
+        """The prepared auxiliary variables of a member that :meth:`open` gives."""
+        found = {one.variable: one._open(member) for one in self.of_auxiliary}
         return {name: one for name, one in found.items() if isinstance(one, StoredMember)}
 
     def _open(self, member: Member) -> StoredMember | str | None:
@@ -234,16 +236,16 @@ def workers(parts: int) -> int:
 def prepare_all(
     preparation: Preparation,
     members: Sequence[Member],
-    told: Callable[[int, Member, str | None], None],
+    notify: Callable[[int, Member, str | None], None],
 ) -> None:
-    """Prepare members in parallel; ``told(done, member, reason left out)`` hears of each.
+    """Prepare members in parallel; ``notify(done, member, reason left out)`` is called after each.
 
     In processes, not threads: the netCDF library takes no threads.
     """
     count = workers(len(members))
     if count == 1:
         for done, member in enumerate(members, 1):
-            told(done, member, preparation.prepare(member))
+            notify(done, member, preparation.prepare(member))
         return
     cdo_program()
     context = multiprocessing.get_context("forkserver")
@@ -252,7 +254,7 @@ def prepare_all(
         waiting = {pool.submit(preparation.prepare, member): member for member in members}
         try:
             for done, future in enumerate(as_completed(waiting), 1):
-                told(done, waiting[future], future.result())
+                notify(done, waiting[future], future.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list(getattr(pool, "_processes", {}).values()):

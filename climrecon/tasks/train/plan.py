@@ -1,0 +1,87 @@
+"""The plan of one training: its members, its gaps and its recipe, with the fingerprint that follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from climrecon.methods.store import LoadedNetwork
+from climrecon.settings import RunSettings, Site
+from climrecon.tasks.inputs import Inputs
+from climrecon.tasks.training_data.coverage import coverage_files
+from climrecon.tasks.training_data.material import Material, TrainingData
+from climrecon.tasks.training_data.preparation import Preparation
+from climrecon.training.recipes import Recipe
+from climrecon.workflow.fingerprint import fingerprint
+
+#: Version of the training stage: raised whenever equal members and settings give another network.
+VERSION = 3
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One training, before it begins.
+
+    Attributes
+    ----------
+    start:
+        The network to go on from; None: fresh weights.
+    left_out:
+        (file or member, reason) left out before preparation.
+    coverage_inputs:
+        Files whose gaps and errors are trained with.
+    cache:
+        Folder of all trainings.
+    """
+
+    settings: RunSettings
+    site: Site
+    recipe: Recipe
+    start: LoadedNetwork | None
+    data: TrainingData
+    left_out: tuple[tuple[str, str], ...]
+    coverage_inputs: Inputs
+    cache: Path
+
+    @property
+    def material(self) -> Material:
+        """The prepared members; see :attr:`TrainingData.material`."""
+        return self.data.material
+
+    @property
+    def preparation(self) -> Preparation:
+        """How the members are prepared."""
+        return self.data.preparation
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for trainings of equal members, gaps, settings and start."""
+        split, store = self.material.split, self.preparation.store
+        uses = {
+            use: [[n, str(rows)] for n, rows in members]
+            for use, members in (("train", split.train), ("validation", split.validation))
+        }
+        inputs = [
+            *self.material.keys,
+            *(f"gaps {role} {store.sha256(path)}" for role, path in coverage_files(self.coverage_inputs)),
+        ]
+        settings = {
+            **self.settings.fingerprinted("train"),
+            "uses": uses,
+            "recipe": self.recipe.model_dump(mode="json", exclude={"checkpoint_seconds"}),
+        }
+        return fingerprint("train", VERSION, inputs, settings, self.start.sha256 if self.start else None)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the training's checkpoints and, at its end, its network."""
+        return self.cache / "runs" / self.fingerprint[:32]
+
+    @property
+    def name(self) -> str:
+        """The network's name: as given, else made of recipe, data and fingerprint."""
+        if self.settings.network_name:
+            return str(self.settings.network_name)
+        data = self.settings.training_data.replace("+", "-")
+        return f"{self.recipe.name}-{data}-{self.fingerprint[:8]}"

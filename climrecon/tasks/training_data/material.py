@@ -1,0 +1,207 @@
+"""The members that trainings and evaluations share: preparing them, and splitting them by use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from climrecon.errors import InputDataError
+from climrecon.grid import FIVE_DEGREES
+from climrecon.settings import RunSettings
+from climrecon.tasks.training_data.members import Member
+from climrecon.tasks.training_data.preparation import Preparation, prepare_all, workers
+from climrecon.training.fields import TrainingFields
+from climrecon.training.sets import Split, fields_of, shared_history, split, twins, with_auxiliary
+from climrecon.training.store import StoredMember
+from climrecon.workflow.progress import Reporter
+
+#: The grid of prepared members: that of the observational data sets.
+GRID = FIVE_DEGREES
+
+
+@dataclass(frozen=True)
+class Material:
+    """Prepared members by use, and those left out.
+
+    ``split`` numbers ``stored``; ``left_out`` holds (member, reason); ``auxiliary`` the auxiliary variables of each of
+    ``stored`` by name.
+    """
+
+    stored: tuple[StoredMember, ...]
+    split: Split
+    left_out: tuple[tuple[str, str], ...]
+    auxiliary: tuple[Mapping[str, StoredMember], ...] = ()
+
+    def fields(self, chosen: Sequence[tuple[int, slice]], folder: Path) -> TrainingFields:
+        """The chosen members as one array, with their auxiliary variables."""
+        fields = fields_of(self.stored, chosen, GRID, folder)
+        return with_auxiliary(fields, self.stored, self.auxiliary, chosen, folder)
+
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """All files of the members, with their hashes."""
+        members = [*self.stored, *(one for variables in self.auxiliary for one in variables.values())]
+        return [(str(path), str(digest)) for member in members for path, digest in member.about["files"]]
+
+    @property
+    def keys(self) -> list[str]:
+        """The members' fingerprints in order, for the fingerprint of a training."""
+        members = [f"{n:05d} {member.key}" for n, member in enumerate(self.stored)]
+        return members + [
+            f"{name} {n:05d} {one.key}"
+            for n, variables in enumerate(self.auxiliary)
+            for name, one in variables.items()
+        ]
+
+    def auxiliary_card(self, how: str) -> str:
+        """The card's text on auxiliary variables; "" where there are none."""
+        names = list(self.auxiliary[0]) if self.auxiliary else []
+        return f"{', '.join(names)} of the same members, anomalies to the same years; {how}" if names else ""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Members, and their preparation in the cache."""
+
+    members: tuple[Member, ...]
+    preparation: Preparation
+
+    @classmethod
+    def of(
+        cls,
+        members: tuple[Member, ...],
+        settings: RunSettings,
+        cache: Path,
+        auxiliary: tuple[str, ...] = (),
+    ) -> TrainingData:
+        """``members`` as ``settings`` want them prepared, in the ``cache`` of trainings."""
+        preparation = Preparation(
+            cache / "members",
+            GRID,
+            settings.reference_period.years,
+            settings.variable,
+            settings.training_target,
+            auxiliary,
+        )
+        return cls(members, preparation)
+
+    def is_prepared(self, part: int) -> bool:
+        """Whether a member is in the store, or known to be unusable."""
+        return self.preparation.is_done(self.members[part])
+
+    @property
+    def all_prepared(self) -> bool:
+        """Whether no member waits for its preparation."""
+        return all(self.is_prepared(part) for part in range(len(self.members)))
+
+    @property
+    def input_bytes(self) -> int:
+        """Size of all input files."""
+        return sum(path.stat().st_size for m in self.members for paths in m.files.values() for path in paths)
+
+    def prepare(self, part: int, reporter: Reporter) -> None:
+        """Prepare one member."""
+        member = self.members[part]
+        reporter.stage(f"Preparing {member.name}, member {part + 1} of {len(self.members)}")
+        _warn(member, self.preparation.prepare(member), reporter)
+
+    def prepare_many(self, parts: Sequence[int], reporter: Reporter) -> None:
+        """Prepare several members in parallel."""
+        chosen = [self.members[part] for part in parts]
+        ready = len(self.members) - len(chosen)
+        reporter.stage(
+            f"Preparing {len(chosen)} members, {workers(len(chosen))} at a time"
+            + (f"; {ready} are there already" if ready else "")
+        )
+
+        def notify(done: int, member: Member, reason: str | None) -> None:
+            _warn(member, reason, reporter)
+            reporter.step(done, len(chosen))
+
+        prepare_all(self.preparation, chosen, notify)
+
+    @cached_property
+    def material(self) -> Material:
+        """The prepared members, split by use.
+
+        Raises
+        ------
+        InputDataError
+            If members have not been prepared, or none is left.
+        """
+        stored: list[StoredMember] = []
+        left_out: list[tuple[str, str]] = []
+        waiting = []
+        for member in self.members:
+            prepared = self.preparation.open(member)
+            if prepared is None:
+                waiting.append(member.name)
+            elif isinstance(prepared, str):
+                left_out.append((member.name, prepared))
+            else:
+                stored.append(prepared)
+        if waiting:
+            raise InputDataError(
+                f"{len(waiting)} of {len(self.members)} members are not prepared: {', '.join(waiting[:6])}"
+                + (" …" if len(waiting) > 6 else ""),
+                "Run the stage prepare first, all its parts; 'climrecon train' does it by itself.",
+            )
+        same = twins(stored)
+        left_out += [
+            (str(stored[i].about["name"]), f"it holds the same fields as {stored[k].about['name']}")
+            for i, k in same.items()
+        ]
+        kept = tuple(member for number, member in enumerate(stored) if number not in same)
+        if not kept:
+            listed = "\n".join(f"  {name}: {reason}" for name, reason in left_out[:12])
+            raise InputDataError(f"No member can be used:\n{listed}", "Mend or exchange the files.")
+        uses = _split_by_set(kept)
+        caveats = (*uses.caveats, *shared_history(kept, uses))
+        auxiliary: tuple[Mapping[str, StoredMember], ...] = ()
+        if self.preparation.auxiliary:
+            by_key = {self.preparation.key(member): member for member in self.members}
+            auxiliary = tuple(self.preparation.open_auxiliary(by_key[one.key]) for one in kept)
+        return Material(kept, replace(uses, caveats=caveats), tuple(left_out), auxiliary)
+
+    def mend(self, reporter: Reporter) -> None:
+        """Prepare anew what the cache has lost or damaged since its preparation; every byte is read once."""
+        store = self.preparation.store
+        for member in self.members:
+            for one in (self.preparation, *self.preparation.of_auxiliary):
+                key = one.key(member)
+                assert key is not None
+                if store.check(key):
+                    continue
+                if store.why_left_out(key) is None:
+                    reporter.warning(
+                        f"{member.name} is not in the cache as it was prepared; it is prepared anew"
+                    )
+                    one.prepare(member)
+                if store.why_left_out(key) is not None:
+                    break  # auxiliary variables of a member left out are not prepared
+
+
+def _warn(member: Member, reason: str | None, reporter: Reporter) -> None:
+    if reason:
+        reporter.warning(f"{member.name} is left out: {reason}")
+
+
+def _split_by_set(stored: Sequence[StoredMember]) -> Split:
+    """Each training set is split by itself, so that each has held-out members."""
+    uses: dict[str, list[tuple[int, slice]]] = {"train": [], "validation": [], "test": []}
+    how, caveats = [], []
+    for name in dict.fromkeys(str(member.about["set"]) for member in stored):
+        numbers = [i for i, member in enumerate(stored) if member.about["set"] == name]
+        chosen = split(
+            [str(stored[i].about["name"]) for i in numbers],
+            [str(stored[i].about["family"]) for i in numbers],
+            [len(stored[i].index) for i in numbers],
+        )
+        for use, members in uses.items():
+            members += [(numbers[position], rows) for position, rows in getattr(chosen, use)]
+        how.append(f"{name}: {chosen.how}")
+        caveats += [f"{name}: {caveat}" for caveat in chosen.caveats]
+    train, validation, test = (tuple(uses[use]) for use in ("train", "validation", "test"))
+    return Split(train, validation, test, "; ".join(how), tuple(caveats))
