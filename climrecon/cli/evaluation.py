@@ -8,6 +8,7 @@ import click
 
 from climrecon.cli.options import parameter_options
 from climrecon.cli.run_command import run_parameters
+from climrecon.workflow.run_info import run_info
 
 #: Parameters of an evaluation, in the order of ``climrecon evaluate --help``: truth, methods, gaps, places.
 EVALUATE = (
@@ -54,4 +55,4 @@ def evaluate(as_json: bool, **values: Any) -> None:
     An evaluation that was stopped goes on when the same command is given again.
     """  # noqa: D301 - \b keeps click from wrapping
     given = {name: value for name, value in values.items() if value is not None}
-    run_parameters({**given, "task": "evaluate"}, {}, as_json)
+    run_parameters({**given, "task": "evaluate"}, run_info(), as_json)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
 from climrecon.files import sha256_of
-from climrecon.output.manifest import read_manifest
+from climrecon.workflow.manifest import read_manifest
 
 #: The file of a release that holds what was observed, for the comparison with the next one.
 CHANGES = "changes.nc"

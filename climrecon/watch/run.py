@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 
 from climrecon.errors import ClimReconError, DependencyError, InputDataError, Interrupted, OutputError
-from climrecon.output.provenance import read_provenance
 from climrecon.settings import validate
 from climrecon.watch import commands, publish, state
 from climrecon.watch.context import Work
 from climrecon.watch.lock import identity
 from climrecon.watch.state import Release
+from climrecon.workflow.provenance import read_provenance
+from climrecon.workflow.run_info import run_info
 
 LOG = "run.log"
 
@@ -31,7 +32,9 @@ def run(work: Work, release: Release) -> Release:
             from climrecon.tasks.run import run_task
 
             settings = validate({**work.raw, "outputdir": str(folder)}, work.site)
-            run_task(settings, work.site, work.reporter, {"id": f"watch-{release.id}", "host": "watch"})
+            run_task(
+                settings, work.site, work.reporter, run_info({"id": f"watch-{release.id}", "host": "watch"})
+            )
     except Interrupted:
         raise
     except ClimReconError as error:

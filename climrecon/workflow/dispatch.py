@@ -21,6 +21,8 @@ from climrecon.jobs.script import Job, check_folder
 from climrecon.settings import RunSettings, Site
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
+from climrecon.workflow.run_folder import output_folder
+from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.slurm_options import (
     allocated_gpu,
     gpus_of,
@@ -43,7 +45,7 @@ def run_dispatched(
     settings: RunSettings,
     site: Site,
     reporter: Reporter,
-    about: dict[str, Any],
+    run: RunInfo,
 ) -> Outcome:
     """Run ``stages`` where ``settings.dispatch`` says, and return what the last of them leaves.
 
@@ -69,7 +71,7 @@ def run_dispatched(
     if why:
         reporter.note(why)
     if where == "slurm":
-        return _as_jobs(stages, settings, site, reporter, about)
+        return _as_jobs(stages, settings, site, reporter, run)
     return run_stages(stages, reporter)
 
 
@@ -130,7 +132,7 @@ def few_threads_on_a_login_node(site: Site) -> None:
 
 
 def _as_jobs(
-    stages: Sequence[Stage], settings: RunSettings, site: Site, reporter: Reporter, about: dict[str, Any]
+    stages: Sequence[Stage], settings: RunSettings, site: Site, reporter: Reporter, run: RunInfo
 ) -> Outcome:
     slurm = site.file.slurm
     if (
@@ -143,9 +145,9 @@ def _as_jobs(
             'Put  account = "ab0123"  (a project of yours) into the [slurm] table of climrecon.toml '
             "in your configuration folder; 'climrecon settings' says where that is.",
         )
-    output = Path(settings.outputdir or "climrecon-result").absolute()
+    output = output_folder(settings).absolute()
     check_folder(output)
-    config = _config(settings, output, about)
+    config = _config(settings, output, run)
     digest = hashlib.sha256(json.dumps(config["parameters"], sort_keys=True).encode()).hexdigest()
     running = _still_running(output, digest, reporter)
     if running is None:
@@ -182,7 +184,7 @@ def _as_jobs(
         raise
 
 
-def _config(settings: RunSettings, output: Path, about: dict[str, Any]) -> dict[str, Any]:
+def _config(settings: RunSettings, output: Path, run: RunInfo) -> dict[str, Any]:
     """What the jobs are given: what the user gave, paths made absolute, to be run in place."""
     plain = settings.plain()
     parameters = {name: plain[name] for name in sorted(settings.given) if name in plain}
@@ -195,7 +197,7 @@ def _config(settings: RunSettings, output: Path, about: dict[str, Any]) -> dict[
     parameters = {name: value for name, value in parameters.items() if name != "detach"}
     return {
         "parameters": {**parameters, "outputdir": str(output), "dispatch": "local"},
-        "run": dict(about),
+        "run": run.as_dict(),
     }
 
 
@@ -338,6 +340,6 @@ def _dry_lines(stages: Sequence[Stage], settings: RunSettings, site: Site) -> li
         lines.append(f"    {job.stage}{parts}: sbatch {' '.join(job.options)}")
     # A script each; log, status, progress of every part; configuration, record and outcome.
     files = len(jobs) + 3 * sum(len(job.parts) for job in jobs) + 3
-    output = Path(settings.outputdir or "climrecon-result").absolute()
+    output = output_folder(settings).absolute()
     lines.append(f"    scripts, logs and records: about {files} small files in {output / FOLDER}")
     return lines

@@ -7,10 +7,8 @@ scores. What a method made is kept as sums in ``cachedir``, so that a stopped ev
 from __future__ import annotations
 
 import io
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,7 @@ from climrecon.workflow.disk_space import megabytes
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Quiet, Reporter
+from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.stage import Stage
 
 #: Version of this stage: raised whenever equal inputs and settings give other scores.
@@ -73,8 +72,8 @@ class Evaluation:
         For whatever can be known before anything long begins.
     """
 
-    def __init__(self, settings: RunSettings, site: Site, about: dict[str, Any]) -> None:
-        self.settings, self.site, self.about = settings, site, about
+    def __init__(self, settings: RunSettings, site: Site, run: RunInfo) -> None:
+        self.settings, self.site, self.run = settings, site, run
         if settings.variable != "tas":
             raise UsageError(
                 f"Networks are evaluated for tas; variable={settings.variable} was asked for.", ""
@@ -100,7 +99,7 @@ class Evaluation:
                 settings.training_target,
             )  # fmt: skip
         else:
-            self.training = Training(settings, site, about)
+            self.training = Training(settings, site, run)
             self.members, self.preparation = self.training.members, self.training.preparation
         self.coverage_inputs: Inputs = mask_inputs(settings, site, Quiet())
 
@@ -268,19 +267,13 @@ class Evaluation:
         """Score all methods, and write what the run hands back."""
         from climrecon.tasks.evaluate.results import write_evaluation
 
-        started = datetime.now(UTC)
         records, rules = self.records(reporter)
         sums: dict[str, list[Sums]] = {
             RAW: [sums_of(r.known, raw_mean(r.known, r.observations.values)) for r in records]
         }
         for name in self.names:
             sums[name] = [_kept(self._place(name, number)) for number in range(len(records))]
-        run = {
-            "id": str(self.about.get("id") or secrets.token_hex(6)),
-            "user": str(self.about.get("user") or ""),
-            "started": started,
-        }
-        return write_evaluation(self, records, sums, rules, run, reporter)
+        return write_evaluation(self, records, sums, rules, self.run, reporter)
 
     def dry_run(self, reporter: Reporter) -> Outcome:
         """Say what would be evaluated; write nothing."""

@@ -13,6 +13,7 @@ from climrecon.tasks.reconstruct.size import Size
 from climrecon.workflow.disk_space import file_system_lines, megabytes
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
+from climrecon.workflow.run_folder import output_folder
 
 
 def files_of(settings: RunSettings) -> int:
@@ -51,8 +52,8 @@ def dry_run(
     cells = observations.values.size
     fields = (4 if network.sha256 else 3) + int(bool(expected.members))
     size = cells * 4 * (fields + settings.realisations)
-    folder = settings.outputdir or "climrecon-result"
-    needs: list[tuple[Path, float, int]] = [(Path(folder), size, files_of(settings))]
+    folder = output_folder(settings)
+    needs: list[tuple[Path, float, int]] = [(folder, size, files_of(settings))]
     split = []
     if parts > 1:
         needs.append((cache, expected.bytes, expected.files(parts)))

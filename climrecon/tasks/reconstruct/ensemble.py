@@ -8,7 +8,7 @@ are what the method's weights are made for, and no part of the members' spread.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,33 @@ _STREAM = 7
 
 
 @dataclass(frozen=True)
+class EnsembleRecord:
+    """What was read of an ensemble.
+
+    Attributes
+    ----------
+    count:
+        Members that are used; 0 where there are too few.
+    files, sha256:
+        Files other than the observations' own.
+    errors:
+        Errors of the observations that are in the result.
+    """
+
+    count: int
+    files: tuple[str, ...]
+    sha256: tuple[str, ...]
+    notes: tuple[str, ...]
+    errors: ErrorBudget
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> EnsembleRecord:
+        """From the JSON of ``asdict``."""
+        files, hashes, notes = (tuple(content[name]) for name in ("files", "sha256", "notes"))
+        return cls(content["count"], files, hashes, notes, ErrorBudget(**content["errors"]))
+
+
+@dataclass(frozen=True)
 class Ensemble:
     """Members of the observations, on their own grid and on the method's.
 
@@ -46,16 +73,12 @@ class Ensemble:
     ----------
     own, on_network:
         (T, H, W) float32 of each member, K, memory-mapped; the observations' own values where a member has none.
-    about:
-        ``files`` and ``sha256`` of what was read beside the observations, ``notes``, ``errors`` as :class:`ErrorBudget`
-        has them.
     mean:
         (T, H, W) mean of the members as they were read, where it is to stand for the observations; else None.
     """
 
     own: tuple[FloatArray, ...]
     on_network: tuple[FloatArray, ...]
-    about: dict[str, Any]
     mean: FloatArray | None = None
 
     def __len__(self) -> int:
@@ -76,11 +99,11 @@ class Ensemble:
         return spread
 
 
-def applied(observations: Observations, about: Mapping[str, Any], ensemble: Ensemble | None) -> Observations:
+def applied(observations: Observations, record: EnsembleRecord, ensemble: Ensemble | None) -> Observations:
     """The observations with what was read of the ensemble among their sources.
 
     Where a data set has members and no mean of them, what was read as the observations is one member; their mean
-    takes its place, whose error the spread of the members tells.
+    takes its place; the spread of the members is its error.
     """
     source, values = observations.source, observations.values
     if ensemble is not None and ensemble.mean is not None:
@@ -90,9 +113,9 @@ def applied(observations: Observations, about: Mapping[str, Any], ensemble: Ense
         values=values,
         source=replace(
             source,
-            files=(*source.files, *about["files"]),
-            sha256=(*source.sha256, *about["sha256"]),
-            notes=(*source.notes, *about["notes"]),
+            files=(*source.files, *record.files),
+            sha256=(*source.sha256, *record.sha256),
+            notes=(*source.notes, *record.notes),
         ),
     )
 
@@ -179,8 +202,8 @@ def prepare_ensemble(
     sha256: Callable[[Path], str],
     write: Write,
     reporter: Reporter,
-) -> dict[str, Any]:
-    """Write the members as ``member-NNN.safetensors`` to ``folder``; says what was used.
+) -> EnsembleRecord:
+    """Write the members as ``member-NNN.safetensors`` to ``folder``.
 
     Parameters
     ----------
@@ -190,10 +213,6 @@ def prepare_ensemble(
         Of an input file.
     write:
         Writes a file of arrays.
-
-    Returns
-    -------
-    ``about`` of :class:`Ensemble`, with ``count``, the number of members.
 
     Raises
     ------
@@ -266,16 +285,11 @@ def prepare_ensemble(
         left.unlink(missing_ok=True)
     own_files = dict.fromkeys(one.path for one in used if one.path not in inputs.main)
     files = [*own_files, *(covariances if months else ())]
-    return {
-        "count": count,
-        "files": [str(path) for path in files],
-        "sha256": [sha256(path) for path in files],
-        "notes": notes,
-        "errors": asdict(errors),
-    }
+    hashes = tuple(sha256(path) for path in files)
+    return EnsembleRecord(count, tuple(map(str, files)), hashes, tuple(notes), errors)
 
 
-def open_ensemble(folder: Path, about: Mapping[str, Any], *, check: bool = True) -> Ensemble | None:
+def open_ensemble(folder: Path, record: EnsembleRecord, *, check: bool = True) -> Ensemble | None:
     """The ensemble that :func:`prepare_ensemble` wrote, memory-mapped; None if it has no members.
 
     Raises
@@ -283,25 +297,19 @@ def open_ensemble(folder: Path, about: Mapping[str, Any], *, check: bool = True)
     Damaged
         If a file is lost or not as it was written.
     """
-    if not about["count"]:
+    if not record.count:
         return None
-    found = [open_arrays(_file(folder, number), check=check)[0] for number in range(about["count"])]
+    found = [open_arrays(_file(folder, number), check=check)[0] for number in range(record.count)]
     return Ensemble(
         tuple(one["own"] for one in found),
         tuple(one.get("on_network", one["own"]) for one in found),
-        dict(about),
         found[0].get("mean"),
     )
 
 
-def errors_in(about: Mapping[str, Any]) -> ErrorBudget:
-    """Which errors are in, from what :func:`prepare_ensemble` said."""
-    return ErrorBudget(**about["errors"])
-
-
-def ensemble_files(folder: Path, about: Mapping[str, Any]) -> list[Path]:
+def ensemble_files(folder: Path, record: EnsembleRecord) -> list[Path]:
     """The files of an ensemble's members."""
-    return [_file(folder, number) for number in range(about["count"])]
+    return [_file(folder, number) for number in range(record.count)]
 
 
 def _file(folder: Path, number: int) -> Path:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from climrecon.errors import InputDataError, NetworkError, UsageError
 from climrecon.files import write_text
@@ -21,7 +19,7 @@ from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.network_store import cache_folder, check_free_name, store_places, writable_store
 from climrecon.tasks.train.fit import check_start, recipe_for, recipe_of, run_training
-from climrecon.tasks.train.results import DEFAULT_FOLDER, collect
+from climrecon.tasks.train.results import collect
 from climrecon.tasks.training_data.coverage import coverage_files, mask_inputs, read_coverage
 from climrecon.tasks.training_data.members import Member, TrainingSets, training_members
 from climrecon.tasks.training_data.preparation import Preparation, prepare_all, workers
@@ -37,6 +35,8 @@ from climrecon.workflow.disk_space import file_system_lines, megabytes
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Quiet, Reporter
+from climrecon.workflow.run_folder import output_folder
+from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.stage import Stage
 
 #: Version of the training stage: raised whenever equal members and settings give another network.
@@ -85,8 +85,8 @@ class Training:
         For whatever can be known before anything long begins.
     """
 
-    def __init__(self, settings: RunSettings, site: Site, about: dict[str, Any]) -> None:
-        self.settings, self.site, self.about = settings, site, about
+    def __init__(self, settings: RunSettings, site: Site, run: RunInfo) -> None:
+        self.settings, self.site, self.run = settings, site, run
         if settings.variable != "tas":
             raise UsageError(
                 f"Networks are trained for tas; variable={settings.variable} was asked for.",
@@ -318,11 +318,7 @@ class Training:
         """Score the network, store it under its name, and write what the run hands back."""
         self.mend(reporter)
         self._check_not_taken()
-        run = {
-            "id": str(self.about.get("id") or secrets.token_hex(6)),
-            "user": str(self.about.get("user") or ""),
-            "started": self._started(),
-        }
+        run = replace(self.run, started=self._started())
         with self.preparation.store.scratch() as scratch:
             gaps = read_coverage(self.settings, self.coverage_inputs, GRID, scratch, reporter)
         return collect(self, self.material, gaps, run, reporter)
@@ -383,7 +379,7 @@ class Training:
         }
         everything = own * sum(months.values())
         weights = weights_bytes(self.recipe, GRID, network_of(self.start) if self.start else None)
-        folder = Path(self.settings.outputdir or DEFAULT_FOLDER)
+        folder = output_folder(self.settings)
         figures = 4 if self.settings.plots else 0
         return [
             # A member has a file; each of its input files a small one with its hash.
