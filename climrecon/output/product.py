@@ -21,7 +21,7 @@ STATUS_MEANINGS = ("observed", "reconstructed", "no_skill", "outside_training_ra
 class NetworkInfo:
     """The network that filled the gaps; ``sha256`` of its weights, None for a baseline.
 
-    ``inputs`` are files of further variables that it was given, with their hashes.
+    ``inputs`` are files of its auxiliary variables, with their hashes.
     """
 
     name: str
@@ -33,7 +33,7 @@ class NetworkInfo:
 
 @dataclass(frozen=True)
 class Structural:
-    """Reconstructions of the same observations with further networks.
+    """Reconstructions of the same observations with other networks.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Product:
     shift:
         (12, H, W) climatology that was taken off to reach ``reference_period``; None if none.
     structural:
-        The same with further networks; None if none were asked for.
+        Reconstructions with other networks; None if none were asked for.
     observational:
         (T, H, W) K, the part of ``stddev`` that is the spread over an ensemble's members, of their reconstructions or, at
         kept cells, of their own values; None without an ensemble.

@@ -31,7 +31,7 @@ def dry_run(
     parts: int,
     cache: Path,
 ) -> Outcome:
-    """Read the observations, say what a run would do and write nothing.
+    """Read the observations and describe the run; write nothing.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def dry_run(
         f"  data: {observations.source.label}, {len(observations.time)} months {observations.time.span()}, "
         f"{observations.grid.describe()}, {100 * float(observations.mask.mean()):.0f} % of cells observed",
         f"  network: {network.name} ({network.title})",
-        f"  beside it: {', '.join(settings.networks_beside) or 'nothing'}",
+        f"  compared with: {', '.join(settings.networks_beside) or 'nothing'}",
         f"  output: at most {megabytes(size)} before compression in {folder}",
         *split,
         *file_system_lines(needs),

@@ -34,7 +34,7 @@ Write = Callable[[Path, Mapping[str, Array], Mapping[str, Any]], None]
 MOST_LACKING = 0.01
 #: Months whose spread is worked out together.
 _AT_ONCE = 240
-#: Tells draws of partly correlated errors from all others with the same seed.
+#: Separates the stream of partly correlated errors from all others of the same seed.
 _STREAM = 7
 
 
@@ -146,7 +146,7 @@ def all_members(inputs: Inputs, variable: str) -> list[MemberFile]:
     try:
         count = members_within(inputs.main[0], variable)
     except ClimReconError:
-        return []  # what is wrong with the file is said when it is read
+        return []  # reading the file raises its error
     return [MemberFile(inputs.main[0], number) for number in range(count if count > 1 else 0)]
 
 
@@ -175,14 +175,14 @@ def chosen_covariances(
 
 
 def count_of(inputs: Inputs, variable: str, wanted: int) -> int:
-    """Members that will be reconstructed, as far as names and headers tell."""
+    """Members that will be reconstructed, by names and headers."""
     return len(chosen_members(inputs, variable, wanted)) or (
         wanted if wanted >= FEWEST and inputs.error_covariance else 0
     )
 
 
 def files_of(inputs: Inputs, request: PrepareRequest, wanted: int) -> tuple[Path, ...]:
-    """The files that an ensemble is made of, beside the observations' own."""
+    """The files of an ensemble, other than the observations' own."""
     members = [one.path for one in chosen_members(inputs, request.variable, wanted)]
     return (
         *(path for path in members if path not in inputs.main),
@@ -224,7 +224,7 @@ def prepare_ensemble(
     covariances = chosen_covariances(inputs, wanted, request.months)
     errors = ErrorBudget(
         uncorrelated=inputs.uncorrelated.name if inputs.uncorrelated else "",
-        kept_alone=not getattr(method.reconstructor, "uses_obs_sd", True),
+        observed_cells_only=not getattr(method.reconstructor, "uses_obs_sd", True),
     )
     notes: list[str] = []
     used: list[MemberFile] = []
@@ -299,11 +299,11 @@ def open_ensemble(folder: Path, record: EnsembleRecord, *, check: bool = True) -
     """
     if not record.count:
         return None
-    found = [open_arrays(_file(folder, number), check=check)[0] for number in range(record.count)]
+    members = [open_arrays(_file(folder, number), check=check)[0] for number in range(record.count)]
     return Ensemble(
-        tuple(one["own"] for one in found),
-        tuple(one.get("on_network", one["own"]) for one in found),
-        found[0].get("mean"),
+        tuple(one["own"] for one in members),
+        tuple(one.get("on_network", one["own"]) for one in members),
+        members[0].get("mean"),
     )
 
 

@@ -21,7 +21,7 @@ from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import Method
 from climrecon.tasks.reconstruct.apply import CompleteFields
 from climrecon.tasks.reconstruct.ensemble import Ensemble, EnsembleRecord
-from climrecon.tasks.reconstruct.observed_cells import observed_cell_sd, with_kept
+from climrecon.tasks.reconstruct.observed_cells import observed_cell_sd, with_observed_cells
 from climrecon.workflow.fingerprint import RECONSTRUCT_SETTINGS, fingerprint
 from climrecon.workflow.progress import Reporter
 
@@ -120,7 +120,7 @@ def product_of(
         assert fields.realisations is not None
         draws = iter(fields.realisations)
         if kept is not None:
-            draws = with_kept(draws, observations, kept, ensemble, settings.seed)
+            draws = with_observed_cells(draws, observations, kept, ensemble, settings.seed)
         for drawn in draws:
             yield (drawn if shift is None else drawn - shift[observations.time.month - 1]).astype(np.float32)
 
@@ -150,7 +150,7 @@ def _outside(
     method: Method,
     back: FileGrid,
 ) -> NDArray[np.bool_] | None:
-    """Cells beyond what the network's training months reached; None where it says nothing of that.
+    """Cells beyond the range of the network's training months; None where the network states no range.
 
     The range refers to the card's reference period; anomalies on another base are not compared with it.
     """

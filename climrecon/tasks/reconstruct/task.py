@@ -225,7 +225,7 @@ class Reconstruction:
         settings = {name: plain[name] for name in RECONSTRUCT_SETTINGS}
         settings |= {"facets": self.inputs.facets, "versions": versions(), "parts": self.parts}
         key = fingerprint(
-            "reconstruct-parts",
+            "parts of a reconstruction",
             STAGE_VERSION,
             [
                 *(f"{number:05d} {self.store.sha256(path)}" for number, path in enumerate(files)),
