@@ -144,14 +144,16 @@ def _run(task: str, parameters: dict[str, Any], folder: Path, progress: bool) ->
     from climrecon.settings import load_site, validate
     from climrecon.tasks.run import run_task
     from climrecon.workflow.progress import Quiet
+    from climrecon.workflow.run_info import run_info
 
     site = load_site()
     quiet = {"plots": False, "report": False, "dispatch": "local"}
     given = {**quiet, **parameters, "task": task, "outputdir": str(folder / "result")}
+    run = run_info({"host": "python"})
     if not progress:
-        return run_task(validate(given, site), site, Quiet(), {"host": "python"}).manifest
+        return run_task(validate(given, site), site, Quiet(), run).manifest
     with closing(reporter()) as shown:
-        return run_task(validate(given, site), site, shown, {"host": "python"}).manifest
+        return run_task(validate(given, site), site, shown, run).manifest
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from climrecon.files import write_text
 from climrecon.output.product import NO_SKILL, Product
-from climrecon.output.provenance import Activity, OutputFile
 from climrecon.output.series import NINETY, Series, Trend, WarmYear
 from climrecon.output.structural import rows as structural_rows
+from climrecon.workflow.provenance import Activity, OutputFile
 
 #: In a checkout the templates stand beside the package, in an installed wheel inside it.
 _PLACES = (Path(__file__).parent / "templates", Path(__file__).parent.parent / "templates")

@@ -22,6 +22,7 @@ from climrecon.cli.training import networks, train
 from climrecon.cli.watching import releases, schedule, watch
 from climrecon.errors import ClimReconError, Interrupted
 from climrecon.version import __version__
+from climrecon.workflow.run_info import run_info
 
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
@@ -60,7 +61,8 @@ for _command in (watch, releases, schedule):
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def reconstruct(as_json: bool, **values: Any) -> None:
     """Reconstruct observations: a netCDF file, figures, provenance and a report in --output."""
-    run_parameters({name: value for name, value in values.items() if value is not None}, {}, as_json)
+    given = {name: value for name, value in values.items() if value is not None}
+    run_parameters(given, run_info(), as_json)
 
 
 @app.command(epilog=EPILOG)
@@ -68,8 +70,8 @@ def reconstruct(as_json: bool, **values: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def run(config: Path, as_json: bool) -> None:
     """Run the task in a JSON file of parameters, as Freva does."""
-    parameters, about = read_config(config.read_text(encoding="utf-8"), str(config))
-    run_parameters(parameters, about, as_json)
+    parameters, info = read_config(config.read_text(encoding="utf-8"), str(config))
+    run_parameters(parameters, info, as_json)
 
 
 @app.command(epilog=EPILOG)
@@ -97,9 +99,9 @@ def _run_stage(name: str, config: Path, part: int, record: Path | None) -> None:
     from climrecon.workflow.progress import Quiet
     from climrecon.workflow.stage import one_stage
 
-    parameters, about = read_config(config.read_text(encoding="utf-8"), str(config))
+    parameters, info = read_config(config.read_text(encoding="utf-8"), str(config))
     site = load_site()
-    chosen = one_stage(stages_of(validate(parameters, site), site, about), name, part)
+    chosen = one_stage(stages_of(validate(parameters, site), site, info), name, part)
     first = is_first_process()
     reporter = make_reporter()
     if record is not None and first:

@@ -9,6 +9,7 @@ import click
 from climrecon.cli.options import parameter_options
 from climrecon.cli.run_command import run_parameters
 from climrecon.parameters import EVALUATE, of_task
+from climrecon.workflow.run_info import run_info
 
 
 @click.command()
@@ -23,4 +24,4 @@ def evaluate(as_json: bool, **values: Any) -> None:
     An evaluation that was stopped goes on when the same command is given again.
     """  # noqa: D301 - \b keeps click from wrapping
     given = {name: value for name, value in values.items() if value is not None}
-    run_parameters({**given, "task": EVALUATE}, {}, as_json)
+    run_parameters({**given, "task": EVALUATE}, run_info(), as_json)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from climrecon.errors import UsageError
+from climrecon.workflow.run_info import RunInfo, run_info
 
 
 def make_reporter() -> Any:
@@ -18,7 +19,7 @@ def make_reporter() -> Any:
     return reporter()
 
 
-def read_config(text: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_config(text: str, name: str) -> tuple[dict[str, Any], RunInfo]:
     """Parameters and run information of a configuration: ``{"parameters": …, "run": …}`` or flat."""
     try:
         content = json.loads(text)
@@ -27,13 +28,13 @@ def read_config(text: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(content, dict):
         raise UsageError(f"{name} holds a {type(content).__name__}; expected one JSON object of parameters.")
     parameters = content.get("parameters", content)
-    about = content.get("run", {}) if "parameters" in content else {}
-    if not isinstance(parameters, dict) or not isinstance(about, dict):
+    given = content.get("run", {}) if "parameters" in content else {}
+    if not isinstance(parameters, dict) or not isinstance(given, dict):
         raise UsageError(f"{name}: 'parameters' and 'run' must be JSON objects.")
-    return parameters, about
+    return parameters, run_info(given)
 
 
-def run_parameters(parameters: Mapping[str, Any], about: Mapping[str, Any], as_json: bool) -> None:
+def run_parameters(parameters: Mapping[str, Any], run: RunInfo, as_json: bool) -> None:
     """Run the task of ``parameters``, and print its outcome."""
     from climrecon.settings import load_site, validate
     from climrecon.tasks.run import run_task
@@ -41,7 +42,7 @@ def run_parameters(parameters: Mapping[str, Any], about: Mapping[str, Any], as_j
     site = load_site()
     chosen = validate(parameters, site)
     reporter = make_reporter()
-    outcome = run_task(chosen, site, reporter, dict(about))
+    outcome = run_task(chosen, site, reporter, run)
     reporter.close()
     if as_json:
         click.echo(json.dumps(outcome.manifest, indent=1))

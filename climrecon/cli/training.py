@@ -10,6 +10,7 @@ import click
 from climrecon.cli.options import parameter_options
 from climrecon.cli.run_command import run_parameters
 from climrecon.parameters import TRAIN, of_task
+from climrecon.workflow.run_info import run_info
 
 
 @click.command()
@@ -23,7 +24,7 @@ def train(as_json: bool, **values: Any) -> None:
     is given again. The network is stored under --network-name and used with --network NAME.
     """  # noqa: D301 - \b keeps click from wrapping
     given = {name: value for name, value in values.items() if value is not None}
-    run_parameters({**given, "task": TRAIN}, {}, as_json)
+    run_parameters({**given, "task": TRAIN}, run_info(), as_json)
 
 
 class _Networks(click.Group):

@@ -63,15 +63,15 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _validation(training: Mapping[str, Any]) -> Iterator[str]:
-    """The scores that chose the weights, beside other methods' on the same months under the same masks."""
-    own, beside = training.get("validation", {}), training.get("validation_beside", {})
-    if not own or not beside:
+    """The scores that chose the weights, and other methods' on the same months under the same masks."""
+    network, others = training.get("validation", {}), training.get("validation_beside", {})
+    if not network or not others:
         return
     parts = []
     for key, what in (("rmse", "RMSE, K"), ("annual_r", "annual mean r"), ("annual_rmse", "its RMSE, K")):
-        if key in own:
-            others = ", ".join(f"{name} {row[key]:.4f}" for name, row in beside.items() if key in row)
-            parts.append(f"{what} {own[key]:.4f} ({others})")
+        if key in network:
+            rest = ", ".join(f"{name} {row[key]:.4f}" for name, row in others.items() if key in row)
+            parts.append(f"{what} {network[key]:.4f} ({rest})")
     yield f"- validation, by which the weights were chosen: {'; '.join(parts)}"
 
 

@@ -1,4 +1,4 @@
-"""An intake-esm catalogue of what a run wrote, so that it can be found and be input again."""
+"""An intake-esm catalogue of a run's results, which can be searched and be input again."""
 
 from __future__ import annotations
 

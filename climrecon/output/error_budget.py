@@ -13,7 +13,7 @@ class ErrorBudget:
     ----------
     uncorrelated:
         Name of the file that states them, or "".
-    kept_alone:
+    observed_cells_only:
         Whether the uncorrelated errors are in at kept cells alone, the method taking none that are stated.
     left_out:
         Why the uncorrelated errors are not in at all, although a file states them; "" where they are.
@@ -26,7 +26,7 @@ class ErrorBudget:
     """
 
     uncorrelated: str = ""
-    kept_alone: bool = False
+    observed_cells_only: bool = False
     left_out: str = ""
     members: int = 0
     of: int = 0
@@ -37,22 +37,22 @@ class ErrorBudget:
     @property
     def included(self) -> list[str]:
         """The parts that are in."""
-        found = []
+        parts = []
         if self.members:
-            found.append(
+            parts.append(
                 f"systematic errors (spread over {self.members} of {self.of} members of the observations' ensemble, "
                 "each reconstructed)"
             )
         if self.covariances:
             where = "each of them" if self.members else f"{self.drawn} fields, each reconstructed,"
-            found.append(
+            parts.append(
                 f"partly correlated errors (drawn for {where} from the error covariances of {self.covariances} of "
                 f"{self.months} months)"
             )
         if self.uncorrelated and not self.left_out:
-            where = ", at kept cells alone: the method estimates its own" if self.kept_alone else ""
-            found.append(f"uncorrelated errors of the cells ({self.uncorrelated}{where})")
-        return found
+            where = ", at kept cells alone: the method estimates its own" if self.observed_cells_only else ""
+            parts.append(f"uncorrelated errors of the cells ({self.uncorrelated}{where})")
+        return parts
 
     @property
     def lacking(self) -> list[str]:

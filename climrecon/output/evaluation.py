@@ -1,4 +1,4 @@
-"""What an evaluation writes beside its figures: ``scores.json`` and the errors cell by cell."""
+"""Files of an evaluation other than its figures: ``scores.json`` and the errors cell by cell."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_cells(
         names = list(rmse)
         file.createDimension("method", len(names))
         file.createDimension("strlen", max(len(name) for name in names))
-        for axis, values, edges, about in (
+        for axis, values, edges, (standard_name, units, letter) in (
             ("lat", grid.lat, grid.lat_edges, ("latitude", "degrees_north", "Y")),
             ("lon", grid.lon, grid.lon_edges, ("longitude", "degrees_east", "X")),
         ):
@@ -43,7 +43,7 @@ def write_cells(
                 file.createDimension("bnds", 2)
             variable = file.createVariable(axis, "f8", (axis,))
             variable.setncatts(
-                {"standard_name": about[0], "units": about[1], "axis": about[2], "bounds": f"{axis}_bnds"}
+                {"standard_name": standard_name, "units": units, "axis": letter, "bounds": f"{axis}_bnds"}
             )
             variable[:] = values
             file.createVariable(f"{axis}_bnds", "f8", (axis, "bnds"))[:] = np.stack(

@@ -1,4 +1,8 @@
-"""The result as CF netCDF."""
+"""The result as CF netCDF.
+
+Written with netCDF4, not xarray: realisations come one by one and are appended, all of them at once are gigabytes, and
+``Dataset.to_netcdf`` appends no part of a variable. It is no faster either, and a run needs xarray for nothing else.
+"""
 
 from __future__ import annotations
 
@@ -76,11 +80,11 @@ def write_netcdf(
                 if name == members:
                     _realisations(file, product, name)
                     continue
-                values, about = data[name]
-                beside = [other for other in about.pop("ancillary_variables", ()) if other in wanted]
-                if beside:
-                    about["ancillary_variables"] = " ".join(beside)
-                written[name] = _write_field(file, product, name, values, about)
+                values, described = data[name]
+                ancillary = [other for other in described.pop("ancillary_variables", ()) if other in wanted]
+                if ancillary:
+                    described["ancillary_variables"] = " ".join(ancillary)
+                written[name] = _write_field(file, product, name, values, described)
             if product.structural is not None and variables is None:
                 write_differences(file, product, _naming(product)[0])
     except OSError as error:
@@ -114,16 +118,16 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
         "stddev_observational": product.observational,
         "status": product.status,
     }
-    beside = [f"{variable}_{part}" for part, values in parts.items() if values is not None]
+    ancillary = [f"{variable}_{part}" for part, values in parts.items() if values is not None]
     if product.structural is not None:
-        beside.append(f"{variable}_structural_stddev")
+        ancillary.append(f"{variable}_structural_stddev")
     kept = (
         "observed cells kept, the rest reconstructed" if product.keep_observed else "reconstructed everywhere"
     )
     data: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
         variable: (
             product.infilled,
-            {**common, "long_name": f"{what}; {kept}", "ancillary_variables": beside},
+            {**common, "long_name": f"{what}; {kept}", "ancillary_variables": ancillary},
         ),
         f"{variable}_analysis": (
             product.analysis,
@@ -228,7 +232,7 @@ def _spread(naming: Mapping[str, str]) -> dict[str, str]:
 
 
 def _write_field(
-    file: netCDF4.Dataset, product: Product, name: str, values: NDArray[Any], about: Mapping[str, Any]
+    file: netCDF4.Dataset, product: Product, name: str, values: NDArray[Any], described: Mapping[str, Any]
 ) -> Callable[[], NDArray[Any]]:
     source = product.observations.source
     whole = values.dtype.kind == "i"
@@ -245,7 +249,7 @@ def _write_field(
     variable = file.createVariable(
         name, kind, ("time", "lat", "lon"), fill_value=fill, chunksizes=chunks, **_COMPRESSION
     )
-    variable.setncatts(dict(about))
+    variable.setncatts(dict(described))
     variable.set_auto_maskandscale(False)
     variable[:] = final()
     return final
@@ -322,7 +326,7 @@ def global_attributes(
     run_id: str,
     command: str,
 ) -> dict[str, str]:
-    """What the file says of itself: source, inputs with hashes, settings, versions."""
+    """Global attributes: source, inputs with hashes, settings, versions."""
     source, network = product.observations.source, product.network
     digest = f" (sha256 {network.sha256})" if network.sha256 else ""
     inputs = [{"file": Path(f).name, "sha256": h} for f, h in zip(source.files, source.sha256, strict=True)]

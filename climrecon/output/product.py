@@ -35,7 +35,7 @@ class NetworkInfo:
 
 @dataclass(frozen=True)
 class Structural:
-    """Reconstructions of the same observations with further networks.
+    """Reconstructions of the same observations with other networks.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Product:
     shift:
         (12, H, W) climatology that was taken off to reach ``reference_period``; None if none.
     structural:
-        The same with further networks; None if none were asked for.
+        Reconstructions with other networks; None if none were asked for.
     observational:
         (T, H, W) K, the part of ``stddev`` that is the spread over an ensemble's members, of their reconstructions or, at
         kept cells, of their own values; None without an ensemble.

@@ -122,7 +122,7 @@ def trends(series: Series) -> list[Trend]:
         return []
     periods = [p for p in TREND_PERIODS if years[0] <= p[0] and years[-1] >= p[1]]
     whole = (int(years[0]), int(years[-1]))
-    found = []
+    fitted = []
     for first, last in dict.fromkeys([*periods, whole]):
         inside = (years >= first) & (years <= last)
         x, y = years[inside] - years[inside].mean(), ours[inside]
@@ -135,8 +135,8 @@ def trends(series: Series) -> list[Trend]:
             None if spread is None else 10.0 * float(np.sqrt(((x * spread[inside]) ** 2).sum()) / (x @ x))
         )
         without = None if skilled is None else _slope(years[inside], skilled[inside])
-        found.append(Trend(first, last, _slope(years[inside], raw[inside]), slope, sd, of_ours, without))
-    return found
+        fitted.append(Trend(first, last, _slope(years[inside], raw[inside]), slope, sd, of_ours, without))
+    return fitted
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 A network states how far the truth may lie from its estimate, given what it learned from. It cannot state what
 learning from something else would have changed: networks from a reanalysis and from climate models have other
 teleconnections, other trends. This is called structural uncertainty (Thorne et al. 2005, Bull. Amer. Meteor. Soc.
-86:1437) and is told from the spread of complete reconstructions, each with its own network.
+86:1437) and is estimated by the spread of complete reconstructions, each with its own network.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def global_means(product: Product) -> dict[str, FloatArray]:
 
 @dataclass(frozen=True)
 class Row:
-    """One further network beside the product's; K, K per decade.
+    """Another network compared with the product's; K, K per decade.
 
     ``mean`` and ``rms`` are of the differences (this network less ours) of the global mean: of whole years, or of
     months where there are fewer than three years; ``largest`` is the largest, at ``when``. ``cells`` is the
@@ -58,14 +58,14 @@ class Row:
 
 
 def rows(product: Product) -> list[Row]:
-    """One row for each further network."""
+    """One row for each other network."""
     time, mask = product.observations.time, product.observations.mask
     means = global_means(product)
     ours = means.pop(product.network.name)
     years, counts = np.unique(time.year, return_counts=True)
     years = years[counts == 12]
     weights = product.observations.grid.area * ~mask
-    found = []
+    table_rows = []
     for name, theirs in means.items():
         difference, labels = theirs - ours, time.labels()
         if len(years) >= 3:
@@ -73,7 +73,7 @@ def rows(product: Product) -> list[Row]:
             labels = [str(year) for year in years]
         at = int(np.argmax(np.abs(difference)))
         squares = (np.asarray(_of(product).infilled[name], np.float64) - product.infilled) ** 2
-        found.append(
+        table_rows.append(
             Row(
                 name,
                 _of(product).learned_from[name],
@@ -85,7 +85,7 @@ def rows(product: Product) -> list[Row]:
                 float(10.0 * np.polyfit(years, difference, 1)[0]) if len(years) >= 10 else None,
             )
         )
-    return found
+    return table_rows
 
 
 def table(product: Product) -> str:

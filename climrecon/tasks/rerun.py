@@ -9,11 +9,12 @@ from typing import Any
 
 from climrecon.errors import InputDataError, NetworkError
 from climrecon.files import sha256_of
-from climrecon.output.provenance import read_provenance
 from climrecon.parameters import OLD_NAMES
 from climrecon.settings import Site, validate
 from climrecon.tasks.run import run_task
 from climrecon.workflow.progress import Reporter
+from climrecon.workflow.provenance import read_provenance
+from climrecon.workflow.run_info import run_info
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
     known = {OLD_NAMES.get(name, name): value for name, value in recorded.settings.items()}
     settings = validate({**known, "outputdir": str(output)}, site)
     _check_network(settings.network, recorded.network_sha256, site)
-    if recorded.further:
-        _check_further(settings.other_networks, recorded.further, site)
-    outcome = run_task(settings, site, reporter, {})
+    if recorded.other_networks:
+        _check_others(settings.other_networks, recorded.other_networks, site)
+    outcome = run_task(settings, site, reporter, run_info())
     again = {
         entry["path"]: entry.get("content_sha256", entry["sha256"])
         for entry in outcome.manifest["outputs"]
@@ -88,8 +89,8 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
     return comparison
 
 
-def _check_further(names: Sequence[str], recorded: Mapping[str, str], site: Site) -> None:
-    """As :func:`_check_network` for all networks beside the main one; they are recorded by the names on their cards."""
+def _check_others(names: Sequence[str], recorded: Mapping[str, str], site: Site) -> None:
+    """As :func:`_check_network` for the other networks; they are recorded by the names on their cards."""
     from climrecon.methods.registry import registered
 
     known = registered()
@@ -103,11 +104,11 @@ def _check_network(name: str, digest: str | Mapping[str, str] | None, site: Site
         return
     from climrecon.methods.store import load_network
 
-    found = load_network(name, store=[Path(place).expanduser() for place in site.file.network_store])
+    network = load_network(name, store=[Path(place).expanduser() for place in site.file.network_store])
     if not isinstance(digest, str):
-        digest = digest.get(found.name, found.sha256)
-    if found.sha256 != digest:
+        digest = digest.get(network.name, network.sha256)
+    if network.sha256 != digest:
         raise NetworkError(
-            f"The network {name} here has sha256 {found.sha256[:12]}…; the run used {digest[:12]}….",
+            f"The network {name} here has sha256 {network.sha256[:12]}…; the run used {digest[:12]}….",
             "Install the climrecon version, or fetch the network, that the run used.",
         )

@@ -6,40 +6,40 @@ A task is a function in :data:`TASKS` that gives the stages of one run; another 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from climrecon.errors import UsageError
 from climrecon.settings import RunSettings, Site
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
+from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.stage import Stage
 
-Stages = Callable[[RunSettings, Site, dict[str, Any]], tuple[Stage, ...]]
+Stages = Callable[[RunSettings, Site, RunInfo], tuple[Stage, ...]]
 
 
-def _reconstruct(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple[Stage, ...]:
+def _reconstruct(settings: RunSettings, site: Site, run: RunInfo) -> tuple[Stage, ...]:
     from climrecon.tasks.reconstruct.task import Reconstruction
 
-    return Reconstruction(settings, site, about).stages()
+    return Reconstruction(settings, site, run).stages()
 
 
-def _train(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple[Stage, ...]:
+def _train(settings: RunSettings, site: Site, run: RunInfo) -> tuple[Stage, ...]:
     from climrecon.tasks.train.task import Training
 
-    return Training(settings, site, about).stages()
+    return Training(settings, site, run).stages()
 
 
-def _evaluate(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple[Stage, ...]:
+def _evaluate(settings: RunSettings, site: Site, run: RunInfo) -> tuple[Stage, ...]:
     from climrecon.tasks.evaluate.task import Evaluation
 
-    return Evaluation(settings, site, about).stages()
+    return Evaluation(settings, site, run).stages()
 
 
 #: Name -> what gives the stages of a run. Each imports its task when it is asked for.
 TASKS: dict[str, Stages] = {"reconstruct": _reconstruct, "train": _train, "evaluate": _evaluate}
 
 
-def stages_of(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple[Stage, ...]:
+def stages_of(settings: RunSettings, site: Site, run: RunInfo) -> tuple[Stage, ...]:
     """The stages of the task that ``settings`` ask for, in order.
 
     Raises
@@ -51,16 +51,11 @@ def stages_of(settings: RunSettings, site: Site, about: dict[str, Any]) -> tuple
         raise UsageError(
             f"task={settings.task} is not part of this version of climrecon.", f"Tasks: {', '.join(TASKS)}."
         )
-    return TASKS[settings.task](settings, site, about)
+    return TASKS[settings.task](settings, site, run)
 
 
-def run_task(settings: RunSettings, site: Site, reporter: Reporter, about: dict[str, Any]) -> Outcome:
+def run_task(settings: RunSettings, site: Site, reporter: Reporter, run: RunInfo) -> Outcome:
     """Run the task of ``settings``, here or as batch jobs.
-
-    Parameters
-    ----------
-    about:
-        What the caller knows of the run: ``id``, ``user``, ``host``.
 
     Raises
     ------
@@ -73,13 +68,13 @@ def run_task(settings: RunSettings, site: Site, reporter: Reporter, about: dict[
 
     def stages_for(dryrun: bool) -> tuple[Stage, ...]:
         chosen = settings if settings.dryrun == dryrun else settings.model_copy(update={"dryrun": dryrun})
-        return stages_of(chosen, site, about)
+        return stages_of(chosen, site, run)
 
     stages = stages_for(settings.dryrun)
     # Where batch jobs run it, the GPU need not be here.
     if settings.device == "cuda" and not settings.dryrun and decide(stages, settings, site)[0] == "local":
         _require_cuda()
-    return run_dispatched(stages, stages_for, settings, site, reporter, about)
+    return run_dispatched(stages, stages_for, settings, site, reporter, run)
 
 
 def _require_cuda() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.errors import InputDataError
 from climrecon.files import sha256_of
-from climrecon.output.manifest import read_manifest
+from climrecon.workflow.manifest import read_manifest
 
 #: Cells of the input: as before, of another value, newly observed, no longer observed.
 SAME, CORRECTED, APPEARED, GONE = 0, 1, 2, 3

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from climrecon.errors import ClimReconError, DependencyError, InputDataError, Interrupted, OutputError
-from climrecon.output.provenance import read_provenance
 from climrecon.settings import validate
 from climrecon.watch import commands, publish, state
 from climrecon.watch.context import FREVA, Context
 from climrecon.watch.lock import identity
 from climrecon.watch.state import Release
+from climrecon.workflow.provenance import read_provenance
+from climrecon.workflow.run_info import run_info
 
 LOG = "run.log"
 
@@ -30,7 +31,12 @@ def run(context: Context, release: Release) -> Release:
             from climrecon.tasks.run import run_task
 
             settings = validate({**context.raw, "outputdir": str(folder)}, context.site)
-            run_task(settings, context.site, context.reporter, {"id": f"watch-{release.id}", "host": "watch"})
+            run_task(
+                settings,
+                context.site,
+                context.reporter,
+                run_info({"id": f"watch-{release.id}", "host": "watch"}),
+            )
     except Interrupted:
         raise
     except ClimReconError as error:

@@ -22,6 +22,8 @@ from climrecon.parameters import with_absolute_paths
 from climrecon.settings import RunSettings, Site
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
+from climrecon.workflow.run_folder import output_folder
+from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.slurm_options import (
     allocated_gpu,
     gpus_of,
@@ -44,7 +46,7 @@ def run_dispatched(
     settings: RunSettings,
     site: Site,
     reporter: Reporter,
-    about: dict[str, Any],
+    run: RunInfo,
 ) -> Outcome:
     """Run ``stages`` where ``settings.dispatch`` says, and return what the last of them leaves.
 
@@ -70,7 +72,7 @@ def run_dispatched(
     if why:
         reporter.note(why)
     if where == "slurm":
-        return _as_jobs(stages, settings, site, reporter, about)
+        return _as_jobs(stages, settings, site, reporter, run)
     return run_stages(stages, reporter)
 
 
@@ -131,7 +133,7 @@ def few_threads_on_a_login_node(site: Site) -> None:
 
 
 def _as_jobs(
-    stages: Sequence[Stage], settings: RunSettings, site: Site, reporter: Reporter, about: dict[str, Any]
+    stages: Sequence[Stage], settings: RunSettings, site: Site, reporter: Reporter, run: RunInfo
 ) -> Outcome:
     slurm = site.file.slurm
     if (
@@ -144,9 +146,9 @@ def _as_jobs(
             'Put  account = "ab0123"  (a project of yours) into the [slurm] table of climrecon.toml '
             "in your configuration folder; 'climrecon settings' says where that is.",
         )
-    output = Path(settings.outputdir or "climrecon-result").absolute()
+    output = output_folder(settings).absolute()
     check_folder(output)
-    config = job_config(settings, output, about)
+    config = job_config(settings, output, run)
     digest = hashlib.sha256(json.dumps(config["parameters"], sort_keys=True).encode()).hexdigest()
     running = _still_running(output, digest, reporter)
     if running is None:
@@ -183,7 +185,7 @@ def _as_jobs(
         raise
 
 
-def job_config(settings: RunSettings, output: Path, about: dict[str, Any]) -> dict[str, Any]:
+def job_config(settings: RunSettings, output: Path, run: RunInfo) -> dict[str, Any]:
     """The configuration of the jobs: the given parameters with absolute paths, and ``dispatch=local``."""
     plain = settings.plain()
     parameters = {name: plain[name] for name in sorted(settings.given) if name in plain}
@@ -191,7 +193,7 @@ def job_config(settings: RunSettings, output: Path, about: dict[str, Any]) -> di
     parameters |= {"outputdir": str(output), "dispatch": "local"}
     return {
         "parameters": with_absolute_paths(parameters, Path.cwd()),
-        "run": dict(about),
+        "run": run.as_dict(),
     }
 
 
@@ -334,6 +336,6 @@ def _dry_lines(stages: Sequence[Stage], settings: RunSettings, site: Site) -> li
         lines.append(f"    {job.stage}{parts}: sbatch {' '.join(job.options)}")
     # A script each; log, status, progress of every part; configuration, record and outcome.
     files = len(jobs) + 3 * sum(len(job.parts) for job in jobs) + 3
-    output = Path(settings.outputdir or "climrecon-result").absolute()
+    output = output_folder(settings).absolute()
     lines.append(f"    scripts, logs and records: about {files} small files in {output / FOLDER}")
     return lines

@@ -1,4 +1,4 @@
-"""What a task leaves for its caller."""
+"""The result of a task for its caller."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves: its folder, its manifest, and the few lines a user wants to read."""
+    """Folder and manifest of a run, and the lines to print at its end."""
 
     folder: Path | None
     manifest: dict[str, Any]

@@ -1,4 +1,4 @@
-"""How a run tells what it is doing. The command line gives the talking implementation."""
+"""Progress messages of a run; the command line shows them."""
 
 from __future__ import annotations
 

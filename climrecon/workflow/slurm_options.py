@@ -89,7 +89,7 @@ def options_of(stage: Stage, gpu: bool, settings: RunSettings, slurm: Slurm) -> 
         if name in _FOR_ALL or not gpu:
             wanted[name] = value
     if stage.continues:
-        # To the batch script alone: it tells the stage, which saves its state.
+        # To the batch script alone: it passes the signal on to the stage, which saves its state.
         wanted["signal"] = f"B:USR1@{_warning_seconds(wanted['time'], slurm)}"
     return tuple(
         f"--{name}={value}" if value else f"--{name}"
@@ -107,13 +107,13 @@ def _users(settings: RunSettings) -> dict[str, str]:
     """Options the user gave with extra_scheduler_options; the site's default of it is not meant for these jobs."""
     if "extra_scheduler_options" not in settings.given:
         return {}
-    found: dict[str, str] = {}
+    options: dict[str, str] = {}
     wrong = []
     for text in (settings.extra_scheduler_options or "").split(","):
         name, _, value = text.strip().partition("=")
         name = _SHORT.get(name, name.removeprefix("--"))
         if name in _FOR_ALL | _FOR_CPU:
-            found[name] = value
+            options[name] = value
         else:
             wrong.append(text.strip())
     if wrong:
@@ -121,4 +121,4 @@ def _users(settings: RunSettings) -> dict[str, str]:
             f"extra_scheduler_options: {', '.join(wrong)} cannot be set for the jobs of a run.",
             f"These can: {', '.join(sorted(_FOR_ALL | _FOR_CPU))}. A training asks for its GPUs itself, see [slurm].",
         )
-    return found
+    return options

@@ -30,7 +30,7 @@ class Stage:
     parts:
         Independent parts, 0 to ``parts - 1``: the elements of a job array.
     is_done:
-        Whether a part is done already, told by its fingerprint.
+        Whether a part is done already, by its fingerprint.
     gpu:
         Whether it wants a GPU.
     distributed:
@@ -77,11 +77,11 @@ def one_stage(stages: Sequence[Stage], name: str, part: int) -> Stage:
     UsageError
         If there is none, or it has no such part.
     """
-    found = next((stage for stage in stages if stage.name == name), None)
-    if found is None:
+    stage = next((one for one in stages if one.name == name), None)
+    if stage is None:
         raise UsageError(
-            f"The task has no stage {name!r}.", f"Its stages: {', '.join(stage.name for stage in stages)}."
+            f"The task has no stage {name!r}.", f"Its stages: {', '.join(one.name for one in stages)}."
         )
-    if not 0 <= part < found.parts:
-        raise UsageError(f"The stage {name} has parts 0 to {found.parts - 1}; {part} is none of them.")
-    return found
+    if not 0 <= part < stage.parts:
+        raise UsageError(f"The stage {name} has parts 0 to {stage.parts - 1}; {part} is none of them.")
+    return stage

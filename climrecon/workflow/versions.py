@@ -13,10 +13,10 @@ _LIBRARIES = ("torch", "numpy", "xarray", "netCDF4", "matplotlib", "intake-esm")
 
 def versions() -> dict[str, str]:
     """Versions of all that takes part."""
-    found = {"climrecon": __version__, "python": platform.python_version(), "cdo": cdo_version()}
+    known = {"climrecon": __version__, "python": platform.python_version(), "cdo": cdo_version()}
     for name in _LIBRARIES:
         try:
-            found[name] = version(name)
+            known[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in known.items() if value}

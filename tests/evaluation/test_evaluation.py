@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def test_an_evaluation_leaves_what_it_says(result: tuple[Path, list[str]]) -> No
     assert sorted(set(roles)) == ["figure", "provenance", "report", "scores"]
     assert all((folder / entry["path"]).is_file() for entry in manifest["outputs"])
     assert not list(folder.glob(".climrecon*"))
+    recorded = json.loads((folder / "provenance.json").read_text())
+    assert recorded["agent"]["user"]["prov:label"] == getpass.getuser()
     content = json.loads((folder / "scores.json").read_text())
     assert list(content["scores"]) == ["raw_mean", "punet5", "idw", "oi", "climatology"]
     assert content["reference"] == "idw"

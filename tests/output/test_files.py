@@ -17,7 +17,7 @@ from climrecon.fields import Months
 from climrecon.files import atomic_path, write_text
 from climrecon.output.netcdf import content_sha256, global_attributes, month_coordinates, write_netcdf
 from climrecon.output.product import Product
-from climrecon.workflow.output_folder import staged
+from climrecon.workflow.run_folder import staged
 
 
 def attributes(product: Product, when: str = "2026-01-01T00:00:00Z") -> dict[str, str]:

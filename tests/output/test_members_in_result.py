@@ -21,6 +21,7 @@ from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
 from climrecon.tasks.run import stages_of
 from climrecon.workflow.progress import Quiet
+from climrecon.workflow.run_info import run_info
 from climrecon.workflow.stage import Stage, run_stages
 
 MONTHS, MEMBERS = 108, 6
@@ -69,7 +70,7 @@ def stages(release: Path, folder: Path, values_per_part: int = 10**9, **paramete
         "catalogue": str(release / "catalogue.json"), "plots": "false", "compare_with": "none", "realisations": 12,
         "cachedir": str(folder / "cache"), "outputdir": str(folder / "o"), **parameters,
     }  # fmt: skip
-    return stages_of(validate(given, site), site, {"id": "7"})
+    return stages_of(validate(given, site), site, run_info({"id": "7"}))
 
 
 @dataclass
@@ -278,7 +279,7 @@ def test_members_in_one_file_are_read_as_they_stand(tmp_path: Path) -> None:
     given = {"obs_file": str(path), "plots": "false", "report": "false", "compare_with": "none", "realisations": 6,
              "cachedir": str(tmp_path / "cache"), "outputdir": str(tmp_path / "o")}  # fmt: skip
     said = Noting()
-    run_stages(stages_of(validate(given, site), site, {"id": "7"}), said)
+    run_stages(stages_of(validate(given, site), site, run_info({"id": "7"})), said)
     (result,) = (tmp_path / "o").glob("tas_mon*.nc")
     with netCDF4.Dataset(result) as file:
         seen = np.isfinite(values)

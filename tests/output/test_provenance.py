@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from climrecon.errors import InputDataError
-from climrecon.files import sha256_of
-from climrecon.output.manifest import LONGEST_CAPTION, made, read_manifest, short, write_manifest
-from climrecon.output.provenance import Activity, read_provenance, write_provenance
+from climrecon.workflow.manifest import LONGEST_CAPTION, read_manifest, short, write_manifest
+from climrecon.workflow.provenance import Activity, OutputFile, read_provenance, write_provenance
 
 SETTINGS = {"variable": "tas", "obs_file": "/a b/ü 'x'.nc", "period": None, "realisations": 3}
 
@@ -34,9 +33,7 @@ def activity() -> Activity:
 def test_provenance_is_valid_prov_and_can_be_read_back(tmp_path: Path) -> None:
     from prov.model import ProvDocument
 
-    result = tmp_path / "x.nc"
-    result.write_text("data")
-    entry = made(tmp_path, result, "reconstruction", "caption", "0123")
+    entry = OutputFile("x.nc", "reconstruction", "caption", "ff", "0123")
     path = tmp_path / "provenance.json"
     write_provenance(path, activity(), [entry])
     document = ProvDocument.deserialize(path, format="json")
@@ -50,16 +47,15 @@ def test_provenance_is_valid_prov_and_can_be_read_back(tmp_path: Path) -> None:
     assert (recorded.network, recorded.network_sha256) == ("net", "ab")
 
 
-def test_further_networks_are_used_recorded_and_read_back(tmp_path: Path) -> None:
+def test_other_networks_are_used_recorded_and_read_back(tmp_path: Path) -> None:
     from prov.model import ProvDocument
 
-    (tmp_path / "x.nc").write_text("data")
-    entry = made(tmp_path, tmp_path / "x.nc", "reconstruction", "caption", "0123")
+    entry = OutputFile("x.nc", "reconstruction", "caption", "ff", "0123")
     path = tmp_path / "provenance.json"
-    write_provenance(path, replace(activity(), further=[("b", "12"), ("c", "34")]), [entry])
+    write_provenance(path, replace(activity(), other_networks=[("b", "12"), ("c", "34")]), [entry])
     records = [type(r).__name__ for r in ProvDocument.deserialize(path, format="json").get_records()]
     assert (records.count("ProvUsage"), records.count("ProvDerivation")) == (5, 4)
-    assert read_provenance(path).further == {"b": "12", "c": "34"}
+    assert read_provenance(path).other_networks == {"b": "12", "c": "34"}
     assert read_provenance(path).network == "net"
 
 
@@ -97,13 +93,11 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
         read_provenance(tmp_path / "p.json")
 
 
-def test_the_manifest_lists_files_with_their_hashes(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"png")
-    entry = made(tmp_path, tmp_path / "a.png", "figure", "x" * 300)
+def test_the_manifest_lists_files(tmp_path: Path) -> None:
+    entry = OutputFile("a.png", "figure", "caption", "ff")
     write_manifest(tmp_path, "7", "ef", {"model": "m"}, [entry])
     manifest = read_manifest(tmp_path)
-    assert manifest["outputs"][0]["sha256"] == sha256_of(tmp_path / "a.png")
-    assert manifest["outputs"][0]["path"] == "a.png"
+    assert manifest["outputs"] == [{"path": "a.png", "role": "figure", "caption": "caption", "sha256": "ff"}]
     assert (manifest["schema"], manifest["status"]) == (1, "done")
     json.dumps(manifest)
     with pytest.raises(InputDataError, match="no finished run"):

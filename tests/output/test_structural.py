@@ -23,9 +23,9 @@ from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet
 from climrecon.methods.store import WEIGHTS, save_network
 from climrecon.output.netcdf import write_netcdf
 from climrecon.output.product import Product, Structural
-from climrecon.output.provenance import read_provenance
 from climrecon.output.structural import rows, stddev, table
 from climrecon.tasks.reconstruct.structural import with_networks
+from climrecon.workflow.provenance import read_provenance
 
 AWAY = np.array([0.2, -0.1])
 
@@ -140,8 +140,8 @@ def test_two_networks_in_one_call(demo: Path, tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "both" / "manifest.json").read_text())
     assert "structural.csv" in [entry["path"] for entry in manifest["outputs"]]
     recorded = read_provenance(tmp_path / "both" / "provenance.json")
-    assert recorded.further == {"untrained": sha256_of(other / WEIGHTS)}, "kriging is no network"
-    assert read_provenance(tmp_path / "alone" / "provenance.json").auxiliary == {}
+    assert recorded.other_networks == {"untrained": sha256_of(other / WEIGHTS)}, "kriging is no network"
+    assert read_provenance(tmp_path / "alone" / "provenance.json").other_networks == {}
     # Another network by the same name is no repeat.
     assert untrained("untrained", 5, tmp_path) == other
     again = run("rerun", tmp_path / "both" / "provenance.json", "--output", tmp_path / "again")

@@ -13,12 +13,12 @@ from matplotlib.collections import LineCollection, PathCollection
 from PIL import Image
 
 from climrecon.grid import FIVE_DEGREES, Grid
-from climrecon.output.manifest import short
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, make_series
 from climrecon.plots import animate, draw_global_mean, draw_maps, draw_nino34
 from climrecon.plots.coast import coastlines
 from climrecon.plots.maps import from_greenwich
+from climrecon.workflow.manifest import short
 
 
 def texts(figure) -> str:

@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 from made_up import make_product
 
-from climrecon.output.manifest import made
 from climrecon.output.product import Product
-from climrecon.output.provenance import Activity
 from climrecon.output.series import NINETY, make_series, trends, warmest_years
 from climrecon.plots import draw_global_mean
 from climrecon.report import write_report
+from climrecon.workflow.provenance import Activity, OutputFile
 
 #: Measures the page it stands in and tells the page around it.
 PROBE = """<script>
@@ -65,7 +64,7 @@ def write(folder: Path, product: Product, months_known: bool = True) -> str:
     path = folder / "report.html"
     write_report(
         path, product=product, series=series, trends=trends(series), warmest=warmest_years(series),
-        figures=[(figure, picture.caption)], outputs=[made(folder, figure, "figure", "c")], activity=activity,
+        figures=[(figure, picture.caption)], outputs=[OutputFile(figure.name, "figure", "c", "ff")], activity=activity,
         left_out=[("<img src=x onerror=alert(1)>", "a reason")],
     )  # fmt: skip
     return path.read_text(encoding="utf-8")

@@ -22,7 +22,6 @@ from climrecon.fields import Auxiliary, Context, Months
 from climrecon.grid import FIVE_DEGREES
 from climrecon.methods.card import describe
 from climrecon.methods.store import as_network, load_network, save_network
-from climrecon.output.provenance import read_provenance
 from climrecon.preprocess.auxiliary import read_further
 from climrecon.settings import load_site, validate
 from climrecon.tasks.run import run_task
@@ -34,6 +33,8 @@ from climrecon.training.fields import TrainingFields
 from climrecon.training.recipes import recipe
 from climrecon.training.run import Trained, train
 from climrecon.workflow.progress import Quiet
+from climrecon.workflow.provenance import read_provenance
+from climrecon.workflow.run_info import run_info
 
 
 def with_pressure(some: TrainingFields, seed: int) -> TrainingFields:
@@ -169,7 +170,7 @@ def reconstructed(demo: Path, store: Path, output: Path, network: str = "mine", 
     site = load_site()
     given = {"catalogue": str(demo / "catalogue.json"), "period": PERIOD, "network": network, "compare_with": "none",
              "plots": "false", "outputdir": str(output), "dispatch": "local", **more}  # fmt: skip
-    return run_task(validate(given, site), site, Quiet(), {})
+    return run_task(validate(given, site), site, Quiet(), run_info())
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +193,7 @@ def archive(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
             "cachedir": str(folder / "cache"), "outputdir": str(folder / "trained"), "dispatch": "local",
             "masks": str(next(demo.rglob("HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"))), "period": "1870-1899",
         }  # fmt: skip
-        outcome = run_task(validate(given, site), site, Quiet(), {})
+        outcome = run_task(validate(given, site), site, Quiet(), run_info())
         yield {"folder": folder, "outcome": outcome, "given": given}
 
 
@@ -212,7 +213,7 @@ def test_from_an_archive_to_a_reconstruction(demo: Path, archive: dict[str, Any]
     assert sum("psl_Amon" in name for name in used) == 3
 
     # A second look finds everything prepared: temperature and pressure of three members.
-    job = Training(validate(archive["given"], load_site()), load_site(), {})
+    job = Training(validate(archive["given"], load_site()), load_site(), run_info())
     assert len(job.data.members) == 3
     assert len(list(job.data.preparation.folder.glob("*.safetensors"))) == 6
     assert all(job.data.is_prepared(part) for part in range(3))
@@ -279,7 +280,7 @@ def test_what_does_not_fit_the_network_is_refused(
     )
     np.testing.assert_allclose(ours, theirs, atol=2.0)
     with pytest.raises(NoDataError, match="No member of cmip5 has tas, pr"):
-        Training(validate({**archive["given"], "auxiliary": "pr"}, load_site()), load_site(), {})
+        Training(validate({**archive["given"], "auxiliary": "pr"}, load_site()), load_site(), run_info())
     with pytest.raises(ProblemList, match="did you mean psl"):
         validate({"task": "train", "auxiliary": "pls"}, load_site())
 
@@ -287,7 +288,7 @@ def test_what_does_not_fit_the_network_is_refused(
 def test_a_member_whose_pressure_is_damaged_is_left_out_and_named(
     archive: dict[str, Any], tmp_path: Path
 ) -> None:
-    job = Training(validate(archive["given"], load_site()), load_site(), {})
+    job = Training(validate(archive["given"], load_site()), load_site(), run_info())
     preparation, member = replace(job.data.preparation, folder=tmp_path / "members"), job.data.members[0]
     bad = tmp_path / "psl.nc"
     bad.write_bytes(member.files["psl"][0].read_bytes()[:5000])

@@ -17,6 +17,7 @@ from climrecon.methods.store import CARD, WEIGHTS, list_networks, load_network
 from climrecon.settings import load_site, validate
 from climrecon.tasks.train.task import Training
 from climrecon.workflow.progress import Quiet
+from climrecon.workflow.run_info import run_info
 
 RECIPE = "kadow2020,masks=20,batch=4,widths=4 6,check_every=10,validation_years=1,checkpoint_seconds=0"
 
@@ -78,7 +79,7 @@ def test_killed_in_every_stage(demo: Path, tmp_path: Path, monkeypatch: pytest.M
         "training_data": "cmip5", "training_target": "tas", "recipe": RECIPE, "iterations": 20,
         "network_name": "mine", "outputdir": str(output), "period": "1870-1899", "plots": "false",
     }  # fmt: skip
-    job = Training(validate(given, loaded), loaded, {})
+    job = Training(validate(given, loaded), loaded, run_info())
     config = tmp_path / "config.json"
     config.write_text(json.dumps(job.settings.plain()))
 
@@ -112,7 +113,7 @@ def test_killed_in_every_stage(demo: Path, tmp_path: Path, monkeypatch: pytest.M
     calm = validate({**given, "cachedir": str(tmp_path / "calm"), "network_name": "calm"}, loaded)
     (tmp_path / "calm" / "training").mkdir(parents=True)
     (tmp_path / "calm" / "training" / "members").symlink_to(job.data.preparation.folder)
-    other = Training(calm, loaded, {})
+    other = Training(calm, loaded, run_info())
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

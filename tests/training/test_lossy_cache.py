@@ -15,6 +15,7 @@ from climrecon.settings.site import BUILT_IN, SiteFile
 from climrecon.tasks.train.task import Training
 from climrecon.training.store import MemberStore, assemble
 from climrecon.workflow.progress import Quiet
+from climrecon.workflow.run_info import run_info
 
 
 class Warned(Quiet):
@@ -45,7 +46,7 @@ def training(demo: Path, folder: Path) -> Training:
         "task": "train", "training_data": "cmip5", "network_name": "x", "cachedir": str(folder / "cache"),
         "catalogue": str(demo / "catalogue.json"),
     }  # fmt: skip
-    return Training(validate(given, site), site, {})
+    return Training(validate(given, site), site, run_info())
 
 
 def test_members_are_checked_to_the_last_byte_and_prepared_anew(demo: Path, tmp_path: Path) -> None:

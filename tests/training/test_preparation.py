@@ -21,6 +21,7 @@ from climrecon.errors import NoDataError, OutputError, UsageError
 from climrecon.settings import load_site, validate
 from climrecon.tasks.train.task import Training
 from climrecon.workflow.progress import Quiet
+from climrecon.workflow.run_info import run_info
 
 
 class Told(Quiet):
@@ -39,7 +40,7 @@ def training(tmp_path: Path, catalogue: Path, monkeypatch: pytest.MonkeyPatch, *
     monkeypatch.setenv("CLIMRECON_CONFIG", str(site))
     loaded = load_site()
     given = {"task": "train", "catalogue": str(catalogue), "cachedir": str(tmp_path / "cache"), **values}
-    return Training(validate(given, loaded), loaded, {})
+    return Training(validate(given, loaded), loaded, run_info())
 
 
 def archive(demo: Path, folder: Path) -> Path:

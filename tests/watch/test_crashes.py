@@ -18,11 +18,11 @@ import pytest
 
 from climrecon.errors import OutputError, UsageError
 from climrecon.tasks import run as tasks_run
-from climrecon.tasks.reconstruct import results
 from climrecon.watch import advance, check, codes, lock, publish
 from climrecon.watch import run as watch_run
 from climrecon.watch.releases import decide
 from climrecon.watch.state import RUNNING, State
+from climrecon.workflow import run_folder
 from watch.conftest import Watching
 
 OLD, NEW = "HadCRUT.5.0.2.0_199001-199112", "HadCRUT.5.0.2.0_199001-199201"
@@ -122,8 +122,8 @@ def test_killed_before_every_single_commit(updated: Watching) -> None:
 
 PLACES: dict[str, tuple[Any, str, bool]] = {
     "before the run": (tasks_run, "run_task", False),
-    "in the run, before its manifest": (results, "write_manifest", False),
-    "in the run, with its manifest still hidden": (results, "write_manifest", True),
+    "in the run, before its manifest": (run_folder, "write_manifest", False),
+    "in the run, with its manifest still hidden": (run_folder, "write_manifest", True),
     "after the run": (watch_run, "after_run", False),
     "in the checks": (check, "run_checks", False),
     "after the netCDF of the report": (check, "write_changes", True),
@@ -195,7 +195,7 @@ def test_sigterm_ends_a_look_cleanly(updated: Watching) -> None:
         def interrupt(*arguments: Any, **named: Any) -> Any:
             raise Interrupted("Stopped by SIGTERM.")
 
-        results.write_manifest = interrupt  # type: ignore[assignment]
+        run_folder.write_manifest = interrupt  # type: ignore[assignment]
         try:
             return updated().code
         except Interrupted as error:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.output.content import content_sha256
 from climrecon.output.evaluation import write_cells, write_scores
-from climrecon.output.manifest import made, write_manifest
-from climrecon.output.provenance import Activity, OutputFile, write_provenance
+from climrecon.report import write_evaluation_report
 from climrecon.scores.masked_truth import RAW, Sums
 from climrecon.scores.paired import LEVEL
 from climrecon.scores.series import annual_means
@@ -24,11 +22,10 @@ from climrecon.tasks.evaluate.plan import EvaluationRun
 from climrecon.tasks.evaluate.truth import PseudoObservations
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
-from climrecon.workflow.output_folder import staged
 from climrecon.workflow.progress import Reporter
-from climrecon.workflow.versions import versions
+from climrecon.workflow.run_folder import RunFolder
+from climrecon.workflow.run_info import RunInfo
 
-DEFAULT_FOLDER = Path("climrecon-evaluation")
 COUNTED = "Only cells that were missing under the mask count, area-weighted; regional means are of the whole analysis."
 
 
@@ -37,74 +34,46 @@ def write_evaluation(
     records: Sequence[PseudoObservations],
     sums: Mapping[str, Sequence[Sums]],
     rules: Sequence[str],
-    run: Mapping[str, Any],
+    run: RunInfo,
     reporter: Reporter,
 ) -> Outcome:
     """Write everything; results appear in the output folder together or not at all."""
     settings = evaluation.settings
-    folder = settings.outputdir or DEFAULT_FOLDER
-    known, grid = versions(), records[0].known.grid
+    grid = records[0].known.grid
     reporter.stage(f"Scoring {', '.join(sums)}")
     table = score_methods(sums, evaluation.reference, settings.seed)
     content = _content(evaluation, records, rules, table)
-    hashes = sorted(f"{n}:{m.info.sha256 or n}" for n, m in evaluation.methods.items())
+    hashes = sorted(f"{n}:{m.identity}" for n, m in evaluation.methods.items())
     digest = fingerprint(
         "evaluation", 1, [evaluation.fingerprint], {"reference": evaluation.reference}, str(hashes)
     )
-    with staged(folder) as stage:
-        write_scores(stage / "scores.json", content)
-        entries = [made(stage, stage / "scores.json", "scores", "All scores, with what they were made from")]
+    with RunFolder.create(run, settings, reporter) as results:
+        write_scores(results.stage / "scores.json", content)
+        results.add("scores.json", "scores", "All scores, with what they were made from")
         cells = {name: _rmse_of_cells(parts) for name, parts in sums.items()}
         counts = np.sum([part["cell_count"] for part in sums[RAW]], axis=0)
-        path = stage / "rmse_by_cell.nc"
+        path = results.stage / "rmse_by_cell.nc"
         write_cells(path, grid, cells, counts, {"title": content["title"], "comment": COUNTED})
-        entries.append(made(stage, path, "scores", "RMSE of each method cell by cell", content_sha256(path)))
-        figures: list[tuple[OutputFile, str]] = []
+        results.add(path, "scores", "RMSE of each method cell by cell", content_sha256(path))
         if settings.plots:
             reporter.stage("Drawing figures")
-            figures = _figures(stage, evaluation, records, sums, table, cells, grid)
-            entries += [figure for figure, _ in figures]
+            _figures(results, evaluation, records, sums, table, cells, grid)
         main = evaluation.methods[evaluation.main]
-        activity = Activity(
-            run_id=run["id"],
-            started=run["started"],
-            ended=datetime.now(UTC),
-            user=run["user"],
-            settings=settings.plain(),
-            versions=known,
+        return results.finish(
+            content["title"],
+            {"product": "evaluation", "model": evaluation.main},
+            _summary(content),
+            partial(write_evaluation_report, content=content),
             network=main.info.name,
             network_sha256=main.info.sha256,
             inputs=_inputs(evaluation),
             fingerprint=digest,
-            further=[
+            other_networks=[
                 (method.info.name, method.info.sha256)
                 for name, method in evaluation.methods.items()
                 if name != evaluation.main and method.info.sha256
             ],
         )
-        write_provenance(stage / "provenance.json", activity, entries)
-        entries.append(
-            made(
-                stage,
-                stage / "provenance.json",
-                "provenance",
-                "W3C provenance: truth, gaps, methods, settings",
-            )
-        )
-        if settings.report:
-            reporter.stage("Writing the report")
-            from climrecon.report import write_evaluation_report
-
-            write_evaluation_report(
-                stage / "report.html",
-                content=content,
-                figures=[(stage / figure.path, caption) for figure, caption in figures],
-                outputs=entries,
-                activity=activity,
-            )
-            entries.append(made(stage, stage / "report.html", "report", content["title"]))
-        manifest = write_manifest(stage, run["id"], digest, _facets(evaluation), entries)
-    return Outcome(folder, manifest, _summary(folder, content, entries))
 
 
 def _content(
@@ -155,14 +124,14 @@ def _rmse_of_cells(parts: Sequence[Sums]) -> FloatArray:
 
 
 def _figures(
-    stage: Path,
+    results: RunFolder,
     evaluation: EvaluationRun,
     records: Sequence[PseudoObservations],
     sums: Mapping[str, Sequence[Sums]],
     table: Mapping[str, Any],
     cells: Mapping[str, FloatArray],
     grid: Grid,
-) -> list[tuple[OutputFile, str]]:
+) -> None:
     from climrecon.plots.evaluation import (
         colours_of,
         draw_annual,
@@ -187,12 +156,9 @@ def _figures(
         ("rmse_by_cell.png", draw_cells(grid, cells[name], cells[reference], name, reference)),
         ("reliability.png", draw_reliability(table, colours)),
     ]
-    found = []
     for file, picture in drawn:
         if picture is not None:
-            picture.save(stage / file)
-            found.append((made(stage, stage / file, "figure", picture.caption), picture.caption))
-    return found
+            results.add_figure(file, picture)
 
 
 def _inputs(evaluation: EvaluationRun) -> list[tuple[str, str]]:
@@ -204,23 +170,10 @@ def _inputs(evaluation: EvaluationRun) -> list[tuple[str, str]]:
     ]
     store = evaluation.preparation.store
     found += [(str(path), store.sha256(path)) for path in evaluation.coverage_files]
-    return list(dict.fromkeys(found))
+    return found
 
 
-def _facets(evaluation: EvaluationRun) -> dict[str, str]:
-    return {
-        "project": "climrecon",
-        "product": "evaluation",
-        "institute": "",
-        "model": evaluation.main,
-        "experiment": "",
-        "time_frequency": "mon",
-        "variable": evaluation.settings.variable,
-        "ensemble": "",
-    }
-
-
-def _summary(folder: Path, content: Mapping[str, Any], entries: Sequence[OutputFile]) -> list[str]:
+def _summary(content: Mapping[str, Any]) -> list[str]:
     months = sum(one["n_months"] for one in content["truth"])
     lines = [f"{content['title']}: {months} months, at the cells that were missing."]
     for name, scores in content["scores"].items():
@@ -232,10 +185,7 @@ def _summary(folder: Path, content: Mapping[str, Any], entries: Sequence[OutputF
         if scores["paired"]:
             row.append(f"RMSE {scores['paired']['rmse']['first_is']} against {content['reference']}")
         lines.append(f"  {name:<14} " + ", ".join(row))
-    lines.append(f"Results in {folder}:")
-    return (
-        lines + [f"  {entry.role:<12} {entry.path}" for entry in entries] + ["  manifest     manifest.json"]
-    )
+    return lines
 
 
 def _told(value: float | None) -> str:

@@ -7,8 +7,6 @@ sums of each method are kept in ``cachedir``, so that a stopped evaluation goes 
 from __future__ import annotations
 
 import io
-import secrets
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from climrecon.tasks.training_data.members import training_members
 from climrecon.workflow.disk_space import megabytes
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Quiet, Reporter
+from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.stage import Stage
 
 
@@ -43,8 +42,8 @@ class Evaluation:
         For whatever can be known before anything long begins.
     """
 
-    def __init__(self, settings: RunSettings, site: Site, about: dict[str, Any]) -> None:
-        self.settings, self.about = settings, about
+    def __init__(self, settings: RunSettings, site: Site, run: RunInfo) -> None:
+        self.settings, self.run = settings, run
         if settings.variable != "tas":
             raise UsageError(
                 f"Networks are evaluated for tas; variable={settings.variable} was asked for.", ""
@@ -135,19 +134,13 @@ class Evaluation:
 
     def collect(self, part: int, reporter: Reporter) -> Outcome:
         """Score all methods, and write the results."""
-        started = datetime.now(UTC)
         records, rules = self.records(reporter)
         sums: dict[str, list[Sums]] = {
             RAW: [sums_of(r.known, raw_mean(r.known, r.observations.values)) for r in records]
         }
         for name in self.plan.names:
             sums[name] = [_kept(self.plan.sums_path(name, number)) for number in range(len(records))]
-        run = {
-            "id": str(self.about.get("id") or secrets.token_hex(6)),
-            "user": str(self.about.get("user") or ""),
-            "started": started,
-        }
-        return write_evaluation(self.plan, records, sums, rules, run, reporter)
+        return write_evaluation(self.plan, records, sums, rules, self.run, reporter)
 
     def dry_run(self, reporter: Reporter) -> Outcome:
         """A summary of the evaluation; writes nothing."""

@@ -1,8 +1,8 @@
-"""The numerical part of a run: from observations to complete fields on the observations' own grid."""
+"""The numerical part of a run: from observations to complete fields on the observations' grid."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from climrecon.errors import NetworkError
 from climrecon.fields import Context, Estimate, Observations
 from climrecon.grid import GLOBE, NINO34, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, TROPICS, Grid, Region
 from climrecon.methods.contract import Method
+from climrecon.preprocess import FileGrid
 from climrecon.workflow.progress import Reporter
 
 #: Nino 3.4 above the tropics, K, from which on an event is called El Nino, as in NOAA's definition.
@@ -24,8 +25,8 @@ REGIONS: tuple[Region, ...] = (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, 
 
 
 @dataclass(frozen=True)
-class Complete:
-    """Complete fields on the network's grid, of all months or of a block of them.
+class CompleteFields:
+    """Complete fields of all months or of a block of them, on the method's grid or on that of the observations.
 
     Attributes
     ----------
@@ -34,50 +35,58 @@ class Complete:
     region_sd:
         Region name -> (T,) standard deviation of the region's mean, K.
     realisations:
-        File of an (M, T, H, W) float32 array, or None.
+        (T, H, W) of each, K; can be iterated over more than once. None if there are none.
     observational:
-        (T, H, W) the part of ``stddev`` that an ensemble of the observations tells, K; None without one.
+        (T, H, W) part of ``stddev`` that is the spread over an ensemble of the observations, K; None without one.
     """
 
     mean: FloatArray
     stddev: FloatArray | None
     prior_stddev: FloatArray | None
     region_sd: dict[str, FloatArray]
-    realisations: NDArray[np.float32] | None
+    realisations: Iterable[FloatArray] | None
     observational: FloatArray | None = None
+
+
+def to_native_grid(fields: CompleteFields, back: FileGrid, at_once: int = 1) -> CompleteFields:
+    """Bring fields of the method's grid to the observations' grid, float32.
+
+    Parameters
+    ----------
+    at_once:
+        Realisations in one call of cdo. They are brought over whenever they are iterated over.
+    """
+
+    def moved(field: FloatArray) -> FloatArray:
+        return back.own_grid(field).astype(np.float32, copy=False)
+
+    def optional(field: FloatArray | None) -> FloatArray | None:
+        return None if field is None else moved(field)
+
+    drawn = fields.realisations
+    return CompleteFields(
+        moved(fields.mean),
+        optional(fields.stddev),
+        optional(fields.prior_stddev),
+        fields.region_sd,
+        None if drawn is None else _Moved(np.asanyarray(drawn), moved, at_once),
+        optional(fields.observational),
+    )
 
 
 @dataclass(frozen=True)
-class OwnFields:
-    """Complete fields on the observations' own grid, (T, H, W) float32 in K; see :class:`Complete`.
+class _Moved:
+    """Realisations on another grid: ``drawn`` (M, T, H, W) moved ``at_once`` at a time."""
 
-    ``realisations`` gives them one by one; None if there are none.
-    """
+    drawn: FloatArray
+    move: Callable[[FloatArray], FloatArray]
+    at_once: int
 
-    mean: FloatArray
-    stddev: FloatArray | None
-    prior_stddev: FloatArray | None
-    region_sd: dict[str, FloatArray]
-    realisations: Callable[[], Iterator[FloatArray]] | None
-    observational: FloatArray | None = None
-
-
-def on_own_grid(complete: Complete, own_grid: Callable[[FloatArray], FloatArray]) -> OwnFields:
-    """Bring complete fields to the observations' grid; realisations only when they are asked for."""
-
-    def single(field: FloatArray) -> FloatArray:
-        return own_grid(field).astype(np.float32, copy=False)
-
-    return OwnFields(
-        single(complete.mean),
-        None if complete.stddev is None else single(complete.stddev),
-        None if complete.prior_stddev is None else single(complete.prior_stddev),
-        complete.region_sd,
-        None
-        if complete.realisations is None
-        else lambda: (own_grid(member) for member in member_fields(complete)),
-        None if complete.observational is None else single(complete.observational),
-    )
+    def __iter__(self) -> Iterator[FloatArray]:
+        for first in range(0, len(self.drawn), self.at_once):
+            some = self.drawn[first : first + self.at_once]
+            moved = self.move(some.reshape(-1, *some.shape[2:]))
+            yield from moved.reshape(*some.shape[:2], *moved.shape[1:])
 
 
 def complete_fields(
@@ -90,8 +99,8 @@ def complete_fields(
     reporter: Reporter,
     block: slice | None = None,
     ensemble: Sequence[FloatArray] = (),
-) -> Complete:
-    """Apply ``method`` to all months, or to those of ``block``, and collect what it gives.
+) -> CompleteFields:
+    """Apply ``method`` to all months, or to those of ``block``, and collect its estimates.
 
     Realisations go chunk by chunk into a memory-mapped file in ``scratch``: 200 of them over 2,100
     months are 4.4 GB, more than a login node should hold.
@@ -147,7 +156,7 @@ def complete_fields(
                 )
             # Each chunk has its own stream, so that a longer record begins with the same fields.
             drawn[:, months] = estimate.sample(members, seed + (0 if dated else months_of_all.start))
-    return Complete(mean, stddev, prior, region_sd, drawn, observational)
+    return CompleteFields(mean, stddev, prior, region_sd, drawn, observational)
 
 
 def blocks(months: int, count: int, chunk: int) -> list[slice]:
@@ -165,12 +174,6 @@ def single_month(method: Method, observations: Observations, index: int) -> Esti
     return method.reconstruct(
         month.values, month.mask, month.obs_sd, month.time.month, Context(month.grid, month.time)
     )
-
-
-def member_fields(complete: Complete) -> Iterator[NDArray[np.float32]]:
-    """The realisations one by one, (T, H, W) each."""
-    if complete.realisations is not None:
-        yield from complete.realisations
 
 
 def largest_el_nino(field: FloatArray, grid: Grid) -> int:

@@ -13,6 +13,7 @@ from climrecon.tasks.reconstruct.size import Size
 from climrecon.workflow.disk_space import file_system_lines, megabytes
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
+from climrecon.workflow.run_folder import output_folder
 
 
 def files_of(settings: RunSettings) -> int:
@@ -30,7 +31,7 @@ def dry_run(
     parts: int,
     cache: Path,
 ) -> Outcome:
-    """Read the observations, say what a run would do and write nothing.
+    """Read the observations and describe the run; write nothing.
 
     Parameters
     ----------
@@ -51,8 +52,8 @@ def dry_run(
     cells = observations.values.size
     fields = (4 if network.sha256 else 3) + int(bool(expected.members))
     size = cells * 4 * (fields + settings.realisations)
-    folder = settings.outputdir or "climrecon-result"
-    needs: list[tuple[Path, float, int]] = [(Path(folder), size, files_of(settings))]
+    folder = output_folder(settings)
+    needs: list[tuple[Path, float, int]] = [(folder, size, files_of(settings))]
     split = []
     if parts > 1:
         needs.append((cache, expected.bytes, expected.files(parts)))
@@ -77,7 +78,7 @@ def dry_run(
         f"  data: {observations.source.label}, {len(observations.time)} months {observations.time.span()}, "
         f"{observations.grid.describe()}, {100 * float(observations.mask.mean()):.0f} % of cells observed",
         f"  network: {network.name} ({network.title})",
-        f"  beside it: {', '.join(settings.other_networks) or 'nothing'}",
+        f"  compared with: {', '.join(settings.other_networks) or 'nothing'}",
         f"  output: at most {megabytes(size)} before compression in {folder}",
         *split,
         *file_system_lines(needs),

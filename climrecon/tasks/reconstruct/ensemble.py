@@ -8,7 +8,7 @@ are what the method's weights are made for, and no part of the members' spread.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,35 @@ Write = Callable[[Path, Mapping[str, Array], Mapping[str, Any]], None]
 MOST_LACKING = 0.01
 #: Months whose spread is worked out together.
 _AT_ONCE = 240
-#: Tells draws of partly correlated errors from all others with the same seed.
+#: Separates the stream of partly correlated errors from all others of the same seed.
 _STREAM = 7
+
+
+@dataclass(frozen=True)
+class EnsembleRecord:
+    """What was read of an ensemble.
+
+    Attributes
+    ----------
+    count:
+        Members that are used; 0 where there are too few.
+    files, sha256:
+        Files other than the observations' own.
+    errors:
+        Errors of the observations that are in the result.
+    """
+
+    count: int
+    files: tuple[str, ...]
+    sha256: tuple[str, ...]
+    notes: tuple[str, ...]
+    errors: ErrorBudget
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> EnsembleRecord:
+        """From the JSON of ``asdict``."""
+        files, hashes, notes = (tuple(content[name]) for name in ("files", "sha256", "notes"))
+        return cls(content["count"], files, hashes, notes, ErrorBudget(**content["errors"]))
 
 
 @dataclass(frozen=True)
@@ -47,16 +74,12 @@ class Ensemble:
     ----------
     own, on_network:
         (T, H, W) float32 of each member, K, memory-mapped; the observations' own values where a member has none.
-    about:
-        ``files`` and ``sha256`` of what was read beside the observations, ``notes``, ``errors`` as :class:`ErrorBudget`
-        has them.
     mean:
         (T, H, W) mean of the members as they were read, where it is to stand for the observations; else None.
     """
 
     own: tuple[FloatArray, ...]
     on_network: tuple[FloatArray, ...]
-    about: dict[str, Any]
     mean: FloatArray | None = None
 
     def __len__(self) -> int:
@@ -77,11 +100,11 @@ class Ensemble:
         return spread
 
 
-def applied(observations: Observations, about: Mapping[str, Any], ensemble: Ensemble | None) -> Observations:
+def applied(observations: Observations, record: EnsembleRecord, ensemble: Ensemble | None) -> Observations:
     """The observations with what was read of the ensemble among their sources.
 
     Where a data set has members and no mean of them, what was read as the observations is one member; their mean
-    takes its place, whose error the spread of the members tells.
+    takes its place; the spread of the members is its error.
     """
     source, values = observations.source, observations.values
     if ensemble is not None and ensemble.mean is not None:
@@ -91,9 +114,9 @@ def applied(observations: Observations, about: Mapping[str, Any], ensemble: Ense
         values=values,
         source=replace(
             source,
-            files=(*source.files, *about["files"]),
-            sha256=(*source.sha256, *about["sha256"]),
-            notes=(*source.notes, *about["notes"]),
+            files=(*source.files, *record.files),
+            sha256=(*source.sha256, *record.sha256),
+            notes=(*source.notes, *record.notes),
         ),
     )
 
@@ -124,7 +147,7 @@ def all_members(inputs: Inputs, variable: str) -> list[MemberFile]:
     try:
         count = members_within(inputs.main[0], variable)
     except ClimReconError:
-        return []  # what is wrong with the file is said when it is read
+        return []  # reading the file raises its error
     return [MemberFile(inputs.main[0], number) for number in range(count if count > 1 else 0)]
 
 
@@ -153,14 +176,14 @@ def chosen_covariances(
 
 
 def count_of(inputs: Inputs, variable: str, wanted: int) -> int:
-    """Members that will be reconstructed, as far as names and headers tell."""
+    """Members that will be reconstructed, by names and headers."""
     return len(chosen_members(inputs, variable, wanted)) or (
         wanted if wanted >= FEWEST and inputs.error_covariance else 0
     )
 
 
 def files_of(inputs: Inputs, request: PrepareRequest, wanted: int) -> tuple[Path, ...]:
-    """The files that an ensemble is made of, beside the observations' own."""
+    """The files of an ensemble, other than the observations' own."""
     members = [one.path for one in chosen_members(inputs, request.variable, wanted)]
     return (
         *(path for path in members if path not in inputs.main),
@@ -181,8 +204,8 @@ def prepare_ensemble(
     sha256: Callable[[Path], str],
     write: Write,
     reporter: Reporter,
-) -> dict[str, Any]:
-    """Write the members as ``member-NNN.safetensors`` to ``folder``; says what was used.
+) -> EnsembleRecord:
+    """Write the members as ``member-NNN.safetensors`` to ``folder``.
 
     Parameters
     ----------
@@ -194,10 +217,6 @@ def prepare_ensemble(
         Of an input file.
     write:
         Writes a file of arrays.
-
-    Returns
-    -------
-    ``about`` of :class:`Ensemble`, with ``count``, the number of members.
 
     Raises
     ------
@@ -267,13 +286,8 @@ def prepare_ensemble(
         left.unlink(missing_ok=True)
     own_files = dict.fromkeys(one.path for one in used if one.path not in inputs.main)
     files = [*own_files, *(covariances if months else ())]
-    return {
-        "count": count,
-        "files": [str(path) for path in files],
-        "sha256": [sha256(path) for path in files],
-        "notes": notes,
-        "errors": asdict(errors),
-    }
+    hashes = tuple(sha256(path) for path in files)
+    return EnsembleRecord(count, tuple(map(str, files)), hashes, tuple(notes), errors)
 
 
 def _uncorrelated(inputs: Inputs, method: Capabilities, keep_observed: bool) -> ErrorBudget:
@@ -290,7 +304,7 @@ def _uncorrelated(inputs: Inputs, method: Capabilities, keep_observed: bool) -> 
     return ErrorBudget(inputs.uncorrelated.name, not method.uses_observation_errors, left_out)
 
 
-def open_ensemble(folder: Path, about: Mapping[str, Any], *, check: bool = True) -> Ensemble | None:
+def open_ensemble(folder: Path, record: EnsembleRecord, *, check: bool = True) -> Ensemble | None:
     """The ensemble that :func:`prepare_ensemble` wrote, memory-mapped; None if it has no members.
 
     Raises
@@ -298,25 +312,19 @@ def open_ensemble(folder: Path, about: Mapping[str, Any], *, check: bool = True)
     Damaged
         If a file is lost or not as it was written.
     """
-    if not about["count"]:
+    if not record.count:
         return None
-    found = [open_arrays(_file(folder, number), check=check)[0] for number in range(about["count"])]
+    members = [open_arrays(_file(folder, number), check=check)[0] for number in range(record.count)]
     return Ensemble(
-        tuple(one["own"] for one in found),
-        tuple(one.get("on_network", one["own"]) for one in found),
-        dict(about),
-        found[0].get("mean"),
+        tuple(one["own"] for one in members),
+        tuple(one.get("on_network", one["own"]) for one in members),
+        members[0].get("mean"),
     )
 
 
-def errors_in(about: Mapping[str, Any]) -> ErrorBudget:
-    """Which errors are in, from what :func:`prepare_ensemble` said."""
-    return ErrorBudget(**about["errors"])
-
-
-def ensemble_files(folder: Path, about: Mapping[str, Any]) -> list[Path]:
+def ensemble_files(folder: Path, record: EnsembleRecord) -> list[Path]:
     """The files of an ensemble's members."""
-    return [_file(folder, number) for number in range(about["count"])]
+    return [_file(folder, number) for number in range(record.count)]
 
 
 def _file(folder: Path, number: int) -> Path:

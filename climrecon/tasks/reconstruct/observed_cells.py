@@ -1,4 +1,4 @@
-"""Kept cells: the error of what stands there, and what stands there in a realisation."""
+"""Observed cells that are kept: their error, and their values in a realisation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from climrecon.preprocess import FileGrid
 from climrecon.tasks.methods import Method
 from climrecon.tasks.reconstruct.ensemble import Ensemble
 
-#: Tells draws of kept cells' errors from all others with the same seed.
+#: Separates the stream of kept cells' errors from all others of the same seed.
 _STREAM = 11
 
 
@@ -31,7 +31,7 @@ def observed_cell_sd(
     return np.where(known, observations.obs_sd, assumed).astype(np.float32)
 
 
-def with_kept(
+def with_observed_cells(
     draws: Iterator[FloatArray],
     observations: Observations,
     sd: FloatArray,

@@ -11,7 +11,7 @@ from climrecon.tasks.reconstruct.ensemble import count_of
 
 #: Realisations of a part are written in files of about so many bytes.
 GROUP_BYTES = 400e6
-#: Fields of each month beside realisations: mean, standard deviation, that of the prior.
+#: Fields of each month without realisations: mean, standard deviation, that of the prior.
 FIELDS = 3
 #: Elements of a job array, at most: what Slurm takes where nobody has raised its limit.
 MOST_PARTS = 1000
@@ -19,7 +19,7 @@ MOST_PARTS = 1000
 
 @dataclass(frozen=True)
 class Size:
-    """Months, cells a month, realisations, members reconstructed beside; 0 months where the files do not say."""
+    """Months, cells a month, realisations, members reconstructed too; 0 months where the files do not state them."""
 
     months: int
     cells: int
@@ -48,7 +48,7 @@ class Size:
 
 
 def size_of(inputs: Inputs, settings: RunSettings) -> Size:
-    """From the headers alone; what cannot be read counts as small: reading it properly says what is wrong."""
+    """From the headers alone; an unreadable file counts as small, and raises its error when it is read."""
     months = cells = 0
     for path in inputs.main:
         steps, own = dimensions(path)

@@ -1,4 +1,4 @@
-"""Further networks on the same observations: how much the choice of network matters."""
+"""Other networks on the same observations: how much the choice of network matters."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ import numpy as np
 
 from climrecon.array_types import FloatArray
 from climrecon.methods.by_chunks import reconstruct
-from climrecon.output.manifest import made
 from climrecon.output.product import Product, Structural
-from climrecon.output.provenance import OutputFile
-from climrecon.output.structural import Row, rows, table
+from climrecon.output.structural import Row, rows
 from climrecon.preprocess import FileGrid, rebase_complete
 from climrecon.tasks.methods import Method, on_method_grid
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.progress import Reporter
 
 
-def with_structural(product: Product, beside: Sequence[Method], scratch: Path, reporter: Reporter) -> Product:
-    """The product with complete reconstructions by those of ``beside`` that are networks.
+def with_structural(product: Product, others: Sequence[Method], scratch: Path, reporter: Reporter) -> Product:
+    """The product with complete reconstructions by those of ``others`` that are networks.
 
     Baselines have learned nothing that another choice could have changed; they stay in the figures alone.
     """
-    networks = [method for method in beside if method.loaded is not None]
+    networks = [method for method in others if method.loaded is not None]
     if not networks:
         return product
     fields, notes = {}, list(product.notes)
@@ -74,20 +72,8 @@ def with_networks(digest: str, structural: Structural | None) -> str:
     return fingerprint("structural", 1, [digest, *structural.sha256.values()], {}, None)
 
 
-def write_series(stage: Path, product: Product) -> OutputFile:
-    """The monthly global means of all networks as ``structural.csv``."""
-    path = stage / "structural.csv"
-    path.write_text(table(product), encoding="utf-8")
-    return made(
-        stage,
-        path,
-        "series",
-        "Global mean by month with each network, K, and its standard deviation over them",
-    )
-
-
 def lines(product: Product) -> list[str]:
-    """For the end of a run: one line for each further network."""
+    """For the end of a run: one line for each other network."""
     return [_line(row, product.network.name) for row in rows(product)] if product.structural else []
 
 

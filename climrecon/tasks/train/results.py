@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from climrecon.methods.card import Card
 from climrecon.methods.contract import Method
 from climrecon.methods.store import CARD, WEIGHTS, LoadedNetwork, load_network
 from climrecon.output.card import card_markdown
-from climrecon.output.manifest import made, write_manifest
-from climrecon.output.provenance import Activity, OutputFile, write_provenance
 from climrecon.report import write_training_report
 from climrecon.scores.suite import score_table
 from climrecon.tasks.network_store import add_network
@@ -31,11 +29,10 @@ from climrecon.tasks.training_data.coverage import Coverage, coverage_files
 from climrecon.tasks.training_data.material import Material
 from climrecon.training.fields import TrainingFields
 from climrecon.workflow.outcome import Outcome
-from climrecon.workflow.output_folder import staged
 from climrecon.workflow.progress import Reporter
-from climrecon.workflow.versions import versions
+from climrecon.workflow.run_folder import RunFolder
+from climrecon.workflow.run_info import RunInfo
 
-DEFAULT_FOLDER = Path("climrecon-training")
 #: Scored: whole years, so many of each test member, of so many members.
 YEARS, MEMBERS = 10, 4
 #: Of a trial, a training of a few steps, so many years.
@@ -45,7 +42,7 @@ REFERENCE_METHOD = "kriging"
 
 
 def collect(
-    training: TrainingPlan, material: Material, gaps: Coverage, run: dict[str, Any], reporter: Reporter
+    training: TrainingPlan, material: Material, gaps: Coverage, run: RunInfo, reporter: Reporter
 ) -> Outcome:
     """Score, store, write; results appear together or not at all."""
     settings = training.settings
@@ -57,60 +54,33 @@ def collect(
     years = TRIAL_YEARS if trial else YEARS
     table = scores(network, material, gaps, training.cache / "joined", years, reporter)
     card = network.card.model_copy(update={"name": training.name, "scores": table})
-    folder = settings.outputdir or DEFAULT_FOLDER
-    with staged(folder) as stage:
+    with RunFolder.create(run, settings, reporter) as results:
+        stage = results.stage
         write_text(stage / CARD, card.model_dump_json(indent=1) + "\n")
         (stage / WEIGHTS).write_bytes((source / WEIGHTS).read_bytes())
         write_text(stage / "card.md", card_markdown(card.model_dump(mode="json")))
-        entries = [
-            made(stage, stage / WEIGHTS, "network", f"Weights of {card.name}", card.weights_sha256),
-            made(stage, stage / CARD, "card", f"Card of {card.name}: data, members, settings, scores"),
-            made(stage, stage / "card.md", "card", f"Card of {card.name}, to read"),
-        ]
+        results.add(WEIGHTS, "network", f"Weights of {card.name}", card.weights_sha256)
+        results.add(CARD, "card", f"Card of {card.name}: data, members, settings, scores")
+        results.add("card.md", "card", f"Card of {card.name}, to read")
         log = training.folder / "fit" / "log.csv"
         if log.is_file():
             (stage / "log.csv").write_bytes(log.read_bytes())
-            entries.append(made(stage, stage / "log.csv", "log", "Loss and scores of each validation"))
-        figures: list[tuple[OutputFile, str]] = []
+            results.add("log.csv", "log", "Loss and scores of each validation")
         if settings.plots:
             reporter.stage("Drawing figures")
-            figures = _figures(stage, card, network, material, gaps, training)
-            entries += [figure for figure, _ in figures]
-        activity = Activity(
-            run_id=run["id"],
-            started=run["started"],
-            ended=datetime.now(UTC),
-            user=run["user"],
-            settings=settings.plain(),
-            versions=versions(),
+            _figures(results, card, network, material, gaps, training)
+        reporter.stage(f"Storing {training.name}")
+        stored = add_network(stage, training.name, training.site, replace=True)
+        return results.finish(
+            f"training of {card.name}",
+            {"product": "network", "model": training.name, "experiment": settings.training_data},
+            _summary(card, stored, material),
+            partial(write_training_report, card=card.model_dump(mode="json")),
             network=training.start.name if training.start else "none",
             network_sha256=training.start.sha256 if training.start else None,
             inputs=_inputs(training, material),
             fingerprint=training.fingerprint,
         )
-        write_provenance(stage / "provenance.json", activity, entries)
-        entries.append(
-            made(
-                stage,
-                stage / "provenance.json",
-                "provenance",
-                "W3C provenance: members, gaps, settings, versions",
-            )
-        )
-        if settings.report:
-            path = stage / "report.html"
-            write_training_report(
-                path,
-                card=card.model_dump(mode="json"),
-                figures=[(stage / figure.path, caption) for figure, caption in figures],
-                outputs=entries,
-                activity=activity,
-            )
-            entries.append(made(stage, path, "report", f"Report: training of {card.name}"))
-        reporter.stage(f"Storing {training.name}")
-        stored = add_network(stage, training.name, training.site, replace=True)
-        manifest = write_manifest(stage, run["id"], training.fingerprint, _facets(training), entries)
-    return Outcome(folder, manifest, _summary(folder, card, stored, material, entries))
 
 
 def scores(
@@ -193,27 +163,30 @@ def averaged(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _inputs(training: TrainingPlan, material: Material) -> list[tuple[str, str]]:
     """All files that took part, with their hashes."""
-    found = material.files
     store = training.preparation.store
-    found += [(str(path), store.sha256(path)) for _, path in coverage_files(training.coverage_inputs)]
-    return [(str(path), str(digest)) for path, digest in dict.fromkeys(found)]
+    coverage = [(str(path), store.sha256(path)) for _, path in coverage_files(training.coverage_inputs)]
+    return [*((str(path), str(digest)) for path, digest in material.files), *coverage]
 
 
 def _figures(
-    stage: Path,
+    results: RunFolder,
     card: Card,
     network: LoadedNetwork,
     material: Material,
     gaps: Coverage,
     training: TrainingPlan,
-) -> list[tuple[OutputFile, str]]:
-    """Figures with their full captions (the manifest's are cut to what the host stores)."""
+) -> None:
     from climrecon.plots.training import draw_history, draw_sample
 
     grid = card.grid.grid
     member, rows = material.split.test[0]
     fields = material.fields([(member, rows)], training.cache / "joined")
-    pictures = [("training.png", draw_history(card.training.get("history", []), card.name))]
+    results.add_figure("training.png", draw_history(card.training.get("history", []), card.name))
+    if gaps.scoring:
+        # The months that were drawn while it learned, as the weights that were kept estimate them.
+        validation = material.fields(material.split.validation, training.cache / "joined")
+        samples = Samples(validation, gaps, training.settings.seed).estimated(network.method)
+        results.add(SAMPLES, "figure", save_samples(results.stage / SAMPLES, samples, grid, card.name))
     rng = np.random.default_rng(training.settings.seed)
     for number, (label, mask) in enumerate(list(gaps.scoring.items())[:2], 1):
         at = int(rng.integers(len(fields)))
@@ -225,36 +198,10 @@ def _figures(
             seen[None], mask[None], stated[None].astype(np.float32), month.month, Context(grid, month)
         )
         what = f"{fields.names[0]}, {month.labels()[0]}, seen through the gaps of {label}"
-        pictures.append((f"sample_{number}.png", draw_sample(grid, truth, seen, estimate, what, card.name)))
-    found = []
-    for name, picture in pictures:
-        picture.save(stage / name)
-        found.append((made(stage, stage / name, "figure", picture.caption), picture.caption))
-    if gaps.scoring:
-        # The months that were drawn while it learned, as the weights that were kept estimate them.
-        validation = material.fields(material.split.validation, training.cache / "joined")
-        samples = Samples(validation, gaps, training.settings.seed).estimated(network.method)
-        caption = save_samples(stage / SAMPLES, samples, grid, card.name)
-        found.insert(1, (made(stage, stage / SAMPLES, "figure", caption), caption))
-    return found
+        results.add_figure(f"sample_{number}.png", draw_sample(grid, truth, seen, estimate, what, card.name))
 
 
-def _facets(training: TrainingPlan) -> dict[str, str]:
-    return {
-        "project": "climrecon",
-        "product": "network",
-        "institute": "",
-        "model": training.name,
-        "experiment": training.settings.training_data,
-        "time_frequency": "mon",
-        "variable": training.settings.variable,
-        "ensemble": "",
-    }
-
-
-def _summary(
-    folder: Path, card: Card, stored: Path, material: Material, entries: Sequence[OutputFile]
-) -> list[str]:
+def _summary(card: Card, stored: Path, material: Material) -> list[str]:
     split = material.split
     lines = [
         f"Trained {card.name} on {len(split.train)} members ({len(split.validation)} for validation, "
@@ -263,7 +210,4 @@ def _summary(
     for case, methods in card.scores["cases"].items():
         row = ", ".join(f"{method} {values['rmse']:.3f}" for method, values in methods.items())
         lines.append(f"  RMSE in K where nothing was seen, {case}: {row}")
-    lines += [f"Stored in {stored}; use it with network={card.name}.", f"Results in {folder}:"]
-    return (
-        lines + [f"  {entry.role:<12} {entry.path}" for entry in entries] + ["  manifest     manifest.json"]
-    )
+    return [*lines, f"Stored in {stored}; use it with network={card.name}."]

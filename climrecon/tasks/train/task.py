@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from climrecon.errors import NetworkError, UsageError
 from climrecon.files import write_text
@@ -18,7 +17,7 @@ from climrecon.settings import RunSettings, Site
 from climrecon.tasks.network_store import cache_folder, check_free_name, store_places, writable_store
 from climrecon.tasks.train.fit import check_start, recipe_for, recipe_of, run_training
 from climrecon.tasks.train.plan import TrainingPlan
-from climrecon.tasks.train.results import DEFAULT_FOLDER, collect
+from climrecon.tasks.train.results import collect
 from climrecon.tasks.training_data.coverage import Coverage, mask_inputs, read_coverage
 from climrecon.tasks.training_data.material import GRID, TrainingData
 from climrecon.tasks.training_data.members import Member, training_members
@@ -32,6 +31,8 @@ from climrecon.training.store import JOINED_IN_MEMORY
 from climrecon.workflow.disk_space import file_system_lines, megabytes
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Quiet, Reporter
+from climrecon.workflow.run_folder import output_folder
+from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.stage import Stage
 
 
@@ -44,8 +45,8 @@ class Training:
         For whatever can be known before anything long begins.
     """
 
-    def __init__(self, settings: RunSettings, site: Site, about: dict[str, Any]) -> None:
-        self.settings, self.site, self.about = settings, site, about
+    def __init__(self, settings: RunSettings, site: Site, run: RunInfo) -> None:
+        self.settings, self.site, self.run = settings, site, run
         if settings.variable != "tas":
             raise UsageError(
                 f"Networks are trained for tas; variable={settings.variable} was asked for.",
@@ -149,11 +150,7 @@ class Training:
         """Score the network, store it under its name, and write the results."""
         self.data.mend(reporter)
         self._check_not_taken()
-        run = {
-            "id": str(self.about.get("id") or secrets.token_hex(6)),
-            "user": str(self.about.get("user") or ""),
-            "started": self._started(),
-        }
+        run = replace(self.run, started=self._started())
         return collect(self.plan, self.plan.material, self._coverage(reporter), run, reporter)
 
     def _coverage(self, reporter: Reporter) -> Coverage:
@@ -211,7 +208,7 @@ class Training:
         weights = weights_bytes(
             self.plan.recipe, GRID, network_of(self.plan.start) if self.plan.start else None
         )
-        folder = Path(self.settings.outputdir or DEFAULT_FOLDER)
+        folder = output_folder(self.settings)
         figures = 4 if self.settings.plots else 0
         return [
             # A member has a file; each of its input files a small one with its hash.

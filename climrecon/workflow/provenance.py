@@ -30,7 +30,7 @@ class OutputFile:
 class Activity:
     """The run: when, as what, with which settings, versions and network.
 
-    ``further`` holds name and hash of the networks applied beside ``network``.
+    ``other_networks`` are name and hash of the networks that ``network`` is compared with.
     """
 
     run_id: str
@@ -43,19 +43,19 @@ class Activity:
     network_sha256: str | None
     inputs: Sequence[tuple[str, str]]
     fingerprint: str
-    further: Sequence[tuple[str, str]] = ()
+    other_networks: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a provenance file tells a rerun; ``further`` holds the hashes of networks applied beside ``network``."""
+    """The content of a provenance file that a repeat needs; see :class:`Activity`."""
 
     settings: dict[str, Any]
     inputs: dict[str, str]
     network: str
     network_sha256: str | None
     outputs: dict[str, str]
-    further: dict[str, str] = field(default_factory=dict)
+    other_networks: dict[str, str] = field(default_factory=dict)
 
 
 def write_provenance(path: Path, activity: Activity, outputs: Sequence[OutputFile]) -> None:
@@ -103,29 +103,29 @@ def write_provenance(path: Path, activity: Activity, outputs: Sequence[OutputFil
         "network", {"prov:label": activity.network, "climrecon:sha256": activity.network_sha256 or "none"}
     )
     document.used(run, network)
-    beside = []
-    for number, (name, digest) in enumerate(activity.further):
+    others = []
+    for number, (name, digest) in enumerate(activity.other_networks):
         named = {"prov:label": name, "climrecon:sha256": digest}
         entity = document.entity(f"further_network_{number}", named)
         document.used(run, entity)
-        beside.append(entity)
+        others.append(entity)
     used = []
     for number, (name, digest) in enumerate(activity.inputs):
         entity = document.entity(f"input_{number}", {"prov:location": name, "climrecon:sha256": digest})
         document.used(run, entity)
         used.append(entity)
-    for number, made in enumerate(outputs):
-        about = {
-            "prov:location": made.path,
-            "prov:label": made.caption,
-            "climrecon:role": made.role,
-            "climrecon:sha256": made.sha256,
+    for number, output in enumerate(outputs):
+        attributes = {
+            "prov:location": output.path,
+            "prov:label": output.caption,
+            "climrecon:role": output.role,
+            "climrecon:sha256": output.sha256,
         }
-        if made.content_sha256:
-            about["climrecon:content_sha256"] = made.content_sha256
-        entity = document.entity(f"output_{number}", about)
+        if output.content_sha256:
+            attributes["climrecon:content_sha256"] = output.content_sha256
+        entity = document.entity(f"output_{number}", attributes)
         document.wasGeneratedBy(entity, run)
-        for source in [*used, network, *beside] if made.role == "reconstruction" else []:
+        for source in [*used, network, *others] if output.role == "reconstruction" else []:
             document.wasDerivedFrom(entity, source)
     write_text(path, document.serialize(format="json", indent=1) + "\n")
 
@@ -156,7 +156,7 @@ def read_provenance(path: Path) -> Recorded:
             network=entities["network"]["prov:label"],
             network_sha256=None if digest == "none" else digest,
             outputs=outputs,
-            further={
+            other_networks={
                 v["prov:label"]: v["climrecon:sha256"]
                 for k, v in entities.items()
                 if k.startswith("further_network_")

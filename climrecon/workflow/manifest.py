@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.errors import InputDataError
-from climrecon.files import sha256_of, write_text
-from climrecon.output.provenance import OutputFile
+from climrecon.files import write_text
+from climrecon.workflow.provenance import OutputFile
 
 FILE_NAME = "manifest.json"
 SCHEMA = 1
@@ -23,11 +23,6 @@ def short(caption: str) -> str:
     if len(text) <= LONGEST_CAPTION:
         return text
     return text[: LONGEST_CAPTION - 2].rsplit(" ", 1)[0] + " …"
-
-
-def made(folder: Path, path: Path, role: str, caption: str, content: str | None = None) -> OutputFile:
-    """An entry for a file that has been written."""
-    return OutputFile(str(path.relative_to(folder)), role, short(caption), sha256_of(path), content)
 
 
 def write_manifest(

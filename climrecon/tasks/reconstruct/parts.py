@@ -1,0 +1,252 @@
+"""The files of a reconstruction in parts: prepared observations and blocks of months, in a folder of the cache.
+
+Every file appears whole and carries its checksum.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from climrecon.array_types import Array, FloatArray
+from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
+from climrecon.errors import OutputError
+from climrecon.fields import Months, Observations, Source
+from climrecon.files import write_text
+from climrecon.grid import Grid
+from climrecon.tasks.reconstruct.apply import CompleteFields
+from climrecon.tasks.reconstruct.ensemble import EnsembleRecord, ensemble_files, open_ensemble
+from climrecon.tasks.reconstruct.product import Prepared
+from climrecon.tasks.reconstruct.size import GROUP_BYTES
+from climrecon.training.store import MemberStore
+
+#: Parts of unfinished runs are removed after so many days.
+UNFINISHED_DAYS = 30
+_FIELDS = ("mean", "stddev", "prior_stddev", "observational")
+
+
+def write_file(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
+    """Write a file of arrays.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    try:
+        write_arrays(path, arrays, metadata)
+    except Exception as error:  # safetensors raises its own error for those of the system
+        raise OutputError(
+            f"{path} cannot be written: {error}",
+            "Is the disk full? Free some space, or choose another outputdir or cachedir; finished parts stay.",
+        ) from error
+
+
+class Parts:
+    """The files of one reconstruction.
+
+    Parameters
+    ----------
+    key:
+        Fingerprint of the reconstruction.
+    """
+
+    def __init__(self, store: MemberStore, key: str) -> None:
+        self.store, self.key = store, key
+        self.folder = store.folder / key[:32]
+        self.prepared = self.folder / "observations.safetensors"
+
+    def begin(self) -> None:
+        """Make the folder, note when the run began, and remove the parts of runs that nobody finished."""
+        for left in self.store.folder.glob("*/"):
+            with suppress(OSError):
+                if len(left.name) == 32 and time.time() - left.stat().st_mtime > UNFINISHED_DAYS * 86400:
+                    shutil.rmtree(left)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        begun = self.folder / "started.json"
+        if not begun.exists():
+            write_text(begun, json.dumps({"started": datetime.now(UTC).isoformat()}) + "\n")
+
+    def started(self) -> datetime:
+        """When the run began."""
+        try:
+            text = json.loads((self.folder / "started.json").read_text(encoding="utf-8"))["started"]
+            return datetime.fromisoformat(text)
+        except (OSError, ValueError, KeyError):
+            return datetime.now(UTC)
+
+    def write(self, path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
+        """Write a file of arrays if there is room for it.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        self.store.make_room(sum(array.nbytes for array in arrays.values()))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_file(path, arrays, metadata)
+
+    # prepared observations
+
+    def is_prepared(self) -> bool:
+        """Whether the prepared observations and the members of their ensemble are there, by the files' headers."""
+        try:
+            _, metadata = open_arrays(self.prepared, check=False)
+        except Damaged:
+            return False
+        return all(map(is_whole, ensemble_files(self.folder, EnsembleRecord.of(metadata["ensemble"]))))
+
+    def write_prepared(self, prepared: Prepared) -> None:
+        """Write the observations on the method's grid; after the members, so that observations have all members."""
+        observations, grid = prepared.on_network, prepared.grid
+        arrays: dict[str, Array] = {
+            "values": observations.values, "mask": observations.mask, "index": observations.time.index.astype(np.int64),
+            "lat_edges": observations.grid.lat_edges, "lon_edges": observations.grid.lon_edges,
+            "own_lat_edges": grid.lat_edges, "own_lon_edges": grid.lon_edges,
+        }  # fmt: skip
+        if observations.obs_sd is not None:
+            arrays["obs_sd"] = observations.obs_sd
+        metadata = {
+            "key": self.key,
+            "notes": list(observations.source.notes),
+            "ensemble": asdict(prepared.record),
+            "variable": observations.variable,
+        }
+        self.write(self.prepared, arrays, metadata)
+
+    def open_prepared(self) -> Prepared:
+        """The prepared observations, every byte checked; of their source there are the notes alone.
+
+        Raises
+        ------
+        Damaged
+            If a file is lost or not as it was written.
+        """
+        opened, metadata = open_arrays(self.prepared, check=True)
+        arrays = {name: np.array(array) for name, array in opened.items()}
+        record = EnsembleRecord.of(metadata["ensemble"])
+        observations = Observations(
+            metadata["variable"], arrays["values"], arrays["mask"], arrays.get("obs_sd"), Months(arrays["index"]),
+            Grid(arrays["lat_edges"], arrays["lon_edges"]), None,
+            Source("", "", (), (), "", notes=tuple(metadata["notes"])),
+        )  # fmt: skip
+        grid = Grid(arrays["own_lat_edges"], arrays["own_lon_edges"])
+        return Prepared(observations, grid, record, open_ensemble(self.folder, record))
+
+    # parts
+
+    def _file(self, part: int) -> Path:
+        return self.folder / f"part-{part:04d}.safetensors"
+
+    def _group(self, part: int, group: int) -> Path:
+        return self.folder / f"part-{part:04d}-realisations-{group:03d}.safetensors"
+
+    def exists(self, part: int) -> bool:
+        """Whether anything is there of a part."""
+        return self._file(part).exists() or self._group(part, 0).exists()
+
+    def is_written(self, part: int) -> bool:
+        """Whether a part is there, by the headers of its files."""
+        try:
+            _, metadata = open_arrays(self._file(part), check=False)
+        except Damaged:
+            return False
+        return all(is_whole(self._group(part, group)) for group in range(int(metadata["groups"])))
+
+    def write_part(
+        self, part: int, fields: CompleteFields, block: slice, realisations: int, group: int
+    ) -> None:
+        """Write a block of months, ``group`` realisations a file."""
+        groups = -(-realisations // group)
+        metadata = {"key": self.key, "months": [block.start, block.stop], "groups": groups}
+        draws = iter(fields.realisations or ())
+        for number in range(groups):
+            arrays: dict[str, Array] = {"realisations": np.stack(list(islice(draws, group)))}
+            self.write(self._group(part, number), arrays, {**metadata, "first": number * group})
+        arrays = {name: getattr(fields, name) for name in _FIELDS if getattr(fields, name) is not None}
+        arrays |= {f"region_sd {name}": series for name, series in fields.region_sd.items()}
+        # Last: a part with this file has all the others.
+        self.write(self._file(part), arrays, metadata)
+
+    def open_part(self, part: int) -> CompleteFields:
+        """A block of months, every byte checked.
+
+        Raises
+        ------
+        Damaged
+            If a file is lost or not as it was written.
+        """
+        arrays, metadata = open_arrays(self._file(part), check=True)
+        groups = [open_arrays(self._group(part, n), check=True)[0] for n in range(int(metadata["groups"]))]
+        return CompleteFields(
+            arrays["mean"],
+            arrays.get("stddev"),
+            arrays.get("prior_stddev"),
+            {
+                name.removeprefix("region_sd "): series
+                for name, series in arrays.items()
+                if name.startswith("region_sd ")
+            },
+            _Chained([group["realisations"] for group in groups]) if groups else None,
+            arrays.get("observational"),
+        )
+
+    def remove(self) -> None:
+        """Remove all files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def group_size(months: int, grid: Grid) -> int:
+    """Realisations in a file of about :data:`GROUP_BYTES`."""
+    return max(1, int(GROUP_BYTES // max(4 * months * grid.area.size, 1)))
+
+
+@dataclass(frozen=True)
+class _Chained:
+    """The realisations of one group after the other."""
+
+    groups: list[Array]
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        for group in self.groups:
+            yield from group
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Realisations of all months from those of blocks of months."""
+
+    blocks: list[CompleteFields]
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        for parts in zip(*(block.realisations or () for block in self.blocks), strict=True):
+            yield np.concatenate(parts)
+
+
+def joined(blocks: list[CompleteFields]) -> CompleteFields:
+    """Blocks of months one after the other; realisations are joined whenever they are iterated over."""
+
+    def along_time(name: str) -> FloatArray | None:
+        arrays = [getattr(block, name) for block in blocks if getattr(block, name) is not None]
+        return np.concatenate(arrays) if arrays else None
+
+    first = blocks[0]
+    return CompleteFields(
+        np.concatenate([block.mean for block in blocks]),
+        along_time("stddev"),
+        along_time("prior_stddev"),
+        {name: np.concatenate([block.region_sd[name] for block in blocks]) for name in first.region_sd},
+        None if first.realisations is None else _Joined(blocks),
+        along_time("observational"),
+    )

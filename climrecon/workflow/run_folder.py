@@ -1,0 +1,212 @@
+"""A run's results appear together or not at all.
+
+Everything is written to a hidden folder inside the output folder and moved into place at the end,
+the manifest last. Whatever ends a run early, the folder is removed; what a killed run leaves behind
+is hidden, and removed by the next run into the same folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from climrecon.errors import OutputError
+from climrecon.files import sha256_of
+from climrecon.settings import RunSettings
+from climrecon.workflow.manifest import FILE_NAME as MANIFEST
+from climrecon.workflow.manifest import short, write_manifest
+from climrecon.workflow.outcome import Outcome
+from climrecon.workflow.progress import Reporter
+from climrecon.workflow.provenance import Activity, OutputFile, write_provenance
+from climrecon.workflow.run_info import RunInfo
+from climrecon.workflow.versions import versions
+
+PREFIX = ".climrecon-"
+PROVENANCE = "provenance.json"
+#: Task -> folder of its results where none is given.
+DEFAULT_FOLDERS = {
+    "reconstruct": "climrecon-result",
+    "train": "climrecon-training",
+    "evaluate": "climrecon-evaluation",
+}
+
+
+def output_folder(settings: RunSettings) -> Path:
+    """Folder of a run's results."""
+    return settings.outputdir or Path(DEFAULT_FOLDERS[settings.task])
+
+
+def _alive(folder: Path) -> bool:
+    """Whether the process that made a staging folder still runs (on this machine)."""
+    try:
+        os.kill(int(folder.name.removeprefix(PREFIX).split("-")[0]), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _problem(error: OSError, folder: Path) -> OutputError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(
+            f"The disk is full: {folder} took no more data.", "Free some space or choose another outputdir."
+        )
+    return OutputError(f"Results cannot be written to {folder}: {error}", "Choose another outputdir.")
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to; on success move its files to ``folder``, on failure remove it.
+
+    Raises
+    ------
+    OutputError
+        If ``folder`` cannot be made or written to, or the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob(f"{PREFIX}*"):
+            if not _alive(old):
+                shutil.rmtree(old, ignore_errors=True)
+        stage = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=folder))
+        # mkdtemp gives 0700; colleagues and the host's web server must be able to read what moves up.
+        stage.chmod(folder.stat().st_mode & 0o7777)
+    except OSError as error:
+        raise _problem(error, folder) from error
+    try:
+        yield stage
+        _publish(stage, folder)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise _problem(error, folder) from error
+        raise
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _publish(stage: Path, folder: Path) -> None:
+    """Move everything up, the manifest last: a folder with a manifest is whole."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    entries = sorted(stage.iterdir(), key=lambda path: path.name == MANIFEST)
+    for path in entries:
+        target = folder / path.name
+        if path.is_dir() and target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+
+
+class Picture(Protocol):
+    """A figure with its full caption."""
+
+    @property
+    def caption(self) -> str:
+        """Not shortened."""
+
+    def save(self, path: Path) -> None:
+        """Write a PNG."""
+
+
+class RunFolder:
+    """The results of one run, in the order of their hashes: data, figures, provenance, report, manifest.
+
+    Attributes
+    ----------
+    folder, stage:
+        Folder of the results, and the hidden folder in it where they are written.
+    files:
+        What has been added.
+    figures:
+        Path and full caption of each figure; the manifest's captions are cut to what the host stores.
+    """
+
+    def __init__(
+        self, folder: Path, stage: Path, run: RunInfo, settings: RunSettings, reporter: Reporter
+    ) -> None:
+        self.folder, self.stage, self.reporter = folder, stage, reporter
+        self.run, self.settings = run, settings
+        self.files: list[OutputFile] = []
+        self.figures: list[tuple[Path, str]] = []
+
+    @classmethod
+    @contextmanager
+    def create(cls, run: RunInfo, settings: RunSettings, reporter: Reporter) -> Iterator[RunFolder]:
+        """A new folder, published as :func:`staged` does."""
+        folder = output_folder(settings)
+        with staged(folder) as stage:
+            yield cls(folder, stage, run, settings, reporter)
+
+    def add(self, file: str | Path, role: str, caption: str, content_sha256: str | None = None) -> None:
+        """Add a file that has been written to ``stage``."""
+        path = self.stage / file
+        name = str(path.relative_to(self.stage))
+        self.files.append(OutputFile(name, role, short(caption), sha256_of(path), content_sha256))
+        if role == "figure":
+            self.figures.append((path, caption))
+
+    def add_figure(self, name: str, picture: Picture) -> None:
+        """Save a figure and add it."""
+        picture.save(self.stage / name)
+        self.add(name, "figure", picture.caption)
+
+    def finish(
+        self,
+        title: str,
+        facets: Mapping[str, str],
+        summary: Sequence[str],
+        report: Callable[..., None],
+        *,
+        network: str,
+        network_sha256: str | None,
+        inputs: Iterable[tuple[str, str]],
+        fingerprint: str,
+        other_networks: Sequence[tuple[str, str]] = (),
+    ) -> Outcome:
+        """Write provenance, report and manifest.
+
+        Parameters
+        ----------
+        facets:
+            Under which the results are found, where they are not those of every run.
+        summary:
+            Lines for the end of the run; the list of files follows them.
+        report:
+            Writes the report: ``report(path, figures=…, outputs=…, activity=…)``; called if ``settings.report``.
+        inputs:
+            Path and hash of each input; one that is named twice is recorded once.
+        """
+        activity = Activity(
+            run_id=self.run.id,
+            started=self.run.started,
+            ended=datetime.now(UTC),
+            user=self.run.user,
+            settings=self.settings.plain(),
+            versions=versions(),
+            network=network,
+            network_sha256=network_sha256,
+            inputs=list(dict.fromkeys(inputs)),
+            fingerprint=fingerprint,
+            other_networks=other_networks,
+        )
+        write_provenance(self.stage / PROVENANCE, activity, self.files)
+        self.add(PROVENANCE, "provenance", "W3C provenance: inputs, networks, settings, versions, outputs")
+        if self.settings.report:
+            self.reporter.stage("Writing the report")
+            path = self.stage / "report.html"
+            report(path, figures=self.figures, outputs=self.files, activity=activity)
+            self.add(path, "report", f"Report: {title}")
+        every = {
+            "project": "climrecon", "institute": "", "experiment": "", "time_frequency": "mon",
+            "variable": self.settings.variable, "ensemble": "",
+        }  # fmt: skip
+        manifest = write_manifest(self.stage, self.run.id, fingerprint, {**every, **facets}, self.files)
+        listed = [f"  {role:<15} {path}" for path, role in [(f.path, f.role) for f in self.files]]
+        lines = [*summary, f"Results in {self.folder}:", *listed, f"  {'manifest':<15} {MANIFEST}"]
+        return Outcome(self.folder, manifest, lines)

@@ -1,0 +1,51 @@
+"""Who started a run, when, and under which id."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One run.
+
+    Attributes
+    ----------
+    host:
+        Program that started the run (``freva``, ``watch``); "" for the command line.
+    started:
+        In UTC.
+    """
+
+    id: str
+    user: str
+    host: str = ""
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def as_dict(self) -> dict[str, str]:
+        """For the configuration of batch jobs; :func:`run_info` reads it. Each job notes its own start."""
+        return {"id": self.id, "user": self.user, "host": self.host}
+
+
+def run_info(given: Mapping[str, object] | None = None) -> RunInfo:
+    """Run information from ``id``, ``user`` and ``host``, as far as the caller knows them.
+
+    A missing id is drawn; a missing user is that of this process.
+    """
+    given = given or {}
+    return RunInfo(
+        str(given.get("id") or secrets.token_hex(6)),
+        str(given.get("user") or _user()),
+        str(given.get("host") or ""),
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run as a number without a name
+        return ""
