@@ -82,7 +82,7 @@ test: lint host_env
 		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: plugin_env
-	@for script in startup reconstruct prepare watch; do $(PY) benchmarks/$$script.py --json; done
+	@for script in startup reconstruct prepare release_watch; do $(PY) benchmarks/$$script.py --json; done
 
 clean:
 	rm -rf $(BUILD) .pytest_cache .mypy_cache .ruff_cache .coverage*

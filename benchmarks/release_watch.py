@@ -1,6 +1,6 @@
 """How long a look of the watch takes that finds nothing new, as a whole process.
 
-    python benchmarks/watch.py [--json] [--runs 9] [--members 200]
+    python benchmarks/release_watch.py [--json] [--runs 9] [--members 200]
 
 The archive is made up in HadCRUT5's format: an ensemble mean, uncorrelated errors, 200 member files and ten zips.
 Beside it, in the same run: a look that has to search the catalogue (which was written anew), and what importing
