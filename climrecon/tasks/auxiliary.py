@@ -14,7 +14,7 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Auxiliary
 from climrecon.files import sha256_of
 from climrecon.methods.store import LoadedNetwork, network_of
-from climrecon.preprocess.auxiliary import read_further
+from climrecon.preprocess.auxiliary import read_auxiliary
 from climrecon.settings import RunSettings
 
 #: How far the typical size of anomalies may be from that of the training members: beyond it the units are wrong.
@@ -43,7 +43,7 @@ def read_channels(
             )
         try:
             with tempfile.TemporaryDirectory(prefix="climrecon-") as scratch:
-                found[name] = read_further(path, name, grid, period, Path(scratch))
+                found[name] = read_auxiliary(path, name, grid, period, Path(scratch))
         except InputDataError as error:
             place = "" if path.name in error.message else f"{path.name}: "
             raise InputDataError(f"channel_files, {name}: {place}{error.message}", error.hint) from error

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from climrecon.catalogue.roles import why_infilled
+from climrecon.datasets import canonical_variable, release_of
 from climrecon.errors import InputDataError
-from climrecon.variables import canonical_variable, dataset_of
 from climrecon.watch.file_stamps import Stamp, signature, stamps_of
 from climrecon.watch.remote import ARCHIVES, archives_in
 
@@ -70,11 +70,11 @@ def with_archives(
     """Add the archives of members: those that the catalogue lists, and those beside the field's file."""
     beside = [Path(text) for text in archives_in(sorted({path.parent for path in main}))]
     archives = {*beside, *(Path(text) for text in listed if _is_archive(Path(text)) and Path(text).is_file())}
-    own = dataset_of(main[0].name)
+    own = release_of(main[0].name)
     mine = [
         path
         for path in archives
-        if dataset_of(path.name) == own and own is not None and not why_infilled(str(path))
+        if release_of(path.name) == own and own is not None and not why_infilled(str(path))
     ]
     return Found(tuple(main), uncorrelated, tuple(members), tuple(sorted(mine)), tuple(notes), tuple(beside))
 
@@ -163,12 +163,12 @@ def _one(path: Path, variable: str) -> _Part:
     months = frozenset(int(date.year) * 12 + int(date.month) - 1 for date in np.ravel(dates))
     if not months:
         raise InputDataError(f"{path} holds no month.", "It is damaged, or still being written.")
-    known = dataset_of(path.name, about["title"], about["version"])
+    known = release_of(path.name, about["title"], about["version"])
     digest = hashlib.sha256(b"".join(axis.tobytes() for axis in axes)).hexdigest()[:12]
     said = _VERSION.search(about["version"])
     return _Part(
-        dataset=known[0] if known else path.name.split(".")[0],
-        version=known[1] if known else "",
+        dataset=known.name if known else path.name.split(".")[0],
+        version=known.version if known else "",
         said=said[0] if said else "",
         first=min(months),
         last=max(months),
@@ -181,6 +181,6 @@ def _one(path: Path, variable: str) -> _Part:
 def bare_name(path: Path | str) -> str:
     """A file's name without version and months: what stays from release to release."""
     name = Path(path).name
-    known = dataset_of(name)
-    version = known[1] if known else ""
+    known = release_of(name)
+    version = known.version if known else ""
     return _MONTHS.sub("", name.replace(version, "") if version else name).casefold()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from unchanged.cases import CASES, NEEDS_SHARED, hashes, machine, numbers, run
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "recorded.json").read_text())
