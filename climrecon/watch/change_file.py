@@ -12,6 +12,7 @@ from climrecon.errors import OutputError
 from climrecon.fields import Months
 from climrecon.files import atomic_path
 from climrecon.output.axes import month_coordinates
+from climrecon.variables import VARIABLES
 from climrecon.watch.changes import MEANINGS, Changes
 
 _FILL = np.float32(1e20)
@@ -55,11 +56,12 @@ def _write(file: Any, changes: Changes, about: dict[str, str]) -> None:
         axis[:] = values
         file.createVariable(f"{name}_bnds", "f8", (name, "bnds"))[:] = edges
     shape = new.field.shape
-    kelvin = {"units": "K", "units_metadata": "temperature: difference"}
+    description = VARIABLES[new.variable]
+    units = {"units": description.units, "units_metadata": description.units_metadata}
     if new.observed is not None:
         kind = "f8" if new.observed.dtype == np.float64 else "f4"
         _field(
-            file, "observed", kind, new.observed, {**kelvin, "long_name": "input of the run, as it was read"}
+            file, "observed", kind, new.observed, {**units, "long_name": "input of the run, as it was read"}
         )
     if changes.previous is not None:
         parts = {
@@ -70,7 +72,7 @@ def _write(file: Any, changes: Changes, about: dict[str, str]) -> None:
             if part is not None:
                 values = np.full(shape, np.nan, np.float32)
                 values[changes.here] = part
-                _field(file, name, "f4", values, {**kelvin, "long_name": what})
+                _field(file, name, "f4", values, {**units, "long_name": what})
         if changes.input_status is not None:
             flags = np.full(shape, -1, np.int8)
             flags[changes.here] = changes.input_status
@@ -92,7 +94,7 @@ def _write(file: Any, changes: Changes, about: dict[str, str]) -> None:
         series["global_mean_before"] = (before, "the same of the release before")
     for name, (values, what) in series.items():
         variable = file.createVariable(name, "f8", ("time",), fill_value=np.float64(_FILL))
-        variable.setncatts({**kelvin, "long_name": what, "cell_methods": "area: mean"})
+        variable.setncatts({**units, "long_name": what, "cell_methods": "area: mean"})
         variable[:] = np.where(np.isfinite(values), values, _FILL)
 
 

@@ -15,6 +15,7 @@ from climrecon.files import write_text
 from climrecon.grid import Grid
 from climrecon.output.product import OBSERVED
 from climrecon.report import environment
+from climrecon.variables import VARIABLES
 from climrecon.watch.changes import SAME, Changes
 from climrecon.watch.checks import Check, failures
 from climrecon.watch.results import CHANGES
@@ -44,6 +45,7 @@ def write_change_report(
         .get_template("changes.html.j2")
         .render(
             title=f"What changed: {changes.new.name}",
+            units=VARIABLES[changes.new.variable].units,
             summary=summary,
             checks=checks,
             failures=failures(list(checks)),
@@ -142,9 +144,9 @@ def _figures(changes: Changes) -> list[Any]:
             if len(panels) > 1 and changes.previous is not None
             else ""
         )
-        + ". Anomalies in K."
+        + f". Anomalies in {VARIABLES[new.variable].units}."
     )
-    pictures = [draw_change_maps(grid, panels, caption)]
+    pictures = [draw_change_maps(grid, panels, caption, new.variable)]
     if changes.previous is not None and len(changes.here):
         cells = None if changes.input_status is None else (changes.input_status != SAME).sum((1, 2))
         pictures.append(
@@ -157,6 +159,7 @@ def _figures(changes: Changes) -> list[Any]:
                 (new.name, changes.previous.name),
                 "Global mean of the last thirty years in both releases; its change, and the number of input cells "
                 "that changed, in all common months.",
+                VARIABLES[new.variable].units,
             )
         )
     return pictures

@@ -58,6 +58,7 @@ class Result:
     observed: FloatArray | None
     network: str
     network_sha256: str
+    variable: str
     damaged: str = ""
 
     @property
@@ -110,6 +111,7 @@ def read_result(folder: Path, variable: str, observed: FloatArray | None = None)
         observed=observed,
         network=about["network"],
         network_sha256=about["network_sha256"],
+        variable=variable,
         damaged=damaged,
         **parts,
     )

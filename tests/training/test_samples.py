@@ -12,7 +12,7 @@ from small_archive import GRID, fields, gaps, small
 
 from climrecon.methods.store import as_network, as_reconstructor
 from climrecon.output.samples import Sample
-from climrecon.plots.maps import ANOMALY
+from climrecon.plots.scales import scales_of
 from climrecon.plots.training import draw_samples
 from climrecon.tasks.train.example_months import FILE, Samples, save_samples, shown_while_training
 from climrecon.tasks.training_data.coverage import Coverage
@@ -59,8 +59,9 @@ def test_the_figure_says_month_gaps_and_score_on_the_reports_scale() -> None:
         "estimate less truth",
     ]
     drawn = [axes.collections[0] for axes in maps]
-    assert [one.norm is ANOMALY for one in drawn] == [True, True, True, False]
-    assert (ANOMALY.vmin, ANOMALY.vmax) == (-4.0, 4.0)
+    scale = scales_of("tas").anomaly.norm
+    assert [one.norm is scale for one in drawn] == [True, True, True, False]
+    assert (scale.vmin, scale.vmax) == (-4.0, 4.0)
     assert np.ma.getmaskarray(drawn[1].get_array()).mean() == pytest.approx(0.5)
 
 
