@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from climrecon.demo.climate import Climate
 from climrecon.demo.writing import WARNING, days, write
+from climrecon.variables import VARIABLES
 
 RELEASE = "5.0.2.0"
 
@@ -71,7 +72,7 @@ def hadcrut(
     }
     about = {
         "long_name": "blended air_temperature_anomaly over land with sea_water_temperature_anomaly",
-        "units": "K",
+        "units": VARIABLES["tas"].units,
         "cell_methods": "area: mean (interval: 5.0 degrees_north 5.0 degrees_east) "
         "time: mean (interval: 1 month) realization: mean",
         "coordinates": "realization",
@@ -121,7 +122,14 @@ def hadcrut(
     write(
         folder / f"{stem}.uncorrelated.nc",
         {key: value for key, value in axes.items() if not key.startswith("realization")},
-        {"tas_unc": (dims, sd, {"long_name": "uncorrelated one-sigma error", "units": "K"}, -1e30)},
+        {
+            "tas_unc": (
+                dims,
+                sd,
+                {"long_name": "uncorrelated one-sigma error", "units": VARIABLES["tas"].units},
+                -1e30,
+            )
+        },
         attributes(f"{stem} uncorrelated uncertainty (DEMO)"),
         2,
         classic=False,

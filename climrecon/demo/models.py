@@ -16,6 +16,7 @@ from climrecon.demo.grids import at, climatology, gaussian, ocean, on_grid, rows
 from climrecon.demo.writing import WARNING, days, write
 from climrecon.fields import Months
 from climrecon.grid import Grid
+from climrecon.variables import VARIABLES
 
 
 def cmip5(
@@ -55,9 +56,9 @@ def cmip5(
         return tree / ensemble / "v20120101" / variable / f"{name}.nc"
 
     about = {
-        "standard_name": "air_temperature",
+        "standard_name": VARIABLES["tas"].standard_name,
         "long_name": "Near-Surface Air Temperature",
-        "units": "K",
+        "units": VARIABLES["tas"].units,
         "cell_methods": "time: mean",
     }
     dims = ("time", "lat", "lon")
@@ -108,11 +109,16 @@ def cmip5(
             "lat_vertices": (("j", "i", "vertices"), lat_corners, {"units": "degrees_north"}, None),
             "lon_vertices": (("j", "i", "vertices"), lon_corners, {"units": "degrees_east"}, None),
         }
-        for name, table, realm, values, units, standard in (
-            ("tos", "Omon", "ocean", sea, "K", "sea_surface_temperature"),
-            ("sic", "OImon", "seaIce", ice, "%", "sea_ice_area_fraction"),
+        for name, table, values, units in (
+            ("tos", "Omon", sea, VARIABLES["tos"].units),
+            ("sic", "OImon", ice, "%"),
         ):
-            small = {"standard_name": standard, "units": units, "coordinates": "lat lon"}
+            realm = VARIABLES[name].realm
+            small = {
+                "standard_name": VARIABLES[name].standard_name,
+                "units": units,
+                "coordinates": "lat lon",
+            }
             write(
                 place(name, table, realm, climate.time.span()),
                 ocean_axes,
@@ -137,7 +143,11 @@ def reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:
     field = on_grid(climate.anomalies, climate.grid, grid) + climatology(grid)[climate.time.month - 1]
     dims = ("time", "lat", "lon")
     axes = _axes(grid, climate.time, "days since 1850-1-1", "proleptic_gregorian")
-    about = {"standard_name": "air_temperature", "long_name": "Near-Surface Air Temperature", "units": "K"}
+    about = {
+        "standard_name": VARIABLES["tas"].standard_name,
+        "long_name": "Near-Surface Air Temperature",
+        "units": VARIABLES["tas"].units,
+    }
     common = {
         "Conventions": "CF-1.4",
         "comment": WARNING,
@@ -229,9 +239,9 @@ def _pressure(
     own = sum(np.roll(noise, (row, column), (1, 2)) for row in range(3) for column in range(3)) / 3.0
     values = 101_325.0 + 800.0 * np.cos(np.radians(4.0 * grid.lat))[:, None] - 200.0 * warm + 150.0 * own
     about = {
-        "standard_name": "air_pressure_at_sea_level",
+        "standard_name": VARIABLES["psl"].standard_name,
         "long_name": "Sea Level Pressure",
-        "units": "Pa",
+        "units": VARIABLES["psl"].units,
         "cell_methods": "time: mean",
     }
     axes = _axes(grid, climate.time, "days since 1850-1-1", calendar)

@@ -108,7 +108,7 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
         spread.set_title(f"Standard deviation: {name} gives none", fontsize=11)
     else:
         shown = draw_cells(spread, grid, product.stddev[month], scales.spread)
-        kept = "; at observed cells, of the observation's error" if product.keep_observed else ""
+        kept = "; at observed cells that of the observation" if product.keep_observed else ""
         spread.set_title(f"Standard deviation{kept}", fontsize=11)
         draw_bar(figure, shown, spread, scales.spread, format="%g")
     other = next(iter(others), None)

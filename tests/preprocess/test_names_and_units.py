@@ -1,13 +1,16 @@
 """What variables, data sets and units are called, and which base and kind files state."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+import climrecon
 from climrecon.datasets import canonical_variable, infilled_product, release_of
 from climrecon.errors import InputDataError
 from climrecon.preprocess.values import base_period, is_anomaly, missing_to_nan, to_units
@@ -161,3 +164,14 @@ def test_importing_is_light():
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_units_and_kelvins_stand_in_the_descriptions_alone():
+    package = Path(climrecon.__file__).parent
+    literal = re.compile(r"""["'](K|kelvin|degC)["']|273\.15""")
+    places = [
+        path.name
+        for path in package.rglob("*.py")
+        if path.parent.name != "variables" and literal.search(path.read_text(encoding="utf-8"))
+    ]
+    assert places == []

@@ -41,7 +41,7 @@ def test_samples_are_fixed_held_out_months_with_the_score_they_state(tmp_path: P
         want = np.sqrt(np.average((one.mean - one.truth)[~mask] ** 2, weights=GRID.area[~mask]))
         assert one.rmse == pytest.approx(want, rel=1e-5)
     caption = save_samples(tmp_path / "a.png", first, GRID, "mine")
-    assert f"{first[0].month} behind the gaps of 1877-09: {first[0].rmse:.2f} K" in caption
+    assert f"{first[0].month}, gaps of 1877-09: {first[0].rmse:.2f} K" in caption
     assert Image.open(tmp_path / "a.png").width > 1500
 
 
@@ -53,10 +53,10 @@ def test_the_figure_says_month_gaps_and_score_on_the_reports_scale() -> None:
     ).figure
     maps = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in maps] == [
-        "truth: MODEL r1, 1950-01",
-        "seen: gaps of 1877-09, with errors",
-        "estimate: RMSE where not seen 0.50 K",
-        "estimate less truth",
+        "Truth: MODEL r1, 1950-01",
+        "Pseudo-observations: gaps of 1877-09",
+        "Reconstruction: RMSE at missing cells 0.50 K",
+        "Reconstruction minus truth",
     ]
     drawn = [axes.collections[0] for axes in maps]
     scale = scales_of("tas").anomaly.norm
