@@ -13,7 +13,7 @@ from climrecon.array_types import FloatArray
 from climrecon.data.geography import land_fraction
 from climrecon.demo.climate import Climate
 from climrecon.demo.grids import at, climatology, gaussian, ocean, on_grid, rows
-from climrecon.demo.writing import WARNING, days, write
+from climrecon.demo.writing import WARNING, axis, days, write
 from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.variables import VARIABLES
@@ -165,23 +165,9 @@ def reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:
     )
     middle = days(climate.time, "hours since 1800-1-1 00:00:0.0", "standard")[0]
     psl_axes: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
-        "time": (
-            middle,
-            {
-                "axis": "T",
-                "units": "hours since 1800-1-1 00:00:0.0",
-                "long_name": "Time",
-                "standard_name": "time",
-            },
-        ),
-        "lat": (
-            rows(grid)[::-1],
-            {"axis": "Y", "units": "degrees_north", "long_name": "Latitude", "standard_name": "latitude"},
-        ),
-        "lon": (
-            grid.lon,
-            {"axis": "X", "units": "degrees_east", "long_name": "Longitude", "standard_name": "longitude"},
-        ),
+        "time": axis(middle, "T", "hours since 1800-1-1 00:00:0.0", long_name="Time", standard_name="time"),
+        "lat": axis(rows(grid)[::-1], "Y", "degrees_north", long_name="Latitude", standard_name="latitude"),
+        "lon": axis(grid.lon, "X", "degrees_east", long_name="Longitude", standard_name="longitude"),
     }
     air = {
         "long_name": "Monthly mean air temperature at 2 m",
@@ -205,24 +191,9 @@ def _axes(
 ) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
     middle, bounds = days(time, units, calendar)
     return {
-        "time": (
-            middle,
-            {
-                "axis": "T",
-                "bounds": "time_bnds",
-                "units": units,
-                "calendar": calendar,
-                "standard_name": "time",
-            },
-        ),
-        "lat": (
-            rows(grid),
-            {"axis": "Y", "bounds": "lat_bnds", "units": "degrees_north", "standard_name": "latitude"},
-        ),
-        "lon": (
-            grid.lon,
-            {"axis": "X", "bounds": "lon_bnds", "units": "degrees_east", "standard_name": "longitude"},
-        ),
+        "time": axis(middle, "T", units, "time_bnds", calendar=calendar, standard_name="time"),
+        "lat": axis(rows(grid), "Y", "degrees_north", "lat_bnds", standard_name="latitude"),
+        "lon": axis(grid.lon, "X", "degrees_east", "lon_bnds", standard_name="longitude"),
         "time_bnds|time": (bounds, {}),
         "lat_bnds|lat": (np.stack([grid.lat_edges[:-1], grid.lat_edges[1:]], 1), {}),
         "lon_bnds|lon": (np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], 1), {}),
