@@ -13,6 +13,7 @@ from climrecon.files import write_text
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, Series, Trend, WarmYear
 from climrecon.output.structural import rows as structural_rows
+from climrecon.variables import VARIABLES
 from climrecon.workflow.provenance import Activity, OutputFile
 
 #: In a checkout the templates stand beside the package, in an installed wheel inside it.
@@ -30,6 +31,11 @@ def environment() -> Environment:
     )
 
 
+def write_page(path: Path, template: str, **content: Any) -> None:
+    """Render ``template`` with ``content`` to ``path``."""
+    write_text(path, environment().get_template(template).render(**content))
+
+
 def write_report(
     path: Path,
     *,
@@ -43,38 +49,39 @@ def write_report(
     left_out: Sequence[tuple[str, str]],
 ) -> None:
     """Render the report; figures are embedded, so that the file can be sent on its own."""
-    source = product.observations.source
-    card = product.network.card
-    text = (
-        environment()
-        .get_template("report.html.j2")
-        .render(
-            title=f"{source.label} reconstructed with {product.network.name}",
-            source=source,
-            product=product,
-            network=product.network,
-            facts=_facts(product, series),
-            trends=trends,
-            warmest=warmest,
-            structural=structural_rows(product) if product.structural else [],
-            figures=[(name_.name, _embedded(name_), caption) for name_, caption in figures],
-            scores=_scores(card),
-            scored_months=card.get("scores", {}).get("n_months"),
-            caveats=card.get("caveats", []),
-            settings=activity.settings,
-            inputs=activity.inputs,
-            versions=activity.versions,
-            outputs=outputs,
-            activity=activity,
-            left_out=left_out,
-            ninety=NINETY,
-        )
+    source, card = product.observations.source, product.network.card
+    units = VARIABLES[product.observations.variable].units
+    write_page(
+        path,
+        "report.html.j2",
+        title=f"{source.label} reconstructed with {product.network.name}",
+        source=source,
+        units=units,
+        product=product,
+        network=product.network,
+        facts=_facts(product, series),
+        trends=trends,
+        warmest=warmest,
+        structural=structural_rows(product) if product.structural else [],
+        figures=_embedded(figures),
+        scores=_scores(card, units),
+        scored_months=card.get("scores", {}).get("n_months"),
+        caveats=card.get("caveats", []),
+        outputs=outputs,
+        activity=activity,
+        left_out=left_out,
+        ninety=NINETY,
     )
-    write_text(path, text)
 
 
-def _embedded(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+def _embedded(figures: Sequence[tuple[Path, str]]) -> list[tuple[str, str]]:
+    """Content and caption of each figure."""
+    return [(png_address(path.read_bytes()), caption) for path, caption in figures]
+
+
+def png_address(content: bytes) -> str:
+    """A PNG as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
 def _facts(product: Product, series: Series) -> dict[str, Any]:
@@ -97,27 +104,28 @@ def _facts(product: Product, series: Series) -> dict[str, Any]:
     }
 
 
-_COLUMNS = (
-    ("rmse", "RMSE, K"),
-    ("crps", "CRPS, K"),
-    ("covers_90", "90 % covers"),
-    ("annual_mean_bias", "annual bias, K"),
-    ("annual_mean_r_detrended", "annual r, detrended"),
-    ("annual_mean_trend_ratio", "trend ratio"),
-)
+#: Score -> column; {} are the units.
+_COLUMNS = {
+    "rmse": "RMSE, {}",
+    "crps": "CRPS, {}",
+    "covers_90": "90 % covers",
+    "annual_mean_bias": "annual bias, {}",
+    "annual_mean_r_detrended": "annual r, detrended",
+    "annual_mean_trend_ratio": "trend ratio",
+}
 
 
-def _scores(card: dict[str, Any]) -> dict[str, Any] | None:
-    """The card's scores as rows of a table."""
+def _scores(card: dict[str, Any], units: str) -> dict[str, Any] | None:
+    """The card's scores as a table."""
     cases = card.get("scores", {}).get("cases")
     if not cases:
         return None
     rows = [
-        (case, method, [f"{row[key]:.3f}" if key in row else "–" for key, _ in _COLUMNS])
+        [case, method, *(_number(row.get(key)) for key in _COLUMNS)]
         for case, methods in cases.items()
         for method, row in methods.items()
     ]
-    return {"columns": [title for _, title in _COLUMNS], "rows": rows}
+    return {"columns": ["Case", "Method", *(text.format(units) for text in _COLUMNS.values())], "rows": rows}
 
 
 def write_training_report(
@@ -129,24 +137,28 @@ def write_training_report(
     activity: Activity,
 ) -> None:
     """Render the report of a training; ``card`` is the content of the network's card."""
-    own, beside = (card["training"].get(key, {}) for key in ("validation", "validation_beside"))
-    text = (
-        environment()
-        .get_template("training.html.j2")
-        .render(
-            card=card,
-            training=card["training"],
-            validation=[
-                (name, [_number(row.get(key), "{:.4f}") for key in ("rmse", "annual_r", "annual_rmse")])
-                for name, row in {card["name"]: own, **beside}.items()
-            ],
-            scores=_scores(card),
-            figures=[(name.name, _embedded(name), caption) for name, caption in figures],
-            outputs=outputs,
-            activity=activity,
-        )
+    own, others = (card["training"].get(key, {}) for key in ("validation", "validation_beside"))
+    units = VARIABLES[card["variable"]].units
+    write_page(
+        path,
+        "training.html.j2",
+        card=card,
+        units=units,
+        training=card["training"],
+        validation=[
+            [name, *(_number(row.get(key), "{:.4f}") for key in ("rmse", "annual_r", "annual_rmse"))]
+            for name, row in {card["name"]: own, **others}.items()
+        ],
+        scores=_scores(card, units),
+        figures=_embedded(figures),
+        files=_files(outputs, activity),
+        activity=activity,
     )
-    write_text(path, text)
+
+
+def _files(outputs: Sequence[OutputFile], activity: Activity) -> list[tuple[str, str]]:
+    """Inputs and outputs with their hashes."""
+    return [*activity.inputs, *((file.path, file.sha256) for file in outputs)]
 
 
 def write_evaluation_report(
@@ -159,28 +171,28 @@ def write_evaluation_report(
 ) -> None:
     """Render the report of an evaluation; ``content`` is that of its ``scores.json``."""
     scores = content["scores"]
-    text = (
-        environment()
-        .get_template("evaluation.html.j2")
-        .render(
-            content=content,
-            figures=[(name.name, _embedded(name), caption) for name, caption in figures],
-            cells=[(name, _cells_row(row)) for name, row in scores.items()],
-            regions=[
-                (
-                    region,
-                    step,
-                    [(name, _series_row(row["regions"][region][step])) for name, row in scores.items()],
-                )
-                for region in next(iter(scores.values()))["regions"]
-                for step in ("annual", "monthly")
-            ],
-            paired=[(name, _paired_row(row["paired"])) for name, row in scores.items() if row["paired"]],
-            outputs=outputs,
-            activity=activity,
-        )
+    steps = [
+        (region, step) for region in next(iter(scores.values()))["regions"] for step in ("annual", "monthly")
+    ]
+    write_page(
+        path,
+        "evaluation.html.j2",
+        content=content,
+        units=content["units"],
+        figures=_embedded(figures),
+        cells=[[name, *_cells_row(row)] for name, row in scores.items()],
+        regions=[
+            (
+                region,
+                step,
+                [[name, *_series_row(row["regions"][region][step])] for name, row in scores.items()],
+            )
+            for region, step in steps
+        ],
+        paired=[[name, *_paired_row(row["paired"])] for name, row in scores.items() if row["paired"]],
+        files=_files(outputs, activity),
+        activity=activity,
     )
-    write_text(path, text)
 
 
 def _number(value: float | None, form: str = "{:.3f}") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable
@@ -10,28 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from climrecon.catalogue.descriptor import write_catalogue
 from climrecon.catalogue.dialects import frequency
 from climrecon.catalogue.metadata import times, variables
 from climrecon.catalogue.roles import COVARIANCE, MEMBER, member_number, role_of, version_in, why_infilled
 from climrecon.catalogue.search import LeftOut
+from climrecon.datasets import Release, infilled_product, release_of
 from climrecon.errors import NoDataError, OutputError
-from climrecon.files import write_text
-from climrecon.variables import dataset_of, infilled_product
+from climrecon.variables import VARIABLES
 
-COLUMNS = (
-    "project",
-    "product",
-    "institute",
-    "model",
-    "experiment",
-    "time_frequency",
-    "realm",
-    "variable",
-    "ensemble",
-    "version",
-    "time_range",
-    "format",
-)
 _ENDINGS = (".nc", ".nc4")
 #: tas_Amon_MODEL_EXPERIMENT_rRiIpP[fF][_GRID][_YYYYMM-YYYYMM].nc, in CMIP5 and CMIP6
 _CMOR = re.compile(
@@ -40,20 +26,6 @@ _CMOR = re.compile(
     r"(?:_(?P<range>\d{4,14}-\d{4,14}))?\.nc4?$"
 )
 _DRS_PRODUCT = re.compile(r"^(output[12]?|CMIP|ScenarioMIP|DAMIP|HighResMIP)$")
-_REALM = {"tas": "atmos", "psl": "atmos", "pr": "atmos", "tos": "ocean", "sic": "seaIce", "sftlf": "atmos"}
-_INSTITUTES = {
-    "HadCRUT": "MOHC",
-    "CRUTEM": "MOHC",
-    "HadSST": "MOHC",
-    "GISTEMP": "NASA-GISS",
-    "ERSST": "NOAA",
-    "NOAAGlobalTemp": "NOAA",
-    "BerkeleyEarth": "BerkeleyEarth",
-    "CowtanWay": "UYork",
-    "20CR": "NOAA-PSL",
-}
-#: Data sets whose generations go by number: HadCRUT4 and HadCRUT5 are different things.
-_NUMBERED = ("HadCRUT", "CRUTEM", "HadSST")
 
 
 @dataclass(frozen=True)
@@ -98,22 +70,10 @@ def build_catalogue(
     if not rows:
         detail = "".join(f"\n  {item.path}: {item.reason}" for item in left_out[:12])
         raise NoDataError(f"No netCDF file below {folder} can be listed.{detail}", "Check the folder.")
-    descriptor = {
-        "esmcat_version": "0.1.0",
-        "id": "climrecon",
-        "title": f"netCDF files below {folder.name}",
-        "description": "written by climrecon catalogue build",
-        "attributes": [{"column_name": column, "vocabulary": ""} for column in COLUMNS],
-        "assets": {"column_name": "file", "format_column_name": "format"},
-        "aggregation_control": {
-            "variable_column_name": "variable",
-            "groupby_attrs": [c for c in COLUMNS if c not in ("variable", "time_range")],
-            "aggregations": [{"type": "union", "attribute_name": "variable", "options": {}}],
-        },
-        "catalog_dict": rows,
-    }
     try:
-        write_text(output, json.dumps(descriptor, indent=1) + "\n")
+        write_catalogue(
+            output, f"netCDF files below {folder.name}", "written by climrecon catalogue build", rows
+        )
     except OSError as error:
         raise OutputError(
             f"The catalogue {output} cannot be written: {error}", "Name another file with --output."
@@ -142,51 +102,51 @@ def _row(path: Path, folder: Path) -> dict[str, Any]:
 
     with netCDF4.Dataset(path) as file:
         names = variables(file)
-        about = {key: str(getattr(file, key, "")) for key in file.ncattrs()}
+        metadata = {key: str(getattr(file, key, "")) for key in file.ncattrs()}
         time_range, step = times(file)
-    facets = _facets(path, folder, about)
+    facets = _facets(path, folder, metadata)
     match = _CMOR.match(path.name)
-    stated = about.get("frequency") or (frequency("", match["table"]) if match else "")
+    stated = metadata.get("frequency") or (frequency("", match["table"]) if match else "")
     if step == "fx" and role_of(path.name) == COVARIANCE:
         step = "mon"  # one for each month, whether the file has a time axis or not
     facets.setdefault("time_frequency", stated or step)
-    facets.setdefault("realm", _REALM.get(names[0], ""))
+    facets.setdefault("realm", VARIABLES[names[0]].realm)
     return {
         "file": str(path.absolute()),
-        **{column: facets.get(column, "") for column in COLUMNS},
+        **facets,
         "variable": names,
         "time_range": time_range,
         "format": "nc",
     }
 
 
-def _facets(path: Path, folder: Path, about: dict[str, str]) -> dict[str, str]:
+def _facets(path: Path, folder: Path, metadata: dict[str, str]) -> dict[str, str]:
     """Facets from the file name, the folders above it, and the file's attributes."""
-    dataset = dataset_of(path.name, about.get("title", ""), about.get("version", ""))
+    release = release_of(path.name, metadata.get("title", ""), metadata.get("version", ""))
     match = _CMOR.match(path.name)
-    if match and (dataset is None or dataset[0] == "20CR"):
-        return _of_cmor_name(match, path.relative_to(folder), about, dataset is not None)
-    if dataset is not None:
-        return _of_observations(dataset, path, folder, about)
+    if match and (release is None or release.data_set.reanalysis):
+        return _of_cmor_name(match, path.relative_to(folder), metadata, release is not None)
+    if release is not None:
+        return _of_observations(release, path, folder, metadata)
     return {
-        "project": _first(about, "project_id", "mip_era", "project") or "other",
-        "product": _first(about, "product", "activity_id"),
-        "institute": _first(about, "institute_id", "institution_id", "institution"),
-        "model": _first(about, "model_id", "source_id", "case") or path.parent.name,
-        "experiment": _first(about, "experiment_id", "experiment"),
-        "ensemble": _first(about, "variant_label", "case") or _ripf(about),
+        "project": _first(metadata, "project_id", "mip_era", "project") or "other",
+        "product": _first(metadata, "product", "activity_id"),
+        "institute": _first(metadata, "institute_id", "institution_id", "institution"),
+        "model": _first(metadata, "model_id", "source_id", "case") or path.parent.name,
+        "experiment": _first(metadata, "experiment_id", "experiment"),
+        "ensemble": _first(metadata, "variant_label", "case") or _ripf(metadata),
         "version": version_in(str(path)),
     }
 
 
-def _first(about: dict[str, str], *names: str) -> str:
-    return next((about[name] for name in names if about.get(name)), "")
+def _first(metadata: dict[str, str], *names: str) -> str:
+    return next((metadata[name] for name in names if metadata.get(name)), "")
 
 
-def _ripf(about: dict[str, str]) -> str:
+def _ripf(metadata: dict[str, str]) -> str:
     """``r1i1p1`` from CMIP5's three attributes, or the bare number of the realisation."""
     numbers = [
-        about.get(f"{name}", "") for name in ("realization", "initialization_method", "physics_version")
+        metadata.get(f"{name}", "") for name in ("realization", "initialization_method", "physics_version")
     ]
     if all(numbers):
         return "r{}i{}p{}".format(*numbers)
@@ -194,16 +154,16 @@ def _ripf(about: dict[str, str]) -> str:
 
 
 def _of_cmor_name(
-    match: re.Match[str], relative: Path, about: dict[str, str], reanalysis: bool
+    match: re.Match[str], relative: Path, metadata: dict[str, str], reanalysis: bool
 ) -> dict[str, str]:
     # The DRS says output1 where the attribute says output.
     folder = next((part for part in relative.parts[:-1] if _DRS_PRODUCT.match(part)), "")
-    project = _first(about, "mip_era", "project_id") or ("CMIP6" if "f" in match["ensemble"] else "CMIP5")
-    product = _first(about, "activity_id", "product")
+    project = _first(metadata, "mip_era", "project_id") or ("CMIP6" if "f" in match["ensemble"] else "CMIP5")
+    product = _first(metadata, "activity_id", "product")
     return {
         "project": "reanalysis" if reanalysis else project,
         "product": folder or product or ("reanalysis" if reanalysis else "output1"),
-        "institute": _first(about, "institute_id", "institution_id"),
+        "institute": _first(metadata, "institute_id", "institution_id"),
         "model": match["model"],
         "experiment": match["experiment"],
         "ensemble": match["ensemble"],
@@ -211,23 +171,21 @@ def _of_cmor_name(
     }
 
 
-def _of_observations(
-    dataset: tuple[str, str, bool], path: Path, folder: Path, about: dict[str, str]
-) -> dict[str, str]:
-    name, number, _ = dataset
-    relative = path.relative_to(folder)
-    generation = number.split(".")[0] if number else ""
-    told = re.search(rf"{name}\W?(\d)(?!\d)", str(relative), re.IGNORECASE)
-    generation = generation or (told[1] if told else "")
-    infilled = infilled_product(path.name, about.get("title", "")) or why_infilled(str(path.absolute()))
+def _of_observations(release: Release, path: Path, folder: Path, metadata: dict[str, str]) -> dict[str, str]:
+    row, relative = release.data_set, path.relative_to(folder)
+    generation = release.version.split(".")[0]
+    if row.generations and not generation:
+        match = re.search(rf"{row.name}\W?(\d)(?!\d)", str(relative), re.IGNORECASE)
+        generation = match[1] if match else ""
+    infilled = infilled_product(path.name, metadata.get("title", "")) or why_infilled(str(path.absolute()))
     mean = re.search(r"ensemble[_-]mean", path.name, re.IGNORECASE)
     ensemble = f"r{member_number(path.name)}" if role_of(path.name) == MEMBER else "mean" if mean else ""
     return {
-        "project": "reanalysis" if name == "20CR" else "observations",
-        "product": about.get("product_id") or ("analysis" if infilled else "grid"),
-        "institute": _INSTITUTES.get(name, ""),
-        "model": name + generation if name in _NUMBERED else name,
+        "project": "reanalysis" if row.reanalysis else "observations",
+        "product": metadata.get("product_id") or ("analysis" if infilled else "grid"),
+        "institute": row.institute,
+        "model": row.name + generation if row.generations else row.name,
         "experiment": "historical",
         "ensemble": ensemble,
-        "version": number or version_in(str(relative)),
+        "version": release.version or version_in(str(relative)),
     }

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from climrecon.catalogue import saying
+from climrecon.catalogue import search_errors
 from climrecon.catalogue.chunks import in_time
 from climrecon.catalogue.opening import Catalogue, Row
-from climrecon.catalogue.roles import ANCILLARY_ROLES, role_of
+from climrecon.catalogue.roles import ANCILLARY, role_of
 from climrecon.catalogue.search import ANY, NEVER_BY_DEFAULT, LeftOut, matches, why_not
 from climrecon.catalogue.versions import newest, version_key
 from climrecon.errors import ClimReconError, NoDataError
@@ -71,14 +71,14 @@ def find_members(
     """
     asked = {name: value for name, value in query.items() if value and value != ANY}
     if unknown := [name for name in asked if name not in catalogue.facets and name != "time_frequency"]:
-        raise saying.no_column(catalogue, unknown)
+        raise search_errors.no_column(catalogue, unknown)
     asked = {name: value for name, value in asked.items() if name in catalogue.facets and name != "variable"}
     left_out: list[LeftOut] = []
     main = _members(_rows(catalogue, {**asked, "variable": variable}, left_out), left_out)
     if not main:
         wanted = {**asked, "variable": variable}
         if left_out:
-            raise saying.none_usable(
+            raise search_errors.none_usable(
                 catalogue, wanted, len(left_out), [(item.path, item.reason) for item in left_out]
             )
         raise NoDataError(
@@ -129,7 +129,7 @@ def _rows(catalogue: Catalogue, wanted: Mapping[str, str], left_out: list[LeftOu
     for row in catalogue.take(np.flatnonzero(found)):
         excluded = () if "product" in wanted else NEVER_BY_DEFAULT
         reason, _ = why_not(row, excluded, allow_infilled=True)
-        if reason is None and role_of(row.path) != ANCILLARY_ROLES:
+        if reason is None and role_of(row.path) != ANCILLARY:
             usable.append(row)
         else:
             left_out.append(LeftOut(row.path, reason or "it holds errors or counts, not the field"))

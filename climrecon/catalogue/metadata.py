@@ -1,4 +1,4 @@
-"""What a netCDF file's header says of itself: its variables, the time it spans, its steps."""
+"""Variables, time span and frequency of a netCDF file, from its header."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from climrecon.variables import canonical_variable
+from climrecon.datasets import canonical_variable
 
 _ERROR_OF = re.compile(r"_unc$|_cov$|uncertainty|covariance")
 #: Days from one time to the next, up to which a frequency is called so. Months of 28 to 31 days and single

@@ -1,15 +1,15 @@
-"""What the path of a file says: the field, a realisation of it, or its errors; and which version."""
+"""Role of a file by its path (the field, a realisation, errors), its version, and whether its gaps are filled."""
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
 
-from climrecon.variables import dataset_of, infilled_product
+from climrecon.datasets import infilled_folder, infilled_product, release_of
 
 MAIN, MEMBER, UNCORRELATED, COVARIANCE = "main", "member", "uncorrelated", "error_covariance"
-#: Whatever else belongs to a data set without being its field: further uncertainties, counts, weights.
-ANCILLARY_ROLES = "beside"
+#: Other files of a data set: further uncertainties, counts, weights.
+ANCILLARY = "ancillary"
 
 _MEMBER = re.compile(
     # HadCRUT.5.0.2.0.anomalies.7.nc; at CEDA HadCRUT.5.0.0.0_anomalies_7.nc
@@ -20,7 +20,7 @@ _PATTERNS = (
     (COVARIANCE, re.compile(r"error[_-]covariance", re.IGNORECASE)),
     (UNCORRELATED, re.compile(r"uncorrelated(?![_-]supplementary)", re.IGNORECASE)),
     (
-        ANCILLARY_ROLES,
+        ANCILLARY,
         re.compile(
             r"uncertaint|uncorrelated|sampling|standard[_-]?error|station[_-](?:error|count)|number[_-]of"
             r"|observation[_-]?count|[._-](?:bias(?:es)?|weights|unc|summary_series)[._-]",
@@ -31,8 +31,6 @@ _PATTERNS = (
     (MEMBER, _MEMBER),
 )
 _VERSION_FOLDER = re.compile(r"^v\d{1,8}$")
-#: HadCRUT5 as CEDA keeps it: the analysis and the gappy fields bear the same file names.
-_ANALYSIS_FOLDER = re.compile(r"/hadcrut\.?5[^/]*/(?:[^/]+/)?analysis/", re.IGNORECASE)
 _INFILLED_PRODUCTS = ("analysis", "infilled")
 
 
@@ -52,20 +50,20 @@ def member_number(path: str) -> int:
 
 
 def version_in(path: str) -> str:
-    """Version as the path tells it: a DRS folder ``v20120101``, or the name of a known data set; else ""."""
+    """Version by the path: of a DRS folder ``v20120101``, or of a known data set's file name; else ""."""
     place = PurePosixPath(path)
     folder = next((part for part in reversed(place.parts[:-1]) if _VERSION_FOLDER.match(part)), "")
-    known = None if folder else dataset_of(place.name)
-    return folder or (known[1] if known else "")
+    known = None if folder else release_of(place.name)
+    return folder or (known.version if known else "")
 
 
 def why_infilled(path: str, product: str = "") -> str | None:
     """Why the gaps of this file are known to be filled, by its name, folder or product; None if not."""
     place = PurePosixPath(path)
-    told = infilled_product(place.name)
-    if told or "infilled" in place.name.lower():  # a name that says "non-infilled" is believed
-        return told
+    reason = infilled_product(place.name)
+    if reason or "infilled" in place.name.lower():  # "non-infilled" in a name decides
+        return reason
     if product.casefold() in _INFILLED_PRODUCTS:
         return f"its product says that its gaps are filled already ({product!r})"
-    folder = _ANALYSIS_FOLDER.search(path)
-    return f"its folder says that its gaps are filled already ({folder[0]!r})" if folder else None
+    folder = infilled_folder(path)
+    return f"its folder says that its gaps are filled already ({folder!r})" if folder else None

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from climrecon.catalogue import saying
+from climrecon.catalogue import search_errors
 from climrecon.catalogue.chunks import in_time, months_of
 from climrecon.catalogue.dialects import frequency
 from climrecon.catalogue.opening import Catalogue, Row
 from climrecon.catalogue.roles import (
-    ANCILLARY_ROLES,
+    ANCILLARY,
     COVARIANCE,
     MAIN,
     MEMBER,
@@ -21,8 +21,8 @@ from climrecon.catalogue.roles import (
     why_infilled,
 )
 from climrecon.catalogue.versions import newest, version_key
+from climrecon.datasets import canonical_variable
 from climrecon.errors import NoDataError
-from climrecon.variables import canonical_variable
 
 #: Facets that tell data sets apart; the last two only among the fields themselves, because realisations
 #: and error files differ in `ensemble` and belong to their mean all the same.
@@ -97,7 +97,7 @@ def search(
     asked = {name: value for name, value in facets.items() if value and value != ANY}
     unknown = [name for name in asked if name not in catalogue.facets]
     if given := [name for name in unknown if name in explicit]:
-        raise saying.no_column(catalogue, given)
+        raise search_errors.no_column(catalogue, given)
     wanted = {name: value for name, value in asked.items() if name not in unknown}
     matching = _matching(catalogue, wanted)
     left_out: list[LeftOut] = []
@@ -114,7 +114,7 @@ def search(
         if is_absent:
             absent.append(row)
     if not any(role_of(row.path) in (MAIN, MEMBER) for row in usable):
-        raise saying.none_usable(
+        raise search_errors.none_usable(
             catalogue, wanted, len(matching), [(item.path, item.reason) for item in left_out]
         )
     notes: list[str] = []
@@ -161,7 +161,7 @@ def _matching(catalogue: Catalogue, wanted: Mapping[str, str]) -> tuple[Row, ...
     every = np.ones(len(catalogue), dtype=bool)
     found = np.logical_and.reduce([every, *hits.values()])
     if not found.any():
-        raise saying.nothing(catalogue, wanted, hits)
+        raise search_errors.nothing(catalogue, wanted, hits)
     rows = catalogue.take(np.flatnonzero(found))
     if "ensemble" in wanted:  # a data set's errors belong to each of its ensemble's files
         others = np.logical_and.reduce([every, *(hit for name, hit in hits.items() if name != "ensemble")])
@@ -191,7 +191,7 @@ def why_not(row: Row, excluded: Sequence[str], allow_infilled: bool) -> tuple[st
         return infilled, False
     if row.path.lower().endswith(_ARCHIVES):
         return "it is an archive of files, not a netCDF file", False
-    if role_of(row.path) == ANCILLARY_ROLES:
+    if role_of(row.path) == ANCILLARY:
         return "it holds errors, counts or weights, not the field", False
     if row.path.startswith("slk://"):
         return "it is on tape; retrieve it first", True
@@ -233,7 +233,9 @@ def _one_dataset(
         told = "is several of them" if of_default else "is not among them"
         groups = of_default or groups
     if len(groups) > 1:
-        raise saying.several([group[0].facets for group in groups.values()], DATASET, wanted, default, told)
+        raise search_errors.several(
+            [group[0].facets for group in groups.values()], DATASET, wanted, default, told
+        )
     (key,) = groups
     chosen = [row for row in rows if _key(row) in (key, key[:_SHARED])]
     taken = {id(row) for row in chosen}

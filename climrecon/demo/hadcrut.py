@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.demo.climate import Climate
-from climrecon.demo.writing import WARNING, days, write
+from climrecon.demo.writing import WARNING, axis, days, write
+from climrecon.variables import VARIABLES
 
 RELEASE = "5.0.2.0"
 
@@ -29,37 +30,16 @@ def hadcrut(
     observed = np.where(masks, truth + np.nan_to_num(sd) * rng.normal(size=truth.shape), np.nan)
     bias = 0.06 * age * rng.normal(size=(3, 1, 1, 1))
     axes: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
-        "time": (
-            middle,
-            {
-                "axis": "T",
-                "bounds": "time_bnds",
-                "units": units,
-                "standard_name": "time",
-                "long_name": "time",
-                "calendar": "standard",
-            },
+        "time": axis(
+            middle, "T", units, "time_bnds", standard_name="time", long_name="time", calendar="standard"
         ),
-        "latitude": (
-            grid.lat,
-            {
-                "axis": "Y",
-                "bounds": "latitude_bnds",
-                "units": "degrees_north",
-                "standard_name": "latitude",
-                "long_name": "latitude",
-            },
-        ),
-        "longitude": (
-            grid.lon,
-            {
-                "axis": "X",
-                "bounds": "longitude_bnds",
-                "units": "degrees_east",
-                "standard_name": "longitude",
-                "long_name": "longitude",
-            },
-        ),
+        **{
+            name: axis(values, letter, unit, f"{name}_bnds", standard_name=name, long_name=name)
+            for name, values, letter, unit in (
+                ("latitude", grid.lat, "Y", "degrees_north"),
+                ("longitude", grid.lon, "X", "degrees_east"),
+            )
+        },
         "time_bnds|time": (bounds.astype(np.int64), {}),
         "latitude_bnds|latitude": (np.stack([grid.lat_edges[:-1], grid.lat_edges[1:]], 1), {}),
         "longitude_bnds|longitude": (np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], 1), {}),
@@ -71,7 +51,7 @@ def hadcrut(
     }
     about = {
         "long_name": "blended air_temperature_anomaly over land with sea_water_temperature_anomaly",
-        "units": "K",
+        "units": VARIABLES["tas"].units,
         "cell_methods": "area: mean (interval: 5.0 degrees_north 5.0 degrees_east) "
         "time: mean (interval: 1 month) realization: mean",
         "coordinates": "realization",
@@ -121,7 +101,14 @@ def hadcrut(
     write(
         folder / f"{stem}.uncorrelated.nc",
         {key: value for key, value in axes.items() if not key.startswith("realization")},
-        {"tas_unc": (dims, sd, {"long_name": "uncorrelated one-sigma error", "units": "K"}, -1e30)},
+        {
+            "tas_unc": (
+                dims,
+                sd,
+                {"long_name": "uncorrelated one-sigma error", "units": VARIABLES["tas"].units},
+                -1e30,
+            )
+        },
         attributes(f"{stem} uncorrelated uncertainty (DEMO)"),
         2,
         classic=False,

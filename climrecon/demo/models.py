@@ -13,9 +13,10 @@ from climrecon.array_types import FloatArray
 from climrecon.data.geography import land_fraction
 from climrecon.demo.climate import Climate
 from climrecon.demo.grids import at, climatology, gaussian, ocean, on_grid, rows
-from climrecon.demo.writing import WARNING, days, write
+from climrecon.demo.writing import WARNING, axis, days, write
 from climrecon.fields import Months
 from climrecon.grid import Grid
+from climrecon.variables import VARIABLES
 
 
 def cmip5(
@@ -55,9 +56,9 @@ def cmip5(
         return tree / ensemble / "v20120101" / variable / f"{name}.nc"
 
     about = {
-        "standard_name": "air_temperature",
+        "standard_name": VARIABLES["tas"].standard_name,
         "long_name": "Near-Surface Air Temperature",
-        "units": "K",
+        "units": VARIABLES["tas"].units,
         "cell_methods": "time: mean",
     }
     dims = ("time", "lat", "lon")
@@ -108,11 +109,16 @@ def cmip5(
             "lat_vertices": (("j", "i", "vertices"), lat_corners, {"units": "degrees_north"}, None),
             "lon_vertices": (("j", "i", "vertices"), lon_corners, {"units": "degrees_east"}, None),
         }
-        for name, table, realm, values, units, standard in (
-            ("tos", "Omon", "ocean", sea, "K", "sea_surface_temperature"),
-            ("sic", "OImon", "seaIce", ice, "%", "sea_ice_area_fraction"),
+        for name, table, values, units in (
+            ("tos", "Omon", sea, VARIABLES["tos"].units),
+            ("sic", "OImon", ice, "%"),
         ):
-            small = {"standard_name": standard, "units": units, "coordinates": "lat lon"}
+            realm = VARIABLES[name].realm
+            small = {
+                "standard_name": VARIABLES[name].standard_name,
+                "units": units,
+                "coordinates": "lat lon",
+            }
             write(
                 place(name, table, realm, climate.time.span()),
                 ocean_axes,
@@ -137,7 +143,11 @@ def reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:
     field = on_grid(climate.anomalies, climate.grid, grid) + climatology(grid)[climate.time.month - 1]
     dims = ("time", "lat", "lon")
     axes = _axes(grid, climate.time, "days since 1850-1-1", "proleptic_gregorian")
-    about = {"standard_name": "air_temperature", "long_name": "Near-Surface Air Temperature", "units": "K"}
+    about = {
+        "standard_name": VARIABLES["tas"].standard_name,
+        "long_name": "Near-Surface Air Temperature",
+        "units": VARIABLES["tas"].units,
+    }
     common = {
         "Conventions": "CF-1.4",
         "comment": WARNING,
@@ -155,23 +165,9 @@ def reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:
     )
     middle = days(climate.time, "hours since 1800-1-1 00:00:0.0", "standard")[0]
     psl_axes: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
-        "time": (
-            middle,
-            {
-                "axis": "T",
-                "units": "hours since 1800-1-1 00:00:0.0",
-                "long_name": "Time",
-                "standard_name": "time",
-            },
-        ),
-        "lat": (
-            rows(grid)[::-1],
-            {"axis": "Y", "units": "degrees_north", "long_name": "Latitude", "standard_name": "latitude"},
-        ),
-        "lon": (
-            grid.lon,
-            {"axis": "X", "units": "degrees_east", "long_name": "Longitude", "standard_name": "longitude"},
-        ),
+        "time": axis(middle, "T", "hours since 1800-1-1 00:00:0.0", long_name="Time", standard_name="time"),
+        "lat": axis(rows(grid)[::-1], "Y", "degrees_north", long_name="Latitude", standard_name="latitude"),
+        "lon": axis(grid.lon, "X", "degrees_east", long_name="Longitude", standard_name="longitude"),
     }
     air = {
         "long_name": "Monthly mean air temperature at 2 m",
@@ -195,24 +191,9 @@ def _axes(
 ) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
     middle, bounds = days(time, units, calendar)
     return {
-        "time": (
-            middle,
-            {
-                "axis": "T",
-                "bounds": "time_bnds",
-                "units": units,
-                "calendar": calendar,
-                "standard_name": "time",
-            },
-        ),
-        "lat": (
-            rows(grid),
-            {"axis": "Y", "bounds": "lat_bnds", "units": "degrees_north", "standard_name": "latitude"},
-        ),
-        "lon": (
-            grid.lon,
-            {"axis": "X", "bounds": "lon_bnds", "units": "degrees_east", "standard_name": "longitude"},
-        ),
+        "time": axis(middle, "T", units, "time_bnds", calendar=calendar, standard_name="time"),
+        "lat": axis(rows(grid), "Y", "degrees_north", "lat_bnds", standard_name="latitude"),
+        "lon": axis(grid.lon, "X", "degrees_east", "lon_bnds", standard_name="longitude"),
         "time_bnds|time": (bounds, {}),
         "lat_bnds|lat": (np.stack([grid.lat_edges[:-1], grid.lat_edges[1:]], 1), {}),
         "lon_bnds|lon": (np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], 1), {}),
@@ -229,9 +210,9 @@ def _pressure(
     own = sum(np.roll(noise, (row, column), (1, 2)) for row in range(3) for column in range(3)) / 3.0
     values = 101_325.0 + 800.0 * np.cos(np.radians(4.0 * grid.lat))[:, None] - 200.0 * warm + 150.0 * own
     about = {
-        "standard_name": "air_pressure_at_sea_level",
+        "standard_name": VARIABLES["psl"].standard_name,
         "long_name": "Sea Level Pressure",
-        "units": "Pa",
+        "units": VARIABLES["psl"].units,
         "cell_methods": "time: mean",
     }
     axes = _axes(grid, climate.time, "days since 1850-1-1", calendar)

@@ -15,6 +15,7 @@ from climrecon.methods.unet.build import analysis_unet_arguments, partial_unet_a
 from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
 from climrecon.methods.unet.levels import auxiliary_of
 from climrecon.methods.unet.network import AnalysisUNet, complete_channels
+from climrecon.variables import VARIABLES
 
 Network = AnalysisUNet | PartialUNet | PublishedUNet
 
@@ -51,7 +52,7 @@ class Card(BaseModel):
     kind: Literal["analysis_unet", "partial_unet", "published"]
     title: str
     variable: str = "tas"
-    units: str = "K"
+    units: str = VARIABLES["tas"].units
     reference_period: tuple[int, int] | None = None
     grid: GridCard
     wraps: bool = True

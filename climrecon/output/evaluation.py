@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.files import atomic_path, write_text
 from climrecon.grid import Grid
+from climrecon.variables import VARIABLES
 
 
 def write_scores(path: Path, content: Mapping[str, Any]) -> None:
@@ -27,8 +28,9 @@ def write_cells(
     rmse: Mapping[str, FloatArray],
     months: NDArray[Any],
     attributes: Mapping[str, str],
+    variable: str,
 ) -> None:
-    """Write each method's (H, W) RMSE, K, and the (H, W) number of months in which a cell was scored."""
+    """Write each method's (H, W) RMSE of ``variable``, and the (H, W) number of months in which a cell was scored."""
     with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file:
         file.setncatts({"Conventions": "CF-1.8", **attributes})
         names = list(rmse)
@@ -41,11 +43,11 @@ def write_cells(
             file.createDimension(axis, len(values))
             if "bnds" not in file.dimensions:
                 file.createDimension("bnds", 2)
-            variable = file.createVariable(axis, "f8", (axis,))
-            variable.setncatts(
+            coordinate = file.createVariable(axis, "f8", (axis,))
+            coordinate.setncatts(
                 {"standard_name": standard_name, "units": units, "axis": letter, "bounds": f"{axis}_bnds"}
             )
-            variable[:] = values
+            coordinate[:] = values
             file.createVariable(f"{axis}_bnds", "f8", (axis, "bnds"))[:] = np.stack(
                 [edges[:-1], edges[1:]], 1
             )
@@ -58,8 +60,8 @@ def write_cells(
         errors.setncatts(
             {
                 "long_name": "root mean squared error where the cell was missing under the mask",
-                "units": "K",
-                "units_metadata": "temperature: difference",
+                "units": VARIABLES[variable].units,
+                "units_metadata": VARIABLES[variable].units_metadata,
                 "coordinates": "method_name",
             }
         )

@@ -26,6 +26,7 @@ from climrecon.output.product import STATUS_MEANINGS, Product
 from climrecon.output.structural import stddev as structural_stddev
 from climrecon.output.structural import write_differences
 from climrecon.preprocess.regrid import file_order
+from climrecon.variables import VARIABLES
 
 __all__ = ["content_sha256", "global_attributes", "month_coordinates", "write_netcdf"]
 
@@ -33,12 +34,6 @@ _FILL = np.float32(1e20)
 #: Inputs that an attribute lists: the library takes 64 kB.
 MOST_INPUTS = 300
 _COMPRESSION = {"zlib": True, "complevel": 1, "shuffle": True}
-#: Variable -> standard name of its anomaly, and what it is. HadCRUT's producers give their blend of air and
-#: sea temperature ``air_temperature_anomaly`` too: ``surface_temperature_anomaly`` would be that of the skin.
-_NAMES = {
-    "tas": ("air_temperature_anomaly", "near-surface air temperature anomaly"),
-    "tos": ("sea_water_temperature_anomaly", "sea-surface temperature anomaly"),
-}
 _BLEND = "temperature anomaly, sea-surface temperature over sea blended with near-surface air temperature over land"
 
 
@@ -215,13 +210,14 @@ def _observational(product: Product) -> str:
 
 def _naming(product: Product) -> tuple[dict[str, str], str]:
     """Standard name and units of the anomalies, and what they are in words."""
-    variable = product.observations.variable
-    standard, what = _NAMES.get(variable, ("", f"{variable} anomaly"))
-    # An anomaly has no origin: converters must not add the 273.15 of a temperature (CF 1.11, section 3.1.2).
-    naming = {"units": "K", "units_metadata": "temperature: difference"}
-    if standard:
-        naming["standard_name"] = standard
-    return naming, _BLEND if product.observations.source.blended else what
+    variable = VARIABLES[product.observations.variable]
+    naming = {
+        "units": variable.units,
+        "units_metadata": variable.units_metadata,
+        "standard_name": variable.anomaly_standard_name,
+    }
+    what = _BLEND if product.observations.source.blended else f"{variable.label} anomaly"
+    return {key: text for key, text in naming.items() if text}, what
 
 
 def _spread(naming: Mapping[str, str]) -> dict[str, str]:

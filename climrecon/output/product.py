@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.fields import Observations
 from climrecon.output.error_budget import ErrorBudget
+from climrecon.variables import VARIABLES
 
 OBSERVED, RECONSTRUCTED, NO_SKILL, OUTSIDE = 1, 2, 3, 4
 STATUS_MEANINGS = ("observed", "reconstructed", "no_skill", "outside_training_range")
@@ -109,7 +110,8 @@ class Product:
     @property
     def units(self) -> str:
         """Units as figures and tables state them."""
-        return f"K, anomaly relative to {self.reference_period[0]}-{self.reference_period[1]}"
+        units, (first, last) = VARIABLES[self.observations.variable].units, self.reference_period
+        return f"{units}, anomaly relative to {first}-{last}"
 
     @property
     def stem(self) -> str:

@@ -10,8 +10,9 @@ from matplotlib.animation import FFMpegWriter, PillowWriter
 
 from climrecon.files import atomic_path
 from climrecon.output.product import Product
-from climrecon.plots.maps import ANOMALY, draw_cells, draw_coast, from_greenwich, map_axes
+from climrecon.plots.maps import draw_bar, draw_cells, draw_coast, from_greenwich, map_axes
 from climrecon.plots.picture import new_figure
+from climrecon.plots.scales import scales_of
 
 FRAMES_PER_SECOND = 12
 
@@ -24,13 +25,12 @@ def animate(product: Product, stem: Path, progress: Callable[[int, int], None] |
     figure = new_figure(10.0, 3.3)
     grid, observed = product.observations.grid, product.observed_field
     left, right = (map_axes(figure, place) for place in (121, 122))
-    left.set_title("observed", fontsize=10)
-    right.set_title(product.network.name, fontsize=10)
-    meshes = [
-        draw_cells(left, grid, observed[0], ANOMALY, "RdBu_r"),
-        draw_cells(right, grid, product.infilled[0], ANOMALY, "RdBu_r"),
-    ]
-    figure.colorbar(meshes[1], ax=[left, right], shrink=0.8, label=product.units)
+    left.set_title("Observations", fontsize=10)
+    right.set_title(f"Reconstruction: {product.network.name}", fontsize=10)
+    scale = scales_of(product.observations.variable).anomaly
+    pairs = ((left, observed), (right, product.infilled))
+    meshes = [draw_cells(axes, grid, field[0], scale) for axes, field in pairs]
+    draw_bar(figure, meshes[1], [left, right], scale, label=product.units)
     for axes in (left, right):
         draw_coast(axes)
     film = FFMpegWriter.isAvailable()

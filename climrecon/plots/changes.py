@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.colors import BoundaryNorm
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
-from climrecon.plots.maps import ANOMALY, draw_cells, draw_coast, map_axes
+from climrecon.plots.maps import draw_bar, draw_cells, draw_coast, map_axes
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
+from climrecon.plots.scales import Scale, scales_of
 
 _LIMITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: Kinds of a panel: an anomaly, a signed change, a size (never negative), a share in per cent.
@@ -38,32 +38,36 @@ def _limit(values: FloatArray) -> float:
     return next((limit for limit in _LIMITS if limit >= reach), _LIMITS[-1])
 
 
-def _look(panel: Panel) -> tuple[Any, str, str]:
-    """Norm, colours and the label of the bar."""
+def _scale(panel: Panel, variable: str) -> Scale:
+    scales = scales_of(variable)
     if panel.kind == ANOMALIES:
-        return ANOMALY, "RdBu_r", "K"
+        return scales.anomaly
     if panel.kind == SHARE:
-        return BoundaryNorm([0.01, 1, 5, 10, 25, 50, 75, 100], 256), "YlGnBu", "% of months"
+        shares = BoundaryNorm([0.01, 1, 5, 10, 25, 50, 75, 100], 256)
+        return Scale(shares, scales.spread.colours, "% of months")
     limit = _limit(panel.values)
-    if panel.kind == CHANGE:
-        return BoundaryNorm(np.linspace(-limit, limit, 17), 256, extend="both"), "PuOr_r", "K"
-    return BoundaryNorm(np.linspace(0.0, limit, 11), 256, extend="max"), "YlGnBu", "K"
+    like = scales.difference if panel.kind == CHANGE else scales.spread
+    norm = (
+        BoundaryNorm(np.linspace(-limit, limit, 17), 256, extend="both")
+        if panel.kind == CHANGE
+        else BoundaryNorm(np.linspace(0.0, limit, 11), 256, extend="max")
+    )
+    return Scale(norm, like.colours, like.label)
 
 
-def draw_change_maps(grid: Grid, panels: Sequence[Panel], caption: str) -> Picture:
+def draw_change_maps(grid: Grid, panels: Sequence[Panel], caption: str, variable: str) -> Picture:
     """Up to four maps, two a row; grey where there is nothing to show."""
     rows = (len(panels) + 1) // 2
     figure = new_figure(12.4 if len(panels) > 1 else 7.2, 3.5 * rows)
     places = figure.add_gridspec(rows, min(len(panels), 2))
     for number, panel in enumerate(panels):
         axes = map_axes(figure, places[number // 2, number % 2])
-        norm, colours, label = _look(panel)
+        scale = _scale(panel, variable)
         # Where nothing changed there is no colour, so that what changed stands out.
         values = (
             panel.values if panel.kind == ANOMALIES else np.where(panel.values == 0, np.nan, panel.values)
         )
-        shown = draw_cells(axes, grid, values, norm, colours)
-        figure.colorbar(shown, ax=axes, shrink=0.8, label=label, format="%g")
+        draw_bar(figure, draw_cells(axes, grid, values, scale), axes, scale, format="%g")
         axes.set_title(panel.title, fontsize=11)
         draw_coast(axes)
     return Picture(figure, caption)
@@ -77,15 +81,16 @@ def draw_change_series(
     cells: NDArray[np.int64] | None,
     names: tuple[str, str],
     caption: str,
+    units: str,
 ) -> Picture:
     """The global mean of both releases, its change, and how many input cells changed.
 
     Parameters
     ----------
     months, now:
-        (T,) months of the new release and its global mean, K.
+        (T,) months of the new release and its global mean.
     common, change:
-        (N,) months both have, and the change of the global mean, K.
+        (N,) months both have, and the change of the global mean.
     cells:
         (N,) input cells that changed; None if it is not known.
     names:
@@ -103,13 +108,13 @@ def draw_change_series(
     fresh = recent & ~np.isin(months, common)
     top.plot(years[fresh], now[fresh], "o", color=ACCENT, markersize=4, label="new months")
     top.legend(fontsize=9, frameon=False, loc="upper left")
-    top.set_ylabel("Global mean, K")
+    top.set_ylabel(f"Global mean, {units}")
     x = (common + 0.5) / 12.0
     middle.vlines(x, 0.0, change, color=OURS, linewidth=1.0)
     middle.axhline(0.0, color="0.3", linewidth=0.6)
-    middle.set_ylabel("Its change, K")
+    middle.set_ylabel(f"Its change, {units}")
     if cells is None:
-        bottom.set_title("What the input of the release before was is not known", fontsize=10)
+        bottom.set_title("The input of the previous release is not known", fontsize=10)
     else:
         bottom.vlines(x, 0, cells, color=ACCENT, linewidth=1.0)
         bottom.set_ylim(0, max(int(cells.max(initial=0)) * 1.08, 1))

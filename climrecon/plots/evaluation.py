@@ -6,17 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.colors import BoundaryNorm
 
 from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
-from climrecon.plots.maps import DIFFERENCE, PLATE, draw_coast, from_greenwich, map_axes
+from climrecon.plots import maps
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
+from climrecon.plots.scales import scales_of
 
 #: Okabe & Ito's colours, ours first; the mean of observed cells is grey.
 _COLOURS = (OURS, ACCENT, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A500")
-_NORM = BoundaryNorm(np.arange(0.0, 2.01, 0.2), 256, extend="max")
 
 
 def colours_of(names: Sequence[str], raw: str) -> dict[str, str]:
@@ -28,8 +26,9 @@ def colours_of(names: Sequence[str], raw: str) -> dict[str, str]:
 def draw_annual(
     records: Sequence[tuple[str, FloatArray, FloatArray, dict[str, FloatArray]]],
     colours: Mapping[str, str],
+    units: str,
 ) -> Picture:
-    """Annual global means: (record, years, truth, method -> its means), and what each method errs by."""
+    """Annual global means: (record, years, truth, method -> its means), and each method's error."""
     figure = new_figure(9.0, 2.6 + 2.6 * len(records))
     panels = np.atleast_2d(figure.subplots(len(records), 2, squeeze=False))
     for row, (name, years, truth, methods) in zip(panels, records, strict=True):
@@ -41,10 +40,12 @@ def draw_annual(
             row[1].plot(years, means - truth, color=colours[method], linewidth=0.9)
         row[1].axhline(0.0, color="black", linewidth=0.8)
         row[0].set_title(name, loc="left", fontsize=9)
-        row[0].set_ylabel("global mean, K")
-        row[1].set_ylabel("less the truth, K")
+        row[0].set_ylabel(f"global mean, {units}")
+        row[1].set_ylabel(f"minus truth, {units}")
     panels[0, 0].legend(frameon=False, fontsize=8)
-    return Picture(figure, "Annual global means of the truth and of each method, and what each errs by, K.")
+    return Picture(
+        figure, f"Annual global means of the truth and of each method, and the error of each method, {units}."
+    )
 
 
 def draw_reliability(table: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str]) -> Picture | None:
@@ -76,7 +77,7 @@ def draw_reliability(table: Mapping[str, Mapping[str, Any]], colours: Mapping[st
     )
 
 
-def draw_groups(table: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str]) -> Picture:
+def draw_groups(table: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str], units: str) -> Picture:
     """RMSE by decade and by coverage."""
     figure = new_figure(9.0, 4.0)
     panels = figure.subplots(1, 2, sharey=True)
@@ -97,7 +98,7 @@ def draw_groups(table: Mapping[str, Mapping[str, Any]], colours: Mapping[str, st
                 label=name,
             )
         axes.set_xticks(range(len(labels)), labels, fontsize=7, rotation=45)
-    panels[0].set_ylabel("RMSE of missing cells, K")
+    panels[0].set_ylabel(f"RMSE of missing cells, {units}")
     panels[0].set_ylim(bottom=0.0)
     panels[0].legend(frameon=False, fontsize=8)
     return Picture(
@@ -105,30 +106,23 @@ def draw_groups(table: Mapping[str, Mapping[str, Any]], colours: Mapping[str, st
     )
 
 
-def draw_cells(grid: Grid, ours: FloatArray, theirs: FloatArray, name: str, reference: str) -> Picture:
-    """RMSE cell by cell of one method, and less that of the reference; (H, W), NaN where never scored."""
-    figure = new_figure(10.0, 3.4)
+def draw_cells(
+    grid: Grid, ours: FloatArray, theirs: FloatArray, name: str, reference: str, variable: str
+) -> Picture:
+    """RMSE of each cell of one method, and minus that of the reference; (H, W), NaN where never scored."""
+    figure, scales = new_figure(10.0, 3.4), scales_of(variable)
     places = figure.add_gridspec(1, 2)
-    for number, (title, field, norm, colours) in enumerate(
-        (
-            (f"RMSE of {name}", ours, _NORM, "viridis"),
-            (f"RMSE of {name} less that of {reference}", ours - theirs, DIFFERENCE, "PuOr_r"),
-        )
-    ):
-        axes = map_axes(figure, places[0, number])
-        edges, cells = from_greenwich(grid, np.asarray(field, dtype=float))
-        drawn = axes.pcolormesh(
-            edges,
-            grid.lat_edges,
-            np.ma.masked_invalid(cells),
-            cmap=colormaps[colours],
-            norm=norm,
-            transform=PLATE,
-        )
-        draw_coast(axes)
+    panels = (
+        (f"RMSE of {name}", ours, scales.rmse),
+        (f"RMSE of {name} minus that of {reference}", ours - theirs, scales.difference),
+    )
+    for number, (title, field, scale) in enumerate(panels):
+        axes = maps.map_axes(figure, places[0, number])
+        drawn = maps.draw_cells(axes, grid, field, scale)
+        maps.draw_coast(axes)
         axes.set_title(title, fontsize=10)
-        figure.colorbar(drawn, ax=axes, shrink=0.8, label="K")
+        maps.draw_bar(figure, drawn, axes, scale)
     return Picture(
         figure,
-        f"RMSE of {name} where a cell was missing, and less that of {reference} (violet: {name} is nearer).",
+        f"RMSE of {name} where a cell was missing, and minus that of {reference} (violet: {name} is better).",
     )

@@ -1,4 +1,4 @@
-"""Maps of one month: seen, said, how sure."""
+"""Maps of one month: observations, reconstruction, standard deviation, difference to another method."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import cartopy.crs as ccrs
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.colors import ListedColormap
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
@@ -17,15 +17,10 @@ from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, Series
 from climrecon.plots.coast import coastlines
 from climrecon.plots.picture import Picture, new_figure
+from climrecon.plots.scales import Scale, scales_of
+from climrecon.variables import VARIABLES
 
 PLATE = ccrs.PlateCarree()
-ANOMALY = BoundaryNorm(np.arange(-4.0, 4.01, 0.5), 256, extend="both")
-DIFFERENCE = BoundaryNorm(np.arange(-2.0, 2.01, 0.25), 256, extend="both")
-#: Finer where most cells are, so that the well-known parts are told apart too.
-SPREAD_LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0)
-SPREAD = BoundaryNorm(SPREAD_LEVELS, 256, extend="max")
-#: Light where sure, so that coasts stay visible; readable in grey and by the colour-blind.
-SPREAD_COLOURS = "YlGnBu"
 GAP = "#c9c9c9"
 
 
@@ -58,12 +53,22 @@ def from_greenwich(grid: Grid, field: FloatArray) -> tuple[FloatArray, FloatArra
     return np.clip(edges, 1e-3, 360.0 - 1e-3), cells
 
 
-def draw_cells(axes: Any, grid: Grid, field: FloatArray, norm: Any, cmap: str) -> Any:
+def draw_cells(axes: Any, grid: Grid, field: FloatArray, scale: Scale) -> Any:
     """Colour cells from edge to edge; missing ones are left as they are."""
-    edges, cells = from_greenwich(grid, field)
+    edges, cells = from_greenwich(grid, np.asarray(field, dtype=float))
     return axes.pcolormesh(
-        edges, grid.lat_edges, np.ma.masked_invalid(cells), norm=norm, cmap=colormaps[cmap], transform=PLATE
+        edges,
+        grid.lat_edges,
+        np.ma.masked_invalid(cells),
+        norm=scale.norm,
+        cmap=colormaps[scale.colours],
+        transform=PLATE,
     )
+
+
+def draw_bar(figure: Any, drawn: Any, axes: Any, scale: Scale, **look: Any) -> None:
+    """A colour bar beside ``axes``, one map or several."""
+    figure.colorbar(drawn, ax=axes, **{"shrink": 0.8, "label": scale.label, "ticks": scale.ticks, **look})
 
 
 def _box(axes: Any) -> None:
@@ -74,7 +79,7 @@ def _box(axes: Any) -> None:
 
 
 def draw_maps(product: Product, series: Series, month: int, others: Mapping[str, FloatArray]) -> Picture:
-    """Four maps of one month: observed, analysis, standard deviation, difference to another method.
+    """Four maps of one month: observations, reconstruction, standard deviation, difference to another method.
 
     Parameters
     ----------
@@ -85,35 +90,35 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
     """
     grid, label = product.observations.grid, product.observations.time.labels()[month]
     mask, status = product.observations.mask[month], product.status[month]
-    lat, lon = np.meshgrid(grid.lat, grid.lon, indexing="ij")
+    scales, name = scales_of(product.observations.variable), product.network.name
     figure = new_figure(12.4, 6.6)
     places = figure.add_gridspec(2, 2)
-    seen = map_axes(figure, places[0, 0])
-    shown = draw_cells(seen, grid, product.observed_field[month], ANOMALY, "RdBu_r")
-    seen.set_title("Seen: observed, gaps in grey", fontsize=11)
-    said = map_axes(figure, places[0, 1])
-    draw_cells(said, grid, product.analysis[month], ANOMALY, "RdBu_r")
-    said.scatter(lon[mask], lat[mask], s=1.2, color="0.1", alpha=0.6, linewidths=0, transform=PLATE)
-    said.set_title("Said: analysis; dots are observed cells, hatching has no skill", fontsize=11)
-    _hatch(said, grid, status == NO_SKILL)
-    figure.colorbar(shown, ax=[seen, said], shrink=0.8, label=product.units, ticks=np.arange(-4, 4.1, 1))
-    sure = map_axes(figure, places[1, 0])
+    observed, complete, spread, difference = (
+        map_axes(figure, places[row, column]) for row in (0, 1) for column in (0, 1)
+    )
+    shown = draw_cells(observed, grid, product.observed_field[month], scales.anomaly)
+    observed.set_title("Observations; gaps in grey", fontsize=11)
+    draw_cells(complete, grid, product.analysis[month], scales.anomaly)
+    lat, lon = np.meshgrid(grid.lat, grid.lon, indexing="ij")
+    complete.scatter(lon[mask], lat[mask], s=1.2, color="0.1", alpha=0.6, linewidths=0, transform=PLATE)
+    complete.set_title("Reconstruction; dots: observed cells, hatching: no skill", fontsize=11)
+    _hatch(complete, grid, status == NO_SKILL)
+    draw_bar(figure, shown, [observed, complete], scales.anomaly, label=product.units)
     if product.stddev is None:
-        sure.set_title(f"How sure: {product.network.name} does not say", fontsize=11)
+        spread.set_title(f"Standard deviation: {name} gives none", fontsize=11)
     else:
-        spread = draw_cells(sure, grid, product.stddev[month], SPREAD, SPREAD_COLOURS)
-        kept = "; observed cells: their own error" if product.keep_observed else ""
-        sure.set_title(f"How sure: standard deviation{kept}", fontsize=11)
-        figure.colorbar(spread, ax=sure, shrink=0.8, label="K", ticks=SPREAD_LEVELS, format="%g")
-    beside = map_axes(figure, places[1, 1])
-    name = next(iter(others), None)
-    if name is None:
-        beside.set_title("Nothing to compare with was asked for", fontsize=11)
+        shown = draw_cells(spread, grid, product.stddev[month], scales.spread)
+        kept = "; at observed cells that of the observation" if product.keep_observed else ""
+        spread.set_title(f"Standard deviation{kept}", fontsize=11)
+        draw_bar(figure, shown, spread, scales.spread, format="%g")
+    other = next(iter(others), None)
+    if other is None:
+        difference.set_title("Difference: no method to compare with was chosen", fontsize=11)
     else:
-        difference = draw_cells(beside, grid, product.analysis[month] - others[name], DIFFERENCE, "PuOr_r")
-        beside.set_title(f"Difference: {product.network.name} minus {name}", fontsize=11)
-        figure.colorbar(difference, ax=beside, shrink=0.8, label="K", ticks=np.arange(-2, 2.1, 0.5))
-    for axes in (seen, said, sure, beside):
+        shown = draw_cells(difference, grid, product.analysis[month] - others[other], scales.difference)
+        difference.set_title(f"Difference: {name} minus {other}", fontsize=11)
+        draw_bar(figure, shown, difference, scales.difference)
+    for axes in (observed, complete, spread, difference):
         draw_coast(axes)
         _box(axes)
     figure.suptitle(f"{product.observations.source.label}, {label}", fontsize=14)
@@ -139,11 +144,12 @@ def _hatch(axes: Any, grid: Grid, where: NDArray[np.bool_]) -> None:
 
 
 def maps_caption(product: Product, series: Series, month: int) -> str:
-    """What the maps show, with coverage and Nino 3.4."""
+    """Caption of the maps, with coverage and Nino 3.4."""
     share = {name: 100.0 * float(values[month]) for name, values in series.coverage.items()}
-    nino = f"{series.nino34[month]:+.2f} K"
+    units = VARIABLES[product.observations.variable].units
+    nino = f"{series.nino34[month]:+.2f} {units}"
     if series.nino34_sd is not None:
-        nino += f" (90 % within {NINETY * series.nino34_sd[month]:.2f} K)"
+        nino += f" (90 % within {NINETY * series.nino34_sd[month]:.2f} {units})"
     return (
         f"{product.observations.source.label}, {product.observations.time.labels()[month]}: "
         f"{share['global']:.0f} % of the globe observed (NH {share['NH']:.0f} %, SH {share['SH']:.0f} %). "

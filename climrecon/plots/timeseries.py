@@ -13,9 +13,10 @@ from climrecon.grid import weighted_mean
 from climrecon.output.product import Product
 from climrecon.output.series import NINETY, Series
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
+from climrecon.variables import VARIABLES
 
 #: A regional value with less of its area observed than this is drawn in grey.
-BARELY_SEEN = 0.25
+SPARSE = 0.25
 #: With fewer whole years than this the months are drawn instead.
 FEWEST_YEARS = 3
 BAND = "90 % band"
@@ -73,7 +74,7 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     """Annual (for few months: monthly) global mean, the difference to the raw mean, and coverage."""
     figure = new_figure(10.5, 8.0)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1.3, 1.3])
-    name = product.network.name
+    name, units = product.network.name, VARIABLES[product.observations.variable].units
     months = _Line(_monthly(series), 1.0 / 12.0)
     years, ours = series.annual(series.ours)
     annual = len(years) >= FEWEST_YEARS
@@ -87,8 +88,8 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
         top.plot(months.x, months.y(series.raw), label="observed cells alone, monthly", **look)
     else:
         line, ours, raw, sd = months, series.ours, series.raw, series.ours_sd
-    beside = "observed cells alone, annual" if annual else "observed cells alone"
-    line.draw(top, raw, color="0.35", linewidth=1.0, label=beside)
+    label = "observed cells alone, annual" if annual else "observed cells alone"
+    line.draw(top, raw, color="0.35", linewidth=1.0, label=label)
     if sd is not None:
         line.band(top, ours, NINETY * sd)
     line.draw(top, ours, color=OURS, linewidth=1.6, label=name, zorder=3)
@@ -110,7 +111,7 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     top.set_title(f"{product.observations.source.label}: global mean", fontsize=12, loc="left")
     middle.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
     line.draw(middle, ours - raw, color=ACCENT, linewidth=1.1)
-    middle.set_ylabel(f"{name} minus\nobserved, K", fontsize=9)
+    middle.set_ylabel(f"{name} minus\nobserved, {units}", fontsize=9)
     for hemisphere, colour in (("NH", OURS), ("SH", ACCENT)):
         share = 100.0 * series.coverage[hemisphere]
         months.draw(bottom, share, color=colour, linewidth=1.0, label=hemisphere)
@@ -134,17 +135,17 @@ def draw_nino34(product: Product, series: Series) -> Picture:
     figure = new_figure(10.5, 4.0)
     axes: Axes = figure.subplots()
     line = _Line(_monthly(series), 1.0 / 12.0)
-    seen = series.nino34_observed >= BARELY_SEEN
-    half = np.zeros(len(seen)) if series.nino34_sd is None else NINETY * series.nino34_sd
+    observed = series.nino34_observed >= SPARSE
+    half = np.zeros(len(observed)) if series.nino34_sd is None else NINETY * series.nino34_sd
     axes.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
     if series.nino34_sd is not None:
         line.band(axes, series.nino34, half)
     name = product.network.name
-    if not seen.all():
+    if not observed.all():
         label = f"{name}, under 25 % of the box observed"
         line.draw(axes, series.nino34, color="0.55", linewidth=0.7, label=label)
-    if seen.any():
-        kept = np.where(seen, series.nino34, np.nan)
+    if observed.any():
+        kept = np.where(observed, series.nino34, np.nan)
         line.draw(axes, kept, color=OURS, linewidth=0.9, label=name, zorder=3)
     axes.set_ylabel(product.units, fontsize=9)
     axes.set_xlabel("year", fontsize=9)

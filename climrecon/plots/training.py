@@ -1,4 +1,4 @@
-"""Figures of a training: how it went, and what the network makes of months it never saw."""
+"""Figures of a training: loss and score by step, and reconstructions of months that were held out."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 
 from climrecon.array_types import FloatArray
 from climrecon.fields import Estimate
 from climrecon.grid import Grid
 from climrecon.output.samples import Sample
-from climrecon.plots.maps import ANOMALY, DIFFERENCE, PLATE, draw_cells, draw_coast, from_greenwich, map_axes
+from climrecon.plots.maps import draw_bar, draw_cells, draw_coast, map_axes
 from climrecon.plots.picture import ACCENT, OURS, Picture, new_figure, tidy
+from climrecon.plots.scales import scales_of
+from climrecon.variables import VARIABLES
 
 
 def draw_history(rows: Sequence[Sequence[float]], name: str) -> Picture:
@@ -39,77 +40,71 @@ def draw_history(rows: Sequence[Sequence[float]], name: str) -> Picture:
     panels[1].set_xlabel("step")
     return Picture(
         figure,
-        f"Training of {name}: loss on training samples, and score on validation members, less is better.",
+        f"Training of {name}: loss on training samples, and score on validation members (smaller is better).",
     )
 
 
 def draw_sample(
-    grid: Grid, truth: FloatArray, seen: FloatArray, estimate: Estimate, what: str, name: str
+    grid: Grid,
+    truth: FloatArray,
+    observed: FloatArray,
+    estimate: Estimate,
+    what: str,
+    name: str,
+    variable: str = "tas",
 ) -> Picture:
-    """Truth, what was seen of it (with errors), the estimate, and the estimate's error; (H, W) each, K."""
+    """Truth, pseudo-observations of it (with errors), the reconstruction, and its error; (H, W) each."""
     figure = new_figure(10.0, 5.6)
     places = figure.add_gridspec(2, 2)
-    mean = estimate.mean[0]
+    mean, scales = estimate.mean[0], scales_of(variable)
     panels = (
-        ("truth", truth, ANOMALY),
-        ("seen, with errors", seen, ANOMALY),
-        (f"reconstructed by {name}", mean, ANOMALY),
-        ("reconstructed less truth", mean - truth, DIFFERENCE),
+        ("Truth", truth, scales.anomaly),
+        ("Pseudo-observations, with errors", observed, scales.anomaly),
+        (f"Reconstruction: {name}", mean, scales.anomaly),
+        ("Reconstruction minus truth", mean - truth, scales.difference),
     )
-    for number, (title, field, norm) in enumerate(panels):
+    for number, (title, field, scale) in enumerate(panels):
         axes = map_axes(figure, places[number // 2, number % 2])
-        edges, cells = from_greenwich(grid, np.asarray(field, dtype=float))
-        colours = axes.pcolormesh(
-            edges,
-            grid.lat_edges,
-            np.ma.masked_invalid(cells),
-            cmap=colormaps["RdBu_r"],
-            norm=norm,
-            transform=PLATE,
-        )
+        drawn = draw_cells(axes, grid, field, scale)
         draw_coast(axes)
         axes.set_title(title, fontsize=9)
-        figure.colorbar(colours, ax=axes, shrink=0.7, label="K", ticks=norm.boundaries[::4])
+        draw_bar(figure, drawn, axes, scale, shrink=0.7)
     return Picture(
         figure,
-        f"{what}: a month never learned from, what was shown of it with made-up errors, and what {name} made of it.",
+        f"{what}: a month held out from training, pseudo-observations of it with made-up errors, and its reconstruction "
+        f"by {name}.",
     )
 
 
-def draw_samples(grid: Grid, samples: Sequence[Sample], name: str) -> Picture:
-    """A row for each sample: truth, what was seen of it (gaps grey), the estimate, and its error; K."""
+def draw_samples(grid: Grid, samples: Sequence[Sample], name: str, variable: str = "tas") -> Picture:
+    """A row for each sample: truth, pseudo-observations (gaps grey), the reconstruction, and its error."""
     figure = new_figure(13.6, 0.9 + 1.95 * len(samples))
     places = figure.add_gridspec(len(samples), 4)
+    scales, units = scales_of(variable), VARIABLES[variable].units
     columns: list[list[Any]] = [[], []]
     shown: list[Any] = [None, None]
     for row, sample in enumerate(samples):
         panels = (
-            (f"truth: {sample.member}, {sample.month}", sample.truth, ANOMALY),
-            (f"seen: gaps of {sample.gaps}, with errors", sample.seen, ANOMALY),
-            (f"estimate: RMSE where not seen {sample.rmse:.2f} K", sample.mean, ANOMALY),
-            ("estimate less truth", sample.mean - sample.truth, DIFFERENCE),
+            (f"Truth: {sample.member}, {sample.month}", sample.truth),
+            (f"Pseudo-observations: gaps of {sample.gaps}", sample.seen),
+            (f"Reconstruction: RMSE at missing cells {sample.rmse:.2f} {units}", sample.mean),
+            ("Reconstruction minus truth", sample.mean - sample.truth),
         )
-        for column, (title, field, norm) in enumerate(panels):
+        for column, (title, field) in enumerate(panels):
             axes = map_axes(figure, places[row, column])
-            colours = draw_cells(
-                axes, grid, np.asarray(field, float), norm, "PuOr_r" if column == 3 else "RdBu_r"
-            )
+            kind = column == 3
+            shown[kind] = draw_cells(axes, grid, field, scales.difference if kind else scales.anomaly)
             draw_coast(axes)
             axes.set_title(title, fontsize=9)
-            columns[column == 3].append(axes)
-            shown[column == 3] = colours
-    for colours, axes_of, ticks in zip(
-        shown, columns, (np.arange(-4, 4.1, 1), np.arange(-2, 2.1, 1)), strict=True
-    ):
-        figure.colorbar(
-            colours, ax=axes_of, orientation="horizontal", shrink=0.5, aspect=40, label="K", ticks=ticks
-        )
+            columns[kind].append(axes)
+    for drawn, axes_of, scale in zip(shown, columns, (scales.anomaly, scales.difference), strict=True):
+        draw_bar(figure, drawn, axes_of, scale, orientation="horizontal", shrink=0.5, aspect=40)
     figure.suptitle(name, fontsize=12)
     months = "; ".join(
-        f"{one.member} {one.month} behind the gaps of {one.gaps}: {one.rmse:.2f} K" for one in samples
+        f"{one.member} {one.month}, gaps of {one.gaps}: {one.rmse:.2f} {units}" for one in samples
     )
     return Picture(
         figure,
-        f"{name}: validation months, never learned from, what was shown of them with made-up errors, the estimate and "
-        f"its error. RMSE where nothing was seen: {months}.",
+        f"{name}: validation months, held out from training; pseudo-observations of them with made-up errors, the "
+        f"reconstruction and its error. RMSE at missing cells: {months}.",
     )

@@ -1,6 +1,6 @@
-"""Further variables of models and observations as anomalies in one unit each, on a network's grid.
+"""Auxiliary variables of models and observations as anomalies in one unit each, on a network's grid.
 
-A further variable is an input alone. Gaps may be where they like: models have no sea-surface temperature on land.
+An auxiliary variable is an input alone and may have gaps anywhere: models have no sea-surface temperature on land.
 """
 
 from __future__ import annotations
@@ -14,38 +14,32 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
-from climrecon.preprocess.axes import find_horizontal
-from climrecon.preprocess.chunks import all_of, find_variable
 from climrecon.preprocess.climatology import anomalies_of
-from climrecon.preprocess.models import look_at, prepare_member
+from climrecon.preprocess.field import field_axes, find_variable
+from climrecon.preprocess.models import inspected, prepare_member
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.regrid import OBSERVED_SHARE, remap_with_gaps
-from climrecon.preprocess.times import find_time, month_index
-from climrecon.preprocess.values import read_values
-from climrecon.variables import AUXILIARY, is_celsius, is_kelvin
+from climrecon.variables import VARIABLES
 
 
 def factor_to_units(variable: str, units: str) -> float:
-    """By what anomalies in ``units`` are multiplied to be in those of :data:`climrecon.variables.AUXILIARY`.
+    """Factor from anomalies in ``units`` to those in the variable's own units.
 
     Raises
     ------
     InputDataError
         If ``units`` are none of the variable's.
     """
-    known = AUXILIARY[variable]
-    if "K" in known and (is_kelvin(units) or is_celsius(units)):
-        return 1.0
-    found = known.get(" ".join(units.split()))
-    if found is None:
+    accepted = VARIABLES[variable].accepted_units(units)
+    if accepted is None:
         raise InputDataError(
-            f"The units {units!r} of {variable} are not understood; {', '.join(known)} are.",
+            f"The units {units!r} of {variable} are not understood; {VARIABLES[variable].units_in_words} are.",
             "Mend the units attribute, or leave the file out.",
         )
-    return found
+    return accepted.factor
 
 
-def prepare_further(
+def prepare_auxiliary(
     files: Sequence[Path],
     grid: Grid,
     reference_period: tuple[int, int],
@@ -53,24 +47,24 @@ def prepare_further(
     variable: str,
     realisation: int | None,
 ) -> tuple[FloatArray, Months]:
-    """(T, H, W) anomalies of a further variable of one member, NaN where missing; see :func:`prepare_member`.
+    """(T, H, W) anomalies of an auxiliary variable of one member, NaN where missing; see :func:`prepare_member`.
 
     Raises
     ------
     InputDataError
         If a file cannot be used.
     """
-    factor = factor_to_units(variable, look_at(files, variable)[0].units)
+    factor = factor_to_units(variable, inspected(files, variable)[0].units)
     values, months = prepare_member(
         files, grid, reference_period, scratch, variable, realisation=realisation, gaps=True
     )
     return np.asarray(values * np.float32(factor), np.float32), months
 
 
-def read_further(
+def read_auxiliary(
     path: Path, variable: str, grid: Grid, reference_period: tuple[int, int], scratch: Path
 ) -> tuple[FloatArray, IntArray]:
-    """(T, H, W) anomalies of observations or a reanalysis of a further variable, NaN where missing, and (T,) months.
+    """(T, H, W) anomalies of an auxiliary variable from observations or a reanalysis, NaN where missing, and (T,) months.
 
     Cells without two thirds of the years of ``reference_period`` in a calendar month are missing: their anomalies are
     not known.
@@ -81,24 +75,20 @@ def read_further(
         If the file cannot be used.
     """
     with opened(path) as file:
-        found = find_variable(file, variable)
-        units = str(getattr(found, "units", ""))
-
-        def time() -> tuple[str, IntArray]:
-            dimension, coordinate = find_time(file, found)
-            return dimension, month_index(file, coordinate)[0]
-
-        (name, index), axes, factor = all_of(
-            time, lambda: find_horizontal(file, found), lambda: factor_to_units(variable, units)
-        )
-        values = read_values(found, (name, axes.lat_name, axes.lon_name), axes.rows, axes.columns)
-    order = np.argsort(index)
-    index, values = index[order], values[order]
+        in_file = find_variable(file, variable)
+        units = str(getattr(in_file, "units", ""))
+        axes = field_axes(file, in_file, lambda: factor_to_units(variable, units))
+        values = axes.read(in_file)
+    order = np.argsort(axes.index)
+    index, values = axes.index[order], values[order]
     if (np.diff(index) == 0).any():
         raise InputDataError("Months stand there more than once.", "Each month is expected once.")
-    anomalies = np.asarray(anomalies_of(values, index, reference_period) * factor, np.float32)
-    if not grid.same_as(axes.grid):
-        anomalies, share = remap_with_gaps(anomalies, np.isfinite(anomalies), axes.grid, grid, scratch)
+    anomalies = np.asarray(
+        anomalies_of(values, index, reference_period) * factor_to_units(variable, units), np.float32
+    )
+    source = axes.horizontal.grid
+    if not grid.same_as(source):
+        anomalies, share = remap_with_gaps(anomalies, np.isfinite(anomalies), source, grid, scratch)
         anomalies = np.where(share >= OBSERVED_SHARE, anomalies, np.nan).astype(np.float32)
     if not np.isfinite(anomalies).any():
         raise InputDataError(

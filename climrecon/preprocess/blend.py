@@ -29,17 +29,12 @@ from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.preprocess.axes import find_horizontal
 from climrecon.preprocess.cdo import run_cdo
-from climrecon.preprocess.chunks import find_variable
 from climrecon.preprocess.climatology import check_covered
-from climrecon.preprocess.models import (
-    cdo_folder,
-    look_at,
-    merged,
-    prepare_member,
-)
+from climrecon.preprocess.field import find_variable, read_on
+from climrecon.preprocess.models import cdo_folder, inspected, merged, prepare_member
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time
-from climrecon.preprocess.values import missing_to_nan, read_values
+from climrecon.preprocess.values import missing_to_nan
 
 #: What a blend needs of a member.
 NEEDED = ("tas", "tos", "sic", "sftlf")
@@ -106,22 +101,22 @@ def _ice(
     files: Sequence[Path], grid: Grid, period: tuple[int, int], scratch: Path
 ) -> NDArray[np.floating[Any]]:
     """(12, H, W) mean ice concentration of each calendar month of ``period``, 0..1."""
-    looked = look_at(files, "sic")
-    check_covered(np.concatenate([one.index for one in looked]), period)
+    headers = inspected(files, "sic")
+    check_covered(np.concatenate([one.index for one in headers]), period)
     with cdo_folder(files, grid, scratch) as (folder, links):
         years = f"-selyear,{period[0]}/{period[1]}"
-        select = [years, f"-selname,{looked[0].name}", *merged(links)]
-        run_cdo(["-f", "nc2", "-b", "F32", *looked[0].remap, "-ymonmean", *select, "out.nc"], folder)
+        select = [years, f"-selname,{headers[0].name}", *merged(links)]
+        run_cdo(["-f", "nc2", "-b", "F32", *headers[0].remap, "-ymonmean", *select, "out.nc"], folder)
         with opened(folder / "out.nc") as file:
-            variable, axes = file[looked[0].name], find_horizontal(file, file[looked[0].name])
+            variable, axes = file[headers[0].name], find_horizontal(file, file[headers[0].name])
             # Its bounds span all years of a calendar month, so the axis is no monthly one.
             time, coordinate = find_time(file, variable)
             dates = cftime.num2date(
                 coordinate[:], coordinate.units, getattr(coordinate, "calendar", "standard")
             )
-            values = read_values(variable, (time, axes.lat_name, axes.lon_name), axes.rows, axes.columns)
+            values = read_on(variable, time, axes)
     ordered = values[np.argsort([date.month for date in dates])]
-    return _as_share(ordered, looked[0].units, Path(files[0]).name, "ice concentration")
+    return _as_share(ordered, headers[0].units, Path(files[0]).name, "ice concentration")
 
 
 def _land(path: Path, grid: Grid, scratch: Path) -> NDArray[np.floating[Any]]:

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import netCDF4
 import numpy as np
 
 from climrecon.array_types import FloatArray, IntArray
+from climrecon.datasets import Release, release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
-from climrecon.preprocess.axes import Horizontal, find_horizontal
+from climrecon.preprocess.axes import Horizontal
+from climrecon.preprocess.field import FieldAxes, field_axes, find_variable
 from climrecon.preprocess.opening import opened
-from climrecon.preprocess.times import find_time, month_index
 from climrecon.preprocess.values import (
-    KNOWN_BASE,
     base_period,
     check_units,
     check_values,
     is_anomaly,
     member_count,
-    read_values,
-    to_kelvin,
+    to_units,
     unpacked_dtype,
 )
-from climrecon.variables import canonical_variable, dataset_of
+from climrecon.variables import VARIABLES
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One file: its values in the package's order and K, months, axes and what it says of itself."""
+    """One file: values in the package's order and units, months, axes, release and metadata."""
 
     values: FloatArray
     index: IntArray
@@ -41,59 +39,9 @@ class Chunk:
     calendar: str
     anomaly: bool
     base: tuple[int, int] | None
-    dataset: tuple[str, str, bool] | None
-    about: dict[str, str]
+    release: Release | None
+    metadata: dict[str, str]
     notes: list[str] = field(default_factory=list)
-
-
-def find_variable(file: netCDF4.Dataset, wanted: str) -> netCDF4.Variable:
-    """The variable of ``file`` that is ``wanted`` by its CMOR name.
-
-    Raises
-    ------
-    InputDataError
-        If there is none, or more than one.
-    """
-    candidates = [
-        v for v in file.variables.values() if v.ndim >= 2 and v.dtype is not str and v.dtype.kind in "fiu"
-    ]
-    names = {v.name: canonical_variable(v.name, v.__dict__) for v in candidates}
-    matching = [v for v in candidates if names[v.name] == wanted]
-    matching = [v for v in matching if v.name == wanted] or matching
-    if len(matching) > 1:
-        raise InputDataError(
-            f"Several variables could be {wanted}: {', '.join(v.name for v in matching)}.",
-            "Leave one in the file, or give that one the name.",
-        )
-    if matching:
-        return matching[0]
-    found = ", ".join(f"{v.name} ({names[v.name] or 'unknown'})" for v in candidates if "bnds" not in v.name)
-    raise InputDataError(
-        f"No variable is {wanted}; the file holds {found or 'none with two dimensions'}.",
-        "Choose another variable or file.",
-    )
-
-
-def all_of(*steps: Callable[[], Any]) -> list[Any]:
-    """Results of ``steps``; whatever goes wrong in any of them is reported together.
-
-    Raises
-    ------
-    InputDataError
-        With every step's problem.
-    """
-    results, errors = [], []
-    for step in steps:
-        try:
-            results.append(step())
-        except InputDataError as error:
-            errors.append(error)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        hints = list(dict.fromkeys(error.hint for error in errors if error.hint))
-        raise InputDataError(" ".join(error.message for error in errors), " ".join(hints))
-    return results
 
 
 def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int | None = None) -> Chunk:
@@ -117,58 +65,42 @@ def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int
     with opened(path) as file:
         variable = find_variable(file, variable_name)
         units = str(getattr(variable, "units", ""))
-        time_name, index, calendar, axes = _axes(file, variable, units)
-        places = (time_name, axes.lat_name, axes.lon_name)
+        description = VARIABLES[variable_name]
+        axes = field_axes(file, variable, lambda: check_units(units, description))
         members = member_count(variable)
         if realisation is None and members > 1:
-            values = _mean_of_members(variable, places, axes, members)
+            values = _mean_of_members(variable, axes, members)
             notes.append(f"the file holds {members} members; the observations are their mean")
         else:
-            values = read_values(variable, places, axes.rows, axes.columns, realisation)
-        labels = Months(index).labels()
+            values = axes.read(variable, realisation)
+        labels, place = Months(axes.index).labels(), axes.horizontal.place
         if not np.isfinite(values).any():
-            check_values(values, True, labels, axes.place)
-        anomaly = is_anomaly(values_are, file, variable, path.name, values)
-        values = to_kelvin(values, units, anomaly)
+            check_values(values, True, labels, place, description)
+        anomaly = is_anomaly(values_are, file, variable, path.name, values, description)
+        values = to_units(values, units, anomaly, description)
         if units.strip() in ("", "1"):
-            notes.append(f"{variable.name} states no units; its anomalies are taken as K")
-        check_values(values, anomaly, labels, axes.place)
-        about = {
+            notes.append(f"{variable.name} states no units; its anomalies are taken as {description.units}")
+        check_values(values, anomaly, labels, place, description)
+        metadata = {
             "variable": variable.name,
             "dtype": unpacked_dtype(variable),
             "references": str(getattr(file, "references", getattr(file, "reference", ""))),
             **{key: str(getattr(file, key, "")) for key in ("title", "institution", "history")},
         }
-        dataset = dataset_of(path.name, about["title"], str(getattr(file, "version", "")))
+        release = release_of(path.name, metadata["title"], str(getattr(file, "version", "")))
         base = base_period(file, variable) if anomaly else None
-    if anomaly and base is None and dataset:
-        base = KNOWN_BASE.get(dataset[0])
-        if base:
-            notes.append(f"the file does not state its base period; {dataset[0]} uses {base[0]}-{base[1]}")
-    return Chunk(values, index, axes, calendar, anomaly, base, dataset, about, notes)
+    if anomaly and base is None and release and release.data_set.base:
+        base = release.data_set.base
+        notes.append(f"the file does not state its base period; {release.name} uses {base[0]}-{base[1]}")
+    return Chunk(values, axes.index, axes.horizontal, axes.calendar, anomaly, base, release, metadata, notes)
 
 
-def _mean_of_members(
-    variable: netCDF4.Variable, places: tuple[str, str, str], axes: Horizontal, members: int
-) -> FloatArray:
+def _mean_of_members(variable: netCDF4.Variable, axes: FieldAxes, members: int) -> FloatArray:
     """(T, H, W) mean over the members of one file; one of them is in memory at a time."""
-    total = read_values(variable, places, axes.rows, axes.columns, 0).astype(np.float64)
+    total = axes.read(variable, 0).astype(np.float64)
     for member in range(1, members):
-        total += read_values(variable, places, axes.rows, axes.columns, member)
+        total += axes.read(variable, member)
     return np.asarray((total / members).astype(unpacked_dtype(variable)))
-
-
-def _axes(
-    file: netCDF4.Dataset, variable: netCDF4.Variable, units: str
-) -> tuple[str, IntArray, str, Horizontal]:
-    """Time dimension, months, calendar and horizontal axes; the units are looked at too."""
-
-    def time() -> tuple[str, IntArray, str]:
-        dimension, coordinate = find_time(file, variable)
-        return dimension, *month_index(file, coordinate)
-
-    found = all_of(time, lambda: find_horizontal(file, variable), lambda: check_units(units))
-    return *found[0], found[1]
 
 
 def joined(chunks: Sequence[Chunk], names: Sequence[str], notes: list[str]) -> tuple[FloatArray, IntArray]:

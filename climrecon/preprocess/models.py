@@ -17,27 +17,16 @@ from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.preprocess.axes import find_horizontal
 from climrecon.preprocess.cdo import run_cdo, write_grid
-from climrecon.preprocess.chunks import all_of, find_variable, some
+from climrecon.preprocess.chunks import some
 from climrecon.preprocess.climatology import anomalies_of, check_covered
+from climrecon.preprocess.field import all_of, field_axes, find_variable
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time, month_index
-from climrecon.preprocess.values import (
-    ABSOLUTE_RANGE,
-    LARGEST_ANOMALY,
-    ZERO_CELSIUS,
-    check_units,
-    is_anomaly,
-    member_count,
-    missing_to_nan,
-    read_values,
-)
-from climrecon.variables import is_celsius
+from climrecon.preprocess.values import check_units, is_anomaly, member_count, missing_to_nan, to_units
+from climrecon.variables import VARIABLES, Variable
 
-#: Months of a file whose values are looked at before cdo reads it: a year, so that seasons do not deceive.
-_LOOKED_AT = 12
-_TEMPERATURES = ("tas", "tos")
-#: Variables that may be on a curvilinear grid.
-_OCEAN = ("tos", "sic")
+#: Months of a file that are inspected before cdo reads it: a year, so that seasons do not deceive.
+_INSPECTED_MONTHS = 12
 _LONGITUDES = ("lon", "longitude", "nav_lon")
 #: Coordinates that differ by less are the same, degrees: files round them.
 SAME_DEGREES = 1e-3
@@ -48,10 +37,10 @@ _FINE = "r360x180"
 
 
 @dataclass(frozen=True)
-class Look:
-    """What must be known of a file before cdo reads it.
+class MemberHeader:
+    """Header of a file of a member, read before cdo reads the file.
 
-    ``anomaly`` is None for variables that are no temperatures; ``remap`` are cdo's operators from its grid; ``lat`` and
+    ``anomaly`` is None for variables whose kind cannot be told; ``remap`` are cdo's operators from its grid; ``lat`` and
     ``lon`` that grid's coordinates in the file's own order, one- or two-dimensional.
     """
 
@@ -72,7 +61,7 @@ class Look:
             f"{self.lon.flat[0]:g} to {self.lon.flat[-1]:g}"
         )
 
-    def same_place(self, other: Look) -> bool:
+    def same_place(self, other: MemberHeader) -> bool:
         """Whether both are on one grid, its cells in the same order: cdo takes all files to be as the first is."""
         pairs = ((self.lat, other.lat), (self.lon, other.lon))
         return all(
@@ -105,7 +94,7 @@ def prepare_member(
 
     Returns
     -------
-    (T, H, W) float32 anomalies in K on ``grid`` and their months. Cells that a file marks as filled by its
+    (T, H, W) float32 anomalies on ``grid`` and their months. Cells that a file marks as filled by its
     producer (``was_missing``) are NaN too.
 
     Raises
@@ -116,29 +105,29 @@ def prepare_member(
     DependencyError
         If cdo is not installed.
     """
-    looked = look_at(files, variable)
-    index = np.concatenate([one.index for one in looked])
+    headers = inspected(files, variable)
+    index = np.concatenate([one.index for one in headers])
     check_covered(index, reference_period)
     with cdo_folder(files, grid, scratch) as (folder, links):
         source = merged(links)
         level = [] if realisation is None else [f"-sellevidx,{realisation + 1}"]
-        chain = [*looked[0].remap, *level, f"-selname,{looked[0].name}", *source]
+        chain = [*headers[0].remap, *level, f"-selname,{headers[0].name}", *source]
         run_cdo(["-f", "nc2", "-b", "F32", *chain, "out.nc"], folder)
         shown = Path(files[0]).name
-        values, months = read_output(folder / "out.nc", looked[0].name, shown)
-        if all(one.filled for one in looked):
-            marks = ["-f", "nc2", "-b", "F32", *looked[0].remap, f"-selname,{FILLED}", *source, "filled.nc"]
+        values, months = read_output(folder / "out.nc", headers[0].name, shown)
+        if all(one.filled for one in headers):
+            marks = ["-f", "nc2", "-b", "F32", *headers[0].remap, f"-selname,{FILLED}", *source, "filled.nc"]
             run_cdo(marks, folder)
             flags, _ = read_output(folder / "filled.nc", FILLED, shown)
             values = np.where(flags > 0, np.nan, values)
             gaps = True
     values = anomalies_of(values, months.index, reference_period)
-    _check(values, shown, gaps, LARGEST_ANOMALY if variable in _TEMPERATURES else np.inf)
+    _check(values, shown, gaps, VARIABLES[variable])
     return values, months
 
 
-def look_at(files: Sequence[Path], variable: str) -> list[Look]:
-    """Look at all files of one member, and make sure that they go together.
+def inspected(files: Sequence[Path], variable: str) -> list[MemberHeader]:
+    """Headers of all files of one member, after a check that the files go together.
 
     Raises
     ------
@@ -147,17 +136,17 @@ def look_at(files: Sequence[Path], variable: str) -> list[Look]:
     """
     if not files:
         raise InputDataError("No file was given.", "Name at least one.")
-    looked = [_look(Path(path), variable) for path in files]
+    headers = [_inspected(Path(path), variable) for path in files]
     names = [Path(path).name for path in files]
     for what, found in (
-        ("call their variable differently", [one.name for one in looked]),
-        ("have different units", [one.units for one in looked]),
-        ("mix anomalies and absolute values", ["anomalies" if o.anomaly else "absolute" for o in looked]),
+        ("call their variable differently", [one.name for one in headers]),
+        ("have different units", [one.units for one in headers]),
+        ("mix anomalies and absolute values", ["anomalies" if o.anomaly else "absolute" for o in headers]),
         (
             "are on different grids",
             [
-                looked[0].place() if one.same_place(looked[0]) else f"other cells, {one.place()}"
-                for one in looked
+                headers[0].place() if one.same_place(headers[0]) else f"other cells, {one.place()}"
+                for one in headers
             ],
         ),
     ):
@@ -166,7 +155,7 @@ def look_at(files: Sequence[Path], variable: str) -> list[Look]:
             raise InputDataError(
                 f"The files of one member {what}: {listed}.", "Repair or leave out the odd one."
             )
-    index = np.concatenate([one.index for one in looked])
+    index = np.concatenate([one.index for one in headers])
     months, counts = np.unique(index, return_counts=True)
     if (counts > 1).any():
         raise InputDataError(
@@ -174,23 +163,23 @@ def look_at(files: Sequence[Path], variable: str) -> list[Look]:
             f"once: {some(Months(months[counts > 1]).labels())}.",
             "Leave out the file that overlaps.",
         )
-    return looked
+    return headers
 
 
-def _look(path: Path, wanted: str) -> Look:
+def _inspected(path: Path, wanted: str) -> MemberHeader:
     with opened(path) as file:
         variable = find_variable(file, wanted)
         units = str(getattr(variable, "units", ""))
-        temperature = wanted in _TEMPERATURES
-        found = all_of(
+        description = VARIABLES[wanted]
+        (index, _), remap, _ = all_of(
             lambda: month_index(file, find_time(file, variable)[1]),
-            lambda: _remapping(file, variable, ocean=wanted in _OCEAN),
-            lambda: check_units(units) if temperature else None,
+            lambda: _remapping(file, variable, ocean=description.on_sea),
+            lambda: check_units(units, description) if description.tells_kind else None,
         )
-        anomaly = _kind(file, variable, units, path.name) if temperature else None
-        lat, lon = _coordinates(file, variable, ocean=wanted in _OCEAN)
-        return Look(
-            str(variable.name), found[0][0], units, anomaly, found[1], FILLED in file.variables, lat, lon
+        anomaly = _kind(file, variable, path.name, description) if description.tells_kind else None
+        lat, lon = _coordinates(file, variable, ocean=description.on_sea)
+        return MemberHeader(
+            str(variable.name), index, units, anomaly, remap, FILLED in file.variables, lat, lon
         )
 
 
@@ -212,22 +201,24 @@ def _coordinates(
     return lat, lon
 
 
-def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, units: str, name: str) -> bool:
+def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, description: Variable) -> bool:
     """Whether a file holds anomalies, by its first year; values that its units do not fit are refused."""
     axis = variable.dimensions.index(find_time(file, variable)[0])
     chosen: list[Any] = [slice(None)] * variable.ndim
-    chosen[axis] = slice(0, _LOOKED_AT)
+    chosen[axis] = slice(0, _INSPECTED_MONTHS)
     sample = missing_to_nan(variable[tuple(chosen)])
     if not np.isfinite(sample).any():
         raise InputDataError("Every value of its first year is missing.", "Check the file.")
-    if is_anomaly("auto", file, variable, name, sample):
+    if is_anomaly("auto", file, variable, name, sample, description):
         return True
-    kelvin = sample + ZERO_CELSIUS if is_celsius(units) else sample
-    low, high = float(np.nanmin(kelvin)), float(np.nanmax(kelvin))
-    if low < ABSOLUTE_RANGE[0] or high > ABSOLUTE_RANGE[1]:
+    units = str(getattr(variable, "units", ""))
+    if description.accepted_units(units):  # else cdo's values are taken as they are
+        sample = to_units(sample, units, False, description)
+    low, high = float(np.nanmin(sample)), float(np.nanmax(sample))
+    if low < description.absolute_range[0] or high > description.absolute_range[1]:
         raise InputDataError(
-            f"{variable.name} says {units!r}, and its first year lies within {low:.1f} to {high:.1f} K: no "
-            "temperature on Earth.",
+            f"{variable.name} states {units!r}, and its first year lies within {low:.1f} to {high:.1f} "
+            f"{description.units}: no {description.quantity} on Earth.",
             "Check the units attribute against the values.",
         )
     return False
@@ -312,17 +303,15 @@ def read_output(path: Path, name: str, shown: str) -> tuple[FloatArray, Months]:
     """What cdo wrote: (T, H, W) in the package's order, NaN where missing, in order of time."""
     with opened(path) as file:
         variable = file[name]
-        time_name, coordinate = find_time(file, variable)
-        axes = find_horizontal(file, variable)
-        index, _ = month_index(file, coordinate)
-        values = read_values(variable, (time_name, axes.lat_name, axes.lon_name), axes.rows, axes.columns)
+        axes = field_axes(file, variable)
+        values, index = axes.read(variable), axes.index
     if not len(index):
         raise InputDataError(f"cdo gave no field of {shown}.", "Check the file.")
     order = np.argsort(index)
     return values[order], Months(index[order])
 
 
-def _check(values: FloatArray, shown: str, gaps: bool, most: float) -> None:
+def _check(values: FloatArray, shown: str, gaps: bool, description: Variable) -> None:
     missing = ~np.isfinite(values)
     if missing.all() or (missing.any() and not gaps):
         months = int(missing.any(axis=(1, 2)).sum())
@@ -331,8 +320,9 @@ def _check(values: FloatArray, shown: str, gaps: bool, most: float) -> None:
             "Complete fields are expected: a network cannot be trained on missing values.",
         )
     largest = float(np.nanmax(np.abs(values)))
+    most, units = description.largest_anomaly, description.units
     if largest > most:
         raise InputDataError(
-            f"{shown} gives anomalies of up to {largest:g} K.",
-            f"Monthly anomalies beyond {most:g} K are errors; check the file.",
+            f"{shown} gives anomalies of up to {largest:g} {units}.",
+            f"Monthly anomalies beyond {most:g} {units} are errors; check the file.",
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from climrecon.array_types import BoolArray, IntArray
+from climrecon.datasets import infilled_product
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
 from climrecon.files import sha256_of
@@ -17,7 +18,6 @@ from climrecon.preprocess.chunks import Chunk, joined, read_chunk, read_once, so
 from climrecon.preprocess.climatology import anomalies_of
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.uncertainty import with_errors
-from climrecon.variables import infilled_product
 
 #: A product with fewer gaps than this has been filled already, or has none to fill.
 COMPLETE_COVERAGE = 0.97
@@ -57,7 +57,7 @@ def read_observations(
     del chunks  # their values are in the joined ones
     values, grid = read_once(values, chunk.axes.grid, notes)
     if not request.allow_complete:
-        _refuse_complete(np.isfinite(values), grid, files[0].name, chunk.about["title"])
+        _refuse_complete(np.isfinite(values), grid, files[0].name, chunk.metadata["title"])
     base = chunk.base
     if not chunk.anomaly:
         base = request.reference_period
@@ -138,21 +138,21 @@ def _gap_notes(index: IntArray, mask: BoolArray, notes: list[str]) -> None:
 
 
 def _source(files: Sequence[Path], chunk: Chunk, request: PrepareRequest, notes: list[str]) -> Source:
-    dataset, version, blended = chunk.dataset or (request.facets.get("model") or files[0].stem, "", False)
+    release = chunk.release
     return Source(
-        dataset=dataset,
-        version=version or request.facets.get("version", ""),
+        dataset=release.name if release else request.facets.get("model") or files[0].stem,
+        version=(release.version if release else "") or request.facets.get("version", ""),
         files=tuple(str(path) for path in files),
         sha256=tuple(sha256_of(path) for path in files),
-        variable_in_file=chunk.about["variable"],
-        title=chunk.about["title"],
-        institution=chunk.about["institution"],
-        references=chunk.about["references"],
-        history=chunk.about["history"],
-        blended=blended,
+        variable_in_file=chunk.metadata["variable"],
+        title=chunk.metadata["title"],
+        institution=chunk.metadata["institution"],
+        references=chunk.metadata["references"],
+        history=chunk.metadata["history"],
+        blended=release is not None and release.data_set.blended,
         lat=chunk.axes.lat,
         lon=chunk.axes.lon,
-        dtype=chunk.about["dtype"],
+        dtype=chunk.metadata["dtype"],
         calendar=chunk.calendar,
         facets=dict(request.facets),
         notes=tuple(notes),

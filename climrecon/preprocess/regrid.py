@@ -145,7 +145,7 @@ class FileGrid:
     source: Source
     scratch: Path
 
-    def own_grid(self, field: FloatArray) -> FloatArray:
+    def to_native_grid(self, field: FloatArray) -> FloatArray:
         """(T, H, W) of the network's grid on the observations' own grid."""
         if self.own.same_as(self.network):
             return field

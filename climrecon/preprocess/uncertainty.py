@@ -13,16 +13,16 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Observations
 from climrecon.files import sha256_of
 from climrecon.grid import Grid
-from climrecon.preprocess.axes import find_horizontal
 from climrecon.preprocess.chunks import read_chunk, read_once
+from climrecon.preprocess.field import field_axes
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.request import PrepareRequest
-from climrecon.preprocess.times import find_time, month_index
-from climrecon.preprocess.values import check_units, read_values
+from climrecon.preprocess.values import check_units
+from climrecon.variables import VARIABLES
 
 
 def with_errors(observations: Observations, uncorrelated: Path) -> Observations:
-    """Observations with the one-sigma error of their cells, (T, H, W) in K, NaN where it is not known.
+    """Observations with the one-sigma error of their cells, (T, H, W), NaN where it is not known.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def with_errors(observations: Observations, uncorrelated: Path) -> Observations:
 
 
 def read_uncorrelated(path: Path, like: Observations) -> FloatArray:
-    """(T, H, W) one-sigma errors in K that ``path`` states for the months and cells of ``like``.
+    """(T, H, W) one-sigma errors that ``path`` states for the months and cells of ``like``.
 
     Raises
     ------
@@ -52,14 +52,12 @@ def read_uncorrelated(path: Path, like: Observations) -> FloatArray:
     """
     with opened(path) as file:
         variable = _error_variable(file)
-        check_units(str(getattr(variable, "units", "")))
-        time_name, coordinate = find_time(file, variable)
-        axes = find_horizontal(file, variable)
-        index, _ = month_index(file, coordinate)
-        errors = read_values(variable, (time_name, axes.lat_name, axes.lon_name), axes.rows, axes.columns)
+        check_units(str(getattr(variable, "units", "")), VARIABLES[like.variable])
+        axes = field_axes(file, variable)
+        errors = axes.read(variable)
         if (errors < 0).any() or np.isinf(errors).any():
             raise InputDataError(f"{variable.name} holds negative or infinite errors.", "Repair the file.")
-    return _aligned(errors, index, axes.grid, like, path.name)
+    return _aligned(errors, axes.index, axes.horizontal.grid, like, path.name)
 
 
 def _error_variable(file: netCDF4.Dataset) -> netCDF4.Variable:
@@ -81,7 +79,7 @@ def _error_variable(file: netCDF4.Dataset) -> netCDF4.Variable:
 def read_member(
     path: Path, request: PrepareRequest, like: Observations, realisation: int | None = None
 ) -> FloatArray:
-    """(T, H, W) float32 anomalies in K of one ensemble member, on the months and grid of ``like``.
+    """(T, H, W) float32 anomalies of one ensemble member, on the months and grid of ``like``.
 
     Months the member lacks are NaN.
 

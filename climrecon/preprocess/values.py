@@ -10,13 +10,10 @@ import netCDF4
 import numpy as np
 
 from climrecon.array_types import FloatArray
+from climrecon.datasets import release_of
 from climrecon.errors import InputDataError
-from climrecon.variables import dataset_of, is_celsius, is_kelvin
+from climrecon.variables import Variable
 
-ZERO_CELSIUS = 273.15
-#: Monthly means on Earth stay within these; what does not is an error in the file, not weather.
-LARGEST_ANOMALY = 60.0
-ABSOLUTE_RANGE = (150.0, 350.0)
 #: Values beyond this, and these, are fill values, whether a file declares them or not.
 _BEYOND = 9.9e19
 _FILLS = (-9999.0, -999.0, 9999.0, -99999.0)
@@ -40,17 +37,6 @@ _BASE_ATTRIBUTES = (
 )
 #: Lengths in years that a base period can have; longer ones are the span of the data.
 _BASE_YEARS = (10, 40)
-
-#: What is known of producers' base periods where their files do not say.
-KNOWN_BASE = {
-    "HadCRUT": (1961, 1990),
-    "CRUTEM": (1961, 1990),
-    "HadSST": (1961, 1990),
-    "CowtanWay": (1961, 1990),
-    "GISTEMP": (1951, 1980),
-    "BerkeleyEarth": (1951, 1980),
-    "NOAAGlobalTemp": (1971, 2000),
-}
 
 
 def unpacked_dtype(variable: netCDF4.Variable) -> str:
@@ -172,7 +158,12 @@ def _stated(text: str, introduced: Callable[[str], bool]) -> tuple[int, int] | N
 
 
 def is_anomaly(
-    wanted: str, file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, values: FloatArray
+    wanted: str,
+    file: netCDF4.Dataset,
+    variable: netCDF4.Variable,
+    name: str,
+    values: FloatArray,
+    description: Variable,
 ) -> bool:
     """Whether the values are anomalies: as the user says, else by attributes, product, then range.
 
@@ -189,76 +180,89 @@ def is_anomaly(
         "anom" in text.lower() for text in texts
     ):
         return True
-    known = dataset_of(name, title)
-    if known and known[0] in KNOWN_BASE:
+    release = release_of(name, title)
+    if release and release.data_set.base:
         return True
     if "anom" in f"{title} {name} {getattr(variable, 'statistic', '')}".lower():
         return True
-    return _by_range(variable, values)
+    return _by_range(variable, values, description)
 
 
-def _by_range(variable: netCDF4.Variable, values: FloatArray) -> bool:
+def _by_range(variable: netCDF4.Variable, values: FloatArray, description: Variable) -> bool:
     finite = values.ravel()[:: max(1, values.size // _SAMPLE)]
     finite = finite[np.isfinite(finite)]
     if len(finite) < 100:
         finite = values[np.isfinite(values)]
     low, high = np.quantile(finite, [0.01, 0.99])
-    units = str(getattr(variable, "units", ""))
-    if is_kelvin(units) and low > 180.0:
-        return False
     middle = float(np.median(np.abs(finite)))
-    if is_celsius(units) and middle > 6.0 and high > 15.0:
+    units = str(getattr(variable, "units", ""))
+    accepted = description.accepted_units(units)
+    if accepted and all(
+        value > bound for value, bound in zip((low, middle, high), accepted.absolute_above, strict=True)
+    ):
         return False
-    if low > -25.0 and high < 25.0 and middle < 4.0 and not (is_celsius(units) and high - low > 30.0):
+    reach, most = description.anomaly_within
+    narrow = accepted is None or high - low <= accepted.largest_anomaly_range
+    if low > -reach and high < reach and middle < most and narrow:
         return True
     raise InputDataError(
         f"It is not clear whether {variable.name} ({units or 'no units'}, 98 % in {low:.1f} to {high:.1f}) holds "
-        "anomalies or absolute temperatures.",
+        f"anomalies or absolute {description.quantity}s.",
         "Say values=anomaly or values=absolute.",
     )
 
 
-def check_units(units: str) -> None:
-    """Refuse units that are not those of temperature; none at all may pass for anomalies.
+def check_units(units: str, description: Variable) -> None:
+    """Refuse units that a variable does not accept; none at all may pass for anomalies.
 
     Raises
     ------
     InputDataError
-        If ``units`` are not those of temperature.
+        If ``units`` are another quantity's.
     """
-    if units.strip() not in ("", "1") and not is_kelvin(units) and not is_celsius(units):
+    if units.strip() not in ("", "1") and description.accepted and not description.accepted_units(units):
         raise InputDataError(
-            f"The units {units!r} are not those of a temperature.", "K or degrees Celsius are expected."
+            f"The units {units!r} are not those of a {description.quantity}.",
+            f"{description.units_in_words} are expected.",
         )
 
 
-def to_kelvin(values: FloatArray, units: str, anomaly: bool) -> FloatArray:
-    """Anomalies are differences, the same in K and degrees Celsius; absolute values get the offset.
+def to_units(values: FloatArray, units: str, anomaly: bool, description: Variable) -> FloatArray:
+    """``values`` in the variable's own units; anomalies are differences, which have no offset.
 
     Raises
     ------
     InputDataError
         If absolute values have no units.
     """
-    if anomaly or is_kelvin(units):
-        return values
-    if is_celsius(units):
-        return np.asarray(values + values.dtype.type(ZERO_CELSIUS))
-    raise InputDataError(
-        "The variable states no units, so its absolute temperatures may be in K or degrees Celsius.",
-        "Write them into the file, e.g. with ncatted -a units,tas,c,c,K.",
-    )
+    accepted = description.accepted_units(units)
+    if accepted is None and not anomaly:
+        raise InputDataError(
+            f"The variable states no units, so its absolute {description.quantity}s may be in "
+            f"{description.units_in_words}.",
+            f"Write them into the file, e.g. with ncatted -a units,{description.name},c,c,{description.units!r}.",
+        )
+    number = values.dtype.type
+    if accepted and accepted.factor != 1.0:
+        values = np.asarray(values * number(accepted.factor))
+    if accepted and accepted.offset and not anomaly:
+        values = np.asarray(values + number(accepted.offset))
+    return values
 
 
 def check_values(
-    values: FloatArray, anomaly: bool, labels: list[str], place: Callable[[int, int], str]
+    values: FloatArray,
+    anomaly: bool,
+    labels: list[str],
+    place: Callable[[int, int], str],
+    description: Variable,
 ) -> None:
-    """Refuse infinite, absurd and wholly missing data.
+    """Refuse infinite, implausible and wholly missing data.
 
     Parameters
     ----------
     values:
-        (T, H, W) in K.
+        (T, H, W) in the variable's units.
     labels, place:
         Names of the months, and of cells by row and column.
 
@@ -272,15 +276,19 @@ def check_values(
         raise InputDataError(
             "Every value is missing (NaN or fill value).", "Check that the file holds data for this period."
         )
-    low, high = (-LARGEST_ANOMALY, LARGEST_ANOMALY) if anomaly else ABSOLUTE_RANGE
+    most, units = description.largest_anomaly, description.units
+    low, high = (-most, most) if anomaly else description.absolute_range
     infinite = np.isinf(values)
-    absurd = ((values < low) | (values > high)) & ~infinite
-    what = "an anomaly" if anomaly else "a temperature"
-    for bad, text in ((infinite, "infinite"), (absurd, f"outside {low:g} to {high:g} K for {what}")):
+    implausible = ((values < low) | (values > high)) & ~infinite
+    what = "an anomaly" if anomaly else f"a {description.quantity}"
+    for bad, text in (
+        (infinite, "infinite"),
+        (implausible, f"outside {low:g} to {high:g} {units} for {what}"),
+    ):
         if bad.any():
             month, row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
             value = values[month, row, column]
-            shown = "" if np.isinf(value) else f" ({value:g} K)"
+            shown = "" if np.isinf(value) else f" ({value:g} {units})"
             count = int(bad.sum())
             number = "1 value is" if count == 1 else f"{count} values are"
             problems.append(

@@ -14,14 +14,14 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Auxiliary
 from climrecon.files import sha256_of
 from climrecon.methods.store import LoadedNetwork, network_of
-from climrecon.preprocess.auxiliary import read_further
+from climrecon.preprocess.auxiliary import read_auxiliary
 from climrecon.settings import RunSettings
 
 #: How far the typical size of anomalies may be from that of the training members: beyond it the units are wrong.
 _TIMES = 5.0
 
 
-def read_auxiliary(
+def load_auxiliary(
     files: Mapping[str, Path], network: LoadedNetwork, settings: RunSettings
 ) -> tuple[Auxiliary | None, tuple[tuple[str, str], ...]]:
     """The network's auxiliary variables in ``files``, on its grid; and the files with their hashes.
@@ -43,7 +43,7 @@ def read_auxiliary(
             )
         try:
             with tempfile.TemporaryDirectory(prefix="climrecon-") as scratch:
-                found[name] = read_further(path, name, grid, period, Path(scratch))
+                found[name] = read_auxiliary(path, name, grid, period, Path(scratch))
         except InputDataError as error:
             place = "" if path.name in error.message else f"{path.name}: "
             raise InputDataError(f"auxiliary_files, {name}: {place}{error.message}", error.hint) from error

@@ -15,7 +15,7 @@ from climrecon.methods.store import DEFAULT_OBS_SD, LoadedNetwork, load_network,
 from climrecon.output.product import NetworkInfo
 from climrecon.preprocess import to_network_grid
 from climrecon.settings import RunSettings, Site
-from climrecon.tasks.auxiliary import read_auxiliary
+from climrecon.tasks.auxiliary import load_auxiliary
 from climrecon.tasks.network_store import store_places
 
 #: Cells of a method without a grid of its own: kriging needs matrices of cells by cells, 2 GB each for two degrees.
@@ -67,7 +67,7 @@ def load_method(name: str, settings: RunSettings, site: Site) -> Method:
     check_variable(loaded.card, settings.variable)
     check_auxiliary(loaded.card, tuple(settings.auxiliary_paths) if name == settings.network else ())
     wanted = {name: path for name, path in settings.auxiliary_paths.items() if name in loaded.card.auxiliary}
-    auxiliary, inputs = read_auxiliary(wanted, loaded, settings)
+    auxiliary, inputs = load_auxiliary(wanted, loaded, settings)
     card = loaded.card.model_dump(mode="json")
     info = NetworkInfo(loaded.name, loaded.card.title, loaded.sha256, card, inputs)
     return Method(loaded.method.with_auxiliary(auxiliary), info, loaded)

@@ -19,10 +19,10 @@ from climrecon.grid import Grid
 from climrecon.output.axes import month_coordinates
 from climrecon.output.product import OBSERVED
 from climrecon.report import environment
+from climrecon.variables import VARIABLES
 from climrecon.watch.changes import CHANGES, MEANINGS, SAME, Changes
 from climrecon.watch.checks import failures
 
-_KELVIN = {"units": "K", "units_metadata": "temperature: difference"}
 #: Rows of the tables of months.
 MOST_ROWS = 24
 
@@ -50,6 +50,7 @@ def write_change_report(path: Path, changes: Changes, page: Mapping[str, Any], *
         more=more,
         new_months=_new_months(changes) if changes.previous is not None else [],
         network=changes.new.network,
+        units=VARIABLES[changes.new.variable].units,
         file=CHANGES,
     )
     write_text(path, text)
@@ -104,9 +105,10 @@ def _figures(changes: Changes) -> list[Any]:
 
     new, previous = changes.new, changes.previous
     grid, ordered = _grid(changes)
+    units = VARIABLES[new.variable].units
     last = plots.Panel(f"Reconstruction: {new.labels[-1]}", ordered(new.field[-1]), plots.ANOMALIES)
     if previous is None or not len(changes.here):
-        return [plots.draw_change_maps(grid, [last], f"{new.name}. Anomalies in K.")]
+        return [plots.draw_change_maps(grid, [last], f"{new.name}. Anomalies in {units}.", new.variable)]
     cells, panels = None, []
     if changes.input_status is not None:
         changed = changes.input_status != SAME
@@ -121,16 +123,17 @@ def _figures(changes: Changes) -> list[Any]:
     panels.append(plots.Panel(title, ordered(changes.field_change[worst]), plots.CHANGE))
     maps = (
         f"{new.name} compared with {previous.name} on {len(changes.here)} common months; grey where nothing changed. "
-        "Anomalies in K."
+        f"Anomalies in {units}."
     )
     series = (
         "Global mean of the last thirty years in both releases; its change, and the number of input cells that "
         "changed, in all common months."
     )
     return [
-        plots.draw_change_maps(grid, [*panels, last], maps),
+        plots.draw_change_maps(grid, [*panels, last], maps, new.variable),
         plots.draw_change_series(
-            new.months, new.global_mean, changes.months, changes.mean_change, cells, (new.name, previous.name), series
+            new.months, new.global_mean, changes.months, changes.mean_change, cells, (new.name, previous.name), series,
+            units,
         ),
     ]  # fmt: skip
 
@@ -184,6 +187,9 @@ def _dataset(changes: Changes) -> xr.Dataset:
         variables[axis] = (axis, positions, described, plain)
         variables[f"{axis}_bnds"] = ((axis, "bnds"), edges, {}, plain)
 
+    variable = VARIABLES[new.variable]
+    units = {"units": variable.units, "units_metadata": variable.units_metadata}
+
     def add(name: str, values: Array, dtype: Any, **attributes: Any) -> None:
         fill = -1 if dtype == "i1" else np.float32(1e20)
         encoding: dict[str, Any] = {"dtype": dtype, "_FillValue": np.dtype(dtype).type(fill)}
@@ -200,17 +206,17 @@ def _dataset(changes: Changes) -> xr.Dataset:
 
     if new.observed is not None:
         dtype = "f8" if new.observed.dtype == np.float64 else "f4"
-        add("observed", new.observed, dtype, **_KELVIN, long_name="input of the run, as it was read")
+        add("observed", new.observed, dtype, **units, long_name="input of the run, as it was read")
     text = "area-weighted mean of the reconstruction"
-    add("global_mean", new.global_mean, "f8", **_KELVIN, long_name=text, cell_methods="area: mean")
+    add("global_mean", new.global_mean, "f8", **units, long_name=text, cell_methods="area: mean")
     if previous is not None:
         text = "reconstruction minus that of the release before"
-        add("reconstruction_change", all_months(changes.field_change), "f4", **_KELVIN, long_name=text)
+        add("reconstruction_change", all_months(changes.field_change), "f4", **units, long_name=text)
         before, text = all_months(previous.global_mean[changes.there]), "the same of the release before"
-        add("global_mean_before", before, "f8", **_KELVIN, long_name=text, cell_methods="area: mean")
+        add("global_mean_before", before, "f8", **units, long_name=text, cell_methods="area: mean")
     if previous is not None and changes.input_status is not None and changes.input_change is not None:
         text = "input minus that of the release before, where both observed"
-        add("input_change", all_months(changes.input_change), "f4", **_KELVIN, long_name=text)
+        add("input_change", all_months(changes.input_change), "f4", **units, long_name=text)
         text = "what happened to the input since the release before"
         flags = {"flag_values": np.arange(len(MEANINGS), dtype=np.int8), "flag_meanings": " ".join(MEANINGS)}
         add("input_status", all_months(changes.input_status, -1), "i1", long_name=text, **flags)

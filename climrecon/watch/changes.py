@@ -49,6 +49,7 @@ class Result:
     """
 
     name: str
+    variable: str
     months: NDArray[np.int64]
     lat: FloatArray
     lon: FloatArray
@@ -113,7 +114,7 @@ def read_result(folder: Path, variable: str, observed: FloatArray | None = None)
     if observed is None and (folder / CHANGES).is_file():
         with netCDF4.Dataset(folder / CHANGES) as file:
             observed = _values(file, "observed")
-    return Result(folder.name, observed=observed, network=network, network_sha256=network_sha256,
+    return Result(folder.name, variable=variable, observed=observed, network=network, network_sha256=network_sha256,
                   damaged=damaged, **parts)  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from climrecon.catalogue.roles import why_infilled
+from climrecon.datasets import canonical_variable, release_of
 from climrecon.errors import InputDataError
-from climrecon.variables import canonical_variable, dataset_of
 from climrecon.watch.file_stamps import ARCHIVES, archives_in
 
 _VERSION = re.compile(r"\d+(?:\.\d+){2,3}")
@@ -52,11 +52,11 @@ def with_archives(
         *in_folders,
         *(Path(text) for text in listed if _is_archive(Path(text)) and Path(text).is_file()),
     }
-    dataset = dataset_of(main[0].name)
+    release = release_of(main[0].name)
     same = sorted(
         path
         for path in archives
-        if dataset is not None and dataset_of(path.name) == dataset and not why_infilled(str(path))
+        if release is not None and release_of(path.name) == release and not why_infilled(str(path))
     )
     return ReleaseFiles(tuple(main), uncorrelated, tuple(members), tuple(same), tuple(in_folders))
 
@@ -106,8 +106,8 @@ def read_header(paths: Sequence[Path], variable: str) -> Header:
     if len({part[1] for part in parts}) > 1:
         raise InputDataError(f"The files {', '.join(p.name for p in paths)} have different grids.", None)
     _, grid, title, stated = parts[-1]
-    known = dataset_of(paths[-1].name, title, stated)
-    dataset, version = known[:2] if known else (paths[-1].name.split(".")[0], "")
+    known = release_of(paths[-1].name, title, stated)
+    dataset, version = (known.name, known.version) if known else (paths[-1].name.split(".")[0], "")
     match = _VERSION.search(stated)
     return Header(dataset, version, match[0] if match else "", min(months), max(months), len(months), grid)
 
@@ -146,6 +146,6 @@ def _read_one(path: Path, variable: str) -> tuple[set[int], str, str, str]:
 def bare_name(path: Path | str) -> str:
     """A file's name without version and months: the same from release to release."""
     name = Path(path).name
-    known = dataset_of(name)
-    version = known[1] if known else ""
+    known = release_of(name)
+    version = known.version if known else ""
     return _MONTHS.sub("", name.replace(version, "") if version else name).casefold()

@@ -13,7 +13,7 @@ import pytest
 from climrecon.catalogue import open_catalogue, opening, search
 from climrecon.catalogue.dialects import frequency
 from climrecon.catalogue.roles import (
-    ANCILLARY_ROLES,
+    ANCILLARY,
     COVARIANCE,
     MAIN,
     MEMBER,
@@ -109,9 +109,9 @@ def test_roles_of_hadcrut_files() -> None:
     assert role_of("HadCRUT.5.0.2.0.error_covariance.185001.nc") == COVARIANCE
     assert role_of("CRUTEM.5.0.2.0.anomalies.nc") == MAIN
     assert role_of("HadSST.4.0.1.0_median.nc") == MAIN
-    assert role_of("HadSST.4.0.1.0_total_uncertainty.nc") == ANCILLARY_ROLES
-    assert role_of("HadSST.4.0.1.0_number_of_observations.nc") == ANCILLARY_ROLES
-    assert role_of("HadCRUT.4.6.0.0.uncorrelated_supplementary.nc") == ANCILLARY_ROLES
+    assert role_of("HadSST.4.0.1.0_total_uncertainty.nc") == ANCILLARY
+    assert role_of("HadSST.4.0.1.0_number_of_observations.nc") == ANCILLARY
+    assert role_of("HadCRUT.4.6.0.0.uncorrelated_supplementary.nc") == ANCILLARY
     assert member_number("HadCRUT.5.0.0.0_anomalies_117.nc") == 117
     assert member_number("HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc") == 0
 

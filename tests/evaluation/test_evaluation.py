@@ -74,7 +74,7 @@ def test_an_evaluation_leaves_what_it_says(result: tuple[Path, list[str]]) -> No
     assert scores["punet5"]["regions"]["Nino 3.4"]["monthly"]["r"] > 0.9
     assert "covers_90" not in scores["idw"]["cells"]
     report = (folder / "report.html").read_text()
-    assert "Against idw" in report
+    assert "Compared with idw" in report
     assert "raw_mean" in report
     with netCDF4.Dataset(folder / "rmse_by_cell.nc") as file:
         assert file["rmse"].shape == (5, 36, 72)

@@ -37,12 +37,18 @@ def test_coastlines_come_without_network() -> None:
     assert np.nanmax(lon) - np.nanmin(lon) >= 359
 
 
-def test_maps_show_seen_said_and_how_sure(tmp_path: Path) -> None:
+def test_maps_show_observations_reconstruction_and_standard_deviation(tmp_path: Path) -> None:
     product = make_product(12)
     series = make_series(product)
     picture = draw_maps(product, series, 5, {"kriging": product.analysis[5] - 0.5})
     shown = texts(picture.figure)
-    for word in ("Seen", "Said", "How sure", "punet5 minus kriging", "anomaly relative to 1961-1990"):
+    for word in (
+        "Observations",
+        "Reconstruction",
+        "Standard deviation",
+        "punet5 minus kriging",
+        "anomaly relative to 1961-1990",
+    ):
         assert word in shown
     assert "1900-06: " in picture.caption
     assert "% of the globe observed (NH " in picture.caption
@@ -59,8 +65,8 @@ def test_maps_without_uncertainty_or_comparison_say_so() -> None:
     product = make_product(3)
     plain = type(product)(**{**vars(product), "stddev": None})
     shown = texts(draw_maps(plain, make_series(plain), 0, {}).figure)
-    assert "punet5 does not say" in shown
-    assert "Nothing to compare" in shown
+    assert "punet5 gives none" in shown
+    assert "no method to compare with" in shown
 
 
 def test_series_figures_state_their_conventions() -> None:
@@ -198,19 +204,19 @@ def test_the_map_is_closed_at_its_ends(offset: float, columns: int) -> None:
 
 def test_hatching_covers_cells_without_skill_and_no_others() -> None:
     product = make_product(2)
-    said = draw_maps(product, make_series(product), 0, {}).figure.axes[1]
-    (hatched,) = (c for c in said.collections if c.get_hatch())
+    complete = draw_maps(product, make_series(product), 0, {}).figure.axes[1]
+    (hatched,) = (c for c in complete.collections if c.get_hatch())
     assert len(hatched.get_paths()) == (product.status[0] == NO_SKILL).sum()
-    dots = [c for c in said.collections if isinstance(c, PathCollection)]
+    dots = [c for c in complete.collections if isinstance(c, PathCollection)]
     assert [len(c.get_offsets()) for c in dots] == [product.observations.mask[0].sum()]
 
 
 def test_both_anomaly_maps_share_the_scale_in_steps_of_half_a_kelvin() -> None:
     product = make_product(2)
-    seen, said = draw_maps(product, make_series(product), 0, {}).figure.axes[:2]
+    observed, complete = draw_maps(product, make_series(product), 0, {}).figure.axes[:2]
     norms = [
         next(c for c in axes.collections if c.get_array() is not None and not c.get_hatch()).norm
-        for axes in (seen, said)
+        for axes in (observed, complete)
     ]
     assert norms[0] is norms[1]
     np.testing.assert_array_equal(norms[0].boundaries, np.arange(-4, 4.5, 0.5))

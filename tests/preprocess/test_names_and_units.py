@@ -1,15 +1,20 @@
 """What variables, data sets and units are called, and which base and kind files state."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+import climrecon
+from climrecon.datasets import canonical_variable, infilled_product, release_of
 from climrecon.errors import InputDataError
-from climrecon.preprocess.values import base_period, is_anomaly, missing_to_nan
-from climrecon.variables import canonical_variable, dataset_of, infilled_product, is_celsius, is_kelvin
+from climrecon.preprocess.values import base_period, is_anomaly, missing_to_nan, to_units
+from climrecon.variables import AUXILIARY, VARIABLES, Variable
 
 
 @pytest.mark.parametrize(
@@ -48,7 +53,8 @@ def test_variables(name, attributes, cmor):
     ],
 )
 def test_data_sets(name, title, version, expected):
-    assert dataset_of(name, title, version) == expected
+    release = release_of(name, title, version)
+    assert (release and (release.name, release.version, release.data_set.blended)) == expected
 
 
 @pytest.mark.parametrize(
@@ -69,9 +75,36 @@ def test_infilled_products(name, title, infilled):
 def test_units():
     kelvins = ["K", "kelvin", "Kelvins", "degK", "deg_K", "degrees K", "degree_kelvin"]
     celsius = ["degC", "celsius", "C", "°C", "deg C", "deg_C", "degrees C", "degree C", "degrees_celsius"]
-    assert all(is_kelvin(unit) and not is_celsius(unit) for unit in kelvins)
-    assert all(is_celsius(unit) and not is_kelvin(unit) for unit in celsius)
-    assert not any(is_kelvin(u) or is_celsius(u) for u in ["", "1", "kg", "Pa", "mm/day", "cm", "degrees"])
+    kelvin, degrees = VARIABLES["tas"].accepted
+    assert {VARIABLES[name].accepted_units(unit) for name in ("tas", "tos") for unit in kelvins} == {kelvin}
+    assert {VARIABLES["tas"].accepted_units(unit) for unit in celsius} == {degrees}
+    assert not any(map(VARIABLES["tas"].accepted_units, ["", "1", "kg", "Pa", "mm/day", "cm", "degrees"]))
+
+
+@pytest.mark.parametrize(
+    ("variable", "units", "absolute", "anomaly"),
+    [
+        ("tas", "K", 10.0, 10.0),
+        ("tas", "degC", 283.15, 10.0),
+        ("psl", "hPa", 1000.0, 1000.0),
+        ("psl", "Pa", 10.0, 10.0),
+        ("pr", "mm/day", 10.0 / 86400.0, 10.0 / 86400.0),
+    ],
+)
+def test_conversion_of_absolute_values_and_of_anomalies(variable, units, absolute, anomaly):
+    for kind, expected in ((False, absolute), (True, anomaly)):
+        converted = to_units(np.full((1, 2, 2), 10.0), units, kind, VARIABLES[variable])
+        np.testing.assert_allclose(converted, expected, rtol=1e-12)
+
+
+def test_each_variable_is_one_valid_description():
+    assert set(VARIABLES) == {"tas", "tos", "psl", "pr", "sic", "sftlf"}
+    assert AUXILIARY == ("psl", "tos", "pr")
+    for name, variable in VARIABLES.items():
+        assert name in variable.names
+        assert not variable.accepted or variable.accepted_units(variable.units).factor == 1.0
+    with pytest.raises(ValidationError, match="colour"):
+        Variable(**VARIABLES["tas"].model_dump(), colour="red")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +127,9 @@ def test_base_period(attributes, period):
 
 def decided(values, file="x.nc", title="", **attributes):
     variable = SimpleNamespace(**({"name": "tas"} | attributes))
-    return is_anomaly("auto", SimpleNamespace(title=title), variable, file, np.asarray(values, np.float32))
+    return is_anomaly(
+        "auto", SimpleNamespace(title=title), variable, file, np.asarray(values, np.float32), VARIABLES["tas"]
+    )
 
 
 def test_anomaly_or_absolute():
@@ -129,3 +164,14 @@ def test_importing_is_light():
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_units_and_kelvins_stand_in_the_descriptions_alone():
+    package = Path(climrecon.__file__).parent
+    literal = re.compile(r"""["'](K|kelvin|degC)["']|273\.15""")
+    places = [
+        path.name
+        for path in package.rglob("*.py")
+        if path.parent.name != "variables" and literal.search(path.read_text(encoding="utf-8"))
+    ]
+    assert places == []

@@ -122,7 +122,7 @@ def test_twin_rows_reach_the_network_exactly_and_go_back(tmp_path):
     np.testing.assert_array_equal(network.values, truth.astype(np.float32))
     back = FileGrid(observations.grid, network.grid, observations.source, tmp_path)
     np.testing.assert_array_equal(
-        back.file_order(back.own_grid(network.values)), np.roll(twice, 36, axis=2).astype(np.float32)
+        back.file_order(back.to_native_grid(network.values)), np.roll(twice, 36, axis=2).astype(np.float32)
     )
 
 
@@ -141,7 +141,7 @@ def test_there_and_back_on_another_grid(tmp_path):
     np.testing.assert_allclose(observations.values, values, atol=1e-6)
     network = to_network_grid(observations, FIVE_DEGREES, tmp_path)
     back = FileGrid(observations.grid, network.grid, observations.source, tmp_path)
-    got = back.file_order(back.own_grid(network.values))
+    got = back.file_order(back.to_native_grid(network.values))
     assert got.shape == (1, 90, 180)
     np.testing.assert_allclose(got, np.roll(values[:, ::-1], 90, axis=2), atol=0.06)
 

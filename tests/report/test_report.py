@@ -123,7 +123,7 @@ def test_it_stands_on_its_own_and_escapes_foreign_text(report: Path) -> None:
     for word in (
         "Warmest years",
         "Trends of the annual global mean",
-        "HadCRUT.5.0.2.0 (sea-surface temperature over sea blended with air temperature over land) were completed",
+        "HadCRUT.5.0.2.0 (sea-surface temperature over sea blended with air temperature over land) were reconstructed",
         "careful",
         "a note",
         "cd" * 32,
@@ -153,10 +153,10 @@ def test_numbers_are_those_of_the_series(tmp_path: Path) -> None:
     assert "Scores on 96 months" in words
 
 
-def test_a_method_that_does_not_say_how_sure_it_is_gets_no_ranges(tmp_path: Path) -> None:
+def test_a_method_without_uncertainty_of_regional_means_gets_no_ranges(tmp_path: Path) -> None:
     product = replace(scored(), stddev=None)
     words = read(write(tmp_path, product, months_known=False)).text
-    assert "does not say how sure it is" in words
+    assert "gives no uncertainty of regional means" in words
     assert "known to within" not in words
     assert "Ranges of regional means" not in words
     assert "no skill" not in words
@@ -167,10 +167,10 @@ def test_a_few_months_make_a_report_too(tmp_path: Path) -> None:
     source = replace(product.observations.source, blended=False, title="", institution="")
     product = replace(product, observations=replace(product.observations, source=source))
     words = read(write(tmp_path, product)).text
-    assert "2 months, 1900-01 to 1900-02, of HadCRUT.5.0.2.0 were completed" in words
+    assert "2 months, 1900-01 to 1900-02, of HadCRUT.5.0.2.0 were reconstructed" in words
     assert "Trends" not in words
     assert "Warmest years" not in words
-    assert "How good the network is" not in words
+    assert "Skill of the network" not in words
 
 
 @pytest.mark.browser

@@ -22,7 +22,7 @@ from climrecon.fields import Auxiliary, Context, Months
 from climrecon.grid import FIVE_DEGREES
 from climrecon.methods.card import describe
 from climrecon.methods.store import as_network, load_network, save_network
-from climrecon.preprocess.auxiliary import read_further
+from climrecon.preprocess.auxiliary import read_auxiliary
 from climrecon.settings import load_site, validate
 from climrecon.tasks.run import run_task
 from climrecon.tasks.train.task import Training
@@ -276,7 +276,7 @@ def test_what_does_not_fit_the_network_is_refused(
     scaled.to_netcdf(changed, mode="w")
     grid = FIVE_DEGREES
     ours, theirs = (
-        read_further(path, "psl", grid, (1961, 1990), tmp_path)[0] for path in (psl(demo), changed)
+        read_auxiliary(path, "psl", grid, (1961, 1990), tmp_path)[0] for path in (psl(demo), changed)
     )
     np.testing.assert_allclose(ours, theirs, atol=2.0)
     with pytest.raises(NoDataError, match="No member of cmip5 has tas, pr"):

@@ -12,7 +12,7 @@ from small_archive import GRID, fields, gaps, small
 
 from climrecon.methods.store import as_network, as_reconstructor
 from climrecon.output.samples import Sample
-from climrecon.plots.maps import ANOMALY
+from climrecon.plots.scales import scales_of
 from climrecon.plots.training import draw_samples
 from climrecon.tasks.train.example_months import FILE, Samples, save_samples, shown_while_training
 from climrecon.tasks.training_data.coverage import Coverage
@@ -41,7 +41,7 @@ def test_samples_are_fixed_held_out_months_with_the_score_they_state(tmp_path: P
         want = np.sqrt(np.average((one.mean - one.truth)[~mask] ** 2, weights=GRID.area[~mask]))
         assert one.rmse == pytest.approx(want, rel=1e-5)
     caption = save_samples(tmp_path / "a.png", first, GRID, "mine")
-    assert f"{first[0].month} behind the gaps of 1877-09: {first[0].rmse:.2f} K" in caption
+    assert f"{first[0].month}, gaps of 1877-09: {first[0].rmse:.2f} K" in caption
     assert Image.open(tmp_path / "a.png").width > 1500
 
 
@@ -53,14 +53,15 @@ def test_the_figure_says_month_gaps_and_score_on_the_reports_scale() -> None:
     ).figure
     maps = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in maps] == [
-        "truth: MODEL r1, 1950-01",
-        "seen: gaps of 1877-09, with errors",
-        "estimate: RMSE where not seen 0.50 K",
-        "estimate less truth",
+        "Truth: MODEL r1, 1950-01",
+        "Pseudo-observations: gaps of 1877-09",
+        "Reconstruction: RMSE at missing cells 0.50 K",
+        "Reconstruction minus truth",
     ]
     drawn = [axes.collections[0] for axes in maps]
-    assert [one.norm is ANOMALY for one in drawn] == [True, True, True, False]
-    assert (ANOMALY.vmin, ANOMALY.vmax) == (-4.0, 4.0)
+    scale = scales_of("tas").anomaly.norm
+    assert [one.norm is scale for one in drawn] == [True, True, True, False]
+    assert (scale.vmin, scale.vmax) == (-4.0, 4.0)
     assert np.ma.getmaskarray(drawn[1].get_array()).mean() == pytest.approx(0.5)
 
 

@@ -20,6 +20,7 @@ from climrecon.scores.series import annual_means
 from climrecon.scores.table import score_methods
 from climrecon.tasks.evaluate.plan import EvaluationRun
 from climrecon.tasks.evaluate.truth import PseudoObservations
+from climrecon.variables import VARIABLES
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
@@ -53,7 +54,9 @@ def write_evaluation(
         cells = {name: _rmse_of_cells(parts) for name, parts in sums.items()}
         counts = np.sum([part["cell_count"] for part in sums[RAW]], axis=0)
         path = results.stage / "rmse_by_cell.nc"
-        write_cells(path, grid, cells, counts, {"title": content["title"], "comment": COUNTED})
+        write_cells(
+            path, grid, cells, counts, {"title": content["title"], "comment": COUNTED}, settings.variable
+        )
         results.add(path, "scores", "RMSE of each method cell by cell", content_sha256(path))
         if settings.plots:
             reporter.stage("Drawing figures")
@@ -107,7 +110,7 @@ def _content(
         "gaps": {"files": [path.name for path in evaluation.coverage_inputs.main], "rules": list(rules)},
         "errors_added": "as the training draws them, sizes anew each decade" if settings.noise else "none",
         "counted": COUNTED,
-        "units": "K",
+        "units": VARIABLES[settings.variable].units,
         "methods": methods,
         "reference": evaluation.reference,
         "interval": f"{100 * LEVEL:.0f} % circular block bootstrap over years, paired",
@@ -140,7 +143,8 @@ def _figures(
         draw_reliability,
     )
 
-    colours = colours_of(list(sums), RAW)
+    colours, variable = colours_of(list(sums), RAW), evaluation.settings.variable
+    units = VARIABLES[variable].units
     annual = []
     for number, record in enumerate(records):
         time = Months(sums[RAW][number]["index"])
@@ -151,9 +155,9 @@ def _figures(
         annual.append((record.known.name, years.astype(float), truth, means))
     name, reference = evaluation.main, evaluation.reference
     drawn = [
-        ("global_mean.png", draw_annual(annual, colours)),
-        ("rmse_by_group.png", draw_groups(table, colours)),
-        ("rmse_by_cell.png", draw_cells(grid, cells[name], cells[reference], name, reference)),
+        ("global_mean.png", draw_annual(annual, colours, units)),
+        ("rmse_by_group.png", draw_groups(table, colours, units)),
+        ("rmse_by_cell.png", draw_cells(grid, cells[name], cells[reference], name, reference, variable)),
         ("reliability.png", draw_reliability(table, colours)),
     ]
     for file, picture in drawn:

@@ -58,7 +58,7 @@ def to_native_grid(fields: CompleteFields, back: FileGrid, at_once: int = 1) -> 
     """
 
     def moved(field: FloatArray) -> FloatArray:
-        return back.own_grid(field).astype(np.float32, copy=False)
+        return back.to_native_grid(field).astype(np.float32, copy=False)
 
     def optional(field: FloatArray | None) -> FloatArray | None:
         return None if field is None else moved(field)

@@ -23,7 +23,7 @@ def observed_cell_sd(
     stated = None if on_network.obs_sd is None else np.where(on_network.mask, on_network.obs_sd, np.nan)
     used = method.reconstructor.observation_sd(stated, on_network.values.shape)
     if used is not None:
-        return back.own_grid(used).astype(np.float32)
+        return back.to_native_grid(used).astype(np.float32)
     assumed = np.full(observations.values.shape, method.obs_sd, np.float32)
     if observations.obs_sd is None:
         return assumed

@@ -165,7 +165,7 @@ def _outside(
         return None
     native = replace(
         loaded.training_range,
-        **{key: back.own_grid(value) for key, value in vars(loaded.training_range).items()},
+        **{key: back.to_native_grid(value) for key, value in vars(loaded.training_range).items()},
     )
     return native.outside(values, observations.time.month)
 

@@ -143,7 +143,7 @@ def _other_means(
             method.reconstructor.calibrate(observations)
         mean = single_month(method.reconstructor, observations, month).mean
         back = FileGrid(product.observations.grid, observations.grid, product.observations.source, scratch)
-        field = back.own_grid(mean)[0]
+        field = back.to_native_grid(mean)[0]
         if product.shift is not None:
             field = field - product.shift[product.observations.time.month[month] - 1]
         means[method.info.name] = field

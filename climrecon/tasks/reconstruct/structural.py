@@ -51,7 +51,7 @@ def _infilled(product: Product, method: Method, scratch: Path, reporter: Reporte
     for months, estimate in reconstruct(method.reconstructor, on_network, progress=reporter.step):
         mean[months] = estimate.mean
     back = FileGrid(observations.grid, on_network.grid, observations.source, scratch)
-    field: FloatArray = back.own_grid(mean).astype(np.float32)
+    field: FloatArray = back.to_native_grid(mean).astype(np.float32)
     if product.keep_observed:
         field = np.where(observations.mask, observations.values, field)
     if product.shift is not None:

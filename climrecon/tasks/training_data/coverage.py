@@ -14,6 +14,7 @@ from climrecon.catalogue.roles import COVARIANCE, MEMBER, UNCORRELATED, member_n
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother, hold_out_masks
 from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
+from climrecon.datasets import release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations
 from climrecon.grid import Grid
@@ -22,7 +23,6 @@ from climrecon.preprocess.error_covariance import month_in_name, read_error_stdd
 from climrecon.preprocess.regrid import remap_with_gaps
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs, resolve
-from climrecon.variables import dataset_of
 from climrecon.workflow.progress import Reporter
 
 REGIONAL_KM, SLOW_KM = 1500.0, 5000.0
@@ -74,11 +74,11 @@ def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs
 
 def _with_error_files(path: Path) -> Inputs:
     """The file, and the error files and members of the same data set and version in its folder."""
-    dataset = dataset_of(path.name)
+    own = release_of(path.name)
     others = [
         other
         for other in sorted(path.parent.glob("*.nc"))
-        if dataset and dataset[1] and other != path and (dataset_of(other.name) or ())[:2] == dataset[:2]
+        if own and own.version and other != path and release_of(other.name) == own
     ]
     by_role = {
         role: tuple(other for other in others if role_of(other.name) == role)

@@ -15,7 +15,7 @@ import numpy as np
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid, weighted_mean
-from climrecon.preprocess.auxiliary import prepare_further
+from climrecon.preprocess.auxiliary import prepare_auxiliary
 from climrecon.preprocess.blend import NEEDED, prepare_blended
 from climrecon.preprocess.cdo import cdo_program, cdo_version
 from climrecon.preprocess.chunks import some
@@ -165,7 +165,7 @@ class Preparation:
             lacking = ", ".join(name for name in NEEDED if not member.files.get(name)) or "single members"
             notes.append(f"not blended, air temperature alone: the archive has no {lacking} of it")
         if self.variable in AUXILIARY and self.variable != "tas":
-            values, months = prepare_further(
+            values, months = prepare_auxiliary(
                 used[self.variable],
                 self.grid,
                 self.reference_period,

@@ -1,0 +1,105 @@
+"""One variable of an open file: finding it, its time and horizontal axes, reading its values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import netCDF4
+
+from climrecon.array_types import IntArray
+from climrecon.datasets import canonical_variable
+from climrecon.errors import InputDataError
+from climrecon.preprocess.axes import Horizontal, find_horizontal
+from climrecon.preprocess.times import find_time, month_index
+from climrecon.preprocess.values import read_values
+
+
+def find_variable(file: netCDF4.Dataset, wanted: str) -> netCDF4.Variable:
+    """The variable of ``file`` that is ``wanted`` by its CMOR name.
+
+    Raises
+    ------
+    InputDataError
+        If there is none, or more than one.
+    """
+    candidates = [
+        v for v in file.variables.values() if v.ndim >= 2 and v.dtype is not str and v.dtype.kind in "fiu"
+    ]
+    names = {v.name: canonical_variable(v.name, v.__dict__) for v in candidates}
+    matching = [v for v in candidates if names[v.name] == wanted]
+    matching = [v for v in matching if v.name == wanted] or matching
+    if len(matching) > 1:
+        raise InputDataError(
+            f"Several variables could be {wanted}: {', '.join(v.name for v in matching)}.",
+            "Leave one in the file, or give that one the name.",
+        )
+    if matching:
+        return matching[0]
+    held = ", ".join(f"{v.name} ({names[v.name] or 'unknown'})" for v in candidates if "bnds" not in v.name)
+    raise InputDataError(
+        f"No variable is {wanted}; the file holds {held or 'none with two dimensions'}.",
+        "Choose another variable or file.",
+    )
+
+
+def all_of(*steps: Callable[[], Any]) -> list[Any]:
+    """Results of ``steps``; the problems of all steps are reported together.
+
+    Raises
+    ------
+    InputDataError
+        With every step's problem.
+    """
+    results, errors = [], []
+    for step in steps:
+        try:
+            results.append(step())
+        except InputDataError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        hints = list(dict.fromkeys(error.hint for error in errors if error.hint))
+        raise InputDataError(" ".join(error.message for error in errors), " ".join(hints))
+    return results
+
+
+@dataclass(frozen=True)
+class FieldAxes:
+    """Axes of a variable: its time dimension, (T,) months, calendar, and latitude and longitude."""
+
+    time_name: str
+    index: IntArray
+    calendar: str
+    horizontal: Horizontal
+
+    def read(self, variable: netCDF4.Variable, realisation: int | None = None) -> Any:
+        """(T, H, W) of ``variable`` in the package's order; see :func:`climrecon.preprocess.values.read_values`."""
+        return read_on(variable, self.time_name, self.horizontal, realisation)
+
+
+def read_on(
+    variable: netCDF4.Variable, time_name: str, axes: Horizontal, realisation: int | None = None
+) -> Any:
+    """(T, H, W) of ``variable`` in the package's order; see :func:`climrecon.preprocess.values.read_values`."""
+    dimensions = time_name, axes.lat_name, axes.lon_name
+    return read_values(variable, dimensions, axes.rows, axes.columns, realisation)
+
+
+def field_axes(file: netCDF4.Dataset, variable: netCDF4.Variable, *checks: Callable[[], Any]) -> FieldAxes:
+    """Axes of ``variable``; problems of the axes and of further ``checks`` are reported together.
+
+    Raises
+    ------
+    InputDataError
+        With every problem.
+    """
+
+    def time() -> tuple[str, IntArray, str]:
+        dimension, coordinate = find_time(file, variable)
+        return dimension, *month_index(file, coordinate)
+
+    (name, index, calendar), horizontal, *_ = all_of(time, lambda: find_horizontal(file, variable), *checks)
+    return FieldAxes(name, index, calendar, horizontal)

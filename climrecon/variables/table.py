@@ -1,0 +1,34 @@
+"""The table of all variables, read from the files beside this module."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from typing import Any
+
+from climrecon.variables.description import Variable
+
+
+def _read() -> dict[str, Variable]:
+    """Descriptions by name; a file with ``like = "NAME"`` takes from NAME what it does not state."""
+    rows: dict[str, dict[str, Any]] = {
+        file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8"))
+        for file in files("climrecon.variables").iterdir()
+        if file.name.endswith(".toml")
+    }
+    return {name: Variable(name=name, **_completed(row, rows)) for name, row in sorted(rows.items())}
+
+
+def _completed(row: dict[str, Any], rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    stated = {key: value for key, value in row.items() if key != "like"}
+    return {**rows[row["like"]], **stated} if "like" in row else stated
+
+
+VARIABLES = _read()
+#: Variables that networks may take as auxiliary input; those of our own networks come first.
+AUXILIARY = tuple(
+    sorted(
+        (name for name, one in VARIABLES.items() if one.auxiliary is not None),
+        key=lambda name: VARIABLES[name].auxiliary or 0,
+    )
+)
