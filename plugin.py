@@ -36,13 +36,7 @@ def _host_parameter(parameter):
     if parameter.kind == p.CHOICE:
         # The host hands over the key and accepts the value, so both must be equal.
         return host.SelectField(options={choice: choice for choice in parameter.choices}, **common)
-    kinds = {
-        p.BOOL: host.Bool,
-        p.INT: host.Integer,
-        p.FLOAT: host.Float,
-        p.FILE: host.File,
-        p.OUTPUT: host.Directory,
-    }
+    kinds = {p.BOOL: host.Bool, p.INT: host.Integer, p.FLOAT: host.Float, p.FILE: host.File, p.OUTPUT: host.Directory}
     if parameter.kind in kinds:
         return kinds[parameter.kind](**common)
     # A list separator that no value holds: the host would cut values at commas otherwise.
@@ -54,9 +48,7 @@ def _python(folder):
     path = os.path.join(folder, "plugin_env", "bin", "python")
     if not os.path.exists(path):
         raise RuntimeError(
-            "climrecon's environment is missing: there is no {}. Run 'make plugin_env' in {}.".format(
-                path, folder
-            )
+            "climrecon's environment is missing: there is no {}. Run 'make plugin_env' in {}.".format(path, folder)
         )
     return path
 
@@ -120,9 +112,7 @@ class Parameters(host.ParameterDictionary):
     def _checked(self, given):
         """Refuse bad parameters; returns the site's default of extra_scheduler_options."""
         answer = self._ask(given)
-        dollars = [
-            "{}: holds a $, which the host cannot take".format(k) for k, v in given.items() if _dollar(v)
-        ]
+        dollars = ["{}: holds a $, which the host cannot take".format(k) for k, v in given.items() if _dollar(v)]
         problems = dollars + answer.get("problems", [])
         if problems:
             lines = ["These parameters cannot be used:"] + ["  - " + problem for problem in problems]

@@ -149,18 +149,14 @@ def judge(
             tally.add(numbers, error, "annual mean", annual(box_error, sd, months.index, whole, persistence))
             spread = parts.variance.sqrt().numpy()
             inside = [
-                interval_coverage(
-                    off[i], spread[i], np.zeros_like(off[i]), AREA * (there[i] & ~seen[i]), SHARE
-                )
+                interval_coverage(off[i], spread[i], np.zeros_like(off[i]), AREA * (there[i] & ~seen[i]), SHARE)
                 for i in range(len(off))
             ]
             tally.add(numbers, error, what, np.stack([inside, nino, months.index], axis=1))
     return tally
 
 
-def annual(
-    error: np.ndarray, sd: np.ndarray, index: np.ndarray, whole: np.ndarray, persistence: float
-) -> np.ndarray:
+def annual(error: np.ndarray, sd: np.ndarray, index: np.ndarray, whole: np.ndarray, persistence: float) -> np.ndarray:
     """(N, 3) as :meth:`Tally.rows`, of the whole years: error of the annual global mean over its spread in realisations.
 
     Errors of the months have the correlation that realisations are given (:func:`persistent_deviations`).
@@ -257,9 +253,7 @@ def main() -> None:
     parser.add_argument("--masks", type=int, default=6)
     parser.add_argument("--seed", type=int, default=77)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--write", action="store_true", help="put the two numbers into the networks and their cards"
-    )
+    parser.add_argument("--write", action="store_true", help="put the two numbers into the networks and their cards")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -288,10 +282,7 @@ def main() -> None:
             masks.append(mask)
     say(f"{allowed.sum()} months in {len(folds)} folds, {len(masks)} masks, errors of {ERRORS} K")
     tally = measure(network, folds, masks, list(product(SPREADS, SHARED)), persistence, say)
-    numbers, before = (
-        solved(tally),
-        (round(float(network.spread_factor), 3), round(float(network.shared_factor), 3)),
-    )
+    numbers, before = (solved(tally), (round(float(network.spread_factor), 3), round(float(network.shared_factor), 3)))
     say(f"spread_factor {numbers[0]}, shared_factor {numbers[1]} (were {before[0]}, {before[1]})")
     tally = measure(network, folds, masks, [before, numbers], persistence, say)
     if options.write:

@@ -77,11 +77,7 @@ def apply(method: Any, values: np.ndarray, mask: np.ndarray, time_axis: Months) 
         rows = slice(first, last)
         axis = Months(time_axis.index[rows])
         found = method.reconstruct(
-            np.where(mask[rows], values[rows], np.nan),
-            mask[rows],
-            stated[rows],
-            axis.month,
-            Context(GRID, axis),
+            np.where(mask[rows], values[rows], np.nan), mask[rows], stated[rows], axis.month, Context(GRID, axis)
         )
         mean[rows] = found.mean
         if found.stddev is not None:
@@ -200,9 +196,7 @@ def inside_if_exact(about: np.ndarray, sd: np.ndarray) -> np.ndarray:
     return np.array(inside)
 
 
-def events(
-    methods: dict[str, Any], truth: np.ndarray, masks: dict[str, np.ndarray], axis: Months
-) -> dict[str, Any]:
+def events(methods: dict[str, Any], truth: np.ndarray, masks: dict[str, np.ndarray], axis: Months) -> dict[str, Any]:
     warm, cold = chosen_months(truth)
     rows = sorted([*warm, *cold])
     result: dict[str, Any] = {"El Nino": [axis.labels()[i] for i in sorted(warm)]}
@@ -274,9 +268,7 @@ def early_months(methods: dict[str, Any], data: Path) -> dict[str, Any]:
             inside = (np.abs(made.mean - truth) <= NINETY * spread) & hidden
             ours = (made.mean * share).sum((1, 2)) / np.maximum(share.sum((1, 2)), 1e-12)
             for row, when in enumerate(observed.time.labels()):
-                found.setdefault(when, {}).setdefault(label, {"observed_mean": round(float(told[row]), 2)})[
-                    name
-                ] = {
+                found.setdefault(when, {}).setdefault(label, {"observed_mean": round(float(told[row]), 2)})[name] = {
                     "mean": round(float(ours[row]), 2),
                     "cells_inside_90": f"{int(inside[row].sum())} of {int(hidden[row].sum())}",
                 }
@@ -286,9 +278,7 @@ def early_months(methods: dict[str, Any], data: Path) -> dict[str, Any]:
     return found
 
 
-def seams(
-    methods: dict[str, Any], truth: np.ndarray, masks: dict[str, np.ndarray], axis: Months
-) -> dict[str, Any]:
+def seams(methods: dict[str, Any], truth: np.ndarray, masks: dict[str, np.ndarray], axis: Months) -> dict[str, Any]:
     found: dict[str, Any] = {}
     rows = [0, 1, -2, -1]
     for name, method in {**methods, "truth": None}.items():
@@ -300,17 +290,14 @@ def seams(
             steps.append(np.abs(np.roll(mean, -1, axis=2) - mean).mean((0, 1)))
             largest = max(largest, float(np.abs(mean[:, rows]).max()))
             far.append(float((np.abs(mean[:, rows]) > FAR).mean()))
-            error.append(
-                rmse(mean[:, rows], truth[:, rows], np.broadcast_to(AREA[rows], truth[:, rows].shape))
-            )
+            error.append(rmse(mean[:, rows], truth[:, rows], np.broadcast_to(AREA[rows], truth[:, rows].shape)))
         step = np.mean(steps, axis=0)
         seam = {0: 35, 180: 71}
         found[name] = {
             "largest_step_over_median": round(float(step.max() / np.median(step)), 2),
             "at_longitude": float(GRID.lon_edges[int(step.argmax()) + 1]),
             **{
-                f"step_at_{east}E_over_median": round(float(step[at] / np.median(step)), 2)
-                for east, at in seam.items()
+                f"step_at_{east}E_over_median": round(float(step[at] / np.median(step)), 2) for east, at in seam.items()
             },
             "poles_largest": round(largest, 2),
             "poles_share_beyond_5_K": round(float(np.mean(far)), 5),

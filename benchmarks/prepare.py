@@ -115,9 +115,7 @@ def child(what: str, folder: Path, count: int, months: int) -> None:
     store = preparation(folder / f"store-{count}")
     if what == "prepare":
         prepare_all(store, members, lambda done, one, reason: None)
-        peak = max(
-            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
+        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         print(peak / 1024)
         return
     from climrecon.training.sets import ALL
@@ -142,9 +140,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--months", type=int, default=960)
-    parser.add_argument(
-        "--counts", type=int, nargs="*", default=[2, 4, 8], help="members to measure memory with"
-    )
+    parser.add_argument("--counts", type=int, nargs="*", default=[2, 4, 8], help="members to measure memory with")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -51,9 +51,7 @@ def write_observations(path: Path, errors: bool = True) -> None:
             file.createDimension(name, len(values))
             file.createVariable(name, "f8", (name,)).units = units
             file[name][:] = values
-        variable = file.createVariable(
-            "temperature_anomaly", "f4", ("time", "latitude", "longitude"), fill_value=-1e30
-        )
+        variable = file.createVariable("temperature_anomaly", "f4", ("time", "latitude", "longitude"), fill_value=-1e30)
         variable.units = "K"
         variable.reference_period = "1961-1990"
         variable[:] = np.where(masks, observed, -1e30)
@@ -116,9 +114,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
         "own_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
-    print(
-        json.dumps(result) if options.json else "\n".join(f"{key}: {value}" for key, value in result.items())
-    )
+    print(json.dumps(result) if options.json else "\n".join(f"{key}: {value}" for key, value in result.items()))
 
 
 if __name__ == "__main__":

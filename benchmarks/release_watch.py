@@ -73,9 +73,7 @@ def main() -> None:
         "ratio_wanted_over_ours": round(3.0 / statistics.median(quiet), 1),
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
     }
-    print(
-        json.dumps(result) if options.json else "\n".join(f"{key}: {value}" for key, value in result.items())
-    )
+    print(json.dumps(result) if options.json else "\n".join(f"{key}: {value}" for key, value in result.items()))
 
 
 if __name__ == "__main__":

@@ -50,9 +50,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--precision", choices=("auto", "single", "bfloat16"), default="auto")
     parser.add_argument("--compile", action="store_true", help="torch.compile, with CUDA graphs on a GPU")
-    parser.add_argument(
-        "--json", action="store_true", help="accepted for uniformity: the output is JSON always"
-    )
+    parser.add_argument("--json", action="store_true", help="accepted for uniformity: the output is JSON always")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -73,9 +71,7 @@ def main() -> None:
     result = {
         "benchmark": "saturation",
         "rows": rows,
-        "saturated_at": next(
-            row["batch"] for row in rows if row["samples_a_second"] >= 0.9 * best["samples_a_second"]
-        ),
+        "saturated_at": next(row["batch"] for row in rows if row["samples_a_second"] >= 0.9 * best["samples_a_second"]),
         "hours_for_a_million_steps_of_18_extrapolated": None if not of_18 else round(1e6 / of_18 / 3600, 2),
         "precision": precision_name(hole_alone().model_copy(update={"precision": options.precision}), device),
         "compile": options.compile,

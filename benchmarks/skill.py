@@ -84,9 +84,7 @@ def scoring_masks(data: Path) -> dict[str, np.ndarray]:
     return {"1877-09": np.isfinite(values[0]), "1893-08": np.isfinite(values[1])}
 
 
-def sparse_masks(
-    data: Path, land: np.ndarray, masks: dict[str, np.ndarray], seed: int = 0
-) -> list[np.ndarray]:
+def sparse_masks(data: Path, land: np.ndarray, masks: dict[str, np.ndarray], seed: int = 0) -> list[np.ndarray]:
     """Twelve masks of about 20 % coverage: CRUTEM4 land of 1865-1900, sea of the two months thinned and rolled."""
     rng = np.random.default_rng(seed)
     with netCDF4.Dataset(data / "observations/crutem4/CRUTEM.4.3.0.0.anomalies.nc") as file:
@@ -120,9 +118,7 @@ class LearnedOI(Method):
         flat = fields.reshape(len(fields), -1)
         flat = flat - (flat @ AREA.reshape(-1))[:, None]
         self.scale = np.sqrt((flat**2).mean(0))
-        self.covariance = (
-            flat.T @ flat / len(flat) * np.exp(-0.5 * (great_circle(GRID) / localisation_km) ** 2)
-        )
+        self.covariance = flat.T @ flat / len(flat) * np.exp(-0.5 * (great_circle(GRID) / localisation_km) ** 2)
         self.errors = noise * np.eye(CELLS)
         if shared is not None:
             self.errors += shared
@@ -148,9 +144,7 @@ class LearnedOI(Method):
         return Estimate(mean.reshape(shape).astype(np.float32), sd.reshape(shape).astype(np.float32))
 
 
-def score(
-    estimate: Estimate, truth: np.ndarray, hidden: np.ndarray, time_axis: Months, seed: int
-) -> dict[str, Any]:
+def score(estimate: Estimate, truth: np.ndarray, hidden: np.ndarray, time_axis: Months, seed: int) -> dict[str, Any]:
     """The scores of a card, and beside them coverage by latitude and season, and of annual means."""
     weights = AREA * hidden
     squares = (weights * (estimate.mean - truth) ** 2).sum((1, 2)).reshape(-1, 12).sum(1)
@@ -165,16 +159,12 @@ def score(
             for band in bands
         ]
         parts += [
-            scores.interval_coverage(
-                *(a[quarter::12] for a in (estimate.mean, estimate.stddev, truth, weights))
-            )
+            scores.interval_coverage(*(a[quarter::12] for a in (estimate.mean, estimate.stddev, truth, weights)))
             for quarter in range(12)
         ]
         row["covers_90_lowest"], row["covers_90_highest"] = min(parts), max(parts)
     if estimate.sample is not None:
-        ours, theirs = (
-            annual_means((field * AREA).sum((1, 2)), time_axis)[1] for field in (estimate.mean, truth)
-        )
+        ours, theirs = (annual_means((field * AREA).sum((1, 2)), time_axis)[1] for field in (estimate.mean, truth))
         draws = np.stack([(draw * AREA).sum((1, 2)) for draw in estimate.sample(40, seed)])
         half = 1.645 * annual_means(draws, time_axis)[1].std(0, ddof=1)
         row["_annual_inside"] = (np.abs(ours - theirs) <= half).astype(float)
@@ -229,12 +219,7 @@ class CorrelatedErrors:
 
 
 def with_ensemble(
-    method: Method,
-    values: np.ndarray,
-    mask: np.ndarray,
-    sd: np.ndarray,
-    time_axis: Months,
-    ensemble: list[np.ndarray],
+    method: Method, values: np.ndarray, mask: np.ndarray, sd: np.ndarray, time_axis: Months, ensemble: list[np.ndarray]
 ) -> Estimate:
     """As the method gives it, or with each member reconstructed where there is an ensemble."""
     if not ensemble:
@@ -325,9 +310,7 @@ def main() -> None:
     published = {}
     if options.published:
         for name in ("20cr-1000000", "20crtasgn72"):
-            published[f"published {name}"] = load_network(
-                str(options.data / f"published_models/{name}.pth")
-            ).method
+            published[f"published {name}"] = load_network(str(options.data / f"published_models/{name}.pth")).method
     for case, label, true, values, mask, stated, seed in cases():
         hidden = ~mask & ~lost
         observed = np.where(mask, values, np.nan).astype(np.float32)
@@ -345,13 +328,9 @@ def main() -> None:
                 if case == "sparse"
                 else {}
             ),
-            **{
-                name: (lambda network=network: network) for name, network in {**published, **networks}.items()
-            },
+            **{name: (lambda network=network: network) for name, network in {**published, **networks}.items()},
         }
-        estimates: dict[str, Estimate] = {
-            "raw_mean": Estimate(np.broadcast_to(raw[:, None, None], true.shape))
-        }
+        estimates: dict[str, Estimate] = {"raw_mean": Estimate(np.broadcast_to(raw[:, None, None], true.shape))}
         sd = np.full(true.shape, stated, np.float32)
         ensemble = errors.ensemble(seed, len(true)) if case == "sparse, stated" else []
         for name, make in methods.items():
@@ -359,12 +338,7 @@ def main() -> None:
             if name in networks:  # months of one block are neighbours; those of the next are not
                 blocks = [
                     with_ensemble(
-                        make(),
-                        observed[p],
-                        mask[p],
-                        sd[p],
-                        Months(time_axis.index[p]),
-                        [m[p] for m in ensemble],
+                        make(), observed[p], mask[p], sd[p], Months(time_axis.index[p]), [m[p] for m in ensemble]
                     )
                     for p in part
                 ]
@@ -376,9 +350,7 @@ def main() -> None:
                 if name == "kriging":
                     estimates[name] = Estimate(estimates[name].mean, estimates[name].stddev)
         for name, estimate in estimates.items():
-            rows.setdefault(case, {}).setdefault(name, []).append(
-                score(estimate, true, hidden, time_axis, seed)
-            )
+            rows.setdefault(case, {}).setdefault(name, []).append(score(estimate, true, hidden, time_axis, seed))
         print(
             f"{time.monotonic() - started:6.0f} s {case} {label} {seed}: "
             + ", ".join(f"{n} {r[-1]['rmse']:.3f}" for n, r in rows[case].items()),

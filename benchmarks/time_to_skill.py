@@ -45,10 +45,7 @@ from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.priors.covariance import unit_vectors
 from climrecon.methods.store import load_network
 from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.methods.unet.reconstructor import (
-    AnalysisReconstructor,
-    PartialUNetReconstructor,
-)
+from climrecon.methods.unet.reconstructor import AnalysisReconstructor, PartialUNetReconstructor
 from climrecon.scores import scores
 from climrecon.training import native_task, published_task
 from climrecon.training.distributed import Workers
@@ -208,13 +205,9 @@ def race(
                     made, unet, priors, fields, validation, masks, noise, 0, workers, clock.drawing
                 )
         if not done:
-            plan = Plan(
-                made.iterations, 10**9, made.averaging, clip=1.0 if isinstance(made, NativeRecipe) else None
-            )
+            plan = Plan(made.iterations, 10**9, made.averaging, clip=1.0 if isinstance(made, NativeRecipe) else None)
             groups = task.groups()
-            loop = Loop(
-                task, optimiser(made, groups), plan, workers, Checkpoints(Path(tempfile.mkdtemp()), {})
-            )
+            loop = Loop(task, optimiser(made, groups), plan, workers, Checkpoints(Path(tempfile.mkdtemp()), {}))
             clock.stop()
             clock.go_on()
             prepared = clock.used
@@ -286,8 +279,7 @@ def main() -> None:
     workers = Workers(0, 1, torch.device(options.device))
     judge = Judge(options.data)
     published = {
-        name: judge(load_network(str(options.data / f"published_models/{name}.pth")).method)
-        for name in PUBLISHED
+        name: judge(load_network(str(options.data / f"published_models/{name}.pth")).method) for name in PUBLISHED
     }
     best = {label: min(row[label] for row in published.values()) for label in judge.masks}
     kriging = judge(Kriging(Covariance(2000.0, 1.0, 0.1)))

@@ -53,12 +53,8 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--scores", type=Path, help="put these scores into the card of the network already written"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="accepted for uniformity: the output is JSON always"
-    )
+    parser.add_argument("--scores", type=Path, help="put these scores into the card of the network already written")
+    parser.add_argument("--json", action="store_true", help="accepted for uniformity: the output is JSON always")
     options = parser.parse_args()
     if options.scores:
         add_scores(options.out, options.name, options.scores)
@@ -89,9 +85,7 @@ def main() -> None:
         json.dumps(
             {
                 "written": str(
-                    save_network(
-                        network, describe(options.name, network, GRID, about), options.out / options.name
-                    )
+                    save_network(network, describe(options.name, network, GRID, about), options.out / options.name)
                 )
             }
         )

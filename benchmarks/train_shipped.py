@@ -84,24 +84,12 @@ def prior_of(fields: np.ndarray, index: np.ndarray, rank: int, trailing: int) ->
     well = index >= WELL_OBSERVED * 12
     forced = [forced_pattern(fields[rows], index[rows], GRID) for rows in (slice(None), well)]
     learned = learn_patterns(fields, index % 12 + 1, GRID, rank + trailing, forced=forced, seasons=True)
-    parts = (
-        learned.vectors[:, :rank],
-        learned.vectors[:, rank:],
-        learned.residual,
-        learned.scale,
-        learned.seasons,
-    )
+    parts = (learned.vectors[:, :rank], learned.vectors[:, rank:], learned.residual, learned.scale, learned.seasons)
     return FullPrior(*(torch.as_tensor(part.copy(), dtype=torch.float32) for part in parts))
 
 
 def cross_fit(
-    filled: np.ndarray,
-    index: np.ndarray,
-    training: np.ndarray,
-    rank: int,
-    trailing: int,
-    folds: int,
-    runs: int,
+    filled: np.ndarray, index: np.ndarray, training: np.ndarray, rank: int, trailing: int, folds: int, runs: int
 ) -> tuple[np.ndarray, list[FullPrior]]:
     """(N,) fold of each month, and of each fold the covariances of the training months that are not near it."""
     block = folds_of_recipes(index, folds, runs, index[training])
@@ -123,9 +111,7 @@ def sources(data: Path) -> tuple[MaskSource, NoiseSource]:
 
 def new_network(prior: FullPrior, width: int, misfit: bool, stride: int = 2) -> AnalysisUNet:
     parts = (land_fraction(GRID), np.sin(np.radians(GRID.lat)), GRID.area)
-    return AnalysisUNet(
-        prior, *(torch.as_tensor(part, dtype=torch.float32) for part in parts), width, stride, misfit
-    )
+    return AnalysisUNet(prior, *(torch.as_tensor(part, dtype=torch.float32) for part in parts), width, stride, misfit)
 
 
 def persistence_of(network: AnalysisUNet, fields: TrainingFields, draws: MaskErrorBank, seed: int) -> float:
@@ -138,9 +124,7 @@ def persistence_of(network: AnalysisUNet, fields: TrainingFields, draws: MaskErr
         for draw in range(6):
             rng = np.random.default_rng([seed, int(run[0]), draw])
             masks, _, stated = draws.draw(rng)
-            mask = np.broadcast_to(masks[0].reshape(GRID.shape), (len(run), *GRID.shape)) & np.isfinite(
-                values[run]
-            )
+            mask = np.broadcast_to(masks[0].reshape(GRID.shape), (len(run), *GRID.shape)) & np.isfinite(values[run])
             noise = rng.normal(size=values[run].shape) * stated.reshape(GRID.shape)
             time_axis = Months(fields.index[run])
             found = method.reconstruct(
@@ -163,23 +147,15 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--steps", type=int, default=4500)
     parser.add_argument("--pool", type=int, default=15000)
-    parser.add_argument(
-        "--misstated", type=float, default=0.2, help="share of samples whose stated errors are wrong"
-    )
+    parser.add_argument("--misstated", type=float, default=0.2, help="share of samples whose stated errors are wrong")
     parser.add_argument("--rate", type=float, default=2.4e-3)
     parser.add_argument("--decay", type=float, default=0.3)
     parser.add_argument("--loss", choices=tuple(LOSSES), default="crps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
-        "--keep-pool", type=Path, help="file to keep the drawn samples in, and to take them from"
-    )
-    parser.add_argument(
-        "--scores", type=Path, help="put these scores into the cards of networks already written"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="accepted for uniformity: the output is JSON always"
-    )
+    parser.add_argument("--keep-pool", type=Path, help="file to keep the drawn samples in, and to take them from")
+    parser.add_argument("--scores", type=Path, help="put these scores into the cards of networks already written")
+    parser.add_argument("--json", action="store_true", help="accepted for uniformity: the output is JSON always")
     options = parser.parse_args()
     if options.scores:
         add_scores(options)
@@ -225,9 +201,7 @@ def main() -> None:
     held = TrainingFields(
         known[validation], month[validation], index[validation], np.zeros(validation.sum(), int), ("GISTEMP",), GRID
     )  # fmt: skip
-    cases = draw_validation_set(
-        held, *sources(options.data), len(VALIDATION_YEARS), options.seed + VALIDATION
-    )
+    cases = draw_validation_set(held, *sources(options.data), len(VALIDATION_YEARS), options.seed + VALIDATION)
     task = NativeTask(made, network, pool, checks, cases, GRID, options.seed, CPU)
     identity = {"recipe": made.model_dump_json(), "seed": str(options.seed)}
     loop = Loop(
@@ -239,9 +213,7 @@ def main() -> None:
     persistence = persistence_of(network, held, draws, options.seed + 3)
     factor = round(spread_factor(network, checks), 3)
     say(f"best step {history.best_step}; errors of the global mean persist with {persistence:.2f} a month")
-    say(
-        f"standard deviations times {factor}, so that 90 % intervals hold 90 % of the validation's unseen cells"
-    )
+    say(f"standard deviations times {factor}, so that 90 % intervals hold 90 % of the validation's unseen cells")
     about = {
         "data": f"GISTEMP v4, 1200 km, 5 degrees, {FIRST}-2002; cells GISTEMP lacks are neither seen nor scored",
         "masks": "CRUTEM4.3 land coverage (not that within two months of 1877-09 and 1893-08), generated sea "
@@ -269,9 +241,7 @@ def main() -> None:
         (options.name, np.ones(len(index), bool), "all months"),
     ):
         final = new_network(
-            prior_of(filled[rows], index[rows], options.rank, options.trailing),
-            options.width,
-            options.misstated > 0,
+            prior_of(filled[rows], index[rows], options.rank, options.trailing), options.width, options.misstated > 0
         )
         weights = {k: v for k, v in network.state_dict().items() if not k.startswith("prior.")}
         final.load_state_dict({**final.state_dict(), **weights})
@@ -283,14 +253,7 @@ def main() -> None:
     say(f"written: {', '.join(written.values())}")
     machine = f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}"
     print(
-        json.dumps(
-            {
-                "benchmark": "train_shipped",
-                "written": written,
-                "seconds": about["seconds"],
-                "machine": machine,
-            }
-        )
+        json.dumps({"benchmark": "train_shipped", "written": written, "seconds": about["seconds"], "machine": machine})
     )
 
 
@@ -314,9 +277,7 @@ def samples(options, network, known, filled, index, training, validation, say): 
                 say(f"  {done} of {total} samples")
                 told[0] += total / 10
 
-        return draw_sequences(
-            network, priors, fields, np.where(chosen, fold, -1), draws, count, seed, progress
-        )
+        return draw_sequences(network, priors, fields, np.where(chosen, fold, -1), draws, count, seed, progress)
 
     pool = pool_of(training, block, priors, options.pool, options.seed + 1)
     checks = pool_of(validation, np.zeros(len(index), int), [network.prior], 480, options.seed + 2)

@@ -112,9 +112,7 @@ def material(data: Path) -> tuple[TrainingFields, MaskSource, NoiseSource]:
     with netCDF4.Dataset(data / "training/gistemp/gistemp_complete_5x5_196001-200212.nc") as file:
         values = file["tas"][:].filled(np.nan).astype(np.float32)
     index = np.arange(len(values)) + 1960 * 12
-    fields = TrainingFields(
-        values, index % 12 + 1, index, np.zeros(len(index), int), ("GISTEMP v4, complete",), GRID
-    )
+    fields = TrainingFields(values, index % 12 + 1, index, np.zeros(len(index), int), ("GISTEMP v4, complete",), GRID)
     with netCDF4.Dataset(data / "observations/crutem4/CRUTEM.4.3.0.0.anomalies.nc") as file:
         land = ~np.ma.getmaskarray(file["temperature_anomaly"][:])
     patches = harmonic_smoother(GRID, 1500.0)
@@ -199,9 +197,7 @@ def same_answer(reference: Reference, ours: Ours) -> float:
     return float((want - got).abs().max())
 
 
-def pairs(
-    first: Callable[[], float], second: Callable[[], float], count: int
-) -> tuple[float, float, float, float]:
+def pairs(first: Callable[[], float], second: Callable[[], float], count: int) -> tuple[float, float, float, float]:
     """Median seconds of either, the median of the pairs' ratios first / second, and that of their CPU times.
 
     On a machine that others use too the time of the clock is that of the scheduler; CPU time, with one thread, is not.

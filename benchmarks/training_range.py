@@ -55,9 +55,7 @@ def main() -> None:
     card = card.model_copy(update={"range_sha256": sha256_of(options.network / RANGE)})
     write_text(options.network / CARD, card.model_dump_json(indent=1) + "\n")
     without = 100 * np.isnan(np.stack(found["sd"])).mean()
-    print(
-        f"{RANGE}: {(options.network / RANGE).stat().st_size / 1e3:.0f} kB; {without:.1f} % without a range"
-    )
+    print(f"{RANGE}: {(options.network / RANGE).stat().st_size / 1e3:.0f} kB; {without:.1f} % without a range")
 
 
 if __name__ == "__main__":

@@ -99,9 +99,7 @@ def described(sums: dict[str, np.ndarray]) -> dict[str, object]:
     }
 
 
-def differences(
-    method: dict[str, np.ndarray], reference: dict[str, np.ndarray]
-) -> dict[str, list[dict[str, object]]]:
+def differences(method: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict[str, list[dict[str, object]]]:
     """Of RMSE and log score, for each month: difference and its 90 % interval."""
     weights = reference["weights"]
     positions = paired.drawn_years([weights.shape[1]], 0, length=1)
@@ -110,9 +108,7 @@ def differences(
         if not (method[key].any() and reference[key].any()):
             continue
         for month in range(len(weights)):
-            one = paired.difference(
-                method[key][month], reference[key][month], weights[month], positions, score
-            )
+            one = paired.difference(method[key][month], reference[key][month], weights[month], positions, score)
             low, high = one["interval"]
             found.setdefault("rmse" if key == "squares" else "log_score", []).append(
                 {"difference": round(one["difference"], 4), "interval": [round(low, 3), round(high, 3)]}
@@ -144,9 +140,7 @@ def main() -> None:
         if name != "kriging 2000 km":
             method.calibrate(replace(observed, values=np.where(blind, observed.values, np.nan), mask=blind))
         estimate = method.reconstruct(observed.values, blind, None, month, context)
-        result[name] = {
-            "nino34_1877_09_withheld": round(float(weighted_mean(estimate.mean, box)[0]), 2),
-        }
+        result[name] = {"nino34_1877_09_withheld": round(float(weighted_mean(estimate.mean, box)[0]), 2)}
         for kind in KINDS:
             sums[kind][name] = sums_of(name, method, observed, kind)
             result[name][kind] = described(sums[kind][name])

@@ -119,18 +119,10 @@ def evaluate(
         _file(truth, Path(folder), "truth.nc") as truth_file,
         _file(masks, Path(folder)) as mask_file,
     ):
-        _run(
-            "evaluate",
-            {**given, "truth_file": str(truth_file), "obs_file": str(mask_file)},
-            Path(folder),
-            progress,
-        )
+        _run("evaluate", {**given, "truth_file": str(truth_file), "obs_file": str(mask_file)}, Path(folder), progress)
         scores = json.loads((Path(folder) / "result" / "scores.json").read_text(encoding="utf-8"))
     rows = {
-        name: {
-            **one["cells"],
-            **{f"annual_{key}": value for key, value in one["regions"]["global"]["annual"].items()},
-        }
+        name: {**one["cells"], **{f"annual_{key}": value for key, value in one["regions"]["global"]["annual"].items()}}
         for name, one in scores["scores"].items()
     }
     table = pd.DataFrame.from_dict(rows, orient="index")

@@ -70,9 +70,7 @@ def open_arrays(path: Path, *, check: bool) -> tuple[dict[str, Array], dict[str,
         about = json.loads(header.pop("__metadata__")["about"])
         expected = about.pop("sha256", None)
         arrays: dict[str, Array] = {
-            name: np.memmap(
-                path, _KINDS[entry["dtype"]], "r", start + entry["data_offsets"][0], tuple(entry["shape"])
-            )
+            name: np.memmap(path, _KINDS[entry["dtype"]], "r", start + entry["data_offsets"][0], tuple(entry["shape"]))
             for name, entry in header.items()
         }
         if check and expected != _checksum(arrays, about):

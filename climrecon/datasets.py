@@ -94,9 +94,7 @@ DATA_SETS: tuple[DataSet, ...] = (
 #: Names of infilled products of any data set.
 _INFILLED = r"infilled|climrecon-"
 #: Names and standard names of fields about a variable, not of it.
-_ABOUT_A_VARIABLE = re.compile(
-    r"climatolog|_unc\b|uncertainty|error|std|spread|bnds|bounds|status|flag", re.IGNORECASE
-)
+_ABOUT_A_VARIABLE = re.compile(r"climatolog|_unc\b|uncertainty|error|std|spread|bnds|bounds|status|flag", re.IGNORECASE)
 _VERSION = re.compile(r"(?<!\d)(?<!\d\.)(\d+(?:\.\d+){2,3})(?![\d]|\.\d)")
 _SHORT_VERSION = re.compile(r"[._ -]v(\d{1,3}[a-z]?(?:[._]\d{1,2}(?!\d))*)(?![a-z\d])", re.IGNORECASE)
 #: ``HadCRUT4``, ``ERSSTv5``: behind the data set's own name; not the 1200 km of ``gistemp1200``.

@@ -29,9 +29,7 @@ class Months:
     @classmethod
     def of(cls, year: Any, month: Any) -> Months:
         """From calendar ``year`` and ``month`` (1..12), scalars or arrays."""
-        return cls(
-            np.atleast_1d(np.asarray(year, dtype=np.int64) * 12 + np.asarray(month, dtype=np.int64) - 1)
-        )
+        return cls(np.atleast_1d(np.asarray(year, dtype=np.int64) * 12 + np.asarray(month, dtype=np.int64) - 1))
 
     def __len__(self) -> int:
         return len(self.index)

@@ -105,9 +105,7 @@ class Grid:
         rows = np.diff(np.sin(np.radians(edges)))
         columns = np.zeros(self.shape[1])
         spans = (
-            [(region.west, region.east)]
-            if region.west < region.east
-            else [(region.west, 180.0), (-180.0, region.east)]
+            [(region.west, region.east)] if region.west < region.east else [(region.west, 180.0), (-180.0, region.east)]
         )
         for west, east in spans:
             for shift in (-360.0, 0.0, 360.0):

@@ -267,9 +267,7 @@ def _absolute(kind: str, value: Any, folder: Path) -> Any:
         return ",".join(_absolute(NAME_OR_PATH, part.strip(), folder) for part in text.split(","))
     if kind == NAMED_FILES:
         pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-        return ",".join(
-            name.strip() + sign + _absolute(FILE, path.strip(), folder) for name, sign, path in pairs
-        )
+        return ",".join(name.strip() + sign + _absolute(FILE, path.strip(), folder) for name, sign, path in pairs)
     path = folder / os.path.expanduser(text.strip())
     if kind == NAME_OR_PATH:
         # A recipe may name a file in its settings: native,setting=folder/file is no path.

@@ -171,9 +171,7 @@ def write_evaluation_report(
 ) -> None:
     """Render the report of an evaluation; ``content`` is that of its ``scores.json``."""
     scores = content["scores"]
-    steps = [
-        (region, step) for region in next(iter(scores.values()))["regions"] for step in ("annual", "monthly")
-    ]
+    steps = [(region, step) for region in next(iter(scores.values()))["regions"] for step in ("annual", "monthly")]
     write_page(
         path,
         "evaluation.html.j2",
@@ -182,11 +180,7 @@ def write_evaluation_report(
         figures=_embedded(figures),
         cells=[[name, *_cells_row(row)] for name, row in scores.items()],
         regions=[
-            (
-                region,
-                step,
-                [[name, *_series_row(row["regions"][region][step])] for name, row in scores.items()],
-            )
+            (region, step, [[name, *_series_row(row["regions"][region][step])] for name, row in scores.items()])
             for region, step in steps
         ],
         paired=[[name, *_paired_row(row["paired"])] for name, row in scores.items() if row["paired"]],

@@ -28,9 +28,7 @@ def configure():
             "django.contrib.contenttypes",
             "django.contrib.sites",
         ),
-        DATABASES={
-            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database, "OPTIONS": {"timeout": 30}}
-        },
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database, "OPTIONS": {"timeout": 30}}},
     )
     django.setup()
     from evaluation_system.misc import config

@@ -48,13 +48,7 @@ def write_configuration(state, database=None, scheduler="local", scheduler_optio
     state = Path(state).absolute()
     for name in ("output", "scheduler_in", "scheduler_out", "preview", "data", "home"):
         (state / name).mkdir(parents=True, exist_ok=True)
-    connection = database or {
-        "host": "localhost",
-        "port": "3306",
-        "user": "freva",
-        "passwd": "freva",
-        "db": "freva",
-    }
+    connection = database or {"host": "localhost", "port": "3306", "user": "freva", "passwd": "freva", "db": "freva"}
     config = configparser.ConfigParser(interpolation=None)
     config["evaluation_system"] = {
         "project_name": "climrecon-demo",
@@ -75,14 +69,7 @@ def write_configuration(state, database=None, scheduler="local", scheduler_optio
         "databrowser.host": "localhost",
         **{f"db.{key}": str(value) for key, value in connection.items()},
     }
-    options = {
-        "memory": "4G",
-        "queue": "",
-        "project": "",
-        "walltime": "01:00:00",
-        "cpus": "2",
-        "extra_options": "",
-    }
+    options = {"memory": "4G", "queue": "", "project": "", "walltime": "01:00:00", "cpus": "2", "extra_options": ""}
     config["scheduler_options"] = {**options, **(scheduler_options or {})}
     config["plugin:climrecon"] = {"python_path": str(plugin), "module": "plugin"}
     with (state / "evaluation_system.conf").open("w") as file:

@@ -27,9 +27,7 @@ def main():
     """Command line."""
     wanted = sys.argv[1:]
     if shutil.which("dpkg-query") is None or shutil.which("apt-get") is None:
-        raise SystemExit(
-            "This is no Debian or Ubuntu machine; please install the equivalents of: " + " ".join(wanted)
-        )
+        raise SystemExit("This is no Debian or Ubuntu machine; please install the equivalents of: " + " ".join(wanted))
     packages = missing(wanted)
     if not packages:
         return

@@ -11,9 +11,7 @@ from climrecon.output.product import NetworkInfo, Product, status_of
 RNG = np.random.default_rng(0)
 
 
-def make_product(
-    months: int = 24, grid: Grid = FIVE_DEGREES, *, realisations: int = 0, twice: bool = False
-) -> Product:
+def make_product(months: int = 24, grid: Grid = FIVE_DEGREES, *, realisations: int = 0, twice: bool = False) -> Product:
     shape = (months, *grid.shape)
     mask = RNG.random(shape) < 0.4
     values = RNG.normal(size=shape).astype(np.float32)
@@ -24,9 +22,7 @@ def make_product(
         lat=lat, lon=np.sort(grid.lon % 360), history="2020-01-01 made", notes=("a note",),
     )  # fmt: skip
     time = Months(np.arange(1900 * 12, 1900 * 12 + months))
-    observations = Observations(
-        "tas", np.where(mask, values, np.nan), mask, None, time, grid, (1961, 1990), source
-    )
+    observations = Observations("tas", np.where(mask, values, np.nan), mask, None, time, grid, (1961, 1990), source)
     analysis = values + 0.1
     unskilled = RNG.random(shape) < 0.1
     return Product(

@@ -19,9 +19,7 @@ def remove_damaged(folder: Path) -> list[Path]:
     damaged = []
     for path in sorted(folder.glob(".coverage.*")):
         try:
-            CoverageData(no_disk=True).update(
-                CoverageData(str(path), read_only=True), map_path=os.path.normcase
-            )
+            CoverageData(no_disk=True).update(CoverageData(str(path), read_only=True), map_path=os.path.normcase)
         except (CoverageException, sqlite3.Error):  # coverage lets some of the latter through
             path.unlink(missing_ok=True)
             damaged.append(path)

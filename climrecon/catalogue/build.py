@@ -55,9 +55,7 @@ def build_catalogue(
     # Entries are absolute and free of "..", but links stay what they are: they may move on to a newer release.
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links
     output = output or folder / "catalogue.json"
-    paths = sorted(
-        path for path in folder.rglob("*") if path.suffix in _ENDINGS and not path.name.startswith(".")
-    )
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in _ENDINGS and not path.name.startswith("."))
     rows, left_out = [], []
     for number, path in enumerate(paths, 1):
         try:
@@ -71,9 +69,7 @@ def build_catalogue(
         detail = "".join(f"\n  {item.path}: {item.reason}" for item in left_out[:12])
         raise NoDataError(f"No netCDF file below {folder} can be listed.{detail}", "Check the folder.")
     try:
-        write_catalogue(
-            output, f"netCDF files below {folder.name}", "written by climrecon catalogue build", rows
-        )
+        write_catalogue(output, f"netCDF files below {folder.name}", "written by climrecon catalogue build", rows)
     except OSError as error:
         raise OutputError(
             f"The catalogue {output} cannot be written: {error}", "Name another file with --output."
@@ -92,9 +88,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         return "it is empty"
     if not start.startswith((b"CDF", b"\x89HDF")):
         return "it is no netCDF file, whatever its name says"
-    return (
-        f"it is damaged or truncated ({error})" if isinstance(error, OSError | RuntimeError) else str(error)
-    )
+    return f"it is damaged or truncated ({error})" if isinstance(error, OSError | RuntimeError) else str(error)
 
 
 def _row(path: Path, folder: Path) -> dict[str, Any]:
@@ -111,13 +105,7 @@ def _row(path: Path, folder: Path) -> dict[str, Any]:
         step = "mon"  # one for each month, whether the file has a time axis or not
     facets.setdefault("time_frequency", stated or step)
     facets.setdefault("realm", VARIABLES[names[0]].realm)
-    return {
-        "file": str(path.absolute()),
-        **facets,
-        "variable": names,
-        "time_range": time_range,
-        "format": "nc",
-    }
+    return {"file": str(path.absolute()), **facets, "variable": names, "time_range": time_range, "format": "nc"}
 
 
 def _facets(path: Path, folder: Path, metadata: dict[str, str]) -> dict[str, str]:
@@ -145,17 +133,13 @@ def _first(metadata: dict[str, str], *names: str) -> str:
 
 def _ripf(metadata: dict[str, str]) -> str:
     """``r1i1p1`` from CMIP5's three attributes, or the bare number of the realisation."""
-    numbers = [
-        metadata.get(f"{name}", "") for name in ("realization", "initialization_method", "physics_version")
-    ]
+    numbers = [metadata.get(f"{name}", "") for name in ("realization", "initialization_method", "physics_version")]
     if all(numbers):
         return "r{}i{}p{}".format(*numbers)
     return numbers[0]
 
 
-def _of_cmor_name(
-    match: re.Match[str], relative: Path, metadata: dict[str, str], reanalysis: bool
-) -> dict[str, str]:
+def _of_cmor_name(match: re.Match[str], relative: Path, metadata: dict[str, str], reanalysis: bool) -> dict[str, str]:
     # The DRS says output1 where the attribute says output.
     folder = next((part for part in relative.parts[:-1] if _DRS_PRODUCT.match(part)), "")
     project = _first(metadata, "mip_era", "project_id") or ("CMIP6" if "f" in match["ensemble"] else "CMIP5")

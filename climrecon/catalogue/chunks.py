@@ -97,9 +97,7 @@ def in_time(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[tupl
         if now[0] <= before[1]:
             notes.append(f"{last} and {name} overlap in {label(now[0])} to {label(before[1])}")
         elif now[0] > before[1] + 1:
-            notes.append(
-                f"a hole of {now[0] - before[1] - 1} months, from {label(before[1] + 1)}, lies before {name}"
-            )
+            notes.append(f"a hole of {now[0] - before[1] - 1} months, from {label(before[1] + 1)}, lies before {name}")
         kept.append(row)
     return kept, within
 

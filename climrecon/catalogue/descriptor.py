@@ -35,8 +35,6 @@ def write_catalogue(path: Path, title: str, description: str, rows: Iterable[Map
             "groupby_attrs": [c for c in COLUMNS if c not in ("variable", "time_range")],
             "aggregations": [{"type": "union", "attribute_name": "variable", "options": {}}],
         },
-        "catalog_dict": [
-            {"file": row["file"], **{column: row.get(column, "") for column in COLUMNS}} for row in rows
-        ],
+        "catalog_dict": [{"file": row["file"], **{column: row.get(column, "") for column in COLUMNS}} for row in rows],
     }
     write_text(path, json.dumps(content, indent=1) + "\n")

@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 #: Freva's facets and what else a search needs to know of a file.
-FACETS = (
-    "project",
-    "product",
-    "institute",
-    "model",
-    "experiment",
-    "ensemble",
-    "time_frequency",
-    "realm",
-    "variable",
-)
+FACETS = ("project", "product", "institute", "model", "experiment", "ensemble", "time_frequency", "realm", "variable")
 EXTRA = ("version", "time_range", "cmor_table", "grid_label")
 
 #: Facet -> the columns that hold it, in any dialect: Freva's REST exports in the flavours ``freva``,

@@ -87,9 +87,7 @@ def find_members(
         )
     quiet: list[LeftOut] = []  # what is lacking of the others is said of the member
     others = {name: _members(_rows(catalogue, _loose(asked, name), quiet), quiet) for name in beside}
-    constant = {
-        name: _rows(catalogue, {**_loose(asked, name), "time_frequency": _FIXED}, quiet) for name in fixed
-    }
+    constant = {name: _rows(catalogue, {**_loose(asked, name), "time_frequency": _FIXED}, quiet) for name in fixed}
     members = []
     for key, (paths, facets, notes) in main.items():
         files: dict[str, tuple[Path, ...]] = {variable: paths}

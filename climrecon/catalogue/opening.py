@@ -110,9 +110,7 @@ def open_catalogue(origin: str | Path) -> Catalogue:
         import intake_esm
         import pandas  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:  # a broken installation, not a user's mistake
-        raise NoDataError(
-            f"intake-esm cannot be imported: {error}", "Install climrecon's requirements."
-        ) from error
+        raise NoDataError(f"intake-esm cannot be imported: {error}", "Install climrecon's requirements.") from error
     try:
         inline = content.get("catalog_dict")
         # intake-esm guesses the types of inline entries from the first hundred, and fails on the others.
@@ -137,9 +135,7 @@ def open_catalogue(origin: str | Path) -> Catalogue:
     named = columns_of(frame.columns)
     columns = {facet: _coded(frame[column]) for facet, column in named.items()}
     if "time_frequency" in columns or "cmor_table" in columns:
-        columns["time_frequency"] = _frequencies(
-            columns.get("time_frequency"), columns.get("cmor_table"), len(frame)
-        )
+        columns["time_frequency"] = _frequencies(columns.get("time_frequency"), columns.get("cmor_table"), len(frame))
     locations = frame[asset] if len(frame) else pandas.Series([], dtype=object)
     return Catalogue(origin, frozenset(columns), columns, locations, base)
 
@@ -160,9 +156,7 @@ def _descriptor(origin: str, remote: bool) -> dict[str, Any]:
     except ValueError as error:
         raise NoDataError(f"The catalogue {origin} is no valid JSON: {error}", "Check catalogue=.") from error
     if not isinstance(content, dict) or "assets" not in content:
-        raise NoDataError(
-            f"{origin} is JSON, but no intake-esm catalogue: it names no assets.", "Check catalogue=."
-        )
+        raise NoDataError(f"{origin} is JSON, but no intake-esm catalogue: it names no assets.", "Check catalogue=.")
     return content
 
 
@@ -189,10 +183,7 @@ def _frequencies(stated: Column | None, table: Column | None, size: int) -> Colu
     width = len(second.values)
     pair = (first.codes % len(first.values)).astype(np.int64) * width + second.codes % width
     codes, unique = pandas.factorize(pair)
-    texts = [
-        frequency(" ".join(first.values[both // width]), " ".join(second.values[both % width]))
-        for both in unique
-    ]
+    texts = [frequency(" ".join(first.values[both // width]), " ".join(second.values[both % width])) for both in unique]
     return Column(codes.astype(np.int32), (*((text,) for text in texts), ()))
 
 

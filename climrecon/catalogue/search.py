@@ -104,9 +104,7 @@ def search(
     absent: list[Row] = []
     usable = []
     for row in matching:
-        reason, is_absent = why_not(
-            row, () if "product" in wanted else tuple(exclude_products), allow_infilled
-        )
+        reason, is_absent = why_not(row, () if "product" in wanted else tuple(exclude_products), allow_infilled)
         if reason is None:
             usable.append(row)
             continue
@@ -122,9 +120,7 @@ def search(
     role = MAIN if any(role_of(row.path) == MAIN for row in rows) else MEMBER
     rows = _of_newest_version(rows, role, left_out, notes)
     main = [row for row in rows if role_of(row.path) == MAIN]
-    members = sorted(
-        (row for row in rows if role_of(row.path) == MEMBER), key=lambda row: member_number(row.path)
-    )
+    members = sorted((row for row in rows if role_of(row.path) == MEMBER), key=lambda row: member_number(row.path))
     if main:
         main, within = in_time(main, notes)
         left_out += [LeftOut(path, reason) for path, reason in within]
@@ -233,9 +229,7 @@ def _one_dataset(
         told = "is several of them" if of_default else "is not among them"
         groups = of_default or groups
     if len(groups) > 1:
-        raise search_errors.several(
-            [group[0].facets for group in groups.values()], DATASET, wanted, default, told
-        )
+        raise search_errors.several([group[0].facets for group in groups.values()], DATASET, wanted, default, told)
     (key,) = groups
     chosen = [row for row in rows if _key(row) in (key, key[:_SHARED])]
     taken = {id(row) for row in chosen}
@@ -243,9 +237,7 @@ def _one_dataset(
     return chosen, key
 
 
-def _of_newest_version(
-    rows: Sequence[Row], role: str, left_out: list[LeftOut], notes: list[str]
-) -> list[Row]:
+def _of_newest_version(rows: Sequence[Row], role: str, left_out: list[LeftOut], notes: list[str]) -> list[Row]:
     versions = {row.facets["version"] for row in rows if role_of(row.path) == role} - {""}
     best = newest(versions)
     if len(versions) > 1:
@@ -265,9 +257,7 @@ def _lacking(absent: Sequence[Row], main: Sequence[Row], key: tuple[str, ...]) -
     notes = []
     here = [row for row in absent if role_of(row.path) == MAIN and _key(row) == key]
     version = main[0].facets["version"]
-    newer = {
-        row.facets["version"] for row in here if version_key(row.facets["version"]) > version_key(version)
-    }
+    newer = {row.facets["version"] for row in here if version_key(row.facets["version"]) > version_key(version)}
     if newer and version:
         notes.append(f"version {newest(newer)} is newer than {version}, but it is on tape or missing")
     covered = [span for row in main if (span := months_of(row))]

@@ -34,9 +34,7 @@ def no_column(catalogue: Catalogue, facets: Sequence[str]) -> NoDataError:
     )
 
 
-def nothing(
-    catalogue: Catalogue, wanted: Mapping[str, str], hits: Mapping[str, NDArray[np.bool_]]
-) -> NoDataError:
+def nothing(catalogue: Catalogue, wanted: Mapping[str, str], hits: Mapping[str, NDArray[np.bool_]]) -> NoDataError:
     """The search that was tried and, facet by facet, what there is given the other facets."""
     import numpy as np
 
@@ -45,16 +43,12 @@ def nothing(
     for name, value in wanted.items():
         others = np.logical_and.reduce([every, *(hit for key, hit in hits.items() if key != name)])
         if there := sorted(catalogue.values(name, others)):
-            lines.append(
-                f"  {name}={value}: with the other facets there is {_some(there)}{_closest(value, there)}"
-            )
+            lines.append(f"  {name}={value}: with the other facets there is {_some(there)}{_closest(value, there)}")
     if not lines:
         for name, value in wanted.items():
             there = sorted(catalogue.values(name, every))
             what = f"there is {_some(there) or 'none'}{_closest(value, there)}"
-            lines.append(
-                f"  {name}={value}: {'is there, but not with the others' if hits[name].any() else what}"
-            )
+            lines.append(f"  {name}={value}: {'is there, but not with the others' if hits[name].any() else what}")
     detail = "\n".join(lines)
     return NoDataError(
         f"Nothing in {catalogue.origin} ({len(catalogue)} files) matches {_asked(wanted)}.\n{detail}",
@@ -93,9 +87,7 @@ def several(
     ``told`` says how the site's ``preferred`` data set stands to them.
     """
     differing = [name for name in names if len({one[name].casefold() for one in datasets}) > 1]
-    listed = [
-        "  " + " ".join(f"{name}={one[name] or '(empty)'}" for name in differing) for one in datasets[:_SHOWN]
-    ]
+    listed = ["  " + " ".join(f"{name}={one[name] or '(empty)'}" for name in differing) for one in datasets[:_SHOWN]]
     if len(datasets) > _SHOWN:
         listed.append(f"  and {len(datasets) - _SHOWN} more")
     text = f"{len(datasets)} data sets match {_asked(wanted)}:\n" + "\n".join(listed)

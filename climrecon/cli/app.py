@@ -35,9 +35,7 @@ EPILOG = (
 _PLAIN_FORMAT = warnings.formatwarning
 
 
-@click.group(
-    epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
-)
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="climrecon")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def app(debug: bool) -> None:
@@ -167,10 +165,7 @@ def settings(as_json: bool) -> None:
     from climrecon.settings.site import candidates, load_site
 
     site = load_site()
-    rows = [
-        (q.name, site.default(q.name), site.origin.get(f"defaults.{q.name}", "built in"))
-        for q in p.PARAMETERS
-    ]
+    rows = [(q.name, site.default(q.name), site.origin.get(f"defaults.{q.name}", "built in")) for q in p.PARAMETERS]
     others = site.file.model_dump(exclude={"defaults", "schema_version"})
     if as_json:
         values = {name: {"default": value, "from": origin} for name, value, origin in rows}

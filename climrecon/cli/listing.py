@@ -29,9 +29,7 @@ def network_lines(name: str | None, as_json: bool) -> Iterator[str]:
     cards = list_networks(store)
     titles = {method.name: method.describe() for method in methods.values()}
     if as_json:
-        rows: list[dict[str, Any]] = [
-            {"name": c.name, "title": c.title, "path": str(path)} for c, path in cards
-        ]
+        rows: list[dict[str, Any]] = [{"name": c.name, "title": c.title, "path": str(path)} for c, path in cards]
         yield json.dumps(rows + [{"name": n, "title": t, "path": None} for n, t in titles.items()], indent=1)
         return
     yield "Networks:"

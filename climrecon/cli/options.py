@@ -57,9 +57,7 @@ def parameter_options(parameters: Iterable[p.Parameter]) -> Callable[[F], F]:
     options = [_option(parameter) for parameter in chosen]
     names = {parameter.name for parameter in chosen}
     options += [
-        click.Option([*_spellings(old), old], type=str, hidden=True)
-        for old, new in p.OLD_NAMES.items()
-        if new in names
+        click.Option([*_spellings(old), old], type=str, hidden=True) for old, new in p.OLD_NAMES.items() if new in names
     ]
 
     def decorate(function: F) -> F:

@@ -27,9 +27,7 @@ _WATCH_OPTIONS = ("once", "interval", "settle_seconds", "keep", "rebuild", "thro
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for watch one line for each look.")
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
-_NAME = click.option(
-    "--name", default="climrecon", show_default=True, help="Distinguishes several schedules."
-)
+_NAME = click.option("--name", default="climrecon", show_default=True, help="Distinguishes several schedules.")
 _KIND = click.option("--kind", type=click.Choice(["cron", "scrontab", "systemd"]), default="cron", show_default=True,
                      help="What calls it.")  # fmt: skip
 
@@ -72,9 +70,7 @@ _schedule_options = _decorated(
 @click.command(epilog=EPILOG)
 @_watch_options
 @click.option("--once", is_flag=True, help="Look once and end; this is what a scheduled line does.")
-@click.option(
-    "--interval", type=float, metavar="S", help="Seconds between looks.  [default: the site's, 3600]"
-)
+@click.option("--interval", type=float, metavar="S", help="Seconds between looks.  [default: the site's, 3600]")
 @_JSON
 def watch(**values: Any) -> None:
     """Reconstruct every new release of the observations, check it and publish it in --output.
@@ -136,9 +132,7 @@ def _options(chosen: dict[str, Any], site: Any) -> Any:
 @click.command(epilog=EPILOG)
 @click.option("--output", required=True, type=_FOLDER, help="Folder of the releases.")
 @click.option("--accept", metavar="NAME", help="Publish a release that is held, at the next look.")
-@click.option(
-    "--confirm", is_flag=True, help="The event that stops the watch is intended: the next look goes on."
-)
+@click.option("--confirm", is_flag=True, help="The event that stops the watch is intended: the next look goes on.")
 @click.option("--retry", is_flag=True, help="Try a failed run again at the next look.")
 @_JSON
 def releases(output: Path, accept: str | None, confirm: bool, retry: bool, as_json: bool) -> None:
@@ -187,9 +181,7 @@ def _job(at: str | None, log: Path | None, name: str, **values: Any) -> tuple[An
     site = load_site()
     options = _options(chosen, site)
     if chosen["through"] == "freva" and not options.freva:
-        raise UsageError(
-            "The program freva is not found.", "Load its module, or give --freva /path/to/freva."
-        )
+        raise UsageError("The program freva is not found.", "Load its module, or give --freva /path/to/freva.")
     chosen |= {"rebuild": options.rebuild, "freva": options.freva}
     output = Path(settings_of(raw, site).outputdir or "")
     return job_of(raw, chosen, name, at, log, output), site.batch_options

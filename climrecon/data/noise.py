@@ -117,11 +117,7 @@ class NoiseSource:
         share = rng.uniform(0.3, 0.8)
         of_regional, of_slow = self._global_mean_sd
         if stated is None:
-            return (
-                own_sd,
-                float(total * np.sqrt(1.0 - share) / of_regional),
-                float(total * np.sqrt(share) / of_slow),
-            )
+            return (own_sd, float(total * np.sqrt(1.0 - share) / of_regional), float(total * np.sqrt(share) / of_slow))
         if self.systematic is None:  # the total is that of both parts
             weights = self.area * stated / self.area.sum()
             total = float(np.sqrt(max(total**2 - float(((weights @ self.regional) ** 2).sum()), 0.0)))
@@ -139,8 +135,7 @@ class NoiseSource:
         own = (
             f"cell by cell as the data set states them in {len(self.own)} months"
             if self.own is not None
-            else "cell by cell 0.05-0.7 K"
-            + (", larger where observations are few" if self.rarity is not None else "")
+            else "cell by cell 0.05-0.7 K" + (", larger where observations are few" if self.rarity is not None else "")
         )
         if self.partial is not None:
             slow = (

@@ -45,14 +45,7 @@ EVENTS = (
     (1999, -1.5),
     (2010, -1.5),
 )
-VOLCANOES = (
-    (1883, 8, -0.3),
-    (1902, 5, -0.15),
-    (1912, 6, -0.12),
-    (1963, 3, -0.2),
-    (1982, 4, -0.2),
-    (1991, 6, -0.35),
-)
+VOLCANOES = ((1883, 8, -0.3), (1902, 5, -0.15), (1912, 6, -0.12), (1963, 3, -0.2), (1982, 4, -0.2), (1991, 6, -0.35))
 
 
 @cache
@@ -159,13 +152,7 @@ def coverage_masks(climate: Climate, seed: int) -> NDArray[np.bool_]:
     lanes = smooth @ rng.normal(size=smooth.shape[1]) - 0.035 * np.maximum(np.abs(lat) - 25.0, 0.0)
     # Stations stood first where the first networks were: Europe, eastern North America, India.
     early = np.zeros(land.size)
-    for lat0, lon0, reach in (
-        (50, 12, 0.35),
-        (40, -80, 0.3),
-        (22, 78, 0.2),
-        (-34, 148, 0.2),
-        (36, 138, 0.15),
-    ):
+    for lat0, lon0, reach in ((50, 12, 0.35), (40, -80, 0.3), (22, 78, 0.2), (-34, 148, 0.2), (36, 138, 0.15)):
         centre = np.array(
             [
                 np.cos(np.radians(lat0)) * np.cos(np.radians(lon0)),
@@ -182,16 +169,10 @@ def coverage_masks(climate: Climate, seed: int) -> NDArray[np.bool_]:
         rank[cells] = np.argsort(np.argsort(-score[cells])) / cells.sum()
         order[kind] = rank
     year = (time.index + 0.5) / 12.0
-    sea = np.interp(
-        year, [1850, 1880, 1910, 1938, 1960, 1980, 2030], [0.16, 0.38, 0.5, 0.62, 0.72, 0.85, 0.9]
-    )
-    ground = np.interp(
-        year, [1850, 1880, 1910, 1938, 1960, 1980, 2030], [0.1, 0.3, 0.55, 0.68, 0.9, 0.92, 0.9]
-    )
+    sea = np.interp(year, [1850, 1880, 1910, 1938, 1960, 1980, 2030], [0.16, 0.38, 0.5, 0.62, 0.72, 0.85, 0.9])
+    ground = np.interp(year, [1850, 1880, 1910, 1938, 1960, 1980, 2030], [0.1, 0.3, 0.55, 0.68, 0.9, 0.92, 0.9])
     sea = sea - 0.16 * ((year > 1914.5) & (year < 1919)) - 0.24 * ((year > 1939.6) & (year < 1946))
     patches = rng.normal(size=(len(time), smooth.shape[1])) @ smooth.T
-    masks = (order["sea"] < sea[:, None] + 0.06 * patches) | (
-        order["land"] < ground[:, None] + 0.04 * patches
-    )
+    masks = (order["sea"] < sea[:, None] + 0.06 * patches) | (order["land"] < ground[:, None] + 0.04 * patches)
     masks &= rng.random(masks.shape) > 0.06
     return np.asarray(masks.reshape(len(time), *grid.shape))

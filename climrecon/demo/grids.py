@@ -41,9 +41,7 @@ def ocean(rows: int = 24, columns: int = 36) -> tuple[FloatArray, FloatArray, Fl
     lat, lon = np.linspace(-90, 90, rows + 1), np.linspace(0, 360, columns + 1)
     centres = turned(*np.meshgrid(0.5 * (lat[1:] + lat[:-1]), 0.5 * (lon[1:] + lon[:-1]), indexing="ij"))
     corners = turned(
-        np.stack(
-            [np.repeat(part[:, None], columns, 1) for part in (lat[:-1], lat[:-1], lat[1:], lat[1:])], -1
-        ),
+        np.stack([np.repeat(part[:, None], columns, 1) for part in (lat[:-1], lat[:-1], lat[1:], lat[1:])], -1),
         np.stack([np.repeat(part[None], rows, 0) for part in (lon[:-1], lon[1:], lon[1:], lon[:-1])], -1),
     )
     return *centres, *corners

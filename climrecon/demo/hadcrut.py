@@ -16,9 +16,7 @@ from climrecon.variables import VARIABLES
 RELEASE = "5.0.2.0"
 
 
-def hadcrut(
-    folder: Path, climate: Climate, masks: NDArray[np.bool_], seed: int, step: Callable[[], None]
-) -> None:
+def hadcrut(folder: Path, climate: Climate, masks: NDArray[np.bool_], seed: int, step: Callable[[], None]) -> None:
     """HadCRUT5's files: ensemble mean, two members, uncorrelated error, and the infilled analysis."""
     rng = np.random.default_rng([seed, 5])
     time, grid, truth = climate.time, climate.grid, climate.anomalies
@@ -30,9 +28,7 @@ def hadcrut(
     observed = np.where(masks, truth + np.nan_to_num(sd) * rng.normal(size=truth.shape), np.nan)
     bias = 0.06 * age * rng.normal(size=(3, 1, 1, 1))
     axes: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
-        "time": axis(
-            middle, "T", units, "time_bnds", standard_name="time", long_name="time", calendar="standard"
-        ),
+        "time": axis(middle, "T", units, "time_bnds", standard_name="time", long_name="time", calendar="standard"),
         **{
             name: axis(values, letter, unit, f"{name}_bnds", standard_name=name, long_name=name)
             for name, values, letter, unit in (
@@ -43,10 +39,7 @@ def hadcrut(
         "time_bnds|time": (bounds.astype(np.int64), {}),
         "latitude_bnds|latitude": (np.stack([grid.lat_edges[:-1], grid.lat_edges[1:]], 1), {}),
         "longitude_bnds|longitude": (np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], 1), {}),
-        "realization": (
-            np.array(100),
-            {"bounds": "realization_bnds", "units": "1", "standard_name": "realization"},
-        ),
+        "realization": (np.array(100), {"bounds": "realization_bnds", "units": "1", "standard_name": "realization"}),
         "realization_bnds|bnds": (np.array([1, 200]), {}),
     }
     about = {
@@ -101,14 +94,7 @@ def hadcrut(
     write(
         folder / f"{stem}.uncorrelated.nc",
         {key: value for key, value in axes.items() if not key.startswith("realization")},
-        {
-            "tas_unc": (
-                dims,
-                sd,
-                {"long_name": "uncorrelated one-sigma error", "units": VARIABLES["tas"].units},
-                -1e30,
-            )
-        },
+        {"tas_unc": (dims, sd, {"long_name": "uncorrelated one-sigma error", "units": VARIABLES["tas"].units}, -1e30)},
         attributes(f"{stem} uncorrelated uncertainty (DEMO)"),
         2,
         classic=False,

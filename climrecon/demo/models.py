@@ -19,9 +19,7 @@ from climrecon.grid import Grid
 from climrecon.variables import VARIABLES
 
 
-def cmip5(
-    root: Path, climate: Climate, model: str, grid: Grid, calendar: str, member: int, extras: bool
-) -> None:
+def cmip5(root: Path, climate: Climate, model: str, grid: Grid, calendar: str, member: int, extras: bool) -> None:
     """CMIP5's DRS, attributes and chunks in time; ``extras`` adds sftlf, and tos and sic on an ocean grid."""
     ensemble, cut = f"r{member}i1p1", 1985
     field = on_grid(climate.anomalies, climate.grid, grid) + climatology(grid)[climate.time.month - 1]
@@ -63,11 +61,7 @@ def cmip5(
     }
     dims = ("time", "lat", "lon")
     _pressure(
-        place("psl", "Amon", "atmos", climate.time.span()),
-        climate,
-        calendar,
-        member,
-        attributes("Amon", "atmos"),
+        place("psl", "Amon", "atmos", climate.time.span()), climate, calendar, member, attributes("Amon", "atmos")
     )
     for chosen in (climate.time.year < cut, climate.time.year >= cut):
         time = Months(climate.time.index[chosen])
@@ -109,16 +103,9 @@ def cmip5(
             "lat_vertices": (("j", "i", "vertices"), lat_corners, {"units": "degrees_north"}, None),
             "lon_vertices": (("j", "i", "vertices"), lon_corners, {"units": "degrees_east"}, None),
         }
-        for name, table, values, units in (
-            ("tos", "Omon", sea, VARIABLES["tos"].units),
-            ("sic", "OImon", ice, "%"),
-        ):
+        for name, table, values, units in (("tos", "Omon", sea, VARIABLES["tos"].units), ("sic", "OImon", ice, "%")):
             realm = VARIABLES[name].realm
-            small = {
-                "standard_name": VARIABLES[name].standard_name,
-                "units": units,
-                "coordinates": "lat lon",
-            }
+            small = {"standard_name": VARIABLES[name].standard_name, "units": units, "coordinates": "lat lon"}
             write(
                 place(name, table, realm, climate.time.span()),
                 ocean_axes,
@@ -186,9 +173,7 @@ def reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:
     step()
 
 
-def _axes(
-    grid: Grid, time: Months, units: str, calendar: str
-) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
+def _axes(grid: Grid, time: Months, units: str, calendar: str) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
     middle, bounds = days(time, units, calendar)
     return {
         "time": axis(middle, "T", units, "time_bnds", calendar=calendar, standard_name="time"),
@@ -200,9 +185,7 @@ def _axes(
     }
 
 
-def _pressure(
-    path: Path, climate: Climate, calendar: str, member: int, attributes: Mapping[str, Any]
-) -> None:
+def _pressure(path: Path, climate: Climate, calendar: str, member: int, attributes: Mapping[str, Any]) -> None:
     """Sea-level pressure that falls where it is warm, and varies by itself as much; coarse, so that it stays small."""
     grid = Grid.regular(12, 24)
     warm = on_grid(climate.anomalies, climate.grid, grid)

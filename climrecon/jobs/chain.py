@@ -92,9 +92,7 @@ def _check_limits(job: Job) -> None:
     if problems:
         raise UsageError(
             *refusal(
-                job.stage,
-                f"{'; '.join(problems)} ({partition or 'default partition'})",
-                commands.offers(partition),
+                job.stage, f"{'; '.join(problems)} ({partition or 'default partition'})", commands.offers(partition)
             )
         )
 
@@ -108,9 +106,7 @@ def _write(chain: Chain, job: Job, name: str, cwd: Path, umask: int, limit: int)
             file.write(text)
         script.chmod(0o700)
     except OSError as error:
-        raise OutputError(
-            f"The job script {script} cannot be written: {error}", "Choose another outputdir."
-        ) from error
+        raise OutputError(f"The job script {script} cannot be written: {error}", "Choose another outputdir.") from error
     return script
 
 

@@ -30,11 +30,7 @@ _NO_ANSWER = re.compile(
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """``environment`` without the variables of a surrounding job; the cluster's own configuration file stays."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name == "SLURM_CONF" or not _OF_A_JOB.match(name)
-    }
+    return {name: value for name, value in environment.items() if name == "SLURM_CONF" or not _OF_A_JOB.match(name)}
 
 
 @dataclass(frozen=True)
@@ -75,9 +71,7 @@ def _call(command: Sequence[str], patience: float = PATIENCE, umask: int = -1) -
             "Try again later, or use dispatch=local.",
         ) from error
     if answer.returncode:
-        text = "; ".join(
-            line.strip() for line in (answer.stderr or answer.stdout).splitlines() if line.strip()
-        )
+        text = "; ".join(line.strip() for line in (answer.stderr or answer.stdout).splitlines() if line.strip())
         if _NO_ANSWER.search(text):
             raise SlurmSilent(f"Slurm does not answer: {text}", "Try again later, or use dispatch=local.")
         raise Refused(f"{command[0]}: {text or f'ended with exit code {answer.returncode}'}")
@@ -130,14 +124,7 @@ def queue(jobs: Sequence[int]) -> dict[str, Row]:
     numbers = ",".join(str(job) for job in jobs)
     if not numbers:
         return {}
-    command = [
-        "squeue",
-        "--noheader",
-        "--array",
-        "--states=all",
-        f"--jobs={numbers}",
-        "--format=%i|%T|%r|%S|%N",
-    ]
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={numbers}", "--format=%i|%T|%r|%S|%N"]
     try:
         text = _call(command)
     except Refused as error:

@@ -25,10 +25,7 @@ class JobError(ClimReconError):
 
 
 _REFUSALS = (
-    (
-        r"invalid partition|partition.*(?:not|invalid)",
-        "Set [slurm] partition and gpu_partition to one of those.",
-    ),
+    (r"invalid partition|partition.*(?:not|invalid)", "Set [slurm] partition and gpu_partition to one of those."),
     (r"account|assoc", "Set account in the [slurm] table of climrecon.toml to a project of yours."),
     (r"time limit", "Ask for less time: [slurm] walltime or gpu_walltime."),
     (r"gres|generic resource", "Set [slurm] gres to a kind of GPU there is, and ask for fewer."),
@@ -48,10 +45,7 @@ def refusal(stage: str, text: str, offers: list[str]) -> tuple[str, str]:
         "Look at the site file ('climrecon settings' shows it) and at extra_scheduler_options.",
     )
     there = "\n  There is:\n" + "\n".join(f"    {line}" for line in offers) if offers else ""
-    return (
-        f"Slurm refused the job of the stage {stage}; nothing was left in the queue.\n  {text}{there}",
-        hint,
-    )
+    return (f"Slurm refused the job of the stage {stage}; nothing was left in the queue.\n  {text}{there}", hint)
 
 
 def tail(path: Path, lines: int = LINES) -> list[str]:

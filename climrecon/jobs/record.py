@@ -153,9 +153,7 @@ def remember(chain: Chain) -> str | None:
         _index().mkdir(parents=True, exist_ok=True)
         write_text(_index() / f"{chain.id}.json", json.dumps({"folder": str(chain.folder)}) + "\n")
     except OSError as error:
-        return (
-            f"the run is not in the list of 'climrecon jobs' ({error}); its jobs are kept in {chain.folder}"
-        )
+        return f"the run is not in the list of 'climrecon jobs' ({error}); its jobs are kept in {chain.folder}"
     return None
 
 

@@ -96,11 +96,7 @@ def _state(chain: Chain, job: Submitted, part: int, rows: Mapping[str, Row] | No
     said = chain.read("status", job.stage, part)
     if said.get("job") != job.job:
         said = {}  # of an earlier submission into the same folder
-    code, links, node = (
-        int(said.get("exit_code", 0)),
-        int(said.get("links", 0)),
-        str(said.get("node", "")),
-    )
+    code, links, node = (int(said.get("exit_code", 0)), int(said.get("links", 0)), str(said.get("node", "")))
 
     def made(state: str, reason: str = "", start: str = "") -> PartState:
         return PartState(job.stage, part, job.job, state, reason, start, node, code, links)

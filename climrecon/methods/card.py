@@ -73,9 +73,7 @@ class Card(BaseModel):
         return tuple(self.architecture.get("further", ()))
 
 
-def describe_punet(
-    name: str, network: PartialUNet | AnalysisUNet, *, grid: Grid, training: dict[str, Any]
-) -> Card:
+def describe_punet(name: str, network: PartialUNet | AnalysisUNet, *, grid: Grid, training: dict[str, Any]) -> Card:
     """The card of a :class:`PartialUNet`."""
     return Card(
         name=name,
@@ -152,11 +150,7 @@ def describe_published(name: str, network: PublishedUNet, grid: Grid, rows: int,
         inputs=["value", "mask"],
         outputs=["mean"],
         normalisation="none",
-        architecture={
-            "input_channels": network.variant.channels,
-            "rows": rows,
-            "columns": grid.shape[1],
-        },
+        architecture={"input_channels": network.variant.channels, "rows": rows, "columns": grid.shape[1]},
         caveats=["It states no uncertainty."],
     )
 

@@ -89,12 +89,7 @@ class Method(ABC):
 
     @abstractmethod
     def reconstruct(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray | None,
-        month: IntArray,
-        context: Context,
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> Estimate:
         """Estimate the complete fields.
 
@@ -138,12 +133,7 @@ class Method(ABC):
         return self
 
     def same_mask_means(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray | None,
-        month: IntArray,
-        context: Context,
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> FloatArray:
         """(M, T, H, W) means, K, of M members (M, T, H, W) of the observations with one (T, H, W) mask.
 

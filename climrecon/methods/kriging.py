@@ -124,21 +124,14 @@ class Kriging(Method):
 
     def calibrate(self, observations: Observations) -> str:
         """Fit the covariance to all months of a data set, before any is estimated."""
-        found = self.fit(
-            observations.values, observations.mask, Context(observations.grid, observations.time)
-        )
+        found = self.fit(observations.values, observations.mask, Context(observations.grid, observations.time))
         return (
             f"kriging's covariance, fitted to the observations: range {found.range_km:.0f} km, standard deviation "
             f"{found.sd:.2f} K, nugget {found.nugget:.2f} of the sill"
         )
 
     def reconstruct(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray | None,
-        month: IntArray,
-        context: Context,
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> Estimate:
         """Estimate (T, H, W) fields, months one by one; months that share a mask share their gains.
 
@@ -176,12 +169,7 @@ class Kriging(Method):
         )
 
     def same_mask_means(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray | None,
-        month: IntArray,
-        context: Context,
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> FloatArray:
         """See :class:`climrecon.methods.contract.Method`; M right-hand sides of one system of equations."""
         model = self.covariance or self.fit(values[0], mask, context)
@@ -249,9 +237,7 @@ class _System:
         """The inverse of the Cholesky factor of the observations' covariance, or of its transpose, times ``columns``."""
         from scipy.linalg import solve_triangular
 
-        return np.asarray(
-            solve_triangular(self._lower, columns, lower=True, trans=int(transposed), check_finite=False)
-        )
+        return np.asarray(solve_triangular(self._lower, columns, lower=True, trans=int(transposed), check_finite=False))
 
     def means(self, fields: FloatArray) -> FloatArray:
         """(N, P) best estimates from (N, P) fields, of which the observed cells are looked at."""

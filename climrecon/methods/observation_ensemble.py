@@ -31,10 +31,7 @@ FEWEST = 2
 
 
 def reconstruct_members(
-    method: Method,
-    observations: Observations,
-    members: Iterable[FloatArray],
-    step: Callable[[int], None] | None = None,
+    method: Method, observations: Observations, members: Iterable[FloatArray], step: Callable[[int], None] | None = None
 ) -> Estimate:
     """Estimate complete fields with the total uncertainty: that of the gaps, and the spread over the members.
 
@@ -75,8 +72,7 @@ def reconstruct_members(
                 step(1 + len(found))
     if len(found) < FEWEST:
         raise InputDataError(
-            f"The spread of an ensemble needs two members at least; {len(found)} were given.",
-            "Name more of them.",
+            f"The spread of an ensemble needs two members at least; {len(found)} were given.", "Name more of them."
         )
     away = np.stack(found)
     del found

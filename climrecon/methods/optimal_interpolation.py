@@ -38,12 +38,7 @@ class OptimalInterpolation(AnalysisReconstructor):
         return replace(super().capabilities, neighbour_months=0, native_grid=self.grid)
 
     def reconstruct(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray | None,
-        month: IntArray,
-        context: Context,
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> Estimate:
         """Estimate (T, H, W) fields; see :class:`climrecon.methods.contract.Method`."""
         error_sd = self.observation_sd(obs_sd, values.shape)
@@ -61,9 +56,7 @@ def optimal_interpolation(source: LoadedNetwork | None = None) -> OptimalInterpo
     loaded = source or load_network(PATTERNS)
     network = network_of(loaded)
     if not isinstance(network, AnalysisUNet):
-        raise NetworkError(
-            f"{loaded.name} holds no covariance to interpolate with.", f"{PATTERNS} holds one."
-        )
+        raise NetworkError(f"{loaded.name} holds no covariance to interpolate with.", f"{PATTERNS} holds one.")
     return OptimalInterpolation(
         network,
         loaded.card.grid.grid,

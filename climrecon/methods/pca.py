@@ -93,9 +93,7 @@ def _blocks(count: int, shape: tuple[int, int], rng: np.random.Generator) -> Boo
     return np.asarray(fine.reshape(count, -1))
 
 
-def _left(
-    error: FloatArray, seen: BoolArray, vectors: FloatArray, missed: float, area: FloatArray
-) -> FloatArray:
+def _left(error: FloatArray, seen: BoolArray, vectors: FloatArray, missed: float, area: FloatArray) -> FloatArray:
     """(P,) variance that the patterns leave, where a cell is seldom seen mostly that of all cells.
 
     Its size is that of the errors at the cells kept back: ``missed``, their area-weighted mean square, K^2. What
@@ -176,18 +174,14 @@ def _truncated(fields: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
     chance = max(float(np.trace(products)) - float(squares.sum()), 0.0) / max(size - count, 1)
     shrink = np.maximum(1.0 - chance / np.maximum(squares, 1e-12), 0.0)
     right = fields.T @ left
-    return np.asarray((left * shrink) @ right.T), np.asarray(
-        (right * np.sqrt(shrink))[:, ::-1] / np.sqrt(size)
-    )
+    return np.asarray((left * shrink) @ right.T), np.asarray((right * np.sqrt(shrink))[:, ::-1] / np.sqrt(size))
 
 
 class PCA(Method):
     """Infilling with principal components, which are found at the first call from the observations it is given."""
 
     name = "pca"
-    capabilities = Capabilities(
-        uses_observation_errors=True, gives_spread=True, draws_depend_on_date_only=True
-    )
+    capabilities = Capabilities(uses_observation_errors=True, gives_spread=True, draws_depend_on_date_only=True)
 
     def __init__(self, components: Components | None = None) -> None:
         self.components = components
@@ -206,12 +200,7 @@ class PCA(Method):
         )
 
     def reconstruct(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray | None,
-        month: IntArray,
-        context: Context,
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> Estimate:
         """Estimate (T, H, W) fields; see :class:`climrecon.methods.contract.Method`. Each month by itself."""
         if self.components is None:

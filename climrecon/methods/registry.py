@@ -85,9 +85,7 @@ class RegisteredMethod:
         except Exception as error:  # a foreign package raises whatever it likes
             raise self._broken(f"{type(error).__name__}: {error}") from error
         if not (isinstance(made, Method) and isinstance(made.capabilities, Capabilities)):
-            raise self._broken(
-                f"{self.entry.value} gives {type(made).__name__}, no climrecon.methods.contract.Method"
-            )
+            raise self._broken(f"{self.entry.value} gives {type(made).__name__}, no climrecon.methods.contract.Method")
         return made
 
     def _load(self) -> Any:

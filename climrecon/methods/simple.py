@@ -16,12 +16,7 @@ class Climatology(Method):
     capabilities = Capabilities(uses_observation_errors=False, gives_spread=False)
 
     def reconstruct(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray | None,
-        month: IntArray,
-        context: Context,
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> Estimate:
         """Zeros of the shape of ``values``."""
         return Estimate(mean=np.zeros(values.shape, np.float32))
@@ -38,12 +33,7 @@ class InverseDistance(Method):
     softening_km = 300.0
 
     def reconstruct(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray | None,
-        month: IntArray,
-        context: Context,
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> Estimate:
         """Weighted means; zero in a month without observations."""
         weights = 1.0 / (great_circle(context.grid) ** 2 + self.softening_km**2)

@@ -30,11 +30,7 @@ from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.unet.build import build_unet, matching
 from climrecon.methods.unet.correcting import PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.methods.unet.reconstructor import (
-    AnalysisReconstructor,
-    PartialUNetReconstructor,
-    UNetReconstructor,
-)
+from climrecon.methods.unet.reconstructor import AnalysisReconstructor, PartialUNetReconstructor, UNetReconstructor
 from climrecon.parameters import BY_NAME
 
 WEIGHTS, CARD = "network.safetensors", "card.json"
@@ -247,9 +243,7 @@ class TrainingRange:
     highest: NDArray[np.floating[Any]]
     sd: NDArray[np.floating[Any]]
 
-    def outside(
-        self, values: NDArray[np.floating[Any]], month: NDArray[np.integer[Any]]
-    ) -> NDArray[np.bool_]:
+    def outside(self, values: NDArray[np.floating[Any]], month: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """Where (T, H, W) ``values`` of calendar months (T,) lie more than two standard deviations beyond."""
         found = np.empty(values.shape, dtype=bool)
         margin = BEYOND_SD * self.sd

@@ -55,32 +55,17 @@ def write_axes(file: netCDF4.Dataset, product: Product) -> None:
     twice = len(source.lat) == 2 * grid.shape[0]
     lat_edges = grid.lat_edges
     if twice:
-        lat_edges = np.interp(
-            np.arange(2 * grid.shape[0] + 1) / 2.0, np.arange(grid.shape[0] + 1), grid.lat_edges
-        )
+        lat_edges = np.interp(np.arange(2 * grid.shape[0] + 1) / 2.0, np.arange(grid.shape[0] + 1), grid.lat_edges)
     rows, columns = np.argsort(np.argsort(source.lat)), np.argsort(np.argsort(_wrapped(source.lon)))
     lon_bounds = np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], axis=1)[columns]
     lon_bounds += (np.round((source.lon - lon_bounds.mean(1)) / 360.0) * 360.0)[:, None]
     for name, values, edges, standard, units, axis in (
-        (
-            "lat",
-            source.lat,
-            np.stack([lat_edges[:-1], lat_edges[1:]], axis=1)[rows],
-            "latitude",
-            "degrees_north",
-            "Y",
-        ),
+        ("lat", source.lat, np.stack([lat_edges[:-1], lat_edges[1:]], axis=1)[rows], "latitude", "degrees_north", "Y"),
         ("lon", source.lon, lon_bounds, "longitude", "degrees_east", "X"),
     ):
         variable = file.createVariable(name, "f8", (name,))
         variable.setncatts(
-            {
-                "standard_name": standard,
-                "long_name": standard,
-                "units": units,
-                "axis": axis,
-                "bounds": f"{name}_bnds",
-            }
+            {"standard_name": standard, "long_name": standard, "units": units, "axis": axis, "bounds": f"{name}_bnds"}
         )
         variable[:] = values
         file.createVariable(f"{name}_bnds", "f8", (name, "bnds"))[:] = edges

@@ -40,14 +40,7 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
         yield "| use | set | member | family | target | months | notes |\n|---|---|---|---|---|---|---|"
         for use, rows in members.items():
             for row in rows:
-                cells = (
-                    row["set"],
-                    row["name"],
-                    row["family"],
-                    row["target"],
-                    row["months"],
-                    "; ".join(row["notes"]),
-                )
+                cells = (row["set"], row["name"], row["family"], row["target"], row["months"], "; ".join(row["notes"]))
                 yield f"| {use} | " + " | ".join(_cell(text) for text in cells) + " |"
     if training.get("left_out"):
         yield "\nLeft out:\n"

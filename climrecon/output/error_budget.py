@@ -69,9 +69,7 @@ class ErrorBudget:
         included, lacking = self.included, self.lacking
         text = f"Errors of the observations that are in: {'; '.join(included) or 'none that the data set states'}."
         if self.left_out:
-            text += (
-                f" The uncorrelated errors of the cells ({self.uncorrelated}) are not in: {self.left_out}."
-            )
+            text += f" The uncorrelated errors of the cells ({self.uncorrelated}) are not in: {self.left_out}."
         if lacking:
             text += f" No file of this run states {', '.join(lacking)}."
         return text

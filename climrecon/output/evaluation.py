@@ -48,15 +48,11 @@ def write_cells(
                 {"standard_name": standard_name, "units": units, "axis": letter, "bounds": f"{axis}_bnds"}
             )
             coordinate[:] = values
-            file.createVariable(f"{axis}_bnds", "f8", (axis, "bnds"))[:] = np.stack(
-                [edges[:-1], edges[1:]], 1
-            )
+            file.createVariable(f"{axis}_bnds", "f8", (axis, "bnds"))[:] = np.stack([edges[:-1], edges[1:]], 1)
         label = file.createVariable("method_name", "S1", ("method", "strlen"))
         label.long_name = "method"
         label[:] = netCDF4.stringtochar(np.array(names, dtype=f"S{file.dimensions['strlen'].size}"))
-        errors = file.createVariable(
-            "rmse", "f4", ("method", "lat", "lon"), fill_value=np.float32(1e20), zlib=True
-        )
+        errors = file.createVariable("rmse", "f4", ("method", "lat", "lon"), fill_value=np.float32(1e20), zlib=True)
         errors.setncatts(
             {
                 "long_name": "root mean squared error where the cell was missing under the mask",

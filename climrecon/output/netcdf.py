@@ -65,10 +65,7 @@ def write_netcdf(
     wanted = variables or (*data, *([members] if product.realisations else []))
     written: dict[str, Callable[[], NDArray[Any]]] = {}
     try:
-        with (
-            atomic_path(path) as temporary,
-            netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file,
-        ):
+        with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file:
             file.setncatts({key: value for key, value in attributes.items() if value})
             write_axes(file, product)
             for name in wanted:
@@ -108,22 +105,13 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
         "cell_methods": "time: mean area: mean",
         "reference_period": f"{product.reference_period[0]}-{product.reference_period[1]}",
     }
-    parts = {
-        "stddev": product.stddev,
-        "stddev_observational": product.observational,
-        "status": product.status,
-    }
+    parts = {"stddev": product.stddev, "stddev_observational": product.observational, "status": product.status}
     ancillary = [f"{variable}_{part}" for part, values in parts.items() if values is not None]
     if product.structural is not None:
         ancillary.append(f"{variable}_structural_stddev")
-    kept = (
-        "observed cells kept, the rest reconstructed" if product.keep_observed else "reconstructed everywhere"
-    )
+    kept = "observed cells kept, the rest reconstructed" if product.keep_observed else "reconstructed everywhere"
     data: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
-        variable: (
-            product.infilled,
-            {**common, "long_name": f"{what}; {kept}", "ancillary_variables": ancillary},
-        ),
+        variable: (product.infilled, {**common, "long_name": f"{what}; {kept}", "ancillary_variables": ancillary}),
         f"{variable}_analysis": (
             product.analysis,
             {**common, "long_name": f"{what}; the network's estimate everywhere"},
@@ -190,16 +178,9 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
 def _observational(product: Product) -> str:
     """What the spread over members holds."""
     errors = product.errors
-    what = [
-        *(["systematic"] if errors.members else []),
-        *(["partly correlated"] if errors.covariances else []),
-    ]
+    what = [*(["systematic"] if errors.members else []), *(["partly correlated"] if errors.covariances else [])]
     members = errors.members or errors.drawn
-    within = (
-        "It is part of"
-        if product.stddev is not None
-        else "The method states no spread of its own; there is no"
-    )
+    within = "It is part of" if product.stddev is not None else "The method states no spread of its own; there is no"
     return (
         f"One sigma over {members} members, of the {' and '.join(what)} errors of the "
         f"observations; so few tell it to within about {100 / np.sqrt(2 * (members - 1)):.0f} %."
@@ -222,9 +203,7 @@ def _naming(product: Product) -> tuple[dict[str, str], str]:
 
 def _spread(naming: Mapping[str, str]) -> dict[str, str]:
     """Naming of a standard deviation of what ``naming`` names."""
-    return {
-        key: f"{value} standard_error" if key == "standard_name" else value for key, value in naming.items()
-    }
+    return {key: f"{value} standard_error" if key == "standard_name" else value for key, value in naming.items()}
 
 
 def _write_field(
@@ -296,9 +275,7 @@ def _months_of_draws(product: Product) -> str:
             f"Errors of successive months of a realisation are correlated ({persistence:g} from month to month), but for "
             "what is smaller than some thousand kilometres."
         )
-    return (
-        "Whether errors of successive months are correlated is not stated: do not take their means over time."
-    )
+    return "Whether errors of successive months are correlated is not stated: do not take their means over time."
 
 
 def _sentence(note: str) -> str:
@@ -315,12 +292,7 @@ def _listed(inputs: list[dict[str, str]]) -> str:
 
 
 def global_attributes(
-    product: Product,
-    settings: Mapping[str, Any],
-    versions: Mapping[str, str],
-    when: str,
-    run_id: str,
-    command: str,
+    product: Product, settings: Mapping[str, Any], versions: Mapping[str, str], when: str, run_id: str, command: str
 ) -> dict[str, str]:
     """Global attributes: source, inputs with hashes, settings, versions."""
     source, network = product.observations.source, product.network

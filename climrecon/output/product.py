@@ -117,20 +117,12 @@ class Product:
     def stem(self) -> str:
         """``tas_mon_climrecon-NETWORK_HadCRUT.5.0.2.0_185001-202510``."""
         source, time = self.observations.source, self.observations.time
-        parts = (
-            self.observations.variable,
-            "mon",
-            f"climrecon-{self.network.name}",
-            source.label,
-            time.span(),
-        )
+        parts = (self.observations.variable, "mon", f"climrecon-{self.network.name}", source.label, time.span())
         return "_".join("".join(c if c.isalnum() or c in ".-" else "-" for c in part) for part in parts)
 
 
 def status_of(
-    mask: NDArray[np.bool_],
-    unskilled: NDArray[np.bool_] | None,
-    outside: NDArray[np.bool_] | None = None,
+    mask: NDArray[np.bool_], unskilled: NDArray[np.bool_] | None, outside: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int8]:
     """(T, H, W) status: observed cells are observed whatever the skill there.
 

@@ -77,8 +77,7 @@ def make_series(product: Product) -> Series:
         nino34_sd=product.region_sd.get(NINO34.name),
         nino34_observed=coverage(mask, box),
         coverage={
-            r.name: coverage(mask, grid.region_weights(r))
-            for r in (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE)
+            r.name: coverage(mask, grid.region_weights(r)) for r in (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE)
         },
         skilled=skilled,
     )
@@ -131,9 +130,7 @@ def trends(series: Series) -> list[Trend]:
             continue
         left = y - y.mean() - slope / 10.0 * x
         sd = 10.0 * float(np.sqrt((left @ left) / (len(x) - 2) / (x @ x)))
-        of_ours = (
-            None if spread is None else 10.0 * float(np.sqrt(((x * spread[inside]) ** 2).sum()) / (x @ x))
-        )
+        of_ours = None if spread is None else 10.0 * float(np.sqrt(((x * spread[inside]) ** 2).sum()) / (x @ x))
         without = None if skilled is None else _slope(years[inside], skilled[inside])
         fitted.append(Trend(first, last, _slope(years[inside], raw[inside]), slope, sd, of_ours, without))
     return fitted

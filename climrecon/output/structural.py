@@ -116,9 +116,7 @@ def write_differences(file: netCDF4.Dataset, product: Product, naming: Mapping[s
     label = file.createVariable("network_name", "S1", ("network", "name_length"))
     label.long_name = "name of the network that is compared"
     label[:] = np.array([list(name.decode("latin-1").ljust(length)) for name in names], "S1")
-    variable = file.createVariable(
-        f"{product.observations.variable}_global_mean_difference", "f8", ("network", "time")
-    )
+    variable = file.createVariable(f"{product.observations.variable}_global_mean_difference", "f8", ("network", "time"))
     variable.setncatts(
         {
             **{key: value for key, value in naming.items() if key != "standard_name"},
@@ -127,8 +125,7 @@ def write_differences(file: netCDF4.Dataset, product: Product, naming: Mapping[s
             "coordinates": "network_name",
             "comment": "Structural uncertainty: what learning from other data would have changed. Networks: "
             + "; ".join(
-                f"{name} ({_of(product).learned_from[name]}; sha256 {_of(product).sha256[name]})"
-                for name in means
+                f"{name} ({_of(product).learned_from[name]}; sha256 {_of(product).sha256[name]})" for name in means
             ),
         }
     )

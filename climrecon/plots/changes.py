@@ -64,9 +64,7 @@ def draw_change_maps(grid: Grid, panels: Sequence[Panel], caption: str, variable
         axes = map_axes(figure, places[number // 2, number % 2])
         scale = _scale(panel, variable)
         # Where nothing changed there is no colour, so that what changed stands out.
-        values = (
-            panel.values if panel.kind == ANOMALIES else np.where(panel.values == 0, np.nan, panel.values)
-        )
+        values = panel.values if panel.kind == ANOMALIES else np.where(panel.values == 0, np.nan, panel.values)
         draw_bar(figure, draw_cells(axes, grid, values, scale), axes, scale, format="%g")
         axes.set_title(panel.title, fontsize=11)
         draw_coast(axes)

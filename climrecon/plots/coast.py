@@ -31,7 +31,5 @@ def coastlines() -> tuple[NDArray[np.floating[Any]], ...]:
             line = part.reshape(int(points), 2).astype(np.float64)
             # Antarctica is closed along the pole and the cut of the map; neither is a coast.
             kept = np.flatnonzero(line[:, 1] >= -85.0)
-            lines += [
-                line[run] for run in np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1) if len(run) > 1
-            ]
+            lines += [line[run] for run in np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1) if len(run) > 1]
     return tuple(lines)

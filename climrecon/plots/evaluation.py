@@ -24,9 +24,7 @@ def colours_of(names: Sequence[str], raw: str) -> dict[str, str]:
 
 
 def draw_annual(
-    records: Sequence[tuple[str, FloatArray, FloatArray, dict[str, FloatArray]]],
-    colours: Mapping[str, str],
-    units: str,
+    records: Sequence[tuple[str, FloatArray, FloatArray, dict[str, FloatArray]]], colours: Mapping[str, str], units: str
 ) -> Picture:
     """Annual global means: (record, years, truth, method -> its means), and each method's error."""
     figure = new_figure(9.0, 2.6 + 2.6 * len(records))
@@ -89,26 +87,15 @@ def draw_groups(table: Mapping[str, Mapping[str, Any]], colours: Mapping[str, st
         labels = list(dict.fromkeys(row["label"] for rows in table.values() for row in rows[key]))
         for name, rows in table.items():
             at = [labels.index(row["label"]) for row in rows[key]]
-            axes.plot(
-                at,
-                [row["rmse"] for row in rows[key]],
-                color=colours[name],
-                marker="o",
-                markersize=3,
-                label=name,
-            )
+            axes.plot(at, [row["rmse"] for row in rows[key]], color=colours[name], marker="o", markersize=3, label=name)
         axes.set_xticks(range(len(labels)), labels, fontsize=7, rotation=45)
     panels[0].set_ylabel(f"RMSE of missing cells, {units}")
     panels[0].set_ylim(bottom=0.0)
     panels[0].legend(frameon=False, fontsize=8)
-    return Picture(
-        figure, "RMSE of the cells that were missing, by decade and by the observed share of the globe."
-    )
+    return Picture(figure, "RMSE of the cells that were missing, by decade and by the observed share of the globe.")
 
 
-def draw_cells(
-    grid: Grid, ours: FloatArray, theirs: FloatArray, name: str, reference: str, variable: str
-) -> Picture:
+def draw_cells(grid: Grid, ours: FloatArray, theirs: FloatArray, name: str, reference: str, variable: str) -> Picture:
     """RMSE of each cell of one method, and minus that of the reference; (H, W), NaN where never scored."""
     figure, scales = new_figure(10.0, 3.4), scales_of(variable)
     places = figure.add_gridspec(1, 2)
@@ -123,6 +110,5 @@ def draw_cells(
         axes.set_title(title, fontsize=10)
         maps.draw_bar(figure, drawn, axes, scale)
     return Picture(
-        figure,
-        f"RMSE of {name} where a cell was missing, and minus that of {reference} (violet: {name} is better).",
+        figure, f"RMSE of {name} where a cell was missing, and minus that of {reference} (violet: {name} is better)."
     )

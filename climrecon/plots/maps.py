@@ -132,12 +132,7 @@ def _hatch(axes: Any, grid: Grid, where: NDArray[np.bool_]) -> None:
     flags = np.ma.masked_equal(cells, 0.0)
     # The hatch is drawn in the edge colour; a transparent face keeps the map below visible.
     hatched = axes.pcolor(
-        edges,
-        grid.lat_edges,
-        flags,
-        cmap=ListedColormap([(0.0, 0.0, 0.0, 0.0)]),
-        hatch="/////",
-        transform=PLATE,
+        edges, grid.lat_edges, flags, cmap=ListedColormap([(0.0, 0.0, 0.0, 0.0)]), hatch="/////", transform=PLATE
     )
     hatched.set_edgecolor((0.15, 0.15, 0.15, 0.55))
     hatched.set_linewidth(0.0)

@@ -53,9 +53,7 @@ def scales_of(variable: str) -> Scales:
     rmse = np.arange(0.0, maps.rmse_limit + 0.05 * maps.rmse_step, maps.rmse_step)
     return Scales(
         both_ways(maps.limit, maps.step, maps.ticks, maps.colours),
-        both_ways(
-            maps.difference_limit, maps.difference_step, maps.difference_ticks, maps.difference_colours
-        ),
+        both_ways(maps.difference_limit, maps.difference_step, maps.difference_ticks, maps.difference_colours),
         Scale(BoundaryNorm(levels, 256, extend="max"), maps.spread_colours, units, levels),
         Scale(BoundaryNorm(rmse, 256, extend="max"), maps.rmse_colours, units),
     )

@@ -61,12 +61,7 @@ class _Line:
             look: dict[str, Any] = {"alpha": 0.22, "linewidth": 0, "label": BAND}
             axes.fill_between(self.x, y - reach, y + reach, color=OURS, zorder=1, **look)
         if alone.any():
-            look = {
-                "alpha": 0.6,
-                "capsize": 4,
-                "linestyle": "none",
-                "label": None if joined else "90 % range",
-            }
+            look = {"alpha": 0.6, "capsize": 4, "linestyle": "none", "label": None if joined else "90 % range"}
             axes.errorbar(self.x[alone], y[alone], reach[alone], color=OURS, zorder=1, **look)
 
 
@@ -79,11 +74,7 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     years, ours = series.annual(series.ours)
     annual = len(years) >= FEWEST_YEARS
     if annual:
-        line, raw, sd = (
-            _Line(years + 0.5, 1.0),
-            series.annual(series.raw)[1],
-            series.annual_sd(series.ours_sd),
-        )
+        line, raw, sd = (_Line(years + 0.5, 1.0), series.annual(series.raw)[1], series.annual_sd(series.ours_sd))
         look = {"color": RAW, "linewidth": 0.35, "alpha": 0.6}
         top.plot(months.x, months.y(series.raw), label="observed cells alone, monthly", **look)
     else:

@@ -21,10 +21,7 @@ def draw_history(rows: Sequence[Sequence[float]], name: str) -> Picture:
     """Training loss and validation score by step; ``rows`` hold (step, loss, score, seconds)."""
     figure = new_figure(7.0, 5.0)
     panels = figure.subplots(2, 1, sharex=True)
-    for axes, column, label, colour in (
-        (panels[0], 1, "training loss", ACCENT),
-        (panels[1], 2, "score", OURS),
-    ):
+    for axes, column, label, colour in ((panels[0], 1, "training loss", ACCENT), (panels[1], 2, "score", OURS)):
         tidy(axes)
         axes.set_ylabel(label)
         if not rows:
@@ -39,19 +36,12 @@ def draw_history(rows: Sequence[Sequence[float]], name: str) -> Picture:
     panels[0].set_title(name, loc="left", fontsize=10)
     panels[1].set_xlabel("step")
     return Picture(
-        figure,
-        f"Training of {name}: loss on training samples, and score on validation members (smaller is better).",
+        figure, f"Training of {name}: loss on training samples, and score on validation members (smaller is better)."
     )
 
 
 def draw_sample(
-    grid: Grid,
-    truth: FloatArray,
-    observed: FloatArray,
-    estimate: Estimate,
-    what: str,
-    name: str,
-    variable: str = "tas",
+    grid: Grid, truth: FloatArray, observed: FloatArray, estimate: Estimate, what: str, name: str, variable: str = "tas"
 ) -> Picture:
     """Truth, pseudo-observations of it (with errors), the reconstruction, and its error; (H, W) each."""
     figure = new_figure(10.0, 5.6)
@@ -100,9 +90,7 @@ def draw_samples(grid: Grid, samples: Sequence[Sample], name: str, variable: str
     for drawn, axes_of, scale in zip(shown, columns, (scales.anomaly, scales.difference), strict=True):
         draw_bar(figure, drawn, axes_of, scale, orientation="horizontal", shrink=0.5, aspect=40)
     figure.suptitle(name, fontsize=12)
-    months = "; ".join(
-        f"{one.member} {one.month}, gaps of {one.gaps}: {one.rmse:.2f} {units}" for one in samples
-    )
+    months = "; ".join(f"{one.member} {one.month}, gaps of {one.gaps}: {one.rmse:.2f} {units}" for one in samples)
     return Picture(
         figure,
         f"{name}: validation months, held out from training; pseudo-observations of them with made-up errors, the "

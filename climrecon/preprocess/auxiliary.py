@@ -83,9 +83,7 @@ def read_auxiliary(
     index, values = axes.index[order], values[order]
     if (np.diff(index) == 0).any():
         raise InputDataError("Months stand there more than once.", "Each month is expected once.")
-    anomalies = np.asarray(
-        anomalies_of(values, index, reference_period) * factor_to_units(variable, units), np.float32
-    )
+    anomalies = np.asarray(anomalies_of(values, index, reference_period) * factor_to_units(variable, units), np.float32)
     source = axes.horizontal.grid
     if not grid.same_as(source):
         anomalies, share = remap_with_gaps(anomalies, np.isfinite(anomalies), source, grid, scratch)

@@ -78,17 +78,13 @@ def find_horizontal(file: netCDF4.Dataset, variable: netCDF4.Variable) -> Horizo
     lat = np.ma.filled(found_lat[:].astype(np.float64), np.nan)
     lon = np.ma.filled(found_lon[:].astype(np.float64), np.nan)
     if not (np.isfinite(lat).all() and np.isfinite(lon).all()) or len(lat) < 2 or len(lon) < 2:
-        raise InputDataError(
-            "The latitudes or longitudes hold missing values, or fewer than two.", "Repair the file."
-        )
+        raise InputDataError("The latitudes or longitudes hold missing values, or fewer than two.", "Repair the file.")
     rows = np.argsort(lat)
     wrapped = wrapped_longitude(lon)
     columns = np.argsort(wrapped)
     grid = Grid(_lat_edges(lat[rows], _bounds(file, found_lat, rows)), _lon_edges(wrapped[columns]))
     _check(grid, lat[rows], wrapped[columns])
-    return Horizontal(
-        str(found_lat.dimensions[0]), str(found_lon.dimensions[0]), lat, lon, rows, columns, grid
-    )
+    return Horizontal(str(found_lat.dimensions[0]), str(found_lon.dimensions[0]), lat, lon, rows, columns, grid)
 
 
 def _find(
@@ -125,9 +121,7 @@ def _no_axes(file: netCDF4.Dataset, variable: netCDF4.Variable) -> str:
         if v.ndim == 2 and (v.name.lower() in _LAT[:3] or getattr(v, "standard_name", "") == "latitude")
     ]
     one = coordinate_along(file, variable.dimensions[-1], lambda v: v.name.lower() in _LAT[:3])
-    shape = ", ".join(
-        f"{name} ({size})" for name, size in zip(variable.dimensions, variable.shape, strict=True)
-    )
+    shape = ", ".join(f"{name} ({size})" for name, size in zip(variable.dimensions, variable.shape, strict=True))
     if two:
         return f"{variable.name}[{shape}] has a curvilinear grid: {two[0]} is two-dimensional."
     if one is not None and variable.ndim < 3:

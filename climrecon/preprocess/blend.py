@@ -97,9 +97,7 @@ def prepare_blended(
     return blend(air[ours], sea[theirs], land, ice, time.month), time
 
 
-def _ice(
-    files: Sequence[Path], grid: Grid, period: tuple[int, int], scratch: Path
-) -> NDArray[np.floating[Any]]:
+def _ice(files: Sequence[Path], grid: Grid, period: tuple[int, int], scratch: Path) -> NDArray[np.floating[Any]]:
     """(12, H, W) mean ice concentration of each calendar month of ``period``, 0..1."""
     headers = inspected(files, "sic")
     check_covered(np.concatenate([one.index for one in headers]), period)
@@ -111,9 +109,7 @@ def _ice(
             variable, axes = file[headers[0].name], find_horizontal(file, file[headers[0].name])
             # Its bounds span all years of a calendar month, so the axis is no monthly one.
             time, coordinate = find_time(file, variable)
-            dates = cftime.num2date(
-                coordinate[:], coordinate.units, getattr(coordinate, "calendar", "standard")
-            )
+            dates = cftime.num2date(coordinate[:], coordinate.units, getattr(coordinate, "calendar", "standard"))
             values = read_on(variable, time, axes)
     ordered = values[np.argsort([date.month for date in dates])]
     return _as_share(ordered, headers[0].units, Path(files[0]).name, "ice concentration")
@@ -126,9 +122,7 @@ def _land(path: Path, grid: Grid, scratch: Path) -> NDArray[np.floating[Any]]:
         find_horizontal(file, variable)
         name, units = str(variable.name), str(getattr(variable, "units", ""))
     with cdo_folder([path], grid, scratch) as (folder, links):
-        run_cdo(
-            ["-f", "nc2", "-b", "F32", "-remapcon,grid.txt", f"-selname,{name}", *links, "out.nc"], folder
-        )
+        run_cdo(["-f", "nc2", "-b", "F32", "-remapcon,grid.txt", f"-selname,{name}", *links, "out.nc"], folder)
         with opened(folder / "out.nc") as file:
             axes = find_horizontal(file, file[name])
             values = missing_to_nan(file[name][:]).reshape(-1, *grid.shape)[0]

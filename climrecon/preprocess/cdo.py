@@ -62,9 +62,7 @@ def run_cdo(arguments: Sequence[str], folder: Path) -> None:
         If it is not installed.
     """
     command = [cdo_program(), "-s", "-O", *arguments]
-    answer = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
-    )
+    answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     if answer.returncode < 0:
         raise OutputError(
             f"cdo was ended by {signal.Signals(-answer.returncode).name} while it wrote in {folder}.",
@@ -74,8 +72,7 @@ def run_cdo(arguments: Sequence[str], folder: Path) -> None:
         said = " ".join((answer.stderr or answer.stdout).split())[-400:]
         if _FULL.search(said):
             raise OutputError(
-                f"The disk is full: cdo could not write in {folder}.",
-                "Free some space, or choose another folder.",
+                f"The disk is full: cdo could not write in {folder}.", "Free some space, or choose another folder."
             )
         raise InputDataError(f"cdo could not prepare the data: {said}", f"The call was: {' '.join(command)}")
 
@@ -83,12 +80,8 @@ def run_cdo(arguments: Sequence[str], folder: Path) -> None:
 def write_grid(grid: Grid, path: Path) -> None:
     """Write cdo's description of ``grid`` (cell centres and bounds)."""
     height, width = grid.shape
-    lat_bounds = " ".join(
-        f"{a:.10g} {b:.10g}" for a, b in zip(grid.lat_edges[:-1], grid.lat_edges[1:], strict=True)
-    )
-    lon_bounds = " ".join(
-        f"{a:.10g} {b:.10g}" for a, b in zip(grid.lon_edges[:-1], grid.lon_edges[1:], strict=True)
-    )
+    lat_bounds = " ".join(f"{a:.10g} {b:.10g}" for a, b in zip(grid.lat_edges[:-1], grid.lat_edges[1:], strict=True))
+    lon_bounds = " ".join(f"{a:.10g} {b:.10g}" for a, b in zip(grid.lon_edges[:-1], grid.lon_edges[1:], strict=True))
     path.write_text(
         "gridtype = lonlat\n"
         f"xsize = {width}\nysize = {height}\n"

@@ -176,9 +176,7 @@ def read_once(values: FloatArray, grid: Grid, notes: list[str]) -> tuple[FloatAr
     pairs = values.shape[1] % 2 == 0 and np.array_equal(values[:, 0::2], values[:, 1::2], equal_nan=True)
     if not pairs or np.array_equal(values[:, 1:-1:2], values[:, 2::2], equal_nan=True):
         return values, grid
-    notes.append(
-        f"each of {values.shape[1] // 2} rows is written twice in the file; read once, written back twice"
-    )
+    notes.append(f"each of {values.shape[1] // 2} rows is written twice in the file; read once, written back twice")
     return np.ascontiguousarray(values[:, 0::2]), Grid(grid.lat_edges[0::2], grid.lon_edges)
 
 

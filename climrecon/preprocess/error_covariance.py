@@ -70,8 +70,7 @@ def _read(path: Path, like: Observations) -> tuple[int, FloatArray]:
         units = str(getattr(matrix, "units", "")).strip()
         if units and not _SQUARED.match(units):
             raise InputDataError(
-                f"{matrix.name} has the units {units!r}; a covariance of temperatures is in K2.",
-                "Choose another file.",
+                f"{matrix.name} has the units {units!r}; a covariance of temperatures is in K2.", "Choose another file."
             )
         month = _month(file, matrix)
         square = np.ma.filled(np.ma.asarray(matrix[:]).astype(np.float32), np.nan)

@@ -24,9 +24,7 @@ def find_variable(file: netCDF4.Dataset, wanted: str) -> netCDF4.Variable:
     InputDataError
         If there is none, or more than one.
     """
-    candidates = [
-        v for v in file.variables.values() if v.ndim >= 2 and v.dtype is not str and v.dtype.kind in "fiu"
-    ]
+    candidates = [v for v in file.variables.values() if v.ndim >= 2 and v.dtype is not str and v.dtype.kind in "fiu"]
     names = {v.name: canonical_variable(v.name, v.__dict__) for v in candidates}
     matching = [v for v in candidates if names[v.name] == wanted]
     matching = [v for v in matching if v.name == wanted] or matching
@@ -80,9 +78,7 @@ class FieldAxes:
         return read_on(variable, self.time_name, self.horizontal, realisation)
 
 
-def read_on(
-    variable: netCDF4.Variable, time_name: str, axes: Horizontal, realisation: int | None = None
-) -> Any:
+def read_on(variable: netCDF4.Variable, time_name: str, axes: Horizontal, realisation: int | None = None) -> Any:
     """(T, H, W) of ``variable`` in the package's order; see :func:`climrecon.preprocess.values.read_values`."""
     dimensions = time_name, axes.lat_name, axes.lon_name
     return read_values(variable, dimensions, axes.rows, axes.columns, realisation)

@@ -64,9 +64,7 @@ class MemberHeader:
     def same_place(self, other: MemberHeader) -> bool:
         """Whether both are on one grid, its cells in the same order: cdo takes all files to be as the first is."""
         pairs = ((self.lat, other.lat), (self.lon, other.lon))
-        return all(
-            a.shape == b.shape and bool(np.allclose(a, b, rtol=0.0, atol=SAME_DEGREES)) for a, b in pairs
-        )
+        return all(a.shape == b.shape and bool(np.allclose(a, b, rtol=0.0, atol=SAME_DEGREES)) for a, b in pairs)
 
 
 def prepare_member(
@@ -144,17 +142,12 @@ def inspected(files: Sequence[Path], variable: str) -> list[MemberHeader]:
         ("mix anomalies and absolute values", ["anomalies" if o.anomaly else "absolute" for o in headers]),
         (
             "are on different grids",
-            [
-                headers[0].place() if one.same_place(headers[0]) else f"other cells, {one.place()}"
-                for one in headers
-            ],
+            [headers[0].place() if one.same_place(headers[0]) else f"other cells, {one.place()}" for one in headers],
         ),
     ):
         if len(set(found)) > 1:
             listed = "; ".join(f"{name}: {value or 'none'}" for name, value in zip(names, found, strict=True))
-            raise InputDataError(
-                f"The files of one member {what}: {listed}.", "Repair or leave out the odd one."
-            )
+            raise InputDataError(f"The files of one member {what}: {listed}.", "Repair or leave out the odd one.")
     index = np.concatenate([one.index for one in headers])
     months, counts = np.unique(index, return_counts=True)
     if (counts > 1).any():
@@ -178,14 +171,10 @@ def _inspected(path: Path, wanted: str) -> MemberHeader:
         )
         anomaly = _kind(file, variable, path.name, description) if description.tells_kind else None
         lat, lon = _coordinates(file, variable, ocean=description.on_sea)
-        return MemberHeader(
-            str(variable.name), index, units, anomaly, remap, FILLED in file.variables, lat, lon
-        )
+        return MemberHeader(str(variable.name), index, units, anomaly, remap, FILLED in file.variables, lat, lon)
 
 
-def _coordinates(
-    file: netCDF4.Dataset, variable: netCDF4.Variable, ocean: bool
-) -> tuple[FloatArray, FloatArray]:
+def _coordinates(file: netCDF4.Dataset, variable: netCDF4.Variable, ocean: bool) -> tuple[FloatArray, FloatArray]:
     """Latitudes and longitudes in the file's own order, degrees."""
     two = _two_dimensional(file, variable) if ocean else None
     if two is None:

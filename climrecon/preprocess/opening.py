@@ -36,9 +36,7 @@ def opened(path: Path) -> Iterator[netCDF4.Dataset]:
     except FileNotFoundError as error:
         raise InputDataError(f"There is no file {path}.", "Check the name.") from error
     except IsADirectoryError as error:
-        raise InputDataError(
-            f"{path} is a folder; a netCDF file is expected.", "Name a file in it."
-        ) from error
+        raise InputDataError(f"{path} is a folder; a netCDF file is expected.", "Name a file in it.") from error
     except (OSError, RuntimeError) as error:
         raise InputDataError(f"{path} cannot be opened as netCDF: {error}", _DAMAGED) from error
     try:

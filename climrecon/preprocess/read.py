@@ -24,10 +24,7 @@ COMPLETE_COVERAGE = 0.97
 
 
 def read_observations(
-    files: Sequence[Path],
-    request: PrepareRequest,
-    *,
-    uncorrelated: Path | None = None,
+    files: Sequence[Path], request: PrepareRequest, *, uncorrelated: Path | None = None
 ) -> Observations:
     """Read one data set, which may be split in time over several files.
 
@@ -67,9 +64,7 @@ def read_observations(
             raise InputDataError(f"{files[0].name}: {error.message}", error.hint) from error
         notes.append(f"absolute values turned into anomalies relative to {base[0]}-{base[1]}")
     elif base is not None and base != request.reference_period:
-        notes.append(
-            f"the anomalies refer to {base[0]}-{base[1]}, their own base; gappy fields are not re-based"
-        )
+        notes.append(f"the anomalies refer to {base[0]}-{base[1]}, their own base; gappy fields are not re-based")
     keep = _within(index, first, last)
     if not keep.all():
         values, index = values[keep], index[keep]

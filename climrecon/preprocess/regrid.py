@@ -89,9 +89,7 @@ def remap_with_gaps(
     return mean.astype(np.float32), share
 
 
-def _cdo_remap(
-    fields: Mapping[str, NDArray[Any]], source: Grid, target: Grid, scratch: Path
-) -> dict[str, FloatArray]:
+def _cdo_remap(fields: Mapping[str, NDArray[Any]], source: Grid, target: Grid, scratch: Path) -> dict[str, FloatArray]:
     """One cdo call for all ``fields``; its files are gone afterwards."""
     try:
         with tempfile.TemporaryDirectory(prefix="remap-", dir=scratch) as name:
@@ -101,9 +99,7 @@ def _cdo_remap(
             _write(fields, source, folder / "in.nc")
             run_cdo(["-f", "nc2", "-remapcon,to.txt", "-setgrid,from.txt", "in.nc", "out.nc"], folder)
             with netCDF4.Dataset(folder / "out.nc") as file:
-                return {
-                    part: np.ma.filled(file[part][:].astype(np.float32), np.nan) for part in sorted(fields)
-                }
+                return {part: np.ma.filled(file[part][:].astype(np.float32), np.nan) for part in sorted(fields)}
     except OSError as error:
         raise OutputError(
             f"The files for cdo cannot be written in {scratch}: {error}",

@@ -65,8 +65,7 @@ def _error_variable(file: netCDF4.Dataset) -> netCDF4.Variable:
     found = [
         v
         for v in fields
-        if v.name.lower().endswith(("unc", "uncertainty"))
-        or "standard_error" in str(getattr(v, "standard_name", ""))
+        if v.name.lower().endswith(("unc", "uncertainty")) or "standard_error" in str(getattr(v, "standard_name", ""))
     ]
     if len(found) != 1:
         held = ", ".join(v.name for v in fields) or "no fields"
@@ -76,9 +75,7 @@ def _error_variable(file: netCDF4.Dataset) -> netCDF4.Variable:
     return found[0]
 
 
-def read_member(
-    path: Path, request: PrepareRequest, like: Observations, realisation: int | None = None
-) -> FloatArray:
+def read_member(path: Path, request: PrepareRequest, like: Observations, realisation: int | None = None) -> FloatArray:
     """(T, H, W) float32 anomalies of one ensemble member, on the months and grid of ``like``.
 
     Months the member lacks are NaN.

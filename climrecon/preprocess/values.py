@@ -42,9 +42,7 @@ _BASE_YEARS = (10, 40)
 def unpacked_dtype(variable: netCDF4.Variable) -> str:
     """``float32`` or ``float64``: what the variable's values are after scale and offset (CF, 8.1)."""
     factors = [
-        np.asarray(getattr(variable, name)).dtype
-        for name in ("scale_factor", "add_offset")
-        if hasattr(variable, name)
+        np.asarray(getattr(variable, name)).dtype for name in ("scale_factor", "add_offset") if hasattr(variable, name)
     ]
     kind = np.result_type(*factors) if factors else variable.dtype
     return "float64" if kind == np.float64 else "float32"
@@ -75,9 +73,7 @@ def read_values(
     """
     order = [variable.dimensions.index(name) for name in dimensions]
     others = [position for position in range(variable.ndim) if position not in order]
-    of_members = [
-        p for p in others if realisation is not None and variable.dimensions[p].lower() in MEMBER_DIMENSIONS
-    ]
+    of_members = [p for p in others if realisation is not None and variable.dimensions[p].lower() in MEMBER_DIMENSIONS]
     long = [
         f"{variable.dimensions[p]} ({variable.shape[p]})"
         for p in others
@@ -158,12 +154,7 @@ def _stated(text: str, introduced: Callable[[str], bool]) -> tuple[int, int] | N
 
 
 def is_anomaly(
-    wanted: str,
-    file: netCDF4.Dataset,
-    variable: netCDF4.Variable,
-    name: str,
-    values: FloatArray,
-    description: Variable,
+    wanted: str, file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, values: FloatArray, description: Variable
 ) -> bool:
     """Whether the values are anomalies: as the user says, else by attributes, product, then range.
 
@@ -176,9 +167,7 @@ def is_anomaly(
         return wanted == "anomaly"
     title = str(getattr(file, "title", ""))
     texts = (variable.name, *(str(getattr(variable, key, "")) for key in ("standard_name", "long_name")))
-    if any(hasattr(variable, key) for key in _BASE_ATTRIBUTES) or any(
-        "anom" in text.lower() for text in texts
-    ):
+    if any(hasattr(variable, key) for key in _BASE_ATTRIBUTES) or any("anom" in text.lower() for text in texts):
         return True
     release = release_of(name, title)
     if release and release.data_set.base:
@@ -251,11 +240,7 @@ def to_units(values: FloatArray, units: str, anomaly: bool, description: Variabl
 
 
 def check_values(
-    values: FloatArray,
-    anomaly: bool,
-    labels: list[str],
-    place: Callable[[int, int], str],
-    description: Variable,
+    values: FloatArray, anomaly: bool, labels: list[str], place: Callable[[int, int], str], description: Variable
 ) -> None:
     """Refuse infinite, implausible and wholly missing data.
 
@@ -281,19 +266,14 @@ def check_values(
     infinite = np.isinf(values)
     implausible = ((values < low) | (values > high)) & ~infinite
     what = "an anomaly" if anomaly else f"a {description.quantity}"
-    for bad, text in (
-        (infinite, "infinite"),
-        (implausible, f"outside {low:g} to {high:g} {units} for {what}"),
-    ):
+    for bad, text in ((infinite, "infinite"), (implausible, f"outside {low:g} to {high:g} {units} for {what}")):
         if bad.any():
             month, row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
             value = values[month, row, column]
             shown = "" if np.isinf(value) else f" ({value:g} {units})"
             count = int(bad.sum())
             number = "1 value is" if count == 1 else f"{count} values are"
-            problems.append(
-                f"{number} {text}, the first{shown} in {labels[month]} at {place(int(row), int(column))}"
-            )
+            problems.append(f"{number} {text}, the first{shown} in {labels[month]} at {place(int(row), int(column))}")
     if problems:
         raise InputDataError(
             f"The values cannot be used: {'; '.join(problems)}.",

@@ -16,15 +16,7 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.fields import Months
-from climrecon.grid import (
-    GLOBE,
-    NINO34,
-    NORTHERN_HEMISPHERE,
-    SOUTHERN_HEMISPHERE,
-    Grid,
-    Region,
-    weighted_mean,
-)
+from climrecon.grid import GLOBE, NINO34, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, Grid, Region, weighted_mean
 from climrecon.scores import scores
 from climrecon.scores.series import annual_means
 

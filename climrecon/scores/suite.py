@@ -107,9 +107,7 @@ def score_table(
                 for name, found in rows.items()
             }
             if report:
-                report(
-                    f"{case}: " + ", ".join(f"{n} {r['rmse']:.3f}" for n, r in table["cases"][case].items())
-                )
+                report(f"{case}: " + ", ".join(f"{n} {r['rmse']:.3f}" for n, r in table["cases"][case].items()))
         for name, make in methods.items():
             table["response"].setdefault(name, {})[label] = response(make(), truth, mask, time, grid)
     return table
@@ -120,10 +118,7 @@ def response(method: Method, truth: FloatArray, mask: BoolArray, time: Months, g
     sd = np.full(truth.shape, CLEAN, np.float32)
     context = Context(grid, time)
     means = [
-        (
-            method.reconstruct(np.where(mask, truth + shift, np.nan), mask, sd, time.month, context).mean
-            * grid.area
-        )
+        (method.reconstruct(np.where(mask, truth + shift, np.nan), mask, sd, time.month, context).mean * grid.area)
         for shift in (0.0, 1.0)
     ]
     return round(float((means[1] - means[0]).sum((1, 2)).mean()), 4)

@@ -102,9 +102,7 @@ def validate(raw: Mapping[str, Any], site: Site) -> RunSettings:
     problems += _training_sets(values, site)
     if problems or settings is None:
         raise ProblemList(
-            problems,
-            "These parameters cannot be used:",
-            "See 'climrecon reconstruct --help' for all of them.",
+            problems, "These parameters cannot be used:", "See 'climrecon reconstruct --help' for all of them."
         )
     return settings
 
@@ -138,14 +136,8 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
     problems = []
     dataset = [name for name in _DATASET_FACETS if name in given]
     if "obs_file" in given and dataset:
-        problems.append(
-            f"obs_file: a file was named and also a search ({', '.join(dataset)}); give one or the other"
-        )
-    if (
-        "detach" in given
-        and str(values["detach"]).lower() in TRUE
-        and str(values["dispatch"]).lower() == "local"
-    ):
+        problems.append(f"obs_file: a file was named and also a search ({', '.join(dataset)}); give one or the other")
+    if "detach" in given and str(values["detach"]).lower() in TRUE and str(values["dispatch"]).lower() == "local":
         problems.append("detach: a local run cannot be detached; leave out detach or use dispatch=slurm")
     if "network_name" in given and not _NAME.match(str(values["network_name"])):
         problems.append(f"network_name: {_no_name(values['network_name'])}")
@@ -154,9 +146,7 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
     options = values["extra_scheduler_options"]
     if not _is_empty(options):
         bad = [part for part in str(options).split(",") if not _OPTION.match(part.strip())]
-        problems += [
-            f"extra_scheduler_options: {part!r} is no option like --partition=shared" for part in bad
-        ]
+        problems += [f"extra_scheduler_options: {part!r} is no option like --partition=shared" for part in bad]
     problems += _reference_period(values["reference_period"])
     problems += _auxiliary(values)
     return problems

@@ -123,8 +123,7 @@ def load_site() -> Site:
         if not path.is_file():
             if named and path == Path(named):
                 raise UsageError(
-                    f"The variable {VARIABLE} names {path}, which is no file.",
-                    "Correct or unset the variable.",
+                    f"The variable {VARIABLE} names {path}, which is no file.", "Correct or unset the variable."
                 )
             continue
         content = _read(path)
@@ -142,9 +141,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The site file {path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(
-            f"The site file {path} is no valid TOML: {error}", "Correct the line it names."
-        ) from error
+        raise UsageError(f"The site file {path} is no valid TOML: {error}", "Correct the line it names.") from error
 
 
 def _check(content: dict[str, Any], path: Path) -> None:
@@ -160,9 +157,7 @@ def _check(content: dict[str, Any], path: Path) -> None:
     for name in content.get("defaults", {}):
         if name not in BY_NAME:
             near = difflib.get_close_matches(name, list(BY_NAME), 1)
-            problems.append(
-                f"defaults.{name}: unknown parameter" + (f"; did you mean {near[0]}?" if near else "")
-            )
+            problems.append(f"defaults.{name}: unknown parameter" + (f"; did you mean {near[0]}?" if near else ""))
         elif not BY_NAME[name].site:
             problems.append(f"defaults.{name}: this default cannot be set by a site file")
     for name in content.get("dataset", {}):

@@ -24,9 +24,7 @@ def minutes_of(walltime: str) -> int:
     """
     found = _TIME.match(walltime.strip())
     if not found:
-        raise ValueError(
-            f"{walltime!r} is no time like 01:30:00 (hours, minutes, seconds) or 1-12 (days-hours)"
-        )
+        raise ValueError(f"{walltime!r} is no time like 01:30:00 (hours, minutes, seconds) or 1-12 (days-hours)")
     days, *rest = found.groups()
     first, second, third = (int(part or 0) for part in rest)
     if days is not None:
@@ -68,12 +66,8 @@ Word = Annotated[str, _text(r"[A-Za-z0-9][\w.-]{0,63}", "name of letters, digits
 Partition = Annotated[
     str, _text(r"[A-Za-z0-9][\w.-]*(,[A-Za-z0-9][\w.-]*)*", "partition, or partitions joined by commas")
 ]
-Constraint = Annotated[
-    str, _text(r"[\w(\[][\w.&|*()\[\]-]{0,199}", "constraint like a100_80 or a100_40|a100_80")
-]
-Gres = Annotated[
-    str, _text(r"[A-Za-z]\w*(:[A-Za-z]\w*)?", "kind of GPU like gpu or gpu:a100, without a number")
-]
+Constraint = Annotated[str, _text(r"[\w(\[][\w.&|*()\[\]-]{0,199}", "constraint like a100_80 or a100_40|a100_80")]
+Gres = Annotated[str, _text(r"[A-Za-z]\w*(:[A-Za-z]\w*)?", "kind of GPU like gpu or gpu:a100, without a number")]
 Memory = Annotated[str, _text(r"\d{1,9}[KMGT]?", "memory like 8G")]
 Mail = Annotated[str, _text(r"\w[\w.+-]*(@[\w-]+(\.[\w-]+)*)?", "mail address")]
 Module = Annotated[str, _text(r"[A-Za-z0-9][\w.+/@-]{0,99}", "module name like python3/2023.01")]

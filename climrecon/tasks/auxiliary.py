@@ -38,9 +38,7 @@ def load_auxiliary(
     found = {}
     for name, path in files.items():
         if not path.is_file():
-            raise InputDataError(
-                f"There is no file {path}.", f"Check auxiliary_files, which names it for {name}."
-            )
+            raise InputDataError(f"There is no file {path}.", f"Check auxiliary_files, which names it for {name}.")
         try:
             with tempfile.TemporaryDirectory(prefix="climrecon-") as scratch:
                 found[name] = read_auxiliary(path, name, grid, period, Path(scratch))

@@ -59,10 +59,7 @@ def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
 
     reporter.stage(f"Searching {settings.catalogue}")
     found = search(
-        open_catalogue(settings.catalogue),
-        settings.facets,
-        explicit=settings.given,
-        preferred=site.file.dataset,
+        open_catalogue(settings.catalogue), settings.facets, explicit=settings.given, preferred=site.file.dataset
     )
     for note in found.notes:
         reporter.note(note)

@@ -93,9 +93,7 @@ def add_network(source: Path, name: str, site: Site, *, replace: bool = False) -
         If the name is taken by another network.
     """
     if source.is_file() and source.suffix != ".safetensors":
-        raise NetworkError(
-            f"{source.name} has no card, so it is not stored.", f"Use it as it is: network={source}"
-        )
+        raise NetworkError(f"{source.name} has no card, so it is not stored.", f"Use it as it is: network={source}")
     folder = source if source.is_dir() else source.parent
     loaded = load_network(str(folder))
     if not replace:
@@ -115,9 +113,7 @@ def add_network(source: Path, name: str, site: Site, *, replace: bool = False) -
             target.replace(gone)
         incoming.replace(target)
     except OSError as error:
-        raise OutputError(
-            f"The network cannot be written to {store}: {error}", "Is the disk full?"
-        ) from error
+        raise OutputError(f"The network cannot be written to {store}: {error}", "Is the disk full?") from error
     finally:
         if gone.exists() and not target.exists():
             gone.replace(target)
@@ -149,14 +145,11 @@ def remove_network(name: str, site: Site) -> Path:
     if (shipped() / name / CARD).is_file() and "/" not in name:
         raise NetworkError(f"{name} comes with climrecon and is not removed.", "Trained networks can be.")
     places = store_places(site)
-    found = next(
-        (place / name for place in places if "/" not in name and (place / name / CARD).is_file()), None
-    )
+    found = next((place / name for place in places if "/" not in name and (place / name / CARD).is_file()), None)
     if found is None or name in ("", ".", ".."):
         known = _names(places)
         raise NetworkError(
-            f"There is no trained network called {name!r}.",
-            f"Trained networks: {', '.join(known) or 'none'}.",
+            f"There is no trained network called {name!r}.", f"Trained networks: {', '.join(known) or 'none'}."
         )
     try:
         gone = found.with_name(f"{_INCOMING}removed-{name}-{os.getpid()}")

@@ -35,14 +35,8 @@ class Comparison:
 
     def lines(self) -> list[str]:
         """For people."""
-        lines = [f"  same       {name}" for name in self.same] + [
-            f"  different  {name}" for name in self.different
-        ]
-        verdict = (
-            "The repeat agrees with the first run."
-            if self.agrees
-            else "The repeat differs from the first run."
-        )
+        lines = [f"  same       {name}" for name in self.same] + [f"  different  {name}" for name in self.different]
+        verdict = "The repeat agrees with the first run." if self.agrees else "The repeat differs from the first run."
         return [verdict, *lines]
 
 
@@ -63,13 +57,9 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
         if not path.is_file():
             problems.append(f"{name} is gone")
         elif sha256_of(path) != digest:
-            problems.append(
-                f"{name} has changed since (sha256 {sha256_of(path)[:12]}… instead of {digest[:12]}…)"
-            )
+            problems.append(f"{name} has changed since (sha256 {sha256_of(path)[:12]}… instead of {digest[:12]}…)")
     if problems:
-        raise InputDataError(
-            f"The run cannot be repeated: {'; '.join(problems)}.", "Restore the input files."
-        )
+        raise InputDataError(f"The run cannot be repeated: {'; '.join(problems)}.", "Restore the input files.")
     known = {OLD_NAMES.get(name, name): value for name, value in recorded.settings.items()}
     settings = validate({**known, "outputdir": str(output)}, site)
     _check_network(settings.network, recorded.network_sha256, site)

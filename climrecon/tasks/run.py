@@ -81,6 +81,4 @@ def _require_cuda() -> None:
     from climrecon.methods.by_chunks import cuda_available
 
     if not cuda_available():
-        raise UsageError(
-            "device=cuda was asked for, but torch finds no usable GPU here.", "Use device=auto or cpu."
-        )
+        raise UsageError("device=cuda was asked for, but torch finds no usable GPU here.", "Use device=auto or cpu.")

@@ -45,9 +45,7 @@ def statistics(fields: TrainingFields) -> tuple[FloatArray, FloatArray]:
     return np.stack(means), np.stack(spreads)
 
 
-def seen_of(
-    values: FloatArray, spread: FloatArray, masks: MaskSource, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def seen_of(values: FloatArray, spread: FloatArray, masks: MaskSource, rng: np.random.Generator) -> NDArray[np.float32]:
     """(V, P) of a month's auxiliary variables as a sample sees them, NaN elsewhere.
 
     Parameters

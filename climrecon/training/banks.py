@@ -140,9 +140,7 @@ class FieldBank:
         self._pool = self._pool or ThreadPoolExecutor(1, "fields")
         self._ahead = rows, self._pool.submit(self._fetch, rows)
 
-    def take(
-        self, rows: Tensor, on_host: NDArray[np.integer[Any]] | None = None
-    ) -> tuple[Tensor, Tensor | None]:
+    def take(self, rows: Tensor, on_host: NDArray[np.integer[Any]] | None = None) -> tuple[Tensor, Tensor | None]:
         """(B, H, W) fields, 0 where not scored, and (B, H, W) bool ``scored``, or None where all are.
 
         ``on_host`` are the same numbers where they are known without asking the device, which would wait for it.

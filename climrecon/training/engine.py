@@ -89,13 +89,7 @@ class Progress:
 
     def __str__(self) -> str:
         left = self.seconds_left
-        unit = (
-            f"{left / 3600:.1f} h"
-            if left > 5400
-            else f"{left / 60:.1f} min"
-            if left > 90
-            else f"{left:.0f} s"
-        )
+        unit = f"{left / 3600:.1f} h" if left > 5400 else f"{left / 60:.1f} min" if left > 90 else f"{left:.0f} s"
         return (
             f"step {self.step} of {self.steps}, {self.per_second:.3g} it/s, {unit} left: "
             f"training {self.loss:.4f}, validation {self.score:.4f}"
@@ -342,9 +336,7 @@ class Loop:
         scores = self.history.scores[-1] if self.history.scores else {}
         comparison = compared(scores, self.reference_scores)
         self.report(
-            Progress(
-                self.step, self.plan.iterations, last[1], last[2], speed, max(left, 0.0), checked, comparison
-            )
+            Progress(self.step, self.plan.iterations, last[1], last[2], speed, max(left, 0.0), checked, comparison)
         )
 
 

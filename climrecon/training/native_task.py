@@ -21,14 +21,7 @@ from climrecon.methods.priors.covariance import learn_low_rank
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.methods.unet.correcting import PartialUNet
-from climrecon.methods.unet.levels import (
-    DEPTH,
-    LevelledAnalysisUNet,
-    LevelledUNet,
-    auxiliary_of,
-    depth_of,
-    most_levels,
-)
+from climrecon.methods.unet.levels import DEPTH, LevelledAnalysisUNet, LevelledUNet, auxiliary_of, depth_of, most_levels
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import PartialUNetReconstructor
 from climrecon.training import analysis_task
@@ -132,10 +125,7 @@ def empty_network(
 
 
 def new_network(
-    recipe: NativeRecipe,
-    fields: TrainingFields,
-    start: nn.Module | None,
-    drawing: Drawing | None = None,
+    recipe: NativeRecipe, fields: TrainingFields, start: nn.Module | None, drawing: Drawing | None = None
 ) -> tuple[NativeNetwork, Sequence[LowRankPrior]]:
     """The network, and the cross-fit's priors.
 
@@ -179,9 +169,7 @@ def _single(array: NDArray[Any]) -> Tensor:
     return torch.as_tensor(array, dtype=torch.float32)
 
 
-def continued(
-    recipe: NativeRecipe, grid: Grid, start: nn.Module
-) -> tuple[NativeNetwork, Sequence[LowRankPrior]]:
+def continued(recipe: NativeRecipe, grid: Grid, start: nn.Module) -> tuple[NativeNetwork, Sequence[LowRankPrior]]:
     """A copy of ``start``, if it is of the recipe's kind.
 
     Raises
@@ -190,11 +178,7 @@ def continued(
         If it is not.
     """
     kind = AnalysisUNet if recipe.neighbour_months else PartialUNet
-    if (
-        not isinstance(start, AnalysisUNet | PartialUNet)
-        or not isinstance(start, kind)
-        or start.shape != grid.shape
-    ):
+    if not isinstance(start, AnalysisUNet | PartialUNet) or not isinstance(start, kind) or start.shape != grid.shape:
         found = f"{type(start).__name__} of {getattr(start, 'shape', '72 x 72')}"
         beside = "with" if recipe.neighbour_months else "without"
         raise UsageError(
@@ -228,9 +212,7 @@ def continued(
     return network, [network.prior]
 
 
-def flat_fields(
-    fields: TrainingFields, rows: NDArray[np.integer[Any]], fold: NDArray[np.integer[Any]]
-) -> Fields:
+def flat_fields(fields: TrainingFields, rows: NDArray[np.integer[Any]], fold: NDArray[np.integer[Any]]) -> Fields:
     """Months as (N, P) arrays, 0 where not scored."""
     values = np.asarray(fields.values[rows], dtype=np.float64).reshape(len(rows), -1)
     scored = np.isfinite(values)
@@ -246,12 +228,7 @@ class NativeModule(nn.Module):
     """The loss of a step: the recipe's score of the true field, area-weighted over all scored cells."""
 
     def __init__(
-        self,
-        network: NativeNetwork,
-        pool: SamplePool,
-        choices: Choices,
-        precision: torch.dtype | None,
-        loss: str,
+        self, network: NativeNetwork, pool: SamplePool, choices: Choices, precision: torch.dtype | None, loss: str
     ) -> None:
         super().__init__()
         self.cell_loss = LOSSES[loss]
@@ -406,15 +383,11 @@ def draw_pools(
         misstated = recipe.misstated if network.misfit else 0.0
         pool, checks = analysis_task.draw_pools(network, full, sets, masks, noise, seed, misstated, drawing)
         return pool, checks
-    reports = [
-        None if drawing is None else (lambda done, total, w=name: drawing(w, done, total)) for name in names
-    ]
+    reports = [None if drawing is None else (lambda done, total, w=name: drawing(w, done, total)) for name in names]
     flat = flat_fields(fields, rows, fold[rows])
     pool = draw_sample_pool(network, priors, flat, masks, noise, recipe.pool, seed + 1, reports[0])
     checked = flat_fields(validation, held, np.zeros(len(held), int))
-    return pool, draw_sample_pool(
-        network, [network.prior], checked, masks, noise, recipe.checks, seed + 2, reports[1]
-    )
+    return pool, draw_sample_pool(network, [network.prior], checked, masks, noise, recipe.checks, seed + 2, reports[1])
 
 
 def _moved(pool: SamplePool, workers: Workers) -> SamplePool:

@@ -228,9 +228,7 @@ class NativeRecipe(Recipe):
         if self.misstated and not self.neighbour_months:
             raise ValueError(f"misstated={self.misstated:g} needs neighbour_months=1")
         if (self.network == "analysis_unet") != bool(self.neighbour_months):
-            raise ValueError(
-                f"network={self.network} does not go with neighbour_months={self.neighbour_months}"
-            )
+            raise ValueError(f"network={self.network} does not go with neighbour_months={self.neighbour_months}")
         return self
 
 
@@ -240,22 +238,12 @@ RECIPES: dict[str, tuple[type[Recipe], dict[str, Any]]] = {
         PublishedRecipe,
         {"iterations": 1_000_000, "batch": 18, "rate": 2e-4, "check_every": 5000, "patience": 0},
     ),
-    "native": (
-        NativeRecipe,
-        {"iterations": 4000, "batch": 16, "rate": 1.2e-3, "averaging": 0.998, "check_every": 200},
-    ),
+    "native": (NativeRecipe, {"iterations": 4000, "batch": 16, "rate": 1.2e-3, "averaging": 0.998, "check_every": 200}),
     "analysis": (
         NativeRecipe,
         {
             **{"iterations": 4500, "batch": 16, "rate": 2.4e-3, "averaging": 0.998, "check_every": 250},
-            **{
-                "neighbour_months": 1,
-                "rank": 128,
-                "trailing": 472,
-                "pool": 11000,
-                "mirror": True,
-                "decay": 0.3,
-            },
+            **{"neighbour_months": 1, "rank": 128, "trailing": 472, "pool": 11000, "mirror": True, "decay": 0.3},
             **{"misstated": 0.2},
         },
     ),
@@ -302,8 +290,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         key, sign, value = part.partition("=")
         if not sign or not key.strip():
             raise UsageError(
-                f"{part!r} in recipe={text} is no setting.",
-                f"Write recipe={name},setting=value,setting=value.",
+                f"{part!r} in recipe={text} is no setting.", f"Write recipe={name},setting=value,setting=value."
             )
         *groups, last = key.strip().split(".")
         place = settings

@@ -53,9 +53,7 @@ def identity_of_weights(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for key in sorted(weights):
         digest.update(key.encode())
-        digest.update(
-            weights[key].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        )
+        digest.update(weights[key].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -28,12 +28,7 @@ from climrecon.training.gaussian import spread_factor
 from climrecon.training.precision import precision_name
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
 from climrecon.training.reference_scores import reference_scores
-from climrecon.training.resume import (
-    Checkpoints,
-    identity_of_fields,
-    identity_of_source,
-    identity_of_weights,
-)
+from climrecon.training.resume import Checkpoints, identity_of_fields, identity_of_source, identity_of_weights
 from climrecon.training.validation_set import Estimator
 
 #: A checkpoint holds the weights, their average, the best, and the optimiser's two moments; and one is written
@@ -131,27 +126,12 @@ def train(
     with workers(device) as processes:
         torch.manual_seed(seed)
         task, groups = _task(
-            recipe,
-            fields,
-            validation,
-            masks,
-            noise,
-            seed,
-            processes,
-            start,
-            None if processes.rank else drawing,
+            recipe, fields, validation, masks, noise, seed, processes, start, None if processes.rank else drawing
         )
         known = reference_scores(checkpoints, task.cases, {} if processes.rank else references or {})
         _check_room(folder, task.network)
         loop = Loop(
-            task,
-            optimiser(recipe, groups),
-            plan_of(recipe, max_hours),
-            processes,
-            checkpoints,
-            report,
-            known,
-            shown,
+            task, optimiser(recipe, groups), plan_of(recipe, max_hours), processes, checkpoints, report, known, shown
         )
         history = loop.run()
         _calibrate(task)
@@ -187,9 +167,7 @@ def _task(
 ) -> tuple[published_task.PublishedTask | native_task.NativeTask, list[dict[str, Any]]]:
     if isinstance(recipe, PublishedRecipe):
         network = published_task.new_network(recipe, start)
-        published = published_task.PublishedTask(
-            recipe, network, fields, validation, masks, noise, seed, processes
-        )
+        published = published_task.PublishedTask(recipe, network, fields, validation, masks, noise, seed, processes)
         return published, published.groups()
     if isinstance(recipe, NativeRecipe):
         if noise is None:
@@ -218,9 +196,7 @@ def plan_of(recipe: Recipe, max_hours: float | None = None) -> Plan:
 def optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """The recipe's optimiser, its step fused into one kernel."""
     if isinstance(recipe, NativeRecipe):
-        return torch.optim.AdamW(
-            groups, lr=recipe.rate, weight_decay=recipe.decay, betas=(0.9, 0.98), fused=True
-        )
+        return torch.optim.AdamW(groups, lr=recipe.rate, weight_decay=recipe.decay, betas=(0.9, 0.98), fused=True)
     return torch.optim.Adam(groups, lr=recipe.rate, fused=True)
 
 
@@ -287,14 +263,8 @@ def _card(
     history: TrainingHistory,
     start: nn.Module | None,
 ) -> dict[str, Any]:
-    hardware = (
-        torch.cuda.get_device_name(processes.device)
-        if processes.device.type == "cuda"
-        else platform.machine()
-    )
-    best = next(
-        (s for r, s in zip(history.rows, history.scores, strict=True) if r[0] == history.best_step), {}
-    )
+    hardware = torch.cuda.get_device_name(processes.device) if processes.device.type == "cuda" else platform.machine()
+    best = next((s for r, s in zip(history.rows, history.scores, strict=True) if r[0] == history.best_step), {})
     return {
         "recipe": recipe.model_dump(mode="json"),
         "members": list(fields.names),
@@ -304,11 +274,7 @@ def _card(
         "cells_excluded": 0.0 if fields.scored is None else round(1.0 - float(np.mean(fields.scored)), 5),
         "seed": seed,
         "start": None if start is None else identity_of_weights(start.state_dict()),
-        "versions": {
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
         "hardware": f"{hardware}, {processes.world} processes, {torch.get_num_threads()} threads of "
         f"{len(os.sched_getaffinity(0))} cores",
         "precision": precision_name(recipe, processes.device),

@@ -124,11 +124,7 @@ def split(names: Sequence[str], families: Sequence[str], lengths: Sequence[int])
 
 
 def _whole(
-    train: Sequence[int],
-    validation: Sequence[int],
-    test: Sequence[int],
-    how: str,
-    caveats: tuple[str, ...] = (),
+    train: Sequence[int], validation: Sequence[int], test: Sequence[int], how: str, caveats: tuple[str, ...] = ()
 ) -> Split:
     uses = [tuple((i, ALL) for i in sorted(group)) for group in (train, validation, test)]
     return Split(uses[0], uses[1], uses[2], how, caveats)

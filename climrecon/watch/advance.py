@@ -26,9 +26,7 @@ def advance(context: Context, release: Release, *, resumed: bool = False) -> Loo
         input may be gone by now. None then, if it has to be run.
     """
     ran = False
-    if release.stage == state.PUBLISHED and not publish.whole(
-        publish.folder_of(context.output, release.name)
-    ):
+    if release.stage == state.PUBLISHED and not publish.whole(publish.folder_of(context.output, release.name)):
         release = context.state.update(release, stage=state.DUE)  # someone removed it by hand
     if release.stage == state.RUNNING:
         if waiting := _still_running(release):

@@ -113,9 +113,7 @@ def _figures(changes: Changes) -> list[Any]:
     if changes.input_status is not None:
         changed = changes.input_status != SAME
         cells, share = changed.sum((1, 2)), 100.0 * changed.mean(0)
-        panels.append(
-            plots.Panel("Input: share of months in which the cell changed", ordered(share), plots.SHARE)
-        )
+        panels.append(plots.Panel("Input: share of months in which the cell changed", ordered(share), plots.SHARE))
     size = np.sqrt((changes.field_change.astype(np.float64) ** 2).mean(0))
     panels.append(plots.Panel("Reconstruction: RMS change over all common months", ordered(size), plots.SIZE))
     worst = int(np.argmax(changes.rms))

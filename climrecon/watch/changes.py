@@ -125,9 +125,7 @@ def _values(file: Any, name: str) -> FloatArray:
 def _fields(file: Any, variable: str) -> dict[str, Any]:
     time = file["time"]
     dates = netCDF4.num2date(time[:], time.units, getattr(time, "calendar", "standard"))
-    axes = {
-        name: np.asarray(file[name][:], dtype=np.float64) for name in ("lat", "lon", "lat_bnds", "lon_bnds")
-    }
+    axes = {name: np.asarray(file[name][:], dtype=np.float64) for name in ("lat", "lon", "lat_bnds", "lon_bnds")}
     lat_bounds, lon_bounds = axes.pop("lat_bnds"), axes.pop("lon_bnds")
     rows = np.abs(np.diff(np.sin(np.radians(lat_bounds)), axis=1))
     area = rows * np.abs(np.diff(lon_bounds, axis=1)).T

@@ -118,9 +118,7 @@ def report(context: Context, release: Release, changes: Changes | None) -> Relea
     previous = changes.previous.name if changes.previous else ""
     no_comparison = "This is the first release here."
     if not previous and (current := context.state.current()) and current.name != release.name:
-        no_comparison = (
-            f"It cannot be compared with {current.name}, which is on another grid or cannot be read."
-        )
+        no_comparison = f"It cannot be compared with {current.name}, which is on another grid or cannot be read."
     attributes = {
         "title": f"What changed: {release.name}",
         "comment": f"compared with {previous}" if previous else "nothing to compare with",
@@ -140,9 +138,7 @@ def report(context: Context, release: Release, changes: Changes | None) -> Relea
         write_change_report(folder / REPORT, changes, page, draw=_settings(context, release).plots)
         _write_facts(folder, release, page["checks"])
     except OSError as error:
-        raise OutputError(
-            f"The change report cannot be written to {folder}: {error}", "Free some space."
-        ) from error
+        raise OutputError(f"The change report cannot be written to {folder}: {error}", "Free some space.") from error
     return context.state.update(release, stage=state.REPORTED)
 
 

@@ -90,9 +90,7 @@ def _complete(changes: Changes, expected: ExpectedResult) -> Verdict:
     if len(missing):
         problems.append(f"{len(missing)} months of the input are missing, {_first(missing)}")
     if len(changes.lost) and not expected.lost_allowed:
-        problems.append(
-            f"{len(changes.lost)} months of the release before are missing, {_first(changes.lost)}"
-        )
+        problems.append(f"{len(changes.lost)} months of the release before are missing, {_first(changes.lost)}")
     if not np.all(np.diff(new.months) > 0):
         problems.append("months are not in order")
     return _verdict(not problems, "; ".join(problems) or f"{len(new.months)} months, as many as the input")
@@ -183,9 +181,7 @@ def _uncertainty(changes: Changes, expected: ExpectedResult, limits: Checks) -> 
     if not low > 0.0:
         problems.append(f"the smallest standard deviation is {low:g} K; it must be above 0")
     if not high <= limits.largest_stddev:
-        problems.append(
-            f"the largest standard deviation is {high:.3g} K (allowed {limits.largest_stddev:g} K)"
-        )
+        problems.append(f"the largest standard deviation is {high:.3g} K (allowed {limits.largest_stddev:g} K)")
     found = f"standard deviations from {low:.3g} to {high:.3g} K"
     if previous and previous.stddev is not None and expected.same_method and len(changes.here):
         ratio = float(np.nanmean(new.stddev[changes.here]) / np.nanmean(previous.stddev[changes.there]))

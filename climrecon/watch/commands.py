@@ -29,10 +29,7 @@ def find(name: str) -> str | None:
 
 
 def run(
-    command: Sequence[str],
-    text: str = "",
-    seconds: float = 60.0,
-    environment: Mapping[str, str] | None = None,
+    command: Sequence[str], text: str = "", seconds: float = 60.0, environment: Mapping[str, str] | None = None
 ) -> Answer:
     """Run a program with ``text`` on its standard input; without an ``environment``, with messages in English."""
     try:

@@ -48,10 +48,7 @@ def with_archives(
 ) -> ReleaseFiles:
     """Add the archives of members: those in ``listed`` (of the catalogue), and those beside the field's file."""
     in_folders = [Path(text) for text in archives_in(sorted({path.parent for path in main}))]
-    archives = {
-        *in_folders,
-        *(Path(text) for text in listed if _is_archive(Path(text)) and Path(text).is_file()),
-    }
+    archives = {*in_folders, *(Path(text) for text in listed if _is_archive(Path(text)) and Path(text).is_file())}
     release = release_of(main[0].name)
     same = sorted(
         path
@@ -120,9 +117,7 @@ def _read_one(path: Path, variable: str) -> tuple[set[int], str, str, str]:
     try:
         with netCDF4.Dataset(path) as file:
             name = next(
-                n
-                for n, v in file.variables.items()
-                if v.ndim >= 3 and canonical_variable(n, v.__dict__) == variable
+                n for n, v in file.variables.items() if v.ndim >= 3 and canonical_variable(n, v.__dict__) == variable
             )
             time, lat, lon = (file[dimension] for dimension in file[name].dimensions[-3:])
             dates = netCDF4.num2date(time[:], time.units, getattr(time, "calendar", "standard"))
@@ -133,8 +128,7 @@ def _read_one(path: Path, variable: str) -> tuple[set[int], str, str, str]:
     # netCDF4 raises what it likes at a damaged file.
     except (OSError, RuntimeError, ValueError, LookupError, AttributeError) as error:
         raise InputDataError(
-            f"{path} cannot be read: {error}",
-            "It is damaged, or still being copied; the next look reads it again.",
+            f"{path} cannot be read: {error}", "It is damaged, or still being copied; the next look reads it again."
         ) from error
     months = {int(date.year) * 12 + int(date.month) - 1 for date in np.ravel(dates)}
     if not months:

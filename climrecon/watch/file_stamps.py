@@ -80,6 +80,5 @@ def remote_digest(url: str) -> str:
             return hashlib.sha256(answer.read()).hexdigest()
     except (OSError, http.client.HTTPException) as error:
         raise NoDataError(
-            f"The catalogue {url} cannot be reached: {error}",
-            "The next look tries again; published releases stay.",
+            f"The catalogue {url} cannot be reached: {error}", "The next look tries again; published releases stay."
         ) from error

@@ -56,9 +56,7 @@ class ReleaseCheck:
             stays = f"No file is found; {previous.name} stays the current release, as was confirmed."
             stopped = self._stopped(withdrawn(previous, error.message), previous)
             return stopped or Look(codes.DONE, stays), None
-        files = with_archives(
-            inputs.main, inputs.uncorrelated, inputs.members, [path for path, _ in inputs.left_out]
-        )
+        files = with_archives(inputs.main, inputs.uncorrelated, inputs.members, [path for path, _ in inputs.left_out])
         stamps = stamps_of(files.all)
         if not rebuild and self._may_be_incomplete("files", stamps):
             text = (

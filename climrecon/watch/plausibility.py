@@ -56,9 +56,7 @@ def implausible(
 
     stated = header.stated_version
     if stated and header.version and stated != header.version:
-        return stop(
-            "mislabelled", f"{path} is version {header.version} by its name, {stated} by its attribute."
-        )
+        return stop("mislabelled", f"{path} is version {header.version} by its name, {stated} by its attribute.")
     if previous is None:
         return None
     was: Mapping[str, Any] = previous.content["header"]

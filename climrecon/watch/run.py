@@ -31,12 +31,7 @@ def run(context: Context, release: Release) -> Release:
             from climrecon.tasks.run import run_task
 
             settings = validate({**context.raw, "outputdir": str(folder)}, context.site)
-            run_task(
-                settings,
-                context.site,
-                context.reporter,
-                run_info({"id": f"watch-{release.id}", "host": "watch"}),
-            )
+            run_task(settings, context.site, context.reporter, run_info({"id": f"watch-{release.id}", "host": "watch"}))
     except Interrupted:
         raise
     except ClimReconError as error:
@@ -63,9 +58,7 @@ def _through_freva(context: Context, release: Release, folder: Path) -> None:
         if values.get(name) and "://" not in str(values[name]):
             values[name] = Path(str(values[name])).expanduser().absolute()
     command = [program, "plugin", "--unique-output", "false", "--json", "climrecon"]
-    command += [
-        f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()
-    ]
+    command += [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()]
     command.append(f"outputdir={folder}")
     context.reporter.stage(f"Running {release.name} through Freva")
     log = context.output / f"{release.name}.{LOG}"

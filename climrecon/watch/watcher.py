@@ -40,9 +40,7 @@ def look(raw: Mapping[str, Any], site: Site, options: Options, reporter: Reporte
     """
     settings = settings_of(raw, site)
     if options.rebuild and (not settings.catalogue or "://" in settings.catalogue):
-        raise UsageError(
-            "--rebuild writes a catalogue, and needs a file to write.", "Give --catalogue FILE.json."
-        )
+        raise UsageError("--rebuild writes a catalogue, and needs a file to write.", "Give --catalogue FILE.json.")
     assert settings.outputdir is not None  # settings_of refuses a watch without
     output = settings.outputdir.absolute()
     state = State(output / FILE_NAME)

@@ -24,14 +24,7 @@ from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.run_folder import output_folder
 from climrecon.workflow.run_info import RunInfo
-from climrecon.workflow.slurm_options import (
-    allocated_gpu,
-    gpus_of,
-    holds_gpu,
-    in_allocation,
-    options_of,
-    wants_gpu,
-)
+from climrecon.workflow.slurm_options import allocated_gpu, gpus_of, holds_gpu, in_allocation, options_of, wants_gpu
 from climrecon.workflow.stage import Stage, run_stages
 
 #: What a user's shell may say that the jobs need to know too.
@@ -93,10 +86,7 @@ def decide(stages: Sequence[Stage], settings: RunSettings, site: Site) -> tuple[
     if settings.dispatch == "slurm":
         if inside and gpu and allocated_gpu():
             # Waiting for a GPU while holding one: with the only one, for ever.
-            return (
-                "local",
-                "this job holds a GPU already, so the stages run in it instead of in jobs of their own",
-            )
+            return ("local", "this job holds a GPU already, so the stages run in it instead of in jobs of their own")
         if silent:
             raise SlurmSilent(
                 f"dispatch=slurm: {silent}.",
@@ -132,15 +122,9 @@ def few_threads_on_a_login_node(site: Site) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(min(len(os.sched_getaffinity(0)), LOGIN_THREADS)))
 
 
-def _as_jobs(
-    stages: Sequence[Stage], settings: RunSettings, site: Site, reporter: Reporter, run: RunInfo
-) -> Outcome:
+def _as_jobs(stages: Sequence[Stage], settings: RunSettings, site: Site, reporter: Reporter, run: RunInfo) -> Outcome:
     slurm = site.file.slurm
-    if (
-        slurm.account_required
-        and not slurm.account
-        and "--account=" not in (settings.extra_scheduler_options or "")
-    ):
+    if slurm.account_required and not slurm.account and "--account=" not in (settings.extra_scheduler_options or ""):
         raise UsageError(
             "Batch jobs need an account at this site, and none is set.",
             'Put  account = "ab0123"  (a project of yours) into the [slurm] table of climrecon.toml '
@@ -158,9 +142,7 @@ def _as_jobs(
         except OSError as error:
             from climrecon.errors import OutputError
 
-            raise OutputError(
-                f"{output} cannot be written to: {error}", "Choose another outputdir."
-            ) from error
+            raise OutputError(f"{output} cannot be written to: {error}", "Choose another outputdir.") from error
         jobs, skipped = jobs_of(stages, chain.folder / "config.json", settings, site)
         reporter.stage(f"Submitting {len(jobs)} job{'s' if len(jobs) != 1 else ''} to Slurm")
         for name in skipped:
@@ -191,10 +173,7 @@ def job_config(settings: RunSettings, output: Path, run: RunInfo) -> dict[str, A
     parameters = {name: plain[name] for name in sorted(settings.given) if name in plain}
     parameters.pop("detach", None)
     parameters |= {"outputdir": str(output), "dispatch": "local"}
-    return {
-        "parameters": with_absolute_paths(parameters, Path.cwd()),
-        "run": run.as_dict(),
-    }
+    return {"parameters": with_absolute_paths(parameters, Path.cwd()), "run": run.as_dict()}
 
 
 def _still_running(output: Path, digest: str, reporter: Reporter) -> Chain | None:
@@ -219,9 +198,7 @@ def _still_running(output: Path, digest: str, reporter: Reporter) -> Chain | Non
     return None
 
 
-def jobs_of(
-    stages: Sequence[Stage], config: Path, settings: RunSettings, site: Site
-) -> tuple[list[Job], list[str]]:
+def jobs_of(stages: Sequence[Stage], config: Path, settings: RunSettings, site: Site) -> tuple[list[Job], list[str]]:
     """The jobs for what is not done yet, and the names of stages that are done.
 
     The last stage always runs: it returns the outcome.
@@ -294,9 +271,7 @@ def leave_outcome(outcome: Outcome | None, record: Path, stage: str, part: int) 
 def _detached(chain: Chain) -> Outcome:
     jobs = [{"stage": job.stage, "job": job.job, "parts": len(job.parts)} for job in chain.jobs]
     lines = [
-        f"Submitted as run {chain.id}: "
-        + ", then ".join(f"{job.stage} (job {job.job})" for job in chain.jobs)
-        + ".",
+        f"Submitted as run {chain.id}: " + ", then ".join(f"{job.stage} (job {job.job})" for job in chain.jobs) + ".",
         f"Results will be in {chain.output}.",
         f"'climrecon jobs show {chain.id}' says how it fares, 'follow' waits for it, 'cancel' cancels it.",
     ]

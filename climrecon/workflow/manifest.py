@@ -35,9 +35,7 @@ def write_manifest(
         "run_id": run_id,
         "fingerprint": fingerprint,
         "facets": dict(facets),
-        "outputs": [
-            {key: value for key, value in vars(entry).items() if value is not None} for entry in outputs
-        ],
+        "outputs": [{key: value for key, value in vars(entry).items() if value is not None} for entry in outputs],
     }
     write_text(folder / FILE_NAME, json.dumps(manifest, indent=1) + "\n")
     return manifest

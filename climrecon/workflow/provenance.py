@@ -84,14 +84,10 @@ def write_provenance(path: Path, activity: Activity, outputs: Sequence[OutputFil
         "run",
         activity.started,
         activity.ended,
-        {
-            "climrecon:run_id": activity.run_id,
-            "climrecon:fingerprint": activity.fingerprint,
-        },
+        {"climrecon:run_id": activity.run_id, "climrecon:fingerprint": activity.fingerprint},
     )
     settings = document.entity(
-        "settings",
-        {"prov:type": PROV["Plan"], "prov:value": json.dumps(dict(activity.settings), sort_keys=True)},
+        "settings", {"prov:type": PROV["Plan"], "prov:value": json.dumps(dict(activity.settings), sort_keys=True)}
     )
     document.used(run, settings)
     document.wasAssociatedWith(run, software, settings)
@@ -141,9 +137,7 @@ def read_provenance(path: Path) -> Recorded:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         entities = {key.split(":")[-1]: value for key, value in document["entity"].items()}
-        inputs = {
-            v["prov:location"]: v["climrecon:sha256"] for k, v in entities.items() if k.startswith("input_")
-        }
+        inputs = {v["prov:location"]: v["climrecon:sha256"] for k, v in entities.items() if k.startswith("input_")}
         outputs = {
             v["prov:location"]: v.get("climrecon:content_sha256", v["climrecon:sha256"])
             for k, v in entities.items()
@@ -157,9 +151,7 @@ def read_provenance(path: Path) -> Recorded:
             network_sha256=None if digest == "none" else digest,
             outputs=outputs,
             other_networks={
-                v["prov:label"]: v["climrecon:sha256"]
-                for k, v in entities.items()
-                if k.startswith("further_network_")
+                v["prov:label"]: v["climrecon:sha256"] for k, v in entities.items() if k.startswith("further_network_")
             },
         )
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:

@@ -31,11 +31,7 @@ from climrecon.workflow.versions import versions
 PREFIX = ".climrecon-"
 PROVENANCE = "provenance.json"
 #: Task -> folder of its results where none is given.
-DEFAULT_FOLDERS = {
-    "reconstruct": "climrecon-result",
-    "train": "climrecon-training",
-    "evaluate": "climrecon-evaluation",
-}
+DEFAULT_FOLDERS = {"reconstruct": "climrecon-result", "train": "climrecon-training", "evaluate": "climrecon-evaluation"}
 
 
 def output_folder(settings: RunSettings) -> Path:
@@ -127,9 +123,7 @@ class RunFolder:
         Path and full caption of each figure; the manifest's captions are cut to what the host stores.
     """
 
-    def __init__(
-        self, folder: Path, stage: Path, run: RunInfo, settings: RunSettings, reporter: Reporter
-    ) -> None:
+    def __init__(self, folder: Path, stage: Path, run: RunInfo, settings: RunSettings, reporter: Reporter) -> None:
         self.folder, self.stage, self.reporter = folder, stage, reporter
         self.run, self.settings = run, settings
         self.files: list[OutputFile] = []

@@ -38,9 +38,7 @@ def run_info(given: Mapping[str, object] | None = None) -> RunInfo:
     """
     given = given or {}
     return RunInfo(
-        str(given.get("id") or secrets.token_hex(6)),
-        str(given.get("user") or _user()),
-        str(given.get("host") or ""),
+        str(given.get("id") or secrets.token_hex(6)), str(given.get("user") or _user()), str(given.get("host") or "")
     )
 
 

@@ -13,14 +13,7 @@ from climrecon.workflow.stage import Stage
 #: Options a user may add for all jobs, and for those on CPUs alone: none that changes what a job runs.
 _FOR_ALL = {"account", "qos", "reservation", "mail-type", "mail-user", "nice", "comment", "exclude"}
 _FOR_CPU = {"partition", "constraint", "time", "mem", "mem-per-cpu", "cpus-per-task", "nodelist", "exclusive"}
-_SHORT = {
-    "-A": "account",
-    "-p": "partition",
-    "-C": "constraint",
-    "-t": "time",
-    "-c": "cpus-per-task",
-    "-q": "qos",
-}
+_SHORT = {"-A": "account", "-p": "partition", "-C": "constraint", "-t": "time", "-c": "cpus-per-task", "-q": "qos"}
 
 
 def in_allocation() -> bool:
@@ -92,9 +85,7 @@ def options_of(stage: Stage, gpu: bool, settings: RunSettings, slurm: Slurm) -> 
         # To the batch script alone: it passes the signal on to the stage, which saves its state.
         wanted["signal"] = f"B:USR1@{_warning_seconds(wanted['time'], slurm)}"
     return tuple(
-        f"--{name}={value}" if value else f"--{name}"
-        for name, value in wanted.items()
-        if value or name == "exclusive"
+        f"--{name}={value}" if value else f"--{name}" for name, value in wanted.items() if value or name == "exclusive"
     )
 
 

@@ -79,9 +79,7 @@ def one_stage(stages: Sequence[Stage], name: str, part: int) -> Stage:
     """
     stage = next((one for one in stages if one.name == name), None)
     if stage is None:
-        raise UsageError(
-            f"The task has no stage {name!r}.", f"Its stages: {', '.join(one.name for one in stages)}."
-        )
+        raise UsageError(f"The task has no stage {name!r}.", f"Its stages: {', '.join(one.name for one in stages)}.")
     if not 0 <= part < stage.parts:
         raise UsageError(f"The stage {name} has parts 0 to {stage.parts - 1}; {part} is none of them.")
     return stage

@@ -37,9 +37,7 @@ def test_methods_are_listed_before_and_after_their_package_is_imported() -> None
     assert {"punet5", "kadow2020", "kriging", "oi", "pca", "idw", "climatology"} <= set(found)
 
 
-def test_a_dataset_and_a_file_give_the_content_of_the_command_line(
-    observations: Path, tmp_path: Path
-) -> None:
+def test_a_dataset_and_a_file_give_the_content_of_the_command_line(observations: Path, tmp_path: Path) -> None:
     call = [
         "reconstruct",
         "--obs-file",
@@ -52,9 +50,7 @@ def test_a_dataset_and_a_file_give_the_content_of_the_command_line(
         "false",
     ]
     subprocess.run(
-        [sys.executable, "-m", "climrecon", *call, "--output", str(tmp_path / "out")],
-        check=True,
-        capture_output=True,
+        [sys.executable, "-m", "climrecon", *call, "--output", str(tmp_path / "out")], check=True, capture_output=True
     )
     (written,) = (tmp_path / "out").glob("tas_mon_*.nc")
     from_file = climrecon.reconstruct(str(observations), period="1877", realisations=2)
@@ -91,9 +87,6 @@ def test_the_tutorial_runs() -> None:
     assert not any(cell.get("outputs") for cell in notebook.cells), "committed without outputs"
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
     figures = [
-        output
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
+        output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
     ]
     assert len(figures) == 2

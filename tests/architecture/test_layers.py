@@ -70,7 +70,5 @@ def test_help_and_import_load_nothing_heavy() -> None:
         "heavy = {'torch', 'xarray', 'pandas', 'matplotlib', 'intake_esm', 'scipy', 'numpy', 'pydantic'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert answer.stdout.strip() == "[]"

@@ -10,17 +10,7 @@ import pytest
 from climrecon.catalogue import find_members, open_catalogue
 from climrecon.errors import NoDataError
 
-COLUMNS = (
-    "project",
-    "product",
-    "institute",
-    "model",
-    "experiment",
-    "time_frequency",
-    "realm",
-    "variable",
-    "ensemble",
-)
+COLUMNS = ("project", "product", "institute", "model", "experiment", "time_frequency", "realm", "variable", "ensemble")
 QUERY = {"project": "CMIP5", "experiment": "historical", "time_frequency": "mon"}
 
 
@@ -68,25 +58,14 @@ def test_members_with_what_else_there_is_of_them(tmp_path: Path) -> None:
         ],
     )
     found = find_members(open_catalogue(path), QUERY, "tas", beside=("tos", "sic"), fixed=("sftlf",))
-    assert [m.facets["ensemble"] for m in found.members if m.facets["model"] == "a"] == [
-        "r1i1p1",
-        "r2i1p1",
-        "r10i1p1",
-    ]
+    assert [m.facets["ensemble"] for m in found.members if m.facets["model"] == "a"] == ["r1i1p1", "r2i1p1", "r10i1p1"]
     first, second, _, other = found.members
-    assert {name: len(files) for name, files in first.files.items()} == {
-        "tas": 1,
-        "tos": 1,
-        "sic": 1,
-        "sftlf": 1,
-    }
+    assert {name: len(files) for name, files in first.files.items()} == {"tas": 1, "tos": 1, "sic": 1, "sftlf": 1}
     assert "v20120101" in str(first.files["tas"][0])
     assert [p.name[-16:-3] for p in second.files["tas"]] == ["185001-194912", "195001-200512"]
     assert set(second.files) == {"tas", "sftlf"}
     assert "overlap" in other.notes[0]
-    assert [item.reason for item in found.left_out] == [
-        "version v20100101 is not v20120101, the newest of this member"
-    ]
+    assert [item.reason for item in found.left_out] == ["version v20100101 is not v20120101, the newest of this member"]
     both = find_members(open_catalogue(path), {**QUERY, "model": "A, C"}, "tas")
     assert {m.facets["model"] for m in both.members} == {"a"}
 

@@ -159,9 +159,7 @@ def test_real_observations_are_all_found(shared_data: Path, tmp_path: Path) -> N
     catalogue = open_catalogue(built.path)
     for model in ("HadCRUT4", "CRUTEM4", "GISTEMP"):
         assert len(search(catalogue, {**DEFAULTS, "model": model}, explicit={"model"}).main) == 1
-    assert (
-        search(catalogue, {**DEFAULTS, "variable": "tos"}, explicit={"variable"}).facets["model"] == "ERSST"
-    )
+    assert search(catalogue, {**DEFAULTS, "variable": "tos"}, explicit={"variable"}).facets["model"] == "ERSST"
     rows = json.loads(built.path.read_text())["catalog_dict"]
     spans = {row["model"]: row["time_range"] for row in rows}
     assert spans["CRUTEM4"] == "185001-200212"

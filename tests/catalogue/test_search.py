@@ -27,22 +27,10 @@ from climrecon.catalogue.versions import newest
 from climrecon.errors import NoDataError
 
 DEFAULTS = {"variable": "tas", "project": "observations", "time_frequency": "mon"}
-FREVA = (
-    "project",
-    "product",
-    "institute",
-    "model",
-    "experiment",
-    "time_frequency",
-    "realm",
-    "variable",
-    "ensemble",
-)
+FREVA = ("project", "product", "institute", "model", "experiment", "time_frequency", "realm", "variable", "ensemble")
 
 
-def descriptor(
-    asset: str, columns: tuple[str, ...], rows: list[dict[str, Any]] | None, csv: str | None = None
-) -> dict:
+def descriptor(asset: str, columns: tuple[str, ...], rows: list[dict[str, Any]] | None, csv: str | None = None) -> dict:
     content: dict[str, Any] = {
         "esmcat_version": "0.1.0",
         "id": "test",
@@ -71,13 +59,7 @@ class Archive:
             path.write_bytes(b"")
         base = {"project": "observations", "model": "HadCRUT5", "time_frequency": "mon", "variable": ["tas"]}
         self.rows.append(
-            {
-                "file": name if "://" in name else str(path),
-                **dict.fromkeys(FREVA, ""),
-                "version": "",
-                **base,
-                **facets,
-            }
+            {"file": name if "://" in name else str(path), **dict.fromkeys(FREVA, ""), "version": "", **base, **facets}
         )
         return path
 
@@ -119,10 +101,7 @@ def test_roles_of_hadcrut_files() -> None:
 @pytest.mark.parametrize(
     ("path", "version"),
     [
-        (
-            "/b/MOHC/HadGEM2-ES/historical/mon/atmos/Amon/r1i1p1/v20110418/tas/tas_Amon_HadGEM2-ES.nc",
-            "v20110418",
-        ),
+        ("/b/MOHC/HadGEM2-ES/historical/mon/atmos/Amon/r1i1p1/v20110418/tas/tas_Amon_HadGEM2-ES.nc", "v20110418"),
         ("/d/HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc", "5.0.2.0"),
         ("/d/HadCRUT.5.1.10.0.anomalies.ensemble_mean.nc", "5.1.10.0"),
         ("/d/HadCRUT.5.0.0.0_anomalies_ensemble-mean.nc", "5.0.0.0"),
@@ -393,13 +372,7 @@ def test_every_dialect(tmp_path: Path, asset: str, row: dict[str, Any], beside: 
         pd.DataFrame(rows).to_csv(tmp_path / "c.csv", index=False)
     content = descriptor(asset, tuple(row), None if beside else rows, "c.csv" if beside else None)
     (tmp_path / "c.json").write_text(json.dumps(content))
-    wanted = {
-        "model": "m",
-        "variable": "tas",
-        "time_frequency": "mon",
-        "ensemble": "r1i1p1",
-        "institute": "i",
-    }
+    wanted = {"model": "m", "variable": "tas", "time_frequency": "mon", "ensemble": "r1i1p1", "institute": "i"}
     found = search(open_catalogue(tmp_path / "c.json"), wanted, explicit=set(wanted))
     assert found.main == (path,)
 
@@ -478,8 +451,7 @@ def test_an_empty_catalogue_a_missing_csv_and_a_wrong_asset_column(archive: Arch
 
 
 @pytest.mark.parametrize(
-    ("text", "word"),
-    [("{", "no valid JSON"), ("[]", "no intake-esm catalogue"), ('{"assets": 1}', "cannot be read")],
+    ("text", "word"), [("{", "no valid JSON"), ("[]", "no intake-esm catalogue"), ('{"assets": 1}', "cannot be read")]
 )
 def test_broken_catalogues(tmp_path: Path, text: str, word: str) -> None:
     (tmp_path / "c.json").write_text(text)

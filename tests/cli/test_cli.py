@@ -118,9 +118,7 @@ def test_a_rerun_sees_a_changed_input(demo: Path, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_writes_nothing(demo: Path, tmp_path: Path) -> None:
-    answer = run(
-        "reconstruct", "--catalogue", demo / "catalogue.json", "--output", tmp_path / "out", "--dryrun"
-    )
+    answer = run("reconstruct", "--catalogue", demo / "catalogue.json", "--output", tmp_path / "out", "--dryrun")
     assert answer.returncode == 0, answer.stderr
     for word in ("write nothing", "ensemble_mean.nc", "left out", "2100 months", "MB", "punet5"):
         assert word in answer.stdout
@@ -129,15 +127,7 @@ def test_a_dry_run_writes_nothing(demo: Path, tmp_path: Path) -> None:
 
 def test_all_problems_of_a_call_are_reported_at_once(tmp_path: Path) -> None:
     answer = run(
-        "reconstruct",
-        "--values",
-        "anomal",
-        "--period",
-        "x",
-        "--realisations",
-        "-4",
-        "--output",
-        tmp_path / "o",
+        "reconstruct", "--values", "anomal", "--period", "x", "--realisations", "-4", "--output", tmp_path / "o"
     )
     assert answer.returncode == 2
     for word in ("did you mean anomaly?", "'x' is no period", "integer, 0 to 1000"):
@@ -194,9 +184,7 @@ def test_an_interrupted_run_leaves_nothing(demo: Path, tmp_path: Path) -> None:
         "--output",
         str(tmp_path / "o"),
     ]
-    child = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert child.stderr is not None
     for line in child.stderr:
         if "Reconstructing" in line:
@@ -224,9 +212,7 @@ def test_settings_say_where_they_come_from(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text('[defaults]\nnetwork = "kriging"\n')
     answer = run("settings", CLIMRECON_CONFIG=str(site))
-    assert any(
-        "network" in line and "kriging" in line and str(site) in line for line in answer.stdout.splitlines()
-    )
+    assert any("network" in line and "kriging" in line and str(site) in line for line in answer.stdout.splitlines())
     assert json.loads(run("settings", "--json").stdout)["parameters"]["network"]["from"] == "built in"
     missing = run("settings", CLIMRECON_CONFIG=str(tmp_path / "none.toml"))
     assert missing.returncode == 2
@@ -260,19 +246,10 @@ def test_double_precision_comes_back_bit_by_bit(demo: Path, tmp_path: Path) -> N
     (source,) = demo.rglob("HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc")
     double = tmp_path / source.name
     subprocess.run(
-        ["cdo", "-s", "-b", "F64", "addc,1e-9", "-seldate,1877-01-01,1878-12-31", str(source), str(double)],
-        check=True,
+        ["cdo", "-s", "-b", "F64", "addc,1e-9", "-seldate,1877-01-01,1878-12-31", str(source), str(double)], check=True
     )
     answer = run(
-        "reconstruct",
-        "--obs-file",
-        double,
-        "--output",
-        tmp_path / "o",
-        "--plots",
-        "false",
-        "--report",
-        "false",
+        "reconstruct", "--obs-file", double, "--output", tmp_path / "o", "--plots", "false", "--report", "false"
     )
     assert answer.returncode == 0, answer.stderr
     (path,) = (tmp_path / "o").glob("*.nc")
@@ -280,9 +257,7 @@ def test_double_precision_comes_back_bit_by_bit(demo: Path, tmp_path: Path) -> N
         assert ours["tas"].dtype == theirs["tas_mean"].dtype == np.float64
         mask = ~np.ma.getmaskarray(theirs["tas_mean"][:])
         assert 0.1 < mask.mean() < 0.9
-        np.testing.assert_array_equal(
-            np.asarray(ours["tas"][:])[mask], np.asarray(theirs["tas_mean"][:])[mask]
-        )
+        np.testing.assert_array_equal(np.asarray(ours["tas"][:])[mask], np.asarray(theirs["tas_mean"][:])[mask])
 
 
 def test_a_disk_that_takes_no_more_is_said_and_nothing_is_left(demo: Path, tmp_path: Path) -> None:
@@ -300,9 +275,7 @@ def test_a_disk_that_takes_no_more_is_said_and_nothing_is_left(demo: Path, tmp_p
         "--output",
         str(tmp_path / "o"),
     ]
-    answer = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
-    )
+    answer = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert answer.returncode == 6, answer.stderr
     assert "could not be written" in answer.stderr
     assert "Free some space" in answer.stderr

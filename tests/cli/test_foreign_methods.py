@@ -82,9 +82,7 @@ def run(site_packages: Path, *arguments: Any, fails: bool = False) -> str:
     return answer.stderr if fails else answer.stdout
 
 
-def test_the_method_reconstructs_and_the_report_names_it(
-    site_packages: Path, demo: Path, tmp_path: Path
-) -> None:
+def test_the_method_reconstructs_and_the_report_names_it(site_packages: Path, demo: Path, tmp_path: Path) -> None:
     out = tmp_path / "o"
     run(
         site_packages, "reconstruct", "--catalogue", demo / "catalogue.json", "--network", "toy", "--against", "idw",
@@ -96,9 +94,7 @@ def test_the_method_reconstructs_and_the_report_names_it(
         assert "the method does not use them" in file.climrecon_observation_errors
     report = (out / "report.html").read_text()
     assert "reconstructed with toy" in report
-    assert (
-        "The month&#39;s mean of the observed cells" in report or "The month's mean of the observed" in report
-    )
+    assert "The month&#39;s mean of the observed cells" in report or "The month's mean of the observed" in report
     assert "toy-methods 1.2" in report
 
 

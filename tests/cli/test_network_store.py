@@ -54,9 +54,7 @@ def test_nothing_is_overwritten_and_shipped_networks_stay(store: Path, tmp_path:
     other.mkdir()
     card = json.loads((source / "card.json").read_text())
     (other / "card.json").write_text(json.dumps({**card, "name": "mine"}))
-    (other / "network.safetensors").write_bytes(
-        (source / "network.safetensors").read_bytes()[:-8] + b"12345678"
-    )
+    (other / "network.safetensors").write_bytes((source / "network.safetensors").read_bytes()[:-8] + b"12345678")
     with pytest.raises(NetworkError, match="not those of its card"):
         call("networks", "add", other)
     for name in ("punet5", "nothing", "..", "../store"):
@@ -84,9 +82,7 @@ def test_a_training_is_planned(store: Path, demo: Path) -> None:
     # The recipe is that of the network to start from, unless one is named that does not fit.
     assert "recipe analysis, " in text
     assert "starting from punet5" in text
-    with pytest.raises(
-        UsageError, match="The recipe native starts from a native network without neighbouring"
-    ):
+    with pytest.raises(UsageError, match="The recipe native starts from a native network without neighbouring"):
         call(
             "train", "--dryrun", "--training-data", "cmip5", "--catalogue", demo / "catalogue.json",
             "--network", "punet5", "--recipe", "native",

@@ -90,8 +90,7 @@ def test_the_ensemble_mean_is_written_as_the_met_office_writes_it(demo: Path) ->
         assert file["tas_mean"].getncattr("_FillValue") == -1e30
         assert file["tas_mean"].coordinates == "realization"
         assert file["tas_mean"].cell_methods == (
-            "area: mean (interval: 5.0 degrees_north 5.0 degrees_east) time: mean (interval: 1 month) "
-            "realization: mean"
+            "area: mean (interval: 5.0 degrees_north 5.0 degrees_east) time: mean (interval: 1 month) realization: mean"
         )
         assert (file["latitude"][0], file["longitude"][0]) == (-87.5, -177.5)
         assert file["time"].units == "days since 1850-01-01 00:00:00"

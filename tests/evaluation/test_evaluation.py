@@ -64,11 +64,7 @@ def test_an_evaluation_leaves_what_it_says(result: tuple[Path, list[str]]) -> No
         f"{content['truth'][0]['name']}: each month is seen through the gaps of its own date"
     ]
     scores = content["scores"]
-    assert (
-        scores["punet5"]["cells"]["rmse"]
-        < scores["idw"]["cells"]["rmse"]
-        < scores["climatology"]["cells"]["rmse"]
-    )
+    assert scores["punet5"]["cells"]["rmse"] < scores["idw"]["cells"]["rmse"] < scores["climatology"]["cells"]["rmse"]
     assert scores["climatology"]["regions"]["global"]["annual"]["trend_ratio"] == 0.0
     assert 0.0 <= scores["oi"]["regions"]["global"]["annual"]["covers_90"] <= 1.0
     assert scores["punet5"]["regions"]["Nino 3.4"]["monthly"]["r"] > 0.9
@@ -80,9 +76,7 @@ def test_an_evaluation_leaves_what_it_says(result: tuple[Path, list[str]]) -> No
         assert file["rmse"].shape == (5, 36, 72)
         names = ["".join(name) for name in netCDF4.chartostring(file["method_name"][:])]
         weights = file["n_months"][:] * np.cos(np.radians(file["lat"][:]))[:, None]
-        whole = np.sqrt(
-            (weights * np.ma.filled(file["rmse"][names.index("oi")], 0.0) ** 2).sum() / weights.sum()
-        )
+        whole = np.sqrt((weights * np.ma.filled(file["rmse"][names.index("oi")], 0.0) ** 2).sum() / weights.sum())
     assert whole == pytest.approx(scores["oi"]["cells"]["rmse"], rel=0.01)
 
 
@@ -179,9 +173,7 @@ def test_errors_are_added_where_observed_and_a_gap_of_the_truth_stays_unseen() -
     values[:, 0, 0] = np.nan
     mask = rng.random(values.shape) < 0.5
     source = Source("gaps", "", (), (), "tas")
-    gaps = Observations(
-        "tas", np.where(mask, 0.0, np.nan), mask, None, Months(index), GRID, (1961, 1990), source
-    )
+    gaps = Observations("tas", np.where(mask, 0.0, np.nan), mask, None, Months(index), GRID, (1961, 1990), source)
     member = StoredMember("key", values, index, {"name": "made up"})
     settings = validate({"task": "evaluate", "truth_file": "a.nc", "period": "1901-"}, load_site())
     smooth = np.ones((GRID.area.size, 1))

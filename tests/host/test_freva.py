@@ -40,19 +40,13 @@ class Host:
             raise AssertionError("host_env is missing: run make host_env")
         self.state = folder / "host"
         answer = folder / "environment.json"
-        code = _SETUP.format(
-            folder=str(ROOT / "host"), state=str(self.state), database=database, answer=str(answer)
-        )
+        code = _SETUP.format(folder=str(ROOT / "host"), state=str(self.state), database=database, answer=str(answer))
         subprocess.run([str(HOST), "-c", code], check=True)
         site = folder / "climrecon.toml"
         site.write_text(
             f'network_store = ["{folder / "networks"}"]\n[defaults]\ncatalogue = "{demo / "catalogue.json"}"\n'
         )
-        self.environment = {
-            **json.loads(answer.read_text()),
-            "CLIMRECON_CONFIG": str(site),
-            "OMP_NUM_THREADS": "2",
-        }
+        self.environment = {**json.loads(answer.read_text()), "CLIMRECON_CONFIG": str(site), "OMP_NUM_THREADS": "2"}
 
     def freva(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         command = [str(HOST.with_name("freva")), *arguments]
@@ -147,16 +141,9 @@ def test_the_plugin_file_suits_an_old_host() -> None:
     tree = ast.parse(source, feature_version=(3, 8))
     assert not any(isinstance(node, ast.Name) and node.id == "__file__" for node in ast.walk(tree))
     names = {
-        alias.name.split(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import)
-        for alias in node.names
+        alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
     }
-    names |= {
-        node.module.split(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module
-    }
+    names |= {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     assert names - {"climrecon", "evaluation_system"} <= set(sys.stdlib_module_names)
 
 
@@ -295,23 +282,14 @@ def test_a_network_is_trained_and_then_used(sqlite: Host, monkeypatch: pytest.Mo
     used = sqlite.freva("plugin", "climrecon", "network=mine", *FAST)
     assert used.returncode == 0, used.stdout
     assert list(sqlite.newest().glob("tas_mon_climrecon-mine_HadCRUT.5.0.2.0_187701-187712.nc"))
-    tuned = sqlite.freva(
-        "plugin", "climrecon", "task=train", "training_data=cmip5", "network=punet5", "dryrun=true"
-    )
+    tuned = sqlite.freva("plugin", "climrecon", "task=train", "training_data=cmip5", "network=punet5", "dryrun=true")
     assert "starting from punet5" in tuned.stdout, tuned.stdout
 
 
 def test_an_evaluation(sqlite: Host, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sqlite.environment, "OMP_NUM_THREADS", "1")
     truth = next((demo / "reanalysis" / "20CR").glob("*.nc"))
-    call = (
-        "plugin",
-        "climrecon",
-        "task=evaluate",
-        f"truth_file={truth}",
-        "period=1961-1962",
-        "compare_with=idw,oi",
-    )
+    call = ("plugin", "climrecon", "task=evaluate", f"truth_file={truth}", "period=1961-1962", "compare_with=idw,oi")
     plan = sqlite.freva(*call, "dryrun=true")
     assert "methods: punet5, idw, oi, and raw_mean; differences to idw" in plan.stdout
     answer = sqlite.freva(*call, timeout=900)
@@ -366,9 +344,7 @@ def test_without_its_environment_the_plugin_says_what_to_do(sqlite: Host, tmp_pa
     bare = tmp_path / "bare"
     bare.mkdir()
     shutil.copy(ROOT / "plugin.py", bare)
-    shutil.copytree(
-        ROOT / "climrecon", bare / "climrecon", ignore=shutil.ignore_patterns("__pycache__", "weights")
-    )
+    shutil.copytree(ROOT / "climrecon", bare / "climrecon", ignore=shutil.ignore_patterns("__pycache__", "weights"))
     config = Path(sqlite.environment["EVALUATION_SYSTEM_CONFIG_FILE"])
     changed = tmp_path / "evaluation_system.conf"
     changed.write_text(config.read_text().replace(f"python_path = {ROOT}", f"python_path = {bare}"))

@@ -38,9 +38,7 @@ def reconstructed(host: Host) -> Path:
     ("model", "months", "label"),
     [("HadCRUT4", 2, "HadCRUT.4.6.0.0"), ("CRUTEM4", 1836, "CRUTEM.4.3.0.0"), ("GISTEMP", 1476, "GISTEMP.4")],
 )
-def test_a_data_set_is_reconstructed(
-    host: Host, shared_data: Path, model: str, months: int, label: str
-) -> None:
+def test_a_data_set_is_reconstructed(host: Host, shared_data: Path, model: str, months: int, label: str) -> None:
     answer = host.freva("plugin", "climrecon", "variable=tas", f"model={model}")
     assert answer.returncode == 0, answer.stdout
     assert host.statuses()[0] == "finished"

@@ -109,9 +109,7 @@ class Cluster:
         for node in NODES:
             self._spawn("slurmd", "-D", "-N", node)
         ready = {f"{node}:idle" for node in NODES}
-        self._until(
-            lambda: set(self.call("sinfo", "-N", "-h", "-o", "%N:%T", check=False).split()) == ready, "Slurm"
-        )
+        self._until(lambda: set(self.call("sinfo", "-N", "-h", "-o", "%N:%T", check=False).split()) == ready, "Slurm")
 
     def _spawn(self, program: str, *arguments: str) -> None:
         log = (self.folder / f"{program}.out").open("ab")

@@ -48,11 +48,7 @@ TRAINING: dict[str, Any] = {
 def _trained(cluster: Cluster, folder: Path, demo: Path) -> tuple[User, Path]:
     user = User(cluster, folder, demo / "catalogue.json")
     user.site(
-        [str(folder / "store")],
-        partition="slow",
-        gpu_partition="slow",
-        gpu_walltime="00:01:00",
-        signal_seconds=6,
+        [str(folder / "store")], partition="slow", gpu_partition="slow", gpu_walltime="00:01:00", signal_seconds=6
     )
     user.environment["CLIMRECON_STEP_SECONDS"] = "1"
     output = folder / "trained"

@@ -55,9 +55,7 @@ def test_a_chain_runs_and_a_second_submission_does_only_what_is_missing(user: Us
 def test_an_open_umask_is_not_needed_for_colleagues_to_read(user: User, tmp_path: Path) -> None:
     output = tmp_path / "o"
     command = user.command("run", user.config(output, {"parts": 1}))
-    answer = subprocess.run(
-        command, env=user.environment, umask=0o077, capture_output=True, text=True, check=False
-    )
+    answer = subprocess.run(command, env=user.environment, umask=0o077, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     made = [output / "manifest.json", *output.glob("jobs/*/logs/*.log")]
     assert {path.stat().st_mode & 0o777 for path in made} == {0o640}

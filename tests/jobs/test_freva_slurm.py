@@ -187,10 +187,7 @@ def test_a_training_is_a_chain_of_jobs(host: SlurmHost) -> None:
 def test_a_training_in_batch_mode_ends_where_there_is_one_gpu(host: SlurmHost) -> None:
     """The host's job waits on the node whose only GPU the training needs; it holds none itself."""
     host.user.site(
-        [str(host.user.folder / "store")],
-        partition="single",
-        gpu_partition="single",
-        caller_walltime="00:30:00",
+        [str(host.user.folder / "store")], partition="single", gpu_partition="single", caller_walltime="00:30:00"
     )
     answer = host.freva(
         "plugin", "climrecon", "--batchmode", "task=train", "training_data=cmip5", "network_name=batch",

@@ -30,16 +30,7 @@ HOSTILE = [
     "-x",
     "a\n#SBATCH --uid=0",
 ]
-PATHS = [
-    "it's",
-    'a "b"',
-    "$(touch hacked)",
-    "`touch hacked`",
-    "a; touch hacked",
-    "a && touch hacked #",
-    "ü ñ",
-    "-rf",
-]
+PATHS = ["it's", 'a "b"', "$(touch hacked)", "`touch hacked`", "a; touch hacked", "a && touch hacked #", "ü ñ", "-rf"]
 
 
 @pytest.mark.parametrize("value", HOSTILE)
@@ -142,16 +133,9 @@ def test_an_option_that_is_none_is_refused(option: str) -> None:
 
 def test_users_options_reach_the_jobs_but_cannot_change_what_they_run() -> None:
     site = Site(SiteFile())
-    cpu, gpu = (
-        Stage("prepare", lambda part, reporter: None),
-        Stage("train", lambda part, reporter: None, gpu=True),
-    )
-    settings = validate(
-        {"extra_scheduler_options": "-A xy1234,--partition=big,--qos=high".replace(" ", "=")}, site
-    )
-    assert {"--account=xy1234", "--partition=big", "--qos=high"} <= set(
-        options_of(cpu, False, settings, Slurm())
-    )
+    cpu, gpu = (Stage("prepare", lambda part, reporter: None), Stage("train", lambda part, reporter: None, gpu=True))
+    settings = validate({"extra_scheduler_options": "-A xy1234,--partition=big,--qos=high".replace(" ", "=")}, site)
+    assert {"--account=xy1234", "--partition=big", "--qos=high"} <= set(options_of(cpu, False, settings, Slurm()))
     options = options_of(gpu, True, settings, Slurm(gpu_partition="gpu"))
     assert {"--account=xy1234", "--partition=gpu", "--qos=high", "--gres=gpu:1"} <= set(options)
     settings = validate({"extra_scheduler_options": "--wrap=x,--uid=0,--output=/etc/passwd"}, site)
@@ -165,9 +149,7 @@ def test_a_script_runs_in_any_folder(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
     (folder / "status").mkdir(parents=True)
     # What it runs prints its arguments, one a line.
-    text = made(
-        folder, folder, python="printf", arguments=("%s\\n", name), environment={"CLIMRECON_CONFIG": name}
-    )
+    text = made(folder, folder, python="printf", arguments=("%s\\n", name), environment={"CLIMRECON_CONFIG": name})
     script = tmp_path / "script.sh"
     script.write_text(text)
     environment = {"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "5", "SLURMD_NODENAME": "n1"}
@@ -191,9 +173,7 @@ def test_a_module_that_is_not_there_ends_the_job(tmp_path: Path) -> None:
     script = tmp_path / "script.sh"
     script.write_text(made(tmp_path, tmp_path, modules=("no/such-module",)))
     environment = {"PATH": "/usr/bin:/bin", "SLURM_JOB_ID": "5"}
-    answer = subprocess.run(
-        ["bash", str(script)], env=environment, capture_output=True, text=True, check=False
-    )
+    answer = subprocess.run(["bash", str(script)], env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 7
     assert "no/such-module cannot be loaded" in answer.stdout
 
@@ -208,8 +188,4 @@ def test_nothing_of_the_surrounding_job_is_handed_on() -> None:
         "SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SBATCH_ACCOUNT": "x", "SRUN_CPUS_PER_TASK": "2", "CUDA_VISIBLE_DEVICES": "0",
         "SLURM_CONF": "/etc/slurm.conf", "HOME": "/h", "CLIMRECON_CONFIG": "c",
     }  # fmt: skip
-    assert clean_environment(given) == {
-        "SLURM_CONF": "/etc/slurm.conf",
-        "HOME": "/h",
-        "CLIMRECON_CONFIG": "c",
-    }
+    assert clean_environment(given) == {"SLURM_CONF": "/etc/slurm.conf", "HOME": "/h", "CLIMRECON_CONFIG": "c"}

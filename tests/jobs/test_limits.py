@@ -49,9 +49,7 @@ def test_a_login_node_does_not_train(user: User, tmp_path: Path) -> None:
     assert not (output / "jobs").exists()
 
 
-def test_auto_submits_a_training_and_runs_it_in_place_where_a_job_holds_a_gpu(
-    user: User, tmp_path: Path
-) -> None:
+def test_auto_submits_a_training_and_runs_it_in_place_where_a_job_holds_a_gpu(user: User, tmp_path: Path) -> None:
     output = tmp_path / "submitted"
     answer = user.run("run", user.config(output, {"parts": 1}, dispatch="auto"))
     assert answer.returncode == 0, answer.stderr
@@ -72,14 +70,7 @@ def test_auto_submits_a_training_and_runs_it_in_place_where_a_job_holds_a_gpu(
     # A job without a GPU submits, and is not in the way.
     output = tmp_path / "caller"
     config = user.config(output, {"parts": 1}, dispatch="auto")
-    command = [
-        "srun",
-        "--partition=single",
-        "--ntasks=1",
-        "--mem=1G",
-        "--time=2",
-        *user.command("run", config),
-    ]
+    command = ["srun", "--partition=single", "--ntasks=1", "--mem=1G", "--time=2", *user.command("run", config)]
     user.cluster.environment, before = user.environment, user.cluster.environment
     try:
         user.cluster.call(*command)
@@ -91,9 +82,7 @@ def test_auto_submits_a_training_and_runs_it_in_place_where_a_job_holds_a_gpu(
 def test_a_dry_run_shows_the_jobs(user: User, demo: Path, tmp_path: Path) -> None:
     user.catalogue = demo / "catalogue.json"
     user.site(constraint="a|b", mail_user="me@example.org", mail_type=["END", "FAIL"])
-    answer = user.run(
-        "reconstruct", "--dryrun", "--dispatch", "slurm", "--output", tmp_path / "o", "--period", "1877"
-    )
+    answer = user.run("reconstruct", "--dryrun", "--dispatch", "slurm", "--output", tmp_path / "o", "--period", "1877")
     assert answer.returncode == 0, answer.stderr
     for word in (
         "as batch jobs",
@@ -119,9 +108,7 @@ def test_a_reconstruction_as_a_job_equals_one_in_place(user: User, demo: Path, t
         assert answer.returncode == 0, answer.stderr
         manifest = json.loads(answer.stdout)
         assert manifest == json.loads((output / "manifest.json").read_text())
-        hashes.append(
-            [entry["content_sha256"] for entry in manifest["outputs"] if entry["path"].endswith(".nc")]
-        )
+        hashes.append([entry["content_sha256"] for entry in manifest["outputs"] if entry["path"].endswith(".nc")])
         # A reconstruction needs nothing that this machine lacks.
         assert (output / "jobs").exists() == (dispatch == "slurm")
     assert hashes[0] == hashes[1]
@@ -140,11 +127,6 @@ def test_a_job_that_meets_its_time_limit_continues_in_a_next_link(long_runs: Lon
 def test_a_stage_that_cannot_continue_says_that_it_hit_its_limit(long_runs: LongRuns) -> None:
     said, _ = long_runs.limited.communicate(timeout=450)
     assert long_runs.limited.returncode == 8, said
-    for words in (
-        "stage prepare",
-        "hit its time limit of 00:01:00",
-        "DUE TO TIME LIMIT",
-        "Give it more time",
-    ):
+    for words in ("stage prepare", "hit its time limit of 00:01:00", "DUE TO TIME LIMIT", "Give it more time"):
         assert words in said
     assert long_runs.user.states(long_runs.limited_output)["prepare 0"] == "timed out"

@@ -21,10 +21,7 @@ from climrecon.jobs.states import endings, states_of
 @pytest.fixture
 def chain(tmp_path: Path) -> Chain:
     made = new_chain(tmp_path / "o", "train", "digest", False)
-    jobs = (
-        Submitted("prepare", 10, (0, 2), True, "01:00:00"),
-        Submitted("train", 11, (0,), False, "12:00:00"),
-    )
+    jobs = (Submitted("prepare", 10, (0, 2), True, "01:00:00"), Submitted("train", 11, (0,), False, "12:00:00"))
     made = replace(made, jobs=jobs)
     made.save()
     return made
@@ -106,17 +103,12 @@ def test_one_line_says_how_it_fares(chain: Chain) -> None:
         "11": row("PENDING", "Dependency"),
     }
     text = summary(chain, states_of(chain, waiting))
-    assert (
-        text
-        == "prepare (job 10): 1 running + 1 queued of 2, queued (Resources), starts about 2026-01-02 03:04"
-    )
+    assert text == "prepare (job 10): 1 running + 1 queued of 2, queued (Resources), starts about 2026-01-02 03:04"
     (chain.folder / "progress" / "train-0.json").write_text(
         json.dumps({"text": "Training x", "done": 30, "total": 100, "rate": 2.5})
     )
     say(chain, "train", 0, "running", links=3)
-    text = summary(
-        chain, states_of(chain, {"10_0": row("COMPLETED"), "10_2": row("COMPLETED"), "11": row("RUNNING")})
-    )
+    text = summary(chain, states_of(chain, {"10_0": row("COMPLETED"), "10_2": row("COMPLETED"), "11": row("RUNNING")}))
     assert text == "train (job 11): running on n1 (link 3), Training x, 30 of 100, 2.5 it/s"
 
 

@@ -72,9 +72,7 @@ def test_a_training_past_its_time_limit_ends_as_the_uninterrupted_one(long_runs:
     assert found["training"]["fingerprint"] == expected["training"]["fingerprint"]
 
 
-def test_what_several_processes_fail_with_is_not_hidden_by_their_launchers(
-    user: User, tmp_path: Path
-) -> None:
+def test_what_several_processes_fail_with_is_not_hidden_by_their_launchers(user: User, tmp_path: Path) -> None:
     user.site(gpus_per_node=2)
     answer = user.run("run", user.config(tmp_path / "o", {"parts": 1, "fail": "train"}))
     assert answer.returncode == 4, answer.stderr

@@ -51,9 +51,7 @@ def cf_problems(path: Path) -> list[str]:
 
     CheckSuite.load_all_available_checkers()
     report = path.with_suffix(".json")
-    ComplianceChecker.run_checker(
-        str(path), ["cf:1.8"], 0, "normal", output_filename=str(report), output_format="json"
-    )
+    ComplianceChecker.run_checker(str(path), ["cf:1.8"], 0, "normal", output_filename=str(report), output_format="json")
     found = json.loads(report.read_text())["cf:1.8"]
     return [m for key in PRIORITIES for item in found[key] for m in item["msgs"]]
 
@@ -270,9 +268,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, usual)  # what measures the tests writ
 def test_a_file_that_cannot_grow_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     # A limit on the size of files is what a quota looks like to the library: "HDF error", nothing more.
     code = FULL.format(path=sys.path, target=str(tmp_path / "x.nc"))
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
     assert "x.nc could not be written" in done.stdout
     assert "MB are free" in done.stdout
     assert "Traceback" not in done.stderr

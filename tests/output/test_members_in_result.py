@@ -127,9 +127,7 @@ def test_the_spread_is_that_of_reconstructed_members_beside_what_the_gaps_leave(
     # The network answers +1 K on all observed cells with 0.998-1.001 K: the bias of a member is that of its analysis.
     bias = BIAS.std(ddof=1)
     np.testing.assert_allclose(everywhere["tas_stddev_observational"][PLAIN], bias, rtol=0.02)
-    np.testing.assert_allclose(
-        kept["tas_stddev_observational"][~seen], everywhere["tas_stddev_observational"][~seen]
-    )
+    np.testing.assert_allclose(kept["tas_stddev_observational"][~seen], everywhere["tas_stddev_observational"][~seen])
     np.testing.assert_allclose(kept["tas_stddev_observational"][PLAIN][seen[PLAIN]], bias, rtol=1e-4)
     # Once: the rest of the variance is what a run without members states.
     assert "tas_stddev_observational" not in without.fields
@@ -167,9 +165,7 @@ def test_realisations_are_of_one_member_each_and_spread_as_stated(kept: Result, 
     assert abs(neighbours[both].mean()) < 0.02 * float(own.mean()) ** 2 * 4
     # Elsewhere the analysis of the member and a draw of the reconstruction; all of it where nothing is kept.
     hidden = ~(kept["tas_status"] == 1)
-    np.testing.assert_array_equal(
-        kept["tas_realisation"][:, hidden], everywhere["tas_realisation"][:, hidden]
-    )
+    np.testing.assert_array_equal(kept["tas_realisation"][:, hidden], everywhere["tas_realisation"][:, hidden])
     spread = everywhere["tas_realisation"][:, PLAIN].std(axis=0, ddof=1)
     stated = everywhere["tas_stddev"][PLAIN]
     assert float((spread**2).mean() / (stated**2).mean()) == pytest.approx(1.0, abs=0.06)
@@ -185,9 +181,7 @@ def test_the_result_names_which_errors_are_in(kept: Result, without: Result) -> 
         assert file["tas_stddev"].long_name == "standard deviation of tas: observations and reconstruction"
         said = file.climrecon_observation_errors
         assert said in file["tas_stddev"].comment
-        assert (
-            "6 members, of the systematic and partly correlated" in file["tas_stddev_observational"].comment
-        )
+        assert "6 members, of the systematic and partly correlated" in file["tas_stddev_observational"].comment
         assert "k + 6 are of the same" in file["tas_realisation"].comment
         inputs = json.loads(file.climrecon_inputs)
     for part in (
@@ -207,15 +201,11 @@ def test_the_result_names_which_errors_are_in(kept: Result, without: Result) -> 
     for one in inputs:
         assert one["sha256"] in provenance
     with netCDF4.Dataset(without.path) as file:
-        assert (
-            "No file of this run states systematic errors, partly corr" in file.climrecon_observation_errors
-        )
+        assert "No file of this run states systematic errors, partly corr" in file.climrecon_observation_errors
         assert file["tas"].ancillary_variables == "tas_stddev tas_status"
 
 
-def test_parts_give_the_same_bits_and_lost_members_are_made_anew(
-    release: Path, kept: Result, tmp_path: Path
-) -> None:
+def test_parts_give_the_same_bits_and_lost_members_are_made_anew(release: Path, kept: Result, tmp_path: Path) -> None:
     # 108 months x 2,592 cells x (3 + 12 + 6) values: two chunks, two parts.
     prepare, parts, collect = stages(release, tmp_path, 3_000_000)
     assert parts.parts == 2
@@ -236,9 +226,7 @@ def test_parts_give_the_same_bits_and_lost_members_are_made_anew(
     assert content(tmp_path) == content(kept.folder.parent)
 
 
-def test_fewer_members_are_spread_over_all_and_the_end_is_never_cut_short(
-    release: Path, tmp_path: Path
-) -> None:
+def test_fewer_members_are_spread_over_all_and_the_end_is_never_cut_short(release: Path, tmp_path: Path) -> None:
     short = tmp_path / "HadCRUT5"
     short.mkdir()
     for path in (release / "HadCRUT5").glob("*.nc"):
@@ -270,9 +258,7 @@ def test_members_in_one_file_are_read_as_they_stand(tmp_path: Path) -> None:
         file.renameVariable("tas_mean", "counts")
         file.renameVariable("realization", "several")
         file.createDimension("realization", MEMBERS)
-        made_ = file.createVariable(
-            "tas", "f4", ("time", "realization", "latitude", "longitude"), fill_value=-1e30
-        )
+        made_ = file.createVariable("tas", "f4", ("time", "realization", "latitude", "longitude"), fill_value=-1e30)
         made_.units = "K"
         made_[:] = np.ma.masked_invalid(values[:, None] + BIAS[:, None, None] + 0.3)
     site = Site(SiteFile.model_validate({}))

@@ -33,15 +33,11 @@ def stated(demo: Path, folder: Path, network: str, keep_observed: str = "true") 
 
 
 @pytest.mark.parametrize("network", ["kadow2020", "climatology", "idw"])
-def test_a_method_that_uses_no_stated_errors_does_not_claim_them(
-    demo: Path, tmp_path: Path, network: str
-) -> None:
+def test_a_method_that_uses_no_stated_errors_does_not_claim_them(demo: Path, tmp_path: Path, network: str) -> None:
     text = stated(demo, tmp_path, network)
     assert f"{NOT_IN}the method does not use them." in text
     assert f"are in: {IN}" not in text
-    assert "states systematic errors, partly correlated errors." in text, (
-        "a file states the uncorrelated ones"
-    )
+    assert "states systematic errors, partly correlated errors." in text, "a file states the uncorrelated ones"
 
 
 @pytest.mark.parametrize("network", ["punet5", "oi"])

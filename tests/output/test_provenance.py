@@ -17,16 +17,7 @@ SETTINGS = {"variable": "tas", "obs_file": "/a b/ü 'x'.nc", "period": None, "re
 def activity() -> Activity:
     now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     return Activity(
-        "7",
-        now,
-        now,
-        "someone",
-        SETTINGS,
-        {"climrecon": "1", "intake-esm": "2"},
-        "net",
-        "ab",
-        [("/a.nc", "cd")],
-        "ef",
+        "7", now, now, "someone", SETTINGS, {"climrecon": "1", "intake-esm": "2"}, "net", "ab", [("/a.nc", "cd")], "ef"
     )
 
 

@@ -31,9 +31,7 @@ class Drawn:
 
 def write(folder: Path, run: RunInfo, rendered: list[dict[str, Any]], **given: Any) -> Outcome:
     site = Site(SiteFile())
-    settings = validate(
-        {"task": "reconstruct", "obs_file": __file__, "outputdir": str(folder), **given}, site
-    )
+    settings = validate({"task": "reconstruct", "obs_file": __file__, "outputdir": str(folder), **given}, site)
 
     def report(path: Path, **parts: Any) -> None:
         path.write_text("report")
@@ -57,12 +55,7 @@ def test_a_run_folder_lists_its_files_in_order_with_their_hashes(tmp_path: Path)
     outcome = write(tmp_path / "o", run, rendered)
     manifest = read_manifest(tmp_path / "o")
     assert outcome.manifest == manifest
-    assert [file["path"] for file in manifest["outputs"]] == [
-        "a.nc",
-        "b.png",
-        "provenance.json",
-        "report.html",
-    ]
+    assert [file["path"] for file in manifest["outputs"]] == ["a.nc", "b.png", "provenance.json", "report.html"]
     for file in manifest["outputs"]:
         assert file["sha256"] == sha256_of(tmp_path / "o" / file["path"])
     assert manifest["outputs"][0]["content_sha256"] == "0123"
@@ -123,9 +116,7 @@ def test_every_task_knows_its_user_from_the_command_line(
         return Outcome(None, {})
 
     monkeypatch.setattr(tasks_run, "run_task", noted)
-    result = CliRunner().invoke(
-        app, [task, "--catalogue", str(demo / "catalogue.json")], catch_exceptions=False
-    )
+    result = CliRunner().invoke(app, [task, "--catalogue", str(demo / "catalogue.json")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert [run.user for run in called] == [getpass.getuser()]
     assert called[0].id

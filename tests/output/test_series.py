@@ -15,9 +15,7 @@ def series_of(first: int, last: int, slope: float) -> Series:
     time = Months(np.arange(first * 12, last * 12 + 12))
     values = slope * (time.year - first).astype(float)
     flat = np.ones(len(time))
-    return Series(
-        time, values - 0.1, values, 0.1 * flat, flat, None, flat, {"global": flat, "NH": flat, "SH": flat}
-    )
+    return Series(time, values - 0.1, values, 0.1 * flat, flat, None, flat, {"global": flat, "NH": flat, "SH": flat})
 
 
 def test_hemispheres_count_equally_whatever_their_coverage() -> None:
@@ -65,8 +63,7 @@ def test_spread_of_a_trend_is_that_of_simulated_errors() -> None:
     years = np.repeat(np.arange(31), 12)
     sd = 0.05 + 0.01 * (years % 5)
     slopes = [
-        trends(replace(series, ours=np.repeat(rng.normal(size=31), 12) * sd, ours_sd=sd))[0].ours
-        for _ in range(400)
+        trends(replace(series, ours=np.repeat(rng.normal(size=31), 12) * sd, ours_sd=sd))[0].ours for _ in range(400)
     ]
     stated = trends(replace(series, ours_sd=sd))[0].reconstruction_sd
     assert stated == pytest.approx(np.std(slopes), rel=0.12)

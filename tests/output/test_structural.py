@@ -107,20 +107,8 @@ def test_two_networks_in_one_call(demo: Path, tmp_path: Path) -> None:
     first, other = untrained("first", 3, tmp_path), untrained("untrained", 4, tmp_path)
     common = ["--catalogue", demo / "catalogue.json", "--period", "1961-1990", "--plots", "false", "--reference-period", "1961-1985"]  # fmt: skip
     answers = [
-        run(
-            "reconstruct",
-            *common,
-            "--network",
-            network,
-            "--compare-with",
-            against,
-            "--output",
-            tmp_path / place,
-        )
-        for network, against, place in (
-            (first, f"{other},kriging", "both"),
-            (other, "kriging", "alone"),
-        )
+        run("reconstruct", *common, "--network", network, "--compare-with", against, "--output", tmp_path / place)
+        for network, against, place in ((first, f"{other},kriging", "both"), (other, "kriging", "alone"))
     ]
     assert [answer.returncode for answer in answers] == [0, 0], answers[0].stderr
     assert "Structural uncertainty, untrained less first: global mean " in answers[0].stdout

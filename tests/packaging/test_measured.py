@@ -47,9 +47,7 @@ def test_damaged_files_are_left_out_and_the_others_combined(tmp_path: Path) -> N
         coverage.combine([str(tmp_path)], keep=True)
         return coverage.get_data()
 
-    with pytest.raises(
-        (CoverageException, sqlite3.Error)
-    ):  # either, by what is damaged and coverage's version
+    with pytest.raises((CoverageException, sqlite3.Error)):  # either, by what is damaged and coverage's version
         combined()
     page = with_a_damaged_row(written(tmp_path / ".coverage.page", 4, tuple(f"{n}.py" for n in range(300))))
     row.rename(tmp_path / "row")

@@ -57,14 +57,9 @@ def finer(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (name,) = (n for n, v in data.data_vars.items() if v.ndim == 3)
         values = np.repeat(np.repeat(data[name].values, 2, axis=1), 2, axis=2)
         axes = {"lat": np.arange(-88.75, 90, 2.5), "lon": np.arange(-178.75, 180, 2.5)}
-        finer = xr.Dataset(
-            {"tas": (("time", "lat", "lon"), values, data[name].attrs)}, {"time": data["time"], **axes}
-        )
+        finer = xr.Dataset({"tas": (("time", "lat", "lon"), values, data[name].attrs)}, {"time": data["time"], **axes})
         for axis, units in (("lat", "degrees_north"), ("lon", "degrees_east")):
-            finer[axis].attrs = {
-                "units": units,
-                "standard_name": f"{axis}itude".replace("lonitude", "longitude"),
-            }
+            finer[axis].attrs = {"units": units, "standard_name": f"{axis}itude".replace("lonitude", "longitude")}
         finer["time"].encoding = {"units": "hours since 1850-01-01"}
         path = tmp_path_factory.mktemp("finer") / "HadCRUT.5.0.2.0.finer.nc"
         finer.to_netcdf(path)
@@ -83,11 +78,7 @@ def whole(finer: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, s
 def split(folder: Path, finer: Path) -> tuple[Stage, ...]:
     # 204 months x 10,368 cells x (3 + 3) values in three parts.
     found = stages(folder, 2_600_000, obs_file=str(finer), realisations=3)
-    assert [(stage.name, stage.parts) for stage in found] == [
-        ("prepare", 1),
-        ("reconstruct", 3),
-        ("collect", 1),
-    ]
+    assert [(stage.name, stage.parts) for stage in found] == [("prepare", 1), ("reconstruct", 3), ("collect", 1)]
     return found
 
 

@@ -22,9 +22,7 @@ from climrecon.workflow.manifest import short
 
 
 def texts(figure) -> str:
-    return " | ".join(
-        t.get_text() for axes in figure.axes for t in (axes.title, axes.xaxis.label, axes.yaxis.label)
-    )
+    return " | ".join(t.get_text() for axes in figure.axes for t in (axes.title, axes.xaxis.label, axes.yaxis.label))
 
 
 def test_coastlines_come_without_network() -> None:
@@ -176,11 +174,7 @@ def test_captions_fit_the_host_uncut() -> None:
     network = replace(product.network, name="published-20cr-1000000")
     product = replace(product, network=network, observations=replace(product.observations, source=source))
     series = make_series(product)
-    pictures = (
-        draw_maps(product, series, 1, {}),
-        draw_global_mean(product, series),
-        draw_nino34(product, series),
-    )
+    pictures = (draw_maps(product, series, 1, {}), draw_global_mean(product, series), draw_nino34(product, series))
     for picture in pictures:
         assert short(picture.caption) == picture.caption
         assert picture.caption.endswith("K, anomaly relative to 1961-1990.")
@@ -229,9 +223,7 @@ def test_an_animation_has_every_month(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     if path.suffix == ".mp4" and shutil.which("ffprobe"):
         counting = ["-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"]
-        told = subprocess.run(
-            ["ffprobe", "-v", "error", *counting, path], capture_output=True, text=True, check=True
-        )
+        told = subprocess.run(["ffprobe", "-v", "error", *counting, path], capture_output=True, text=True, check=True)
         assert told.stdout.strip() == "3"
 
 

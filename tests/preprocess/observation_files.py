@@ -84,10 +84,7 @@ def write(
             bounds = file.createVariable("time_bnds", "f8", ("time", "bnds"))
             bounds[:] = month_edges(index, time_units, calendar or "standard")
         time[:] = times
-        for axis, values_of_axis, units in (
-            (lat_name, lat, "degrees_north"),
-            (lon_name, lon, "degrees_east"),
-        ):
+        for axis, values_of_axis, units in ((lat_name, lat, "degrees_north"), (lon_name, lon, "degrees_east")):
             coordinate = file.createVariable(axis, "f8", (axis,))
             coordinate.units = units
             coordinate[:] = values_of_axis
@@ -244,11 +241,7 @@ def gistemp(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
         kind="i2",
         scale=0.01,
         fill=32767,
-        attributes={
-            "long_name": "Surface temperature anomaly",
-            "units": "K",
-            "cell_methods": "time: mean",
-        },
+        attributes={"long_name": "Surface temperature anomaly", "units": "K", "cell_methods": "time: mean"},
         file_attributes={"title": "GISTEMP Surface Temperature Analysis", "Conventions": "CF-1.6"},
         time_units="days since 1800-01-01 00:00:00",
         calendar=None,
@@ -385,10 +378,7 @@ def cmip5(folder: Path, values: np.ndarray, index: np.ndarray, calendar: str) ->
             "missing_value": np.float32(1e20),
             "coordinates": "height",
         },
-        file_attributes={
-            "title": "MPI-ESM-LR model output prepared for CMIP5 historical",
-            "project_id": "CMIP5",
-        },
+        file_attributes={"title": "MPI-ESM-LR model output prepared for CMIP5 historical", "project_id": "CMIP5"},
         time_units="days since 1850-1-1 00:00:00",
         calendar=calendar,
         time_bounds=True,

@@ -20,9 +20,7 @@ ANOMALY = {"units": "K", "long_name": "temperature anomaly"}
 def make(tmp_path):
     def write(values=None, index=INDEX, **options):
         given = {"lat": LAT, "lon": LON, "fill": 1e20, "attributes": ANOMALY} | options
-        return files.write(
-            tmp_path / "obs.nc", files.gappy(1, SHAPE) if values is None else values, index, **given
-        )
+        return files.write(tmp_path / "obs.nc", files.gappy(1, SHAPE) if values is None else values, index, **given)
 
     return write
 
@@ -201,18 +199,14 @@ def test_infinite_values(make):
 def test_absurd_anomaly(make):
     values = files.gappy(1, SHAPE)
     values[3, 5, 11] = 75.0
-    error = refused(
-        make(values), r"1 value is outside -60 to 60 K for an anomaly, the first \(75 K\) in 1900-04"
-    )
+    error = refused(make(values), r"1 value is outside -60 to 60 K for an anomaly, the first \(75 K\) in 1900-04")
     assert "latitude 75, longitude 165" in error.message
 
 
 def test_absurd_temperature(make):
     values = np.full(SHAPE, 285.0)
     values[0, 0, 0] = 400.0
-    refused(
-        make(values, attributes={"units": "K"}), r"outside 150 to 350 K for a temperature", values="absolute"
-    )
+    refused(make(values, attributes={"units": "K"}), r"outside 150 to 350 K for a temperature", values="absolute")
 
 
 def test_in_doubt_the_option_is_named(make):

@@ -119,9 +119,7 @@ def test_a_member_is_blended_as_observations_are(tmp_path, archive, ocean):
 def test_shares_and_percent_are_told_apart(tmp_path, archive):
     paths = {name: [ten_degrees(tmp_path, name, archive[name], "K")] for name in ("tas", "tos")}
     paths["sic"] = [ten_degrees(tmp_path, "sic", archive["sic"] / 100, "1")]
-    paths["sftlf"] = [
-        constant(tmp_path, "sftlf", np.where(archive["sftlf"] == 0, np.nan, archive["sftlf"]), "1")
-    ]
+    paths["sftlf"] = [constant(tmp_path, "sftlf", np.where(archive["sftlf"] == 0, np.nan, archive["sftlf"]), "1")]
     values, _ = prepare_blended(paths, FIVE_DEGREES, YEARS, tmp_path)
     np.testing.assert_allclose(values[:, 18, 30], expected(land=0.25), atol=2e-3)
     np.testing.assert_allclose(values[:, 0, 60], expected(ice=0.8), atol=2e-3)

@@ -8,12 +8,7 @@ from area_overlaps import gaussian_grid, overlaps
 
 from climrecon.errors import InputDataError
 from climrecon.grid import FIVE_DEGREES
-from climrecon.preprocess import (
-    PrepareRequest,
-    prepare_member,
-    read_member,
-    read_observations,
-)
+from climrecon.preprocess import PrepareRequest, prepare_member, read_member, read_observations
 
 ROWS, COLUMNS = 16, 32
 INDEX = files.month_numbers(1958, 456)
@@ -100,9 +95,7 @@ def test_files_of_one_member_on_different_grids_are_refused(tmp_path, absolute, 
         with netCDF4.Dataset(second, "a") as file:
             if turned == "longitude":
                 lon = file["lon"][:]
-                file["lon"][:] = np.where(lon >= 180.0, lon - 360.0, lon)[
-                    np.roll(np.arange(COLUMNS), COLUMNS // 2)
-                ]
+                file["lon"][:] = np.where(lon >= 180.0, lon - 360.0, lon)[np.roll(np.arange(COLUMNS), COLUMNS // 2)]
             else:
                 file["lat"][:] = file["lat"][::-1]
     with pytest.raises(InputDataError) as caught:

@@ -87,8 +87,7 @@ def test_cowtan_and_way_is_infilled_already(tmp_path, truth):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["HadCRUT.5.0.2.0.analysis.anomalies.ensemble_mean.nc", "HadCRUT.5.1.0.0.analysis.anomalies.3.nc"],
+    "name", ["HadCRUT.5.0.2.0.analysis.anomalies.ensemble_mean.nc", "HadCRUT.5.1.0.0.analysis.anomalies.3.nc"]
 )
 def test_the_analysis_of_hadcrut5_is_refused_by_name(tmp_path, truth, name):
     path = files.write(tmp_path / name, truth, INDEX, fill=-1e30)
@@ -237,9 +236,7 @@ def test_one_differing_value_is_no_twin(tmp_path, truth):
     twice = np.repeat(truth, 2, axis=1)
     row, column = np.argwhere(np.isfinite(twice[4]))[0]
     twice[4, row, column] += 0.01
-    path = files.write(
-        tmp_path / "tas_HADCRUT4-median.nc", twice, INDEX, lat=np.arange(-88.75, 90, 2.5), fill=1e20
-    )
+    path = files.write(tmp_path / "tas_HADCRUT4-median.nc", twice, INDEX, lat=np.arange(-88.75, 90, 2.5), fill=1e20)
     assert read_observations([path], PrepareRequest()).grid.shape == (72, 72)
 
 

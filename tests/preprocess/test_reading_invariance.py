@@ -28,13 +28,7 @@ layouts = st.fixed_dictionaries(
         "units": st.sampled_from(["K", "degC", "deg C", "Celsius", "degrees_C", "kelvin"]),
         "calendar": st.sampled_from(["standard", "noleap", "360_day", "proleptic_gregorian", None]),
         "time": st.sampled_from(
-            [
-                "days since 1850-01-01",
-                "hours since 1800-1-1 00:00:0.0",
-                "days since 1901-03-01",
-                "%Y%m",
-                "months",
-            ]
+            ["days since 1850-01-01", "hours since 1800-1-1 00:00:0.0", "days since 1901-03-01", "%Y%m", "months"]
         ),
         "order_of_time": st.permutations(range(MONTHS)),
         "fmt": st.sampled_from(["NETCDF4", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET"]),
@@ -56,11 +50,7 @@ def _written(folder, layout):
     fill = -9999.0 if packed else layout["fill"]
     calendar = layout["calendar"]
     if layout["time"] == "%Y%m":
-        units, times, calendar = (
-            "month as %Y%m.%f",
-            index // 12 * 100 + index % 12 + 1.5,
-            "proleptic_gregorian",
-        )
+        units, times, calendar = ("month as %Y%m.%f", index // 12 * 100 + index % 12 + 1.5, "proleptic_gregorian")
     elif layout["time"] == "months":
         units, times, calendar = "months since 1900-01-01", index - 1900 * 12 + 0.5, "360_day"
     else:

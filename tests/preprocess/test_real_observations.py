@@ -6,13 +6,7 @@ import pytest
 
 from climrecon.errors import InputDataError
 from climrecon.grid import FIVE_DEGREES
-from climrecon.preprocess import (
-    PrepareRequest,
-    file_order,
-    prepare_member,
-    read_observations,
-    to_network_grid,
-)
+from climrecon.preprocess import PrepareRequest, file_order, prepare_member, read_observations, to_network_grid
 
 pytestmark = pytest.mark.shared
 

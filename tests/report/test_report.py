@@ -146,9 +146,7 @@ def test_numbers_are_those_of_the_series(tmp_path: Path) -> None:
     best = warmest_years(series)[0]
     assert f"{best.year}{best.ours:+.2f}±{NINETY * 0.05:.2f}" in words.replace(" ", "")
     assert f"known to within ±{NINETY * 0.05:.2f} K" in words
-    assert (
-        f"On average {100 * series.coverage['global'].mean():.0f} % of the globe's area was observed" in words
-    )
+    assert f"On average {100 * series.coverage['global'].mean():.0f} % of the globe's area was observed" in words
     assert "1877-09noisypunet50.6930.287––––" in words.replace(" ", "")
     assert "Scores on 96 months" in words
 
@@ -174,12 +172,8 @@ def test_a_few_months_make_a_report_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(
-    ("width", "scheme"), [(360, "light"), (360, "dark"), (1280, "light"), (1280, "dark")]
-)
-def test_it_renders_without_errors_and_nothing_overflows(
-    report: Path, tmp_path: Path, width: int, scheme: str
-) -> None:
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (360, "dark"), (1280, "light"), (1280, "dark")])
+def test_it_renders_without_errors_and_nothing_overflows(report: Path, tmp_path: Path, width: int, scheme: str) -> None:
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no Chromium here; install the package chromium")

@@ -56,9 +56,7 @@ def tensors(*arrays: np.ndarray) -> list[torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def prior(learned) -> FullPrior:
-    return FullPrior(
-        *tensors(learned.vectors[:, :24], learned.vectors[:, 24:], learned.residual, learned.scale)
-    )
+    return FullPrior(*tensors(learned.vectors[:, :24], learned.vectors[:, 24:], learned.residual, learned.scale))
 
 
 @pytest.fixture
@@ -124,9 +122,7 @@ def test_the_mean_is_that_of_the_dense_equations(prior: FullPrior) -> None:
     for row in range(3):
         cells, scale = np.flatnonzero(flat[1][row]), prior.scale[month[row] - 1].double().numpy()
         whole = covariance * np.outer(scale, scale) + MEAN_PRIOR_SD**2
-        weights = np.linalg.solve(
-            whole[np.ix_(cells, cells)] + 0.09 * np.eye(len(cells)), flat[0][row, cells]
-        )
+        weights = np.linalg.solve(whole[np.ix_(cells, cells)] + 0.09 * np.eye(len(cells)), flat[0][row, cells])
         np.testing.assert_allclose(found.mean[row].numpy(), whole[:, cells] @ weights, atol=0.02)
     low = super(FullPrior, prior).posterior(
         *tensors(flat[0]), torch.as_tensor(flat[1]), torch.full((3, CELLS), 0.3), torch.as_tensor(month)
@@ -198,8 +194,7 @@ def test_one_kelvin_more_gives_one_kelvin_more(network: AnalysisUNet) -> None:
     data, method = observations(4), reconstructor(network)
     context = Context(GRID, data.time)
     means = [
-        method.reconstruct(data.values + shift, data.mask, None, data.time.month, context).mean
-        for shift in (0, 1)
+        method.reconstruct(data.values + shift, data.mask, None, data.time.month, context).mean for shift in (0, 1)
     ]
     np.testing.assert_allclose(((means[1] - means[0]) * GRID.area).sum((1, 2)), 1.0, atol=0.03)
 
@@ -264,9 +259,7 @@ def test_stated_errors_are_not_counted_twice(prior: FullPrior) -> None:
 
 
 def test_the_likelihood_is_that_of_what_is_applied_on_coasts_too(prior: FullPrior) -> None:
-    level = DataSetErrors(
-        SurfaceErrors(0.5, regional=0.8, local=0.1), SurfaceErrors(0.3, regional=0.1, local=0.6)
-    )
+    level = DataSetErrors(SurfaceErrors(0.5, regional=0.8, local=0.1), SurfaceErrors(0.3, regional=0.1, local=0.6))
     land, scale = np.linspace(0.0, 1.0, CELLS), prior.scale.numpy()
     cells = np.arange(3, CELLS, 7)
     added = level.covariance(DISTANCE, scale, land, GRID.shape)
@@ -274,10 +267,7 @@ def test_the_likelihood_is_that_of_what_is_applied_on_coasts_too(prior: FullPrio
     at = np.ix_(cells, cells)
     matrix = prior.covariance().double().numpy()[at]
     whole_year, spread = np.sqrt((scale**2).mean(0))[cells], scale[0, cells]
-    near = (
-        _kernel(DISTANCE, REGIONAL_KM)[at],
-        _kernel(DISTANCE, LOCAL_KM)[at] / np.outer(whole_year, whole_year),
-    )
+    near = (_kernel(DISTANCE, REGIONAL_KM)[at], _kernel(DISTANCE, LOCAL_KM)[at] / np.outer(whole_year, whole_year))
     values = np.random.default_rng(0).normal(size=len(cells))
     known = np.full(len(cells), 0.2)
     month = _Month(matrix, near, values, spread, known, land[cells])
@@ -305,9 +295,7 @@ def test_what_land_holds_is_told_from_what_the_sea_holds(prior: FullPrior) -> No
     assert found.sea.local + found.sea.regional <= 0.2
     assert "over sea" in found.variability()
     # Where there is no land, nothing is told of it: it has what the sea has, and the error that was begun with.
-    sea = estimate_data_set_errors(
-        *arguments[:3], np.zeros(CELLS), given, mask.reshape(30, -1), None, np.arange(30)
-    )
+    sea = estimate_data_set_errors(*arguments[:3], np.zeros(CELLS), given, mask.reshape(30, -1), None, np.arange(30))
     assert sea is not None
     assert (sea.land.error, *sea.land[1:]) == (0.3, *sea.sea[1:])
 
@@ -325,9 +313,7 @@ def test_local_variability_is_found_and_used(network: AnalysisUNet) -> None:
     assert method.data_set_errors is not None
     assert method.data_set_errors.sea.regional + method.data_set_errors.sea.local >= 0.5
     assert "over 1,000 km" in said
-    before = reconstructor(network).reconstruct(
-        data.values, data.mask, None, data.time.month, Context(GRID, data.time)
-    )
+    before = reconstructor(network).reconstruct(data.values, data.mask, None, data.time.month, Context(GRID, data.time))
     after = method.reconstruct(data.values, data.mask, None, data.time.month, Context(GRID, data.time))
     assert after.prior_stddev.mean() > 1.1 * before.prior_stddev.mean()  # type: ignore[union-attr]
     # What was calibrated on fields without such variability does not hold here.
@@ -370,9 +356,7 @@ def test_draws_have_the_spread_that_the_network_gives_each_cell(network: Analysi
         assert float(ratio[west].quantile(part)) == pytest.approx(0.5, abs=0.05)
 
 
-def test_what_the_patterns_tell_is_widened_at_the_expense_of_the_cells_own_parts(
-    network: AnalysisUNet,
-) -> None:
+def test_what_the_patterns_tell_is_widened_at_the_expense_of_the_cells_own_parts(network: AnalysisUNet) -> None:
     found, index = posterior_of(network)
     factor = torch.full((6, CELLS), 0.9)
     plain, wide = found.parts_of(factor), found.parts_of(factor, 1.4)
@@ -400,9 +384,7 @@ def test_the_network_states_the_spread_that_its_shared_factor_makes(network: Ana
     wider.shared_factor.fill_(1.4)
     data = observations(4)
     before, after = (
-        reconstructor(one).reconstruct(
-            data.values, data.mask, None, data.time.month, Context(GRID, data.time)
-        )
+        reconstructor(one).reconstruct(data.values, data.mask, None, data.time.month, Context(GRID, data.time))
         for one in (network, wider)
     )
     np.testing.assert_array_equal(before.mean, after.mean)
@@ -422,16 +404,12 @@ def test_a_network_comes_back_from_its_weights(network: AnalysisUNet) -> None:
         assert torch.equal(again.state_dict()[key], value), key
     data = observations(3)
     first, second = (
-        reconstructor(one).reconstruct(
-            data.values, data.mask, None, data.time.month, Context(GRID, data.time)
-        )
+        reconstructor(one).reconstruct(data.values, data.mask, None, data.time.month, Context(GRID, data.time))
         for one in (network, again)
     )
     np.testing.assert_array_equal(first.mean, second.mean)
     with pytest.raises(NetworkError, match="do not belong together"):
-        build_unet(
-            "mine", "analysis_unet", network.state_dict(), {**analysis_unet_arguments(network), "rank": 3}
-        )
+        build_unet("mine", "analysis_unet", network.state_dict(), {**analysis_unet_arguments(network), "rank": 3})
 
 
 def test_a_month_more_hardly_changes_which_months_are_looked_at(prior: FullPrior) -> None:

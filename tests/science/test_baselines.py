@@ -46,9 +46,7 @@ def test_kriging_solves_the_kriging_system() -> None:
 
 def test_kriging_draws_and_regional_spread_agree() -> None:
     values, mask, _ = three_points()
-    estimate = Kriging(Covariance(3000.0, 1.0, 0.1)).reconstruct(
-        values, mask, None, np.array([1, 2]), CONTEXT
-    )
+    estimate = Kriging(Covariance(3000.0, 1.0, 0.1)).reconstruct(values, mask, None, np.array([1, 2]), CONTEXT)
     draws = estimate.sample(6000, 1)
     assert draws.shape == (6000, 2, 4, 8)
     weights = GRID.area
@@ -73,9 +71,7 @@ def test_kriging_finds_the_covariance_it_was_made_with() -> None:
 def test_a_month_without_observations_is_unsure() -> None:
     values, mask, _ = three_points()
     mask[1] = False
-    estimate = Kriging(Covariance(3000.0, 1.0, 0.1)).reconstruct(
-        values, mask, None, np.array([1, 2]), CONTEXT
-    )
+    estimate = Kriging(Covariance(3000.0, 1.0, 0.1)).reconstruct(values, mask, None, np.array([1, 2]), CONTEXT)
     assert (estimate.mean[1] == 0).all()
     assert (estimate.stddev[1] > 2.9).all()
 
@@ -116,9 +112,7 @@ def test_kriging_of_members_is_that_of_each_and_does_not_depend_on_what_is_kept(
     again = method.reconstruct(values, mask, None, month, CONTEXT)
     np.testing.assert_array_equal(again.sample(3, 1), each[0].sample(3, 1))
     np.testing.assert_array_equal(again.area_mean_sd(GRID.area), each[0].area_mean_sd(GRID.area))
-    np.testing.assert_array_equal(
-        again.sample(5, 1)[:3], again.sample(3, 1)
-    )  # also of how many are asked for
+    np.testing.assert_array_equal(again.sample(5, 1)[:3], again.sample(3, 1))  # also of how many are asked for
 
 
 def test_many_members_are_kriged_as_one_by_one_with_empty_months_and_gaps_of_their_own(
@@ -127,12 +121,8 @@ def test_many_members_are_kriged_as_one_by_one_with_empty_months_and_gaps_of_the
     values, mask, _ = three_points()
     mask[1] = False
     method, rng, told = Kriging(Covariance(3000.0, 1.3, 0.2)), np.random.default_rng(0), []
-    observations = Observations(
-        "tas", values, mask, None, CONTEXT.time, GRID, None, Source("x", "", (), (), "tas")
-    )
-    members = [
-        np.where(mask, values + rng.normal(), np.nan) for _ in range(Kriging.capabilities.members_at_once + 3)
-    ]
+    observations = Observations("tas", values, mask, None, CONTEXT.time, GRID, None, Source("x", "", (), (), "tas"))
+    members = [np.where(mask, values + rng.normal(), np.nan) for _ in range(Kriging.capabilities.members_at_once + 3)]
     found = reconstruct_members(method, observations, members, told.append)
     assert told == list(range(1, len(members) + 2))
     monkeypatch.delattr(Kriging, "same_mask_means")
@@ -154,9 +144,7 @@ def test_equations_are_kept_while_there_is_room() -> None:
 
 def test_kriging_draws_go_together_as_the_kriging_errors_do() -> None:
     values, mask, cells = three_points()
-    estimate = Kriging(Covariance(3000.0, 1.0, 0.1)).reconstruct(
-        values, mask, None, np.array([1, 2]), CONTEXT
-    )
+    estimate = Kriging(Covariance(3000.0, 1.0, 0.1)).reconstruct(values, mask, None, np.array([1, 2]), CONTEXT)
     correlation = exponential(great_circle(GRID), 3000.0)
     system = np.zeros((4, 4))
     system[:3, :3] = correlation[np.ix_(cells, cells)] + 0.1 * np.eye(3)

@@ -21,11 +21,7 @@ def test_cells_that_are_not_observed_stay_near_the_truth(cover: float) -> None:
     mask[:, :2] = False  # a pole that nobody sees
     loaded = load_network("punet5")
     estimate = loaded.method.reconstruct(
-        np.where(mask, truth, np.nan),
-        mask,
-        np.full(truth.shape, 0.05),
-        time.month,
-        Context(climate.grid, time),
+        np.where(mask, truth, np.nan), mask, np.full(truth.shape, 0.05), time.month, Context(climate.grid, time)
     )
     error = np.abs(estimate.mean - truth)
     # Before this was tested: up to 46 K.

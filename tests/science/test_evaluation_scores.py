@@ -57,9 +57,7 @@ def test_series_scores_are_those_of_scipy() -> None:
     ours = 0.9 * truth + 0.3 * rng.normal(size=60) + 0.1
     found = series_scores(ours, truth, when)
     lines = [stats.linregress(when, series) for series in (ours, truth)]
-    left = [
-        series - line.intercept - line.slope * when for series, line in zip((ours, truth), lines, strict=True)
-    ]
+    left = [series - line.intercept - line.slope * when for series, line in zip((ours, truth), lines, strict=True)]
     assert found["r"] == pytest.approx(stats.pearsonr(ours, truth).statistic)
     assert found["r_detrended"] == pytest.approx(stats.pearsonr(*left).statistic)
     assert found["trend_ratio"] == pytest.approx(lines[0].slope / lines[1].slope)

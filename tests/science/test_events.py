@@ -52,8 +52,7 @@ def test_el_nino_of_1877_and_la_nina_of_1893_are_seen_blind(months: Observations
     )
     box = months.grid.region_weights(NINO34)
     truth, our_mean, their_mean = (
-        weighted_mean(np.where(hidden, field, np.nan), box)
-        for field in (months.values, ours.mean, kriging.mean)
+        weighted_mean(np.where(hidden, field, np.nan), box) for field in (months.values, ours.mean, kriging.mean)
     )
     assert (np.sign(our_mean) == [1, -1]).all()
     assert (np.abs(our_mean - truth) < np.abs(their_mean - truth)).all()

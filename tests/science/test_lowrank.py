@@ -27,9 +27,7 @@ def dense(prior: LowRankPrior, values, mask, error_sd, month):
     vectors = prior.vectors.numpy() * scale[:, None]
     covariance = vectors @ vectors.T + np.diag(prior.residual.numpy() * scale**2) + MEAN_PRIOR_SD**2
     cells = np.flatnonzero(mask)
-    gain = covariance[:, cells] @ np.linalg.inv(
-        covariance[np.ix_(cells, cells)] + np.diag(error_sd[cells] ** 2)
-    )
+    gain = covariance[:, cells] @ np.linalg.inv(covariance[np.ix_(cells, cells)] + np.diag(error_sd[cells] ** 2))
     return gain @ values[cells], covariance - gain @ covariance[cells]
 
 

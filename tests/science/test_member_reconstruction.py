@@ -31,18 +31,14 @@ class Interpolation(Method):
     """Optimal interpolation in closed form, on a prior that is known; looks at the month before, if told to."""
 
     name = "exact"
-    capabilities = Capabilities(
-        uses_observation_errors=True, gives_spread=True, draws_depend_on_date_only=True
-    )
+    capabilities = Capabilities(uses_observation_errors=True, gives_spread=True, draws_depend_on_date_only=True)
 
     def __init__(self, neighbours: int = 0) -> None:
         self.capabilities = replace(self.capabilities, neighbour_months=neighbours)
 
     def gain(self, seen: np.ndarray, error: np.ndarray) -> np.ndarray:
         """(P, n) weights of the observed cells."""
-        return np.asarray(
-            PRIOR[:, seen] @ np.linalg.inv(PRIOR[np.ix_(seen, seen)] + np.diag(error[seen] ** 2))
-        )
+        return np.asarray(PRIOR[:, seen] @ np.linalg.inv(PRIOR[np.ix_(seen, seen)] + np.diag(error[seen] ** 2)))
 
     def reconstruct(self, values, mask, obs_sd, month, context: Context) -> Estimate:  # type: ignore[no-untyped-def]
         shape, flat = values.shape, (len(values), CELLS)
@@ -87,9 +83,7 @@ def made(months: int = MONTHS, members: int = 300) -> tuple[Observations, list[n
         Source("", "", (), (), ""),
     )  # fmt: skip
     white = rng.normal(size=(members, CELLS))
-    if (
-        members > 2 * CELLS
-    ):  # their sample covariance is the one wanted: what follows is exact, not on average
+    if members > 2 * CELLS:  # their sample covariance is the one wanted: what follows is exact, not on average
         white -= white.mean(0)
         white = white @ np.linalg.inv(np.linalg.cholesky(np.cov(white.T))).T
     away = (white @ root.T).reshape(members, 1, *GRID.shape)
@@ -146,8 +140,7 @@ def test_draws_spread_as_stated_and_systematic_errors_last() -> None:
 def members_analyses(observations: Observations, members: list[np.ndarray]) -> list[np.ndarray]:
     context = Context(GRID, observations.time)
     return [
-        Interpolation().reconstruct(one, observations.mask, observations.obs_sd, None, context).mean
-        for one in members
+        Interpolation().reconstruct(one, observations.mask, observations.obs_sd, None, context).mean for one in members
     ]
 
 
@@ -161,9 +154,7 @@ def test_the_truth_lies_inside_as_often_as_stated_and_not_without_the_members() 
     context = Context(GRID, observations.time)
     for _ in range(400):
         truth = rng.multivariate_normal(np.zeros(CELLS), PRIOR, 2)
-        values = (truth + root @ rng.normal(size=CELLS) + OWN * rng.normal(size=truth.shape)).reshape(
-            2, 6, 12
-        )
+        values = (truth + root @ rng.normal(size=CELLS) + OWN * rng.normal(size=truth.shape)).reshape(2, 6, 12)
         estimate = method.reconstruct(values, observations.mask, observations.obs_sd, None, context)
         wrong = np.abs((weights * (estimate.mean - truth.reshape(2, 6, 12))).sum((1, 2)))
         inside["total"].append(wrong <= 1.645 * total)
@@ -178,9 +169,7 @@ def test_chunks_give_the_same_bits_as_one_piece_and_progress_counts_members() ->
     ((_, whole),) = reconstruct(method, observations, chunk=12, members=members)
     said: list[tuple[int, int]] = []
     step = lambda done, total: said.append((done, total))  # noqa: E731
-    for months, part in reconstruct(
-        method, observations, chunk=4, members=members, block=slice(4, 12), progress=step
-    ):
+    for months, part in reconstruct(method, observations, chunk=4, members=members, block=slice(4, 12), progress=step):
         for name in ("mean", "stddev", "observational_stddev"):
             np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[months], err_msg=name)
         np.testing.assert_array_equal(part.sample(5, 2), whole.sample(5, 2)[:, months])  # type: ignore[misc]
@@ -228,9 +217,7 @@ def test_a_run_collects_the_spread_of_regions_the_members_part_and_their_draws(t
     alone = complete_fields(method, observations, members=0, seed=2, scratch=tmp_path, reporter=Quiet())
     for name, series in found.region_sd.items():
         weights = GRID.region_weights(next(region for region in REGIONS if region.name == name))
-        means = [
-            (weights / weights.sum() * field).sum((1, 2)) for field in members_analyses(observations, members)
-        ]
+        means = [(weights / weights.sum() * field).sum((1, 2)) for field in members_analyses(observations, members)]
         expected = np.hypot(alone.region_sd[name], np.std(means, axis=0, ddof=1))
         np.testing.assert_allclose(series, expected, rtol=1e-5)
     assert alone.observational is None

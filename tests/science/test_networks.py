@@ -54,10 +54,7 @@ def test_estimates_are_complete_and_sure_where_observed(month) -> None:
 def test_one_kelvin_more_gives_one_kelvin_more(month) -> None:
     values, mask = month
     network = load_network(NAME).method
-    means = [
-        network.reconstruct(values + shift, mask, None, TIME.month, CONTEXT).mean
-        for shift in (0.0, 1.0, -1.0)
-    ]
+    means = [network.reconstruct(values + shift, mask, None, TIME.month, CONTEXT).mean for shift in (0.0, 1.0, -1.0)]
     for sign, shifted in ((1, means[1]), (-1, means[2])):
         answer = sign * ((shifted - means[0]) * FIVE_DEGREES.area).sum((1, 2))
         assert (np.abs(answer - 1.0) < 0.03).all()
@@ -72,9 +69,7 @@ def test_realisations_agree_with_the_stated_spread(month) -> None:
     ratio = draws.std(0) / estimate.stddev
     assert 0.93 < np.median(ratio) < 1.07
     weights = FIVE_DEGREES.area
-    np.testing.assert_allclose(
-        (draws * weights).sum((2, 3)).std(0), estimate.area_mean_sd(weights), rtol=0.12
-    )
+    np.testing.assert_allclose((draws * weights).sum((2, 3)).std(0), estimate.area_mean_sd(weights), rtol=0.12)
 
 
 def test_a_month_without_observations_has_no_skill() -> None:
@@ -197,9 +192,7 @@ def test_the_el_nino_of_1877_is_found_blind(shared_data: Path) -> None:
     context = Context(observations.grid, observations.time)
     month = observations.time.month
     estimate = load_network(NAME).method.reconstruct(observations.values, mask, None, month, context)
-    kriging = Kriging(Covariance(2000.0, 1.0, 0.1)).reconstruct(
-        observations.values, mask, None, month, context
-    )
+    kriging = Kriging(Covariance(2000.0, 1.0, 0.1)).reconstruct(observations.values, mask, None, month, context)
     ours, theirs = (float(weighted_mean(e.mean, weights)[0]) for e in (estimate, kriging))
     assert ours > 0.9
     assert ours > theirs

@@ -62,12 +62,7 @@ def test_trailing_patterns_count_fully_for_the_mean_and_nearly_for_the_spread() 
     context = Context(GRID, months(1))
     whole, cut = (
         interpolate(
-            FullPrior(patterns[:, :rank], patterns[:, rank:], nothing, one),
-            field,
-            mask,
-            error,
-            np.array([1]),
-            context,
+            FullPrior(patterns[:, :rank], patterns[:, rank:], nothing, one), field, mask, error, np.array([1]), context
         )
         for rank in (71, 20)
     )
@@ -124,9 +119,7 @@ def test_pca_recovers_a_field_of_two_patterns() -> None:
     assert np.sqrt((error**2).mean()) < 0.12
     assert method.components is not None
     assert method.components.vectors.shape[1] <= 8
-    assert (
-        np.sqrt(((truth - truth.mean((1, 2), keepdims=True))[~mask] ** 2).mean()) > 0.5
-    )  # what there was to tell
+    assert np.sqrt(((truth - truth.mean((1, 2), keepdims=True))[~mask] ** 2).mean()) > 0.5  # what there was to tell
 
 
 def test_pca_knows_how_sure_it_is_and_does_not_shrink() -> None:

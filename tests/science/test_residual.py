@@ -96,9 +96,7 @@ def test_means_over_unseen_boxes_lie_where_they_are_said_to(prior: FullPrior) ->
     assert inside_alone < 0.83, "as if cells were independent of each other"
     generator = torch.Generator().manual_seed(2)
     drawn = torch.stack([found.residual_deviations(0, 4000, generator)])[0] @ weights
-    shared = replace(found, residual_variance=torch.zeros_like(found.residual_variance)).weighted_mean_sd(
-        weights
-    )[0]
+    shared = replace(found, residual_variance=torch.zeros_like(found.residual_variance)).weighted_mean_sd(weights)[0]
     assert float(drawn.var() + shared**2) == pytest.approx(spread[0] ** 2, rel=0.1)
 
 
@@ -121,9 +119,7 @@ def test_a_narrower_spread_is_first_that_of_the_cells_own_parts(prior: FullPrior
             assert (of_shared >= size * 0.999).all()
             assert (of_own <= size * 1.001).all()
             kept = of_shared > 0.999
-            assert kept.any(), (
-                "what the patterns tell stays where the cells' own parts can be narrowed instead"
-            )
+            assert kept.any(), "what the patterns tell stays where the cells' own parts can be narrowed instead"
             assert (of_own[~kept] < 1e-2).all(), "else nothing of them is left"
         else:
             torch.testing.assert_close(of_shared, factor)

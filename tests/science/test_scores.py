@@ -59,9 +59,7 @@ class Oracle:
         self.truth = truth
 
     def reconstruct(self, values, mask, obs_sd, month, context) -> Estimate:
-        return Estimate(
-            self.truth, np.full(values.shape, 0.5), area_mean_sd=lambda weights: np.full(len(values), 0.1)
-        )
+        return Estimate(self.truth, np.full(values.shape, 0.5), area_mean_sd=lambda weights: np.full(len(values), 0.1))
 
 
 def test_perfect_climatological_and_shuffled_get_what_they_must() -> None:
@@ -81,9 +79,7 @@ def test_perfect_climatological_and_shuffled_get_what_they_must() -> None:
     assert case["perfect"]["annual_mean_r_detrended"] == pytest.approx(1.0)
     assert case["perfect"]["annual_mean_trend_ratio"] == pytest.approx(1.0)
     hidden = np.broadcast_to(grid.area * ~mask, truth.shape)
-    assert case["climatology"]["rmse"] == pytest.approx(
-        np.sqrt((truth**2 * hidden).sum() / hidden.sum()), abs=1e-3
-    )
+    assert case["climatology"]["rmse"] == pytest.approx(np.sqrt((truth**2 * hidden).sum() / hidden.sum()), abs=1e-3)
     assert case["shuffled"]["rmse"] > 1.2 * case["climatology"]["rmse"]
     assert abs(case["shuffled"]["annual_mean_r_detrended"]) < 0.7
     assert table["response"]["perfect"]["m"] == 0.0

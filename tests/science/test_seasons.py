@@ -8,13 +8,7 @@ from climrecon.errors import NetworkError
 from climrecon.fields import Context, Months
 from climrecon.grid import Grid
 from climrecon.methods.priors.covariance import great_circle, learn_patterns
-from climrecon.methods.priors.data_set_errors import (
-    LOCAL_KM,
-    REGIONAL_KM,
-    DataSetErrors,
-    SurfaceErrors,
-    _kernel,
-)
+from climrecon.methods.priors.data_set_errors import LOCAL_KM, REGIONAL_KM, DataSetErrors, SurfaceErrors, _kernel
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD
 from climrecon.methods.unet.build import analysis_unet_arguments, build_unet
@@ -35,10 +29,7 @@ def fields(years: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(N, H, W) months, (N,) calendar months: correlations are short from October to March, long else."""
     rng = np.random.default_rng(seed)
     month = np.arange(12 * years) % 12 + 1
-    roots = [
-        np.linalg.cholesky(np.exp(-0.5 * (DISTANCE / length) ** 2) + 1e-3 * np.eye(CELLS))
-        for length in LENGTHS
-    ]
+    roots = [np.linalg.cholesky(np.exp(-0.5 * (DISTANCE / length) ** 2) + 1e-3 * np.eye(CELLS)) for length in LENGTHS]
     long = (month >= 4) & (month <= 9)
     white = rng.normal(size=(len(month), CELLS))
     drawn = np.where(long[:, None], white @ roots[1].T, white @ roots[0].T)
@@ -53,13 +44,7 @@ def tensors(*arrays: np.ndarray) -> list[torch.Tensor]:
 def prior() -> FullPrior:
     learned = learn_patterns(*fields(YEARS, 0), GRID, 120, seasons=True)
     assert learned.seasons is not None
-    parts = (
-        learned.vectors[:, :24],
-        learned.vectors[:, 24:],
-        learned.residual,
-        learned.scale,
-        learned.seasons,
-    )
+    parts = (learned.vectors[:, :24], learned.vectors[:, 24:], learned.residual, learned.scale, learned.seasons)
     return FullPrior(*tensors(*parts))
 
 
@@ -108,17 +93,12 @@ def test_the_seasons_bring_the_mean_nearer_to_the_truth(prior: FullPrior) -> Non
 
 
 def test_a_calibrated_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior) -> None:
-    level = DataSetErrors(
-        SurfaceErrors(0.3, regional=0.5, local=0.3), SurfaceErrors(0.3, regional=0.0, local=0.8)
-    )
+    level = DataSetErrors(SurfaceErrors(0.3, regional=0.5, local=0.3), SurfaceErrors(0.3, regional=0.0, local=0.8))
     land = np.linspace(0.0, 1.0, CELLS)
     local = level.covariance(DISTANCE, prior.scale.numpy(), land, GRID.shape)
     assert local is not None
     spread = np.sqrt((prior.scale.numpy() ** 2).mean(0))
-    regional, local_sd = (
-        np.sqrt(0.5) * (1.0 - land),
-        (np.sqrt(0.3) * (1.0 - land) + np.sqrt(0.8) * land) / spread,
-    )
+    regional, local_sd = (np.sqrt(0.5) * (1.0 - land), (np.sqrt(0.3) * (1.0 - land) + np.sqrt(0.8) * land) / spread)
     added = np.outer(regional, regional) * _kernel(DISTANCE, REGIONAL_KM)
     added += np.outer(local_sd, local_sd) * _kernel(DISTANCE, LOCAL_KM)
     assert np.linalg.eigvalsh(added)[0] > -1e-8
@@ -158,18 +138,14 @@ def network(prior: FullPrior) -> AnalysisUNet:
     return net.eval()
 
 
-def test_a_coarser_network_with_seasons_comes_back_from_its_weights(
-    network: AnalysisUNet, prior: FullPrior
-) -> None:
+def test_a_coarser_network_with_seasons_comes_back_from_its_weights(network: AnalysisUNet, prior: FullPrior) -> None:
     again = build_unet("mine", "analysis_unet", network.state_dict(), analysis_unet_arguments(network))
     _, (values, mask, error, _) = observed(prior, 1)
     index = Months.of(np.full(12, 1900), np.arange(1, 13))
     shape = (12, *GRID.shape)
     fields_ = (values.numpy().reshape(shape), mask.numpy().reshape(shape), error.numpy().reshape(shape))
     first, second = (
-        AnalysisReconstructor("test", one, 0.3, 0.5, DISTANCE).reconstruct(
-            *fields_, index.month, Context(GRID, index)
-        )
+        AnalysisReconstructor("test", one, 0.3, 0.5, DISTANCE).reconstruct(*fields_, index.month, Context(GRID, index))
         for one in (network, again)
     )
     np.testing.assert_array_equal(first.mean, second.mean)
@@ -181,15 +157,10 @@ def test_a_coarser_network_with_seasons_comes_back_from_its_weights(
     assert correction.shape == (2, 2, *GRID.shape)
     with pytest.raises(NetworkError, match="do not belong together"):
         build_unet(
-            "mine",
-            "analysis_unet",
-            network.state_dict(),
-            {**analysis_unet_arguments(network), "seasons": False},
+            "mine", "analysis_unet", network.state_dict(), {**analysis_unet_arguments(network), "seasons": False}
         )
     with pytest.raises(NetworkError, match="stride"):
-        build_unet(
-            "mine", "analysis_unet", network.state_dict(), {**analysis_unet_arguments(network), "stride": 3}
-        )
+        build_unet("mine", "analysis_unet", network.state_dict(), {**analysis_unet_arguments(network), "stride": 3})
 
 
 def test_the_ranked_probability_score_is_that_of_a_gaussian(network: AnalysisUNet) -> None:

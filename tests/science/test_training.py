@@ -44,8 +44,7 @@ def parts():
     fields = waves + 0.8 * np.maximum(waves, 0.0)
     learned = learn_low_rank(fields.reshape(120, 8, 16), month, GRID, 12)
     tensors = (
-        torch.tensor(part.copy(), dtype=torch.float32)
-        for part in (learned.vectors, learned.residual, learned.scale)
+        torch.tensor(part.copy(), dtype=torch.float32) for part in (learned.vectors, learned.residual, learned.scale)
     )
     prior = LowRankPrior(*tensors)
     land = rng.random(CELLS) < 0.3
@@ -81,13 +80,9 @@ def fit(
 def test_it_starts_as_optimal_interpolation_and_learns_more(parts, tmp_path: Path) -> None:
     prior, masks, noise, data = parts
     net = network(prior)
-    pool, check = (
-        draw_sample_pool(net, [prior], data, masks, noise, n, seed) for n, seed in ((192, 1), (64, 2))
-    )
+    pool, check = (draw_sample_pool(net, [prior], data, masks, noise, n, seed) for n, seed in ((192, 1), (64, 2)))
     with torch.no_grad():
-        start = net.corrected(
-            net.correct(check.observed, check.mask, check.complete), check.mean, check.variance
-        )
+        start = net.corrected(net.correct(check.observed, check.mask, check.complete), check.mean, check.variance)
     torch.testing.assert_close(start[0], check.mean)
     assert (start[1] == 1).all()
     history = fit(
@@ -97,9 +92,7 @@ def test_it_starts_as_optimal_interpolation_and_learns_more(parts, tmp_path: Pat
     scores = [row[2] for row in history.rows]
     assert min(scores) < scores[0] - 0.005
     with torch.no_grad():
-        mean, _ = net.corrected(
-            net.correct(check.observed, check.mask, check.complete), check.mean, check.variance
-        )
+        mean, _ = net.corrected(net.correct(check.observed, check.mask, check.complete), check.mean, check.variance)
     # The correction moves anomalies about, not the global mean.
     torch.testing.assert_close((mean * net.area).sum(1), (check.mean * net.area).sum(1), atol=1e-4, rtol=0)
 
@@ -170,9 +163,7 @@ def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, beside: boo
 def test_a_pool_does_not_depend_on_how_it_is_cut(parts) -> None:
     prior, masks, noise, data = parts
     net = network(prior)
-    first, second = (
-        draw_sample_pool(net, [prior], data, masks, noise, 20, 5, chunk=chunk) for chunk in (20, 7)
-    )
+    first, second = (draw_sample_pool(net, [prior], data, masks, noise, 20, 5, chunk=chunk) for chunk in (20, 7))
     assert torch.equal(first.mask, second.mask)
     torch.testing.assert_close(first.mean, second.mean, atol=1e-4, rtol=1e-4)
 
@@ -195,9 +186,7 @@ def test_masks_are_plausible() -> None:
     assert land[2, 40] == 1.0, "Antarctica is land"
     rng = np.random.default_rng(0)
     smooth = smoother(GRID, 2500.0)
-    source = MaskSource(
-        rng.random((20, CELLS)) < 0.6, rng.random(CELLS) < 0.7, smooth, np.repeat(GRID.lat, 16)
-    )
+    source = MaskSource(rng.random((20, CELLS)) < 0.6, rng.random(CELLS) < 0.7, smooth, np.repeat(GRID.lat, 16))
     shares = [source.draw(np.random.default_rng(seed)).mean() for seed in range(200)]
     assert min(shares) >= 10 / CELLS
     assert np.median(shares) < 0.6, "early months count most"
@@ -268,9 +257,7 @@ def test_three_months_are_drawn_with_similar_gaps_and_neighbours_by_date(parts, 
 
 def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None:
     _, masks, noise, _ = parts
-    right, wrong = (
-        kind(masks, noise, 1, 30, share) for kind, share in ((MaskErrorBank, 0.0), (MaskErrorBank, 0.4))
-    )
+    right, wrong = (kind(masks, noise, 1, 30, share) for kind, share in ((MaskErrorBank, 0.0), (MaskErrorBank, 0.4)))
     exact, other = 0, 0
     for seed in range(300):
         (mask, errors, stated), (mask_2, errors_2, stated_2) = (

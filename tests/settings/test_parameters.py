@@ -89,9 +89,7 @@ def test_names_and_addresses_stay_what_they_are(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), p.OLD_NAMES.items())
-def test_old_names_are_taken_with_a_note(
-    old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_names_are_taken_with_a_note(old: str, new: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = load_site()
     value, task = {
         "compare_with": ("idw", "reconstruct"), "auxiliary": ("psl", "train"), "auxiliary_files": ("psl=x.nc", "reconstruct"),

@@ -24,9 +24,7 @@ def test_period_forms(text: str, start: int | None, end: int | None) -> None:
     assert parse_period(text) == Period(start, end)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "-", "banana", "2000-1990", "185013-190001", "18500-1900", "1850-2025-2030"]
-)
+@pytest.mark.parametrize("text", ["", "-", "banana", "2000-1990", "185013-190001", "18500-1900", "1850-2025-2030"])
 def test_bad_periods(text: str) -> None:
     with pytest.raises(ValueError, match=r"period|month|before"):
         parse_period(text)

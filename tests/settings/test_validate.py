@@ -36,9 +36,7 @@ def test_all_problems_at_once_with_the_nearest_name() -> None:
     found = problems({"varable": "tas", "realisations": "many", "values": "anomal", "period": "1990-1980"})
     assert len(found) == 4
     assert "varable: there is no such parameter; did you mean variable?" in found
-    assert any(
-        text.startswith("realisations: 'many' is not allowed; expected integer, 0 to 1000") for text in found
-    )
+    assert any(text.startswith("realisations: 'many' is not allowed; expected integer, 0 to 1000") for text in found)
     assert any("did you mean anomaly?" in text for text in found)
     assert any("ends before it starts" in text for text in found)
 

@@ -38,9 +38,7 @@ def fields(months: int = 60, members: int = 2, seed: int = 0, name: str = "membe
 def gaps(mask_seed: int = 1, error_level: float | None = None) -> tuple[MaskSource, NoiseSource]:
     rng = np.random.default_rng(mask_seed)
     land = rng.random(GRID.area.size) < 0.3
-    masks = MaskSource(
-        rng.random((20, GRID.area.size)) < 0.6, ~land, SMOOTH, np.repeat(GRID.lat, GRID.shape[1])
-    )
+    masks = MaskSource(rng.random((20, GRID.area.size)) < 0.6, ~land, SMOOTH, np.repeat(GRID.lat, GRID.shape[1]))
     own = None if error_level is None else np.full((1, GRID.area.size), error_level)
     return masks, NoiseSource(SMOOTH, SMOOTH, own=own)
 

@@ -108,9 +108,7 @@ def test_it_is_compared_with_kriging_and_says_how_far_it_is(whole) -> None:
 
 
 @pytest.mark.parametrize("stop", [3, 17])
-def test_resumed_it_gives_the_same_bits(
-    whole, stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_it_gives_the_same_bits(whole, stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     advance = engine.Loop.advance
 
     def interrupted(self: engine.Loop, module: nn.Module) -> None:
@@ -154,9 +152,7 @@ def test_it_learns_and_is_used_at_once_with_the_neighbour_months(whole, tmp_path
     mask = np.random.default_rng(0).random(held.values.shape) < 0.4
     source = Source("HadCRUT", "5", ("a",), ("b",), "tas")
     seen = Observations("tas", held.values, mask, None, Months(held.index), GRID, None, source)
-    whole_record = loaded.method.reconstruct(
-        seen.values, mask, None, seen.time.month, Context(GRID, seen.time)
-    ).mean
+    whole_record = loaded.method.reconstruct(seen.values, mask, None, seen.time.month, Context(GRID, seen.time)).mean
     parts = np.concatenate([found.mean for _, found in reconstruct(loaded.method, seen, chunk=7)])
     np.testing.assert_allclose(parts, whole_record, atol=2e-4)
     alone = [
@@ -166,9 +162,7 @@ def test_it_learns_and_is_used_at_once_with_the_neighbour_months(whole, tmp_path
         ).mean[0]
         for i in range(36)
     ]  # fmt: skip
-    assert np.abs(np.array(alone) - whole_record).max() > 4e-4, (
-        "the months beside count, by more than rounding"
-    )
+    assert np.abs(np.array(alone) - whole_record).max() > 4e-4, "the months beside count, by more than rounding"
 
 
 def test_cells_that_may_not_be_learned_from_are_neither_seen_nor_scored(tmp_path: Path) -> None:
@@ -205,9 +199,7 @@ def test_months_with_covariances_of_their_own_are_trained_stored_and_gone_on_fro
     same(network, network_of(loaded))
     made = recipe("native", **{**NATIVE, **REFERENCE_METHOD, "seasons": True})
     assert weights_bytes(made, GRID, None) == weights_bytes(made, GRID, network)
-    tuned = small(
-        "native", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12, **REFERENCE_METHOD
-    )
+    tuned = small("native", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12, **REFERENCE_METHOD)
     assert torch.equal(tuned.network.prior.seasons, network.prior.seasons)  # type: ignore[union-attr, arg-type]
     with pytest.raises(UsageError, match="seasons=true needs neighbour_months=1"):
         recipe_for("native,seasons=true", None)
@@ -227,9 +219,7 @@ def test_a_share_of_misstated_errors_gives_the_network_a_channel_that_stays(
     same(network, network_of(loaded))
     made = recipe("native", **{**NATIVE, **REFERENCE_METHOD, "misstated": 0.5})
     assert weights_bytes(made, GRID, None) == weights_bytes(made, GRID, network)
-    tuned = small(
-        "native", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12, **REFERENCE_METHOD
-    )
+    tuned = small("native", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12, **REFERENCE_METHOD)
     assert tuned.network.misfit, "a network that is gone on from keeps its channels"  # type: ignore[union-attr]
     plain = small("native", tmp_path / "plain", 2, check_every=2, **REFERENCE_METHOD).network
     assert not plain.misfit  # type: ignore[union-attr]
@@ -243,13 +233,7 @@ def test_a_share_of_misstated_errors_gives_the_network_a_channel_that_stays(
     monkeypatch.setattr(analysis_task, "MonthMaskErrorBank", recorded)
     for start in (network, plain):
         small(
-            "native",
-            tmp_path / f"from{len(shares)}",
-            2,
-            check_every=2,
-            start=start,
-            misstated=0.5,
-            **REFERENCE_METHOD,
+            "native", tmp_path / f"from{len(shares)}", 2, check_every=2, start=start, misstated=0.5, **REFERENCE_METHOD
         )
     assert shares == [0.5, 0.0], "a network that cannot see it is not shown it"
     with pytest.raises(UsageError, match="misstated=0.1 needs neighbour_months=1"):

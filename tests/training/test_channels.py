@@ -66,9 +66,7 @@ def stored(trained: Trained, folder: Path) -> Any:
     return load_network(str(save_network(network, describe("mine", network, GRID, {}), folder)))
 
 
-@pytest.mark.parametrize(
-    ("auxiliary", "mirror", "images"), [((), True, 2), ((), False, 1), (("psl",), True, 1)]
-)
+@pytest.mark.parametrize(("auxiliary", "mirror", "images"), [((), True, 2), ((), False, 1), (("psl",), True, 1)])
 def test_mirror_images_are_drawn_where_they_are_wanted_and_never_of_further_variables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auxiliary: tuple[str, ...], mirror: bool, images: int
 ) -> None:
@@ -87,9 +85,7 @@ def test_mirror_images_are_drawn_where_they_are_wanted_and_never_of_further_vari
 def held_out_rmse(network: Any, auxiliary: Auxiliary | None) -> float:
     """Over the cells that are not seen of all held-out months, each behind a mask of its own."""
     masks, _ = gaps()
-    mask = np.stack([masks.draw(np.random.default_rng([4, n])) for n in range(len(HELD))]).reshape(
-        HELD.values.shape
-    )
+    mask = np.stack([masks.draw(np.random.default_rng([4, n])) for n in range(len(HELD))]).reshape(HELD.values.shape)
     months = Months(HELD.index)
     values = np.where(mask, HELD.values, np.nan).astype(np.float32)
     estimate = network.method.with_auxiliary(auxiliary).reconstruct(
@@ -98,9 +94,7 @@ def held_out_rmse(network: Any, auxiliary: Auxiliary | None) -> float:
     return float(np.sqrt(np.average((estimate.mean - HELD.values)[~mask] ** 2)))
 
 
-def test_a_variable_that_carries_information_lowers_the_error(
-    both: dict[str, Trained], tmp_path: Path
-) -> None:
+def test_a_variable_that_carries_information_lowers_the_error(both: dict[str, Trained], tmp_path: Path) -> None:
     """n = 120 held-out months, and the validation's 240, a quarter of which see nothing of the further variable."""
     alone, with_psl = (both[name].card["validation"] for name in ("tas", "psl"))
     assert with_psl["rmse"] < 0.97 * alone["rmse"]
@@ -218,9 +212,7 @@ def test_from_an_archive_to_a_reconstruction(demo: Path, archive: dict[str, Any]
     assert len(list(job.data.preparation.folder.glob("*.safetensors"))) == 6
     assert all(job.data.is_prepared(part) for part in range(3))
     assert job.is_trained()
-    job.data.preparation.store.path(
-        job.data.preparation.of_auxiliary[0].key(job.data.members[0])
-    ).write_bytes(b"lost")
+    job.data.preparation.store.path(job.data.preparation.of_auxiliary[0].key(job.data.members[0])).write_bytes(b"lost")
     job.data.mend(Quiet())
     assert job.data.is_prepared(0)
 
@@ -244,9 +236,7 @@ def test_from_an_archive_to_a_reconstruction(demo: Path, archive: dict[str, Any]
     assert "psl is not given, and taken as not observed" in results["without"][2]
 
 
-def test_what_does_not_fit_the_network_is_refused(
-    demo: Path, archive: dict[str, Any], tmp_path: Path
-) -> None:
+def test_what_does_not_fit_the_network_is_refused(demo: Path, archive: dict[str, Any], tmp_path: Path) -> None:
     def refused(files: str, network: str = "mine") -> str:
         with pytest.raises(ClimReconError) as caught:
             reconstructed(demo, archive["folder"], tmp_path / "o", network, auxiliary_files=files)
@@ -270,14 +260,10 @@ def test_what_does_not_fit_the_network_is_refused(
         assert re.search(why, refused(f"psl={changed}"))
     with xr.open_dataset(psl(demo), decode_times=False) as file:
         scaled = file.load()
-    scaled["psl"] = (scaled["psl"] / 100.0).assign_attrs(
-        units="hPa", standard_name="air_pressure_at_sea_level"
-    )
+    scaled["psl"] = (scaled["psl"] / 100.0).assign_attrs(units="hPa", standard_name="air_pressure_at_sea_level")
     scaled.to_netcdf(changed, mode="w")
     grid = FIVE_DEGREES
-    ours, theirs = (
-        read_auxiliary(path, "psl", grid, (1961, 1990), tmp_path)[0] for path in (psl(demo), changed)
-    )
+    ours, theirs = (read_auxiliary(path, "psl", grid, (1961, 1990), tmp_path)[0] for path in (psl(demo), changed))
     np.testing.assert_allclose(ours, theirs, atol=2.0)
     with pytest.raises(NoDataError, match="No member of cmip5 has tas, pr"):
         Training(validate({**archive["given"], "auxiliary": "pr"}, load_site()), load_site(), run_info())
@@ -285,9 +271,7 @@ def test_what_does_not_fit_the_network_is_refused(
         validate({"task": "train", "auxiliary": "pls"}, load_site())
 
 
-def test_a_member_whose_pressure_is_damaged_is_left_out_and_named(
-    archive: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_member_whose_pressure_is_damaged_is_left_out_and_named(archive: dict[str, Any], tmp_path: Path) -> None:
     job = Training(validate(archive["given"], load_site()), load_site(), run_info())
     preparation, member = replace(job.data.preparation, folder=tmp_path / "members"), job.data.members[0]
     bad = tmp_path / "psl.nc"

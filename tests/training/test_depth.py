@@ -47,9 +47,7 @@ def test_three_levels_are_the_network_that_ships() -> None:
         assert plain.correct(*inputs).abs().max() > 0
 
 
-@pytest.mark.parametrize(
-    ("depth", "more"), [(1, {}), (2, {"neighbour_months": 1, "misstated": 0.5}), (4, {})]
-)
+@pytest.mark.parametrize(("depth", "more"), [(1, {}), (2, {"neighbour_months": 1, "misstated": 0.5}), (4, {})])
 def test_a_network_of_any_depth_is_trained_stored_and_applied(
     depth: int, more: dict[str, float], tmp_path: Path
 ) -> None:
@@ -79,9 +77,7 @@ def test_a_depth_that_cannot_be_is_refused(tmp_path: Path) -> None:
     assert (most_levels(FIVE_DEGREES), most_levels(GRID)) == (3, 4)
     for name in ("native", "analysis"):
         check_grid(recipe(name, depth=3), FIVE_DEGREES)
-        with pytest.raises(
-            UsageError, match="depth=4 halves rows and columns 3 times; .* halved 2 times"
-        ) as caught:
+        with pytest.raises(UsageError, match="depth=4 halves rows and columns 3 times; .* halved 2 times") as caught:
             check_grid(recipe(name, depth=4), FIVE_DEGREES)
         assert "depth=3 or less" in str(caught.value)
     with pytest.raises(UsageError, match="depth: "):

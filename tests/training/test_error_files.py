@@ -55,14 +55,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hadcrut5")
     values = gappy(0, (24, 36, 72))
     attributes = {"units": "K", "reference_period": "1961-1990"}
-    write(
-        folder / f"{STEM}.anomalies.ensemble_mean.nc",
-        values,
-        INDEX,
-        name="tas_mean",
-        attributes=attributes,
-        **FILE,
-    )
+    write(folder / f"{STEM}.anomalies.ensemble_mean.nc", values, INDEX, name="tas_mean", attributes=attributes, **FILE)
     offsets = np.random.default_rng(1).normal(size=(12, 24))
     offsets *= BIAS / offsets.std(axis=0, ddof=1)
     for member in range(12):
@@ -88,12 +81,7 @@ def test_each_part_comes_from_the_file_that_states_it(release: Path, tmp_path: P
     main = release / f"{STEM}.anomalies.ensemble_mean.nc"
     settings = validate({"task": "train", "training_data": "cmip5", "masks": str(main)}, site)
     roles = [role for role, _ in coverage_files(mask_inputs(settings, site, Quiet()))]
-    assert [roles.count(role) for role in ("main", "uncorrelated", "member", "error_covariance")] == [
-        1,
-        1,
-        12,
-        3,
-    ]
+    assert [roles.count(role) for role in ("main", "uncorrelated", "member", "error_covariance")] == [1, 1, 12, 3]
     noise = gaps_of(main, tmp_path)
     assert noise.own is not None
     assert np.allclose(noise.own, 0.4)
@@ -140,9 +128,7 @@ def test_the_slow_part_fills_up_to_the_total() -> None:
     grid = Grid.regular(18, 36)
     regional, slow = harmonic_smoother(grid, 1500.0), harmonic_smoother(grid, 5000.0)
     weights = grid.area.reshape(-1)
-    small = NoiseSource(
-        regional, slow, area=weights, own=np.full((1, 648), 1e-6), partial=np.full((1, 648), 0.1)
-    )
+    small = NoiseSource(regional, slow, area=weights, own=np.full((1, 648), 1e-6), partial=np.full((1, 648), 0.1))
     means = np.array([weights @ small.draw(np.random.default_rng(n))[0] for n in range(2000)])
     assert means.std() == pytest.approx(0.0656, rel=0.06)
 

@@ -99,9 +99,7 @@ def test_the_trained_network_is_the_published_definition_with_its_gradients(chan
     found = network._collapsed({f"{name}.weight": w for name, w in weights.items()})
     network.load_state_dict({**network.state_dict(), **found, "dec_1.bias": bias})
     plain = {
-        name: Plain(
-            w.clone(), 2 if name.startswith("enc") else 1, variant.mode, bias if name == "dec_1" else None
-        )
+        name: Plain(w.clone(), 2 if name.startswith("enc") else 1, variant.mode, bias if name == "dec_1" else None)
         for name, w in weights.items()
     }
     norms = [nn.BatchNorm2d(n) for n in (6, 4)]
@@ -125,12 +123,8 @@ def test_the_trained_network_is_the_published_definition_with_its_gradients(chan
     gradient = plain["enc_1"].weight.grad
     for channel in range(channels):
         # Equal channels have equal gradients, which are that of their sum.
-        torch.testing.assert_close(
-            network.enc_1.weight.grad[:, 0], gradient[:, channel], atol=1e-4, rtol=1e-3
-        )
-    torch.testing.assert_close(
-        network.dec_2.weight.grad, plain["dec_2"].weight.grad[:, :6], atol=1e-4, rtol=1e-3
-    )
+        torch.testing.assert_close(network.enc_1.weight.grad[:, 0], gradient[:, channel], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(network.dec_2.weight.grad, plain["dec_2"].weight.grad[:, :6], atol=1e-4, rtol=1e-3)
     assert network.rate_factors()["enc_1.weight"] == channels
 
 
@@ -197,12 +191,8 @@ small(sys.argv[1], Path(sys.argv[2]), checkpoint_seconds=0.0)
 """
 
 
-@pytest.mark.parametrize(
-    ("name", "how"), [("kadow2020", "outside"), ("kadow2020", "inside"), ("native", "inside")]
-)
-def test_kill_9_at_a_random_step_and_in_the_middle_of_a_write(
-    name: str, how: str, whole, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("name", "how"), [("kadow2020", "outside"), ("kadow2020", "inside"), ("native", "inside")])
+def test_kill_9_at_a_random_step_and_in_the_middle_of_a_write(name: str, how: str, whole, tmp_path: Path) -> None:
     at = int(np.random.default_rng().integers(2, 29))
     command = [sys.executable, "-c", KILLED.format(here=str(HERE)), name, str(tmp_path), str(at), how]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -239,8 +229,7 @@ def test_early_stopping_and_time_limit(tmp_path: Path, monkeypatch: pytest.Monke
     assert limited.history.rows
     scores = iter([1.0, 2.0, 3.0, 0.1, 0.1])
     monkeypatch.setattr(
-        "climrecon.training.published_task.PublishedTask.validate",
-        lambda self, network: {"score": next(scores)},
+        "climrecon.training.published_task.PublishedTask.validate", lambda self, network: {"score": next(scores)}
     )
     stopped = small("kadow2020", tmp_path / "early", 100, patience=2)
     assert stopped.history.best_step == 10
@@ -276,9 +265,7 @@ def test_a_diverging_training_says_so(tmp_path: Path) -> None:
         train(made, wild, fields(36, 1, 9), *gaps(), folder=tmp_path, seed=1, device="cpu")
 
 
-def test_the_second_part_freezes_the_encoders_statistics(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_second_part_freezes_the_encoders_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     advance = engine.Loop.advance
 
@@ -317,24 +304,14 @@ def test_a_published_network_is_fine_tuned(shared_data: Path, tmp_path: Path) ->
     start = network_of(load_network(str(shared_data / "published_models/20cr-1000000.pth")))
     grid = fields().grid.regular(36, 72)
     rng = np.random.default_rng(0)
-    some = [
-        replace(fields(24, 1), values=rng.normal(size=(24, 36, 72)).astype(np.float32), grid=grid)
-        for _ in "ab"
-    ]
+    some = [replace(fields(24, 1), values=rng.normal(size=(24, 36, 72)).astype(np.float32), grid=grid) for _ in "ab"]
 
     class Masks:
         def draw(self, rng: np.random.Generator) -> np.ndarray:
             return rng.random(36 * 72) < 0.3
 
     made = recipe(
-        "kadow2020",
-        iterations=2,
-        masks=4,
-        batch=2,
-        check_every=2,
-        validation_years=1,
-        rate=1e-12,
-        frozen_rate=1e-12,
+        "kadow2020", iterations=2, masks=4, batch=2, check_every=2, validation_years=1, rate=1e-12, frozen_rate=1e-12
     )
     tuned = train(made, *some, Masks(), None, folder=tmp_path, seed=0, device="cpu", start=start)
     torch.testing.assert_close(tuned.network.enc_2.weight, start.enc_2.weight, atol=1e-6, rtol=0)
@@ -344,15 +321,7 @@ def test_vgg_terms_count_where_weights_are_given(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    shapes = {
-        0: (64, 3),
-        2: (64, 64),
-        5: (128, 64),
-        7: (128, 128),
-        10: (256, 128),
-        12: (256, 256),
-        14: (256, 256),
-    }
+    shapes = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256)}
     weights = {f"features.{n}.weight": 0.05 * torch.randn(*s, 3, 3) for n, s in shapes.items()}
     weights |= {f"features.{n}.bias": torch.zeros(s[0]) for n, s in shapes.items()}
     save_file(weights, tmp_path / "vgg.safetensors")

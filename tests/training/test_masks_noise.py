@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from climrecon.data.masks import (
-    MASK_MARGIN,
-    MaskSource,
-    harmonic_smoother,
-    hold_out_masks,
-    stream,
-)
+from climrecon.data.masks import MASK_MARGIN, MaskSource, harmonic_smoother, hold_out_masks, stream
 from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
 from climrecon.grid import Grid
 from climrecon.methods.priors.covariance import great_circle
@@ -100,9 +94,7 @@ def test_correlated_errors_reach_the_global_mean() -> None:
 
 
 def test_the_ensembles_own_size_takes_the_place_of_the_assumed_one() -> None:
-    noise = NoiseSource(
-        REGIONAL, SLOW, area=AREA, own=np.full((1, AREA.size), 1e-6), systematic=np.array([0.2])
-    )
+    noise = NoiseSource(REGIONAL, SLOW, area=AREA, own=np.full((1, AREA.size), 1e-6), systematic=np.array([0.2]))
     rng = np.random.default_rng(4)
     means = np.array([AREA @ noise.draw(rng)[0] for _ in range(3000)])
     assert means.std() == pytest.approx(0.2, rel=0.05)
@@ -141,9 +133,7 @@ def test_levels_are_complete_and_larger_where_little_is_seen() -> None:
     assert levels[0, :2] == pytest.approx([0.4, 0.4])
     assert levels[1, 0] == pytest.approx(0.8)
     assert levels[1, 1] > levels[0, 1]  # a worse month is worse in cells it does not see, too
-    assert complete_levels(np.full((2, 1, 2), np.nan), np.ones((2, 1, 2), bool)).tolist() == [
-        [pytest.approx(0.3)] * 2
-    ]
+    assert complete_levels(np.full((2, 1, 2), np.nan), np.ones((2, 1, 2), bool)).tolist() == [[pytest.approx(0.3)] * 2]
     often = np.arange(1, 13)[:, None] >= np.arange(1, 13)[None, :]
     factor = rarity_of(often[:, None, :])
     assert factor.mean() == pytest.approx(1.0)

@@ -53,10 +53,7 @@ def archive(demo: Path, folder: Path) -> Path:
 
 
 def stored(job: Training) -> dict[str, tuple[int, bytes]]:
-    return {
-        p.name: (p.stat().st_mtime_ns, p.read_bytes())
-        for p in job.data.preparation.folder.glob("*.safetensors")
-    }
+    return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in job.data.preparation.folder.glob("*.safetensors")}
 
 
 def tas(folder: Path, model: str, member: int, part: str = "*") -> Path:
@@ -64,9 +61,7 @@ def tas(folder: Path, model: str, member: int, part: str = "*") -> Path:
     return path
 
 
-def test_all_members_of_mixed_grids_and_calendars(
-    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_members_of_mixed_grids_and_calendars(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5+20cr")
     assert [(m.name, m.family) for m in job.data.members][:2] == [("DEMO-GAUSS r1i1p1", "DEMO-GAUSS"), ("DEMO-GAUSS r2i1p1", "DEMO-GAUSS")]  # fmt: skip
     job.data.prepare_many(range(len(job.data.members)), Quiet())
@@ -93,9 +88,7 @@ def test_all_members_of_mixed_grids_and_calendars(
     again.data.prepare(0, Quiet())
     assert stored(again) == before
     assert again.plan.fingerprint == job.plan.fingerprint
-    blended = training(
-        tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", training_target="blended"
-    )
+    blended = training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", training_target="blended")
     told = Told()
     blended.data.prepare_many(range(4), told)
     assert len(told.warnings) == 3
@@ -142,12 +135,8 @@ def test_bad_members_are_named_and_left_out_and_the_others_stay(
         new = folder / "cmip5" / source.name.replace("DEMO-REG_historical_r2", "NEWMODEL_historical_r1")
         with netCDF4.Dataset(shutil.copy(source, new), "a") as file:
             file["tas"][:] = file["tas"][:] + np.random.default_rng(0).normal(size=(len(file["time"]), 1, 1))
-    job = training(
-        tmp_path, build_catalogue(folder).path, monkeypatch, training_data="cmip5", training_target="tas"
-    )
-    waiting = [
-        job.data.members[part].name for part in range(len(job.data.members)) if not job.data.is_prepared(part)
-    ]
+    job = training(tmp_path, build_catalogue(folder).path, monkeypatch, training_data="cmip5", training_target="tas")
+    waiting = [job.data.members[part].name for part in range(len(job.data.members)) if not job.data.is_prepared(part)]
     assert waiting == ["DEMO-GAUSS r2i1p1", "NEWMODEL r1i1p1"]
     for part in range(len(job.data.members)):
         job.data.prepare(part, told)
@@ -200,9 +189,7 @@ def test_too_little_space_ends_the_run_and_blames_no_member(
     """The system refuses files of more than 300 kB, first to cdo and then to us: no member is noted as bad."""
     import resource
 
-    job = training(
-        tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", training_target="tas"
-    )
+    job = training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", training_target="tas")
     config = tmp_path / "config.json"
     config.write_text(json.dumps(job.settings.plain()))
     answer = subprocess.run(
@@ -224,9 +211,7 @@ def test_what_can_be_known_is_said_before_anything_long(
     with pytest.raises(UsageError, match=r"no set cmp5.*did you mean cmip5\?"):
         training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmp5")
     with pytest.raises(UsageError, match="kriging is the name of a baseline"):
-        training(
-            tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", network_name="kriging"
-        )
+        training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", network_name="kriging")
     with pytest.raises(UsageError, match="punet5 already"):
         training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", network_name="punet5")
     with pytest.raises(UsageError, match="recipe"):

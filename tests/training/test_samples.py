@@ -48,9 +48,7 @@ def test_samples_are_fixed_held_out_months_with_the_score_they_state(tmp_path: P
 def test_the_figure_says_month_gaps_and_score_on_the_reports_scale() -> None:
     field = np.full(GRID.shape, 1.0)
     seen = np.where(GRID.lat[:, None] > 0, field, np.nan)
-    figure = draw_samples(
-        GRID, [Sample("MODEL r1", "1950-01", "1877-09", field, seen, field + 0.5, 0.5)], "n"
-    ).figure
+    figure = draw_samples(GRID, [Sample("MODEL r1", "1950-01", "1877-09", field, seen, field + 0.5, 0.5)], "n").figure
     maps = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in maps] == [
         "Truth: MODEL r1, 1950-01",

@@ -102,9 +102,7 @@ def test_hashes_are_worked_out_once_and_anew_when_a_file_changes(
     assert store.sha256(path) != first
 
 
-def test_too_little_space_is_said_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_little_space_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**6))
     with pytest.raises(OutputError, match="1 MB free"):
@@ -121,9 +119,7 @@ def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
         "try:\n    MemberStore(Path(sys.argv[1])).put('a', np.ones((60, 36, 72), np.float32), np.arange(60), {})\n"
         "except OutputError as error:\n    print(error)\n"
     )
-    answer = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
-    )
+    answer = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert "cannot be written" in answer.stdout
     assert not list(tmp_path.iterdir())
 

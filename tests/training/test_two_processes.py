@@ -22,21 +22,15 @@ def taken(name: str, folder: Path, processes: int, batch: int) -> dict[str, Any]
     command = [sys.executable, *(launch if processes > 1 else []), str(SCRIPT), name, str(folder), str(batch)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
     assert answer.returncode == 0, answer.stderr[-3000:]
-    found = [
-        dict(torch.load(folder / f"{rank}_gradients.pt", weights_only=True)) for rank in range(processes)
-    ]
+    found = [dict(torch.load(folder / f"{rank}_gradients.pt", weights_only=True)) for rank in range(processes)]
     for other in found[1:]:  # every process ends with the weights that were best, which rank 0 alone knows
         for key, value in found[0]["network"].items():
             assert torch.equal(other["network"][key], value), key
     return found[0]
 
 
-@pytest.mark.parametrize(
-    ("name", "together", "batch"), [("kadow2020", 2, 6), ("native", 2, 6), ("kadow2020", 3, 7)]
-)
-def test_processes_over_gloo_give_the_gradients_of_one(
-    name: str, together: int, batch: int, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("name", "together", "batch"), [("kadow2020", 2, 6), ("native", 2, 6), ("kadow2020", 3, 7)])
+def test_processes_over_gloo_give_the_gradients_of_one(name: str, together: int, batch: int, tmp_path: Path) -> None:
     """Also where some have a sample more than others."""
     results = []
     for processes in (1, together):
@@ -48,13 +42,9 @@ def test_processes_over_gloo_give_the_gradients_of_one(
     assert any(g.abs().max() > 1e-3 for g in alone["gradients"].values())
     for key, gradient in alone["gradients"].items():
         scale = float(gradient.abs().max())
-        torch.testing.assert_close(
-            shared["gradients"][key], gradient, atol=1e-5 * scale + 1e-7, rtol=1e-4, msg=key
-        )
+        torch.testing.assert_close(shared["gradients"][key], gradient, atol=1e-5 * scale + 1e-7, rtol=1e-4, msg=key)
     for key, value in alone["network"].items():
-        torch.testing.assert_close(
-            shared["network"][key].float(), value.float(), atol=2e-4, rtol=1e-3, msg=key
-        )
+        torch.testing.assert_close(shared["network"][key].float(), value.float(), atol=2e-4, rtol=1e-3, msg=key)
 
 
 def test_three_processes_stop_together_and_go_on_bit_for_bit(tmp_path: Path) -> None:

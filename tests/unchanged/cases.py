@@ -20,9 +20,7 @@ from typing import Any
 import netCDF4
 import numpy as np
 
-SHARED = Path(
-    os.environ.get("CLIMRECON_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")
-)
+SHARED = Path(os.environ.get("CLIMRECON_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 TWO_MONTHS = SHARED / "observations/hadcrut4/tas_hadcrut_187709_189308.nc"
 CRUTEM = SHARED / "observations/crutem4/CRUTEM.4.3.0.0.anomalies.nc"
 SMALL = "width=4,rank=20,pool=80,folds=2,checks=20,warm_up=5,batch=8,check_every=30,validation_years=3"
@@ -142,9 +140,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     demo = folder / "archive"
     if not (demo / "catalogue.json").exists():
-        subprocess.run(
-            [sys.executable, "-m", "climrecon", "demo", str(demo)], check=True, stdout=subprocess.DEVNULL
-        )
+        subprocess.run([sys.executable, "-m", "climrecon", "demo", str(demo)], check=True, stdout=subprocess.DEVNULL)
     recorded: dict[str, Any] = {"machine": machine(), "hashes": {}, "numbers": {}}
     for case in sys.argv[2:] or CASES:
         output = run(case, folder, demo)

@@ -15,9 +15,7 @@ RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "recorded.json").
 
 
 @pytest.mark.parametrize("case", list(CASES))
-def test_a_run_gives_what_it_gave(
-    case: str, demo: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_run_gives_what_it_gave(case: str, demo: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if case in NEEDS_SHARED:
         request.getfixturevalue("shared_data")
     output = run(case, tmp_path, demo)

@@ -69,9 +69,7 @@ class MadeArchive:
             "version": f"HadCRUT.{said or version}",
         }
         dims = ("time", "latitude", "longitude")
-        write(
-            path, axes, {"tas_mean": (dims, values, about, -1e30)}, attributes, 4, dtype="f8", classic=False
-        )
+        write(path, axes, {"tas_mean": (dims, values, about, -1e30)}, attributes, 4, dtype="f8", classic=False)
         if uncorrelated:
             errors = np.where(np.isfinite(values), 0.2, np.nan)
             alone = {key: value for key, value in axes.items() if not key.startswith("realization")}
@@ -80,9 +78,7 @@ class MadeArchive:
             write(target, alone, {"tas_unc": (dims, errors, unc, -1e30)}, attributes, 3, classic=False)
         return path
 
-    def members(
-        self, version: str, numbers: range, months: int = 36, folder: Path | None = None
-    ) -> list[Path]:
+    def members(self, version: str, numbers: range, months: int = 36, folder: Path | None = None) -> list[Path]:
         """Members as separate files: one is written, the others are copies with their own number and values."""
         place = folder or self.folder
         place.mkdir(parents=True, exist_ok=True)
@@ -132,17 +128,11 @@ def _axes(grid: Grid, time_axis: Months) -> dict[str, Any]:
         ("latitude", grid.lat, "Y", "degrees_north"),
         ("longitude", grid.lon, "X", "degrees_east"),
     ):
-        named[name] = (
-            values,
-            {"axis": axis, "bounds": f"{name}_bnds", "units": word, "standard_name": name},
-        )
+        named[name] = (values, {"axis": axis, "bounds": f"{name}_bnds", "units": word, "standard_name": name})
     named["time_bnds|time"] = (bounds.astype(np.int64), {})
     named["latitude_bnds|latitude"] = (np.stack([grid.lat_edges[:-1], grid.lat_edges[1:]], 1), {})
     named["longitude_bnds|longitude"] = (np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], 1), {})
-    named["realization"] = (
-        np.array(100),
-        {"bounds": "realization_bnds", "units": "1", "standard_name": "realization"},
-    )
+    named["realization"] = (np.array(100), {"bounds": "realization_bnds", "units": "1", "standard_name": "realization"})
     named["realization_bnds|bnds"] = (np.array([1, 200]), {})
     return named
 

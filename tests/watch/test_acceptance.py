@@ -44,9 +44,7 @@ def made(months: int, **changed: Any) -> Result:
     return Result(**{**parts, **changed})
 
 
-def found(
-    new: Result, previous: Result | None = None, *, limits: Checks | None = None, **asked: Any
-) -> list[str]:
+def found(new: Result, previous: Result | None = None, *, limits: Checks | None = None, **asked: Any) -> list[str]:
     wanted = {"months": new.months, "why_not_kept": "", "same_method": True, **asked}
     return failures(run_checks(compare(new, previous), ExpectedResult(**wanted), limits or Checks()))
 
@@ -152,14 +150,10 @@ def test_retention_keeps_the_newest(watching: Watching) -> None:
     assert list(watching.stages().values()) == ["removed", "removed", "published", "published"]
 
 
-def test_event_commands_get_json_and_variables_once_for_each_event(
-    watching: Watching, tmp_path: Path
-) -> None:
+def test_event_commands_get_json_and_variables_once_for_each_event(watching: Watching, tmp_path: Path) -> None:
     log = tmp_path / "log; rm -rf $HOME"
     program = tmp_path / "hook"
-    program.write_text(
-        '#!/bin/sh\ncat >> "$1"\necho "$CLIMRECON_EVENT $CLIMRECON_EVENT_RELEASE" >> "$1.variables"\n'
-    )
+    program.write_text('#!/bin/sh\ncat >> "$1"\necho "$CLIMRECON_EVENT $CLIMRECON_EVENT_RELEASE" >> "$1.variables"\n')
     program.chmod(0o755)
     watching.settings["on_event"] = [shlex.join([str(program), str(log)])]
     path = watching.archive.mean("5.0.2.0", 24)
@@ -178,9 +172,7 @@ def test_event_commands_get_json_and_variables_once_for_each_event(
     assert variables == [f"published {name}", f"stopped {name}"]
 
 
-def test_an_event_whose_command_failed_is_delivered_by_the_next_look(
-    watching: Watching, tmp_path: Path
-) -> None:
+def test_an_event_whose_command_failed_is_delivered_by_the_next_look(watching: Watching, tmp_path: Path) -> None:
     program = tmp_path / "hook"
     program.write_text(f"#!/bin/sh\ntest -e {tmp_path}/ready || exit 3\ncat >> {tmp_path}/log\n")
     program.chmod(0o755)
@@ -195,16 +187,12 @@ def test_an_event_whose_command_failed_is_delivered_by_the_next_look(
     assert watching.runs == 1
 
 
-def test_a_command_that_hangs_or_is_missing_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_that_hangs_or_is_missing_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     event = {"event": "held", "release": "a\0b", "message": "x" * 200_000, "code": 21}
     monkeypatch.setattr(notify, "TIME_LIMIT", 0.2)
     (late,) = notify.deliver(Watch(on_event=["sleep 30"]), event)
     assert "no answer within 0.2 s" in late
-    absent, failed = notify.deliver(
-        Watch(on_event=["no-such-program", "sh -c 'echo why >&2; exit 4'"]), event
-    )
+    absent, failed = notify.deliver(Watch(on_event=["no-such-program", "sh -c 'echo why >&2; exit 4'"]), event)
     assert "no-such-program is not on this host" in absent
     assert "exit code 4): why" in failed
     assert notify.deliver(Watch(on_event=["true"]), event) == []  # which does not read its input
@@ -214,9 +202,7 @@ def test_settings_of_before_still_deliver_and_say_their_new_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stand-in for ``mail`` that writes down its arguments and its standard input."""
-    (tmp_path / "mail").write_text(
-        f'#!/bin/sh\nprintf "%s|" "$@" > {tmp_path}/args\ncat > {tmp_path}/input\n'
-    )
+    (tmp_path / "mail").write_text(f'#!/bin/sh\nprintf "%s|" "$@" > {tmp_path}/args\ncat > {tmp_path}/input\n')
     (tmp_path / "mail").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     watch = Watch(mail_to="ops@example.org", notify=["/bin/sh", "-c", f"cat > '{tmp_path}/second'"])

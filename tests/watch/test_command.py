@@ -78,17 +78,12 @@ def test_wrong_parameters_and_an_absent_catalogue_have_their_codes(tmp_path: Pat
     assert wrong.returncode == 2
     assert "dryrun" in wrong.stderr
     assert climrecon("watch", "--once", "--catalogue", "c.json").returncode == 2
-    missing = climrecon(
-        "watch", "--once", "--catalogue", "no/catalogue.json", "--output", str(tmp_path / "o")
-    )
+    missing = climrecon("watch", "--once", "--catalogue", "no/catalogue.json", "--output", str(tmp_path / "o"))
     assert missing.returncode == 3
     assert "cannot be reached" in missing.stderr
     assert climrecon("releases", "--output", str(tmp_path)).returncode == 3
     assert climrecon("watch", "--once", "--output", str(tmp_path / "o"), "--keep", "-2").returncode == 2
-    assert (
-        climrecon("watch", "--once", "--output", str(tmp_path / "o"), "--rebuild", str(tmp_path)).returncode
-        == 2
-    )
+    assert climrecon("watch", "--once", "--output", str(tmp_path / "o"), "--rebuild", str(tmp_path)).returncode == 2
 
 
 def test_without_once_it_looks_again_and_again_until_it_is_stopped(watching: Watching) -> None:
@@ -105,12 +100,7 @@ def test_without_once_it_looks_again_and_again_until_it_is_stopped(watching: Wat
     answers = [json.loads(child.stdout.readline()) for _ in range(4)]
     child.terminate()
     assert child.wait(120) == 130
-    assert [(answer["code"], answer["ran"]) for answer in answers] == [
-        (20, False),
-        (0, True),
-        (0, False),
-        (0, False),
-    ]
+    assert [(answer["code"], answer["ran"]) for answer in answers] == [(20, False), (0, True), (0, False), (0, False)]
 
 
 def test_releases_are_listed_for_people_and_programs(watching: Watching) -> None:
@@ -164,13 +154,7 @@ def test_the_change_report_tells_and_shows_what_changed(watching: Watching) -> N
     assert watching().code == 0
     folder = watching.output / "latest"
     page = (folder / "changes.html").read_text()
-    for text in (
-        "1 new month",
-        "1993-01",
-        "the input changed in 2 of the 36 months",
-        "1992-07",
-        "Passed all checks",
-    ):
+    for text in ("1 new month", "1993-01", "the input changed in 2 of the 36 months", "1992-07", "Passed all checks"):
         assert text in page
     assert page.count("data:image/png;base64,") == 2
     assert "http://" not in page
@@ -200,13 +184,7 @@ def test_names_in_the_change_report_are_escaped(tmp_path: Path) -> None:
     changes = compare(made(3, name=evil, network=evil), None)
     path = tmp_path / "changes.html"
     check = Check(evil, "failed", evil)
-    page = {
-        "summary": summary(changes),
-        "checks": [check],
-        "inputs": {evil: evil},
-        "notes": [evil],
-        "when": evil,
-    }
+    page = {"summary": summary(changes), "checks": [check], "inputs": {evil: evil}, "notes": [evil], "when": evil}
     write_change_report(path, changes, {**page, "no_comparison": evil}, draw=False)
     assert "<script>" not in path.read_text()
     assert path.read_text().count("&lt;script&gt;") >= 8

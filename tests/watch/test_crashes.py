@@ -387,9 +387,7 @@ def _through_freva(watching: Watching) -> int:
     return look(raw, Site(SiteFile()), options, Quiet()).code
 
 
-def test_a_clock_that_goes_back_or_ahead_changes_nothing(
-    watching: Watching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clock_that_goes_back_or_ahead_changes_nothing(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
     watching.settings["settle_seconds"] = 900.0
     watching.archive.mean("5.0.2.0", 24)
     watching.archive.build()

@@ -56,9 +56,7 @@ def test_versions_monthly_updates_and_corrections(watching: Watching) -> None:
     assert len(list((watching.output / "releases").iterdir())) == 5
 
 
-def test_touched_files_are_hashed_and_not_run_again(
-    watching: Watching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_touched_files_are_hashed_and_not_run_again(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
     path = watching.archive.mean()
     watching.archive.build()
     watching()
@@ -127,9 +125,7 @@ def test_an_ensemble_of_two_hundred_files_is_one_release(watching: Watching) -> 
     archive = watching.archive
     archive.mean("5.0.2.0", 24)
     archive.members("5.0.2.0", range(1, 201), 24)
-    archive.mean(
-        "5.0.2.0", 24, name="HadCRUT.5.0.2.0.analysis.anomalies.ensemble_mean.nc", uncorrelated=False
-    )
+    archive.mean("5.0.2.0", 24, name="HadCRUT.5.0.2.0.analysis.anomalies.ensemble_mean.nc", uncorrelated=False)
     archive.build()
     assert (watching().code, watching.runs) == (codes.WAITING, 0)
     assert (watching().code, watching.runs) == (0, 1)
@@ -138,13 +134,9 @@ def test_an_ensemble_of_two_hundred_files_is_one_release(watching: Watching) -> 
     (release,) = state.releases()
     state.close()
     assert release.content["files"]["members"] == 200
-    assert [Path(p).name for p in release.content["files"]["main"]] == [
-        "HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"
-    ]
+    assert [Path(p).name for p in release.content["files"]["main"]] == ["HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"]
     # The analysis beside it is no release; a member that comes anew is waited for, but changes no result.
-    archive.mean(
-        "5.0.2.0", 25, name="HadCRUT.5.0.2.0.analysis.anomalies.ensemble_mean.nc", uncorrelated=False
-    )
+    archive.mean("5.0.2.0", 25, name="HadCRUT.5.0.2.0.analysis.anomalies.ensemble_mean.nc", uncorrelated=False)
     assert (watching().code, watching.runs) == (0, 1)
     archive.members("5.0.2.0", range(200, 201), 25)
     assert (watching().code, watching.runs) == (codes.WAITING, 1)

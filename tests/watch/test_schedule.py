@@ -124,9 +124,7 @@ def test_install_show_and_remove_leave_foreign_lines_alone(crontab: Crontab, tmp
     table = crontab.text()
     assert table.startswith(FOREIGN)
     assert table.count(" watch --once ") == 2
-    crontab.climrecon(
-        "schedule", "install", *common, "--yes", "--network", "kriging"
-    )  # again: replaced, not added
+    crontab.climrecon("schedule", "install", *common, "--yes", "--network", "kriging")  # again: replaced, not added
     table = crontab.text()
     assert (table.count("--network=kriging"), table.count("--network=idw")) == (1, 0)
     assert table.startswith(FOREIGN)
@@ -141,9 +139,7 @@ def test_install_show_and_remove_leave_foreign_lines_alone(crontab: Crontab, tmp
     assert "No line" in crontab.climrecon("schedule", "remove", "--yes")
 
 
-def test_a_wrong_time_is_refused_by_the_real_crontab_and_changes_nothing(
-    crontab: Crontab, tmp_path: Path
-) -> None:
+def test_a_wrong_time_is_refused_by_the_real_crontab_and_changes_nothing(crontab: Crontab, tmp_path: Path) -> None:
     crontab.write(FOREIGN)
     common = ("schedule", "install", "--yes", "--catalogue", "c.json", "--output", str(tmp_path / "out"))
     assert "refused the line" in crontab.climrecon(*common, "--at", "99 * * * *", code=6)
@@ -154,9 +150,7 @@ def test_a_wrong_time_is_refused_by_the_real_crontab_and_changes_nothing(
 def test_lines_changed_by_hand_are_not_guessed_at(crontab: Crontab, tmp_path: Path) -> None:
     begin, _ = markers("climrecon")
     crontab.write(f"{begin}\n1 2 3 4 5 /bin/true\n")
-    told = crontab.climrecon(
-        "schedule", "install", "--yes", "--catalogue", "c", "--output", str(tmp_path), code=6
-    )
+    told = crontab.climrecon("schedule", "install", "--yes", "--catalogue", "c", "--output", str(tmp_path), code=6)
     assert "changed by hand" in told
     with pytest.raises(OutputError):
         tables.split(f"{begin}\n{begin}\n", "climrecon")
@@ -196,9 +190,7 @@ def test_the_installed_line_runs_through_freva(crontab: Crontab, tmp_path: Path)
     archive.build()
     output = tmp_path / "out"
     kept = {
-        key: value
-        for key, value in host.environment.items()
-        if key not in ("PATH",) and os.environ.get(key) != value
+        key: value for key, value in host.environment.items() if key not in ("PATH",) and os.environ.get(key) != value
     }
     crontab.climrecon(
         "schedule", "install", "--yes", "--catalogue", str(archive.catalogue), "--output", str(output), "--through",
@@ -229,9 +221,7 @@ def test_the_installed_line_runs_through_freva(crontab: Crontab, tmp_path: Path)
 
 
 def test_scrontab_lines_carry_the_batch_options() -> None:
-    job = Job(
-        "n", None, ("/py", "-m", "climrecon", "watch", "--once", "--output=/a b"), {"A": "1"}, Path("/l")
-    )
+    job = Job("n", None, ("/py", "-m", "climrecon", "watch", "--once", "--output=/a b"), {"A": "1"}, Path("/l"))
     text = tables.table_lines("scrontab", job, "--partition=shared,--time=01:00:00")
     assert text.splitlines()[1:4] == [
         "#SCRON --partition=shared",
@@ -289,9 +279,7 @@ def test_systemd_units_are_verified_by_systemd(crontab: Crontab, tmp_path: Path)
     )
     foreign = units / "climrecon-watch-other.timer"
     foreign.write_text("[Timer]\n")
-    crontab.climrecon(
-        "schedule", "install", "--kind", "systemd", "--yes", "--name", "other", *common, code=2, **home
-    )
+    crontab.climrecon("schedule", "install", "--kind", "systemd", "--yes", "--name", "other", *common, code=2, **home)
     crontab.climrecon("schedule", "remove", "--kind", "systemd", "--yes", **home)
     assert [path.name for path in units.iterdir()] == [foreign.name]
 

@@ -81,8 +81,7 @@ class PyramidPlan:
         if self.tables[0].device != codes.device:
             self.tables = [table.to(codes.device) for table in self.tables]
         inverse = [
-            table[part.int()].view(-1, 1, *shape)
-            for table, part, shape in zip(self.tables, parts, shapes, strict=True)
+            table[part.int()].view(-1, 1, *shape) for table, part, shape in zip(self.tables, parts, shapes, strict=True)
         ]
         seen = [(part > 0).to(torch.float32).view(-1, 1, *s) for part, s in zip(parts, shapes, strict=True)]
         depth = len(self.kernels)

@@ -89,9 +89,7 @@ class Up(nn.Module):
         self.register_buffer("spread", spread, persistent=False)
         self.spread: Tensor
 
-    def forward(
-        self, x: Tensor, skip: Tensor, inverse: Tensor, seen: Tensor, outputs: slice = slice(None)
-    ) -> Tensor:
+    def forward(self, x: Tensor, skip: Tensor, inverse: Tensor, seen: Tensor, outputs: slice = slice(None)) -> Tensor:
         """(B, C, H, W) and the (B, S, 2 H, 2 W) skip, both 0 where not seen, to (B, C', 2 H, 2 W)."""
         coarse = (self.spread @ self.weight[outputs] @ self.spread.T).transpose(0, 1)
         fine = self.skip_weight[outputs]
@@ -179,10 +177,7 @@ class PublishedUNet(nn.Module):
 
         Equal channels have equal gradients and so take equal steps: their sum takes so many steps at once.
         """
-        return {
-            "enc_1.weight": float(self.variant.channels),
-            "dec_1.skip_weight": float(self.variant.channels),
-        }
+        return {"enc_1.weight": float(self.variant.channels), "dec_1.skip_weight": float(self.variant.channels)}
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Estimate complete fields.
@@ -238,9 +233,7 @@ def from_state(state: Mapping[str, Tensor]) -> PublishedUNet:
 
 
 #: Layer names of the later code -> those of the paper's.
-_LATER = {f"encoder.{i}": f"enc_{i + 1}" for i in range(3)} | {
-    f"decoder.{i}": f"dec_{3 - i}" for i in range(3)
-}
+_LATER = {f"encoder.{i}": f"enc_{i + 1}" for i in range(3)} | {f"decoder.{i}": f"dec_{3 - i}" for i in range(3)}
 
 
 def weights_of(content: object) -> dict[str, Tensor]:

@@ -33,12 +33,7 @@ class PublishedReconstructor(Method):
         return np.asarray(out.cpu().numpy())
 
     def reconstruct(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray | None,
-        month: IntArray,
-        context: Context,
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> Estimate:
         """Estimate (T, 36, 72) fields; see :class:`climrecon.methods.contract.Method`."""
         return Estimate(mean=self.means(values, mask))

@@ -35,9 +35,7 @@ def great_circle(grid: Grid) -> NDArray[np.float64]:
         meridian = _distances(points[::width], points).reshape(height, height, width)
         columns = np.arange(width)
         ahead = (columns[None, :] - columns[:, None]) % width
-        return np.ascontiguousarray(meridian[:, :, ahead].transpose(0, 2, 1, 3)).reshape(
-            len(points), len(points)
-        )
+        return np.ascontiguousarray(meridian[:, :, ahead].transpose(0, 2, 1, 3)).reshape(len(points), len(points))
     return _distances(points, points)
 
 
@@ -79,9 +77,7 @@ class LowRank:
         return np.asarray(self.scale * np.sqrt((self.vectors**2).sum(axis=1) + self.residual))
 
 
-def seasonal_scale(
-    fields: FloatArray, month: IntArray, window: int = 2, shared: float = 0.2
-) -> NDArray[np.float64]:
+def seasonal_scale(fields: FloatArray, month: IntArray, window: int = 2, shared: float = 0.2) -> NDArray[np.float64]:
     """(12, P) standard deviation by calendar month.
 
     Parameters
@@ -258,8 +254,6 @@ def _patterns(covariance: FloatArray, metric: FloatArray, rank: int) -> NDArray[
     # Here alone, since a reconstruction needs none of scipy, whose import takes half a second.
     from scipy.linalg import eigh
 
-    values, vectors = eigh(
-        covariance * metric[:, None] * metric[None, :], subset_by_index=[size - rank, size - 1]
-    )
+    values, vectors = eigh(covariance * metric[:, None] * metric[None, :], subset_by_index=[size - rank, size - 1])
     leading = vectors[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0.0)) / metric[:, None]
     return np.asarray(leading)

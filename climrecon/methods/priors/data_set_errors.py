@@ -112,9 +112,7 @@ class DataSetErrors:
             return "no variability that the training fields lack"
         if sea == land:
             return f"variability that the training fields lack: {sea}"
-        return (
-            f"variability that the training fields lack: over sea {sea or 'none'}; over land {land or 'none'}"
-        )
+        return f"variability that the training fields lack: over sea {sea or 'none'}; over land {land or 'none'}"
 
     def covariance(
         self, distance: FloatArray, scale: FloatArray, land: FloatArray, shape: tuple[int, int]
@@ -132,10 +130,7 @@ class DataSetErrors:
         meridian = distance[::width].reshape(height, height, width)
         whole_year = np.sqrt((scale**2).mean(axis=0))
         regional, local = self.roots(land)
-        parts = [
-            (_kernel(meridian, REGIONAL_KM), regional),
-            (_kernel(meridian, LOCAL_KM), local / whole_year),
-        ]
+        parts = [(_kernel(meridian, REGIONAL_KM), regional), (_kernel(meridian, LOCAL_KM), local / whole_year)]
         used = [(kernel, factor) for kernel, factor in parts if factor.any()]
         if not used:
             return None
@@ -199,10 +194,7 @@ def estimate_data_set_errors(
         flat = MEAN_PRIOR_SD / spread
         matrix = covariance[np.ix_(cells, cells)].astype(np.float64) + np.outer(flat, flat)
         apart, spread_there = distance[np.ix_(cells, cells)], whole_year[cells]
-        near = (
-            _kernel(apart, REGIONAL_KM),
-            _kernel(apart, LOCAL_KM) / np.outer(spread_there, spread_there),
-        )
+        near = (_kernel(apart, REGIONAL_KM), _kernel(apart, LOCAL_KM) / np.outer(spread_there, spread_there))
         known = np.zeros(len(cells)) if stated is None else np.nan_to_num(stated[row, cells])
         samples.append(_Month(matrix, near, values[row, cells] / spread, spread, known, land[cells]))
 

@@ -57,12 +57,7 @@ class FullPrior(LowRankPrior):
     """
 
     def __init__(
-        self,
-        vectors: Tensor,
-        trailing: Tensor,
-        residual: Tensor,
-        scale: Tensor,
-        seasons: Tensor | None = None,
+        self, vectors: Tensor, trailing: Tensor, residual: Tensor, scale: Tensor, seasons: Tensor | None = None
     ) -> None:
         super().__init__(vectors, residual + (trailing**2).sum(1), scale)
         # Half precision on disk: the patterns that matter little take most of the space.
@@ -199,9 +194,7 @@ class FullPrior(LowRankPrior):
         left = torch.where(mask, values / scale, torch.zeros_like(values))
         # Of the whole matrix, what is a cell's own; it weighs nothing where nothing was observed.
         own = system.left + error
-        inverse = _LowRankInverse(
-            mask / (self.residual[cells] + error), system.leading, low, of_month(month, error)
-        )
+        inverse = _LowRankInverse(mask / (self.residual[cells] + error), system.leading, low, of_month(month, error))
 
         solution = torch.zeros_like(left)
         search = direction = inverse.product(left)
@@ -352,12 +345,7 @@ class _LowRankInverse:
 
     def months(self, keep: Tensor) -> _LowRankInverse:
         """For those of the B months that are kept."""
-        return replace(
-            self,
-            weight=self.weight[keep],
-            root=self.root[keep],
-            own_month=self.own_month[keep],
-        )
+        return replace(self, weight=self.weight[keep], root=self.root[keep], own_month=self.own_month[keep])
 
     def product(self, x: Tensor) -> Tensor:
         """(B, C) ``x`` times it."""

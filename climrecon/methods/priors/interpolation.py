@@ -131,12 +131,7 @@ def interpolate(
 
 
 def persistent_deviations(
-    posterior: Posterior,
-    index: Tensor,
-    count: int,
-    seed: int,
-    persistence: float,
-    parts: SpreadScaling | None = None,
+    posterior: Posterior, index: Tensor, count: int, seed: int, persistence: float, parts: SpreadScaling | None = None
 ) -> Tensor:
     """(M, T, P) draws of the field about its mean, errors of neighbouring months being correlated.
 

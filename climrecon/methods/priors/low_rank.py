@@ -107,8 +107,7 @@ class Posterior:
         if parts is not None:
             weights, residual_weights = weights * parts.shared, weights * parts.residual
         projected = torch.cat(
-            [(weights * self.damping) @ self.vectors, (weights * self.level_pattern).sum(1, keepdim=True)],
-            dim=1,
+            [(weights * self.damping) @ self.vectors, (weights * self.level_pattern).sum(1, keepdim=True)], dim=1
         )
         shared = torch.linalg.solve_triangular(self.factor, projected[..., None], upper=False)[..., 0]
         if self.residual is None:
@@ -126,9 +125,7 @@ class Posterior:
         coefficients = torch.linalg.solve_triangular(self.factor.mT, white, upper=True).permute(2, 0, 1)
         shared = (coefficients[..., :-1] @ self.vectors.T) * self.damping
         shared += coefficients[..., -1:] * self.level_pattern
-        own = torch.stack(
-            [self.residual_deviations(month, count, generator) for month in range(months)], dim=1
-        )
+        own = torch.stack([self.residual_deviations(month, count, generator) for month in range(months)], dim=1)
         drawn: Tensor = shared + own
         return drawn
 
@@ -201,9 +198,7 @@ class LowRankPrior(nn.Module):
         """
         return self._condition(values, mask, error_sd, month)[0]
 
-    def _condition(
-        self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor
-    ) -> tuple[Posterior, Tensor]:
+    def _condition(self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor) -> tuple[Posterior, Tensor]:
         """The posterior, and the inverse of its factor, (B, K + 1, K + 1)."""
         # Everything in units of the calendar month's standard deviation s: the patterns E are then the
         # same for all months, and only vectors and K x K matrices differ.

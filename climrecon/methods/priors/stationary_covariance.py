@@ -84,9 +84,7 @@ class LocalCovariance:
 
     def matrix(self) -> Tensor:
         """(P, P)."""
-        return self.product(
-            torch.eye(len(self.variance), dtype=self.spectra.dtype, device=self.spectra.device)
-        )
+        return self.product(torch.eye(len(self.variance), dtype=self.spectra.dtype, device=self.spectra.device))
 
 
 @cache

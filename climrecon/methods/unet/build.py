@@ -93,9 +93,7 @@ def build_unet(
     return network.eval()
 
 
-def _empty(
-    kind: str, weights: Mapping[str, Tensor], arguments: Mapping[str, Any]
-) -> PartialUNet | AnalysisUNet:
+def _empty(kind: str, weights: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> PartialUNet | AnalysisUNet:
     rows, columns, rank, width = (int(arguments[key]) for key in ("rows", "columns", "rank", "width"))
     cells, depth = rows * columns, int(arguments.get("depth", DEPTH))
     check_levels(weights, depth)

@@ -94,9 +94,7 @@ class CorrectingUNet(nn.Module):
         point of the first level gives the corrections of its four cells. A quarter of the work.
     """
 
-    def __init__(
-        self, land: Tensor, sin_lat: Tensor, area: Tensor, width: int, complete: int, stride: int = 1
-    ) -> None:
+    def __init__(self, land: Tensor, sin_lat: Tensor, area: Tensor, width: int, complete: int, stride: int = 1) -> None:
         super().__init__()
         self.register_buffer("land", land)
         self.register_buffer("sin_lat", sin_lat)
@@ -131,13 +129,7 @@ class CorrectingUNet(nn.Module):
         return self.land.shape[0], self.land.shape[1]
 
     def month_channels(
-        self,
-        values: Tensor,
-        mask: Tensor,
-        error_sd: Tensor,
-        month: Tensor,
-        posterior: Posterior,
-        spread: Tensor,
+        self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, posterior: Posterior, spread: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(B, 3, P) observed and (B, 7, P) complete channels of each month by itself.
 
@@ -237,9 +229,7 @@ class PartialUNet(CorrectingUNet):
         Channels of the first level; doubled at each of the two further levels.
     """
 
-    def __init__(
-        self, prior: LowRankPrior, land: Tensor, sin_lat: Tensor, area: Tensor, width: int = 16
-    ) -> None:
+    def __init__(self, prior: LowRankPrior, land: Tensor, sin_lat: Tensor, area: Tensor, width: int = 16) -> None:
         super().__init__(land, sin_lat, area, width, len(COMPLETE_CHANNELS))
         self.prior = prior
 
@@ -251,9 +241,7 @@ class PartialUNet(CorrectingUNet):
         observed, complete = self.month_channels(values, mask, error_sd, month, posterior, spread)
         return self.on_grid(observed, mask, complete)
 
-    def forward(
-        self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, *auxiliary: Tensor
-    ) -> UNetOutput:
+    def forward(self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, *auxiliary: Tensor) -> UNetOutput:
         """Estimate B months from (B, P) values, mask, error_sd and (B,) months 1..12; see :meth:`channels`."""
         values = torch.where(mask, values, torch.zeros_like(values))
         posterior = self.prior.posterior(values, mask, error_sd, month)

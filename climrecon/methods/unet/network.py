@@ -122,9 +122,7 @@ class AnalysisUNet(CorrectingUNet):
         observed, complete = self.month_channels(values, mask, error_sd, month, posterior, spread)
         mean, left = analysis_channels(posterior, spread)
         neighbours = [
-            shifted(channel, index, step, fill)
-            for step in (-1, 1)
-            for channel, fill in ((mean, 0.0), (left, 1.0))
+            shifted(channel, index, step, fill) for step in (-1, 1) for channel, fill in ((mean, 0.0), (left, 1.0))
         ]
         correction = self.correct(*self.gridded(observed, mask, complete, neighbours))
         calibrated = prior.local is not None

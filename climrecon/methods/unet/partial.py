@@ -39,9 +39,7 @@ def pad(x: Tensor, rows: int, columns: int, mode: Padding) -> Tensor:
     )
     out[..., rows : rows + height, columns : columns + width] = x
     if rows and mode == "sphere":
-        out[..., :rows, columns : columns + width] = torch.roll(
-            x[..., :rows, :].flip(-2), width // 2, dims=-1
-        )
+        out[..., :rows, columns : columns + width] = torch.roll(x[..., :rows, :].flip(-2), width // 2, dims=-1)
         out[..., rows + height :, columns : columns + width] = torch.roll(
             x[..., -rows:, :].flip(-2), width // 2, dims=-1
         )
@@ -95,15 +93,7 @@ class PartialConv(nn.Module):
         Padding, see :func:`pad`.
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int,
-        stride: int = 1,
-        *,
-        mode: Padding = "sphere",
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, mode: Padding = "sphere") -> None:
         super().__init__()
         self.kernel, self.stride, self.mode, self.inputs = kernel, stride, mode, inputs
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))

@@ -53,9 +53,7 @@ class UNetReconstructor(Method):
     @property
     def capabilities(self) -> Capabilities:
         """Chunks of months are estimated side by side on a CPU."""
-        return Capabilities(
-            uses_observation_errors=True, gives_spread=True, parallel_chunks=self.device.type == "cpu"
-        )
+        return Capabilities(uses_observation_errors=True, gives_spread=True, parallel_chunks=self.device.type == "cpu")
 
     @abstractmethod
     def _apply(
@@ -64,12 +62,7 @@ class UNetReconstructor(Method):
         """The network's output, draws about its mean, and the spread of weighted means; see :func:`estimate_of`."""
 
     def reconstruct(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray | None,
-        month: IntArray,
-        context: Context,
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> Estimate:
         """Estimate (T, H, W) fields; see :class:`climrecon.methods.contract.Method`."""
         error_sd = self.observation_sd(obs_sd, values.shape)
@@ -206,9 +199,7 @@ class AnalysisReconstructor(UNetReconstructor):
         if self.data_set_errors is None:
             return f"too few cells are observed to estimate their errors; {self.default_obs_sd} K is assumed"
         land = self.network.land.cpu().numpy().reshape(-1)
-        added = self.data_set_errors.covariance(
-            self.distance, prior.scale.cpu().numpy(), land, self.network.shape
-        )
+        added = self.data_set_errors.covariance(self.distance, prior.scale.cpu().numpy(), land, self.network.shape)
         if added is not None:
             self.prior = prior.calibrated(added.to(self.device), self.network.area)
         return (

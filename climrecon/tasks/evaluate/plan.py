@@ -78,10 +78,7 @@ class EvaluationRun:
         material = self.data.material
         test = material.split.test
         chosen = tuple((material.stored[number], rows) for number, rows in test[:MOST_MEMBERS])
-        notes = [
-            f"held out of {self.settings.training_data}: {material.split.how}",
-            *material.split.caveats,
-        ]
+        notes = [f"held out of {self.settings.training_data}: {material.split.how}", *material.split.caveats]
         if len(test) > len(chosen):
             notes.append(f"{len(chosen)} of {len(test)} held-out members are taken")
         return Truth(chosen, tuple(notes))

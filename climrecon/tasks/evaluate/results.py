@@ -45,18 +45,14 @@ def write_evaluation(
     table = score_methods(sums, evaluation.reference, settings.seed)
     content = _content(evaluation, records, rules, table)
     hashes = sorted(f"{n}:{m.identity}" for n, m in evaluation.methods.items())
-    digest = fingerprint(
-        "evaluation", 1, [evaluation.fingerprint], {"reference": evaluation.reference}, str(hashes)
-    )
+    digest = fingerprint("evaluation", 1, [evaluation.fingerprint], {"reference": evaluation.reference}, str(hashes))
     with RunFolder.create(run, settings, reporter) as results:
         write_scores(results.stage / "scores.json", content)
         results.add("scores.json", "scores", "All scores, with what they were made from")
         cells = {name: _rmse_of_cells(parts) for name, parts in sums.items()}
         counts = np.sum([part["cell_count"] for part in sums[RAW]], axis=0)
         path = results.stage / "rmse_by_cell.nc"
-        write_cells(
-            path, grid, cells, counts, {"title": content["title"], "comment": COUNTED}, settings.variable
-        )
+        write_cells(path, grid, cells, counts, {"title": content["title"], "comment": COUNTED}, settings.variable)
         results.add(path, "scores", "RMSE of each method cell by cell", content_sha256(path))
         if settings.plots:
             reporter.stage("Drawing figures")
@@ -80,10 +76,7 @@ def write_evaluation(
 
 
 def _content(
-    evaluation: EvaluationRun,
-    records: Sequence[PseudoObservations],
-    rules: Sequence[str],
-    table: Mapping[str, Any],
+    evaluation: EvaluationRun, records: Sequence[PseudoObservations], rules: Sequence[str], table: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What ``scores.json`` holds."""
     settings = evaluation.settings
@@ -101,9 +94,7 @@ def _content(
                 "name": record.known.name,
                 "months": record.known.time.span(),
                 "n_months": len(record.known.time),
-                "observed_share": round(
-                    float((record.known.mask * record.known.grid.area).sum((1, 2)).mean()), 4
-                ),
+                "observed_share": round(float((record.known.mask * record.known.grid.area).sum((1, 2)).mean()), 4),
             }
             for record in records
         ],
@@ -135,13 +126,7 @@ def _figures(
     cells: Mapping[str, FloatArray],
     grid: Grid,
 ) -> None:
-    from climrecon.plots.evaluation import (
-        colours_of,
-        draw_annual,
-        draw_cells,
-        draw_groups,
-        draw_reliability,
-    )
+    from climrecon.plots.evaluation import colours_of, draw_annual, draw_cells, draw_groups, draw_reliability
 
     colours, variable = colours_of(list(sums), RAW), evaluation.settings.variable
     units = VARIABLES[variable].units
@@ -149,9 +134,7 @@ def _figures(
     for number, record in enumerate(records):
         time = Months(sums[RAW][number]["index"])
         years, truth = annual_means(sums[RAW][number]["global/truth"], time)
-        means = {
-            name: annual_means(parts[number]["global/estimate"], time)[1] for name, parts in sums.items()
-        }
+        means = {name: annual_means(parts[number]["global/estimate"], time)[1] for name, parts in sums.items()}
         annual.append((record.known.name, years.astype(float), truth, means))
     name, reference = evaluation.main, evaluation.reference
     drawn = [
@@ -168,9 +151,7 @@ def _figures(
 def _inputs(evaluation: EvaluationRun) -> list[tuple[str, str]]:
     """All files that took part, with their hashes."""
     found = [
-        (str(path), str(digest))
-        for member, _ in evaluation.truth.members
-        for path, digest in member.about["files"]
+        (str(path), str(digest)) for member, _ in evaluation.truth.members for path, digest in member.about["files"]
     ]
     store = evaluation.preparation.store
     found += [(str(path), store.sha256(path)) for path in evaluation.coverage_files]

@@ -45,9 +45,7 @@ class Evaluation:
     def __init__(self, settings: RunSettings, site: Site, run: RunInfo) -> None:
         self.settings, self.run = settings, run
         if settings.variable != "tas":
-            raise UsageError(
-                f"Networks are evaluated for tas; variable={settings.variable} was asked for.", ""
-            )
+            raise UsageError(f"Networks are evaluated for tas; variable={settings.variable} was asked for.", "")
         methods: dict[str, Method] = {}
         labels: dict[str, str] = {}
         for name in dict.fromkeys([settings.network, *settings.other_networks]):
@@ -94,9 +92,7 @@ class Evaluation:
             facets=plan.coverage_inputs.facets,
         )
         with plan.preparation.store.scratch() as scratch:
-            reporter.stage(
-                f"Reading the gaps of {', '.join(path.name for path in plan.coverage_inputs.main)}"
-            )
+            reporter.stage(f"Reading the gaps of {', '.join(path.name for path in plan.coverage_inputs.main)}")
             gaps = to_network_grid(read_observations(plan.coverage_inputs.main, request), GRID, scratch)
             noise = None
             if self.settings.noise:
@@ -167,9 +163,7 @@ def _check_grid(name: str, method: Method) -> None:
         )
 
 
-def _made(
-    method: Method, record: PseudoObservations, settings: RunSettings, reporter: Reporter
-) -> MethodOutput:
+def _made(method: Method, record: PseudoObservations, settings: RunSettings, reporter: Reporter) -> MethodOutput:
     """A method's estimates of a record, realisations as regional means alone."""
     shape = record.known.truth.shape
     mean, stddev = np.empty(shape, np.float32), np.empty(shape, np.float32)

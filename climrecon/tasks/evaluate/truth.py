@@ -146,8 +146,7 @@ def pseudo_observations_of(
     name = str(member.about["name"])
     if not inside.any():
         raise InputDataError(
-            f"No month of {name} ({Months(index).span()}) lies in period={settings.period}.",
-            "Choose another period.",
+            f"No month of {name} ({Months(index).span()}) lies in period={settings.period}.", "Choose another period."
         )
     index = index[inside]
     position, has, rule = masks_for(Months(index), gaps.time)
@@ -171,9 +170,7 @@ def pseudo_observations_of(
     return PseudoObservations(MaskedTruth(name, truth, mask, time, grid), observations), rule
 
 
-def _errors(
-    noise: NoiseSource, months: int, grid: Grid, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
+def _errors(noise: NoiseSource, months: int, grid: Grid, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """(T, H, W) errors and the sizes stated for them, K; sizes and the slow part are drawn anew each decade."""
     errors, sizes = [], []
     for start in range(0, months, DECADE):

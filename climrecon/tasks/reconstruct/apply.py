@@ -171,9 +171,7 @@ def single_month(method: Method, observations: Observations, index: int) -> Esti
     keep = np.zeros(len(observations.time), dtype=bool)
     keep[index] = True
     month = observations.select(keep)
-    return method.reconstruct(
-        month.values, month.mask, month.obs_sd, month.time.month, Context(month.grid, month.time)
-    )
+    return method.reconstruct(month.values, month.mask, month.obs_sd, month.time.month, Context(month.grid, month.time))
 
 
 def largest_el_nino(field: FloatArray, grid: Grid) -> int:

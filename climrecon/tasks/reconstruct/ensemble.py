@@ -131,11 +131,7 @@ class MemberFile:
     @property
     def name(self) -> str:
         """For messages."""
-        return (
-            self.path.name
-            if self.realisation is None
-            else f"member {self.realisation + 1} of {self.path.name}"
-        )
+        return self.path.name if self.realisation is None else f"member {self.realisation + 1} of {self.path.name}"
 
 
 def all_members(inputs: Inputs, variable: str) -> list[MemberFile]:
@@ -160,9 +156,7 @@ def chosen_members(inputs: Inputs, variable: str, wanted: int) -> list[MemberFil
     return [members[place] for place in places]
 
 
-def chosen_covariances(
-    inputs: Inputs, wanted: int, period: tuple[int | None, int | None]
-) -> tuple[Path, ...]:
+def chosen_covariances(inputs: Inputs, wanted: int, period: tuple[int | None, int | None]) -> tuple[Path, ...]:
     """The error covariances of the months of ``period``, by their names; those that say no month are all taken."""
     if wanted < FEWEST:
         return ()
@@ -185,10 +179,7 @@ def count_of(inputs: Inputs, variable: str, wanted: int) -> int:
 def files_of(inputs: Inputs, request: PrepareRequest, wanted: int) -> tuple[Path, ...]:
     """The files of an ensemble, other than the observations' own."""
     members = [one.path for one in chosen_members(inputs, request.variable, wanted)]
-    return (
-        *(path for path in members if path not in inputs.main),
-        *chosen_covariances(inputs, wanted, request.months),
-    )
+    return (*(path for path in members if path not in inputs.main), *chosen_covariances(inputs, wanted, request.months))
 
 
 def prepare_ensemble(
@@ -253,12 +244,7 @@ def prepare_ensemble(
     if months == 0:
         count, partly = len(used), None
     errors = replace(
-        errors,
-        members=len(used),
-        of=total,
-        drawn=count,
-        covariances=months,
-        months=len(observations.time),
+        errors, members=len(used), of=total, drawn=count, covariances=months, months=len(observations.time)
     )
     mean_taken = bool(used) and inputs.main[0] in inputs.members
     mean = np.zeros(observations.values.shape)
@@ -341,12 +327,7 @@ def _filled(values: FloatArray, observations: Observations) -> NDArray[np.float3
 
 
 def _partly_correlated(
-    paths: Sequence[Path],
-    observations: Observations,
-    count: int,
-    seed: int,
-    folder: Path,
-    reporter: Reporter,
+    paths: Sequence[Path], observations: Observations, count: int, seed: int, folder: Path, reporter: Reporter
 ) -> tuple[FloatArray, int]:
     """(M, T, H, W) draws of the partly correlated errors, 0 where none are stated; and the months that have some.
 

@@ -32,11 +32,7 @@ def observed_cell_sd(
 
 
 def with_observed_cells(
-    draws: Iterator[FloatArray],
-    observations: Observations,
-    sd: FloatArray,
-    ensemble: Ensemble | None,
-    seed: int,
+    draws: Iterator[FloatArray], observations: Observations, sd: FloatArray, ensemble: Ensemble | None, seed: int
 ) -> Iterator[FloatArray]:
     """Realisations in which observed cells are kept, each with an error of its own.
 

@@ -164,9 +164,7 @@ class Parts:
             return False
         return all(is_whole(self._group(part, group)) for group in range(int(metadata["groups"])))
 
-    def write_part(
-        self, part: int, fields: CompleteFields, block: slice, realisations: int, group: int
-    ) -> None:
+    def write_part(self, part: int, fields: CompleteFields, block: slice, realisations: int, group: int) -> None:
         """Write a block of months, ``group`` realisations a file."""
         groups = -(-realisations // group)
         metadata = {"key": self.key, "months": [block.start, block.stop], "groups": groups}

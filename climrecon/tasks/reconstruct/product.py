@@ -144,11 +144,7 @@ def product_of(
 
 
 def _outside(
-    analysis: FloatArray,
-    observations: Observations,
-    shift: FloatArray | None,
-    method: Method,
-    back: FileGrid,
+    analysis: FloatArray, observations: Observations, shift: FloatArray | None, method: Method, back: FileGrid
 ) -> NDArray[np.bool_] | None:
     """Cells beyond the range of the network's training months; None where the network states no range.
 
@@ -164,8 +160,7 @@ def _outside(
     elif shift is not None or observations.reference_period not in (None, base):
         return None
     native = replace(
-        loaded.training_range,
-        **{key: back.to_native_grid(value) for key, value in vars(loaded.training_range).items()},
+        loaded.training_range, **{key: back.to_native_grid(value) for key, value in vars(loaded.training_range).items()}
     )
     return native.outside(values, observations.time.month)
 

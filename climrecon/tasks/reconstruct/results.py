@@ -32,11 +32,7 @@ from climrecon.workflow.versions import versions
 
 
 def write_results(
-    results: RunFolder,
-    product: Product,
-    fingerprint: str,
-    inputs: Inputs,
-    others: Sequence[Method],
+    results: RunFolder, product: Product, fingerprint: str, inputs: Inputs, others: Sequence[Method]
 ) -> Outcome:
     """Write everything; ``others`` are the methods that the result is compared with."""
     stage, settings, reporter = results.stage, results.settings, results.reporter
@@ -132,9 +128,7 @@ def _plot_month(settings: RunSettings, product: Product) -> int:
     return largest_el_nino(product.infilled, product.observations.grid)
 
 
-def _other_means(
-    methods: Sequence[Method], product: Product, month: int, scratch: Path
-) -> dict[str, FloatArray]:
+def _other_means(methods: Sequence[Method], product: Product, month: int, scratch: Path) -> dict[str, FloatArray]:
     """Method -> (H, W) mean of the plotted month on the observations' grid, K."""
     means = {}
     for method in methods:

@@ -24,21 +24,9 @@ from climrecon.tasks.methods import Method, load_method, on_method_grid
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.reconstruct.apply import CompleteFields, blocks, complete_fields, to_native_grid
 from climrecon.tasks.reconstruct.dry_run import dry_run
-from climrecon.tasks.reconstruct.ensemble import (
-    Write,
-    applied,
-    files_of,
-    open_ensemble,
-    prepare_ensemble,
-)
+from climrecon.tasks.reconstruct.ensemble import Write, applied, files_of, open_ensemble, prepare_ensemble
 from climrecon.tasks.reconstruct.parts import Parts, group_size, joined, write_file
-from climrecon.tasks.reconstruct.product import (
-    STAGE_VERSION,
-    Prepared,
-    fingerprint_of,
-    product_of,
-    request_of,
-)
+from climrecon.tasks.reconstruct.product import STAGE_VERSION, Prepared, fingerprint_of, product_of, request_of
 from climrecon.tasks.reconstruct.results import write_results
 from climrecon.tasks.reconstruct.size import Size, size_of
 from climrecon.training.store import MemberStore
@@ -107,13 +95,7 @@ class Reconstruction:
         self._note_inputs(reporter)
         if self.settings.dryrun:
             return dry_run(
-                self.settings,
-                self.inputs,
-                self.method.info,
-                reporter,
-                self.size,
-                self.parts,
-                self.store.folder,
+                self.settings, self.inputs, self.method.info, reporter, self.size, self.parts, self.store.folder
             )
         reporter.stage(f"Loading {self.settings.network}")
         _ = self.method, self.others  # a network that cannot be used is no reason to begin
@@ -141,9 +123,7 @@ class Reconstruction:
         if self._observations is None:
             reporter.stage(f"Reading {', '.join(path.name for path in self.inputs.main)}")
             self._observations = read_observations(
-                self.inputs.main,
-                request_of(self.settings, self.inputs),
-                uncorrelated=self.inputs.uncorrelated,
+                self.inputs.main, request_of(self.settings, self.inputs), uncorrelated=self.inputs.uncorrelated
             )
             for note in self._observations.source.notes:
                 reporter.note(note)
@@ -241,9 +221,7 @@ class Reconstruction:
         self._note_inputs(reporter)
         self.files.begin()
         with self.store.scratch() as scratch:
-            _, prepared = self._prepare(
-                self.files.folder, scratch, self.store.sha256, self.files.write, reporter
-            )
+            _, prepared = self._prepare(self.files.folder, scratch, self.store.sha256, self.files.write, reporter)
         self.files.write_prepared(prepared)
 
     def _prepared(self, reporter: Reporter) -> Prepared:
@@ -252,9 +230,7 @@ class Reconstruction:
             return self._calibrated(self.files.open_prepared())
         except Damaged as error:
             name = "a file of the observations" if is_whole(self.files.prepared) else self.files.prepared.name
-            reporter.warning(
-                f"{name} in {self.files.folder} is lost or damaged; it is made anew ({error.message})"
-            )
+            reporter.warning(f"{name} in {self.files.folder} is lost or damaged; it is made anew ({error.message})")
         self.prepare(0, reporter)
         return self._calibrated(self.files.open_prepared())
 

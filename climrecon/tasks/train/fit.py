@@ -39,11 +39,7 @@ REFERENCE_METHOD = "kriging"
 
 
 def run_training(
-    plan: TrainingPlan,
-    fields: TrainingFields,
-    validation: TrainingFields,
-    gaps: Coverage,
-    reporter: Reporter,
+    plan: TrainingPlan, fields: TrainingFields, validation: TrainingFields, gaps: Coverage, reporter: Reporter
 ) -> None:
     """Train, and leave the network with its card in the training's folder."""
     settings = plan.settings
@@ -92,16 +88,9 @@ def run_training(
         references={REFERENCE_METHOD: reference_estimator(fields.grid)},
         shown=_shown(plan, chosen, validation, gaps, reporter),
     )
-    fitted = {
-        name: value for name, value in trained.card.items() if name not in ("members", "members_validation")
-    }
+    fitted = {name: value for name, value in trained.card.items() if name not in ("members", "members_validation")}
     data = material_card(plan, gaps)
-    about = {
-        **fitted,
-        **data,
-        "recipe": fitted["recipe"],
-        "versions": {**fitted["versions"], **data["versions"]},
-    }
+    about = {**fitted, **data, "recipe": fitted["recipe"], "versions": {**fitted["versions"], **data["versions"]}}
     network = as_network(trained.network)
     card = describe(plan.name, network, fields.grid, about)
     if own_rank():  # the others hold the same weights, and would write into the same folder
@@ -241,9 +230,7 @@ def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
             "sftlf: over the sea such fields vary and warm more than the blended fields of observational data sets."
         )
     elif alone:
-        caveats.append(
-            "It learned air temperature everywhere; observational data sets blend it with that of the sea."
-        )
+        caveats.append("It learned air temperature everywhere; observational data sets blend it with that of the sea.")
     if card.auxiliary:
         caveats.append(
             f"{', '.join(card.auxiliary)}: errors and gaps of auxiliary variables are made up, not those of any data set "
@@ -259,6 +246,4 @@ def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
             "Realisations let what the leading patterns tell of an error persist from month to month with one "
             "correlation; what they leave, up to some thousand kilometres, is drawn anew each month."
         )
-    return card.model_copy(
-        update={"caveats": caveats, "reference_period": plan.settings.reference_period.years}
-    )
+    return card.model_copy(update={"caveats": caveats, "reference_period": plan.settings.reference_period.years})

@@ -41,9 +41,7 @@ NOISE_SEEDS = (0,)
 REFERENCE_METHOD = "kriging"
 
 
-def collect(
-    training: TrainingPlan, material: Material, gaps: Coverage, run: RunInfo, reporter: Reporter
-) -> Outcome:
+def collect(training: TrainingPlan, material: Material, gaps: Coverage, run: RunInfo, reporter: Reporter) -> Outcome:
     """Score, store, write; results appear together or not at all."""
     settings = training.settings
     source = training.folder / "network"
@@ -120,8 +118,8 @@ def _methods(
     values = fields.auxiliary_at(rows)
     if values is not None:
         auxiliary = Auxiliary(tuple(fields.auxiliary), np.asarray(fields.index)[rows], values)
-        found[f"{network.name} with {', '.join(auxiliary.variables)}"] = lambda: (
-            network.method.with_auxiliary(auxiliary)
+        found[f"{network.name} with {', '.join(auxiliary.variables)}"] = lambda: network.method.with_auxiliary(
+            auxiliary
         )
     return {**found, REFERENCE_METHOD: lambda: registry.build(REFERENCE_METHOD)}
 
@@ -169,12 +167,7 @@ def _inputs(training: TrainingPlan, material: Material) -> list[tuple[str, str]]
 
 
 def _figures(
-    results: RunFolder,
-    card: Card,
-    network: LoadedNetwork,
-    material: Material,
-    gaps: Coverage,
-    training: TrainingPlan,
+    results: RunFolder, card: Card, network: LoadedNetwork, material: Material, gaps: Coverage, training: TrainingPlan
 ) -> None:
     from climrecon.plots.training import draw_history, draw_sample
 
@@ -205,7 +198,7 @@ def _summary(card: Card, stored: Path, material: Material) -> list[str]:
     split = material.split
     lines = [
         f"Trained {card.name} on {len(split.train)} members ({len(split.validation)} for validation, "
-        f"{len(split.test)} for the test, {len(material.left_out)} left out).",
+        f"{len(split.test)} for the test, {len(material.left_out)} left out)."
     ]
     for case, methods in card.scores["cases"].items():
         row = ", ".join(f"{method} {values['rmse']:.3f}" for method, values in methods.items())

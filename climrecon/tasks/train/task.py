@@ -49,14 +49,11 @@ class Training:
         self.settings, self.site, self.run = settings, site, run
         if settings.variable != "tas":
             raise UsageError(
-                f"Networks are trained for tas; variable={settings.variable} was asked for.",
-                "Use variable=tas.",
+                f"Networks are trained for tas; variable={settings.variable} was asked for.", "Use variable=tas."
             )
         start = self._start()
         #: As ``recipe=`` has it; a network to start from without a recipe brings its own.
-        self.recipe_text = (
-            settings.recipe if "recipe" in settings.given or start is None else recipe_of(start)
-        )
+        self.recipe_text = settings.recipe if "recipe" in settings.given or start is None else recipe_of(start)
         recipe = recipe_for(self.recipe_text, settings.iterations, settings.auxiliary_variables)
         if recipe.auxiliary != settings.auxiliary_variables:
             raise UsageError(
@@ -205,9 +202,7 @@ class Training:
             for member in self.data.members
         }
         everything = month * sum(months.values())
-        weights = weights_bytes(
-            self.plan.recipe, GRID, network_of(self.plan.start) if self.plan.start else None
-        )
+        weights = weights_bytes(self.plan.recipe, GRID, network_of(self.plan.start) if self.plan.start else None)
         folder = output_folder(self.settings)
         figures = 4 if self.settings.plots else 0
         return [

@@ -65,9 +65,7 @@ def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs
     if path.is_file():
         return _with_error_files(path)
     if "/" in named or named.endswith((".nc", ".nc4")):
-        raise InputDataError(
-            f"There is no file {named}.", "Check masks=; a data set's name is understood too."
-        )
+        raise InputDataError(f"There is no file {named}.", "Check masks=; a data set's name is understood too.")
     changed = {"model": named, "obs_file": None, "given": settings.given | {"model"}}
     return resolve(settings.model_copy(update=changed), site, reporter)
 
@@ -110,9 +108,7 @@ def _chosen(paths: Sequence[Path], most: int, fewest: int = 1) -> list[Path]:
     return [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, most).astype(int))]
 
 
-def read_coverage(
-    settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Path, reporter: Reporter
-) -> Coverage:
+def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Path, reporter: Reporter) -> Coverage:
     """Read the observations that ``inputs`` name, and make sources of masks and errors of them.
 
     Raises
@@ -180,12 +176,7 @@ def _systematic(
 
 
 def _partial(
-    paths: Sequence[Path],
-    like: Observations,
-    grid: Grid,
-    used: set[int],
-    scratch: Path,
-    reporter: Reporter,
+    paths: Sequence[Path], like: Observations, grid: Grid, used: set[int], scratch: Path, reporter: Reporter
 ) -> NDArray[np.float32] | None:
     """(M, P) sizes of the partly correlated errors, in order of time; None where no covariances are given.
 

@@ -50,9 +50,7 @@ class Material:
         """The members' fingerprints in order, for the fingerprint of a training."""
         members = [f"{n:05d} {member.key}" for n, member in enumerate(self.stored)]
         return members + [
-            f"{name} {n:05d} {one.key}"
-            for n, variables in enumerate(self.auxiliary)
-            for name, one in variables.items()
+            f"{name} {n:05d} {one.key}" for n, variables in enumerate(self.auxiliary) for name, one in variables.items()
         ]
 
     def auxiliary_card(self, how: str) -> str:
@@ -70,11 +68,7 @@ class TrainingData:
 
     @classmethod
     def of(
-        cls,
-        members: tuple[Member, ...],
-        settings: RunSettings,
-        cache: Path,
-        auxiliary: tuple[str, ...] = (),
+        cls, members: tuple[Member, ...], settings: RunSettings, cache: Path, auxiliary: tuple[str, ...] = ()
     ) -> TrainingData:
         """``members`` as ``settings`` want them prepared, in the ``cache`` of trainings."""
         preparation = Preparation(
@@ -175,9 +169,7 @@ class TrainingData:
                 if store.check(key):
                     continue
                 if store.why_left_out(key) is None:
-                    reporter.warning(
-                        f"{member.name} is not in the cache as it was prepared; it is prepared anew"
-                    )
+                    reporter.warning(f"{member.name} is not in the cache as it was prepared; it is prepared anew")
                     one.prepare(member)
                 if store.why_left_out(key) is not None:
                     break  # auxiliary variables of a member left out are not prepared

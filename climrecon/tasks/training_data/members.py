@@ -13,9 +13,7 @@ from climrecon.settings import RunSettings, Site
 from climrecon.settings.site import TrainingSet
 from climrecon.training.sets import family_of
 
-_CMOR_NAME = re.compile(
-    r"^[A-Za-z0-9]+_[A-Za-z0-9]+_([A-Za-z0-9.-]+)_[A-Za-z0-9-]+_(r\d+i\d+p\d+(?:f\d+)?)(?:_|\.)"
-)
+_CMOR_NAME = re.compile(r"^[A-Za-z0-9]+_[A-Za-z0-9]+_([A-Za-z0-9.-]+)_[A-Za-z0-9-]+_(r\d+i\d+p\d+(?:f\d+)?)(?:_|\.)")
 _TIME = re.compile(r"[._-]?\d{4,8}[-_]\d{4,8}(?=\.nc4?$)")
 
 
@@ -84,13 +82,10 @@ def training_members(settings: RunSettings, site: Site) -> TrainingSets:
     return TrainingSets(tuple(_unique(_expanded(members, settings.variable))), tuple(left_out))
 
 
-def _of_query(
-    name: str, chosen: TrainingSet, settings: RunSettings
-) -> tuple[list[Member], list[tuple[str, str]]]:
+def _of_query(name: str, chosen: TrainingSet, settings: RunSettings) -> tuple[list[Member], list[tuple[str, str]]]:
     if not chosen.query:
         raise UsageError(
-            f"The training set {name} has neither a query nor files.",
-            "Mend [training_data] in the site file.",
+            f"The training set {name} has neither a query nor files.", "Mend [training_data] in the site file."
         )
     if not settings.catalogue:
         raise NoDataError(
@@ -125,9 +120,7 @@ def _of_query(
     return members, [(item.path, item.reason) for item in found.left_out]
 
 
-def _of_files(
-    name: str, patterns: Sequence[str], variable: str, auxiliary: Sequence[str] = ()
-) -> list[Member]:
+def _of_files(name: str, patterns: Sequence[str], variable: str, auxiliary: Sequence[str] = ()) -> list[Member]:
     """Members of a list of files; names that differ in their months alone are one member, split in time.
 
     Files of ``auxiliary`` variables are known by CMOR's names (``psl_Amon_MODEL_...``), as members by model and ensemble.
@@ -141,8 +134,7 @@ def _of_files(
         paths += [Path(hit) for hit in hits]
     if absent := [path for path in paths if not path.is_file()]:
         raise NoDataError(
-            f"Training set {name}: {len(absent)} of its files do not exist, e.g. {absent[0]}.",
-            "Mend the site file.",
+            f"Training set {name}: {len(absent)} of its files do not exist, e.g. {absent[0]}.", "Mend the site file."
         )
     others: dict[tuple[str, str], dict[str, list[Path]]] = {}
     groups: dict[str, list[Path]] = {}

@@ -72,9 +72,7 @@ class Preparation:
     def can_blend(self, member: Member) -> bool:
         """Whether a member has what blending needs, as files of its own."""
         of_temperature = self.target != "tas" and self.variable == "tas"
-        return (
-            of_temperature and member.realisation is None and all(member.files.get(name) for name in NEEDED)
-        )
+        return of_temperature and member.realisation is None and all(member.files.get(name) for name in NEEDED)
 
     def _used(self, member: Member) -> dict[str, tuple[Path, ...]]:
         names = NEEDED if self.wanted(member) == "blended" else (self.variable,)
@@ -113,9 +111,7 @@ class Preparation:
         key = self.key(member, read=False)
         if key is None or not self.store.is_done(key):
             return False
-        return self.store.why_left_out(key) is not None or all(
-            one.is_done(member) for one in self.of_auxiliary
-        )
+        return self.store.why_left_out(key) is not None or all(one.is_done(member) for one in self.of_auxiliary)
 
     def prepare(self, member: Member) -> str | None:
         """Prepare one member; a second call does nothing.
@@ -166,12 +162,7 @@ class Preparation:
             notes.append(f"not blended, air temperature alone: the archive has no {lacking} of it")
         if self.variable in AUXILIARY and self.variable != "tas":
             values, months = prepare_auxiliary(
-                used[self.variable],
-                self.grid,
-                self.reference_period,
-                scratch,
-                self.variable,
-                member.realisation,
+                used[self.variable], self.grid, self.reference_period, scratch, self.variable, member.realisation
             )
         elif target != "blended":
             values, months = prepare_member(
@@ -187,9 +178,7 @@ class Preparation:
             notes.append(f"{len(absent)} months are absent: {some(Months(absent).labels())}")
         missing = int((~np.isfinite(values)).sum())
         if missing:
-            notes.append(
-                f"{missing} cells are missing or were filled by the producer; they are not learned from"
-            )
+            notes.append(f"{missing} cells are missing or were filled by the producer; they are not learned from")
         about = {
             "target": target,
             "files": [[str(path), self.store.sha256(path)] for paths in used.values() for path in paths],
@@ -234,9 +223,7 @@ def workers(parts: int) -> int:
 
 
 def prepare_all(
-    preparation: Preparation,
-    members: Sequence[Member],
-    notify: Callable[[int, Member, str | None], None],
+    preparation: Preparation, members: Sequence[Member], notify: Callable[[int, Member, str | None], None]
 ) -> None:
     """Prepare members in parallel; ``notify(done, member, reason left out)`` is called after each.
 

@@ -63,12 +63,7 @@ class Change:
 
 
 def job_of(
-    raw: Mapping[str, Any],
-    chosen: Mapping[str, Any],
-    name: str,
-    at: str | None,
-    log: Path | None,
-    output: Path,
+    raw: Mapping[str, Any], chosen: Mapping[str, Any], name: str, at: str | None, log: Path | None, output: Path
 ) -> Job:
     """The call of ``climrecon watch --once`` with the parameters of a run and the options of a watch, by absolute paths.
 

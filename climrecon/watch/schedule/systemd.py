@@ -105,9 +105,7 @@ def removing(name: str) -> Change | None:
 def installed() -> str:
     """All units of climrecon."""
     texts = {path: path.read_text(encoding="utf-8") for path in sorted(folder().glob(f"{unit_name('')}*"))}
-    return "".join(
-        f"# {path}\n{text}\n" for path, text in texts.items() if text.startswith("# climrecon watch ")
-    )
+    return "".join(f"# {path}\n{text}\n" for path, text in texts.items() if text.startswith("# climrecon watch "))
 
 
 def _is_ours(path: Path, name: str) -> bool:

@@ -120,9 +120,7 @@ def _replace(program: str, text: str, name: str) -> None:
         raise OutputError(f"{program} refused the line: {reason}", "Nothing was changed; check --at.")
     back = commands.run([program, "-l"])
     if back.code == 0 and back.out.rstrip("\n") != text.rstrip("\n"):
-        raise OutputError(
-            f"The table holds something else than was written to {program}.", f"Check {program} -l."
-        )
+        raise OutputError(f"The table holds something else than was written to {program}.", f"Check {program} -l.")
 
 
 def installing(kind: str, job: Job, batch_options: str) -> Change:

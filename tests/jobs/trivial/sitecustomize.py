@@ -52,10 +52,7 @@ def _stages(settings: Any) -> Any:
             if stopped:
                 write_text(state, json.dumps([done, value]))
                 raise Unfinished(f"stopped at step {done}", "The same call continues.")
-        write_text(
-            folder / "trained.json",
-            json.dumps({"value": value, "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}),
-        )
+        write_text(folder / "trained.json", json.dumps({"value": value, "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}))
 
     def is_trained(part: int) -> bool:
         return (folder / "trained.json").exists()
