@@ -46,7 +46,7 @@ EVALUATE = (
 @parameter_options(*EVALUATE)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def evaluate(as_json: bool, **values: Any) -> None:
-    """Score networks and baselines on known fields seen through real gaps; see docs/evaluation.md.
+    """Score networks and baselines on known fields seen through real gaps; see docs/how-to/evaluate.md.
 
     \b
     Complete real months:    climrecon evaluate --truth-file FIELDS.nc --against kriging,oi,pca --output scores

@@ -47,7 +47,7 @@ TRAIN = (
 @parameter_options(*TRAIN)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def train(as_json: bool, **values: Any) -> None:
-    """Train a network on models or reanalyses, with the gaps of the observations; see docs/training.md.
+    """Train a network on models or reanalyses, with the gaps of the observations; see docs/how-to/train.md.
 
     \b
     Members are prepared once, in --cachedir; a training that was stopped goes on when the same command

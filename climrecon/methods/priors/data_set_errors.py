@@ -214,7 +214,7 @@ def estimate_data_set_errors(
         return sum(sample.deviance(level) for sample in samples)
 
     # One number after the other, and again until none moves. Errors and local variances do nearly the same, so that this
-    # can end beside the best; what is reconstructed with either is as good (docs/science.md). Values side by side, by one
+    # can end beside the best; what is reconstructed with either is as good (lab log 10). Values side by side, by one
     # thread each: the matrices are too small for several threads to share them.
     on_land = np.concatenate([sample.land for sample in samples])
     either = min(int((on_land < OPEN_SEA).sum()), int((on_land > 1.0 - OPEN_SEA).sum()))
