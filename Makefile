@@ -88,7 +88,7 @@ test: lint host_env ## Run all checks and tests
 		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 docs: $(ENV)/.tested ## Build the documentation in build/site; a broken link is an error
-	@NO_MKDOCS_2_WARNING=1 $(ENV)/bin/mkdocs build -q && echo "Documentation: $(BUILD)/site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(ENV)/bin/mkdocs build && echo "Documentation: $(BUILD)/site/index.html"
 
 bench: plugin_env ## Time start-up, reconstruction, preparation and the watch
 	@for script in startup reconstruct prepare watch; do $(PY) benchmarks/$$script.py --json; done
