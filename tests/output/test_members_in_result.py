@@ -23,6 +23,8 @@ from climrecon.tasks.run import stages_of
 from climrecon.workflow.progress import Quiet
 from climrecon.workflow.stage import Stage, run_stages
 
+pytestmark = pytest.mark.slow
+
 MONTHS, MEMBERS = 108, 6
 INDEX = files.month_numbers(1961, MONTHS)
 OWN, SHARED = 0.3, 0.5

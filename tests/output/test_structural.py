@@ -27,6 +27,8 @@ from climrecon.output.provenance import read_provenance
 from climrecon.output.structural import rows, stddev, table
 from climrecon.tasks.reconstruct.structural import with_networks
 
+pytestmark = pytest.mark.slow
+
 AWAY = np.array([0.2, -0.1])
 
 
