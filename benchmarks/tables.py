@@ -11,8 +11,6 @@ stale. The JSON comes from::
     python benchmarks/withheld.py --data DATA --json > docs/results/withheld.json
     python benchmarks/events.py --data DATA --networks FOLDER/punet5-heldout --parts bcd --json \
         > docs/results/events.json
-    python benchmarks/events.py --data DATA --networks FOLDER/punet5-heldout --parts a --json \
-        > docs/results/drift.json
 """
 
 from __future__ import annotations
@@ -141,33 +139,6 @@ def nino(measured: Row) -> str:
         for method, row in measured["methods"].items()
     ]
     return table(["method", "Nino 3.4 in 1877-09, K"], rows)
-
-
-def drift(measured: Row) -> str:
-    rows = []
-    for masks, entry in measured["a_drift"].items():
-        share = entry["observed_share"]
-        for method, row in entry.items():
-            if method != "observed_share":
-                rows.append(
-                    [
-                        masks,
-                        f"{share[0]:.2f}-{share[-1]:.2f}",
-                        name(method),
-                        f"{row['K_per_decade']:+.4f}",
-                        f"{row['mean_error_1880']:+.3f}",
-                        f"{row['mean_error_2000']:+.3f}",
-                    ]
-                )
-    head = [
-        "masks",
-        "observed share",
-        "method",
-        "K per decade",
-        "mean error with masks of 1880, K",
-        "of 2000, K",
-    ]
-    return table(head, rows)
 
 
 def geography(measured: Row) -> str:
