@@ -1,6 +1,4 @@
-# make run    the main job through the real Freva host on a generated archive
-# make test   all checks and tests
-# Both install what they need on Debian 12 and Ubuntu 24.04; see README.md.
+# 'make help' lists the targets. On Debian 12 and Ubuntu 24.04 they install the missing system packages.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,6 +13,8 @@ BUILD := build
 STATE := $(BUILD)/host
 # Tests that run at the same time, each with one thread.
 WORKERS ?= 2
+# Folders of tests that 'make check' runs.
+FAST := $(addprefix tests/,architecture catalogue docs output packaging preprocess settings)
 
 PLUGIN_PACKAGES := cdo python3-venv python3-dev build-essential
 HOST_PACKAGES := pkg-config default-libmysqlclient-dev git
@@ -24,14 +24,15 @@ PYTHON := $(shell for p in python3.12 python3.11 python3; do \
 	if command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; \
 	then echo $$p; break; fi; done)
 
-.PHONY: help plugin_env host_env run test lint bench clean
+.DEFAULT_GOAL := help
+.PHONY: help plugin_env host_env run check test lint docs bench clean
 
-help:
-	@sed -n '1,3p' Makefile | cut -c3-
-	@echo "other targets: plugin_env host_env lint bench clean"
+help: ## List the targets
+	@grep -hE '^[a-z_]+:.*## ' Makefile | sed -E 's/^([a-z_]+):.*## /\1\t/' | column -ts $$'\t' 2>/dev/null || \
+		grep -hE '^[a-z_]+:.*## ' Makefile
 
 # The stamps hold what they were made from: a changed pyproject.toml makes the environment anew.
-plugin_env: $(ENV)/.made
+plugin_env: $(ENV)/.made ## Build the environment of the plugin in plugin_env
 $(ENV)/.made: pyproject.toml
 	@$(if $(PYTHON),,echo "Python 3.11 or 3.12 is needed and was not found; install python3.12 or python3.11." >&2; exit 1)
 	@python3 host/system_packages.py $(PLUGIN_PACKAGES)
@@ -43,12 +44,11 @@ $(ENV)/.made: pyproject.toml
 	@touch $@
 
 $(ENV)/.tested: $(ENV)/.made
-	@python3 host/system_packages.py $(TEST_PACKAGES)
-	@echo "Installing what the tests need into $(ENV)"
+	@echo "Installing the tools of tests and documentation into $(ENV)"
 	@$(PY) -m pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@
 
-host_env: $(HOST)/.made
+host_env: $(HOST)/.made ## Install the Freva host in host_env
 $(HOST)/.made: Makefile
 	@$(if $(PYTHON),,echo "Python 3.11 or 3.12 is needed and was not found; install python3.12 or python3.11." >&2; exit 1)
 	@python3 host/system_packages.py $(PLUGIN_PACKAGES) $(HOST_PACKAGES)
@@ -63,26 +63,35 @@ $(BUILD)/demo/catalogue.json: | $(ENV)/.made
 $(BUILD)/climrecon.toml: | $(BUILD)/demo/catalogue.json
 	@printf '[defaults]\ncatalogue = "%s"\n' "$(CURDIR)/$(BUILD)/demo/catalogue.json" > $@
 
-run: plugin_env host_env $(BUILD)/demo/catalogue.json $(BUILD)/climrecon.toml
+run: plugin_env host_env $(BUILD)/demo/catalogue.json $(BUILD)/climrecon.toml ## Run the plugin through the real Freva host on a generated archive
 	@echo "Running: freva plugin climrecon variable=tas"
 	@CLIMRECON_CONFIG="$(CURDIR)/$(BUILD)/climrecon.toml" $(HOST)/bin/python host/setup_host.py "$(STATE)" -- \
 		freva plugin climrecon variable=tas
 	@echo
 	@echo "The report: $$(ls -t "$(STATE)"/output/*/*/*/climrecon/*/report.html | head -n 1)"
 
-lint: $(ENV)/.tested
+lint: $(ENV)/.tested ## Check style, spelling, types and layers
 	@$(ENV)/bin/ruff check .
 	@$(ENV)/bin/ruff format --check -q .
+	@$(ENV)/bin/codespell
 	@$(ENV)/bin/mypy
 	@$(ENV)/bin/lint-imports --no-cache >/dev/null && echo "Layers: kept"
 
-test: lint host_env
+# Needs the Python environment alone: no system package, no host, no network.
+check: lint ## Check everything that takes under two minutes
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile -m "not host and not slow and not browser" $(FAST)
+
+test: lint host_env ## Run all checks and tests
+	@python3 host/system_packages.py $(TEST_PACKAGES)
 	@rm -f .coverage .coverage.*
 	@OMP_NUM_THREADS=1 $(PY) -m pytest --cov --cov-report=term -q \
 		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-bench: plugin_env
+docs: $(ENV)/.tested ## Build the documentation in build/site; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(ENV)/bin/mkdocs build && echo "Documentation: $(BUILD)/site/index.html"
+
+bench: plugin_env ## Time start-up, reconstruction, preparation and the watch
 	@for script in startup reconstruct prepare release_watch; do $(PY) benchmarks/$$script.py --json; done
 
-clean:
+clean: ## Remove what was built and cached, but for the environments
 	rm -rf $(BUILD) .pytest_cache .mypy_cache .ruff_cache .coverage*

@@ -4,7 +4,7 @@
 
 Truth: GISTEMP v4 (1,200 km), 5 degrees, completed months of the 20 years 1963-67, 1973-77, 1983-87 and
 1993-97 (240 months); cells that GISTEMP itself lacks are not scored. Nothing of these years, nor of the two
-months on either side, was trained on; choices were made without them, but for two that docs/science.md names.
+months on either side, was trained on; choices were made without them, but for two that docs/method.md names.
 Masks: HadCRUT4's 1877-09 and 1893-08, which no training has seen; and twelve sparser ones (CRUTEM4 land of
 1865-1900, sea of the two months thinned and rolled). Scores are area-weighted over all cells that were
 missing; intervals are bootstraps over years.
@@ -306,7 +306,8 @@ def main() -> None:
                 yield "sparse, stated", "twelve", truth, truth + error, mask, OWN, seed
 
     rows: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    networks = {name: load_network(name).method for name in options.networks.split(",") if name}
+    loaded = map(load_network, filter(None, options.networks.split(",")))
+    networks = {network.name: network.method for network in loaded}
     published = {}
     if options.published:
         for name in ("20cr-1000000", "20crtasgn72"):

@@ -1,7 +1,7 @@
 """The errors users meet: what was found, what was expected, and what to do next.
 
 Every error that a user can cause or cure is a :class:`ClimReconError`. Its ``exit_code`` is what the
-command line ends with; the codes are listed in the README and in ``climrecon --help``.
+command line ends with; the codes are listed in docs/reference/exit-codes.md and in ``climrecon --help``.
 """
 
 from __future__ import annotations

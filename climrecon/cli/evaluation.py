@@ -16,7 +16,7 @@ from climrecon.workflow.run_info import run_info
 @parameter_options(of_task(EVALUATE))
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def evaluate(as_json: bool, **values: Any) -> None:
-    """Score networks and baselines on complete fields, masked with the gaps of observations; see docs/evaluation.md.
+    """Score networks and baselines on complete fields, masked with the gaps of observations; see docs/how-to/evaluate.md.
 
     \b
     Complete real months:    climrecon evaluate --truth-file FIELDS.nc --compare-with kriging,oi,pca --output scores

@@ -17,7 +17,7 @@ from climrecon.workflow.run_info import run_info
 @parameter_options(of_task(TRAIN))
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
 def train(as_json: bool, **values: Any) -> None:
-    """Train a network on model or reanalysis fields, masked with the gaps of observations; see docs/training.md.
+    """Train a network on model or reanalysis fields, masked with the gaps of observations; see docs/how-to/train.md.
 
     \b
     Members are prepared once, in --cachedir; a training that was stopped goes on when the same command

@@ -66,7 +66,7 @@ def test_what_sites_need_is_accepted() -> None:
 
 
 def test_the_example_for_levante_is_a_valid_site_file() -> None:
-    text = (Path(__file__).resolve().parents[2] / "docs" / "climrecon.levante.toml").read_text()
+    text = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "climrecon.levante.toml").read_text()
     slurm = SiteFile.model_validate(tomllib.loads(text)).slurm
     options = options_of(
         Stage("train", lambda part, reporter: None, gpu=True, continues=True),

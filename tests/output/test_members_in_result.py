@@ -24,6 +24,8 @@ from climrecon.workflow.progress import Quiet
 from climrecon.workflow.run_info import run_info
 from climrecon.workflow.stage import Stage, run_stages
 
+pytestmark = pytest.mark.slow
+
 MONTHS, MEMBERS = 108, 6
 INDEX = files.month_numbers(1961, MONTHS)
 OWN, SHARED = 0.3, 0.5

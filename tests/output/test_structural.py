@@ -27,6 +27,8 @@ from climrecon.output.structural import rows, stddev, table
 from climrecon.tasks.reconstruct.structural import with_networks
 from climrecon.workflow.provenance import read_provenance
 
+pytestmark = pytest.mark.slow
+
 AWAY = np.array([0.2, -0.1])
 
 

@@ -52,7 +52,7 @@ def test_no_path_of_one_machine_is_in_the_repository() -> None:
     for path in [
         *ROOT.glob("*.*"),
         *ROOT.glob("climrecon/**/*.py"),
-        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/**/*.*"),
         *ROOT.glob("climrecon/**/*.json"),
     ]:
         if path.is_file() and path.suffix in (".py", ".md", ".toml", ".yml", ".json"):

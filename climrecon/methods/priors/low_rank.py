@@ -82,7 +82,7 @@ class Posterior:
 
         Above 1 both are widened. Below, the residuals are narrowed first: the posterior overstates them, since it
         neglects what nearby observations determine of them. Narrowing both by one factor made means over unobserved
-        boxes overconfident (docs/science.md).
+        boxes overconfident (docs/results.md).
 
         Parameters
         ----------

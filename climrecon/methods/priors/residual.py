@@ -1,7 +1,7 @@
 """The residual of a covariance's leading patterns, which is correlated between neighbouring cells.
 
 A posterior of few patterns takes the residual as independent from cell to cell, which does for the spread of a cell;
-means over some ten cells would be overconfident (docs/science.md has the coverage of intervals with and without).
+means over some ten cells would be overconfident (docs/results.md has the coverage of intervals with and without).
 
 Shapes: B fields, P cells, K leading and R other patterns.
 """

@@ -26,7 +26,7 @@ OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
 #: Largest correction of the mean, in standard deviations, and of the logarithm of the standard deviation.
 BOUND = 1.5
 #: Share of what was learned of the spread (its logarithm) that holds where a data set has variability which the training
-#: fields lack; the calibration on them does not. Chosen on CRUTEM4's land months, see docs/science.md.
+#: fields lack; the calibration on them does not. Chosen on CRUTEM4's land months, lab log 8.
 CALIBRATED_SHARE = 0.5
 #: Months at a time where gradients are not wanted: spares 50 of the 1,000 MB of a reconstruction for a tenth of this
 #: network's time (96 against 88 ms for 98 months, one thread).

@@ -1,0 +1,53 @@
+"""Parts of the pages that are made from the code when the site is built.
+
+A page holds a comment where a part belongs: ``<!-- table of parameters -->``, ``<!-- public modules -->``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from climrecon import parameters as p
+
+#: The public modules, in the order of the page; whatever else the package holds may change without notice.
+PUBLIC_MODULES = (
+    "climrecon.api",
+    "climrecon.methods.contract",
+    "climrecon.fields",
+    "climrecon.grid",
+    "climrecon.errors",
+)
+TABLE = "<!-- table of parameters -->"
+MODULES = "<!-- public modules -->"
+
+
+def table_of_parameters() -> str:
+    """A definition of each parameter: name, default, allowed values, tasks, and help."""
+    lines = ["| parameter | default | values | help |", "|---|---|---|---|"]
+    for parameter in p.PARAMETERS:
+        default = parameter.default
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        cells = [
+            f"`{parameter.name}`{'*' if parameter.site else ''}",
+            "" if default is None else f"`{shown}`",
+            p.allowed(parameter).replace("|", "\\|"),
+            parameter.help.replace("|", "\\|"),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def public_modules() -> str:
+    """The directives that put the docstrings of the public modules into the page."""
+    there = [name for name in PUBLIC_MODULES if importlib.util.find_spec(name)]
+    return "\n\n".join(f"::: {name}" for name in there)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Called by mkdocs for each page before it is rendered."""
+    if TABLE in markdown:
+        markdown = markdown.replace(TABLE, table_of_parameters())
+    if MODULES in markdown:
+        markdown = markdown.replace(MODULES, public_modules())
+    return markdown
