@@ -1,3 +1,3 @@
 """The version; it stands here so that whoever needs it imports nothing else."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
