@@ -46,11 +46,6 @@ def look(chain: Chain) -> tuple[Chain, list[PartState]]:
     return chain.with_ended(endings(chain, states)), states
 
 
-def is_live(states: Sequence[PartState]) -> bool:
-    """Whether any part may still run."""
-    return any(not state.ended for state in states)
-
-
 def follow(chain: Chain, listener: Listener, sleep: Callable[[float], None] = time.sleep) -> Chain:
     """Wait until all jobs have succeeded.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from climrecon.jobs.commands import Row
@@ -78,6 +78,23 @@ class PartState:
     def ended(self) -> bool:
         """Whether it will not change any more."""
         return self.state in ENDS
+
+
+def is_live(states: Sequence[PartState]) -> bool:
+    """Whether any part may still run."""
+    return any(not state.ended for state in states)
+
+
+def overall(states: Sequence[PartState]) -> str:
+    """One word for a whole run."""
+    words = [state.state for state in states]
+    if words and all(word == GOOD for word in words):
+        return GOOD
+    if is_live(states):
+        return "running" if "running" in words else "queued"
+    bad = [word for word in words if word in BAD]
+    # Slurm cancels what stands behind a failed stage: the cause comes first.
+    return next((word for word in bad if word not in ("cancelled", "lost")), bad[0] if bad else "empty")
 
 
 def states_of(chain: Chain, rows: Mapping[str, Row] | None) -> list[PartState]:
