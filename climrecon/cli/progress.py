@@ -65,7 +65,7 @@ class LogReporter:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._said = 0.0
+        self._last_line = 0.0
         self._state = ""
         self._begun: tuple[float, int] | None = None
 
@@ -76,7 +76,7 @@ class LogReporter:
 
     def stage(self, text: str) -> None:
         """Write the stage's name."""
-        self._said = time.monotonic()
+        self._last_line = time.monotonic()
         self._begun = None
         self._line(text)
 
@@ -85,17 +85,17 @@ class LogReporter:
         now = time.monotonic()
         if self._begun is None or done < self._begun[1]:
             self._begun = (now, done)
-        if now - self._said >= SECONDS_BETWEEN_LINES:
-            self._said = now
+        if now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
             gone, steps = now - self._begun[0], done - self._begun[1]
             left = f", about {_lasting(gone / steps * (total - done))} left" if steps and done < total else ""
             self._line(f"  {done} of {total} ({100 * done // max(total, 1)} %){left}")
 
     def state(self, text: str) -> None:
         """Write how it fares, now and then."""
-        since = time.monotonic() - self._said
+        since = time.monotonic() - self._last_line
         if since >= (SECONDS_BETWEEN_LINES if text != self._state else SECONDS_BETWEEN_REPEATS):
-            self._said, self._state = time.monotonic(), text
+            self._last_line, self._state = time.monotonic(), text
             self._line(f"  {text}")
 
     def note(self, text: str) -> None:

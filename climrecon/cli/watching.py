@@ -6,11 +6,11 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from climrecon.cli.options import parameter_options
+from climrecon.cli.options import F, parameter_options
 from climrecon.cli.progress import make_reporter
 from climrecon.cli.run_command import Printed, given, json_option, wants_json
 from climrecon.errors import ClimReconError, UsageError
@@ -23,7 +23,6 @@ EPILOG = (
     "failed: 2 wrong parameters; 3 catalogue not reachable, or nothing found; 4 input unusable; 5 network unusable; "
     "6 result or state cannot be written; 7 a program is missing; 1 unexpected error; 130 interrupted."
 )
-F = TypeVar("F", bound=Callable[..., Any])
 _WATCH_OPTIONS = ("once", "interval", "settle_seconds", "keep", "rebuild", "through", "freva", "on_event")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
