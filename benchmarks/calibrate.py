@@ -31,10 +31,11 @@ import numpy as np
 import torch
 from events import BOXES as EVENT_BOXES
 from events import NINETY
-from skill import GRID, held_out, near
+from skill import held_out, near
 from train_shipped import VALIDATION_YEARS, WELL_OBSERVED, cross_fit, mask_source, months_of
 
 from climrecon.data.masks import smoother
+from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.grid import NINO34, Region
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.store import load_network, save_network
@@ -265,7 +266,8 @@ def main() -> None:
     known, filled, index = months_of(options.data)
     allowed = ~near(held_out(index // 12))
     loaded = [load_network(name) for name in options.networks.split(",")]
-    network, persistence = loaded[0].method.network, loaded[0].method.persistence
+    method: Any = loaded[0].method
+    network, persistence = method.network, method.persistence
     rank, trailing = network.prior.vectors.shape[1], network.prior.trailing.shape[1]
     block, priors = cross_fit(filled, index, allowed, rank, trailing, FOLDS, 1)
     flat = known.reshape(len(known), -1)
@@ -287,7 +289,8 @@ def main() -> None:
     tally = measure(network, folds, masks, [before, numbers], persistence, say)
     if options.write:
         for one, path in zip(loaded, options.networks.split(","), strict=True):
-            its = one.method.network
+            method = one.method
+            its = method.network
             its.spread_factor.fill_(numbers[0])
             its.shared_factor.fill_(numbers[1])
             about = {**one.card.training, "spread_factor": numbers[0], "shared_factor": numbers[1]}

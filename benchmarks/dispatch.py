@@ -24,8 +24,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from jobs.cluster import Cluster
-from jobs.user import User
+from helpers.cluster import Cluster
+from helpers.user import User
 
 
 def timed(command: list[str], user: User) -> float:

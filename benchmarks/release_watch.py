@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from watch.made_archive import MadeArchive
+from helpers.made_archive import MadeArchive
 
 MONTHS = 240
 

@@ -40,10 +40,12 @@ from climrecon.data.noise import NoiseSource
 from climrecon.fields import Context, Months
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.contract import Method
+from climrecon.methods.kadow2020.network import PublishedUNet
 from climrecon.methods.kadow2020.reconstructor import PublishedReconstructor
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.priors.covariance import unit_vectors
 from climrecon.methods.store import load_network
+from climrecon.methods.unet.correcting import PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor, PartialUNetReconstructor
 from climrecon.scores import scores
@@ -253,11 +255,11 @@ def _averaged(loop: Loop, do: Callable[[], bool]) -> bool:
 
 
 def _method(network: torch.nn.Module, device: torch.device) -> Method:
-    if isinstance(network, published_task.PublishedUNet):
+    if isinstance(network, PublishedUNet):
         return PublishedReconstructor("", network, str(device))
     if isinstance(network, AnalysisUNet):
         return AnalysisReconstructor("", network, 0.3, 0.0, np.zeros((1, 1)), str(device))
-    assert isinstance(network, native_task.PartialUNet)
+    assert isinstance(network, PartialUNet)
     return PartialUNetReconstructor("", network, 0.3, str(device))
 
 

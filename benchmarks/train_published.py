@@ -17,9 +17,10 @@ from pathlib import Path
 
 import torch
 from skill import scores_for_card
-from time_to_skill import GRID, material
+from time_to_skill import material
 
 from climrecon.fields import Months
+from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.card import describe
 from climrecon.methods.store import as_network, load_network, network_of, save_network
 from climrecon.training.recipes import recipe

@@ -20,16 +20,18 @@ import platform
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
 import torch
-from skill import GRID, MARGIN, fields_of, held_out, near, scores_for_card
+from skill import MARGIN, fields_of, held_out, near, scores_for_card
 
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.fields import Context, Months
+from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.card import describe_analysis
 from climrecon.methods.priors.covariance import forced_pattern, learn_patterns, unit_vectors
 from climrecon.methods.priors.full_rank import FullPrior
@@ -111,7 +113,7 @@ def sources(data: Path) -> tuple[MaskSource, NoiseSource]:
 
 def new_network(prior: FullPrior, width: int, misfit: bool, stride: int = 2) -> AnalysisUNet:
     parts = (land_fraction(GRID), np.sin(np.radians(GRID.lat)), GRID.area)
-    return AnalysisUNet(prior, *(torch.as_tensor(part, dtype=torch.float32) for part in parts), width, stride, misfit)
+    return AnalysisUNet(prior, *(torch.as_tensor(part, dtype=torch.float32) for part in parts), width, stride, misfit)  # type: ignore[call-arg]
 
 
 def persistence_of(network: AnalysisUNet, fields: TrainingFields, draws: MaskErrorBank, seed: int) -> float:
@@ -294,7 +296,8 @@ def add_scores(options) -> None:  # type: ignore[no-untyped-def]
             "of": f"{held}: the same weights on covariances that have not seen the test years",
             **scores_for_card(measured, held, options.name),
         }
-        network = loaded.method.network
+        method: Any = loaded.method
+        network = method.network
         print(save_network(network, loaded.card.model_copy(update={"scores": scores}), options.out / name))
 
 

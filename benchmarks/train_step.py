@@ -39,6 +39,7 @@ from climrecon.data.noise import NoiseSource
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.priors.covariance import unit_vectors
 from climrecon.training import native_task, published_task
+from climrecon.training.banks import draw_masks
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, Plan
 from climrecon.training.fields import TrainingFields
@@ -261,7 +262,7 @@ def main() -> None:
         ours = Ours(hole_alone(), options.data)
         print(peak_of(ours.step))
         return
-    drawn = published_task.draw_masks(masks, MASKS, 0, GRID.area.size)
+    drawn = draw_masks(masks, MASKS, 0, GRID.area.size)
     reference = Reference(fields, drawn)
     if options.child == "reference":
         print(peak_of(reference.step))

@@ -132,7 +132,7 @@ def evaluate(
 
 def _run(task: str, parameters: dict[str, Any], folder: Path, progress: bool) -> dict[str, Any]:
     """Run a task into ``folder``/result; returns its manifest."""
-    from climrecon.cli.progress import reporter
+    from climrecon.cli.progress import make_reporter
     from climrecon.settings import load_site, validate
     from climrecon.tasks.run import run_task
     from climrecon.workflow.progress import Quiet
@@ -144,7 +144,7 @@ def _run(task: str, parameters: dict[str, Any], folder: Path, progress: bool) ->
     run = run_info({"host": "python"})
     if not progress:
         return run_task(validate(given, site), site, Quiet(), run).manifest
-    with closing(reporter()) as shown:
+    with closing(make_reporter()) as shown:
         return run_task(validate(given, site), site, shown, run).manifest
 
 

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from measured import remove_damaged
+
+from helpers.measured import remove_damaged
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,27 +16,32 @@ from typing import Any
 import click
 
 from climrecon import parameters as p
-from climrecon.cli.evaluation import evaluate
-from climrecon.cli.options import parameter_options
-from climrecon.cli.run_command import make_reporter, read_config, run_parameters
-from climrecon.cli.training import networks, train
+from climrecon.cli.catalogue import catalogue
+from climrecon.cli.jobs import jobs
+from climrecon.cli.networks import networks
+from climrecon.cli.progress import make_reporter
+from climrecon.cli.run_command import (
+    EPILOG,
+    Printed,
+    json_option,
+    print_result,
+    read_config,
+    run_parameters,
+    task_command,
+)
 from climrecon.cli.watching import releases, schedule, watch
 from climrecon.errors import ClimReconError, Interrupted
 from climrecon.version import __version__
-from climrecon.workflow.run_info import run_info
-
-EPILOG = (
-    "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
-    "4 input unusable; 5 network unusable; 6 result cannot be written; 7 a program is missing; "
-    "8 a batch job failed; 20 to 22 see 'climrecon watch --help'; 75 stopped, the same call continues; "
-    "130 interrupted."
-)
-
 
 _PLAIN_FORMAT = warnings.formatwarning
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    result_callback=print_result,
+)
 @click.version_option(__version__, prog_name="climrecon")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def app(debug: bool) -> None:
@@ -50,73 +56,82 @@ def app(debug: bool) -> None:
         os.environ["CLIMRECON_DEBUG"] = "1"
 
 
-for _command in (watch, releases, schedule):
+_TASKS = {
+    p.RECONSTRUCT: """Reconstruct observations.
+
+    The folder --output gets a netCDF file, figures, provenance and a report.
+    """,
+    p.TRAIN: """Train a network on fields of models or reanalyses.
+
+    The fields are masked with the gaps of observations; see docs/how-to/train.md. Members are prepared once, in
+    --cachedir; a training that was stopped goes on when the same command is given again. The network is stored under
+    --network-name and used with --network NAME.
+    """,
+    p.EVALUATE: """Score networks and baselines on known fields.
+
+    The fields are masked with the gaps of observations; see docs/how-to/evaluate.md. An evaluation that was stopped goes on
+    when the same command is given again.
+
+    \b
+    Complete real months:    climrecon evaluate --truth-file FIELDS.nc --compare-with kriging,oi,pca --output scores
+    A model that was left out of a training:  climrecon evaluate --network NAME --training-data cmip5 --output scores
+    """,
+}
+for _command in (*(task_command(*task) for task in _TASKS.items()), networks, catalogue, jobs, watch, releases,
+                 schedule):  # fmt: skip
     app.add_command(_command)
 
 
 @app.command(epilog=EPILOG)
-@parameter_options(p.of_task(p.RECONSTRUCT))
-@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
-def reconstruct(as_json: bool, **values: Any) -> None:
-    """Reconstruct observations: a netCDF file, figures, provenance and a report in --output."""
-    given = {name: value for name, value in values.items() if value is not None}
-    run_parameters(given, run_info(), as_json)
-
-
-@app.command(epilog=EPILOG)
-@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on standard output.")
-def run(config: Path, as_json: bool) -> None:
+@click.argument("config", type=_FILE)
+@json_option("Print the manifest as JSON on standard output.")
+def run(config: Path) -> Printed:
     """Run the task in a JSON file of parameters, as Freva does."""
-    parameters, info = read_config(config.read_text(encoding="utf-8"), str(config))
-    run_parameters(parameters, info, as_json)
+    return run_parameters(*read_config(config.read_text(encoding="utf-8"), str(config)))
 
 
 @app.command(epilog=EPILOG)
 @click.argument("name")
-@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("config", type=_FILE)
 @click.option("--part", type=int, default=0, show_default=True, help="Part of a stage that has several.")
-@click.option(
-    "--record",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of a batch job's records, for its progress and outcome.",
-)
+@click.option("--record", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Folder of a batch job's records, for its progress and outcome.")  # fmt: skip
 def stage(name: str, config: Path, part: int, record: Path | None) -> None:
-    """Run one stage of a task, as batch jobs do. Exit code 75: its state is saved, the same call continues."""
-    from climrecon.cli.recording import ending_told
+    """Run one stage of a task, as batch jobs do.
 
-    with ending_told(record, name, part):
-        _run_stage(name, config, part, record)
-
-
-def _run_stage(name: str, config: Path, part: int, record: Path | None) -> None:
-    from climrecon.cli.recording import RecordingReporter, is_first_process
+    Exit code 75: its state is saved, the same call continues.
+    """
+    from climrecon.cli.recording import RecordingReporter, ending_recorded, is_first_process
     from climrecon.settings import load_site, validate
     from climrecon.tasks.run import stages_of
     from climrecon.workflow.dispatch import leave_outcome
     from climrecon.workflow.progress import Quiet
     from climrecon.workflow.stage import one_stage
 
-    parameters, info = read_config(config.read_text(encoding="utf-8"), str(config))
-    site = load_site()
-    chosen = one_stage(stages_of(validate(parameters, site), site, info), name, part)
-    first = is_first_process()
-    reporter = make_reporter()
-    if record is not None and first:
-        reporter = RecordingReporter(reporter, record / "progress" / f"{name}-{part}.json")
-    # Of several processes that do the same one talks.
-    outcome = None if chosen.is_done(part) else chosen.run(part, reporter if first else Quiet())
-    reporter.close()
-    if record is not None and first:
-        leave_outcome(outcome, record, name, part)
-    for line in outcome.lines() if outcome else []:
-        click.echo(line)
+    with ending_recorded(record, name, part):
+        parameters, info = read_config(config.read_text(encoding="utf-8"), str(config))
+        site = load_site()
+        chosen = one_stage(stages_of(validate(parameters, site), site, info), name, part)
+        first = is_first_process()
+        reporter = make_reporter()
+        if record is not None and first:
+            reporter = RecordingReporter(record / "progress" / f"{name}-{part}.json")
+        # Of several processes that do the same one reports.
+        outcome = None if chosen.is_done(part) else chosen.run(part, reporter if first else Quiet())
+        reporter.close()
+        if record is not None and first:
+            leave_outcome(outcome, record, name, part)
+        for line in outcome.lines() if outcome else []:
+            click.echo(line)
 
 
 @app.command()
 @click.argument("config", default="-")
 def check(config: str) -> None:
-    """Check a JSON file (- for standard input) of parameters without running; prints one JSON object."""
+    """Check a JSON file of parameters without running.
+
+    CONFIG is the file, or - for standard input. Prints one JSON object.
+    """
     from climrecon.errors import ProblemList
     from climrecon.settings import load_site, validate
 
@@ -138,93 +153,54 @@ def check(config: str) -> None:
 
 
 @app.command()
-@click.argument("provenance", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the repeat."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-def rerun(provenance: Path, output: Path, as_json: bool) -> None:
-    """Repeat a run from its provenance.json and compare the results."""
+@click.argument("provenance", type=_FILE)
+@click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path),
+              help="Folder for the repeat.")  # fmt: skip
+@json_option("Print the comparison as JSON.")
+def rerun(provenance: Path, output: Path) -> None:
+    """Repeat a run from its provenance.json and compare."""
     from climrecon.settings import load_site
     from climrecon.tasks.rerun import rerun as repeat
 
     comparison = repeat(provenance, output, load_site(), make_reporter())
-    if as_json:
-        click.echo(json.dumps(comparison.as_dict(), indent=1))
-    else:
-        for line in comparison.lines():
-            click.echo(line)
+    print_result((comparison.as_dict(), comparison.lines()))
     if not comparison.agrees:
         raise SystemExit(1)
 
 
 @app.command()
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def settings(as_json: bool) -> None:
-    """Show the defaults of this site, each with the site file that sets it."""
+@json_option()
+def settings() -> Printed:
+    """Show the defaults of this site and their origin."""
     from climrecon.settings.site import candidates, load_site
 
     site = load_site()
     rows = [(q.name, site.default(q.name), site.origin.get(f"defaults.{q.name}", "built in")) for q in p.PARAMETERS]
     others = site.file.model_dump(exclude={"defaults", "schema_version"})
-    if as_json:
-        values = {name: {"default": value, "from": origin} for name, value, origin in rows}
-        click.echo(json.dumps({"parameters": values, **others, "origin": dict(site.origin)}, indent=1))
-        return
-    click.echo("Site files, the first that gives a value wins:")
-    for path in candidates():
-        click.echo(f"  {path}{'' if path.is_file() else '  (absent)'}")
-    click.echo("\nDefaults:")
-    width = max(len(name) for name, _, _ in rows)
-    for name, value, origin in rows:
-        shown = "" if value is None else value
-        click.echo(f"  {name:<{width}}  {shown!s:<14}  {origin}")
-    for key, value in others.items():
-        click.echo(f"\n[{key}] {json.dumps(value)}")
+    values = {name: {"default": value, "from": origin} for name, value, origin in rows}
 
+    def lines() -> Iterator[str]:
+        yield "Site files, the first that gives a value wins:"
+        for path in candidates():
+            yield f"  {path}{'' if path.is_file() else '  (absent)'}"
+        yield "\nDefaults:"
+        width = max(len(name) for name in values)
+        for name, value, origin in rows:
+            yield f"  {name:<{width}}  {'' if value is None else value!s:<14}  {origin}"
+        for key, value in others.items():
+            yield f"\n[{key}] {json.dumps(value)}"
 
-app.add_command(train)
-app.add_command(evaluate)
-app.add_command(networks)
-
-
-@app.group()
-def catalogue() -> None:
-    """Build and search intake-esm catalogues."""
-
-
-@catalogue.command("build")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write.  [default: catalogue.json in the folder]",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def catalogue_build(folder: Path, output: Path | None, as_json: bool) -> None:
-    """Write an intake-esm catalogue over the netCDF files below FOLDER."""
-    from climrecon.cli.listing import build_lines
-
-    for line in build_lines(folder, output, make_reporter(), as_json):
-        click.echo(line)
-
-
-@catalogue.command("search")
-@parameter_options(p.BY_NAME[name] for name in (*p.FACETS, "catalogue"))
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def catalogue_search(as_json: bool, **values: Any) -> None:
-    """Show the files that a search takes, and the reasons for leaving out others."""
-    from climrecon.cli.listing import search_lines
-
-    for line in search_lines({k: v for k, v in values.items() if v is not None}, as_json):
-        click.echo(line)
+    return {"parameters": values, **others, "origin": dict(site.origin)}, lines()
 
 
 @app.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated fields.")
 def demo(folder: Path, seed: int) -> None:
-    """Write a small archive of generated model, reanalysis and observation files with its catalogue."""
+    """Write a small archive of generated files with its catalogue.
+
+    The files hold fields of models, a reanalysis and gappy observations.
+    """
     from climrecon.demo import write_demo
 
     reporter = make_reporter()
@@ -233,53 +209,6 @@ def demo(folder: Path, seed: int) -> None:
     reporter.close()
     click.echo(f"Catalogue: {path}")
     click.echo(f"Try: climrecon reconstruct --catalogue {path} --output result")
-
-
-@app.group()
-def jobs() -> None:
-    """List, show, follow and cancel the batch jobs of your runs."""
-
-
-@jobs.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-@click.option("--all", "everything", is_flag=True, help="Also those that ended more than a week ago.")
-def jobs_list(as_json: bool, everything: bool) -> None:
-    """List your runs that were submitted as batch jobs, the newest first."""
-    from climrecon.cli.jobs import list_lines
-
-    for line in list_lines(as_json, everything):
-        click.echo(line)
-
-
-@jobs.command("show")
-@click.argument("run")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def jobs_show(run: str, as_json: bool) -> None:
-    """Show the jobs of a RUN: its id, the number of one of its jobs, or its output folder."""
-    from climrecon.cli.jobs import show_lines
-
-    for line in show_lines(run, as_json):
-        click.echo(line)
-
-
-@jobs.command("follow", epilog=EPILOG)
-@click.argument("run")
-def jobs_follow(run: str) -> None:
-    """Wait for the jobs of a RUN and report their progress; Ctrl-C ends the waiting, not the jobs."""
-    from climrecon.cli.jobs import follow_lines
-
-    for line in follow_lines(run, make_reporter()):
-        click.echo(line)
-
-
-@jobs.command("cancel")
-@click.argument("run")
-def jobs_cancel(run: str) -> None:
-    """Cancel the jobs of a RUN that have not ended."""
-    from climrecon.cli.jobs import cancel_lines
-
-    for line in cancel_lines(run):
-        click.echo(line)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
@@ -312,10 +241,8 @@ def run_app(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except Exception as error:
-        _show(
-            error,
-            f"Unexpected {type(error).__name__}: {error}\n  -> Run again with 'climrecon --debug …' and report it.",
-        )
+        hint = "Run again with 'climrecon --debug …' and report it."
+        _show(error, f"Unexpected {type(error).__name__}: {error}\n  -> {hint}")
         raise SystemExit(1) from None
 
 

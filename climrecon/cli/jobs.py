@@ -1,116 +1,70 @@
-"""Lists of batch jobs for people and programs."""
+"""The commands for the batch jobs of runs."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+import click
 
-from climrecon.jobs.chain import cancel
-from climrecon.jobs.follow import is_live, look, summary
-from climrecon.jobs.messages import tail
-from climrecon.jobs.record import Chain, all_chains, find_chain
-from climrecon.jobs.states import BAD, GOOD, PartState
-
-_RECENT = timedelta(days=7)
+from climrecon.cli.progress import make_reporter
+from climrecon.cli.run_command import EPILOG, Printed, json_option
 
 
-def overall(states: list[PartState]) -> str:
-    """One word for a whole run."""
-    if states and all(state.state == GOOD for state in states):
-        return "done"
-    if not is_live(states):
-        return next(
-            (s.state for s in states if s.state in BAD and s.state not in ("cancelled", "lost")),
-            next((s.state for s in states if s.state in BAD), "empty"),
-        )
-    running = any(state.state == "running" for state in states)
-    return "running" if running else "queued"
+@click.group()
+def jobs() -> None:
+    """List, show, follow and cancel the batch jobs of your runs."""
 
 
-def _old(chain: Chain) -> bool:
-    when = datetime.strptime(chain.submitted, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    return datetime.now(UTC) - when > _RECENT
+@jobs.command("list")
+@json_option()
+@click.option("--all", "everything", is_flag=True, help="Also those that ended more than a week ago.")
+def jobs_list(everything: bool) -> Printed:
+    """List your runs that were submitted as batch jobs, the newest first."""
+    from climrecon.jobs.follow import look
+    from climrecon.jobs.listing import content, is_recent, list_lines
+    from climrecon.jobs.record import all_chains
+
+    looks = [look(chain) for chain in all_chains()]
+    rows = [(chain, states) for chain, states in looks if everything or is_recent(chain, states)]
+    return [content(*row) for row in rows], list_lines(rows, everything)
 
 
-def list_lines(as_json: bool, everything: bool) -> Iterator[str]:
-    """All runs with their state."""
-    rows = []
-    for chain in all_chains():
-        chain, states = look(chain)
-        if everything or is_live(states) or not _old(chain):
-            rows.append((chain, states))
-    if as_json:
-        yield json.dumps([_plain(chain, states) for chain, states in rows], indent=1)
-        return
-    if not rows:
-        yield "No run of yours was submitted as batch jobs" + (
-            "." if everything else " in the last week (--all for older ones)."
-        )
-        return
-    for chain, states in rows:
-        yield f"{chain.id}  {overall(states):<12} {chain.task:<12} {chain.submitted}  {chain.output}"
-        if is_live(states):
-            yield f"        {summary(chain, states)}"
-    yield "'climrecon jobs show ID' shows the details; 'follow' waits, 'cancel' cancels."
+@jobs.command("show")
+@click.argument("run")
+@json_option()
+def jobs_show(run: str) -> Printed:
+    """Show the jobs of a RUN: its id, the number of one of its jobs, or its output folder."""
+    from climrecon.jobs.follow import look
+    from climrecon.jobs.listing import content, part_lines
+    from climrecon.jobs.record import find_chain
+
+    chain, states = look(find_chain(run))
+    return content(chain, states), part_lines(chain, states)
 
 
-def _plain(chain: Chain, states: list[PartState]) -> dict[str, Any]:
-    return {
-        "id": chain.id,
-        "state": overall(states),
-        "task": chain.task,
-        "output": chain.output,
-        "submitted": chain.submitted,
-        "detached": chain.detached,
-        "skipped": list(chain.skipped),
-        "parts": [{**vars(state), "log": str(chain.log(state.stage, state.part))} for state in states],
-    }
-
-
-def show_lines(name: str, as_json: bool) -> Iterator[str]:
-    """One run, part by part, with the end of the log of what failed."""
-    chain, states = look(find_chain(name))
-    if as_json:
-        yield json.dumps(_plain(chain, states), indent=1)
-        return
-    yield f"{chain.id}: {chain.task}, {overall(states)}, submitted {chain.submitted}"
-    yield f"  results: {chain.output}"
-    yield f"  scripts, logs: {chain.folder}"
-    for stage in chain.skipped:
-        yield f"  {stage}: was done already"
-    for state in states:
-        words = " ".join(
-            text
-            for text in (
-                state.state,
-                f"({state.reason})" if state.reason else "",
-                f"on {state.node}" if state.node else "",
-                f"link {state.links}" if state.links > 1 else "",
-                f"exit code {state.exit_code}" if state.exit_code else "",
-            )
-            if text
-        )
-        yield f"  {state.stage} {state.part} (job {state.job}): {words}"
-        if state.state in BAD and state.state != "cancelled":
-            yield from (f"      {line}" for line in tail(chain.log(state.stage, state.part)))
-
-
-def follow_lines(name: str, reporter: Any) -> Iterator[str]:
-    """Wait for a run."""
+@jobs.command("follow", epilog=EPILOG)
+@click.argument("run")
+def jobs_follow(run: str) -> Printed:
+    """Wait for the jobs of a RUN and report their progress; Ctrl-C ends the waiting, not the jobs."""
+    from climrecon.jobs.record import find_chain
     from climrecon.workflow.dispatch import wait_for
 
-    outcome = wait_for(find_chain(name), reporter)
+    reporter = make_reporter()
+    outcome = wait_for(find_chain(run), reporter)
     reporter.close()
-    yield from outcome.lines()
+    return outcome.manifest, outcome.lines()
 
 
-def cancel_lines(name: str) -> Iterator[str]:
-    """Cancel a run."""
-    chain, states = look(find_chain(name))
+@jobs.command("cancel")
+@click.argument("run")
+def jobs_cancel(run: str) -> None:
+    """Cancel the jobs of a RUN that have not ended."""
+    from climrecon.jobs.chain import cancel
+    from climrecon.jobs.follow import look
+    from climrecon.jobs.record import find_chain
+    from climrecon.jobs.states import is_live, overall
+
+    chain, states = look(find_chain(run))
     if not is_live(states):
-        yield f"{chain.id} has ended already: {overall(states)}."
+        click.echo(f"{chain.id} has ended already: {overall(states)}.")
         return
     cancel(chain)
-    yield f"Cancelled the jobs of {chain.id}: {', '.join(map(str, chain.numbers))}."
+    click.echo(f"Cancelled the jobs of {chain.id}: {', '.join(map(str, chain.numbers))}.")

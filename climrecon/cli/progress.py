@@ -7,8 +7,6 @@ import time
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from tqdm import tqdm
-
 #: A log gets a line when this many seconds have passed since the last one, so that it stays readable.
 SECONDS_BETWEEN_LINES = 10.0
 #: A state that has not changed is repeated after so many seconds: a job may wait for hours.
@@ -19,7 +17,10 @@ class TerminalReporter:
     """Stages as lines, steps as a progress bar."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+        # Imported here: a log needs no bars, and --help neither.
+        from tqdm import tqdm
+
+        self._stream, self._tqdm = stream or sys.stderr, tqdm
         self._bar: Any = None
 
     def stage(self, text: str) -> None:
@@ -32,7 +33,7 @@ class TerminalReporter:
         """Draw or move the bar of the current stage."""
         if self._bar is None or self._bar.total != total:
             self.close()
-            self._bar = tqdm(total=total, file=self._stream, unit="", leave=False, dynamic_ncols=True)
+            self._bar = self._tqdm(total=total, file=self._stream, unit="", leave=False, dynamic_ncols=True)
         self._bar.update(done - self._bar.n)
         if done >= total:
             self.close()
@@ -40,17 +41,17 @@ class TerminalReporter:
     def state(self, text: str) -> None:
         """Renew the line below the stage's name."""
         if self._bar is None:
-            self._bar = tqdm(total=0, file=self._stream, bar_format="  {desc}", leave=False)
+            self._bar = self._tqdm(total=0, file=self._stream, bar_format="  {desc}", leave=False)
         if self._bar.desc != text:
             self._bar.set_description_str(text)
 
     def note(self, text: str) -> None:
         """Write an indented line above the bar."""
-        tqdm.write(f"  {text}", file=self._stream)
+        self._tqdm.write(f"  {text}", file=self._stream)
 
     def warning(self, text: str) -> None:
         """Write a marked line above the bar."""
-        tqdm.write(f"  warning: {text}", file=self._stream)
+        self._tqdm.write(f"  warning: {text}", file=self._stream)
 
     def close(self) -> None:
         """Remove the bar."""
@@ -64,7 +65,7 @@ class LogReporter:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._said = 0.0
+        self._last_line = 0.0
         self._state = ""
         self._begun: tuple[float, int] | None = None
 
@@ -75,7 +76,7 @@ class LogReporter:
 
     def stage(self, text: str) -> None:
         """Write the stage's name."""
-        self._said = time.monotonic()
+        self._last_line = time.monotonic()
         self._begun = None
         self._line(text)
 
@@ -84,17 +85,17 @@ class LogReporter:
         now = time.monotonic()
         if self._begun is None or done < self._begun[1]:
             self._begun = (now, done)
-        if now - self._said >= SECONDS_BETWEEN_LINES:
-            self._said = now
+        if now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
             gone, steps = now - self._begun[0], done - self._begun[1]
             left = f", about {_lasting(gone / steps * (total - done))} left" if steps and done < total else ""
             self._line(f"  {done} of {total} ({100 * done // max(total, 1)} %){left}")
 
     def state(self, text: str) -> None:
         """Write how it fares, now and then."""
-        since = time.monotonic() - self._said
+        since = time.monotonic() - self._last_line
         if since >= (SECONDS_BETWEEN_LINES if text != self._state else SECONDS_BETWEEN_REPEATS):
-            self._said, self._state = time.monotonic(), text
+            self._last_line, self._state = time.monotonic(), text
             self._line(f"  {text}")
 
     def note(self, text: str) -> None:
@@ -116,6 +117,6 @@ def _lasting(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def reporter() -> TerminalReporter | LogReporter:
+def make_reporter() -> TerminalReporter | LogReporter:
     """The implementation that fits standard error."""
     return TerminalReporter() if sys.stderr.isatty() else LogReporter()

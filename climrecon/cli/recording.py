@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from climrecon.cli.progress import LogReporter
 from climrecon.errors import ClimReconError, Unfinished
 from climrecon.files import write_text
 
@@ -17,11 +18,12 @@ from climrecon.files import write_text
 SECONDS_BETWEEN_WRITES = 2.0
 
 
-class RecordingReporter:
-    """Passes everything on to another reporter, and writes progress to a small file."""
+class RecordingReporter(LogReporter):
+    """Writes progress to a small file too."""
 
-    def __init__(self, inner: Any, path: Path) -> None:
-        self._inner, self._path = inner, path
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
         self._text, self._written, self._first = "", 0.0, (0.0, 0)
 
     def _write(self, **values: Any) -> None:
@@ -33,12 +35,12 @@ class RecordingReporter:
     def stage(self, text: str) -> None:
         """Name the stage."""
         self._text, self._first = text, (0.0, 0)
-        self._inner.stage(text)
+        super().stage(text)
         self._write()
 
     def step(self, done: int, total: int) -> None:
         """Say how far it is, and how fast since the first step of this process."""
-        self._inner.step(done, total)
+        super().step(done, total)
         now = time.monotonic()
         if not self._first[0]:
             self._first = (now, done)
@@ -46,41 +48,20 @@ class RecordingReporter:
             since, steps = now - self._first[0], done - self._first[1]
             self._write(done=done, total=total, rate=steps / since if since > 0 else 0.0)
 
-    def state(self, text: str) -> None:
-        """Pass on."""
-        self._inner.state(text)
-
-    def note(self, text: str) -> None:
-        """Pass on."""
-        self._inner.note(text)
-
-    def warning(self, text: str) -> None:
-        """Pass on."""
-        self._inner.warning(text)
-
-    def close(self) -> None:
-        """Pass on."""
-        self._inner.close()
-
 
 def is_first_process() -> bool:
     """Whether this is the only process of a stage, or the first of those that torchrun started."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def is_one_of_several() -> bool:
-    """Whether torchrun started this process among others."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 @contextmanager
-def ending_told(record: Path | None, stage: str, part: int) -> Iterator[None]:
+def ending_recorded(record: Path | None, stage: str, part: int) -> Iterator[None]:
     """Leave exit code and message of a process that torchrun started: the launcher hides both from the job.
 
     Processes that have saved their state end as if they were done, since torchrun would end the others at the first
     that does not; the job script knows from what is left here.
     """
-    if record is None or not is_one_of_several():
+    if record is None or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
     try:

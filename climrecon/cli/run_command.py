@@ -1,26 +1,67 @@
-"""Parts that the commands for tasks share."""
+"""Parts that the commands share: what they print, as text or as JSON, and how they run a task."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import click
 
+from climrecon.cli.options import F, parameter_options
+from climrecon.cli.progress import make_reporter
 from climrecon.errors import UsageError
+from climrecon.parameters import of_task
 from climrecon.workflow.run_info import RunInfo, run_info
 
+EPILOG = (
+    "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
+    "4 input unusable; 5 network unusable; 6 result cannot be written; 7 a program is missing; "
+    "8 a batch job failed; 20 to 22 see 'climrecon watch --help'; 75 stopped, the same call continues; "
+    "130 interrupted."
+)
+#: The return value of a command: its answer for programs, and the lines for people.
+Printed = tuple[Any, Iterable[str]]
+_JSON = "climrecon.json"
 
-def make_reporter() -> Any:
-    """The reporter that suits where messages go."""
-    from climrecon.cli.progress import reporter
 
-    return reporter()
+def json_option(text: str = "Print as JSON.") -> Callable[[F], F]:
+    """The option ``--json``; a command that has it returns :data:`Printed`."""
+
+    def note(context: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            context.meta[_JSON] = True
+
+    return click.option("--json", is_flag=True, expose_value=False, callback=note, help=text)
+
+
+def wants_json() -> bool:
+    """Whether ``--json`` was given to this command or the group above it."""
+    return bool(click.get_current_context().meta.get(_JSON))
+
+
+def print_result(result: Printed | None, **_: Any) -> None:
+    """Print what a command returned."""
+    if result is None:
+        return
+    content, lines = result
+    for line in [json.dumps(content, indent=1)] if wants_json() else lines:
+        click.echo(line)
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that stand on the command line."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def read_config(text: str, name: str) -> tuple[dict[str, Any], RunInfo]:
-    """Parameters and run information of a configuration: ``{"parameters": …, "run": …}`` or flat."""
+    """Parameters and run information of a configuration: ``{"parameters": …, "run": …}`` or flat.
+
+    Raises
+    ------
+    UsageError
+        If it is no such JSON.
+    """
     try:
         content = json.loads(text)
     except ValueError as error:
@@ -28,14 +69,14 @@ def read_config(text: str, name: str) -> tuple[dict[str, Any], RunInfo]:
     if not isinstance(content, dict):
         raise UsageError(f"{name} holds a {type(content).__name__}; expected one JSON object of parameters.")
     parameters = content.get("parameters", content)
-    given = content.get("run", {}) if "parameters" in content else {}
-    if not isinstance(parameters, dict) or not isinstance(given, dict):
+    run = content.get("run", {}) if "parameters" in content else {}
+    if not isinstance(parameters, dict) or not isinstance(run, dict):
         raise UsageError(f"{name}: 'parameters' and 'run' must be JSON objects.")
-    return parameters, run_info(given)
+    return parameters, run_info(run)
 
 
-def run_parameters(parameters: Mapping[str, Any], run: RunInfo, as_json: bool) -> None:
-    """Run the task of ``parameters``, and print its outcome."""
+def run_parameters(parameters: Mapping[str, Any], run: RunInfo) -> Printed:
+    """Run the task of ``parameters``; its manifest, and the lines at its end."""
     from climrecon.settings import load_site, validate
     from climrecon.tasks.run import run_task
 
@@ -44,8 +85,16 @@ def run_parameters(parameters: Mapping[str, Any], run: RunInfo, as_json: bool) -
     reporter = make_reporter()
     outcome = run_task(chosen, site, reporter, run)
     reporter.close()
-    if as_json:
-        click.echo(json.dumps(outcome.manifest, indent=1))
-        return
-    for line in outcome.lines():
-        click.echo(line)
+    return outcome.manifest, outcome.lines()
+
+
+def task_command(task: str, text: str) -> click.Command:
+    """The command that runs ``task``, with the options of its parameters and ``text`` as its help."""
+
+    @click.command(task, help=text, epilog=EPILOG)
+    @parameter_options(of_task(task))
+    @json_option("Print the manifest as JSON on standard output.")
+    def command(**values: Any) -> Printed:
+        return run_parameters({**given(values), "task": task}, run_info())
+
+    return command

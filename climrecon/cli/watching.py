@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from climrecon.cli.options import parameter_options
+from climrecon.cli.options import F, parameter_options
+from climrecon.cli.progress import make_reporter
+from climrecon.cli.run_command import Printed, given, json_option, wants_json
 from climrecon.errors import ClimReconError, UsageError
 from climrecon.parameters import RECONSTRUCT, of_task
 
@@ -21,15 +23,12 @@ EPILOG = (
     "failed: 2 wrong parameters; 3 catalogue not reachable, or nothing found; 4 input unusable; 5 network unusable; "
     "6 result or state cannot be written; 7 a program is missing; 1 unexpected error; 130 interrupted."
 )
-F = TypeVar("F", bound=Callable[..., Any])
-_WATCH_OPTIONS = ("once", "interval", "settle_seconds", "keep", "rebuild", "through", "freva", "on_event",
-                  "as_json")  # fmt: skip
+_WATCH_OPTIONS = ("once", "interval", "settle_seconds", "keep", "rebuild", "through", "freva", "on_event")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for watch one line for each look.")
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 _NAME = click.option("--name", default="climrecon", show_default=True, help="Distinguishes several schedules.")
 _KIND = click.option("--kind", type=click.Choice(["cron", "scrontab", "systemd"]), default="cron", show_default=True,
-                     help="What calls it.")  # fmt: skip
+                     help="The program that calls the watch.")  # fmt: skip
 
 
 def _decorated(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -43,12 +42,12 @@ def _decorated(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 _watch_options = _decorated(
     parameter_options(of_task(RECONSTRUCT)),
-    click.option("--settle-seconds", type=float, metavar="S", help="A file nobody wrote to for so long is whole at the "
-                 "first look; else the second look that finds it the same takes it.  [default: the site's, 900]"),
+    click.option("--settle-seconds", type=float, metavar="S", help="A file that nobody wrote to for S seconds counts as "
+                 "complete; a younger one does so when a second look finds it unchanged.  [default: the site's, 900]"),
     click.option("--keep", type=int, metavar="N", help="Published releases that stay; 0: all.  "
                  "[default: the site's, 0]"),
     click.option("--rebuild", type=_FOLDER, metavar="DIR", help="Write --catalogue anew over the files below DIR "
-                 "whenever one came, went or changed: by itself a catalogue does not know of new files."),
+                 "whenever one came, went or changed."),
     click.option("--through", type=click.Choice(["local", "freva"]), default="local", show_default=True,
                  help="Run here, or through Freva, so that the runs are in its history."),
     click.option("--freva", metavar="FILE", help="The program freva.  [default: the one on PATH]"),
@@ -69,16 +68,17 @@ _schedule_options = _decorated(
 
 @click.command(epilog=EPILOG)
 @_watch_options
-@click.option("--once", is_flag=True, help="Look once and end; this is what a scheduled line does.")
+@click.option("--once", is_flag=True, help="Look once and end, as a scheduled line does.")
 @click.option("--interval", type=float, metavar="S", help="Seconds between looks.  [default: the site's, 3600]")
-@_JSON
+@json_option("Print JSON, one line for each look.")
 def watch(**values: Any) -> None:
-    """Reconstruct every new release of the observations, check it and publish it in --output.
+    """Reconstruct and publish each new release.
 
-    --output gets one folder for each release in releases/, and a link, latest, to the newest that passed its
-    checks. All other options are those of a run and stay the same from release to release.
+    A release of the observations that appears is reconstructed, checked and published.
+
+    The folder --output gets one folder for each release in releases/, and a link, latest, to the newest that
+    passed its checks. All other options are those of a run and stay the same from release to release.
     """
-    from climrecon.cli.progress import reporter
     from climrecon.settings import load_site
     from climrecon.watch.watcher import look
 
@@ -86,7 +86,7 @@ def watch(**values: Any) -> None:
     site = load_site()
     options = _options(chosen, site)
     while True:
-        progress = reporter()
+        progress = make_reporter()
         try:
             answer = look(raw, site, options, progress).as_dict()
         except ClimReconError as error:
@@ -95,7 +95,7 @@ def watch(**values: Any) -> None:
             answer = {"code": error.exit_code, "message": str(error)}
         finally:
             progress.close()
-        click.echo(json.dumps(answer) if chosen["as_json"] else answer["message"])
+        click.echo(json.dumps(answer) if wants_json() else answer["message"])
         if chosen["once"]:
             raise SystemExit(answer["code"])
         time.sleep(max(chosen["interval"] or site.file.watch.interval_seconds, 0.05))
@@ -104,8 +104,7 @@ def watch(**values: Any) -> None:
 def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of a watch, and the parameters of a run that were given."""
     chosen = {name: values.get(name) for name in _WATCH_OPTIONS}
-    raw = {name: value for name, value in values.items() if name not in chosen and value is not None}
-    return chosen, raw
+    return chosen, {name: value for name, value in given(values).items() if name not in chosen}
 
 
 def _options(chosen: dict[str, Any], site: Any) -> Any:
@@ -134,27 +133,36 @@ def _options(chosen: dict[str, Any], site: Any) -> Any:
 @click.option("--accept", metavar="NAME", help="Publish a release that is held, at the next look.")
 @click.option("--confirm", is_flag=True, help="The event that stops the watch is intended: the next look goes on.")
 @click.option("--retry", is_flag=True, help="Try a failed run again at the next look.")
-@_JSON
-def releases(output: Path, accept: str | None, confirm: bool, retry: bool, as_json: bool) -> None:
-    """Show the releases found, run, checked and published; decide where a person has to."""
-    from climrecon.watch.releases import decide, lines
+@json_option()
+def releases(output: Path, accept: str | None, confirm: bool, retry: bool) -> Printed:
+    """List the releases of a watch; accept, confirm, retry.
+
+    Each release stands with its stage: found, run, checked, published.
+    """
+    from climrecon.watch.releases import content_of, decide, lines
 
     for line in decide(output, accept=accept, confirm=confirm, retry=retry):
-        click.echo(line, err=as_json)
-    for line in lines(output, as_json):
-        click.echo(line)
+        click.echo(line, err=wants_json())
+    content = content_of(output)
+    return content, lines(output, content)
 
 
 @click.group()
 def schedule() -> None:
-    """Let cron, Slurm's scrontab or a systemd user timer call 'climrecon watch --once'."""
+    """Schedule a watch with cron, Slurm or systemd.
+
+    The user's crontab, Slurm's scrontab or a systemd user timer calls 'climrecon watch --once'.
+    """
 
 
 @schedule.command("install")
 @_schedule_options
 @_YES
 def schedule_install(kind: str, yes: bool, **values: Any) -> None:
-    """Show the line or the units, ask, and install them; lines of others stay as they are."""
+    """Show a line or units, ask, and install them.
+
+    Lines of others in the same table stay as they are.
+    """
     from climrecon.watch import schedule as scheduling
 
     job, batch_options = _job(**values)
@@ -164,7 +172,10 @@ def schedule_install(kind: str, yes: bool, **values: Any) -> None:
 @schedule.command("print")
 @_schedule_options
 def schedule_print(kind: str, **values: Any) -> None:
-    """Print the line or the units, for a table that someone else keeps; nothing is installed."""
+    """Print a line or units without installing them.
+
+    For a table that someone else keeps.
+    """
     from climrecon.watch import schedule as scheduling
 
     job, batch_options = _job(**values)
@@ -190,7 +201,7 @@ def _job(at: str | None, log: Path | None, name: str, **values: Any) -> tuple[An
 @schedule.command("show")
 @_KIND
 def schedule_show(kind: str) -> None:
-    """Show the lines that were installed."""
+    """Show the lines or units that were installed."""
     from climrecon.watch import schedule as scheduling
 
     shown = scheduling.installed(kind)
@@ -202,7 +213,10 @@ def schedule_show(kind: str) -> None:
 @_NAME
 @_YES
 def schedule_remove(kind: str, name: str, yes: bool) -> None:
-    """Show the line, ask, and take it out; lines of others stay as they are."""
+    """Show a line or units, ask, and take them out.
+
+    Lines of others in the same table stay as they are.
+    """
     from climrecon.watch import schedule as scheduling
 
     change = scheduling.removing(kind, name)

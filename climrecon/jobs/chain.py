@@ -63,10 +63,8 @@ def submit(chain: Chain, jobs: Sequence[Job], cwd: Path, limit: int = 0) -> Chai
             commands.cancel_named(names)
         if isinstance(error, Refused):
             stage = jobs[min(len(taken), len(jobs) - 1)]
-            partition = _option(stage, "partition")
-            raise UsageError(
-                *refusal(stage.stage, error.message, commands.offers(partition) or commands.offers(""))
-            ) from error
+            offers = commands.offers(_option(stage, "partition")) or commands.offers("")
+            raise UsageError(*refusal(stage.stage, error.message, offers)) from error
         raise
     return chain
 
@@ -79,10 +77,10 @@ def _option(job: Job, name: str) -> str:
 def _check_limits(job: Job) -> None:
     """Refuse what its partition can never give: Slurm itself may say so only when the job's turn comes."""
     partition = _option(job, "partition")
-    found = commands.limits(partition)
-    if found is None:
+    limits = commands.limits(partition)
+    if limits is None:
         return
-    longest, nodes = found
+    longest, nodes = limits
     problems = []
     time = _option(job, "time")
     if time and longest != "infinite" and minutes_of(time) > minutes_of(longest):
@@ -90,11 +88,8 @@ def _check_limits(job: Job) -> None:
     if int(_option(job, "nodes") or 1) > nodes:
         problems.append(f"it wants {_option(job, 'nodes')} nodes, and the partition has {nodes}")
     if problems:
-        raise UsageError(
-            *refusal(
-                job.stage, f"{'; '.join(problems)} ({partition or 'default partition'})", commands.offers(partition)
-            )
-        )
+        text = f"{'; '.join(problems)} ({partition or 'default partition'})"
+        raise UsageError(*refusal(job.stage, text, commands.offers(partition)))
 
 
 def _write(chain: Chain, job: Job, name: str, cwd: Path, umask: int, limit: int) -> Path:

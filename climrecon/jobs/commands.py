@@ -67,7 +67,7 @@ def _call(command: Sequence[str], patience: float = PATIENCE, umask: int = -1) -
         ) from error
     except subprocess.TimeoutExpired as error:
         raise SlurmSilent(
-            f"Slurm does not answer: {command[0]} said nothing for {patience:.0f} seconds.",
+            f"Slurm does not answer: {command[0]} gave no answer within {patience:.0f} seconds.",
             "Try again later, or use dispatch=local.",
         ) from error
     if answer.returncode:
@@ -156,31 +156,23 @@ def cancel_named(names: Sequence[str]) -> None:
         _call(["scancel", "--quiet", f"--name={name}", "--me"])
 
 
-def limits(partition: str) -> tuple[str, int] | None:
-    """Longest time limit (in Slurm's words) and number of nodes of ``partition``; None if it cannot be told."""
-    command = [
-        "sinfo",
-        "--noheader",
-        "--summarize",
-        "--format=%l|%D",
-        *([f"--partition={partition}"] if partition else []),
-    ]
-    try:
-        rows = [line.strip().split("|") for line in _call(command, _QUICK).splitlines()]
-    except (Refused, SlurmSilent):
-        return None
-    # Where several are named, or none, the limits of one do not bind.
-    if len(rows) != 1 or not rows[0][1].isdigit():
-        return None
-    return rows[0][0], int(rows[0][1])
-
-
-def offers(partition: str) -> list[str]:
-    """The nodes of ``partition`` (of all, if empty), a line for each kind."""
-    command = ["sinfo", "--noheader", "--format=%P: %D nodes of %c cores, %m MB, %G; time up to %l"]
-    if partition:
-        command.append(f"--partition={partition}")
+def _sinfo(text: str, partition: str, *options: str) -> list[str]:
+    """Lines of sinfo on ``partition`` (on all, if empty); none where Slurm does not answer."""
+    command = ["sinfo", "--noheader", *options, f"--format={text}"]
+    command += [f"--partition={partition}"] if partition else []
     try:
         return [line.strip() for line in _call(command, _QUICK).splitlines() if line.strip()]
     except (Refused, SlurmSilent):
         return []
+
+
+def limits(partition: str) -> tuple[str, int] | None:
+    """Longest time limit (as Slurm writes it) and number of nodes of ``partition``; None if not known."""
+    rows = [line.split("|") for line in _sinfo("%l|%D", partition, "--summarize")]
+    # Where several are named, or none, the limits of one do not bind.
+    return (rows[0][0], int(rows[0][1])) if len(rows) == 1 and rows[0][1].isdigit() else None
+
+
+def offers(partition: str) -> list[str]:
+    """The nodes of ``partition`` (of all, if empty), a line for each kind."""
+    return _sinfo("%P: %D nodes of %c cores, %m MB, %G; time up to %l", partition)

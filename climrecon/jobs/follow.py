@@ -46,11 +46,6 @@ def look(chain: Chain) -> tuple[Chain, list[PartState]]:
     return chain.with_ended(endings(chain, states)), states
 
 
-def is_live(states: Sequence[PartState]) -> bool:
-    """Whether any part may still run."""
-    return any(not state.ended for state in states)
-
-
 def follow(chain: Chain, listener: Listener, sleep: Callable[[float], None] = time.sleep) -> Chain:
     """Wait until all jobs have succeeded.
 
@@ -74,7 +69,7 @@ class _Watch:
         self.silent_since: float | None = None
         self.lost_since: float | None = None
         self.last: list[PartState] = []
-        self.said = ""
+        self.phase = ""
 
     def over(self) -> bool:
         """Look once; True if all is done."""
@@ -101,8 +96,8 @@ class _Watch:
 
     def _marks(self) -> str:
         """The jobs' own records, as they stand: when they change Slurm is asked at once."""
-        said = (self.chain.read("status", job.stage, part) for job in self.chain.jobs for part in job.parts)
-        return "".join(f"{one.get('state', '')}{one.get('links', '')}," for one in said)
+        reports = (self.chain.read("status", job.stage, part) for job in self.chain.jobs for part in job.parts)
+        return "".join(f"{one.get('state', '')}{one.get('links', '')}," for one in reports)
 
     def _judge(self, now: float) -> None:
         bad = [state for state in self.last if state.state in BAD]
@@ -128,10 +123,10 @@ class _Watch:
         if not self.last:
             return
         text = summary(self.chain, self.last)
-        # A line of its own when something happened; else the line that says how it fares is renewed.
-        happened = _phase(self.chain, self.last)
-        if happened != self.said:
-            self.said = happened
+        # A line of its own when something happened; else the line of progress is renewed.
+        phase = _phase(self.chain, self.last)
+        if phase != self.phase:
+            self.phase = phase
             self.listener.stage(text)
         else:
             self.listener.state(text)
@@ -142,9 +137,9 @@ def _phase(chain: Chain, states: Sequence[PartState]) -> str:
     for job in chain.jobs:
         parts = [state for state in states if state.job == job.job]
         if not all(state.state == GOOD for state in parts):
-            found = {s.state for s in parts} - ({GOOD} if len(parts) > 1 else set())
-            found |= {s.reason for s in parts if s.state == "queued" and s.reason not in _USUAL}
-            return f"{job.stage} {sorted(found)} {parts[0].links if len(parts) == 1 else ''}"
+            events = {s.state for s in parts} - ({GOOD} if len(parts) > 1 else set())
+            events |= {s.reason for s in parts if s.state == "queued" and s.reason not in _USUAL}
+            return f"{job.stage} {sorted(events)} {parts[0].links if len(parts) == 1 else ''}"
     return "done"
 
 

@@ -132,13 +132,13 @@ def read_chain(folder: Path) -> Chain:
 
 def chains_in(output: Path) -> list[Chain]:
     """The chains of one output folder, oldest first."""
-    found = []
+    chains = []
     for path in output.glob(f"{FOLDER}/*/{CHAIN}"):
         try:
-            found.append(read_chain(path.parent))
+            chains.append(read_chain(path.parent))
         except UsageError:
             continue
-    return sorted(found, key=lambda chain: chain.submitted)
+    return sorted(chains, key=lambda chain: chain.submitted)
 
 
 def _index() -> Path:
@@ -159,13 +159,13 @@ def remember(chain: Chain) -> str | None:
 
 def all_chains() -> Iterator[Chain]:
     """All runs in the user's list that still have a folder; the newest first."""
-    found = []
+    chains = []
     for path in _index().glob("*.json"):
         try:
-            found.append(read_chain(Path(json.loads(path.read_text(encoding="utf-8"))["folder"])))
+            chains.append(read_chain(Path(json.loads(path.read_text(encoding="utf-8"))["folder"])))
         except (OSError, ValueError, KeyError, UsageError):
             continue
-    yield from sorted(found, key=lambda chain: chain.submitted, reverse=True)
+    yield from sorted(chains, key=lambda chain: chain.submitted, reverse=True)
 
 
 def find_chain(name: str) -> Chain:

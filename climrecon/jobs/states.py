@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from climrecon.jobs.commands import Row
@@ -80,6 +80,23 @@ class PartState:
         return self.state in ENDS
 
 
+def is_live(states: Sequence[PartState]) -> bool:
+    """Whether any part may still run."""
+    return any(not state.ended for state in states)
+
+
+def overall(states: Sequence[PartState]) -> str:
+    """One word for a whole run."""
+    words = [state.state for state in states]
+    if words and all(word == GOOD for word in words):
+        return GOOD
+    if is_live(states):
+        return "running" if "running" in words else "queued"
+    bad = [word for word in words if word in BAD]
+    # Slurm cancels what stands behind a failed stage: the cause comes first.
+    return next((word for word in bad if word not in ("cancelled", "lost")), bad[0] if bad else "empty")
+
+
 def states_of(chain: Chain, rows: Mapping[str, Row] | None) -> list[PartState]:
     """State of every part.
 
@@ -93,10 +110,10 @@ def states_of(chain: Chain, rows: Mapping[str, Row] | None) -> list[PartState]:
 
 def _state(chain: Chain, job: Submitted, part: int, rows: Mapping[str, Row] | None) -> PartState:
     key = job.key(part)
-    said = chain.read("status", job.stage, part)
-    if said.get("job") != job.job:
-        said = {}  # of an earlier submission into the same folder
-    code, links, node = (int(said.get("exit_code", 0)), int(said.get("links", 0)), str(said.get("node", "")))
+    report = chain.read("status", job.stage, part)
+    if report.get("job") != job.job:
+        report = {}  # of an earlier submission into the same folder
+    code, links, node = (int(report.get("exit_code", 0)), int(report.get("links", 0)), str(report.get("node", "")))
 
     def made(state: str, reason: str = "", start: str = "") -> PartState:
         return PartState(job.stage, part, job.job, state, reason, start, node, code, links)
@@ -110,19 +127,18 @@ def _state(chain: Chain, job: Submitted, part: int, rows: Mapping[str, Row] | No
             return made("impossible", reason)
         if state == "queued" and "JobHeld" in reason:
             return made("held", reason)
-        if state == "failed" and said.get("state") == "unfinished":
+        if state == "failed" and report.get("state") == "unfinished":
             return made("unfinished", reason)
-        # The job says that it was told to stop, Slurm that its script failed: both are a cancelled job.
-        if state == "failed" and said.get("state") == "stopped":
+        # A job that Slurm stopped reports so, and Slurm calls its script failed: both are a cancelled job.
+        if state == "failed" and report.get("state") == "stopped":
             return made("cancelled", reason)
         return made(state, reason, row.start if row.start not in ("N/A", "") else "")
-    own = _OF_JOB.get(str(said.get("state")), "")
     if key in chain.ended:
         return made(*chain.ended[key])
-    if own:
-        return made(own)
+    if reported := _OF_JOB.get(str(report.get("state"))):
+        return made(reported)
     if rows is None:
-        return made("running" if said.get("state") == "running" else "queued", "Slurm does not answer")
+        return made("running" if report.get("state") == "running" else "queued", "Slurm does not answer")
     return made("lost", "Slurm no longer knows it, and it left no word of how it ended")
 
 

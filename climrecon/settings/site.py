@@ -2,7 +2,7 @@
 
 Searched in this order, the first file that gives a value wins: the file named by the variable
 ``CLIMRECON_CONFIG``; ``climrecon.toml`` in the plugin's folder; ``climrecon.toml`` in the user's
-configuration folder.
+configuration folder. A relative path among the defaults is taken from the folder of its file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from climrecon.errors import ProblemList, UsageError
-from climrecon.parameters import BY_NAME, FACETS, with_new_names
+from climrecon.parameters import BY_NAME, FACETS, with_absolute_paths, with_new_names
 from climrecon.settings.slurm import Slurm
 from climrecon.settings.watch import Watch
 
@@ -130,6 +130,8 @@ def load_site() -> Site:
         if isinstance(content.get("defaults"), dict):
             content["defaults"] = with_new_names(content["defaults"])
         _check(content, path)
+        if "defaults" in content:
+            content["defaults"] = with_absolute_paths(content["defaults"], path.absolute().parent)
         _merge(merged, content, str(path), origin)
     _merge(merged, BUILT_IN, "", origin)
     return Site(SiteFile.model_validate(merged), origin)

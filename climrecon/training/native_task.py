@@ -179,7 +179,8 @@ def continued(recipe: NativeRecipe, grid: Grid, start: nn.Module) -> tuple[Nativ
     """
     kind = AnalysisUNet if recipe.neighbour_months else PartialUNet
     if not isinstance(start, AnalysisUNet | PartialUNet) or not isinstance(start, kind) or start.shape != grid.shape:
-        found = f"{type(start).__name__} of {getattr(start, 'shape', '72 x 72')}"
+        shape = start.shape if isinstance(start, AnalysisUNet | PartialUNet) else "72 x 72"
+        found = f"{type(start).__name__} of {shape}"
         beside = "with" if recipe.neighbour_months else "without"
         raise UsageError(
             f"The recipe {recipe.name} starts from a native network {beside} neighbouring months on "

@@ -5,8 +5,8 @@ A person publishes a held release, lets the watch go on after a stop, or lets a 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ _CONTENT = ("header", "files", "inputs", "settings", "network", "network_sha256"
             "error", "accepted", "confirmed")  # fmt: skip
 
 
-def lines(output: Path, as_json: bool) -> Iterator[str]:
+def content_of(output: Path) -> dict[str, Any]:
     """Releases, stops and last look of the watch of ``output``.
 
     Raises
@@ -28,37 +28,30 @@ def lines(output: Path, as_json: bool) -> Iterator[str]:
     NoDataError
         If there is none.
     """
-    state = _state(output)
-    try:
-        content = _content(output, state)
-    finally:
-        state.close()
-    yield from [json.dumps(content, indent=1)] if as_json else _text(output, content)
+    with closing(_state(output)) as state:
+        link = output / publish.LATEST
+        current = state.get("current")
+        return {
+            "latest": str(link.readlink()) if link.is_symlink() else None,
+            "releases": [
+                {
+                    "name": r.name,
+                    "stage": r.stage,
+                    "current": r.name == current,
+                    "seen_at": r.seen_at,
+                    "published_at": r.published_at,
+                    "attempts": r.attempts,
+                    **{name: r.content.get(name) for name in _CONTENT},
+                }
+                for r in state.releases()
+            ],
+            "stops": [dict(row) for row in state.stops()],
+            "last_look": state.last_look(),
+        }
 
 
-def _content(output: Path, state: State) -> dict[str, Any]:
-    link = output / publish.LATEST
-    current = state.get("current")
-    return {
-        "latest": str(link.readlink()) if link.is_symlink() else None,
-        "releases": [
-            {
-                "name": r.name,
-                "stage": r.stage,
-                "current": r.name == current,
-                "seen_at": r.seen_at,
-                "published_at": r.published_at,
-                "attempts": r.attempts,
-                **{name: r.content.get(name) for name in _CONTENT},
-            }
-            for r in state.releases()
-        ],
-        "stops": [dict(row) for row in state.stops()],
-        "last_look": state.last_look(),
-    }
-
-
-def _text(output: Path, content: dict[str, Any]) -> Iterator[str]:
+def lines(output: Path, content: dict[str, Any]) -> Iterator[str]:
+    """The same as text."""
     yield f"Releases in {output} (* current):"
     for row in content["releases"]:
         mark = "*" if row["current"] else " "
@@ -109,18 +102,14 @@ def decide(output: Path, *, accept: str | None, confirm: bool, retry: bool) -> l
     """
     if not (accept or confirm or retry):
         return []
-    state = _state(output)
-    try:
-        with only_watcher(state) as other:
-            if other:
-                raise UsageError(f"Nothing was decided: {other}.", "Try again when it is done.")
-            messages = [_accept(state, accept)] if accept else []
-            messages += [_confirm(state)] if confirm else []
-            messages += [_retry(state)] if retry else []
-            state.drop_snapshot()
-            return messages
-    finally:
-        state.close()
+    with closing(_state(output)) as state, only_watcher(state) as other:
+        if other:
+            raise UsageError(f"Nothing was decided: {other}.", "Try again when it is done.")
+        messages = [_accept(state, accept)] if accept else []
+        messages += [_confirm(state)] if confirm else []
+        messages += [_retry(state)] if retry else []
+        state.drop_snapshot()
+        return messages
 
 
 def _accept(state: State, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What was found, run, checked and published: one SQLite file beside the releases.
+"""Releases and their stages, stops and the last look: one SQLite file in the folder of the releases.
 
 A rollback journal, since write-ahead logs do not work on network file systems. Every change is one transaction;
 a process killed between two leaves a state from which the next look goes on.

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from cli.test_cli import run
 
+from cli.test_cli import run
 from climrecon.errors import UsageError
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Quiet

@@ -11,9 +11,9 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import pytest
-from host.test_freva import Host
 
 from climrecon.grid import FIVE_DEGREES, NINO34, weighted_mean
+from host.test_freva import Host
 
 pytestmark = [pytest.mark.host, pytest.mark.shared, pytest.mark.slow]
 HADCRUT4 = "observations/hadcrut4/tas_hadcrut_187709_189308.nc"

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs.cluster import Cluster
-from jobs.user import User
+
+from helpers.cluster import Cluster
+from helpers.user import User
 
 
 @pytest.fixture(scope="session")

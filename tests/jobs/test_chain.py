@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs.cluster import Cluster
-from jobs.user import User, wait_until
+
+from helpers.cluster import Cluster
+from helpers.user import User, wait_until
 
 pytestmark = pytest.mark.slow
 

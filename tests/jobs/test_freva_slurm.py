@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from helpers.cluster import Cluster
+from helpers.user import User, wait_until
 from host.test_freva import FAST, HOST, Host
-from jobs.cluster import Cluster
-from jobs.user import User, wait_until
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 

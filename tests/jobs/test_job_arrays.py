@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs.user import User
+
+from helpers.user import User
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+
+from helpers.user import User, wait_until
 from jobs.conftest import LongRuns
 from jobs.test_chain import uninterrupted
-from jobs.user import User, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -201,5 +201,5 @@ def test_a_silent_program_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPa
     program.chmod(0o700)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(commands, "PATIENCE", 0.2)
-    with pytest.raises(SlurmSilent, match="said nothing"):
+    with pytest.raises(SlurmSilent, match="gave no answer"):
         commands._call(["scancel"], 0.2)

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+
+from helpers.user import User, wait_until
 from jobs.conftest import TRAINING, LongRuns
-from jobs.user import User, wait_until
 
 pytestmark = pytest.mark.slow
 

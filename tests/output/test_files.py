@@ -10,7 +10,6 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import pytest
-from made_up import make_product
 
 from climrecon.errors import OutputError
 from climrecon.fields import Months
@@ -18,6 +17,7 @@ from climrecon.files import atomic_path, write_text
 from climrecon.output.netcdf import content_sha256, global_attributes, month_coordinates, write_netcdf
 from climrecon.output.product import Product
 from climrecon.workflow.run_folder import staged
+from helpers.made_up import make_product
 
 
 def attributes(product: Product, when: str = "2026-01-01T00:00:00Z") -> dict[str, str]:
@@ -251,7 +251,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 sys.path[:0] = {path!r}
-from made_up import make_product
+from helpers.made_up import make_product
 from climrecon.errors import OutputError
 from climrecon.output.netcdf import write_netcdf
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -10,9 +10,6 @@ from typing import Any
 import netCDF4
 import numpy as np
 import pytest
-from output.test_files import cf_problems
-from parts.test_parts import Listening, content, flip
-from preprocess import observation_files as files
 
 from climrecon.catalogue import build_catalogue
 from climrecon.errors import InputDataError
@@ -23,6 +20,9 @@ from climrecon.tasks.run import stages_of
 from climrecon.workflow.progress import Quiet
 from climrecon.workflow.run_info import run_info
 from climrecon.workflow.stage import Stage, run_stages
+from output.test_files import cf_problems
+from parts.test_parts import Listening, content, flip
+from preprocess import observation_files as files
 
 pytestmark = pytest.mark.slow
 

@@ -11,6 +11,7 @@ from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
 from climrecon.tasks.run import stages_of
 from climrecon.workflow.progress import Quiet
+from climrecon.workflow.run_info import run_info
 from climrecon.workflow.stage import run_stages
 
 FILE = "HadCRUT.5.0.2.0.uncorrelated.nc"
@@ -26,7 +27,7 @@ def stated(demo: Path, folder: Path, network: str, keep_observed: str = "true") 
         "cachedir": str(folder / "cache"), "outputdir": str(folder / "o"), "reference_period": "1961-1990",
     }  # fmt: skip
     site = Site(SiteFile())
-    run_stages(stages_of(validate(given, site), site, {"id": "7"}), Quiet())
+    run_stages(stages_of(validate(given, site), site, run_info({"id": "7"})), Quiet())
     (path,) = (folder / "o").glob("tas_mon*.nc")
     with netCDF4.Dataset(path) as file:
         return str(file.climrecon_observation_errors)

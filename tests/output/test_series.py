@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up import make_product
 
 from climrecon.fields import Months
 from climrecon.grid import FIVE_DEGREES, NINO34, Grid, hemispheric_mean, weighted_mean
 from climrecon.output.series import Series, make_series, trends, warmest_years
+from helpers.made_up import make_product
 
 
 def series_of(first: int, last: int, slope: float) -> Series:

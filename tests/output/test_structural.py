@@ -11,11 +11,8 @@ import netCDF4
 import numpy as np
 import pytest
 import torch
-from cli.test_cli import run
-from made_up import make_product
-from output.test_files import attributes, cf_problems
-from report.test_report import read, write
 
+from cli.test_cli import run
 from climrecon.files import sha256_of
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.card import describe
@@ -26,6 +23,9 @@ from climrecon.output.product import Product, Structural
 from climrecon.output.structural import rows, stddev, table
 from climrecon.tasks.reconstruct.structural import with_networks
 from climrecon.workflow.provenance import read_provenance
+from helpers.made_up import make_product
+from output.test_files import attributes, cf_problems
+from report.test_report import read, write
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from coverage import Coverage, CoverageData
 from coverage.exceptions import CoverageException
-from measured import remove_damaged
+
+from helpers.measured import remove_damaged
 
 
 def written(path: Path, line: int, modules: tuple[str, ...] = ("module.py",)) -> Path:

@@ -104,7 +104,7 @@ def test_each_variable_is_one_valid_description():
         assert name in variable.names
         assert not variable.accepted or variable.accepted_units(variable.units).factor == 1.0
     with pytest.raises(ValidationError, match="colour"):
-        Variable(**VARIABLES["tas"].model_dump(), colour="red")
+        Variable(**VARIABLES["tas"].model_dump(), colour="red")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_up import make_product
 
 from climrecon.output.product import Product
 from climrecon.output.series import NINETY, make_series, trends, warmest_years
 from climrecon.plots import draw_global_mean
 from climrecon.report import write_report
 from climrecon.workflow.provenance import Activity, OutputFile
+from helpers.made_up import make_product
 
 #: Measures the page it stands in and tells the page around it.
 PROBE = """<script>

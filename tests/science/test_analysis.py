@@ -115,7 +115,7 @@ def test_the_mean_is_that_of_the_dense_equations(prior: FullPrior) -> None:
     _, values, mask = observed(3)
     month = np.array([1, 7, 12])
     flat = np.nan_to_num(values.reshape(3, -1)), mask.reshape(3, -1)
-    found = prior.posterior(
+    found = prior.posterior(  # type: ignore[call-arg]
         *tensors(flat[0]), torch.as_tensor(flat[1]), torch.full((3, CELLS), 0.3), torch.as_tensor(month)
     )
     covariance = prior.covariance().double().numpy()
@@ -124,7 +124,7 @@ def test_the_mean_is_that_of_the_dense_equations(prior: FullPrior) -> None:
         whole = covariance * np.outer(scale, scale) + MEAN_PRIOR_SD**2
         weights = np.linalg.solve(whole[np.ix_(cells, cells)] + 0.09 * np.eye(len(cells)), flat[0][row, cells])
         np.testing.assert_allclose(found.mean[row].numpy(), whole[:, cells] @ weights, atol=0.02)
-    low = super(FullPrior, prior).posterior(
+    low = super(FullPrior, prior).posterior(  # type: ignore[call-arg]
         *tensors(flat[0]), torch.as_tensor(flat[1]), torch.full((3, CELLS), 0.3), torch.as_tensor(month)
     )
     assert (low.mean - found.mean).abs().max() > 0.05, "the low rank alone is something else"

@@ -52,7 +52,7 @@ def test_draws_have_the_posterior_covariance(prior: LowRankPrior) -> None:
     rng = np.random.default_rng(6)
     mask = rng.random(CELLS) < 0.3
     values, errors = rng.normal(size=CELLS), np.full(CELLS, 0.3)
-    posterior = prior.posterior(*(torch.tensor(a)[None] for a in (values, mask, errors)), torch.tensor([6]))
+    posterior = prior.posterior(*(torch.tensor(a)[None] for a in (values, mask, errors)), torch.tensor([6]))  # type: ignore[call-arg]
     draws = posterior.deviations(20000, torch.Generator().manual_seed(0))[:, 0].numpy()
     _, covariance = dense(prior, values, mask, errors, 6)
     size = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,7 +177,7 @@ def test_published_networks_give_the_published_output(shared_data: Path, name: s
     with netCDF4.Dataset(shared_data / "observations/hadcrut4/tas_hadcrut_187709_189308.nc") as file:
         values = np.ma.filled(file["tas"][:], np.nan)
     mask = np.abs(np.nan_to_num(values, nan=1e9)) < 1e3
-    network = load_network(str(shared_data / f"published_models/{name}.pth")).method
+    network: Any = load_network(str(shared_data / f"published_models/{name}.pth")).method
     output = network.raw(values, mask)
     want = np.load(shared_data / f"published_models/output_{name}.npz")["output"]
     assert np.abs(output - want).max() < 1e-4

@@ -216,7 +216,7 @@ def test_three_months_are_drawn_with_similar_gaps_and_neighbours_by_date(parts, 
         torch.tensor(part.copy(), dtype=torch.float32)
         for part in (learned.vectors[:, :12], learned.vectors[:, 12:], learned.residual, learned.scale)
     ]
-    full, wide = FullPrior(*tensors), FullPrior(*tensors[:3], 3.0 * tensors[3])
+    full, wide = FullPrior(*tensors), FullPrior(*tensors[:3], 3.0 * tensors[3])  # type: ignore[call-arg]
     area = torch.tensor(GRID.area, dtype=torch.float32)
     torch.manual_seed(0)
     net = AnalysisUNet(full, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, width=4)

@@ -16,6 +16,7 @@ from climrecon.errors import ProblemList
 from climrecon.settings import load_site, validate
 from climrecon.watch.schedule.job import job_of
 from climrecon.workflow.dispatch import job_config
+from climrecon.workflow.run_info import run_info
 
 PATHS = [parameter for parameter in p.PARAMETERS if parameter.kind in p.PATHS]
 EACH_PATH = pytest.mark.parametrize("parameter", PATHS, ids=lambda one: one.name)
@@ -68,7 +69,7 @@ def test_a_schedule_and_batch_jobs_name_every_path_in_full(parameter: p.Paramete
     assert "--plots=false" in job.command
     task = {"task": parameter.tasks[0]} if p.RECONSTRUCT not in parameter.tasks else {}
     settings = validate({**raw, **task}, load_site())
-    content = job_config(settings, folder / "sub" / "x.nc", {})
+    content = job_config(settings, folder / "sub" / "x.nc", run_info())
     assert content["parameters"][parameter.name] == full
 
 

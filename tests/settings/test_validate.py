@@ -117,6 +117,24 @@ def test_site_files_are_merged_first_one_wins(tmp_path: Path, monkeypatch: pytes
     assert validate({}, site).realisations == 7
 
 
+def test_relative_paths_of_a_site_file_are_taken_from_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIMRECON_CONFIG", "site/climrecon.toml")
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "climrecon.toml").write_text(
+        '[defaults]\ncatalogue = "archive/catalogue.json"\ncachedir = "~/cache"\nnetwork = "kriging"\n'
+        'compare_with = "pca,nets/mine"\nplots = false\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    defaults = load_site().file.defaults
+    assert defaults["catalogue"] == str(folder / "archive/catalogue.json")
+    assert defaults["cachedir"] == str(Path.home() / "cache")
+    assert (defaults["network"], defaults["plots"]) == ("kriging", False)
+    assert defaults["compare_with"] == f"pca,{folder / 'nets/mine'}"
+
+
 def test_site_file_errors_name_the_file_and_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "climrecon.toml"
     monkeypatch.setattr("climrecon.settings.site.candidates", lambda: [file])

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_archive import fields, gaps
 
 from climrecon.training import banks, published_task
 from climrecon.training.banks import Choices, FieldBank
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
 from climrecon.training.recipes import recipe
+from helpers.small_archive import fields, gaps
 
 ALONE = Workers(0, 1, torch.device("cpu"))
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_archive import GRID, NATIVE, fields, gaps, small
 from torch import nn
 
 from climrecon.errors import InputDataError, ProblemList, Unfinished, UsageError
@@ -25,8 +24,10 @@ from climrecon.tasks.train.fit import recipe_for
 from climrecon.training import analysis_task, engine
 from climrecon.training.recipes import parse, recipe
 from climrecon.training.run import Trained, train
+from climrecon.training.sequences import MonthMaskErrorBank
 from climrecon.training.sizes import weights_bytes
 from climrecon.training.validation_set import ValidationSet
+from helpers.small_archive import GRID, NATIVE, fields, gaps, small
 
 REFERENCE_METHOD: dict[str, Any] = {"neighbour_months": 1, "trailing": 8}
 
@@ -70,12 +71,14 @@ def test_settings_stand_behind_the_recipes_name(tmp_path: Path) -> None:
     assert parse("kadow2020, widths=4 6,losses.hole=5.5,vgg=a.pth") == (
         "kadow2020", {"widths": [4, 6], "losses": {"hole": 5.5}, "vgg": "a.pth"},
     )  # fmt: skip
-    chosen = recipe_for("native,neighbour_months=1,width=24", 100)
+    chosen: Any = recipe_for("native,neighbour_months=1,width=24", 100)
     assert (chosen.width, chosen.iterations, chosen.pool, chosen.network) == (24, 100, 1600, "analysis_unet")
-    assert recipe_for("kadow2020,losses.hole=5", None).losses.model_dump()["hole"] == 5.0
+    chosen = recipe_for("kadow2020,losses.hole=5", None)
+    assert chosen.losses.model_dump()["hole"] == 5.0
     file = tmp_path / "mine.toml"
     file.write_text('recipe = "kadow2020"\nwidths = [8, 16]\n[losses]\nhole = 3\n')
-    assert recipe_for(str(file), None).losses.hole == 3
+    chosen = recipe_for(str(file), None)
+    assert chosen.losses.hole == 3
     with pytest.raises(UsageError, match="'deep' in recipe"):
         recipe_for("native,deep", None)
     with pytest.raises(UsageError, match="cannot be read"):
@@ -224,7 +227,7 @@ def test_a_share_of_misstated_errors_gives_the_network_a_channel_that_stays(
     plain = small("native", tmp_path / "plain", 2, check_every=2, **REFERENCE_METHOD).network
     assert not plain.misfit  # type: ignore[union-attr]
     shares = []
-    real = analysis_task.MonthMaskErrorBank
+    real = MonthMaskErrorBank
 
     def recorded(*arguments: Any) -> Any:
         shares.append(arguments[-1])

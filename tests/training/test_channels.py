@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from small_archive import GRID, NATIVE, SMOOTH, fields, gaps
 
 from climrecon.catalogue import build_catalogue
 from climrecon.errors import ClimReconError, NoDataError, ProblemList, UsageError
@@ -29,12 +28,14 @@ from climrecon.tasks.train.task import Training
 from climrecon.tasks.training_data.members import _of_files
 from climrecon.training import native_task
 from climrecon.training.auxiliary import ABSENT, COMPLETE, ERROR, seen_of, statistics
+from climrecon.training.banks import Choices
 from climrecon.training.fields import TrainingFields
 from climrecon.training.recipes import recipe
 from climrecon.training.run import Trained, train
 from climrecon.workflow.progress import Quiet
 from climrecon.workflow.provenance import read_provenance
 from climrecon.workflow.run_info import run_info
+from helpers.small_archive import GRID, NATIVE, SMOOTH, fields, gaps
 
 
 def with_pressure(some: TrainingFields, seed: int) -> TrainingFields:
@@ -72,7 +73,7 @@ def test_mirror_images_are_drawn_where_they_are_wanted_and_never_of_further_vari
 ) -> None:
     sizes = []
 
-    class Recording(native_task.Choices):
+    class Recording(Choices):
         def __init__(self, seed: int, batch: int, of_each: tuple[int, ...], workers: Any) -> None:
             sizes.append(of_each)
             super().__init__(seed, batch, of_each, workers)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_archive import GRID, fields, small
 
 from climrecon.errors import NetworkError, UsageError
 from climrecon.fields import Context, Months
@@ -22,6 +21,7 @@ from climrecon.methods.unet.levels import LevelledAnalysisUNet, LevelledUNet, de
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training.native_task import check_grid, geography
 from climrecon.training.recipes import recipe
+from helpers.small_archive import GRID, fields, small
 
 
 def priors() -> tuple[LowRankPrior, FullPrior]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import pytest
-from preprocess.observation_files import LAT5, gappy, month_numbers, write
 
 from climrecon.data.masks import harmonic_smoother
 from climrecon.data.noise import NoiseSource
@@ -17,6 +16,7 @@ from climrecon.preprocess.error_covariance import month_in_name, read_error_stdd
 from climrecon.settings import load_site, validate
 from climrecon.tasks.training_data.coverage import coverage_files, mask_inputs, read_coverage
 from climrecon.workflow.progress import Quiet
+from preprocess.observation_files import LAT5, gappy, month_numbers, write
 
 STEM = "HadCRUT.5.0.2.0"
 INDEX = month_numbers(1961, 24)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_archive import GRID, NATIVE, PUBLISHED, fields, gaps, small
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -25,6 +24,7 @@ from climrecon.training.losses import Vgg
 from climrecon.training.recipes import recipe
 from climrecon.training.run import train
 from climrecon.training.validation_set import draw_validation_set
+from helpers.small_archive import GRID, NATIVE, PUBLISHED, fields, gaps, small
 
 HERE = Path(__file__).parent
 NAMES = ("kadow2020", "native")
@@ -172,7 +172,7 @@ sys.path[:0] = [{here!r}]
 import torch
 torch.set_num_threads(1)
 from pathlib import Path
-from small_archive import small
+from helpers.small_archive import small
 from climrecon.training import engine, resume
 at, inside = int(sys.argv[3]), sys.argv[4] == "inside"
 advance, save = engine.Loop.advance, torch.save

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_archive import GRID, fields, gaps, small
 
 from climrecon.methods.store import as_network, as_reconstructor
 from climrecon.output.samples import Sample
@@ -16,6 +15,7 @@ from climrecon.plots.scales import scales_of
 from climrecon.plots.training import draw_samples
 from climrecon.tasks.train.example_months import FILE, Samples, save_samples, shown_while_training
 from climrecon.tasks.training_data.coverage import Coverage
+from helpers.small_archive import GRID, fields, gaps, small
 
 
 def made_gaps() -> Coverage:

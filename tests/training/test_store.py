@@ -104,7 +104,7 @@ def test_hashes_are_worked_out_once_and_anew_when_a_file_changes(
 
 def test_too_little_space_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**6))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 10**9, 10**6))
     with pytest.raises(OutputError, match="1 MB free"):
         MemberStore(tmp_path).put("a", values(), INDEX, {})
     assert not list(tmp_path.iterdir())

@@ -13,14 +13,14 @@ from climrecon.errors import UsageError
 from climrecon.training.banks import Choices
 from climrecon.training.distributed import Workers
 
-HERE = Path(__file__).parent
-SCRIPT = HERE / "two_processes.py"
+TESTS = Path(__file__).parents[1]
 
 
 def taken(name: str, folder: Path, processes: int, batch: int) -> dict[str, Any]:
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *(launch if processes > 1 else []), str(SCRIPT), name, str(folder), str(batch)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE)
+    command = [sys.executable, *(launch if processes > 1 else []), "-m", "helpers.two_processes"]
+    command += [name, str(folder), str(batch)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=TESTS)
     assert answer.returncode == 0, answer.stderr[-3000:]
     found = [dict(torch.load(folder / f"{rank}_gradients.pt", weights_only=True)) for rank in range(processes)]
     for other in found[1:]:  # every process ends with the weights that were best, which rank 0 alone knows
@@ -72,8 +72,8 @@ def test_three_processes_stop_together_and_go_on_bit_for_bit(tmp_path: Path) -> 
 def launch(folder: Path, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
     answer = subprocess.run(
-        [*command, str(HERE / "stopped_together.py"), str(folder), "6"],
-        capture_output=True, text=True, check=False, cwd=HERE, env=environment,
+        [*command, "-m", "helpers.stopped_together", str(folder), "6"],
+        capture_output=True, text=True, check=False, cwd=TESTS, env=environment,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr[-3000:]
 

@@ -15,7 +15,7 @@ from climrecon.watch.context import Look, Options
 from climrecon.watch.state import FILE_NAME, State
 from climrecon.watch.watcher import look
 from climrecon.workflow.progress import Quiet
-from watch.made_archive import MadeArchive
+from helpers.made_archive import MadeArchive
 
 QUICK = {"network": "climatology", "compare_with": "none", "plots": False, "report": False}
 

@@ -16,11 +16,11 @@ from climrecon.errors import NoDataError, UsageError
 from climrecon.settings.site import Site, SiteFile
 from climrecon.settings.watch import Watch
 from climrecon.watch.context import Options
-from climrecon.watch.releases import decide, lines
+from climrecon.watch.releases import content_of, decide, lines
 from climrecon.watch.watcher import look
 from climrecon.workflow.progress import Quiet
+from helpers.made_archive import field
 from watch.conftest import Watching
-from watch.made_archive import field
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -111,14 +111,13 @@ def test_releases_are_listed_for_people_and_programs(watching: Watching) -> None
     watching()
     path.rename(path.with_suffix(".away"))
     watching()
-    shown = "\n".join(lines(watching.output, False))
+    shown = "\n".join(lines(watching.output, content_of(watching.output)))
     assert "* HadCRUT.5.0.2.0_199001-199201" in shown
     assert "1 new months, 0 earlier months changed" in shown
     assert "latest -> releases/HadCRUT.5.0.2.0_199001-199201" in shown
     assert "stopped (withdrawn)" in shown
     assert "exit code 22" in shown
-    (text,) = lines(watching.output, True)
-    known = json.loads(text)
+    known = json.loads(json.dumps(content_of(watching.output)))
     assert [row["stage"] for row in known["releases"]] == ["published", "published"]
     assert known["releases"][1]["network"] == "climatology"
     assert known["releases"][1]["settings"]["keep_observed"] is True
@@ -207,4 +206,4 @@ def test_results_of_other_reference_periods_and_kept_cells(watching: Watching) -
     assert "keep_observed=false" in found["observed_unchanged"]["found"]
     watching.archive.mean("5.0.2.0", 25)
     assert watching().code == 0  # the input of both is known all the same
-    assert "0 earlier months changed" in "\n".join(lines(watching.output, False))
+    assert "0 earlier months changed" in "\n".join(lines(watching.output, content_of(watching.output)))

@@ -195,7 +195,7 @@ def test_sigterm_ends_a_look_cleanly(updated: Watching) -> None:
         def interrupt(*arguments: Any, **named: Any) -> Any:
             raise Interrupted("Stopped by SIGTERM.")
 
-        run_folder.write_manifest = interrupt  # type: ignore[assignment]
+        run_folder.write_manifest = interrupt  # type: ignore[attr-defined]
         try:
             return updated().code
         except Interrupted as error:

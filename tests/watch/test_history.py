@@ -11,10 +11,11 @@ import pytest
 
 from climrecon.catalogue import open_catalogue, search
 from climrecon.errors import InputDataError, NoDataError
+from climrecon.files import sha256_of
 from climrecon.watch import codes, detection
 from climrecon.watch.releases import decide
+from helpers.made_archive import field
 from watch.conftest import Watching
-from watch.made_archive import field
 
 
 def test_versions_monthly_updates_and_corrections(watching: Watching) -> None:
@@ -61,10 +62,7 @@ def test_touched_files_are_hashed_and_not_run_again(watching: Watching, monkeypa
     watching.archive.build()
     watching()
     hashed: list[Path] = []
-    from climrecon.watch import look as module
-
-    real = module.sha256_of
-    monkeypatch.setattr(module, "sha256_of", lambda p: hashed.append(p) or real(p))
+    monkeypatch.setattr("climrecon.watch.look.sha256_of", lambda p: hashed.append(p) or sha256_of(p))
     os.utime(path)
     assert (watching().ran, watching.runs) == (False, 1)
     assert hashed == [path]

@@ -17,7 +17,7 @@ import pytest
 from climrecon.errors import OutputError, UsageError
 from climrecon.watch.schedule import tables
 from climrecon.watch.schedule.job import Job, markers
-from watch.made_archive import MadeArchive
+from helpers.made_archive import MadeArchive
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = "climrecon-crontab"

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import torch
-from small_archive import small
 
 from climrecon.training import engine
+from helpers.small_archive import small
 
 GRADIENTS = "gradients.pt"
 

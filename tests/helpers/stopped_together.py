@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import torch
-from small_archive import small
 
 from climrecon.errors import Unfinished
 from climrecon.training.distributed import own_rank
 from climrecon.training.resume import identity_of_weights
+from helpers.small_archive import small
 
 
 def main(folder: Path, iterations: int) -> None:

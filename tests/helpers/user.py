@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from jobs.cluster import Cluster
+
+from helpers.cluster import Cluster
 
 HERE = Path(__file__).resolve().parent
 SLURM = {

@@ -85,15 +85,16 @@ def _slow_steps(seconds: float) -> None:
 
 def _install() -> None:
     import climrecon.tasks.run as real
+    from climrecon.workflow.run_info import RunInfo
 
     before = real.stages_of
 
-    def stages_of(settings: Any, site: Any, about: dict[str, Any]) -> Any:
+    def stages_of(settings: Any, site: Any, info: RunInfo) -> Any:
         trivial = settings.task == "train" and settings.network_name == "trivial"
         seconds = float(os.environ.get("CLIMRECON_STEP_SECONDS", "0"))
         if settings.task == "train" and seconds and not trivial:
             _slow_steps(seconds)
-        return _stages(settings) if trivial else before(settings, site, about)
+        return _stages(settings) if trivial else before(settings, site, info)
 
     real.stages_of = stages_of
 

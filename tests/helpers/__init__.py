@@ -1,0 +1,1 @@
+"""Helpers of several test modules: made-up archives, products and networks, a real Slurm, a user's calls."""
