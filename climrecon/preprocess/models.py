@@ -167,9 +167,9 @@ def _inspected(path: Path, wanted: str) -> MemberHeader:
         (index, _), remap, _ = all_of(
             lambda: month_index(file, find_time(file, variable)[1]),
             lambda: _remapping(file, variable, ocean=description.on_sea),
-            lambda: check_units(units, description) if description.tells_kind else None,
+            lambda: check_units(units, description) if description.observable else None,
         )
-        anomaly = _kind(file, variable, path.name, description) if description.tells_kind else None
+        anomaly = _kind(file, variable, path.name, description) if description.observable else None
         lat, lon = _coordinates(file, variable, ocean=description.on_sea)
         return MemberHeader(str(variable.name), index, units, anomaly, remap, FILLED in file.variables, lat, lon)
 

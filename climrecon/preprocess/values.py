@@ -12,7 +12,7 @@ import numpy as np
 from climrecon.array_types import FloatArray
 from climrecon.datasets import release_of
 from climrecon.errors import InputDataError
-from climrecon.variables import Variable
+from climrecon.variables import VARIABLES, Variable
 
 #: Values beyond this, and these, are fill values, whether a file declares them or not.
 _BEYOND = 9.9e19
@@ -202,13 +202,21 @@ def _by_range(variable: netCDF4.Variable, values: FloatArray, description: Varia
 
 
 def check_units(units: str, description: Variable) -> None:
-    """Refuse units that a variable does not accept; none at all may pass for anomalies.
+    """Refuse variables that cannot be observed, and units of other quantities; anomalies may have none at all.
 
     Raises
     ------
     InputDataError
-        If ``units`` are another quantity's.
+        If observations of the variable cannot be reconstructed, or ``units`` are another quantity's.
     """
+    if not description.observable:
+        names = " or ".join(name for name, one in VARIABLES.items() if one.observable)
+        raise InputDataError(
+            f"Observations of {description.name} ({description.label}) cannot be reconstructed.",
+            f"Choose variable={names}; a network may take {description.name} as an auxiliary variable."
+            if description.auxiliary is not None
+            else f"Choose variable={names}.",
+        )
     if units.strip() not in ("", "1") and description.accepted and not description.accepted_units(units):
         raise InputDataError(
             f"The units {units!r} are not those of a {description.quantity}.",
