@@ -1,9 +1,9 @@
 """From files of any producer to the same grid order, units and time axis."""
 
 from climrecon.preprocess.cdo import cdo_version
+from climrecon.preprocess.climatology import rebase_complete
 from climrecon.preprocess.models import prepare_member
 from climrecon.preprocess.read import read_observations, refuse_infilled
-from climrecon.preprocess.rebase import rebase_complete
 from climrecon.preprocess.regrid import FileGrid, file_order, to_network_grid
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.uncertainty import read_member

@@ -46,7 +46,6 @@ def read_observations(
     if not files:
         raise InputDataError("No file was given.", "Name at least one.")
     files = [Path(path) for path in files]
-    first, last = request.months
     chunks = [read_chunk(path, request.variable, request.values) for path in files]
     notes = [note for chunk in chunks[:1] for note in chunk.notes]
     values, index = joined(chunks, [path.name for path in files], notes)
@@ -65,7 +64,7 @@ def read_observations(
         notes.append(f"absolute values turned into anomalies relative to {base[0]}-{base[1]}")
     elif base is not None and base != request.reference_period:
         notes.append(f"the anomalies refer to {base[0]}-{base[1]}, their own base; gappy fields are not re-based")
-    keep = _within(index, first, last)
+    keep = _within(index, *request.period)
     if not keep.all():
         values, index = values[keep], index[keep]
     mask = np.isfinite(values)

@@ -12,6 +12,7 @@ import numpy as np
 from climrecon.array_types import FloatArray
 from climrecon.datasets import release_of
 from climrecon.errors import InputDataError
+from climrecon.preprocess.axes import Horizontal
 from climrecon.variables import VARIABLES, Variable
 
 #: Values beyond this, and these, are fill values, whether a file declares them or not.
@@ -54,14 +55,8 @@ def member_count(variable: netCDF4.Variable) -> int:
     return int(next((size for name, size in sizes.items() if name.lower() in MEMBER_DIMENSIONS), 1))
 
 
-def read_values(
-    variable: netCDF4.Variable,
-    dimensions: tuple[str, str, str],
-    rows: Any,
-    columns: Any,
-    realisation: int | None = None,
-) -> Any:
-    """(T, H, W) in the unpacked dtype with NaN where missing, in the order of ``rows`` and ``columns``.
+def read_values(variable: netCDF4.Variable, time_name: str, axes: Horizontal, realisation: int | None = None) -> Any:
+    """(T, H, W) in the unpacked dtype with NaN where missing, in the package's order.
 
     Read block by block along time; whatever order the dimensions stand in the file. Further dimensions must
     have length one, but for that of members where ``realisation`` says which one, from 0.
@@ -71,7 +66,7 @@ def read_values(
     InputDataError
         If a further dimension is longer.
     """
-    order = [variable.dimensions.index(name) for name in dimensions]
+    order = [variable.dimensions.index(name) for name in (time_name, axes.lat_name, axes.lon_name)]
     others = [position for position in range(variable.ndim) if position not in order]
     of_members = [p for p in others if realisation is not None and variable.dimensions[p].lower() in MEMBER_DIMENSIONS]
     long = [
@@ -94,7 +89,7 @@ def read_values(
             chosen[position] = slice(realisation, realisation + 1) if realisation is not None else slice(None)
         piece = missing_to_nan(variable[tuple(chosen)])
         moved = np.transpose(piece, others + order).reshape(-1, height, width)
-        values[start : start + block] = moved[:, rows][:, :, columns]
+        values[start : start + block] = moved[:, axes.rows][:, :, axes.columns]
     return values
 
 

@@ -173,7 +173,7 @@ def _expanded(members: Sequence[Member], variable: str) -> list[Member]:
     """Files that hold several members along a dimension become so many members."""
     from dataclasses import replace
 
-    from climrecon.preprocess.models import members_within
+    from climrecon.preprocess.field import members_within
 
     found: list[Member] = []
     for member in members:
