@@ -17,7 +17,7 @@ class ClimReconError(Exception):
     message:
         What was found and what was expected, one sentence or more.
     hint:
-        What to do next. Shown on a line of its own.
+        What to do next, shown on a separate line.
     """
 
     exit_code = 1
@@ -43,7 +43,7 @@ class NoDataError(ClimReconError, exit_code=3):
 
 
 class InputDataError(ClimReconError, exit_code=4):
-    """A file was found but cannot be used: unreadable, wrong units, wrong grid, no gaps ..."""
+    """A file cannot be used: unreadable, wrong units, wrong grid, no gaps ..."""
 
 
 class NetworkError(ClimReconError, exit_code=5):
@@ -59,7 +59,7 @@ class DependencyError(ClimReconError, exit_code=7):
 
 
 class Unfinished(ClimReconError, exit_code=75):
-    """A long stage was told to stop and has saved its state: the same command continues it."""
+    """A long stage was stopped and has saved its state: the same command continues it."""
 
 
 class Interrupted(ClimReconError, exit_code=130):

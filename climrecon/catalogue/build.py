@@ -140,7 +140,7 @@ def _ripf(metadata: dict[str, str]) -> str:
 
 
 def _of_cmor_name(match: re.Match[str], relative: Path, metadata: dict[str, str], reanalysis: bool) -> dict[str, str]:
-    # The DRS says output1 where the attribute says output.
+    # The DRS has output1 where the attribute is output.
     folder = next((part for part in relative.parts[:-1] if _DRS_PRODUCT.match(part)), "")
     project = _first(metadata, "mip_era", "project_id") or ("CMIP6" if "f" in match["ensemble"] else "CMIP5")
     product = _first(metadata, "activity_id", "product")

@@ -1,4 +1,4 @@
-"""Files of one data set in order of time: chunks joined, overlaps and holes found."""
+"""Files of one data set in order of time: joined chunks, overlaps and holes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _YEARS = re.compile(r"(?<!\d)(\d{4})\s*[-_]\s*(\d{4})(?!\d)")
 
 
 def months_of(row: Row) -> tuple[int, int] | None:
-    """First and last month (year * 12 + month - 1) by the catalogue or the file's name, None if neither says."""
+    """First and last month (year * 12 + month - 1) by the catalogue or the file's name, None if neither has any."""
     for text in (row.facets["time_range"], PurePosixPath(row.path).stem):
         if span := _span(text):
             return span
@@ -36,7 +36,7 @@ def _span(text: str) -> tuple[int, int] | None:
 
 
 def _read(row: Row) -> tuple[int, int] | None:
-    """As :func:`months_of`, from the file's own time axis where nothing else says."""
+    """As :func:`months_of`, else from the file's time axis."""
     try:
         return months_of(row) or _span(time_range(Path(row.path)))
     except (OSError, RuntimeError, ValueError):
@@ -62,7 +62,7 @@ def in_time(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[Left
     Raises
     ------
     NoDataError
-        If files of different names hold the same months, or do not say which: they are no chunks of one
+        If files of different names hold the same months, or their months are unknown: they are no chunks of one
         series, and mixing them would make up data.
     """
     if len(rows) == 1:

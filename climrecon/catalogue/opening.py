@@ -27,7 +27,7 @@ TIMEOUT = 20.0
 
 @dataclass(frozen=True)
 class Row:
-    """One file: its path or URI, and its facets ("" where the catalogue does not say)."""
+    """One file: its path or URI, and its facets ("" where the catalogue has none)."""
 
     path: str
     facets: dict[str, str]
@@ -194,7 +194,7 @@ def _coded(series: Any) -> Column:
 
 
 def _frequencies(stated: Column | None, table: Column | None, size: int) -> Column:
-    """Frequency of each entry, from its own column or else from its CMOR table."""
+    """Frequency of each entry, from its column or else from its CMOR table."""
     import numpy as np
     import pandas  # type: ignore[import-untyped,unused-ignore]
 

@@ -137,13 +137,13 @@ def _matching(catalogue: Catalogue, wanted: Mapping[str, str]) -> tuple[Row, ...
         for name, value in wanted.items()
     }
     every = np.ones(len(catalogue), dtype=bool)
-    found = np.logical_and.reduce([every, *hits.values()])
-    if not found.any():
+    matching = np.logical_and.reduce([every, *hits.values()])
+    if not matching.any():
         raise search_errors.nothing(catalogue, wanted, hits)
-    rows = catalogue.take(np.flatnonzero(found))
+    rows = catalogue.take(np.flatnonzero(matching))
     if "ensemble" in wanted:  # a data set's errors belong to each of its ensemble's files
         others = np.logical_and.reduce([every, *(hit for name, hit in hits.items() if name != "ensemble")])
-        rows += tuple(row for row in catalogue.take(np.flatnonzero(others & ~found)) if row.role in ERRORS)
+        rows += tuple(row for row in catalogue.take(np.flatnonzero(others & ~matching)) if row.role in ERRORS)
     return rows
 
 
@@ -226,7 +226,7 @@ def _of_newest_version(rows: Sequence[Row], role: str, left_out: list[LeftOut], 
     if len(versions) > 1:
         listed = ", ".join(sorted(versions, key=version_key))
         notes.append(f"version {best} is taken, the newest of {listed}")
-    # Errors and realisations of another version say nothing about this one.
+    # Errors and realisations of another version do not belong to this one.
     kept, others = of_version(rows, best)
     for row in others:
         how = "older" if version_key(row.version) < version_key(best) else "newer"

@@ -1,4 +1,4 @@
-"""The demo archive: a DRS tree of files in their producers' own formats, and its catalogue."""
+"""The demo archive: a DRS tree of files in their producers' formats, and its catalogue."""
 
 from __future__ import annotations
 

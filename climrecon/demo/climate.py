@@ -46,7 +46,7 @@ class Climate:
 
 
 def make_climate(time: Months, seed: int, events: bool = True) -> Climate:
-    """A climate of its own for each ``seed``.
+    """A different climate for each ``seed``.
 
     Parameters
     ----------

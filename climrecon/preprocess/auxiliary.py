@@ -23,7 +23,7 @@ from climrecon.variables import VARIABLES
 
 
 def factor_to_units(variable: str, units: str) -> float:
-    """Factor from anomalies in ``units`` to those in the variable's own units.
+    """Factor from anomalies in ``units`` to those in the variable's units.
 
     Raises
     ------

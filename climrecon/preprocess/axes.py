@@ -1,4 +1,4 @@
-"""Latitude and longitude of a file, and the permutation to the package's own order."""
+"""Latitude and longitude of a file, and the permutation to the package's order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Horizontal:
     """Horizontal axes of a file.
 
     ``lat_name`` and ``lon_name`` are dimensions; ``rows`` and ``columns`` the file's indices in the
-    package's order (south to north, from -180); ``lat`` and ``lon`` the file's own values in its own order.
+    package's order (south to north, from -180); ``lat`` and ``lon`` the file's values in its order.
     """
 
     lat_name: str

@@ -131,7 +131,7 @@ def _land(path: Path, grid: Grid, scratch: Path) -> NDArray[np.floating[Any]]:
 
 
 def _as_share(values: FloatArray, units: str, name: str, what: str) -> NDArray[np.floating[Any]]:
-    """Percent or shares as shares; by the units, and where they say nothing by the values."""
+    """Percent or shares as shares; by the units, else by the values."""
     largest = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
     percent = "%" in units or "percent" in units.lower() or (units.strip() in ("", "1") and largest > 1.5)
     share = values / 100.0 if percent else values

@@ -50,8 +50,8 @@ def cdo_version() -> str:
 def run_cdo(arguments: Sequence[str], folder: Path) -> None:
     """Run one chained cdo call in ``folder``, whose files it names without a path; it writes single precision.
 
-    cdo reads wildcards and brackets in names as its own syntax; users' paths therefore never reach it: link
-    them into ``folder`` under a plain name.
+    cdo reads wildcards and brackets in names as syntax, so users' paths never reach it: link them into
+    ``folder`` under a plain name.
 
     Raises
     ------

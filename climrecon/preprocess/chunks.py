@@ -58,7 +58,7 @@ def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int
     Raises
     ------
     InputDataError
-        If it cannot be used; the message names the file and says why.
+        If it cannot be used; the message names the file and the reason.
     """
     notes: list[str] = []
     with opened(path) as file:

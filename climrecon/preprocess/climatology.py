@@ -26,12 +26,12 @@ def check_covered(index: IntArray, period: tuple[int, int]) -> int:
     counts = np.bincount(np.unique(inside) % 12, minlength=12)
     if counts.min() < needed:
         few = np.flatnonzero(counts < needed)
-        found = (f"{counts.min()} to {counts.max()}" if counts.min() != counts.max() else str(counts.min())) + (
+        counted = (f"{counts.min()} to {counts.max()}" if counts.min() != counts.max() else str(counts.min())) + (
             f" (too few in month {', '.join(str(m + 1) for m in few)})" if len(few) < 12 else ""
         )
         raise InputDataError(
             f"The climatology of {period[0]}-{period[1]} needs {needed} years of its {years} in each calendar "
-            f"month; there are {found}.",
+            f"month; there are {counted}.",
             "Choose a reference_period that the data covers, or give anomalies.",
         )
     return needed

@@ -62,7 +62,7 @@ def read_error_covariance(path: Path, like: Observations) -> tuple[int, FloatArr
 
 
 def _read(path: Path, like: Observations) -> tuple[int, FloatArray, NDArray[np.intp]]:
-    """The month, the matrix in the file's own order of cells, NaN where missing, and the (P,) cells of ``like``."""
+    """The month, the matrix in the file's order of cells, NaN where missing, and the (P,) cells of ``like``."""
     rows, columns = len(like.source.lat), len(like.source.lon)
     with opened(path) as file:
         matrix = _matrix(file, rows * columns)

@@ -101,7 +101,7 @@ def field_of(file: netCDF4.Dataset, variable: netCDF4.Variable, check: Callable[
 
 
 def members_within(path: Path, variable: str = "tas") -> int:
-    """Number of members that one file holds along a dimension of its own; 1 where there is none.
+    """Number of members that one file holds along a dimension; 1 where there is none.
 
     Raises
     ------

@@ -39,7 +39,7 @@ class MemberHeader:
     """Header of a file of a member, read before cdo reads the file.
 
     ``anomaly`` is None for variables that are not observable; ``remap`` are cdo's operators from its grid; ``lat`` and
-    ``lon`` that grid's coordinates in the file's own order, one- or two-dimensional.
+    ``lon`` that grid's coordinates in the file's order, one- or two-dimensional.
     """
 
     name: str

@@ -35,13 +35,13 @@ def read_observations(
 
     Returns
     -------
-    Anomalies on the file's own grid, in the package's order, on the file's own base period. Rows written
+    Anomalies on the file's grid, in the package's order, relative to the file's base period. Rows written
     twice (HadCRUT4 on 72 x 72) are read once.
 
     Raises
     ------
     InputDataError
-        If a file cannot be used; the message says why.
+        If a file cannot be used; the message names the reason.
     """
     if not files:
         raise InputDataError("No file was given.", "Name at least one.")

@@ -112,7 +112,7 @@ def _write(fields: Mapping[str, NDArray[Any]], grid: Grid, path: Path) -> None:
 
 @dataclass(frozen=True)
 class FileGrid:
-    """The way back: from the network's grid to the file's own grid and order.
+    """The way back: from the network's grid to the file's grid and order.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class FileGrid:
     network:
         Grid of the estimates.
     source:
-        The file's own latitudes and longitudes in its own order.
+        The file's latitudes and longitudes in its order.
     scratch:
         Folder for cdo's files.
     """
@@ -132,18 +132,18 @@ class FileGrid:
     scratch: Path
 
     def to_native_grid(self, field: FloatArray) -> FloatArray:
-        """(T, H, W) of the network's grid on the observations' own grid."""
+        """(T, H, W) of the network's grid on the observations' grid."""
         if self.native.same_as(self.network):
             return field
         return remap(field, self.network, self.native, self.scratch)
 
     def file_order(self, field: FloatArray) -> NDArray[Any]:
-        """(..., H, W) of the observations' grid in the file's own rows and columns."""
+        """(..., H, W) of the observations' grid in the file's rows and columns."""
         return file_order(field, self.source)
 
 
 def file_order(field: NDArray[Any], source: Source) -> NDArray[Any]:
-    """(..., H, W) in the package's order to the file's own order; rows written twice are so again."""
+    """(..., H, W) in the package's order to the file's order; rows written twice are so again."""
     if len(source.lat) == 2 * field.shape[-2]:
         field = np.repeat(field, 2, axis=-2)
     rows = np.argsort(np.argsort(source.lat))

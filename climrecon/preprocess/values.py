@@ -27,7 +27,7 @@ MEMBER_DIMENSIONS = ("ensemble", "ensemble_member", "member", "realization", "re
 
 _YEAR = r"(1[89]\d\d|20\d\d)"
 _PERIOD = re.compile(rf"{_YEAR}\s*(?:-|–|:|/|,|\s|to|until)\s*{_YEAR}")
-_SAYS_BASE = re.compile(r"anomal|base|relative|climatolog|climo|reference|w\.?r\.?t|normals", re.IGNORECASE)
+_BASE_WORDS = re.compile(r"anomal|base|relative|climatolog|climo|reference|w\.?r\.?t|normals", re.IGNORECASE)
 _BASE_ATTRIBUTES = (
     "reference_period",
     "climatology_period",
@@ -36,6 +36,7 @@ _BASE_ATTRIBUTES = (
     "baseline_period",
     "climo_period",
 )
+_DESCRIPTIONS = ("long_name", "comment", "title", "description", "units", "summary")
 #: Lengths in years that a base period can have; longer ones are the span of the data.
 _BASE_YEARS = (10, 40)
 
@@ -50,7 +51,7 @@ def unpacked_dtype(variable: netCDF4.Variable) -> str:
 
 
 def member_count(variable: netCDF4.Variable) -> int:
-    """Number of members that a variable holds along a dimension of their own; 1 where there is none."""
+    """Number of members that a variable holds along a dimension; 1 where there is none."""
     sizes = dict(zip(variable.dimensions, variable.shape, strict=True))
     return int(next((size for name, size in sizes.items() if name.lower() in MEMBER_DIMENSIONS), 1))
 
@@ -59,7 +60,7 @@ def read_values(variable: netCDF4.Variable, time_name: str, axes: Horizontal, re
     """(T, H, W) in the unpacked dtype with NaN where missing, in the package's order.
 
     Read block by block along time; whatever order the dimensions stand in the file. Further dimensions must
-    have length one, but for that of members where ``realisation`` says which one, from 0.
+    have length one, but for that of members of which ``realisation`` chooses one, from 0.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def _block_length(variable: netCDF4.Variable, time_position: int, cells: int) ->
 
 
 def missing_to_nan(raw: Any) -> FloatArray:
-    """Float array with NaN wherever a file says, by any convention, that a value is missing.
+    """Float array with NaN for values that are missing by any convention.
 
     The library has applied scale, offset, ``_FillValue``, ``missing_value`` and the valid range; files
     also use fill values they do not declare.
@@ -122,36 +123,29 @@ def missing_to_nan(raw: Any) -> FloatArray:
 
 
 def base_period(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[int, int] | None:
-    """First and last year of the climatology the file says its anomalies refer to."""
-    for holder in (variable, file):
-        for name in _BASE_ATTRIBUTES:
-            period = _stated(str(getattr(holder, name, "")), lambda _: True)
-            if period:
-                return period
-    for holder in (variable, file):
-        for name in ("long_name", "comment", "title", "description", "units", "summary"):
-            period = _stated(str(getattr(holder, name, "")), lambda before: bool(_SAYS_BASE.search(before)))
-            if period:
-                return period
+    """First and last year of the climatology of the anomalies, as the file states it."""
+    for names, introduction in ((_BASE_ATTRIBUTES, None), (_DESCRIPTIONS, _BASE_WORDS)):
+        for holder in (variable, file):
+            for name in names:
+                if period := _stated(str(getattr(holder, name, "")), introduction):
+                    return period
     return None
 
 
-def _stated(text: str, introduced: Callable[[str], bool]) -> tuple[int, int] | None:
-    """The first period in ``text`` as long as a base period, if the words just before introduce it."""
+def _stated(text: str, introduction: re.Pattern[str] | None) -> tuple[int, int] | None:
+    """The first period in ``text`` as long as a base period, with ``introduction`` in the words around it."""
     for match in _PERIOD.finditer(text):
-        period = int(match[1]), int(match[2])
-        if _BASE_YEARS[0] <= period[1] - period[0] + 1 <= _BASE_YEARS[1]:
-            before = text[max(0, match.start() - 60) : match.start()]
-            after = text[match.end() : match.end() + 30]
-            if introduced(before + " " + after):
-                return period
+        first, last = int(match[1]), int(match[2])
+        around = text[max(0, match.start() - 60) : match.start()] + " " + text[match.end() : match.end() + 30]
+        if _BASE_YEARS[0] <= last - first + 1 <= _BASE_YEARS[1] and (not introduction or introduction.search(around)):
+            return first, last
     return None
 
 
 def is_anomaly(
     wanted: str, file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, values: FloatArray, description: Variable
 ) -> bool:
-    """Whether the values are anomalies: as the user says, else by attributes, product, then range.
+    """Whether the values are anomalies: by the user's choice, else by attributes, product, then range.
 
     Raises
     ------
@@ -220,7 +214,7 @@ def check_units(units: str, description: Variable) -> None:
 
 
 def to_units(values: FloatArray, units: str, anomaly: bool, description: Variable) -> FloatArray:
-    """``values`` in the variable's own units; anomalies are differences, which have no offset.
+    """``values`` in the variable's units; anomalies are differences, which have no offset.
 
     Raises
     ------

@@ -13,7 +13,7 @@ class _Frozen(BaseModel):
 
 
 class AcceptedUnits(_Frozen):
-    """Units that files may state for a variable, and the way from them to the variable's own units.
+    """Units that files may state for a variable, and the conversion to the variable's units.
 
     Attributes
     ----------
