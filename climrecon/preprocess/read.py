@@ -84,18 +84,6 @@ def read_observations(
     return observations if uncorrelated is None else with_errors(observations, Path(uncorrelated))
 
 
-def refuse_infilled(observations: Observations) -> None:
-    """Refuse products whose gaps are filled already.
-
-    Raises
-    ------
-    InputDataError
-        With the reason: name, title, or coverage.
-    """
-    source = observations.source
-    _refuse_complete(observations.mask, observations.grid, Path(source.files[0]).name, source.title)
-
-
 def _refuse_complete(mask: BoolArray, grid: Grid, name: str, title: str) -> None:
     reason = infilled_product(name, title)
     covered = float(coverage(mask, grid.area).mean())
