@@ -36,7 +36,7 @@ class DataSet:
     institute:
         Facet.
     names:
-        Its own names of variables in files, lower case -> CMOR name; usual ones stand in :mod:`climrecon.variables`.
+        Its names of variables in files, lower case -> CMOR name; usual ones stand in :mod:`climrecon.variables`.
     generations:
         Whether the first number of the version is a part of the name.
     reanalysis:
@@ -97,7 +97,7 @@ _INFILLED = r"infilled|climrecon-"
 _ABOUT_A_VARIABLE = re.compile(r"climatolog|_unc\b|uncertainty|error|std|spread|bnds|bounds|status|flag", re.IGNORECASE)
 _VERSION = re.compile(r"(?<!\d)(?<!\d\.)(\d+(?:\.\d+){2,3})(?![\d]|\.\d)")
 _SHORT_VERSION = re.compile(r"[._ -]v(\d{1,3}[a-z]?(?:[._]\d{1,2}(?!\d))*)(?![a-z\d])", re.IGNORECASE)
-#: ``HadCRUT4``, ``ERSSTv5``: behind the data set's own name; not the 1200 km of ``gistemp1200``.
+#: ``HadCRUT4``, ``ERSSTv5``: behind the data set's name; not the 1200 km of ``gistemp1200``.
 _VERSION_BEHIND = re.compile(r"v?(\d{1,2}[a-z]?)(?![a-z\d])", re.IGNORECASE)
 
 
@@ -127,7 +127,7 @@ def release_of(name: str, title: str = "", version: str = "") -> Release | None:
     for text in (name, title):
         for row in DATA_SETS:
             if match := _search(row.pattern, text):
-                found = (
+                number = (
                     _search(row.version, name)
                     or _VERSION.search(name)
                     or _VERSION.search(version)
@@ -136,7 +136,7 @@ def release_of(name: str, title: str = "", version: str = "") -> Release | None:
                     or _SHORT_VERSION.search(title)
                     or _VERSION_BEHIND.match(text, match.end())
                 )
-                return Release(row, found[1].replace("_", ".") if found else "")
+                return Release(row, number[1].replace("_", ".") if number else "")
     return None
 
 
@@ -153,8 +153,8 @@ def infilled_product(name: str, title: str = "") -> str | None:
 
 def infilled_folder(path: str) -> str | None:
     """The part of ``path`` that is the folder of an infilled product, None if no folder is."""
-    found = (_search(row.infilled_folder, path) for row in DATA_SETS)
-    return next((match[0] for match in found if match), None)
+    matches = (_search(row.infilled_folder, path) for row in DATA_SETS)
+    return next((match[0] for match in matches if match), None)
 
 
 def canonical_variable(name_in_file: str, attributes: Mapping[str, Any]) -> str | None:

@@ -17,10 +17,13 @@ class ClimReconError(Exception):
     message:
         What was found and what was expected, one sentence or more.
     hint:
-        What to do next. Shown on a line of its own.
+        What to do next, shown on a separate line.
     """
 
     exit_code = 1
+
+    def __init_subclass__(cls, exit_code: int | None = None) -> None:
+        cls.exit_code = cls.exit_code if exit_code is None else exit_code
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -31,52 +34,36 @@ class ClimReconError(Exception):
         return self.message if not self.hint else f"{self.message}\n  -> {self.hint}"
 
 
-class UsageError(ClimReconError):
+class UsageError(ClimReconError, exit_code=2):
     """A parameter or setting is unknown, malformed or impossible."""
 
-    exit_code = 2
 
-
-class NoDataError(ClimReconError):
+class NoDataError(ClimReconError, exit_code=3):
     """A search of the catalogue found nothing, or more than one thing."""
 
-    exit_code = 3
+
+class InputDataError(ClimReconError, exit_code=4):
+    """A file cannot be used: unreadable, wrong units, wrong grid, no gaps ..."""
 
 
-class InputDataError(ClimReconError):
-    """A file was found but cannot be used: unreadable, wrong units, wrong grid, no gaps ..."""
-
-    exit_code = 4
-
-
-class NetworkError(ClimReconError):
+class NetworkError(ClimReconError, exit_code=5):
     """A network is unknown, corrupt, or made for something else."""
 
-    exit_code = 5
 
-
-class OutputError(ClimReconError):
+class OutputError(ClimReconError, exit_code=6):
     """A result cannot be written: folder not writable, disk full ..."""
 
-    exit_code = 6
 
-
-class DependencyError(ClimReconError):
+class DependencyError(ClimReconError, exit_code=7):
     """A program or library the run needs is missing (cdo, sbatch, ...)."""
 
-    exit_code = 7
+
+class Unfinished(ClimReconError, exit_code=75):
+    """A long stage was stopped and has saved its state: the same command continues it."""
 
 
-class Unfinished(ClimReconError):
-    """A long stage was told to stop and has saved its state: the same command continues it."""
-
-    exit_code = 75
-
-
-class Interrupted(ClimReconError):
+class Interrupted(ClimReconError, exit_code=130):
     """The run was stopped by a signal; nothing whole-looking was left behind."""
-
-    exit_code = 130
 
 
 class ProblemList(UsageError):

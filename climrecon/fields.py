@@ -57,7 +57,7 @@ class Months:
 class Source:
     """Origin of observations and form of their file, which the result's file shares.
 
-    ``lat`` and ``lon`` are the file's own coordinate values in the file's own order; ``dtype`` is
+    ``lat`` and ``lon`` are the file's coordinate values in the file's order; ``dtype`` is
     the unpacked dtype of its variable.
     """
 
@@ -144,13 +144,13 @@ class Auxiliary:
 
     def at(self, index: IntArray, variables: tuple[str, ...]) -> FloatArray:
         """(N, V', H, W) float32 of ``variables`` in the months (N,) ``index``; NaN where not observed."""
-        found = np.full((len(index), len(variables), *self.values.shape[2:]), np.nan, np.float32)
+        values = np.full((len(index), len(variables), *self.values.shape[2:]), np.nan, np.float32)
         position = np.searchsorted(self.index, index).clip(max=max(len(self.index) - 1, 0))
         there = self.index[position] == index if len(self.index) else np.zeros(len(index), bool)
         for number, name in enumerate(variables):
             if name in self.variables:
-                found[there, number] = self.values[position[there], self.variables.index(name)]
-        return found
+                values[there, number] = self.values[position[there], self.variables.index(name)]
+        return values
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from climrecon.catalogue.build import BuiltCatalogue, build_catalogue
 from climrecon.catalogue.members import FoundMembers, MemberFiles, find_members
-from climrecon.catalogue.opening import Catalogue, open_catalogue
-from climrecon.catalogue.search import LeftOut, SearchResult, search
+from climrecon.catalogue.opening import Catalogue, LeftOut, open_catalogue
+from climrecon.catalogue.search import SearchResult, search
 
 __all__ = [
     "BuiltCatalogue",

@@ -12,8 +12,8 @@ from typing import Any
 from climrecon.catalogue.descriptor import write_catalogue
 from climrecon.catalogue.dialects import frequency
 from climrecon.catalogue.metadata import times, variables
+from climrecon.catalogue.opening import LeftOut
 from climrecon.catalogue.roles import COVARIANCE, MEMBER, member_number, role_of, version_in, why_infilled
-from climrecon.catalogue.search import LeftOut
 from climrecon.datasets import Release, infilled_product, release_of
 from climrecon.errors import NoDataError, OutputError
 from climrecon.variables import VARIABLES
@@ -133,14 +133,14 @@ def _first(metadata: dict[str, str], *names: str) -> str:
 
 def _ripf(metadata: dict[str, str]) -> str:
     """``r1i1p1`` from CMIP5's three attributes, or the bare number of the realisation."""
-    numbers = [metadata.get(f"{name}", "") for name in ("realization", "initialization_method", "physics_version")]
+    numbers = [metadata.get(name, "") for name in ("realization", "initialization_method", "physics_version")]
     if all(numbers):
         return "r{}i{}p{}".format(*numbers)
     return numbers[0]
 
 
 def _of_cmor_name(match: re.Match[str], relative: Path, metadata: dict[str, str], reanalysis: bool) -> dict[str, str]:
-    # The DRS says output1 where the attribute says output.
+    # The DRS has output1 where the attribute is output.
     folder = next((part for part in relative.parts[:-1] if _DRS_PRODUCT.match(part)), "")
     project = _first(metadata, "mip_era", "project_id") or ("CMIP6" if "f" in match["ensemble"] else "CMIP5")
     product = _first(metadata, "activity_id", "product")

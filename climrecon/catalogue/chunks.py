@@ -1,4 +1,4 @@
-"""Files of one data set in order of time: chunks joined, overlaps and holes found."""
+"""Files of one data set in order of time: joined chunks, overlaps and holes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from climrecon.catalogue.metadata import time_range
-from climrecon.catalogue.opening import Row
+from climrecon.catalogue.opening import LeftOut, Row
+from climrecon.catalogue.search_errors import listed
 from climrecon.errors import NoDataError
 from climrecon.files import sha256_of
 
 _MONTHS = re.compile(r"(?<!\d)(\d{4})-?(\d{2})\d{0,8}\s*[-_]\s*(\d{4})-?(\d{2})\d{0,8}(?!\d)")
 _YEARS = re.compile(r"(?<!\d)(\d{4})\s*[-_]\s*(\d{4})(?!\d)")
-_SHOWN = 12
 
 
 def months_of(row: Row) -> tuple[int, int] | None:
-    """First and last month (year * 12 + month - 1) by the catalogue or the file's name, None if neither says."""
+    """First and last month (year * 12 + month - 1) by the catalogue or the file's name, None if neither has any."""
     for text in (row.facets["time_range"], PurePosixPath(row.path).stem):
         if span := _span(text):
             return span
@@ -36,7 +36,7 @@ def _span(text: str) -> tuple[int, int] | None:
 
 
 def _read(row: Row) -> tuple[int, int] | None:
-    """As :func:`months_of`, from the file's own time axis where nothing else says."""
+    """As :func:`months_of`, else from the file's time axis."""
     try:
         return months_of(row) or _span(time_range(Path(row.path)))
     except (OSError, RuntimeError, ValueError):
@@ -54,7 +54,7 @@ def _series(row: Row) -> str:
     return _YEARS.sub("", _MONTHS.sub("", stem)).strip("._-").casefold()
 
 
-def in_time(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[tuple[str, str]]]:
+def in_time(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[LeftOut]]:
     """Chunks in order of time, and what lies wholly within others with the reason.
 
     Overlaps and holes are noted.
@@ -62,7 +62,7 @@ def in_time(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[tupl
     Raises
     ------
     NoDataError
-        If files of different names hold the same months, or do not say which: they are no chunks of one
+        If files of different names hold the same months, or their months are unknown: they are no chunks of one
         series, and mixing them would make up data.
     """
     if len(rows) == 1:
@@ -70,14 +70,14 @@ def in_time(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[tupl
     spans = {row.path: _read(row) for row in rows}
     ordered = sorted(rows, key=lambda row: (_start(spans[row.path]), row.path))
     kept: list[Row] = []
-    within: list[tuple[str, str]] = []
+    within: list[LeftOut] = []
     for row in ordered:
-        name, now = PurePosixPath(row.path).name, spans[row.path]
-        twin = next((other for other in kept if PurePosixPath(other.path).name == name), None)
+        now = spans[row.path]
+        twin = next((other for other in kept if other.name == row.name), None)
         if twin is not None and (now is None or now == spans[twin.path]):
             if Path(row.path).stat().st_size != Path(twin.path).stat().st_size:
                 raise _unclear(rows, "bear the same name, but differ")
-            within.append((row.path, f"the same file as {twin.path}"))
+            within.append(LeftOut(row.path, f"the same file as {twin.path}"))
             continue
         if not kept:
             kept.append(row)
@@ -85,28 +85,29 @@ def in_time(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[tupl
         before = spans[kept[-1].path]
         if now is None or before is None:
             raise _unclear(rows, "do not say which months they hold")
-        last = PurePosixPath(kept[-1].path).name
+        last = kept[-1].name
         if now[0] <= before[1] and _series(row) != _series(kept[-1]):
             if now == before and _same_content(row.path, kept[-1].path):
-                within.append((row.path, f"it holds the same bytes as {kept[-1].path}"))
+                within.append(LeftOut(row.path, f"it holds the same bytes as {kept[-1].path}"))
                 continue
             raise _unclear(rows, "hold the same months under different names")
         if now[1] <= before[1]:
-            within.append((row.path, f"its months are in {last} already"))
+            within.append(LeftOut(row.path, f"its months are in {last} already"))
             continue
         if now[0] <= before[1]:
-            notes.append(f"{last} and {name} overlap in {label(now[0])} to {label(before[1])}")
+            notes.append(f"{last} and {row.name} overlap in {label(now[0])} to {label(before[1])}")
         elif now[0] > before[1] + 1:
-            notes.append(f"a hole of {now[0] - before[1] - 1} months, from {label(before[1] + 1)}, lies before {name}")
+            notes.append(
+                f"a hole of {now[0] - before[1] - 1} months, from {label(before[1] + 1)}, lies before {row.name}"
+            )
         kept.append(row)
     return kept, within
 
 
 def _same_content(first: str, second: str) -> bool:
     """Whether two files are equal: one data set under the names of two archives."""
-    one, other = Path(first), Path(second)
-    size = one.stat().st_size
-    return bool(size) and size == other.stat().st_size and sha256_of(one) == sha256_of(other)
+    sizes = {Path(first).stat().st_size, Path(second).stat().st_size}
+    return len(sizes) == 1 and sizes != {0} and sha256_of(Path(first)) == sha256_of(Path(second))
 
 
 def _start(span: tuple[int, int] | None) -> tuple[int, int]:
@@ -115,9 +116,7 @@ def _start(span: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def _unclear(rows: Sequence[Row], what: str) -> NoDataError:
-    listed = "\n".join(f"  {row.path}" for row in rows[:_SHOWN])
-    more = f"\n  and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
     return NoDataError(
-        f"{len(rows)} files of one data set match and {what}:\n{listed}{more}",
+        f"{len(rows)} files of one data set match and {what}:\n{listed([row.path for row in rows])}",
         "Say which by a facet (product=…, ensemble=…), or name the file itself with obs_file=….",
     )

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from climrecon.catalogue.dialects import FACETS
 from climrecon.files import write_text
 
-COLUMNS = (
-    "project", "product", "institute", "model", "experiment", "time_frequency", "realm", "variable", "ensemble",
-    "version", "time_range", "format",
-)  # fmt: skip
+COLUMNS = (*FACETS, "version", "time_range", "format")
 
 
 def write_catalogue(path: Path, title: str, description: str, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -1,12 +1,8 @@
-"""What catalogues call their columns, in terms of Freva's facets."""
+"""Columns of catalogues of any dialect, and Freva's facets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-#: Freva's facets and what else a search needs to know of a file.
-FACETS = ("project", "product", "institute", "model", "experiment", "ensemble", "time_frequency", "realm", "variable")
-EXTRA = ("version", "time_range", "cmor_table", "grid_label")
 
 #: Facet -> the columns that hold it, in any dialect: Freva's REST exports in the flavours ``freva``,
 #: ``cmip5`` and ``cmip6``; DKRZ's CSV catalogues of CMIP6/CORDEX style and the older one of CMIP5.
@@ -17,52 +13,33 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "institute": ("institute", "institution_id", "institute_id"),
     "model": ("model", "model_id", "source_id"),
     "experiment": ("experiment", "experiment_id"),
-    "ensemble": ("ensemble", "member_id", "member", "ensemble_member"),
     "time_frequency": ("time_frequency", "frequency"),
     "realm": ("realm", "modeling_realm"),
     "variable": ("variable", "variable_id"),
+    "ensemble": ("ensemble", "member_id", "member", "ensemble_member"),
     "version": ("version",),
     "time_range": ("time_range", "temporal_subset"),
     "cmor_table": ("cmor_table", "table_id", "mip_table"),
     "grid_label": ("grid_label",),
 }
+#: Freva's facets; the other columns are what else a search needs to know of a file.
+FACETS = tuple(name for name in COLUMNS if name not in ("version", "time_range", "cmor_table", "grid_label"))
 
-#: Where a catalogue has no frequency column its CMOR table tells.
-TABLE_FREQUENCY = {
-    "amon": "mon",
-    "omon": "mon",
-    "lmon": "mon",
-    "limon": "mon",
-    "simon": "mon",
-    "oimon": "mon",
-    "day": "day",
-    "fx": "fx",
-    "ofx": "fx",
+#: Names of one frequency, CMOR tables among them: these stand in where a catalogue has no frequency column.
+_FREQUENCIES = {
+    "mon": ("monthly", "month", "1mon", "mean_mon", "amon", "omon", "lmon", "limon", "simon", "oimon"),
+    "day": ("daily", "1day"),
+    "yr": ("yearly", "year", "annual"),
+    "fx": ("ofx",),
 }
-#: Names of one frequency.
-SAME_FREQUENCY = {
-    "monthly": "mon",
-    "month": "mon",
-    "1mon": "mon",
-    "mean_mon": "mon",
-    "daily": "day",
-    "1day": "day",
-    "yearly": "yr",
-    "year": "yr",
-    "annual": "yr",
-}
+_FREQUENCY_OF = {name: frequency for frequency, names in _FREQUENCIES.items() for name in (frequency, *names)}
 
 
 def columns_of(present: Iterable[str]) -> dict[str, str]:
     """Facet -> column, for the columns a catalogue has."""
     have = set(present)
-    found = {}
-    for facet, candidates in COLUMNS.items():
-        for column in candidates:
-            if column in have:
-                found[facet] = column
-                break
-    return found
+    first = {facet: next((one for one in candidates if one in have), "") for facet, candidates in COLUMNS.items()}
+    return {facet: column for facet, column in first.items() if column}
 
 
 def frequency(value: str, table: str = "") -> str:
@@ -71,6 +48,4 @@ def frequency(value: str, table: str = "") -> str:
     The name of a table (``Amon``) is understood as a frequency too.
     """
     text = value.strip().lower()
-    if text:
-        return SAME_FREQUENCY.get(text) or TABLE_FREQUENCY.get(text, text)
-    return TABLE_FREQUENCY.get(table.strip().lower(), "")
+    return _FREQUENCY_OF.get(text, text) if text else _FREQUENCY_OF.get(table.strip().lower(), "")

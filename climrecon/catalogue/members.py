@@ -8,13 +8,12 @@ from pathlib import Path
 
 from climrecon.catalogue import search_errors
 from climrecon.catalogue.chunks import in_time
-from climrecon.catalogue.opening import Catalogue, Row
-from climrecon.catalogue.roles import ANCILLARY, role_of
-from climrecon.catalogue.search import ANY, NEVER_BY_DEFAULT, LeftOut, matches, why_not
+from climrecon.catalogue.opening import Catalogue, LeftOut, Row
+from climrecon.catalogue.search import ANY, NEVER_BY_DEFAULT, grouped, matches, of_version, why_not
 from climrecon.catalogue.versions import newest, version_key
 from climrecon.errors import ClimReconError, NoDataError
 
-#: What tells members apart. Not the product: one member's variables stand in output1 and output2.
+#: Facets that distinguish members. Not the product: one member's variables stand in output1 and output2.
 _KEY = ("project", "institute", "model", "experiment", "ensemble")
 _FIXED = "fx"
 
@@ -50,7 +49,7 @@ def find_members(
     catalogue: Catalogue,
     query: Mapping[str, str],
     variable: str,
-    beside: tuple[str, ...] = (),
+    others: tuple[str, ...] = (),
     fixed: tuple[str, ...] = (),
 ) -> FoundMembers:
     """All members that have ``variable``, with the files of further variables where there are some.
@@ -59,7 +58,7 @@ def find_members(
     ----------
     query:
         Freva facet -> value; ``*`` and "" stand for any. A value may name several, separated by commas.
-    beside:
+    others:
         Variables looked for in the same member, of any realm (``tos``, ``sic``).
     fixed:
         Variables of the same model without a time axis (``sftlf``).
@@ -78,28 +77,26 @@ def find_members(
     if not main:
         wanted = {**asked, "variable": variable}
         if left_out:
-            raise search_errors.none_usable(
-                catalogue, wanted, len(left_out), [(item.path, item.reason) for item in left_out]
-            )
+            raise search_errors.none_usable(catalogue, wanted, len(left_out), left_out)
         raise NoDataError(
             f"No member in {catalogue.origin} matches {' '.join(f'{k}={v}' for k, v in wanted.items())}.",
             "Check the training set's query in the site file ('climrecon settings' shows it), and catalogue=.",
         )
-    quiet: list[LeftOut] = []  # what is lacking of the others is said of the member
-    others = {name: _members(_rows(catalogue, _loose(asked, name), quiet), quiet) for name in beside}
+    quiet: list[LeftOut] = []  # reported of the member
+    of_others = {name: _members(_rows(catalogue, _loose(asked, name), quiet), quiet) for name in others}
     constant = {name: _rows(catalogue, {**_loose(asked, name), "time_frequency": _FIXED}, quiet) for name in fixed}
     members = []
     for key, (paths, facets, notes) in main.items():
         files: dict[str, tuple[Path, ...]] = {variable: paths}
-        for name, found in others.items():
-            if key in found:
-                files[name] = found[key][0]
+        for name, of_name in of_others.items():
+            if key in of_name:
+                files[name] = of_name[key][0]
         for name, rows in constant.items():
             of_model = [row for row in rows if _of(row)[:4] == key[:4]] or [
                 row for row in rows if _of(row)[:3] == key[:3]
             ]
             if of_model:
-                best = max(of_model, key=lambda row: version_key(row.facets["version"]))
+                best = max(of_model, key=lambda row: version_key(row.version))
                 files[name] = (Path(best.path),)
         members.append(MemberFiles(files, facets, tuple(notes)))
     members.sort(key=lambda m: (m.facets["model"].casefold(), version_key(m.facets["ensemble"])))
@@ -115,22 +112,22 @@ def _rows(catalogue: Catalogue, wanted: Mapping[str, str], left_out: list[LeftOu
     """Usable entries that match; others are noted with the reason."""
     import numpy as np
 
-    found = np.ones(len(catalogue), dtype=bool)
+    matching = np.ones(len(catalogue), dtype=bool)
     for name, value in wanted.items():
         if name not in catalogue.columns:
             continue
         choices = [part.strip() for part in value.split(",") if part.strip()]
-        found &= catalogue.columns[name].where(
+        matching &= catalogue.columns[name].where(
             lambda text, n=name, c=choices: any(matches(n, text, one) for one in c)  # type: ignore[misc]
         )
     usable = []
-    for row in catalogue.take(np.flatnonzero(found)):
+    for row in catalogue.take(np.flatnonzero(matching)):
         excluded = () if "product" in wanted else NEVER_BY_DEFAULT
         reason, _ = why_not(row, excluded, allow_infilled=True)
-        if reason is None and role_of(row.path) != ANCILLARY:
+        if reason is None:
             usable.append(row)
         else:
-            left_out.append(LeftOut(row.path, reason or "it holds errors or counts, not the field"))
+            left_out.append(LeftOut(row.path, reason))
     return usable
 
 
@@ -142,25 +139,19 @@ def _members(
     rows: list[Row], left_out: list[LeftOut]
 ) -> dict[tuple[str, ...], tuple[tuple[Path, ...], dict[str, str], list[str]]]:
     """Files of the newest version of each member, in order of time; unclear members are left out."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(_of(row), []).append(row)
-    found = {}
-    for key, group in groups.items():
+    members = {}
+    for key, group in grouped(rows, _of).items():
         notes: list[str] = []
-        best = newest({row.facets["version"] for row in group} - {""})
-        chosen = [row for row in group if not best or row.facets["version"] in ("", best)]
-        gone = {id(row) for row in chosen}
+        best = newest({row.version for row in group} - {""})
+        chosen, others = of_version(group, best)
         left_out += [
-            LeftOut(row.path, f"version {row.facets['version']} is not {best}, the newest of this member")
-            for row in group
-            if id(row) not in gone
+            LeftOut(row.path, f"version {row.version} is not {best}, the newest of this member") for row in others
         ]
         try:
             ordered, within = in_time(chosen, notes)
         except ClimReconError as error:
             left_out += [LeftOut(row.path, error.message.splitlines()[0]) for row in chosen]
             continue
-        left_out += [LeftOut(path, reason) for path, reason in within]
-        found[key] = (tuple(Path(row.path) for row in ordered), dict(ordered[0].facets), notes)
-    return found
+        left_out += within
+        members[key] = (tuple(Path(row.path) for row in ordered), dict(ordered[0].facets), notes)
+    return members

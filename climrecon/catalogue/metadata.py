@@ -22,19 +22,18 @@ def variables(file: Any) -> list[str]:
     ValueError
         If it holds no known variable.
     """
-    found: list[str] = []
+    names: list[str] = []
     for variable in file.variables.values():
         if variable.ndim < 2 or variable.name.endswith(("bnds", "_bounds", "vertices")):
             continue
         name = canonical_variable(variable.name, variable.__dict__)
         if name is None and _ERROR_OF.search(variable.name):
             name = canonical_variable(variable.name.split("_")[0], {})
-        if name and name not in found:
-            found.append(name)
-    if not found:
-        names = ", ".join(file.variables) or "none"
-        raise ValueError(f"no known variable; it holds {names}")
-    return found
+        if name and name not in names:
+            names.append(name)
+    if not names:
+        raise ValueError(f"no known variable; it holds {', '.join(file.variables) or 'none'}")
+    return names
 
 
 def times(file: Any) -> tuple[str, str]:
@@ -66,7 +65,7 @@ def _of_axis(time: Any) -> tuple[str, str]:
 
 
 def time_range(path: Path) -> str:
-    """``YYYYMM-YYYYMM`` of a file's own time axis, "" if it has none.
+    """``YYYYMM-YYYYMM`` of a file's time axis, "" if it has none.
 
     Raises
     ------

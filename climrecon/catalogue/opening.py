@@ -9,12 +9,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
-from climrecon.catalogue.dialects import EXTRA, FACETS, columns_of, frequency
-from climrecon.catalogue.roles import version_in
+from climrecon.catalogue.dialects import COLUMNS, columns_of, frequency
+from climrecon.catalogue.roles import role_of, version_in
 from climrecon.errors import NoDataError
 
 if TYPE_CHECKING:
@@ -27,11 +27,33 @@ TIMEOUT = 20.0
 
 @dataclass(frozen=True)
 class Row:
-    """One file: its path or URI, and its facets ("" where the catalogue does not say)."""
+    """One file: its path or URI, and its facets ("" where the catalogue has none)."""
 
     path: str
     facets: dict[str, str]
     variables: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the file."""
+        return PurePosixPath(self.path).name
+
+    @property
+    def version(self) -> str:
+        """Facet."""
+        return self.facets["version"]
+
+    @property
+    def role(self) -> str:
+        """By the name; see :mod:`climrecon.catalogue.roles`."""
+        return role_of(self.path)
+
+
+class LeftOut(NamedTuple):
+    """A file that matched and was not taken, and why."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,17 +106,17 @@ class Catalogue:
 
     def _row(self, position: int) -> Row:
         path = _location(str(self.locations.iloc[position]), self.base)
-        facets = dict.fromkeys((*FACETS, *EXTRA), "")
+        facets = dict.fromkeys(COLUMNS, "")
         for name, column in self.columns.items():
             facets[name] = next(iter(column.values[column.codes[position]]), "")
-        # Freva's exports have no version column; equal files of two versions must be told apart all the same.
+        # Freva's exports have no version column; equal files of two versions must be distinguished all the same.
         facets["version"] = facets["version"] or version_in(path)
         variable = self.columns.get("variable")
         return Row(path, facets, variable.values[variable.codes[position]] if variable else ())
 
 
 def open_catalogue(origin: str | Path) -> Catalogue:
-    """Open a descriptor with inline entries or a CSV beside it, at a path or an http(s) URL.
+    """Open a descriptor with inline entries or a CSV next to it, at a path or an http(s) URL.
 
     Raises
     ------
@@ -109,19 +131,17 @@ def open_catalogue(origin: str | Path) -> Catalogue:
     try:
         import intake_esm
         import pandas  # type: ignore[import-untyped,unused-ignore]
-    except ImportError as error:  # a broken installation, not a user's mistake
-        raise NoDataError(f"intake-esm cannot be imported: {error}", "Install climrecon's requirements.") from error
-    try:
+
         inline = content.get("catalog_dict")
         # intake-esm guesses the types of inline entries from the first hundred, and fails on the others.
         source = origin if inline is None else {"esmcat": content, "df": pandas.DataFrame(inline)}
         store = intake_esm.esm_datastore(source)
         frame, asset = store.df, store.esmcat.assets.column_name
     except Exception as error:  # intake-esm raises what its many parsers raise
-        told = next(iter(str(error).splitlines()), "")[:300]
+        problem = next(iter(str(error).splitlines()), "")[:300]
         raise NoDataError(
-            f"The catalogue {origin} cannot be read: {type(error).__name__}: {told}",
-            "An intake-esm descriptor (JSON) with its entries inline or in a CSV file beside it is expected; "
+            f"The catalogue {origin} cannot be read: {type(error).__name__}: {problem}",
+            "An intake-esm descriptor (JSON) with its entries inline or in a CSV file next to it is expected; "
             "'climrecon catalogue build DIR' writes one.",
         ) from error
     if len(frame) and asset not in frame.columns:
@@ -174,7 +194,7 @@ def _coded(series: Any) -> Column:
 
 
 def _frequencies(stated: Column | None, table: Column | None, size: int) -> Column:
-    """Frequency of each entry, from its own column or else from its CMOR table."""
+    """Frequency of each entry, from its column or else from its CMOR table."""
     import numpy as np
     import pandas  # type: ignore[import-untyped,unused-ignore]
 

@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from climrecon.catalogue import search_errors
 from climrecon.catalogue.chunks import in_time, months_of
 from climrecon.catalogue.dialects import frequency
-from climrecon.catalogue.opening import Catalogue, Row
-from climrecon.catalogue.roles import (
-    ANCILLARY,
-    COVARIANCE,
-    MAIN,
-    MEMBER,
-    UNCORRELATED,
-    member_number,
-    role_of,
-    why_infilled,
-)
+from climrecon.catalogue.opening import Catalogue, LeftOut, Row
+from climrecon.catalogue.roles import ANCILLARY, COVARIANCE, MAIN, MEMBER, UNCORRELATED, member_number, why_infilled
 from climrecon.catalogue.versions import newest, version_key
 from climrecon.datasets import canonical_variable
 from climrecon.errors import NoDataError
 
-#: Facets that tell data sets apart; the last two only among the fields themselves, because realisations
+#: Facets that distinguish data sets; the last two only among the fields themselves, because realisations
 #: and error files differ in `ensemble` and belong to their mean all the same.
 DATASET = ("project", "product", "institute", "model", "experiment", "ensemble", "grid_label")
 _SHARED = 5
 #: Products that a search takes only if they are named: our own output, and the demo's hidden truth.
 NEVER_BY_DEFAULT = ("reconstruction", "truth")
 ANY = "*"
+ERRORS = (UNCORRELATED, COVARIANCE)
 #: Ensembles are handed out in such files too.
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A file that matched and was not taken, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -111,29 +95,27 @@ def search(
         left_out.append(LeftOut(row.path, reason))
         if is_absent:
             absent.append(row)
-    if not any(role_of(row.path) in (MAIN, MEMBER) for row in usable):
-        raise search_errors.none_usable(
-            catalogue, wanted, len(matching), [(item.path, item.reason) for item in left_out]
-        )
+    if not any(row.role in (MAIN, MEMBER) for row in usable):
+        raise search_errors.none_usable(catalogue, wanted, len(matching), left_out)
     notes: list[str] = []
     rows, key = _one_dataset(usable, wanted, explicit, preferred or {}, left_out)
-    role = MAIN if any(role_of(row.path) == MAIN for row in rows) else MEMBER
+    role = MAIN if any(row.role == MAIN for row in rows) else MEMBER
     rows = _of_newest_version(rows, role, left_out, notes)
-    main = [row for row in rows if role_of(row.path) == MAIN]
-    members = sorted((row for row in rows if role_of(row.path) == MEMBER), key=lambda row: member_number(row.path))
+    main = [row for row in rows if row.role == MAIN]
+    members = sorted((row for row in rows if row.role == MEMBER), key=lambda row: member_number(row.path))
     if main:
         main, within = in_time(main, notes)
-        left_out += [LeftOut(path, reason) for path, reason in within]
+        left_out += within
     else:
         main = members[:1]
-        notes.append(f"there is no ensemble mean; {Path(main[0].path).name} is taken")
+        notes.append(f"there is no ensemble mean; {main[0].name} is taken")
     notes += _lacking(absent, main, key)
-    errors = [row for row in rows if role_of(row.path) == UNCORRELATED]
+    errors = [row for row in rows if row.role == UNCORRELATED]
     return SearchResult(
         main=tuple(Path(row.path) for row in main),
         members=tuple(Path(row.path) for row in members),
         uncorrelated=Path(errors[0].path) if errors else None,
-        error_covariance=tuple(Path(row.path) for row in rows if role_of(row.path) == COVARIANCE),
+        error_covariance=tuple(Path(row.path) for row in rows if row.role == COVARIANCE),
         facets={name: value for name, value in main[0].facets.items() if value},
         left_out=tuple(left_out),
         notes=tuple(notes),
@@ -155,14 +137,13 @@ def _matching(catalogue: Catalogue, wanted: Mapping[str, str]) -> tuple[Row, ...
         for name, value in wanted.items()
     }
     every = np.ones(len(catalogue), dtype=bool)
-    found = np.logical_and.reduce([every, *hits.values()])
-    if not found.any():
+    matching = np.logical_and.reduce([every, *hits.values()])
+    if not matching.any():
         raise search_errors.nothing(catalogue, wanted, hits)
-    rows = catalogue.take(np.flatnonzero(found))
+    rows = catalogue.take(np.flatnonzero(matching))
     if "ensemble" in wanted:  # a data set's errors belong to each of its ensemble's files
         others = np.logical_and.reduce([every, *(hit for name, hit in hits.items() if name != "ensemble")])
-        beside = catalogue.take(np.flatnonzero(others & ~found))
-        rows += tuple(row for row in beside if role_of(row.path) in (UNCORRELATED, COVARIANCE))
+        rows += tuple(row for row in catalogue.take(np.flatnonzero(others & ~matching)) if row.role in ERRORS)
     return rows
 
 
@@ -187,7 +168,7 @@ def why_not(row: Row, excluded: Sequence[str], allow_infilled: bool) -> tuple[st
         return infilled, False
     if row.path.lower().endswith(_ARCHIVES):
         return "it is an archive of files, not a netCDF file", False
-    if role_of(row.path) == ANCILLARY:
+    if row.role == ANCILLARY:
         return "it holds errors, counts or weights, not the field", False
     if row.path.startswith("slk://"):
         return "it is on tape; retrieve it first", True
@@ -199,7 +180,7 @@ def why_not(row: Row, excluded: Sequence[str], allow_infilled: bool) -> tuple[st
 
 
 def _key(row: Row) -> tuple[str, ...]:
-    names = DATASET if role_of(row.path) == MAIN else DATASET[:_SHARED]
+    names = DATASET if row.role == MAIN else DATASET[:_SHARED]
     return tuple(row.facets[name].casefold() for name in names)
 
 
@@ -210,62 +191,71 @@ def _one_dataset(
     preferred: Mapping[str, str],
     left_out: list[LeftOut],
 ) -> tuple[list[Row], tuple[str, ...]]:
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        if role_of(row.path) == MAIN:
-            groups.setdefault(_key(row), []).append(row)
-    if not groups:  # members without a mean
-        for row in rows:
-            groups.setdefault(_key(row), []).append(row)
-    # What the user said counts more than what the site prefers.
+    # Members without a mean are a data set too.
+    groups = grouped([row for row in rows if row.role == MAIN] or rows, _key)
+    # The user's facets count more than the site's.
     default = {name: value for name, value in preferred.items() if name not in explicit}
-    told = ""
+    standing = ""
     if len(groups) > 1 and default:
         of_default = {
             key: group
             for key, group in groups.items()
             if all(matches(n, group[0].facets.get(n, ""), v) for n, v in default.items())
         }
-        told = "is several of them" if of_default else "is not among them"
+        standing = "is several of them" if of_default else "is not among them"
         groups = of_default or groups
     if len(groups) > 1:
-        raise search_errors.several([group[0].facets for group in groups.values()], DATASET, wanted, default, told)
+        raise search_errors.several([group[0].facets for group in groups.values()], DATASET, wanted, default, standing)
     (key,) = groups
     chosen = [row for row in rows if _key(row) in (key, key[:_SHARED])]
-    taken = {id(row) for row in chosen}
-    left_out += [LeftOut(row.path, "another data set") for row in rows if id(row) not in taken]
+    left_out += [LeftOut(row.path, "another data set") for row in rows if _key(row) not in (key, key[:_SHARED])]
     return chosen, key
 
 
+def grouped(rows: Iterable[Row], key: Callable[[Row], tuple[str, ...]]) -> dict[tuple[str, ...], list[Row]]:
+    """``rows`` by their ``key``, in the order in which they come."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
+
+
 def _of_newest_version(rows: Sequence[Row], role: str, left_out: list[LeftOut], notes: list[str]) -> list[Row]:
-    versions = {row.facets["version"] for row in rows if role_of(row.path) == role} - {""}
+    versions = {row.version for row in rows if row.role == role} - {""}
     best = newest(versions)
     if len(versions) > 1:
         listed = ", ".join(sorted(versions, key=version_key))
         notes.append(f"version {best} is taken, the newest of {listed}")
-    # Errors and realisations of another version say nothing about this one.
-    other = [row for row in rows if best and row.facets["version"] not in ("", best)]
-    for row in other:
-        how = "older" if version_key(row.facets["version"]) < version_key(best) else "newer"
-        left_out.append(LeftOut(row.path, f"version {row.facets['version']} is {how} than {best}"))
-    gone = {id(row) for row in other}
-    return [row for row in rows if id(row) not in gone]
+    # Errors and realisations of another version do not belong to this one.
+    kept, others = of_version(rows, best)
+    for row in others:
+        how = "older" if version_key(row.version) < version_key(best) else "newer"
+        left_out.append(LeftOut(row.path, f"version {row.version} is {how} than {best}"))
+    return kept
+
+
+def of_version(rows: Iterable[Row], version: str) -> tuple[list[Row], list[Row]]:
+    """The files of a version or without any, and those of others; "" stands for all versions."""
+    kept: list[Row] = []
+    others: list[Row] = []
+    for row in rows:
+        (kept if not version or row.version in ("", version) else others).append(row)
+    return kept, others
 
 
 def _lacking(absent: Sequence[Row], main: Sequence[Row], key: tuple[str, ...]) -> list[str]:
-    """What the data set has that is not here: newer versions, and months before, between or after."""
+    """Notes on newer versions and further months of the data set that are not here."""
     notes = []
-    here = [row for row in absent if role_of(row.path) == MAIN and _key(row) == key]
-    version = main[0].facets["version"]
-    newer = {row.facets["version"] for row in here if version_key(row.facets["version"]) > version_key(version)}
+    here = [row for row in absent if row.role == MAIN and _key(row) == key]
+    version = main[0].version
+    newer = {row.version for row in here if version_key(row.version) > version_key(version)}
     if newer and version:
         notes.append(f"version {newest(newer)} is newer than {version}, but it is on tape or missing")
     covered = [span for row in main if (span := months_of(row))]
     for row in here:
         span = months_of(row)
-        if row.facets["version"] != version or span is None or not covered:
+        if row.version != version or span is None or not covered:
             continue
         if not any(first <= span[0] and span[1] <= last for first, last in covered):
-            name = PurePosixPath(row.path).name
-            notes.append(f"months of this data set are lacking: {name} is on tape or missing")
+            notes.append(f"months of this data set are lacking: {row.name} is on tape or missing")
     return notes

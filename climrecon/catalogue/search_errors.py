@@ -1,4 +1,4 @@
-"""What a search that fails tells its user: what was tried, what there is, and what to type."""
+"""Errors of a search: what was tried, what there is, and what to type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from climrecon.catalogue.opening import Catalogue
+    from climrecon.catalogue.opening import Catalogue, LeftOut
 
 _SHOWN = 12
 
@@ -24,6 +24,12 @@ def _asked(wanted: Mapping[str, str]) -> str:
 
 def _some(values: Sequence[str]) -> str:
     return ", ".join(values[:_SHOWN]) + (f" … ({len(values)} in all)" if len(values) > _SHOWN else "")
+
+
+def listed(lines: Sequence[str]) -> str:
+    """The first lines, indented, and the number of the others."""
+    more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return "\n".join(f"  {line}" for line in (*lines[:_SHOWN], *more))
 
 
 def no_column(catalogue: Catalogue, facets: Sequence[str]) -> NoDataError:
@@ -63,14 +69,13 @@ def _closest(value: str, there: Sequence[str]) -> str:
 
 
 def none_usable(
-    catalogue: Catalogue, wanted: Mapping[str, str], n_matching: int, left_out: Sequence[tuple[str, str]]
+    catalogue: Catalogue, wanted: Mapping[str, str], n_matching: int, left_out: Sequence[LeftOut]
 ) -> NoDataError:
     """Files match, but each has a reason against it."""
-    listed = "\n".join(f"  {path}: {reason}" for path, reason in left_out[:_SHOWN])
-    more = f"\n  and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
+    reasons = [f"{path}: {reason}" for path, reason in left_out]
     return NoDataError(
         f"The search {_asked(wanted)} in {catalogue.origin} matches {n_matching} files, but none can be used:\n"
-        f"{listed}{more}",
+        f"{listed(reasons)}",
         "Use another data set, or fetch the files.",
     )
 
@@ -80,19 +85,17 @@ def several(
     names: Sequence[str],
     wanted: Mapping[str, str],
     preferred: Mapping[str, str],
-    told: str,
+    standing: str,
 ) -> NoDataError:
-    """More than one data set matches; they are listed by the facets that tell them apart.
+    """More than one data set matches; they are listed by the facets that distinguish them.
 
-    ``told`` says how the site's ``preferred`` data set stands to them.
+    ``standing`` of the site's ``preferred`` data set among them.
     """
     differing = [name for name in names if len({one[name].casefold() for one in datasets}) > 1]
-    listed = ["  " + " ".join(f"{name}={one[name] or '(empty)'}" for name in differing) for one in datasets[:_SHOWN]]
-    if len(datasets) > _SHOWN:
-        listed.append(f"  and {len(datasets) - _SHOWN} more")
-    text = f"{len(datasets)} data sets match {_asked(wanted)}:\n" + "\n".join(listed)
+    described = [" ".join(f"{name}={one[name] or '(empty)'}" for name in differing) for one in datasets]
+    text = f"{len(datasets)} data sets match {_asked(wanted)}:\n{listed(described)}"
     if preferred:
-        text += f"\nThe site's default, {_asked(preferred)}, {told}."
+        text += f"\nThe site's default, {_asked(preferred)}, {standing}."
     typed = [name for name in differing if name in FACETS and any(one[name] for one in datasets)]
     # One facet is enough where it is different in each.
     alone = [name for name in typed if len({one[name].casefold() for one in datasets}) == len(datasets)]
@@ -103,5 +106,5 @@ def several(
             f"{name}={example[name]}" for name in typed
         )
     else:
-        hint = "No facet tells them apart; name the file itself with obs_file=…."
+        hint = "No facet distinguishes them; name the file itself with obs_file=…."
     return NoDataError(text, hint)

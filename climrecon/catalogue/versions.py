@@ -1,4 +1,4 @@
-"""The order of versions, told by their numbers: never from a list."""
+"""The order of versions, by their numbers: never from a list."""
 
 from __future__ import annotations
 

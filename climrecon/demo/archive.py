@@ -1,4 +1,4 @@
-"""The demo archive: a DRS tree of files in their producers' own formats, and its catalogue."""
+"""The demo archive: a DRS tree of files in their producers' formats, and its catalogue."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def write_demo(folder: Path, seed: int = 0, progress: Callable[[int, int], None]
         models = (("DEMO-GAUSS", gaussian(), "noleap"), ("DEMO-REG", Grid.regular(24, 36), "360_day"))
         for number, (model, grid, calendar) in enumerate(models):
             for member in (1, 2):
-                own = make_climate(_months(1961, 2000), seed + 10 * (number + 1) + member, events=False)
-                cmip5(folder / "cmip5", own, model, grid, calendar, member, extras=number == 0 and member == 1)
+                climate = make_climate(_months(1961, 2000), seed + 10 * (number + 1) + member, events=False)
+                cmip5(folder / "cmip5", climate, model, grid, calendar, member, extras=number == 0 and member == 1)
                 step()
         built = build_catalogue(folder)
         step()

@@ -19,32 +19,13 @@ from climrecon.fields import Months
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.priors.covariance import unit_vectors
 
-#: Warm events: year in whose December they peak, and Nino 3.4 then, K; the last column are cold ones.
+#: Warm events, then cold ones: year in whose December they peak, and Nino 3.4 then, K.
 EVENTS = (
-    (1877, 3.4),
-    (1888, 1.7),
-    (1902, 1.5),
-    (1918, 1.4),
-    (1940, 1.6),
-    (1957, 1.4),
-    (1965, 1.4),
-    (1972, 1.8),
-    (1982, 2.2),
-    (1986, 1.3),
-    (1991, 1.5),
-    (1997, 2.4),
-    (2009, 1.4),
-    (2015, 2.5),
-    (1873, -1.4),
-    (1892, -1.6),
-    (1916, -1.4),
-    (1949, -1.2),
-    (1973, -1.8),
-    (1975, -1.4),
-    (1988, -1.7),
-    (1999, -1.5),
+    (1877, 3.4), (1888, 1.7), (1902, 1.5), (1918, 1.4), (1940, 1.6), (1957, 1.4), (1965, 1.4), (1972, 1.8),
+    (1982, 2.2), (1986, 1.3), (1991, 1.5), (1997, 2.4), (2009, 1.4), (2015, 2.5),
+    (1873, -1.4), (1892, -1.6), (1916, -1.4), (1949, -1.2), (1973, -1.8), (1975, -1.4), (1988, -1.7), (1999, -1.5),
     (2010, -1.5),
-)
+)  # fmt: skip
 VOLCANOES = ((1883, 8, -0.3), (1902, 5, -0.15), (1912, 6, -0.12), (1963, 3, -0.2), (1982, 4, -0.2), (1991, 6, -0.35))
 
 
@@ -65,7 +46,7 @@ class Climate:
 
 
 def make_climate(time: Months, seed: int, events: bool = True) -> Climate:
-    """A climate of its own for each ``seed``.
+    """A different climate for each ``seed``.
 
     Parameters
     ----------
@@ -153,21 +134,14 @@ def coverage_masks(climate: Climate, seed: int) -> NDArray[np.bool_]:
     # Stations stood first where the first networks were: Europe, eastern North America, India.
     early = np.zeros(land.size)
     for lat0, lon0, reach in ((50, 12, 0.35), (40, -80, 0.3), (22, 78, 0.2), (-34, 148, 0.2), (36, 138, 0.15)):
-        centre = np.array(
-            [
-                np.cos(np.radians(lat0)) * np.cos(np.radians(lon0)),
-                np.cos(np.radians(lat0)) * np.sin(np.radians(lon0)),
-                np.sin(np.radians(lat0)),
-            ]
-        )
+        y, x = np.radians(lat0), np.radians(lon0)
+        centre = np.array([np.cos(y) * np.cos(x), np.cos(y) * np.sin(x), np.sin(y)])
         early = np.maximum(early, np.exp((points @ centre - 1.0) / reach**2))
     stations = 2.2 * early + 0.8 * (smooth @ rng.normal(size=smooth.shape[1])) - 1.3 * (np.abs(lat) > 65)
     order = {}
-    for kind, score in (("sea", lanes), ("land", stations)):
-        cells = (land < 0.5) if kind == "sea" else (land >= 0.5)
-        rank = np.full(land.size, np.inf)
-        rank[cells] = np.argsort(np.argsort(-score[cells])) / cells.sum()
-        order[kind] = rank
+    for kind, score, cells in (("sea", lanes, land < 0.5), ("land", stations, land >= 0.5)):
+        order[kind] = np.full(land.size, np.inf)
+        order[kind][cells] = np.argsort(np.argsort(-score[cells])) / cells.sum()
     year = (time.index + 0.5) / 12.0
     sea = np.interp(year, [1850, 1880, 1910, 1938, 1960, 1980, 2030], [0.16, 0.38, 0.5, 0.62, 0.72, 0.85, 0.9])
     ground = np.interp(year, [1850, 1880, 1910, 1938, 1960, 1980, 2030], [0.1, 0.3, 0.55, 0.68, 0.9, 0.92, 0.9])

@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from climrecon.array_types import FloatArray
 from climrecon.data.geography import land_fraction
 from climrecon.demo.climate import Climate
 from climrecon.demo.grids import at, climatology, gaussian, ocean, on_grid, rows
-from climrecon.demo.writing import WARNING, axis, days, write
+from climrecon.demo.writing import WARNING, Axes, Fields, axis, cells, days, write
 from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.variables import VARIABLES
+
+DIMENSIONS = ("time", "lat", "lon")
+_TAS = {
+    "standard_name": VARIABLES["tas"].standard_name,
+    "long_name": "Near-Surface Air Temperature",
+    "units": VARIABLES["tas"].units,
+}
 
 
 def cmip5(root: Path, climate: Climate, model: str, grid: Grid, calendar: str, member: int, extras: bool) -> None:
@@ -53,28 +58,16 @@ def cmip5(root: Path, climate: Climate, model: str, grid: Grid, calendar: str, m
         name = "_".join(filter(None, (variable, table, model, "historical", ensemble, span)))
         return tree / ensemble / "v20120101" / variable / f"{name}.nc"
 
-    about = {
-        "standard_name": VARIABLES["tas"].standard_name,
-        "long_name": "Near-Surface Air Temperature",
-        "units": VARIABLES["tas"].units,
-        "cell_methods": "time: mean",
-    }
-    dims = ("time", "lat", "lon")
     _pressure(
         place("psl", "Amon", "atmos", climate.time.span()), climate, calendar, member, attributes("Amon", "atmos")
     )
     for chosen in (climate.time.year < cut, climate.time.year >= cut):
         time = Months(climate.time.index[chosen])
-        axes = _axes(grid, time, "days since 1850-1-1", calendar)
-        write(
-            place("tas", "Amon", "atmos", time.span()),
-            axes,
-            {"tas": (dims, field[chosen], about, 1e20)},
-            attributes("Amon", "atmos"),
-            1,
-        )
+        fields: Fields = {"tas": (DIMENSIONS, field[chosen], {**_TAS, "cell_methods": "time: mean"}, 1e20)}
+        path = place("tas", "Amon", "atmos", time.span())
+        write(path, _axes(grid, time, calendar), fields, attributes("Amon", "atmos"), 1)
     if extras:
-        axes, land = _axes(grid, climate.time, "days since 1850-1-1", calendar), land_fraction(grid)
+        axes, land = _axes(grid, climate.time, calendar), land_fraction(grid)
         lat, lon, lat_corners, lon_corners = ocean()
         # Sea-surface temperature warms and varies less than the air above it.
         anomaly = at(climate.anomalies, climate.grid, lat, lon)
@@ -84,57 +77,40 @@ def cmip5(root: Path, climate: Climate, model: str, grid: Grid, calendar: str, m
         ice = np.where(dry, np.nan, np.clip((273.0 - mean - anomaly) * 10.0, 0.0, 100.0)).astype(np.float32)
         ocean_axes = {
             **{key: value for key, value in axes.items() if key.startswith("time")},
-            "j": (np.arange(lat.shape[0], dtype=np.int64), {"units": "1", "long_name": "cell index"}),
-            "i": (np.arange(lat.shape[1], dtype=np.int64), {"units": "1", "long_name": "cell index"}),
+            **{
+                name: (np.arange(size, dtype=np.int64), {"units": "1", "long_name": "cell index"})
+                for name, size in zip("ji", lat.shape, strict=True)
+            },
         }
-        cells: dict[str, tuple[tuple[str, ...], FloatArray, dict[str, Any], float | None]] = {
-            "lat": (
-                ("j", "i"),
-                lat,
-                {"standard_name": "latitude", "units": "degrees_north", "bounds": "lat_vertices"},
-                None,
-            ),
-            "lon": (
-                ("j", "i"),
-                lon,
-                {"standard_name": "longitude", "units": "degrees_east", "bounds": "lon_vertices"},
-                None,
-            ),
-            "lat_vertices": (("j", "i", "vertices"), lat_corners, {"units": "degrees_north"}, None),
-            "lon_vertices": (("j", "i", "vertices"), lon_corners, {"units": "degrees_east"}, None),
+        coordinates = (
+            ("lat", lat, lat_corners, "latitude", "degrees_north"),
+            ("lon", lon, lon_corners, "longitude", "degrees_east"),
+        )
+        points: Fields = {
+            name: (("j", "i"), at_centre, {"standard_name": axis, "units": units, "bounds": f"{name}_vertices"}, None)
+            for name, at_centre, _, axis, units in coordinates
+        }
+        corners: Fields = {
+            f"{name}_vertices": (("j", "i", "vertices"), at_corners, {"units": units}, None)
+            for name, _, at_corners, _, units in coordinates
         }
         for name, table, values, units in (("tos", "Omon", sea, VARIABLES["tos"].units), ("sic", "OImon", ice, "%")):
             realm = VARIABLES[name].realm
             small = {"standard_name": VARIABLES[name].standard_name, "units": units, "coordinates": "lat lon"}
-            write(
-                place(name, table, realm, climate.time.span()),
-                ocean_axes,
-                {name: (("time", "j", "i"), values, small, 1e20), **cells},
-                attributes(table, realm),
-                1,
-            )
+            fields = {name: (("time", "j", "i"), values, small, 1e20), **points, **corners}
+            write(place(name, table, realm, climate.time.span()), ocean_axes, fields, attributes(table, realm), 1)
         fixed = {key: value for key, value in axes.items() if not key.startswith("time")}
         share = {"standard_name": "land_area_fraction", "units": "%"}
         path = root / "output1/DEMO" / model / "historical/fx/atmos/fx/r0i0p0/v20120101/sftlf"
-        write(
-            path / f"sftlf_fx_{model}_historical_r0i0p0.nc",
-            fixed,
-            {"sftlf": (("lat", "lon"), (100 * land).astype(np.float32), share, 1e20)},
-            attributes("fx", "atmos", "fx"),
-        )
+        fields = {"sftlf": (("lat", "lon"), (100 * land).astype(np.float32), share, 1e20)}
+        write(path / f"sftlf_fx_{model}_historical_r0i0p0.nc", fixed, fields, attributes("fx", "atmos", "fx"))
 
 
 def reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:
     """20CR as CMORized in archives, and as its producer publishes it (north first, hours, 0..360)."""
     grid = gaussian()
     field = on_grid(climate.anomalies, climate.grid, grid) + climatology(grid)[climate.time.month - 1]
-    dims = ("time", "lat", "lon")
-    axes = _axes(grid, climate.time, "days since 1850-1-1", "proleptic_gregorian")
-    about = {
-        "standard_name": VARIABLES["tas"].standard_name,
-        "long_name": "Near-Surface Air Temperature",
-        "units": VARIABLES["tas"].units,
-    }
+    axes = _axes(grid, climate.time, "proleptic_gregorian")
     common = {
         "Conventions": "CF-1.4",
         "comment": WARNING,
@@ -143,15 +119,10 @@ def reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:
         "frequency": "mon",
     }
     path = root / "20CR" / f"tas_Amon_20CR_historical_r1i1p1_{climate.time.span()}.nc"
-    write(
-        path,
-        axes,
-        {"tas": (dims, field, about, 1e20)},
-        {**common, "title": "20CR in CMOR form (DEMO)", "model_id": "20CR"},
-        1,
-    )
+    title = {"title": "20CR in CMOR form (DEMO)", "model_id": "20CR"}
+    write(path, axes, {"tas": (DIMENSIONS, field, _TAS, 1e20)}, {**common, **title}, 1)
     middle = days(climate.time, "hours since 1800-1-1 00:00:0.0", "standard")[0]
-    psl_axes: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
+    psl_axes: Axes = {
         "time": axis(middle, "T", "hours since 1800-1-1 00:00:0.0", long_name="Time", standard_name="time"),
         "lat": axis(rows(grid)[::-1], "Y", "degrees_north", long_name="Latitude", standard_name="latitude"),
         "lon": axis(grid.lon, "X", "degrees_east", long_name="Longitude", standard_name="longitude"),
@@ -162,26 +133,22 @@ def reanalysis(root: Path, climate: Climate, step: Callable[[], None]) -> None:
         "var_desc": "Air temperature",
         "level_desc": "2 m",
     }
-    title = "Monthly NOAA-CIRES 20th Century Reanalysis version 2 (DEMO)"
-    write(
-        root / "20CR-PSL" / "air.2m.mon.mean.nc",
-        psl_axes,
-        {"air": (dims, field[:, ::-1], air, -9.96921e36)},
-        {**common, "title": title},
-        1,
-    )
+    title = {"title": "Monthly NOAA-CIRES 20th Century Reanalysis version 2 (DEMO)"}
+    fields: Fields = {"air": (DIMENSIONS, field[:, ::-1], air, -9.96921e36)}
+    write(root / "20CR-PSL" / "air.2m.mon.mean.nc", psl_axes, fields, {**common, **title}, 1)
     step()
 
 
-def _axes(grid: Grid, time: Months, units: str, calendar: str) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
+def _axes(grid: Grid, time: Months, calendar: str) -> Axes:
+    units = "days since 1850-1-1"
     middle, bounds = days(time, units, calendar)
     return {
         "time": axis(middle, "T", units, "time_bnds", calendar=calendar, standard_name="time"),
         "lat": axis(rows(grid), "Y", "degrees_north", "lat_bnds", standard_name="latitude"),
         "lon": axis(grid.lon, "X", "degrees_east", "lon_bnds", standard_name="longitude"),
         "time_bnds|time": (bounds, {}),
-        "lat_bnds|lat": (np.stack([grid.lat_edges[:-1], grid.lat_edges[1:]], 1), {}),
-        "lon_bnds|lon": (np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], 1), {}),
+        "lat_bnds|lat": (cells(grid.lat_edges), {}),
+        "lon_bnds|lon": (cells(grid.lon_edges), {}),
     }
 
 
@@ -190,14 +157,14 @@ def _pressure(path: Path, climate: Climate, calendar: str, member: int, attribut
     grid = Grid.regular(12, 24)
     warm = on_grid(climate.anomalies, climate.grid, grid)
     noise = np.random.default_rng([member, 6]).normal(size=warm.shape)
-    own = sum(np.roll(noise, (row, column), (1, 2)) for row in range(3) for column in range(3)) / 3.0
-    values = 101_325.0 + 800.0 * np.cos(np.radians(4.0 * grid.lat))[:, None] - 200.0 * warm + 150.0 * own
+    smooth = sum(np.roll(noise, (row, column), (1, 2)) for row in range(3) for column in range(3)) / 3.0
+    values = 101_325.0 + 800.0 * np.cos(np.radians(4.0 * grid.lat))[:, None] - 200.0 * warm + 150.0 * smooth
     about = {
         "standard_name": VARIABLES["psl"].standard_name,
         "long_name": "Sea Level Pressure",
         "units": VARIABLES["psl"].units,
         "cell_methods": "time: mean",
     }
-    axes = _axes(grid, climate.time, "days since 1850-1-1", calendar)
-    fields = {"psl": (("time", "lat", "lon"), values.astype(np.float32), about, 1e20)}
+    axes = _axes(grid, climate.time, calendar)
+    fields = {"psl": (DIMENSIONS, values.astype(np.float32), about, 1e20)}
     write(path, axes, fields, attributes, -2)

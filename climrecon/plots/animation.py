@@ -10,7 +10,7 @@ from matplotlib.animation import FFMpegWriter, PillowWriter
 
 from climrecon.files import atomic_path
 from climrecon.output.product import Product
-from climrecon.plots.maps import draw_bar, draw_cells, draw_coast, from_greenwich, map_axes
+from climrecon.plots.maps import draw_bar, draw_map, from_greenwich
 from climrecon.plots.picture import new_figure
 from climrecon.plots.scales import scales_of
 
@@ -20,19 +20,15 @@ FRAMES_PER_SECOND = 12
 def animate(product: Product, stem: Path, progress: Callable[[int, int], None] | None = None) -> Path:
     """Write ``stem.mp4`` where ffmpeg is installed, else ``stem.gif``; returns the file written.
 
-    The observed field stands beside the completed one; only the colours change from frame to frame.
+    The observed field stands to the left of the completed one; only the colours change from frame to frame.
     """
     figure = new_figure(10.0, 3.3)
     grid, observed = product.observations.grid, product.observed_field
-    left, right = (map_axes(figure, place) for place in (121, 122))
-    left.set_title("Observations", fontsize=10)
-    right.set_title(f"Reconstruction: {product.network.name}", fontsize=10)
     scale = scales_of(product.observations.variable).anomaly
-    pairs = ((left, observed), (right, product.infilled))
-    meshes = [draw_cells(axes, grid, field[0], scale) for axes, field in pairs]
-    draw_bar(figure, meshes[1], [left, right], scale, label=product.units)
-    for axes in (left, right):
-        draw_coast(axes)
+    panels = ((121, observed, "Observations"), (122, product.infilled, f"Reconstruction: {product.network.name}"))
+    maps = [draw_map(figure, place, grid, field[0], scale, title, size=10) for place, field, title in panels]
+    meshes = [cells for _, cells in maps]
+    draw_bar(figure, meshes[1], [axes for axes, _ in maps], scale, label=product.units)
     film = FFMpegWriter.isAvailable()
     path = stem.with_suffix(".mp4" if film else ".gif")
     writer = FFMpegWriter(fps=FRAMES_PER_SECOND) if film else PillowWriter(fps=FRAMES_PER_SECOND)

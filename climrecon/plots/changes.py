@@ -1,4 +1,4 @@
-"""What a new release changed: maps and series of the change report."""
+"""Maps and series of the changes between two releases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
-from climrecon.plots.maps import draw_bar, draw_cells, draw_coast, map_axes
+from climrecon.plots.maps import draw_map
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
 from climrecon.plots.scales import Scale, scales_of
 
@@ -61,13 +61,10 @@ def draw_change_maps(grid: Grid, panels: Sequence[Panel], caption: str, variable
     figure = new_figure(12.4 if len(panels) > 1 else 7.2, 3.5 * rows)
     places = figure.add_gridspec(rows, min(len(panels), 2))
     for number, panel in enumerate(panels):
-        axes = map_axes(figure, places[number // 2, number % 2])
-        scale = _scale(panel, variable)
         # Where nothing changed there is no colour, so that what changed stands out.
         values = panel.values if panel.kind == ANOMALIES else np.where(panel.values == 0, np.nan, panel.values)
-        draw_bar(figure, draw_cells(axes, grid, values, scale), axes, scale, format="%g")
-        axes.set_title(panel.title, fontsize=11)
-        draw_coast(axes)
+        place = places[number // 2, number % 2]
+        draw_map(figure, place, grid, values, _scale(panel, variable), panel.title, bar={"format": "%g"})
     return Picture(figure, caption)
 
 

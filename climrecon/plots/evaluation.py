@@ -9,7 +9,7 @@ import numpy as np
 
 from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
-from climrecon.plots import maps
+from climrecon.plots.maps import draw_map
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
 from climrecon.plots.scales import scales_of
 
@@ -104,11 +104,7 @@ def draw_cells(grid: Grid, ours: FloatArray, theirs: FloatArray, name: str, refe
         (f"RMSE of {name} minus that of {reference}", ours - theirs, scales.difference),
     )
     for number, (title, field, scale) in enumerate(panels):
-        axes = maps.map_axes(figure, places[0, number])
-        drawn = maps.draw_cells(axes, grid, field, scale)
-        maps.draw_coast(axes)
-        axes.set_title(title, fontsize=10)
-        maps.draw_bar(figure, drawn, axes, scale)
+        draw_map(figure, places[0, number], grid, field, scale, title, size=10, bar={})
     return Picture(
         figure, f"RMSE of {name} where a cell was missing, and minus that of {reference} (violet: {name} is better)."
     )

@@ -24,19 +24,41 @@ PLATE = ccrs.PlateCarree()
 GAP = "#c9c9c9"
 
 
-def map_axes(figure: Any, place: Any) -> Any:
-    """A global Robinson map centred on 180 E; what is not drawn stays grey."""
+def draw_map(
+    figure: Any,
+    place: Any,
+    grid: Grid,
+    field: FloatArray | None,
+    scale: Scale,
+    title: str,
+    *,
+    size: float = 11,
+    bar: Mapping[str, Any] | None = None,
+) -> tuple[Any, Any]:
+    """A global Robinson map of (H, W) values centred on 180 E, with coasts; what is missing stays grey.
+
+    Parameters
+    ----------
+    size:
+        Of the title's letters.
+    bar:
+        Look of the map's own colour bar; None: without one.
+
+    Returns
+    -------
+    The axes, and the coloured cells, None without ``field``.
+    """
     axes = figure.add_subplot(place, projection=ccrs.Robinson(central_longitude=180))
     axes.set_global()
     axes.set_facecolor(GAP)
     axes.spines["geo"].set_linewidth(0.6)
-    return axes
-
-
-def draw_coast(axes: Any) -> None:
-    """Draw coastlines as a light line."""
+    cells = None if field is None else draw_cells(axes, grid, field, scale)
+    if bar is not None and cells is not None:
+        draw_bar(figure, cells, axes, scale, **bar)
     for line in coastlines():
         axes.plot(line[:, 0], line[:, 1], color="0.15", linewidth=0.5, transform=ccrs.Geodetic())
+    axes.set_title(title, fontsize=size)
+    return axes, cells
 
 
 def from_greenwich(grid: Grid, field: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -67,7 +89,7 @@ def draw_cells(axes: Any, grid: Grid, field: FloatArray, scale: Scale) -> Any:
 
 
 def draw_bar(figure: Any, drawn: Any, axes: Any, scale: Scale, **look: Any) -> None:
-    """A colour bar beside ``axes``, one map or several."""
+    """A colour bar for ``axes``, one map or several."""
     figure.colorbar(drawn, ax=axes, **{"shrink": 0.8, "label": scale.label, "ticks": scale.ticks, **look})
 
 
@@ -93,33 +115,24 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
     scales, name = scales_of(product.observations.variable), product.network.name
     figure = new_figure(12.4, 6.6)
     places = figure.add_gridspec(2, 2)
-    observed, complete, spread, difference = (
-        map_axes(figure, places[row, column]) for row in (0, 1) for column in (0, 1)
+    observed, cells = draw_map(
+        figure, places[0, 0], grid, product.observed_field[month], scales.anomaly, "Observations; gaps in grey"
     )
-    shown = draw_cells(observed, grid, product.observed_field[month], scales.anomaly)
-    observed.set_title("Observations; gaps in grey", fontsize=11)
-    draw_cells(complete, grid, product.analysis[month], scales.anomaly)
+    title = "Reconstruction; dots: observed cells, hatching: no skill"
+    complete, _ = draw_map(figure, places[0, 1], grid, product.analysis[month], scales.anomaly, title)
     lat, lon = np.meshgrid(grid.lat, grid.lon, indexing="ij")
     complete.scatter(lon[mask], lat[mask], s=1.2, color="0.1", alpha=0.6, linewidths=0, transform=PLATE)
-    complete.set_title("Reconstruction; dots: observed cells, hatching: no skill", fontsize=11)
     _hatch(complete, grid, status == NO_SKILL)
-    draw_bar(figure, shown, [observed, complete], scales.anomaly, label=product.units)
-    if product.stddev is None:
-        spread.set_title(f"Standard deviation: {name} gives none", fontsize=11)
-    else:
-        shown = draw_cells(spread, grid, product.stddev[month], scales.spread)
-        kept = "; at observed cells that of the observation" if product.keep_observed else ""
-        spread.set_title(f"Standard deviation{kept}", fontsize=11)
-        draw_bar(figure, shown, spread, scales.spread, format="%g")
+    draw_bar(figure, cells, [observed, complete], scales.anomaly, label=product.units)
+    sd = None if product.stddev is None else product.stddev[month]
+    title = "Standard deviation" + ("; at observed cells that of the observation" if product.keep_observed else "")
+    title = title if sd is not None else f"Standard deviation: {name} gives none"
+    spread, _ = draw_map(figure, places[1, 0], grid, sd, scales.spread, title, bar={"format": "%g"})
     other = next(iter(others), None)
-    if other is None:
-        difference.set_title("Difference: no method to compare with was chosen", fontsize=11)
-    else:
-        shown = draw_cells(difference, grid, product.analysis[month] - others[other], scales.difference)
-        difference.set_title(f"Difference: {name} minus {other}", fontsize=11)
-        draw_bar(figure, shown, difference, scales.difference)
+    change = None if other is None else product.analysis[month] - others[other]
+    title = "Difference: no method to compare with was chosen" if other is None else f"Difference: {name} minus {other}"
+    difference, _ = draw_map(figure, places[1, 1], grid, change, scales.difference, title, bar={})
     for axes in (observed, complete, spread, difference):
-        draw_coast(axes)
         _box(axes)
     figure.suptitle(f"{product.observations.source.label}, {label}", fontsize=14)
     return Picture(figure, maps_caption(product, series, month))

@@ -18,7 +18,7 @@ _PLAIN = {"Software": None}  # equal figures are equal files
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of its own, without pyplot's global state."""
+    """A figure without pyplot's global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

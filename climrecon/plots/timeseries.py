@@ -65,41 +65,46 @@ class _Line:
             axes.errorbar(self.x[alone], y[alone], reach[alone], color=OURS, zorder=1, **look)
 
 
+def _describe(axes: Axes, product: Product, what: str, columns: int) -> None:
+    """Units, title and legend."""
+    axes.set_ylabel(product.units, fontsize=9)
+    axes.set_title(f"{product.observations.source.label}: {what}", fontsize=12, loc="left")
+    axes.legend(frameon=False, fontsize=9, loc="upper left", ncols=columns)
+
+
 def draw_global_mean(product: Product, series: Series) -> Picture:
     """Annual (for few months: monthly) global mean, the difference to the raw mean, and coverage."""
     figure = new_figure(10.5, 8.0)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1.3, 1.3])
     name, units = product.network.name, VARIABLES[product.observations.variable].units
     months = _Line(_monthly(series), 1.0 / 12.0)
-    years, ours = series.annual(series.ours)
+    years, _ = series.annual(series.ours)
     annual = len(years) >= FEWEST_YEARS
+
+    def means(monthly: FloatArray) -> FloatArray:
+        return series.annual(monthly)[1] if annual else monthly
+
+    line = _Line(years + 0.5, 1.0) if annual else months
+    ours, raw = means(series.ours), means(series.raw)
+    sd = series.annual_sd(series.ours_sd) if annual else series.ours_sd
     if annual:
-        line, raw, sd = (_Line(years + 0.5, 1.0), series.annual(series.raw)[1], series.annual_sd(series.ours_sd))
         look = {"color": RAW, "linewidth": 0.35, "alpha": 0.6}
         top.plot(months.x, months.y(series.raw), label="observed cells alone, monthly", **look)
-    else:
-        line, ours, raw, sd = months, series.ours, series.raw, series.ours_sd
-    label = "observed cells alone, annual" if annual else "observed cells alone"
-    line.draw(top, raw, color="0.35", linewidth=1.0, label=label)
+    line.draw(top, raw, color="0.35", linewidth=1.0, label="observed cells alone" + ", annual" * annual)
     if sd is not None:
         line.band(top, ours, NINETY * sd)
     line.draw(top, ours, color=OURS, linewidth=1.6, label=name, zorder=3)
     if series.skilled is not None:
-        skilled = series.annual(series.skilled)[1] if annual else series.skilled
         look = {"color": "#009E73", "linewidth": 0.9, "linestyle": ":"}
-        top.plot(line.x, line.y(skilled), label=f"{name}, without cells of no skill", zorder=3, **look)
-    if product.structural is not None:
-        for other, field in product.structural.infilled.items():
-            monthly = weighted_mean(field, product.observations.grid.area)
-            theirs = series.annual(monthly)[1] if annual else monthly
-            line.draw(top, theirs, color=ACCENT, linewidth=0.9, alpha=0.8, label=other)
+        top.plot(line.x, line.y(means(series.skilled)), label=f"{name}, without cells of no skill", zorder=3, **look)
+    for other, field in product.structural.infilled.items() if product.structural else ():
+        theirs = means(weighted_mean(field, product.observations.grid.area))
+        line.draw(top, theirs, color=ACCENT, linewidth=0.9, alpha=0.8, label=other)
     reach = np.zeros(len(ours)) if sd is None else NINETY * sd
     shown = np.concatenate([ours - reach, ours + reach, raw[np.isfinite(raw)]])
     top.set_ylim(shown.min() - 0.1, shown.max() + 0.25)
     top.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
-    top.set_ylabel(product.units, fontsize=9)
-    top.legend(frameon=False, fontsize=9, loc="upper left", ncols=2)
-    top.set_title(f"{product.observations.source.label}: global mean", fontsize=12, loc="left")
+    _describe(top, product, "global mean", columns=2)
     middle.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
     line.draw(middle, ours - raw, color=ACCENT, linewidth=1.1)
     middle.set_ylabel(f"{name} minus\nobserved, {units}", fontsize=9)
@@ -138,10 +143,8 @@ def draw_nino34(product: Product, series: Series) -> Picture:
     if observed.any():
         kept = np.where(observed, series.nino34, np.nan)
         line.draw(axes, kept, color=OURS, linewidth=0.9, label=name, zorder=3)
-    axes.set_ylabel(product.units, fontsize=9)
     axes.set_xlabel("year", fontsize=9)
-    axes.set_title(f"{product.observations.source.label}: Nino 3.4", fontsize=12, loc="left")
-    axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper left")
+    _describe(axes, product, "Nino 3.4", columns=3)
     low, high = (series.nino34 - half).min(), (series.nino34 + half).max()
     axes.set_ylim(low - 0.1 * (high - low) - 0.1, high + 0.18 * (high - low) + 0.1)
     tidy(axes)

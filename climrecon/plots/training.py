@@ -11,7 +11,7 @@ from climrecon.array_types import FloatArray
 from climrecon.fields import Estimate
 from climrecon.grid import Grid
 from climrecon.output.samples import Sample
-from climrecon.plots.maps import draw_bar, draw_cells, draw_coast, map_axes
+from climrecon.plots.maps import draw_bar, draw_map
 from climrecon.plots.picture import ACCENT, OURS, Picture, new_figure, tidy
 from climrecon.plots.scales import scales_of
 from climrecon.variables import VARIABLES
@@ -54,11 +54,7 @@ def draw_sample(
         ("Reconstruction minus truth", mean - truth, scales.difference),
     )
     for number, (title, field, scale) in enumerate(panels):
-        axes = map_axes(figure, places[number // 2, number % 2])
-        drawn = draw_cells(axes, grid, field, scale)
-        draw_coast(axes)
-        axes.set_title(title, fontsize=9)
-        draw_bar(figure, drawn, axes, scale, shrink=0.7)
+        draw_map(figure, places[number // 2, number % 2], grid, field, scale, title, size=9, bar={"shrink": 0.7})
     return Picture(
         figure,
         f"{what}: a month held out from training, pseudo-observations of it with made-up errors, and its reconstruction "
@@ -81,11 +77,9 @@ def draw_samples(grid: Grid, samples: Sequence[Sample], name: str, variable: str
             ("Reconstruction minus truth", sample.mean - sample.truth),
         )
         for column, (title, field) in enumerate(panels):
-            axes = map_axes(figure, places[row, column])
             kind = column == 3
-            shown[kind] = draw_cells(axes, grid, field, scales.difference if kind else scales.anomaly)
-            draw_coast(axes)
-            axes.set_title(title, fontsize=9)
+            scale = scales.difference if kind else scales.anomaly
+            axes, shown[kind] = draw_map(figure, places[row, column], grid, field, scale, title, size=9)
             columns[kind].append(axes)
     for drawn, axes_of, scale in zip(shown, columns, (scales.anomaly, scales.difference), strict=True):
         draw_bar(figure, drawn, axes_of, scale, orientation="horizontal", shrink=0.5, aspect=40)

@@ -1,9 +1,9 @@
 """From files of any producer to the same grid order, units and time axis."""
 
 from climrecon.preprocess.cdo import cdo_version
+from climrecon.preprocess.climatology import rebase_complete
 from climrecon.preprocess.models import prepare_member
-from climrecon.preprocess.read import read_observations, refuse_infilled
-from climrecon.preprocess.rebase import rebase_complete
+from climrecon.preprocess.read import read_observations
 from climrecon.preprocess.regrid import FileGrid, file_order, to_network_grid
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.uncertainty import read_member
@@ -17,6 +17,5 @@ __all__ = [
     "read_member",
     "read_observations",
     "rebase_complete",
-    "refuse_infilled",
     "to_network_grid",
 ]

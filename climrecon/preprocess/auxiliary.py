@@ -15,7 +15,7 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.preprocess.climatology import anomalies_of
-from climrecon.preprocess.field import field_axes, find_variable
+from climrecon.preprocess.field import field_of, find_variable
 from climrecon.preprocess.models import inspected, prepare_member
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.regrid import OBSERVED_SHARE, remap_with_gaps
@@ -23,7 +23,7 @@ from climrecon.variables import VARIABLES
 
 
 def factor_to_units(variable: str, units: str) -> float:
-    """Factor from anomalies in ``units`` to those in the variable's own units.
+    """Factor from anomalies in ``units`` to those in the variable's units.
 
     Raises
     ------
@@ -75,16 +75,15 @@ def read_auxiliary(
         If the file cannot be used.
     """
     with opened(path) as file:
-        in_file = find_variable(file, variable)
-        units = str(getattr(in_file, "units", ""))
-        axes = field_axes(file, in_file, lambda: factor_to_units(variable, units))
-        values = axes.read(in_file)
-    order = np.argsort(axes.index)
-    index, values = axes.index[order], values[order]
+        field = field_of(file, find_variable(file, variable), lambda units: factor_to_units(variable, units))
+        values = field.read()
+    order = np.argsort(field.index)
+    index, values = field.index[order], values[order]
     if (np.diff(index) == 0).any():
         raise InputDataError("Months stand there more than once.", "Each month is expected once.")
-    anomalies = np.asarray(anomalies_of(values, index, reference_period) * factor_to_units(variable, units), np.float32)
-    source = axes.horizontal.grid
+    factor = factor_to_units(variable, field.units)
+    anomalies = np.asarray(anomalies_of(values, index, reference_period) * factor, np.float32)
+    source = field.horizontal.grid
     if not grid.same_as(source):
         anomalies, share = remap_with_gaps(anomalies, np.isfinite(anomalies), source, grid, scratch)
         anomalies = np.where(share >= OBSERVED_SHARE, anomalies, np.nan).astype(np.float32)

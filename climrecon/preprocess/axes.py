@@ -1,4 +1,4 @@
-"""Latitude and longitude of a file, and the permutation to the package's own order."""
+"""Latitude and longitude of a file, and the permutation to the package's order."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.grid import Grid
 
-_LAT = ("lat", "latitude", "nav_lat", "y", "rlat")
-_LON = ("lon", "longitude", "nav_lon", "x", "rlon")
+#: Names of each axis, and its units; axes of projections are called y and x too.
+_NAMES = {"latitude": ("lat", "latitude", "nav_lat"), "longitude": ("lon", "longitude", "nav_lon")}
+_UNITS = {"latitude": "degrees_north", "longitude": "degrees_east"}
+_SHORT = {"latitude": "y", "longitude": "x"}
 #: Spacing of Gaussian rows varies by less than this share; what varies more is irregular.
 _UNEVEN_ROWS = 0.12
 #: Rows that end within this share of the spacing from a pole are taken to reach it.
@@ -26,7 +28,7 @@ class Horizontal:
     """Horizontal axes of a file.
 
     ``lat_name`` and ``lon_name`` are dimensions; ``rows`` and ``columns`` the file's indices in the
-    package's order (south to north, from -180); ``lat`` and ``lon`` the file's own values in its own order.
+    package's order (south to north, from -180); ``lat`` and ``lon`` the file's values in its order.
     """
 
     lat_name: str
@@ -68,63 +70,53 @@ def find_horizontal(file: netCDF4.Dataset, variable: netCDF4.Variable) -> Horizo
     InputDataError
         If they are missing, curvilinear, irregular, or do not cover the globe.
     """
-    found_lat = _find(file, variable, _LAT, "degrees_north")
-    found_lon = _find(file, variable, _LON, "degrees_east")
-    if found_lat is None or found_lon is None or found_lat.dimensions == found_lon.dimensions:
+    latitude, longitude = (_find(file, variable, axis) for axis in _NAMES)
+    if latitude is None or longitude is None or latitude.dimensions == longitude.dimensions:
         raise InputDataError(
             _no_axes(file, variable),
             "A global latitude-longitude grid is expected; remap the file first, e.g. cdo remapcon,r72x36.",
         )
-    lat = np.ma.filled(found_lat[:].astype(np.float64), np.nan)
-    lon = np.ma.filled(found_lon[:].astype(np.float64), np.nan)
+    lat = np.ma.filled(latitude[:].astype(np.float64), np.nan)
+    lon = np.ma.filled(longitude[:].astype(np.float64), np.nan)
     if not (np.isfinite(lat).all() and np.isfinite(lon).all()) or len(lat) < 2 or len(lon) < 2:
         raise InputDataError("The latitudes or longitudes hold missing values, or fewer than two.", "Repair the file.")
     rows = np.argsort(lat)
     wrapped = wrapped_longitude(lon)
     columns = np.argsort(wrapped)
-    grid = Grid(_lat_edges(lat[rows], _bounds(file, found_lat, rows)), _lon_edges(wrapped[columns]))
+    grid = Grid(_lat_edges(lat[rows], _bounds(file, latitude, rows)), _lon_edges(wrapped[columns]))
     _check(grid, lat[rows], wrapped[columns])
-    return Horizontal(str(found_lat.dimensions[0]), str(found_lon.dimensions[0]), lat, lon, rows, columns, grid)
+    return Horizontal(str(latitude.dimensions[0]), str(longitude.dimensions[0]), lat, lon, rows, columns, grid)
 
 
-def _find(
-    file: netCDF4.Dataset, variable: netCDF4.Variable, names: tuple[str, ...], units: str
-) -> netCDF4.Variable | None:
-    axis = "latitude" if units == "degrees_north" else "longitude"
+def is_called(coordinate: netCDF4.Variable, axis: str) -> bool:
+    """Whether a variable is a ``latitude`` or ``longitude`` (``axis``) by its name or standard name."""
+    return coordinate.name.lower() in _NAMES[axis] or _standard_name(coordinate) == axis
 
+
+def _standard_name(coordinate: netCDF4.Variable) -> str:
+    return str(getattr(coordinate, "standard_name", "")).lower()
+
+
+def _find(file: netCDF4.Dataset, variable: netCDF4.Variable, axis: str) -> netCDF4.Variable | None:
     def fits(coordinate: netCDF4.Variable) -> bool:
-        given = str(getattr(coordinate, "units", "")).lower().replace("degree_", "degrees_")
-        standard = str(getattr(coordinate, "standard_name", "")).lower()
-        return coordinate.name.lower() in names[:3] or given == units or standard == axis
+        units = str(getattr(coordinate, "units", "")).lower().replace("degree_", "degrees_")
+        return is_called(coordinate, axis) or units == _UNITS[axis]
 
-    def named(coordinate: netCDF4.Variable) -> bool:
-        return coordinate.name.lower() in names[:4] and not standard_is_projected(coordinate)
+    def short(coordinate: netCDF4.Variable) -> bool:
+        standard = _standard_name(coordinate)
+        return coordinate.name.lower() == _SHORT[axis] and "projection" not in standard and "grid_" not in standard
 
-    for test in (fits, named):
-        for dimension in variable.dimensions:
-            coordinate = coordinate_along(file, dimension, test)
-            if coordinate is not None:
-                return coordinate
-    return None
-
-
-def standard_is_projected(coordinate: netCDF4.Variable) -> bool:
-    """Whether a coordinate is of a projection or a rotated pole, not a latitude or longitude."""
-    standard = str(getattr(coordinate, "standard_name", "")).lower()
-    return "projection" in standard or "grid_" in standard
+    coordinates = (coordinate_along(file, name, test) for test in (fits, short) for name in variable.dimensions)
+    return next((one for one in coordinates if one is not None), None)
 
 
 def _no_axes(file: netCDF4.Dataset, variable: netCDF4.Variable) -> str:
-    two = [
-        v.name
-        for v in file.variables.values()
-        if v.ndim == 2 and (v.name.lower() in _LAT[:3] or getattr(v, "standard_name", "") == "latitude")
-    ]
-    one = coordinate_along(file, variable.dimensions[-1], lambda v: v.name.lower() in _LAT[:3])
+    curvilinear = [v.name for v in file.variables.values() if v.ndim == 2 and is_called(v, "latitude")]
+    cells = coordinate_along(file, variable.dimensions[-1], lambda v: v.name.lower() in _NAMES["latitude"])
     shape = ", ".join(f"{name} ({size})" for name, size in zip(variable.dimensions, variable.shape, strict=True))
-    if two:
-        return f"{variable.name}[{shape}] has a curvilinear grid: {two[0]} is two-dimensional."
-    if one is not None and variable.ndim < 3:
+    if curvilinear:
+        return f"{variable.name}[{shape}] has a curvilinear grid: {curvilinear[0]} is two-dimensional."
+    if cells is not None and variable.ndim < 3:
         return f"{variable.name}[{shape}] has an unstructured grid: one dimension for all cells."
     return f"{variable.name}[{shape}] has no latitude and longitude axes."
 

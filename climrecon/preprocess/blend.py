@@ -28,13 +28,13 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.preprocess.axes import find_horizontal
-from climrecon.preprocess.cdo import run_cdo
+from climrecon.preprocess.cdo import cdo_folder, run_cdo
 from climrecon.preprocess.climatology import check_covered
-from climrecon.preprocess.field import find_variable, read_on
-from climrecon.preprocess.models import cdo_folder, inspected, merged, prepare_member
+from climrecon.preprocess.field import find_variable
+from climrecon.preprocess.models import inspected, merged, prepare_member
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time
-from climrecon.preprocess.values import missing_to_nan
+from climrecon.preprocess.values import missing_to_nan, read_values
 
 #: What a blend needs of a member.
 NEEDED = ("tas", "tos", "sic", "sftlf")
@@ -101,16 +101,16 @@ def _ice(files: Sequence[Path], grid: Grid, period: tuple[int, int], scratch: Pa
     """(12, H, W) mean ice concentration of each calendar month of ``period``, 0..1."""
     headers = inspected(files, "sic")
     check_covered(np.concatenate([one.index for one in headers]), period)
-    with cdo_folder(files, grid, scratch) as (folder, links):
+    with cdo_folder(scratch, grid, files) as (folder, links):
         years = f"-selyear,{period[0]}/{period[1]}"
         select = [years, f"-selname,{headers[0].name}", *merged(links)]
-        run_cdo(["-f", "nc2", "-b", "F32", *headers[0].remap, "-ymonmean", *select, "out.nc"], folder)
+        run_cdo([*headers[0].remap, "-ymonmean", *select, "out.nc"], folder)
         with opened(folder / "out.nc") as file:
             variable, axes = file[headers[0].name], find_horizontal(file, file[headers[0].name])
             # Its bounds span all years of a calendar month, so the axis is no monthly one.
             time, coordinate = find_time(file, variable)
             dates = cftime.num2date(coordinate[:], coordinate.units, getattr(coordinate, "calendar", "standard"))
-            values = read_on(variable, time, axes)
+            values = read_values(variable, time, axes)
     ordered = values[np.argsort([date.month for date in dates])]
     return _as_share(ordered, headers[0].units, Path(files[0]).name, "ice concentration")
 
@@ -121,19 +121,17 @@ def _land(path: Path, grid: Grid, scratch: Path) -> NDArray[np.floating[Any]]:
         variable = find_variable(file, "sftlf")
         find_horizontal(file, variable)
         name, units = str(variable.name), str(getattr(variable, "units", ""))
-    with cdo_folder([path], grid, scratch) as (folder, links):
-        run_cdo(["-f", "nc2", "-b", "F32", "-remapcon,grid.txt", f"-selname,{name}", *links, "out.nc"], folder)
+    with cdo_folder(scratch, grid, [path]) as (folder, links):
+        run_cdo(["-remapcon,grid.txt", f"-selname,{name}", *links, "out.nc"], folder)
         with opened(folder / "out.nc") as file:
             axes = find_horizontal(file, file[name])
             values = missing_to_nan(file[name][:]).reshape(-1, *grid.shape)[0]
     share = _as_share(values[axes.rows][:, axes.columns], units, Path(path).name, "land fraction")
-    if np.isnan(share).any():
-        share = np.nan_to_num(share)  # models that mask the sea instead of writing zero
-    return share
+    return np.asarray(np.nan_to_num(share))  # some models mask the sea instead of writing zero
 
 
 def _as_share(values: FloatArray, units: str, name: str, what: str) -> NDArray[np.floating[Any]]:
-    """Percent or shares as shares; by the units, and where they say nothing by the values."""
+    """Percent or shares as shares; by the units, else by the values."""
     largest = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
     percent = "%" in units or "percent" in units.lower() or (units.strip() in ("", "1") and largest > 1.5)
     share = values / 100.0 if percent else values

@@ -6,7 +6,9 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -46,22 +48,22 @@ def cdo_version() -> str:
 
 
 def run_cdo(arguments: Sequence[str], folder: Path) -> None:
-    """Run one chained cdo call in ``folder``, whose files it names without a path.
+    """Run one chained cdo call in ``folder``, whose files it names without a path; it writes single precision.
 
-    cdo reads wildcards and brackets in names as its own syntax; users' paths therefore never reach it: link
-    them into ``folder`` under a plain name.
+    cdo reads wildcards and brackets in names as syntax, so users' paths never reach it: link them into
+    ``folder`` under a plain name.
 
     Raises
     ------
     InputDataError
-        If cdo fails; with what it said.
+        If cdo fails; with its message.
     OutputError
         If the disk is full, or cdo was ended from outside (by a limit on memory or files, or by hand): that is
         nothing to hold against its input.
     DependencyError
         If it is not installed.
     """
-    command = [cdo_program(), "-s", "-O", *arguments]
+    command = [cdo_program(), "-s", "-O", "-f", "nc2", "-b", "F32", *arguments]
     answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     if answer.returncode < 0:
         raise OutputError(
@@ -69,12 +71,12 @@ def run_cdo(arguments: Sequence[str], folder: Path) -> None:
             "Is there too little memory or disk, or a limit on them? The same command continues.",
         )
     if answer.returncode:
-        said = " ".join((answer.stderr or answer.stdout).split())[-400:]
-        if _FULL.search(said):
+        message = " ".join((answer.stderr or answer.stdout).split())[-400:]
+        if _FULL.search(message):
             raise OutputError(
                 f"The disk is full: cdo could not write in {folder}.", "Free some space, or choose another folder."
             )
-        raise InputDataError(f"cdo could not prepare the data: {said}", f"The call was: {' '.join(command)}")
+        raise InputDataError(f"cdo could not prepare the data: {message}", f"The call was: {' '.join(command)}")
 
 
 def write_grid(grid: Grid, path: Path) -> None:
@@ -88,3 +90,30 @@ def write_grid(grid: Grid, path: Path) -> None:
         f"xvals = {' '.join(f'{v:.10g}' for v in grid.lon)}\nxbounds = {lon_bounds}\n"
         f"yvals = {' '.join(f'{v:.10g}' for v in grid.lat)}\nybounds = {lat_bounds}\n"
     )
+
+
+@contextmanager
+def cdo_folder(scratch: Path, grid: Grid, files: Sequence[Path] = ()) -> Iterator[tuple[Path, list[str]]]:
+    """A temporary folder in ``scratch`` with links to ``files`` and cdo's description of ``grid``, ``grid.txt``.
+
+    Yields
+    ------
+    The folder, and the names of the links, ``in0000.nc`` …
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="cdo-", dir=scratch) as name:
+            folder, links = Path(name), [f"in{number:04d}.nc" for number in range(len(files))]
+            for link, path in zip(links, files, strict=True):
+                (folder / link).symlink_to(Path(path).resolve())
+            write_grid(grid, folder / "grid.txt")
+            yield folder, links
+    except OSError as error:
+        raise OutputError(
+            f"The files for cdo cannot be written in {scratch}: {error}",
+            "Is the disk full? Choose another output folder.",
+        ) from error

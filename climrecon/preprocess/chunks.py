@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import netCDF4
 import numpy as np
 
 from climrecon.array_types import FloatArray, IntArray
@@ -15,7 +14,7 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.preprocess.axes import Horizontal
-from climrecon.preprocess.field import FieldAxes, field_axes, find_variable
+from climrecon.preprocess.field import Field, field_of, find_variable
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.values import (
     base_period,
@@ -41,7 +40,7 @@ class Chunk:
     base: tuple[int, int] | None
     release: Release | None
     metadata: dict[str, str]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
 def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int | None = None) -> Chunk:
@@ -59,21 +58,20 @@ def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int
     Raises
     ------
     InputDataError
-        If it cannot be used; the message names the file and says why.
+        If it cannot be used; the message names the file and the reason.
     """
     notes: list[str] = []
     with opened(path) as file:
-        variable = find_variable(file, variable_name)
-        units = str(getattr(variable, "units", ""))
         description = VARIABLES[variable_name]
-        axes = field_axes(file, variable, lambda: check_units(units, description))
+        field = field_of(file, find_variable(file, variable_name), lambda units: check_units(units, description))
+        variable, units = field.variable, field.units
         members = member_count(variable)
         if realisation is None and members > 1:
-            values = _mean_of_members(variable, axes, members)
+            values = _mean_of_members(field, members)
             notes.append(f"the file holds {members} members; the observations are their mean")
         else:
-            values = axes.read(variable, realisation)
-        labels, place = Months(axes.index).labels(), axes.horizontal.place
+            values = field.read(realisation)
+        labels, place = Months(field.index).labels(), field.horizontal.place
         if not np.isfinite(values).any():
             check_values(values, True, labels, place, description)
         anomaly = is_anomaly(values_are, file, variable, path.name, values, description)
@@ -92,15 +90,15 @@ def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int
     if anomaly and base is None and release and release.data_set.base:
         base = release.data_set.base
         notes.append(f"the file does not state its base period; {release.name} uses {base[0]}-{base[1]}")
-    return Chunk(values, axes.index, axes.horizontal, axes.calendar, anomaly, base, release, metadata, notes)
+    return Chunk(values, field.index, field.horizontal, field.calendar, anomaly, base, release, metadata, notes)
 
 
-def _mean_of_members(variable: netCDF4.Variable, axes: FieldAxes, members: int) -> FloatArray:
+def _mean_of_members(field: Field, members: int) -> FloatArray:
     """(T, H, W) mean over the members of one file; one of them is in memory at a time."""
-    total = axes.read(variable, 0).astype(np.float64)
+    total = field.read(0).astype(np.float64)
     for member in range(1, members):
-        total += axes.read(variable, member)
-    return np.asarray((total / members).astype(unpacked_dtype(variable)))
+        total += field.read(member)
+    return np.asarray((total / members).astype(unpacked_dtype(field.variable)))
 
 
 def joined(chunks: Sequence[Chunk], names: Sequence[str], notes: list[str]) -> tuple[FloatArray, IntArray]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
+from climrecon.fields import Months
 
 #: Years of a reference period that each calendar month needs, of thirty.
 NEEDED_SHARE = 20.0 / 30.0
@@ -25,12 +26,12 @@ def check_covered(index: IntArray, period: tuple[int, int]) -> int:
     counts = np.bincount(np.unique(inside) % 12, minlength=12)
     if counts.min() < needed:
         few = np.flatnonzero(counts < needed)
-        found = (f"{counts.min()} to {counts.max()}" if counts.min() != counts.max() else str(counts.min())) + (
+        counted = (f"{counts.min()} to {counts.max()}" if counts.min() != counts.max() else str(counts.min())) + (
             f" (too few in month {', '.join(str(m + 1) for m in few)})" if len(few) < 12 else ""
         )
         raise InputDataError(
             f"The climatology of {period[0]}-{period[1]} needs {needed} years of its {years} in each calendar "
-            f"month; there are {found}.",
+            f"month; there are {counted}.",
             "Choose a reference_period that the data covers, or give anomalies.",
         )
     return needed
@@ -78,3 +79,19 @@ def anomalies_of(values: FloatArray, index: IntArray, period: tuple[int, int]) -
         here = index % 12 == month
         anomalies[here] = values[here] - climatology[month]
     return anomalies
+
+
+def rebase_complete(field: FloatArray, time: Months, period: tuple[int, int]) -> FloatArray:
+    """(12, H, W) offsets to subtract so that complete anomalies refer to ``period``.
+
+    A field with gaps is never re-based cell by cell: cells with few years would get another base than
+    their neighbours.
+
+    Raises
+    ------
+    InputDataError
+        If the field has gaps, or the period has fewer than two thirds of its years.
+    """
+    if not np.isfinite(field).all():
+        raise InputDataError("A field with gaps cannot be re-based cell by cell.", "Reconstruct it first.")
+    return monthly_climatology(field, time.index, period)

@@ -1,6 +1,6 @@
 """Partly correlated errors: a data set's monthly error covariances, whole or their diagonals.
 
-HadCRUT5 gives, beside its uncorrelated errors and the ensemble that samples biases, for each month a matrix of cells
+HadCRUT5 gives, besides its uncorrelated errors and the ensemble that samples biases, for each month a matrix of cells
 by cells with the errors that neighbouring cells share because the same ships and buoys crossed them: ``tas_cov``
 (1, 2592, 2592), cells in the order of the fields' latitudes and longitudes (Morice et al. 2021, J. Geophys. Res. 126,
 e2019JD032361, section 2). The three are independent of each other, and none holds another.
@@ -28,8 +28,8 @@ _SQUARED = re.compile(r"^\s*(k|kelvin|degc|deg_c|celsius)\s*(\^|\*\*)?\s*2\s*$",
 
 def month_in_name(path: Path) -> int | None:
     """Months since 0000-01 of ``…error_covariance.YYYYMM.nc``; None if the name has none."""
-    found = list(_MONTH.finditer(path.stem))
-    return int(found[-1][1]) * 12 + int(found[-1][2]) - 1 if found else None
+    months = list(_MONTH.finditer(path.stem))
+    return int(months[-1][1]) * 12 + int(months[-1][2]) - 1 if months else None
 
 
 def read_error_stddev(path: Path, like: Observations) -> tuple[int, FloatArray]:
@@ -38,15 +38,15 @@ def read_error_stddev(path: Path, like: Observations) -> tuple[int, FloatArray]:
     Raises
     ------
     InputDataError
-        If the file holds no covariance of the cells of ``like``, or the month is unknown.
+        As :func:`read_error_covariance`; if a variance is negative.
     """
-    month, square = _read(path, like)
+    month, square, cells = _read(path, like)
     variance = np.diagonal(square)
     if (variance[np.isfinite(variance)] < 0).any():
         raise InputDataError(f"{path.name} holds negative variances.", "Fetch the file again.")
     # Zero stands where no ship was: cells of land stations alone, or not observed.
     stddev = np.where(variance > 0, np.sqrt(np.abs(variance)), np.nan)
-    return month, np.asarray(stddev[_cells(like)].reshape(like.grid.shape), np.float32)
+    return month, np.asarray(stddev[cells].reshape(like.grid.shape), np.float32)
 
 
 def read_error_covariance(path: Path, like: Observations) -> tuple[int, FloatArray]:
@@ -57,13 +57,12 @@ def read_error_covariance(path: Path, like: Observations) -> tuple[int, FloatArr
     InputDataError
         If the file holds no covariance of the cells of ``like``, or the month is unknown.
     """
-    month, square = _read(path, like)
-    cells = _cells(like)
+    month, square, cells = _read(path, like)
     return month, square[np.ix_(cells, cells)]
 
 
-def _read(path: Path, like: Observations) -> tuple[int, FloatArray]:
-    """The month, and the matrix in the file's own order of cells; NaN for what is missing or no covariance."""
+def _read(path: Path, like: Observations) -> tuple[int, FloatArray, NDArray[np.intp]]:
+    """The month, the matrix in the file's order of cells, NaN where missing, and the (P,) cells of ``like``."""
     rows, columns = len(like.source.lat), len(like.source.lon)
     with opened(path) as file:
         matrix = _matrix(file, rows * columns)
@@ -74,31 +73,26 @@ def _read(path: Path, like: Observations) -> tuple[int, FloatArray]:
             )
         month = _month(file, matrix)
         square = np.ma.filled(np.ma.asarray(matrix[:]).astype(np.float32), np.nan)
-        square = square.reshape(rows * columns, rows * columns)
     month = month_in_name(path) if month is None else month
     if month is None:
-        raise InputDataError(f"{path.name}: neither its name nor a time axis says which month it is for.")
+        raise InputDataError(f"{path.name}: neither its name nor a time axis states its month.")
+    square = square.reshape(rows * columns, rows * columns)
     square[~(np.abs(square) < 1e4)] = np.nan
-    return month, square
-
-
-def _cells(like: Observations) -> NDArray[np.intp]:
-    """(P,) where the cells of ``like`` stand in the file's order; of rows written twice the first."""
-    rows, columns = len(like.source.lat), len(like.source.lon)
     number = np.arange(rows * columns).reshape(rows, columns)
     ordered = number[np.argsort(like.source.lat)][:, np.argsort(wrapped_longitude(like.source.lon))]
-    return np.ravel(ordered[::2] if rows == 2 * like.grid.shape[0] else ordered)
+    # Of rows written twice the first counts.
+    return month, square, np.ravel(ordered[::2] if rows == 2 * like.grid.shape[0] else ordered)
 
 
 def _matrix(file: netCDF4.Dataset, cells: int) -> netCDF4.Variable:
-    found = [v for v in file.variables.values() if v.size == cells * cells and v.ndim >= 2]
-    if len(found) != 1:
+    matrices = [v for v in file.variables.values() if v.size == cells * cells and v.ndim >= 2]
+    if len(matrices) != 1:
         held = ", ".join(f"{v.name}{tuple(v.shape)}" for v in file.variables.values() if v.ndim >= 2)
         raise InputDataError(
             f"One matrix of {cells} by {cells} cells is expected, as the observations have; found {held or 'none'}.",
             "Errors and fields must come from one release.",
         )
-    return found[0]
+    return matrices[0]
 
 
 def _month(file: netCDF4.Dataset, matrix: netCDF4.Variable) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import netCDF4
@@ -12,8 +13,9 @@ from climrecon.array_types import IntArray
 from climrecon.datasets import canonical_variable
 from climrecon.errors import InputDataError
 from climrecon.preprocess.axes import Horizontal, find_horizontal
+from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time, month_index
-from climrecon.preprocess.values import read_values
+from climrecon.preprocess.values import member_count, read_values
 
 
 def find_variable(file: netCDF4.Dataset, wanted: str) -> netCDF4.Variable:
@@ -65,37 +67,61 @@ def all_of(*steps: Callable[[], Any]) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class FieldAxes:
-    """Axes of a variable: its time dimension, (T,) months, calendar, and latitude and longitude."""
+class Field:
+    """A variable of an open file: its units, time dimension, (T,) months, calendar, and latitude and longitude."""
 
+    variable: netCDF4.Variable
+    units: str
     time_name: str
     index: IntArray
     calendar: str
     horizontal: Horizontal
 
-    def read(self, variable: netCDF4.Variable, realisation: int | None = None) -> Any:
-        """(T, H, W) of ``variable`` in the package's order; see :func:`climrecon.preprocess.values.read_values`."""
-        return read_on(variable, self.time_name, self.horizontal, realisation)
+    def read(self, realisation: int | None = None) -> Any:
+        """(T, H, W) in the package's order; see :func:`climrecon.preprocess.values.read_values`."""
+        return read_values(self.variable, self.time_name, self.horizontal, realisation)
 
 
-def read_on(variable: netCDF4.Variable, time_name: str, axes: Horizontal, realisation: int | None = None) -> Any:
-    """(T, H, W) of ``variable`` in the package's order; see :func:`climrecon.preprocess.values.read_values`."""
-    dimensions = time_name, axes.lat_name, axes.lon_name
-    return read_values(variable, dimensions, axes.rows, axes.columns, realisation)
-
-
-def field_axes(file: netCDF4.Dataset, variable: netCDF4.Variable, *checks: Callable[[], Any]) -> FieldAxes:
-    """Axes of ``variable``; problems of the axes and of further ``checks`` are reported together.
+def field_of(file: netCDF4.Dataset, variable: netCDF4.Variable, check: Callable[[str], Any] = str) -> Field:
+    """``variable`` with its axes; problems of the axes, and of its units by ``check``, are reported together.
 
     Raises
     ------
     InputDataError
         With every problem.
     """
+    units = str(getattr(variable, "units", ""))
 
     def time() -> tuple[str, IntArray, str]:
         dimension, coordinate = find_time(file, variable)
         return dimension, *month_index(file, coordinate)
 
-    (name, index, calendar), horizontal, *_ = all_of(time, lambda: find_horizontal(file, variable), *checks)
-    return FieldAxes(name, index, calendar, horizontal)
+    (name, index, calendar), horizontal, _ = all_of(time, lambda: find_horizontal(file, variable), lambda: check(units))
+    return Field(variable, units, name, index, calendar, horizontal)
+
+
+def members_within(path: Path, variable: str = "tas") -> int:
+    """Number of members that one file holds along a dimension; 1 where there is none.
+
+    Raises
+    ------
+    InputDataError
+        If the file cannot be read.
+    """
+    with opened(path) as file:
+        return member_count(find_variable(file, variable))
+
+
+def dimensions(path: Path) -> tuple[int, int]:
+    """Time steps of the largest variable of a file, and its values at each; zeros if it cannot be read."""
+    try:
+        with opened(path) as file:
+            sizes = [
+                (variable.shape[i], variable.size // max(variable.shape[i] * member_count(variable), 1))
+                for variable in file.variables.values()
+                for i, name in enumerate(variable.dimensions)
+                if variable.ndim >= 3 and name.lower() in ("time", "t")
+            ]
+            return max(sizes, key=lambda pair: pair[0] * pair[1], default=(0, 0))
+    except InputDataError:
+        return 0, 0

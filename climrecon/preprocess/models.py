@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +11,21 @@ import netCDF4
 import numpy as np
 
 from climrecon.array_types import FloatArray, IntArray
-from climrecon.errors import InputDataError, OutputError
+from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
-from climrecon.preprocess.axes import find_horizontal
-from climrecon.preprocess.cdo import run_cdo, write_grid
+from climrecon.preprocess.axes import find_horizontal, is_called
+from climrecon.preprocess.cdo import cdo_folder, run_cdo
 from climrecon.preprocess.chunks import some
 from climrecon.preprocess.climatology import anomalies_of, check_covered
-from climrecon.preprocess.field import all_of, field_axes, find_variable
+from climrecon.preprocess.field import all_of, field_of, find_variable
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time, month_index
-from climrecon.preprocess.values import check_units, is_anomaly, member_count, missing_to_nan, to_units
+from climrecon.preprocess.values import check_units, is_anomaly, missing_to_nan, to_units
 from climrecon.variables import VARIABLES, Variable
 
 #: Months of a file that are inspected before cdo reads it: a year, so that seasons do not deceive.
 _INSPECTED_MONTHS = 12
-_LONGITUDES = ("lon", "longitude", "nav_lon")
 #: Coordinates that differ by less are the same, degrees: files round them.
 SAME_DEGREES = 1e-3
 #: Marks cells that a producer filled: they may be seen, but are neither learned from nor scored.
@@ -40,8 +38,8 @@ _FINE = "r360x180"
 class MemberHeader:
     """Header of a file of a member, read before cdo reads the file.
 
-    ``anomaly`` is None for variables whose kind cannot be told; ``remap`` are cdo's operators from its grid; ``lat`` and
-    ``lon`` that grid's coordinates in the file's own order, one- or two-dimensional.
+    ``anomaly`` is None for variables that are not observable; ``remap`` are cdo's operators from its grid; ``lat`` and
+    ``lon`` that grid's coordinates in the file's order, one- or two-dimensional.
     """
 
     name: str
@@ -106,16 +104,14 @@ def prepare_member(
     headers = inspected(files, variable)
     index = np.concatenate([one.index for one in headers])
     check_covered(index, reference_period)
-    with cdo_folder(files, grid, scratch) as (folder, links):
+    with cdo_folder(scratch, grid, files) as (folder, links):
         source = merged(links)
         level = [] if realisation is None else [f"-sellevidx,{realisation + 1}"]
-        chain = [*headers[0].remap, *level, f"-selname,{headers[0].name}", *source]
-        run_cdo(["-f", "nc2", "-b", "F32", *chain, "out.nc"], folder)
+        run_cdo([*headers[0].remap, *level, f"-selname,{headers[0].name}", *source, "out.nc"], folder)
         shown = Path(files[0]).name
         values, months = read_output(folder / "out.nc", headers[0].name, shown)
         if all(one.filled for one in headers):
-            marks = ["-f", "nc2", "-b", "F32", *headers[0].remap, f"-selname,{FILLED}", *source, "filled.nc"]
-            run_cdo(marks, folder)
+            run_cdo([*headers[0].remap, f"-selname,{FILLED}", *source, "filled.nc"], folder)
             flags, _ = read_output(folder / "filled.nc", FILLED, shown)
             values = np.where(flags > 0, np.nan, values)
             gaps = True
@@ -136,7 +132,7 @@ def inspected(files: Sequence[Path], variable: str) -> list[MemberHeader]:
         raise InputDataError("No file was given.", "Name at least one.")
     headers = [_inspected(Path(path), variable) for path in files]
     names = [Path(path).name for path in files]
-    for what, found in (
+    for what, stated in (
         ("call their variable differently", [one.name for one in headers]),
         ("have different units", [one.units for one in headers]),
         ("mix anomalies and absolute values", ["anomalies" if o.anomaly else "absolute" for o in headers]),
@@ -145,8 +141,8 @@ def inspected(files: Sequence[Path], variable: str) -> list[MemberHeader]:
             [headers[0].place() if one.same_place(headers[0]) else f"other cells, {one.place()}" for one in headers],
         ),
     ):
-        if len(set(found)) > 1:
-            listed = "; ".join(f"{name}: {value or 'none'}" for name, value in zip(names, found, strict=True))
+        if len(set(stated)) > 1:
+            listed = "; ".join(f"{name}: {value or 'none'}" for name, value in zip(names, stated, strict=True))
             raise InputDataError(f"The files of one member {what}: {listed}.", "Repair or leave out the odd one.")
     index = np.concatenate([one.index for one in headers])
     months, counts = np.unique(index, return_counts=True)
@@ -164,30 +160,13 @@ def _inspected(path: Path, wanted: str) -> MemberHeader:
         variable = find_variable(file, wanted)
         units = str(getattr(variable, "units", ""))
         description = VARIABLES[wanted]
-        (index, _), remap, _ = all_of(
+        (index, _), (remap, lat, lon), _ = all_of(
             lambda: month_index(file, find_time(file, variable)[1]),
-            lambda: _remapping(file, variable, ocean=description.on_sea),
-            lambda: check_units(units, description) if description.tells_kind else None,
+            lambda: _source_grid(file, variable, ocean=description.on_sea),
+            lambda: check_units(units, description) if description.observable else None,
         )
-        anomaly = _kind(file, variable, path.name, description) if description.tells_kind else None
-        lat, lon = _coordinates(file, variable, ocean=description.on_sea)
+        anomaly = _kind(file, variable, path.name, description) if description.observable else None
         return MemberHeader(str(variable.name), index, units, anomaly, remap, FILLED in file.variables, lat, lon)
-
-
-def _coordinates(file: netCDF4.Dataset, variable: netCDF4.Variable, ocean: bool) -> tuple[FloatArray, FloatArray]:
-    """Latitudes and longitudes in the file's own order, degrees."""
-    two = _two_dimensional(file, variable) if ocean else None
-    if two is None:
-        axes = find_horizontal(file, variable)
-        return axes.lat, axes.lon
-    beside = [
-        other
-        for other in file.variables.values()
-        if other.dimensions == two.dimensions
-        and (other.name.lower() in _LONGITUDES or getattr(other, "standard_name", "") == "longitude")
-    ]
-    lat, lon = (np.ma.filled(one[:].astype(np.float64), 0.0) for one in (two, (beside or [two])[0]))
-    return lat, lon
 
 
 def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, description: Variable) -> bool:
@@ -213,74 +192,27 @@ def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, descript
     return False
 
 
-def _remapping(file: netCDF4.Dataset, variable: netCDF4.Variable, ocean: bool) -> tuple[str, ...]:
-    """cdo's operators that bring the grid of ``variable`` to the network's.
+def _source_grid(
+    file: netCDF4.Dataset, variable: netCDF4.Variable, ocean: bool
+) -> tuple[tuple[str, ...], FloatArray, FloatArray]:
+    """cdo's operators from the grid of ``variable`` to the network's; its latitudes and longitudes, degrees.
 
     Raises
     ------
     InputDataError
         If the grid cannot be used.
     """
-    two = _two_dimensional(file, variable) if ocean else None
-    if two is None:
-        find_horizontal(file, variable)
-        return ("-remapcon,grid.txt",)
-    if str(getattr(two, "bounds", "")) in file.variables:
-        return ("-remapcon,grid.txt",)
+    cells = [v for v in file.variables.values() if v.ndim == 2 and v.dimensions == variable.dimensions[-2:]]
+    lat = next((v for v in cells if is_called(v, "latitude")), None) if ocean else None
+    if lat is None:
+        axes = find_horizontal(file, variable)
+        return ("-remapcon,grid.txt",), axes.lat, axes.lon
+    lon = next((v for v in cells if is_called(v, "longitude")), lat)
+    corners = str(getattr(lat, "bounds", "")) in file.variables
     # Without the cells' corners there are no areas: values are taken at the points of a finer grid first.
-    return ("-remapcon,grid.txt", f"-remapbil,{_FINE}")
-
-
-def _two_dimensional(file: netCDF4.Dataset, variable: netCDF4.Variable) -> netCDF4.Variable | None:
-    """The two-dimensional latitude along the last two dimensions of ``variable``, if there is one."""
-    for other in file.variables.values():
-        named = other.name.lower() in ("lat", "latitude", "nav_lat")
-        standard = getattr(other, "standard_name", "") == "latitude"
-        if other.ndim == 2 and other.dimensions == variable.dimensions[-2:] and (named or standard):
-            return other
-    return None
-
-
-def members_within(path: Path, variable: str = "tas") -> int:
-    """Number of members that one file holds along a dimension of its own; 1 where there is none.
-
-    Raises
-    ------
-    InputDataError
-        If the file cannot be read.
-    """
-    with opened(Path(path)) as file:
-        return member_count(find_variable(file, variable))
-
-
-class cdo_folder:  # noqa: N801 - a context manager
-    """A folder with links to ``files``, called ``in0000.nc`` …, and cdo's description of ``grid``."""
-
-    def __init__(self, files: Sequence[Path], grid: Grid, scratch: Path) -> None:
-        self.files, self.grid, self.scratch = files, grid, scratch
-
-    def __enter__(self) -> tuple[Path, list[str]]:
-        try:
-            self._held = tempfile.TemporaryDirectory(prefix="member-", dir=self.scratch)
-            folder = Path(self._held.name)
-            links = [f"in{number:04d}.nc" for number in range(len(self.files))]
-            for link, path in zip(links, self.files, strict=True):
-                (folder / link).symlink_to(Path(path).resolve())
-            write_grid(self.grid, folder / "grid.txt")
-        except OSError as error:
-            raise self._problem(error) from error
-        return folder, links
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._held.cleanup()
-        if isinstance(error, OSError):
-            raise self._problem(error) from error
-
-    def _problem(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"The files for cdo cannot be written in {self.scratch}: {error}",
-            "Is the disk full? Choose another folder.",
-        )
+    remap = ("-remapcon,grid.txt",) if corners else ("-remapcon,grid.txt", f"-remapbil,{_FINE}")
+    lat, lon = (np.ma.filled(one[:].astype(np.float64), 0.0) for one in (lat, lon))
+    return remap, lat, lon
 
 
 def merged(links: Sequence[str]) -> list[str]:
@@ -289,11 +221,10 @@ def merged(links: Sequence[str]) -> list[str]:
 
 
 def read_output(path: Path, name: str, shown: str) -> tuple[FloatArray, Months]:
-    """What cdo wrote: (T, H, W) in the package's order, NaN where missing, in order of time."""
+    """cdo's output: (T, H, W) in the package's order, NaN where missing, in order of time."""
     with opened(path) as file:
-        variable = file[name]
-        axes = field_axes(file, variable)
-        values, index = axes.read(variable), axes.index
+        field = field_of(file, file[name])
+        values, index = field.read(), field.index
     if not len(index):
         raise InputDataError(f"cdo gave no field of {shown}.", "Check the file.")
     order = np.argsort(index)

@@ -55,7 +55,7 @@ def _check_length(path: Path) -> None:
     Raises
     ------
     InputDataError
-        If the file is shorter than its header says.
+        If the file is shorter than its header requires.
     """
     with path.open("rb") as file:
         magic = file.read(4)

@@ -35,18 +35,17 @@ def read_observations(
 
     Returns
     -------
-    Anomalies on the file's own grid, in the package's order, on the file's own base period. Rows written
+    Anomalies on the file's grid, in the package's order, relative to the file's base period. Rows written
     twice (HadCRUT4 on 72 x 72) are read once.
 
     Raises
     ------
     InputDataError
-        If a file cannot be used; the message says why.
+        If a file cannot be used; the message names the reason.
     """
     if not files:
         raise InputDataError("No file was given.", "Name at least one.")
     files = [Path(path) for path in files]
-    first, last = request.months
     chunks = [read_chunk(path, request.variable, request.values) for path in files]
     notes = [note for chunk in chunks[:1] for note in chunk.notes]
     values, index = joined(chunks, [path.name for path in files], notes)
@@ -65,7 +64,7 @@ def read_observations(
         notes.append(f"absolute values turned into anomalies relative to {base[0]}-{base[1]}")
     elif base is not None and base != request.reference_period:
         notes.append(f"the anomalies refer to {base[0]}-{base[1]}, their own base; gappy fields are not re-based")
-    keep = _within(index, first, last)
+    keep = _within(index, *request.period)
     if not keep.all():
         values, index = values[keep], index[keep]
     mask = np.isfinite(values)
@@ -83,18 +82,6 @@ def read_observations(
         source=_source(files, chunk, request, notes),
     )
     return observations if uncorrelated is None else with_errors(observations, Path(uncorrelated))
-
-
-def refuse_infilled(observations: Observations) -> None:
-    """Refuse products whose gaps are filled already.
-
-    Raises
-    ------
-    InputDataError
-        With the reason: name, title, or coverage.
-    """
-    source = observations.source
-    _refuse_complete(observations.mask, observations.grid, Path(source.files[0]).name, source.title)
 
 
 def _refuse_complete(mask: BoolArray, grid: Grid, name: str, title: str) -> None:

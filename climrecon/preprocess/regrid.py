@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray
-from climrecon.errors import OutputError
 from climrecon.fields import Observations, Source
 from climrecon.grid import Grid
 from climrecon.preprocess.axes import wrapped_longitude
-from climrecon.preprocess.cdo import run_cdo, write_grid
+from climrecon.preprocess.cdo import cdo_folder, run_cdo, write_grid
 
 #: Share of a target cell's area that must be observed for the cell to count as observed.
 OBSERVED_SHARE = 0.5
@@ -84,27 +82,19 @@ def remap_with_gaps(
     parts = {"weighted": np.where(mask, values, 0.0), "share": mask}
     remapped = _cdo_remap(parts, source, target, scratch)
     share = np.clip(remapped["share"], 0.0, 1.0)
-    seen = share > _ROUNDING
-    mean = np.where(seen, remapped["weighted"] / np.where(seen, share, 1.0), np.nan)
+    observed = share > _ROUNDING
+    mean = np.where(observed, remapped["weighted"] / np.where(observed, share, 1.0), np.nan)
     return mean.astype(np.float32), share
 
 
 def _cdo_remap(fields: Mapping[str, NDArray[Any]], source: Grid, target: Grid, scratch: Path) -> dict[str, FloatArray]:
     """One cdo call for all ``fields``; its files are gone afterwards."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="remap-", dir=scratch) as name:
-            folder = Path(name)
-            write_grid(source, folder / "from.txt")
-            write_grid(target, folder / "to.txt")
-            _write(fields, source, folder / "in.nc")
-            run_cdo(["-f", "nc2", "-remapcon,to.txt", "-setgrid,from.txt", "in.nc", "out.nc"], folder)
-            with netCDF4.Dataset(folder / "out.nc") as file:
-                return {part: np.ma.filled(file[part][:].astype(np.float32), np.nan) for part in sorted(fields)}
-    except OSError as error:
-        raise OutputError(
-            f"The files for cdo cannot be written in {scratch}: {error}",
-            "Is the disk full? Choose another output folder.",
-        ) from error
+    with cdo_folder(scratch, target) as (folder, _):
+        write_grid(source, folder / "from.txt")
+        _write(fields, source, folder / "in.nc")
+        run_cdo(["-remapcon,grid.txt", "-setgrid,from.txt", "in.nc", "out.nc"], folder)
+        with netCDF4.Dataset(folder / "out.nc") as file:
+            return {part: np.ma.filled(file[part][:].astype(np.float32), np.nan) for part in sorted(fields)}
 
 
 def _write(fields: Mapping[str, NDArray[Any]], grid: Grid, path: Path) -> None:
@@ -122,38 +112,38 @@ def _write(fields: Mapping[str, NDArray[Any]], grid: Grid, path: Path) -> None:
 
 @dataclass(frozen=True)
 class FileGrid:
-    """The way back: from the network's grid to the file's own grid and order.
+    """The way back: from the network's grid to the file's grid and order.
 
     Parameters
     ----------
-    own:
+    native:
         Grid of the observations as read (rows written twice are read once).
     network:
         Grid of the estimates.
     source:
-        The file's own latitudes and longitudes in its own order.
+        The file's latitudes and longitudes in its order.
     scratch:
         Folder for cdo's files.
     """
 
-    own: Grid
+    native: Grid
     network: Grid
     source: Source
     scratch: Path
 
     def to_native_grid(self, field: FloatArray) -> FloatArray:
-        """(T, H, W) of the network's grid on the observations' own grid."""
-        if self.own.same_as(self.network):
+        """(T, H, W) of the network's grid on the observations' grid."""
+        if self.native.same_as(self.network):
             return field
-        return remap(field, self.network, self.own, self.scratch)
+        return remap(field, self.network, self.native, self.scratch)
 
     def file_order(self, field: FloatArray) -> NDArray[Any]:
-        """(..., H, W) of the observations' grid in the file's own rows and columns."""
+        """(..., H, W) of the observations' grid in the file's rows and columns."""
         return file_order(field, self.source)
 
 
 def file_order(field: NDArray[Any], source: Source) -> NDArray[Any]:
-    """(..., H, W) in the package's order to the file's own order; rows written twice are so again."""
+    """(..., H, W) in the package's order to the file's order; rows written twice are so again."""
     if len(source.lat) == 2 * field.shape[-2]:
         field = np.repeat(field, 2, axis=-2)
     rows = np.argsort(np.argsort(source.lat))

@@ -14,7 +14,7 @@ from climrecon.fields import Observations
 from climrecon.files import sha256_of
 from climrecon.grid import Grid
 from climrecon.preprocess.chunks import read_chunk, read_once
-from climrecon.preprocess.field import field_axes
+from climrecon.preprocess.field import field_of
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.values import check_units
@@ -51,28 +51,26 @@ def read_uncorrelated(path: Path, like: Observations) -> FloatArray:
         If the file has no such variable, another grid, negative errors, or no month in common.
     """
     with opened(path) as file:
-        variable = _error_variable(file)
-        check_units(str(getattr(variable, "units", "")), VARIABLES[like.variable])
-        axes = field_axes(file, variable)
-        errors = axes.read(variable)
+        field = field_of(file, _error_variable(file), lambda units: check_units(units, VARIABLES[like.variable]))
+        errors = field.read()
         if (errors < 0).any() or np.isinf(errors).any():
-            raise InputDataError(f"{variable.name} holds negative or infinite errors.", "Repair the file.")
-    return _aligned(errors, axes.index, axes.horizontal.grid, like, path.name)
+            raise InputDataError(f"{field.variable.name} holds negative or infinite errors.", "Repair the file.")
+    return _aligned(errors, field.index, field.horizontal.grid, like, path.name)
 
 
 def _error_variable(file: netCDF4.Dataset) -> netCDF4.Variable:
     fields = [v for v in file.variables.values() if v.ndim >= 3]
-    found = [
+    errors = [
         v
         for v in fields
         if v.name.lower().endswith(("unc", "uncertainty")) or "standard_error" in str(getattr(v, "standard_name", ""))
     ]
-    if len(found) != 1:
+    if len(errors) != 1:
         held = ", ".join(v.name for v in fields) or "no fields"
         raise InputDataError(
             f"One variable of cell errors (…_unc) is expected; the file holds {held}.", "Choose another file."
         )
-    return found[0]
+    return errors[0]
 
 
 def read_member(path: Path, request: PrepareRequest, like: Observations, realisation: int | None = None) -> FloatArray:

@@ -12,7 +12,8 @@ import numpy as np
 from climrecon.array_types import FloatArray
 from climrecon.datasets import release_of
 from climrecon.errors import InputDataError
-from climrecon.variables import Variable
+from climrecon.preprocess.axes import Horizontal
+from climrecon.variables import VARIABLES, Variable
 
 #: Values beyond this, and these, are fill values, whether a file declares them or not.
 _BEYOND = 9.9e19
@@ -26,7 +27,7 @@ MEMBER_DIMENSIONS = ("ensemble", "ensemble_member", "member", "realization", "re
 
 _YEAR = r"(1[89]\d\d|20\d\d)"
 _PERIOD = re.compile(rf"{_YEAR}\s*(?:-|–|:|/|,|\s|to|until)\s*{_YEAR}")
-_SAYS_BASE = re.compile(r"anomal|base|relative|climatolog|climo|reference|w\.?r\.?t|normals", re.IGNORECASE)
+_BASE_WORDS = re.compile(r"anomal|base|relative|climatolog|climo|reference|w\.?r\.?t|normals", re.IGNORECASE)
 _BASE_ATTRIBUTES = (
     "reference_period",
     "climatology_period",
@@ -35,6 +36,7 @@ _BASE_ATTRIBUTES = (
     "baseline_period",
     "climo_period",
 )
+_DESCRIPTIONS = ("long_name", "comment", "title", "description", "units", "summary")
 #: Lengths in years that a base period can have; longer ones are the span of the data.
 _BASE_YEARS = (10, 40)
 
@@ -49,29 +51,23 @@ def unpacked_dtype(variable: netCDF4.Variable) -> str:
 
 
 def member_count(variable: netCDF4.Variable) -> int:
-    """Number of members that a variable holds along a dimension of their own; 1 where there is none."""
+    """Number of members that a variable holds along a dimension; 1 where there is none."""
     sizes = dict(zip(variable.dimensions, variable.shape, strict=True))
     return int(next((size for name, size in sizes.items() if name.lower() in MEMBER_DIMENSIONS), 1))
 
 
-def read_values(
-    variable: netCDF4.Variable,
-    dimensions: tuple[str, str, str],
-    rows: Any,
-    columns: Any,
-    realisation: int | None = None,
-) -> Any:
-    """(T, H, W) in the unpacked dtype with NaN where missing, in the order of ``rows`` and ``columns``.
+def read_values(variable: netCDF4.Variable, time_name: str, axes: Horizontal, realisation: int | None = None) -> Any:
+    """(T, H, W) in the unpacked dtype with NaN where missing, in the package's order.
 
     Read block by block along time; whatever order the dimensions stand in the file. Further dimensions must
-    have length one, but for that of members where ``realisation`` says which one, from 0.
+    have length one, but for that of members of which ``realisation`` chooses one, from 0.
 
     Raises
     ------
     InputDataError
         If a further dimension is longer.
     """
-    order = [variable.dimensions.index(name) for name in dimensions]
+    order = [variable.dimensions.index(name) for name in (time_name, axes.lat_name, axes.lon_name)]
     others = [position for position in range(variable.ndim) if position not in order]
     of_members = [p for p in others if realisation is not None and variable.dimensions[p].lower() in MEMBER_DIMENSIONS]
     long = [
@@ -94,7 +90,7 @@ def read_values(
             chosen[position] = slice(realisation, realisation + 1) if realisation is not None else slice(None)
         piece = missing_to_nan(variable[tuple(chosen)])
         moved = np.transpose(piece, others + order).reshape(-1, height, width)
-        values[start : start + block] = moved[:, rows][:, :, columns]
+        values[start : start + block] = moved[:, axes.rows][:, :, axes.columns]
     return values
 
 
@@ -109,7 +105,7 @@ def _block_length(variable: netCDF4.Variable, time_position: int, cells: int) ->
 
 
 def missing_to_nan(raw: Any) -> FloatArray:
-    """Float array with NaN wherever a file says, by any convention, that a value is missing.
+    """Float array with NaN for values that are missing by any convention.
 
     The library has applied scale, offset, ``_FillValue``, ``missing_value`` and the valid range; files
     also use fill values they do not declare.
@@ -127,36 +123,29 @@ def missing_to_nan(raw: Any) -> FloatArray:
 
 
 def base_period(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[int, int] | None:
-    """First and last year of the climatology the file says its anomalies refer to."""
-    for holder in (variable, file):
-        for name in _BASE_ATTRIBUTES:
-            period = _stated(str(getattr(holder, name, "")), lambda _: True)
-            if period:
-                return period
-    for holder in (variable, file):
-        for name in ("long_name", "comment", "title", "description", "units", "summary"):
-            period = _stated(str(getattr(holder, name, "")), lambda before: bool(_SAYS_BASE.search(before)))
-            if period:
-                return period
+    """First and last year of the climatology of the anomalies, as the file states it."""
+    for names, introduction in ((_BASE_ATTRIBUTES, None), (_DESCRIPTIONS, _BASE_WORDS)):
+        for holder in (variable, file):
+            for name in names:
+                if period := _stated(str(getattr(holder, name, "")), introduction):
+                    return period
     return None
 
 
-def _stated(text: str, introduced: Callable[[str], bool]) -> tuple[int, int] | None:
-    """The first period in ``text`` as long as a base period, if the words just before introduce it."""
+def _stated(text: str, introduction: re.Pattern[str] | None) -> tuple[int, int] | None:
+    """The first period in ``text`` as long as a base period, with ``introduction`` in the words around it."""
     for match in _PERIOD.finditer(text):
-        period = int(match[1]), int(match[2])
-        if _BASE_YEARS[0] <= period[1] - period[0] + 1 <= _BASE_YEARS[1]:
-            before = text[max(0, match.start() - 60) : match.start()]
-            after = text[match.end() : match.end() + 30]
-            if introduced(before + " " + after):
-                return period
+        first, last = int(match[1]), int(match[2])
+        around = text[max(0, match.start() - 60) : match.start()] + " " + text[match.end() : match.end() + 30]
+        if _BASE_YEARS[0] <= last - first + 1 <= _BASE_YEARS[1] and (not introduction or introduction.search(around)):
+            return first, last
     return None
 
 
 def is_anomaly(
     wanted: str, file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, values: FloatArray, description: Variable
 ) -> bool:
-    """Whether the values are anomalies: as the user says, else by attributes, product, then range.
+    """Whether the values are anomalies: by the user's choice, else by attributes, product, then range.
 
     Raises
     ------
@@ -202,13 +191,21 @@ def _by_range(variable: netCDF4.Variable, values: FloatArray, description: Varia
 
 
 def check_units(units: str, description: Variable) -> None:
-    """Refuse units that a variable does not accept; none at all may pass for anomalies.
+    """Refuse variables that cannot be observed, and units of other quantities; anomalies may have none at all.
 
     Raises
     ------
     InputDataError
-        If ``units`` are another quantity's.
+        If observations of the variable cannot be reconstructed, or ``units`` are another quantity's.
     """
+    if not description.observable:
+        names = " or ".join(name for name, one in VARIABLES.items() if one.observable)
+        raise InputDataError(
+            f"Observations of {description.name} ({description.label}) cannot be reconstructed.",
+            f"Choose variable={names}; a network may take {description.name} as an auxiliary variable."
+            if description.auxiliary is not None
+            else f"Choose variable={names}.",
+        )
     if units.strip() not in ("", "1") and description.accepted and not description.accepted_units(units):
         raise InputDataError(
             f"The units {units!r} are not those of a {description.quantity}.",
@@ -217,7 +214,7 @@ def check_units(units: str, description: Variable) -> None:
 
 
 def to_units(values: FloatArray, units: str, anomaly: bool, description: Variable) -> FloatArray:
-    """``values`` in the variable's own units; anomalies are differences, which have no offset.
+    """``values`` in the variable's units; anomalies are differences, which have no offset.
 
     Raises
     ------

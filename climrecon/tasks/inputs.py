@@ -68,7 +68,7 @@ def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
         members=tuple(found.members),
         uncorrelated=found.uncorrelated,
         facets=dict(found.facets),
-        left_out=tuple((item.path, item.reason) for item in found.left_out),
+        left_out=found.left_out,
         notes=tuple(found.notes),
         error_covariance=tuple(found.error_covariance),
     )

@@ -13,7 +13,7 @@ class _Frozen(BaseModel):
 
 
 class AcceptedUnits(_Frozen):
-    """Units that files may state for a variable, and the way from them to the variable's own units.
+    """Units that files may state for a variable, and the conversion to the variable's units.
 
     Attributes
     ----------
@@ -84,8 +84,9 @@ class Variable(_Frozen):
         Units of files; none: any are taken as they are.
     auxiliary:
         Position among the variables that a network may take as auxiliary input; None: it may not.
-    tells_kind:
-        Whether the reader can tell anomalies from absolute values by ``anomaly_within`` and the units.
+    observable:
+        Whether observations of it can be reconstructed: ``anomaly_within`` and the units distinguish anomalies from
+        absolute values.
     anomaly_within:
         Bounds of the 1 % and 99 % quantiles and of the median of sizes of anomalies.
     largest_anomaly, absolute_range:
@@ -108,7 +109,7 @@ class Variable(_Frozen):
     units_metadata: str = ""
     accepted: tuple[AcceptedUnits, ...] = ()
     auxiliary: int | None = None
-    tells_kind: bool = False
+    observable: bool = False
     anomaly_within: tuple[float, float] = (0.0, 0.0)
     largest_anomaly: float = math.inf
     absolute_range: tuple[float, float] = (-math.inf, math.inf)

@@ -1,4 +1,4 @@
-"""The table of all variables, read from the files beside this module."""
+"""The table of all variables, read from the files of this folder."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_members_with_what_else_there_is_of_them(tmp_path: Path) -> None:
             "psl Amon C r1i1p1 v1 185001-200512",
         ],
     )
-    found = find_members(open_catalogue(path), QUERY, "tas", beside=("tos", "sic"), fixed=("sftlf",))
+    found = find_members(open_catalogue(path), QUERY, "tas", others=("tos", "sic"), fixed=("sftlf",))
     assert [m.facets["ensemble"] for m in found.members if m.facets["model"] == "a"] == ["r1i1p1", "r2i1p1", "r10i1p1"]
     first, second, _, other = found.members
     assert {name: len(files) for name, files in first.files.items()} == {"tas": 1, "tos": 1, "sic": 1, "sftlf": 1}

@@ -10,7 +10,7 @@ from climrecon import datasets
 from climrecon.catalogue import build_catalogue, open_catalogue, search
 from climrecon.datasets import DataSet
 from climrecon.errors import InputDataError
-from climrecon.preprocess import PrepareRequest, read_observations, refuse_infilled
+from climrecon.preprocess import PrepareRequest, read_observations
 
 ROW = DataSet(
     "NewTemp",
@@ -56,7 +56,7 @@ def test_one_row_is_all_that_reader_builder_and_search_need(tmp_path: Path, monk
 
     full = write(tmp_path / "NewTemp_full_rev7_1990-1991.nc")
     with pytest.raises(InputDataError, match="gaps are filled already"):
-        refuse_infilled(read_observations([full], PrepareRequest(allow_complete=True)))
+        read_observations([full], PrepareRequest())
 
     built = build_catalogue(tmp_path)
     result = search(open_catalogue(built.path), {"model": "newtemp", "variable": "tas"})

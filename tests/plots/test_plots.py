@@ -17,6 +17,8 @@ from climrecon.output.series import NINETY, make_series
 from climrecon.plots import animate, draw_global_mean, draw_maps, draw_nino34
 from climrecon.plots.coast import coastlines
 from climrecon.plots.maps import from_greenwich
+from climrecon.plots.scales import scales_of
+from climrecon.variables import VARIABLES
 from climrecon.workflow.manifest import short
 from helpers.made_up import make_product
 
@@ -57,6 +59,17 @@ def test_maps_show_observations_reconstruction_and_standard_deviation(tmp_path: 
     image = np.asarray(Image.open(tmp_path / "maps.png").convert("L"))
     assert image.shape[1] > 1200
     assert image.std() > 20
+
+
+@pytest.mark.parametrize("variable", ["tas", "tos", "psl", "pr"])
+def test_every_variable_that_networks_take_has_map_colours(variable: str) -> None:
+    scales = scales_of(variable)
+    for scale in (scales.anomaly, scales.difference, scales.spread, scales.rmse):
+        assert 8 <= len(scale.norm.boundaries) <= 17
+        assert scale.label == VARIABLES[variable].units
+        assert scale.ticks is None or set(np.round(scale.ticks / scale.norm.vmax, 6)) <= set(
+            np.round(scale.norm.boundaries / scale.norm.vmax, 6)
+        )
 
 
 def test_maps_without_uncertainty_or_comparison_say_so() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 LAT5 = np.arange(-87.5, 90, 5.0)
 LON5 = np.arange(-177.5, 180, 5.0)
 PERMUTED = ("time", "lat", "lon")
+#: Writes values (T, H, W) of months (T,) into a folder.
+Producer = Callable[[Path, np.ndarray, np.ndarray], Path]
 
 
 def month_numbers(first_year: int, count: int) -> np.ndarray:
@@ -117,173 +119,151 @@ def write(
     return path
 
 
-def hadcrut5_mean(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
-    path = folder / "HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"
-    write(
-        path,
-        values,
-        index,
-        name="tas_mean",
-        lat_name="latitude",
-        lon_name="longitude",
-        kind="f8",
-        fill=-1e30,
-        attributes={
-            "long_name": "blended air_temperature_anomaly over land with sea_water_temperature_anomaly",
-            "units": "K",
-            "cell_methods": "area: mean (interval: 5.0 degrees_north 5.0 degrees_east) time: mean "
-            "(interval: 1 month) realization: mean",
-            "coordinates": "realization",
-        },
-        file_attributes={
-            "title": "HadCRUT.5.0.2.0 blended land air temperature and sea-surface temperature anomalies",
-            "comment": "2m air temperature over land blended with sea water temperature at a depth of 20cm "
-            "expressed as monthly anomalies relative to 1961-1990 climatology.",
-            "institution": "Met Office Hadley Centre / Climatic Research Unit, University of East Anglia",
-            "reference": "C. P. Morice et al., 2021",
-            "version": "HadCRUT.5.0.2.0",
-            "Conventions": "CF-1.7",
-        },
-        calendar="gregorian",
-        time_bounds=True,
-    )
-    with netCDF4.Dataset(path, "a") as file:
-        realization = file.createVariable("realization", "i8", ())
-        realization.standard_name = "realization"
-        realization[:] = 100
-    return path
+def producer(file_name: str, finish: Callable[[netCDF4.Dataset], None] = lambda file: None, **form: Any) -> Producer:
+    """A function that writes ``values`` at ``index`` into a folder, in the form of one producer's file ``file_name``."""
+
+    def write_file(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
+        path = write(folder / file_name, values, index, **form)
+        with netCDF4.Dataset(path, "a") as file:
+            finish(file)
+        return path
+
+    return write_file
+
+
+def _realization(file: netCDF4.Dataset) -> None:
+    realization = file.createVariable("realization", "i8", ())
+    realization.standard_name = "realization"
+    realization[:] = 100
+
+
+def _status(file: netCDF4.Dataset) -> None:
+    file.createDimension("field_status_string_length", 1)
+    status = file.createVariable("field_status", "S1", ("time", "field_status_string_length"))
+    status[:] = np.full((len(file.dimensions["time"]), 1), b"f")
+
+
+def _climatology(file: netCDF4.Dataset) -> None:
+    file.createDimension("month_number", 12)
+    climatology = file.createVariable("climatology", "f4", ("month_number", "latitude", "longitude"))
+    climatology.units, climatology.standard_name = "degree C", "surface_temperature"
+    climatology[:] = 14.0
+    mask = file.createVariable("land_mask", "f8", ("latitude", "longitude"))
+    mask.standard_name = "land_binary_mask"
+    mask[:] = 1.0
+
+
+def _height(file: netCDF4.Dataset) -> None:
+    height = file.createVariable("height", "f8", ())
+    height.units, height.axis = "m", "Z"
+    height[:] = 2.0
+
+
+LONG_NAMES = {"lat_name": "latitude", "lon_name": "longitude"}
+MET_OFFICE = LONG_NAMES | {"fill": -1e30, "calendar": "gregorian", "time_bounds": True}
+HADCRUT5 = MET_OFFICE | {"kind": "f8"}
+
+hadcrut5_mean = producer(
+    "HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc",
+    _realization,
+    **HADCRUT5,
+    name="tas_mean",
+    attributes={
+        "long_name": "blended air_temperature_anomaly over land with sea_water_temperature_anomaly",
+        "units": "K",
+        "cell_methods": "area: mean (interval: 5.0 degrees_north 5.0 degrees_east) time: mean "
+        "(interval: 1 month) realization: mean",
+        "coordinates": "realization",
+    },
+    file_attributes={
+        "title": "HadCRUT.5.0.2.0 blended land air temperature and sea-surface temperature anomalies",
+        "comment": "2m air temperature over land blended with sea water temperature at a depth of 20cm "
+        "expressed as monthly anomalies relative to 1961-1990 climatology.",
+        "institution": "Met Office Hadley Centre / Climatic Research Unit, University of East Anglia",
+        "reference": "C. P. Morice et al., 2021",
+        "version": "HadCRUT.5.0.2.0",
+        "Conventions": "CF-1.7",
+    },
+)
 
 
 def hadcrut5_member(folder: Path, number: int, values: np.ndarray, index: np.ndarray) -> Path:
-    path = folder / f"HadCRUT.5.0.2.0.anomalies.{number}.nc"
-    return write(
-        path,
-        values,
-        index,
-        name="tas",
-        lat_name="latitude",
-        lon_name="longitude",
-        kind="f8",
-        fill=-1e30,
+    return producer(
+        f"HadCRUT.5.0.2.0.anomalies.{number}.nc",
+        **HADCRUT5,
         attributes={"units": "K", "long_name": "blended air_temperature_anomaly over land"},
         file_attributes={"version": "HadCRUT.5.0.2.0"},
-        calendar="gregorian",
-        time_bounds=True,
-    )
+    )(folder, values, index)
 
 
-def hadcrut5_uncorrelated(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
-    return write(
-        folder / "HadCRUT.5.0.2.0.uncorrelated.nc",
-        values,
-        index,
-        name="tas_unc",
-        lat_name="latitude",
-        lon_name="longitude",
-        kind="f8",
-        fill=-1e30,
-        attributes={"units": "K", "long_name": "uncorrelated measurement and sampling uncertainty"},
-        calendar="gregorian",
-        time_bounds=True,
-    )
-
-
-def hadcrut4_median(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
-    path = folder / "HadCRUT.4.6.0.0.median.nc"
-    write(
-        path,
-        values,
-        index,
-        name="temperature_anomaly",
-        lat_name="latitude",
-        lon_name="longitude",
-        fill=-1e30,
-        attributes={
-            "long_name": "near_surface_temperature_anomaly",
-            "units": "K",
-            "missing_value": np.float32(-1e30),
-            "reference_period": np.array([1961, 1990], dtype=np.int16),
-        },
-        file_attributes={"title": "HadCRUT4 near-surface temperature ensemble data - ensemble median"},
-        time_units="days since 1850-1-1 00:00:00",
-        calendar="gregorian",
-        time_kind="f4",
-    )
-    with netCDF4.Dataset(path, "a") as file:
-        file.createDimension("field_status_string_length", 1)
-        status = file.createVariable("field_status", "S1", ("time", "field_status_string_length"))
-        status[:] = np.full((len(index), 1), b"f")
-    return path
-
-
-def crutem5(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
-    return write(
-        folder / "CRUTEM.5.0.2.0.anomalies.nc",
-        values,
-        index,
-        lat_name="latitude",
-        lon_name="longitude",
-        fill=-1e30,
-        attributes={"units": "K", "standard_name": "air_temperature_anomaly"},
-        calendar="gregorian",
-        time_bounds=True,
-    )
-
-
-def gistemp(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
-    return write(
-        folder / "gistemp1200_GHCNv4_ERSSTv5.nc",
-        values,
-        index,
-        name="tempanomaly",
-        lat=np.arange(-89.0, 90, 2.0),
-        lon=np.arange(-179.0, 180, 2.0),
-        kind="i2",
-        scale=0.01,
-        fill=32767,
-        attributes={"long_name": "Surface temperature anomaly", "units": "K", "cell_methods": "time: mean"},
-        file_attributes={"title": "GISTEMP Surface Temperature Analysis", "Conventions": "CF-1.6"},
-        time_units="days since 1800-01-01 00:00:00",
-        calendar=None,
-        time_kind="i4",
-        time_bounds=True,
-    )
-
-
-def noaa_global_temp(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
-    """``values`` north to south from 2.5 E, as the file has them."""
-    return write(
-        folder / "NOAAGlobalTemp_v5.1.0_gridded_s188001_e202212_c20230108T133308.nc",
-        values,
-        index,
-        name="anom",
-        lat=LAT5,
-        lon=np.arange(2.5, 360, 5.0),
-        extra="z",
-        fill=-999.9,
-        attributes={
-            "long_name": "Global Temperature Anomalies",
-            "units": "degrees C",
-            "missing_value": np.float32(-999.9),
-        },
-        file_attributes={"title": "NOAA Merged Land Ocean Global Surface Temperature Analysis"},
-        time_units="days since 1800-01-01 00:00:00",
-        calendar=None,
-    )
+hadcrut5_uncorrelated = producer(
+    "HadCRUT.5.0.2.0.uncorrelated.nc",
+    **HADCRUT5,
+    name="tas_unc",
+    attributes={"units": "K", "long_name": "uncorrelated measurement and sampling uncertainty"},
+)
+hadcrut4_median = producer(
+    "HadCRUT.4.6.0.0.median.nc",
+    _status,
+    **MET_OFFICE | {"time_bounds": False},
+    name="temperature_anomaly",
+    attributes={
+        "long_name": "near_surface_temperature_anomaly",
+        "units": "K",
+        "missing_value": np.float32(-1e30),
+        "reference_period": np.array([1961, 1990], dtype=np.int16),
+    },
+    file_attributes={"title": "HadCRUT4 near-surface temperature ensemble data - ensemble median"},
+    time_units="days since 1850-1-1 00:00:00",
+    time_kind="f4",
+)
+crutem5 = producer(
+    "CRUTEM.5.0.2.0.anomalies.nc", **MET_OFFICE, attributes={"units": "K", "standard_name": "air_temperature_anomaly"}
+)
+gistemp = producer(
+    "gistemp1200_GHCNv4_ERSSTv5.nc",
+    name="tempanomaly",
+    lat=np.arange(-89.0, 90, 2.0),
+    lon=np.arange(-179.0, 180, 2.0),
+    kind="i2",
+    scale=0.01,
+    fill=32767,
+    attributes={"long_name": "Surface temperature anomaly", "units": "K", "cell_methods": "time: mean"},
+    file_attributes={"title": "GISTEMP Surface Temperature Analysis", "Conventions": "CF-1.6"},
+    time_units="days since 1800-01-01 00:00:00",
+    calendar=None,
+    time_kind="i4",
+    time_bounds=True,
+)
+#: ``values`` north to south from 2.5 E, as the file has them.
+noaa_global_temp = producer(
+    "NOAAGlobalTemp_v5.1.0_gridded_s188001_e202212_c20230108T133308.nc",
+    name="anom",
+    lon=np.arange(2.5, 360, 5.0),
+    extra="z",
+    fill=-999.9,
+    attributes={"long_name": "Global Temperature Anomalies", "units": "degrees C", "missing_value": np.float32(-999.9)},
+    file_attributes={"title": "NOAA Merged Land Ocean Global Surface Temperature Analysis"},
+    time_units="days since 1800-01-01 00:00:00",
+    calendar=None,
+)
+cowtan_way = producer(
+    "had4_krig_v2_0_0.nc",
+    **LONG_NAMES,
+    name="temperature_anomaly",
+    fill=-1e30,
+    attributes={"units": "K", "long_name": "temperature_anomaly"},
+)
 
 
 def berkeley(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
-    path = folder / "Land_and_Ocean_LatLong1.nc"
-    lat, lon = np.arange(-85.0, 90, 10.0), np.arange(-175.0, 180, 10.0)
-    write(
-        path,
-        values,
-        index,
+    return producer(
+        "Land_and_Ocean_LatLong1.nc",
+        _climatology,
+        **LONG_NAMES,
         name="temperature",
-        lat=lat,
-        lon=lon,
-        lat_name="latitude",
-        lon_name="longitude",
+        lat=np.arange(-85.0, 90, 10.0),
+        lon=np.arange(-175.0, 180, 10.0),
         fill=np.nan,
         attributes={
             "units": "degree C",
@@ -299,29 +279,7 @@ def berkeley(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
         time_units="year A.D.",
         calendar=None,
         times=(index // 12) + (index % 12 + 0.5) / 12,
-    )
-    with netCDF4.Dataset(path, "a") as file:
-        file.createDimension("month_number", 12)
-        climatology = file.createVariable("climatology", "f4", ("month_number", "latitude", "longitude"))
-        climatology.units, climatology.standard_name = "degree C", "surface_temperature"
-        climatology[:] = 14.0
-        mask = file.createVariable("land_mask", "f8", ("latitude", "longitude"))
-        mask.standard_name = "land_binary_mask"
-        mask[:] = 1.0
-    return path
-
-
-def cowtan_way(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
-    return write(
-        folder / "had4_krig_v2_0_0.nc",
-        values,
-        index,
-        name="temperature_anomaly",
-        lat_name="latitude",
-        lon_name="longitude",
-        fill=-1e30,
-        attributes={"units": "K", "long_name": "temperature_anomaly"},
-    )
+    )(folder, values, index)
 
 
 def gaussian_rows(count: int) -> np.ndarray:
@@ -331,10 +289,8 @@ def gaussian_rows(count: int) -> np.ndarray:
 
 def psl_20cr(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
     """``values`` north to south on a Gaussian grid from 0 E."""
-    return write(
-        folder / "air.2m.mon.mean.nc",
-        values,
-        index,
+    return producer(
+        "air.2m.mon.mean.nc",
         name="air",
         lat=gaussian_rows(values.shape[1])[::-1],
         lon=np.arange(values.shape[2]) * 360.0 / values.shape[2],
@@ -351,7 +307,7 @@ def psl_20cr(folder: Path, values: np.ndarray, index: np.ndarray) -> Path:
         time_units="hours since 1800-01-01 00:00:0.0",
         calendar=None,
         times=days_since(index, "hours since 1800-01-01 00:00:0.0", "standard", day=1),
-    )
+    )(folder, values, index)
 
 
 def cmip5(folder: Path, values: np.ndarray, index: np.ndarray, calendar: str) -> Path:
@@ -360,13 +316,11 @@ def cmip5(folder: Path, values: np.ndarray, index: np.ndarray, calendar: str) ->
         f"tas_Amon_MPI-ESM-LR_historical_r1i1p1_{first // 12:04d}{first % 12 + 1:02d}-"
         f"{last // 12:04d}{last % 12 + 1:02d}.nc"
     )
-    path = folder / name
     rows = gaussian_rows(values.shape[1])
     edges = np.concatenate([[-89.98], 0.5 * (rows[1:] + rows[:-1]), [89.98]])
-    write(
-        path,
-        values,
-        index,
+    return producer(
+        name,
+        _height,
         lat=rows,
         lon=np.arange(values.shape[2]) * 360.0 / values.shape[2],
         lat_bounds=np.stack([edges[:-1], edges[1:]], axis=1),
@@ -383,9 +337,4 @@ def cmip5(folder: Path, values: np.ndarray, index: np.ndarray, calendar: str) ->
         calendar=calendar,
         time_bounds=True,
         fmt="NETCDF3_CLASSIC",
-    )
-    with netCDF4.Dataset(path, "a") as file:
-        height = file.createVariable("height", "f8", ())
-        height.units, height.axis = "m", "Z"
-        height[:] = 2.0
-    return path
+    )(folder, values, index)

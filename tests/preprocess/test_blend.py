@@ -9,7 +9,7 @@ from climrecon.errors import InputDataError
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.preprocess import prepare_member
 from climrecon.preprocess.blend import blend, prepare_blended
-from climrecon.preprocess.models import members_within
+from climrecon.preprocess.field import members_within
 
 INDEX = files.month_numbers(1961, 360)
 YEARS = (1961, 1990)

@@ -193,7 +193,7 @@ def test_errors_of_a_subset_of_months(tmp_path, truth):
     errors = np.where(np.isfinite(truth), 0.25, np.nan)
     observations = read_observations(
         [files.hadcrut5_mean(tmp_path, truth, INDEX)],
-        PrepareRequest(period=("1850-06", "1851")),
+        PrepareRequest(period=(1850 * 12 + 5, 1851 * 12 + 11)),
         uncorrelated=files.hadcrut5_uncorrelated(tmp_path, errors[:12], INDEX[:12]),
     )
     assert observations.time.span() == "185006-185112"

@@ -47,7 +47,7 @@ def test_crutem4(shared_data):
 
 def test_gistemp(shared_data):
     path = shared_data / "observations/gistemp/gistemp1200_v4_5x5_base6190_188001-200212.nc"
-    observations = read_observations([path], PrepareRequest(period=("1951-01", "1980-12")))
+    observations = read_observations([path], PrepareRequest(period=(1951 * 12, 1980 * 12 + 11)))
     assert observations.reference_period == (1961, 1990)
     assert observations.time.span() == "195101-198012"
     stored = raw(path, "tas")[71 * 12 : 101 * 12]

@@ -13,7 +13,7 @@ from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
 from climrecon.grid import Grid
-from climrecon.preprocess.models import members_within
+from climrecon.preprocess.field import members_within
 from climrecon.scores.masked_truth import MaskedTruth
 from climrecon.scores.suite import CLEAN
 from climrecon.settings import RunSettings

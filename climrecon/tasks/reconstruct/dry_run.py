@@ -46,7 +46,7 @@ def dry_run(
         facets=inputs.facets,
     )
     members = chosen_members(inputs, settings.variable, settings.obs_members)
-    covariances = chosen_covariances(inputs, settings.obs_members, request.months)
+    covariances = chosen_covariances(inputs, settings.obs_members, request.period)
     reporter.stage("Dry run: reading, writing nothing")
     observations = read_observations(inputs.main, request, uncorrelated=inputs.uncorrelated)
     cells = observations.values.size

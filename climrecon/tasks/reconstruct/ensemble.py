@@ -24,7 +24,7 @@ from climrecon.methods.observation_ensemble import FEWEST
 from climrecon.output.error_budget import ErrorBudget
 from climrecon.preprocess import PrepareRequest, read_member
 from climrecon.preprocess.error_covariance import month_in_name, read_error_covariance
-from climrecon.preprocess.models import members_within
+from climrecon.preprocess.field import members_within
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import Method, on_method_grid
 from climrecon.workflow.progress import Reporter
@@ -179,7 +179,7 @@ def count_of(inputs: Inputs, variable: str, wanted: int) -> int:
 def files_of(inputs: Inputs, request: PrepareRequest, wanted: int) -> tuple[Path, ...]:
     """The files of an ensemble, other than the observations' own."""
     members = [one.path for one in chosen_members(inputs, request.variable, wanted)]
-    return (*(path for path in members if path not in inputs.main), *chosen_covariances(inputs, wanted, request.months))
+    return (*(path for path in members if path not in inputs.main), *chosen_covariances(inputs, wanted, request.period))
 
 
 def prepare_ensemble(
@@ -216,7 +216,7 @@ def prepare_ensemble(
     """
     chosen = chosen_members(inputs, request.variable, wanted)
     total = len(all_members(inputs, request.variable))
-    covariances = chosen_covariances(inputs, wanted, request.months)
+    covariances = chosen_covariances(inputs, wanted, request.period)
     errors = _uncorrelated(inputs, method.reconstructor.capabilities, keep_observed)
     notes: list[str] = []
     used: list[MemberFile] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from climrecon.preprocess.header import dimensions
+from climrecon.preprocess.field import dimensions
 from climrecon.settings import RunSettings
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.reconstruct.ensemble import count_of

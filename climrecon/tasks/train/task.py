@@ -12,7 +12,7 @@ from climrecon.errors import NetworkError, UsageError
 from climrecon.files import write_text
 from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.store import CARD, LoadedNetwork, load_network, network_of
-from climrecon.preprocess.header import dimensions
+from climrecon.preprocess.field import dimensions
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.network_store import cache_folder, check_free_name, store_places, writable_store
 from climrecon.tasks.train.fit import check_start, recipe_for, recipe_of, run_training

@@ -95,11 +95,11 @@ def _of_query(name: str, chosen: TrainingSet, settings: RunSettings) -> tuple[li
     from climrecon.catalogue import find_members, open_catalogue
 
     blended = () if settings.training_target == "tas" else ("tos", "sic")
-    beside = tuple(dict.fromkeys((*blended, *settings.auxiliary_variables)))
+    others = tuple(dict.fromkeys((*blended, *settings.auxiliary_variables)))
     fixed = ("sftlf",) if blended else ()
     try:
         found = find_members(
-            open_catalogue(settings.catalogue), chosen.query, settings.variable, beside=beside, fixed=fixed
+            open_catalogue(settings.catalogue), chosen.query, settings.variable, others=others, fixed=fixed
         )
     except NoDataError as error:
         raise NoDataError(f"Training set {name}: {error.message}", error.hint) from error
@@ -117,7 +117,7 @@ def _of_query(name: str, chosen: TrainingSet, settings: RunSettings) -> tuple[li
                 notes=one.notes,
             )
         )
-    return members, [(item.path, item.reason) for item in found.left_out]
+    return members, list(found.left_out)
 
 
 def _of_files(name: str, patterns: Sequence[str], variable: str, auxiliary: Sequence[str] = ()) -> list[Member]:
@@ -173,7 +173,7 @@ def _expanded(members: Sequence[Member], variable: str) -> list[Member]:
     """Files that hold several members along a dimension become so many members."""
     from dataclasses import replace
 
-    from climrecon.preprocess.models import members_within
+    from climrecon.preprocess.field import members_within
 
     found: list[Member] = []
     for member in members:
