@@ -16,7 +16,6 @@ stale. The JSON comes from::
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -247,8 +246,8 @@ def with_tables(text: str) -> str:
         if text.count(begin) != 1 or text.count(end) != 1:
             raise ValueError(f"{PAGE.name} must hold {begin} and {end} once")
         measured = json.loads((RESULTS / f"{benchmark}.json").read_text(encoding="utf-8"))
-        part = f"{begin}\n{render(measured)}\n{end}"
-        text = re.sub(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _, part=part: part, text, flags=re.DOTALL)
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{render(measured)}\n{end}{rest.split(end)[1]}"
     return text
 
 

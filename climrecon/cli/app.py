@@ -69,7 +69,7 @@ _TASKS = {
     """,
     p.EVALUATE: """Score networks and baselines on known fields.
 
-    The fields are masked with the gaps of observations; see docs/how-to/evaluate.md. An evaluation that was stopped goes on
+    The fields are masked with the gaps of observations; see docs/how-to/evaluate.md. A stopped evaluation goes on
     when the same command is given again.
 
     \b
