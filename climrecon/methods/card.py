@@ -13,7 +13,6 @@ from climrecon.grid import Grid
 from climrecon.methods.kadow2020.network import PublishedUNet
 from climrecon.methods.unet.build import analysis_unet_arguments, partial_unet_arguments
 from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
-from climrecon.methods.unet.levels import auxiliary_of
 from climrecon.methods.unet.network import AnalysisUNet, complete_channels
 from climrecon.variables import VARIABLES
 
@@ -82,11 +81,11 @@ def describe_punet(name: str, network: PartialUNet | AnalysisUNet, *, grid: Grid
         reference_period=(1961, 1990),
         grid=GridCard.of(grid),
         wraps=grid.wraps,
-        inputs=[*OBSERVED_CHANNELS, *COMPLETE_CHANNELS, *auxiliary_of(network)],
+        inputs=[*OBSERVED_CHANNELS, *COMPLETE_CHANNELS, *network.auxiliary],
         outputs=["mean", "stddev"],
         normalisation="values less the month's generalised least-squares mean, by the prior standard deviation of "
         "cell and calendar month"
-        + ("; further variables by mean and standard deviation of the cell" if auxiliary_of(network) else ""),
+        + ("; further variables by mean and standard deviation of the cell" if network.auxiliary else ""),
         architecture=partial_unet_arguments(network) if isinstance(network, PartialUNet) else {},
         default_obs_sd=0.3,
         training=training,

@@ -20,8 +20,7 @@ from climrecon.grid import Grid
 from climrecon.methods.priors.covariance import learn_low_rank
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import LowRankPrior
-from climrecon.methods.unet.correcting import PartialUNet
-from climrecon.methods.unet.levels import DEPTH, LevelledAnalysisUNet, LevelledUNet, auxiliary_of, depth_of, most_levels
+from climrecon.methods.unet.correcting import PartialUNet, most_levels
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import PartialUNetReconstructor
 from climrecon.training import analysis_task
@@ -116,12 +115,8 @@ def empty_network(
     parts = (*geography(grid), recipe.width if width is None else width)
     if recipe.neighbour_months:
         assert isinstance(prior, FullPrior)
-        if recipe.depth != DEPTH:
-            return LevelledAnalysisUNet(prior, *parts, recipe.depth, misfit)
-        return AnalysisUNet(prior, *parts, stride, misfit)
-    if recipe.depth == DEPTH and not recipe.auxiliary:
-        return PartialUNet(prior, *parts)
-    return LevelledUNet(prior, *parts, recipe.depth, recipe.auxiliary, scale)
+        return AnalysisUNet(prior, *parts, stride, misfit, recipe.depth)
+    return PartialUNet(prior, *parts, recipe.depth, recipe.auxiliary, scale)
 
 
 def new_network(
@@ -187,20 +182,20 @@ def continued(recipe: NativeRecipe, grid: Grid, start: nn.Module) -> tuple[Nativ
             "Choose the recipe of the network to start from (analysis for those with neighbouring months, as punet5), "
             "or another network.",
         )
-    if depth_of(start) != recipe.depth:
+    if start.depth != recipe.depth:
         raise UsageError(
-            f"The network to start from has {depth_of(start)} levels, the recipe {recipe.name} has {recipe.depth}.",
-            f"Use recipe={recipe.name},depth={depth_of(start)}, or another network.",
+            f"The network to start from has {start.depth} levels, the recipe {recipe.name} has {recipe.depth}.",
+            f"Use recipe={recipe.name},depth={start.depth}, or another network.",
         )
-    if auxiliary_of(start) != recipe.auxiliary:
+    if start.auxiliary != recipe.auxiliary:
         raise UsageError(
-            f"The network to start from takes {', '.join(auxiliary_of(start)) or 'no auxiliary variable'}; "
+            f"The network to start from takes {', '.join(start.auxiliary) or 'no auxiliary variable'}; "
             f"{', '.join(recipe.auxiliary) or 'none'} was asked for.",
             "Give auxiliary= as that network has them, or another network.",
         )
     prior = start.prior
     parts = [part.clone() for part in (prior.vectors, prior.residual, prior.scale)]
-    width = start.enc_1.partial.weight.shape[0]
+    width = start.width
     copied = (
         FullPrior(parts[0], prior.trailing.float().clone(), parts[1], parts[2], prior.coefficients_prior())
         if isinstance(prior, FullPrior)
@@ -305,7 +300,7 @@ class NativeTask:
         """
         pool, checks = draw_pools(recipe, network, priors, fields, validation, masks, noise, seed, drawing)
         sd = None
-        if isinstance(network, LevelledUNet) and network.auxiliary:
+        if isinstance(network, PartialUNet) and network.auxiliary:
             sd = network.further_sd.cpu().numpy()
         cases = draw_validation_set(validation, masks, noise, recipe.validation_years, seed + VALIDATION, sd)
         return cls(recipe, network, pool, checks, cases, fields.grid, seed, workers)

@@ -22,7 +22,6 @@ from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.methods.unet.correcting import OBSERVED_CHANNELS, ODD_CHANNELS, PartialUNet
-from climrecon.methods.unet.levels import LevelledUNet
 from climrecon.methods.unet.network import complete_channels
 from climrecon.training.auxiliary import seen_of
 
@@ -131,7 +130,6 @@ def draw_sample_pool(
             values[row] = (fields.values[which[number]] + error) * seen
             mask[row] = seen
             if fields.auxiliary is not None:
-                assert isinstance(network, LevelledUNet)
                 # A stream of its own, so that temperature is seen as it is without auxiliary variables.
                 stream = np.random.default_rng([seed, int(number), 1])
                 shown = fields.auxiliary[which[number]], network.further_sd.cpu().numpy()

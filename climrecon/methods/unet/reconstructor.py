@@ -23,7 +23,6 @@ from climrecon.methods.priors.interpolation import (
 )
 from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.methods.unet.correcting import CorrectingUNet, PartialUNet, UNetOutput
-from climrecon.methods.unet.levels import auxiliary_of
 from climrecon.methods.unet.network import AnalysisUNet
 
 
@@ -95,7 +94,7 @@ class PartialUNetReconstructor(UNetReconstructor):
     def calibrate(self, observations: Observations) -> str:
         """How many months have values of the auxiliary variables, in words; nothing is fitted."""
         months, parts = len(observations.time), []
-        for name in auxiliary_of(self.network):
+        for name in self.network.auxiliary:
             if self._auxiliary is None or name not in self._auxiliary.variables:
                 parts.append(f"{name} is not given, and taken as not observed")
                 continue
@@ -106,7 +105,7 @@ class PartialUNetReconstructor(UNetReconstructor):
     def _apply(
         self, observed: tuple[Tensor, Tensor, Tensor], months: Tensor, index: IntArray
     ) -> tuple[UNetOutput, Callable[[int, int], Tensor], Callable[[Tensor], Tensor]]:
-        names = auxiliary_of(self.network)
+        names = self.network.auxiliary
         given = None if self._auxiliary is None or not names else self._auxiliary.at(index, names)
         output: UNetOutput = self.network(*observed, months, *self._channels(given))
 
