@@ -22,7 +22,10 @@ from climrecon.training.fields import TrainingFields
 from climrecon.training.losses import PublishedLoss, Vgg
 from climrecon.training.precision import autocast_type
 from climrecon.training.recipes import PublishedRecipe
-from climrecon.training.validation_set import ValidationSet, draw_validation_set
+from climrecon.training.validation_set import draw_validation_set
+
+#: Validation months that are estimated at once.
+CHUNK = 64
 
 
 def repeats(grid: Grid, recipe: PublishedRecipe) -> int:
@@ -204,16 +207,9 @@ class PublishedTask:
     def validate(self, network: nn.Module) -> dict[str, float]:
         """RMSE on missing cells, and the annual global mean, of the validation's months."""
         assert isinstance(network, PublishedUNet)
-        scores = self.cases.score(self._estimate(network, self.cases))
-        return {"score": scores["rmse"], **scores}
-
-    def _estimate(self, network: PublishedUNet, cases: ValidationSet, chunk: int = 64) -> NDArray[Any]:
         method = PublishedReconstructor("", network, str(next(network.parameters()).device), self.recipe.rows)
-        parts = [
-            method.means(cases.values[start : start + chunk], cases.mask[start : start + chunk])
-            for start in range(0, len(cases.truth), chunk)
-        ]
-        return np.concatenate(parts)
+        scores = self.cases.score(self.cases.estimate(method, CHUNK))
+        return {"score": scores["rmse"], **scores}
 
     def groups(self) -> list[dict[str, Any]]:
         """Parameter groups, with factors on the learning rate that make equal channels' steps those of one."""

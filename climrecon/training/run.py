@@ -19,8 +19,7 @@ from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, OutputError, UsageError
 from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.training import native_task, published_task
-from climrecon.training.analysis_task import persistence_of
+from climrecon.training import native_network, native_task, published_task
 from climrecon.training.distributed import Workers, workers
 from climrecon.training.engine import Loop, Plan, Progress, Shown, TrainingHistory
 from climrecon.training.fields import TrainingFields
@@ -71,7 +70,7 @@ def train(
     max_hours: float | None = None,
     start: nn.Module | None = None,
     report: Callable[[Progress], None] | None = None,
-    drawing: native_task.Drawing | None = None,
+    drawing: native_network.Drawing | None = None,
     references: Mapping[str, Estimator] | None = None,
     shown: Shown | None = None,
 ) -> Trained:
@@ -142,7 +141,7 @@ def train(
         card["validation_beside"] = {name: dict(scores) for name, scores in known.items()}
         if isinstance(network, AnalysisUNet):
             card["spread_factor"] = round(float(network.spread_factor), 4)
-            card["persistence"] = persistence_of(network, task.cases, fields.grid)
+            card["persistence"] = native_task.persistence_of(network, task.cases)
         return Trained(network, card, history)
 
 
@@ -163,7 +162,7 @@ def _task(
     seed: int,
     processes: Workers,
     start: nn.Module | None,
-    drawing: native_task.Drawing | None = None,
+    drawing: native_network.Drawing | None = None,
 ) -> tuple[published_task.PublishedTask | native_task.NativeTask, list[dict[str, Any]]]:
     if isinstance(recipe, PublishedRecipe):
         network = published_task.new_network(recipe, start)
@@ -172,7 +171,7 @@ def _task(
     if isinstance(recipe, NativeRecipe):
         if noise is None:
             raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.")
-        unet, priors = native_task.new_network(recipe, fields, start, drawing)
+        unet, priors = native_network.new_network(recipe, fields, start, drawing)
         native = native_task.NativeTask.drawn(
             recipe, unet, priors, fields, validation, masks, noise, seed, processes, drawing
         )

@@ -9,7 +9,7 @@ from climrecon.grid import Grid
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.training import published_task
-from climrecon.training.native_task import empty_network
+from climrecon.training.native_network import empty_network
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
 from climrecon.training.run import COPIES
 

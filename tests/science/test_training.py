@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ from climrecon.training.native_task import NativeTask
 from climrecon.training.recipes import recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser, plan_of
-from climrecon.training.samples import Fields, SamplePool, draw_sample_pool
-from climrecon.training.sequences import MaskErrorBank, MonthMaskErrorBank, draw_sequences
+from climrecon.training.samples import SamplePool, draw_sample_pool
+from climrecon.training.sequences import MaskErrorBank, draw_sequences
 from climrecon.training.validation_set import draw_validation_set
 
 GRID = Grid.regular(8, 16)
 CELLS = 128
+#: All 120 months are of one fold.
+FOLD = np.zeros(120, dtype=int)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,8 @@ def parts():
     land = rng.random(CELLS) < 0.3
     masks = MaskSource(rng.random((20, CELLS)) < 0.6, ~land, smooth, np.repeat(GRID.lat, 16))
     noise = NoiseSource(smooth, smooth)
-    data = Fields(fields, np.ones(fields.shape, bool), month, np.zeros(120, dtype=int))
+    index, single = np.arange(120), fields.astype(np.float32).reshape(120, 8, 16)
+    data = TrainingFields(single, month, index, 0 * index, ("one",), GRID)
     return prior, masks, noise, data
 
 
@@ -65,14 +69,10 @@ def fit(
 ) -> TrainingHistory:
     """Train on a pool with the loop and task of recipes."""
     _, masks, noise, data = parts
-    index = np.arange(120)
-    fields = TrainingFields(
-        data.values.astype(np.float32).reshape(120, 8, 16), data.month, index, 0 * index, ("one",), GRID
-    )
-    cases = draw_validation_set(fields, masks, noise, 1, 1)
+    cases = draw_validation_set(data, masks, noise, 1, 1)
     kind = "analysis" if isinstance(net, AnalysisUNet) else "native"
     made, cpu = recipe(kind, mirror=False, **settings), Workers(0, 1, torch.device("cpu"))
-    task = NativeTask(made, net, pool, check, cases, GRID, seed, cpu)
+    task = NativeTask(made, net, pool, check, cases, seed, cpu)
     loop = Loop(task, optimiser(made, task.groups()), plan_of(made), cpu, Checkpoints(folder, {}))
     return loop.run()
 
@@ -80,7 +80,7 @@ def fit(
 def test_it_starts_as_optimal_interpolation_and_learns_more(parts, tmp_path: Path) -> None:
     prior, masks, noise, data = parts
     net = network(prior)
-    pool, check = (draw_sample_pool(net, [prior], data, masks, noise, n, seed) for n, seed in ((192, 1), (64, 2)))
+    pool, check = (draw_sample_pool(net, [prior], data, FOLD, masks, noise, n, seed) for n, seed in ((192, 1), (64, 2)))
     with torch.no_grad():
         start = net.corrected(net.correct(check.observed, check.mask, check.complete), check.mean, check.variance)
     torch.testing.assert_close(start[0], check.mean)
@@ -102,7 +102,7 @@ def test_training_is_reproducible(parts, tmp_path: Path) -> None:
     states = []
     for number in range(2):
         net = network(prior)
-        pool = draw_sample_pool(net, [prior], data, masks, noise, 48, 1)
+        pool = draw_sample_pool(net, [prior], data, FOLD, masks, noise, 48, 1)
         folder = tmp_path / str(number)
         fit(folder, parts, net, pool, pool, 3, iterations=6, batch=8, warm_up=2, check_every=3)
         states.append(net.state_dict())
@@ -131,27 +131,22 @@ class _None:
         return np.zeros(CELLS), np.full(CELLS, 0.3)
 
 
-@pytest.mark.parametrize("beside", [False, True])
-def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, beside: bool) -> None:
+@pytest.mark.parametrize("neighbours", [False, True])
+def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, neighbours: bool) -> None:
     prior, masks, _, data = parts
     mask = masks.draw(np.random.default_rng(3))
     pools = []
     for sign in (1.0, -1.0):
-        values = (sign * data.values).astype(np.float32)
-        if beside:
+        fields = replace(data, values=np.float32(sign) * data.values)
+        if neighbours:
             vectors, trailing = prior.vectors[:, :8], prior.vectors[:, 8:]
             full = FullPrior(vectors, trailing, prior.residual, prior.scale)
             torch.manual_seed(0)
             area = torch.tensor(GRID.area, dtype=torch.float32)
             net = AnalysisUNet(full, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, width=4, misfit=True)
-            index = np.arange(120)
-            fields = TrainingFields(
-                values.reshape(120, 8, 16), index % 12 + 1, index, np.zeros(120, int), ("one",), GRID
-            )
-            pools.append(draw_sequences(net, [full], fields, np.zeros(120, int), _Same(mask), 6, 5))
+            pools.append(draw_sequences(net, [full], fields, FOLD, _Same(mask), 6, 5))
         else:
-            same = Fields(values, data.scored, data.month, data.fold)
-            pools.append(draw_sample_pool(network(prior), [prior], same, masks, _None(), 6, 5))
+            pools.append(draw_sample_pool(network(prior), [prior], fields, FOLD, masks, _None(), 6, 5))
     numbers = torch.arange(6)
     images, turned = pools[0].at(numbers + 6), pools[1]
     for name, value in vars(images).items():
@@ -163,7 +158,7 @@ def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, beside: boo
 def test_a_pool_does_not_depend_on_how_it_is_cut(parts) -> None:
     prior, masks, noise, data = parts
     net = network(prior)
-    first, second = (draw_sample_pool(net, [prior], data, masks, noise, 20, 5, chunk=chunk) for chunk in (20, 7))
+    first, second = (draw_sample_pool(net, [prior], data, FOLD, masks, noise, 20, 5, chunk=chunk) for chunk in (20, 7))
     assert torch.equal(first.mask, second.mask)
     torch.testing.assert_close(first.mean, second.mean, atol=1e-4, rtol=1e-4)
 
@@ -173,8 +168,7 @@ def test_each_sample_uses_the_prior_that_has_not_seen_it(parts) -> None:
     net = network(prior)
     wide = LowRankPrior(prior.vectors, prior.residual, 3.0 * prior.scale)
     fold = (np.arange(120) >= 60).astype(int)
-    split = Fields(data.values, data.scored, data.month, fold)
-    pool = draw_sample_pool(net, [prior, wide], split, masks, noise, 40, 5)
+    pool = draw_sample_pool(net, [prior, wide], data, fold, masks, noise, 40, 5)
     which = np.random.default_rng(5).integers(120, size=40)
     spread = pool.variance.mean(1).numpy()
     assert np.median(spread[which >= 60]) > 3.0 * np.median(spread[which < 60])
@@ -257,7 +251,7 @@ def test_three_months_are_drawn_with_similar_gaps_and_neighbours_by_date(parts, 
 
 def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None:
     _, masks, noise, _ = parts
-    right, wrong = (kind(masks, noise, 1, 30, share) for kind, share in ((MaskErrorBank, 0.0), (MaskErrorBank, 0.4)))
+    right, wrong = (MaskErrorBank(masks, noise, 1, 30, share) for share in (0.0, 0.4))
     exact, other = 0, 0
     for seed in range(300):
         (mask, errors, stated), (mask_2, errors_2, stated_2) = (
@@ -273,8 +267,6 @@ def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None
             assert stated_2.min() >= 0.05
     assert 40 <= exact <= 80, "a fifth: half of the share"
     assert 40 <= other <= 80
-    months = MonthMaskErrorBank(masks, noise, 1, 30, 1.0)
-    assert any(not months.draw(np.random.default_rng(seed))[1].any() for seed in range(10))
 
 
 def test_the_spread_factor_goes_with_the_weights_and_is_one_in_those_from_before() -> None:

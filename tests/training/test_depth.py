@@ -16,7 +16,7 @@ from climrecon.grid import FIVE_DEGREES
 from climrecon.methods.card import describe
 from climrecon.methods.store import CARD, WEIGHTS, as_network, as_reconstructor, load_network, save_network
 from climrecon.methods.unet.correcting import CorrectingUNet, most_levels
-from climrecon.training.native_task import check_grid, geography
+from climrecon.training.native_network import check_grid, geography
 from climrecon.training.recipes import recipe
 
 

@@ -107,40 +107,14 @@ class PartialUNetReconstructor(UNetReconstructor):
     ) -> tuple[UNetOutput, Callable[[int, int], Tensor], Callable[[Tensor], Tensor]]:
         names = self.network.auxiliary
         given = None if self._auxiliary is None or not names else self._auxiliary.at(index, names)
-        output: UNetOutput = self.network(*observed, months, *self._channels(given))
+        auxiliary = () if given is None else (as_tensor(given, self.device).flatten(2),)
+        output: UNetOutput = self.network(*observed, months, *auxiliary)
 
         def deviations(count: int, seed: int) -> Tensor:
             generator = torch.Generator().manual_seed(seed)
             return output.posterior.deviations(count, generator) * output.factor
 
         return output, deviations, lambda weights: output.posterior.weighted_mean_sd(weights * output.factor)
-
-    def _channels(self, auxiliary: FloatArray | None) -> tuple[Tensor, ...]:
-        """(T, V, P) of (T, V, H, W) auxiliary variables as the network's last argument; none where there is none."""
-        return () if auxiliary is None else (as_tensor(auxiliary, self.device).flatten(2),)
-
-    def means(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray,
-        month: IntArray,
-        auxiliary: FloatArray | None = None,
-    ) -> FloatArray:
-        """(T, H, W) means alone, K, from (T, H, W) anomalies, masks and one-sigma errors, and (T,) months.
-
-        Parameters
-        ----------
-        auxiliary:
-            (T, V, H, W) anomalies of the network's auxiliary variables, NaN where not observed.
-        """
-        with torch.inference_mode():
-            output = self.network(
-                *flat_observations(values, mask, obs_sd, self.device),
-                as_tensor(month, self.device, np.int64),
-                *self._channels(auxiliary),
-            )
-        return np.asarray(output.mean.cpu().numpy().reshape(values.shape))
 
 
 class AnalysisReconstructor(UNetReconstructor):

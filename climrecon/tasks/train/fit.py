@@ -20,7 +20,7 @@ from climrecon.training.auxiliary import DESCRIPTION
 from climrecon.training.distributed import own_rank
 from climrecon.training.engine import Progress, Shown
 from climrecon.training.fields import TrainingFields
-from climrecon.training.native_task import continued
+from climrecon.training.native_network import continued
 from climrecon.training.published_task import new_network
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe, parse, recipe
 from climrecon.training.run import train
