@@ -24,10 +24,10 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import torch
-from skill import GRID, MARGIN, fields_of, held_out, near, scores_for_card
+from skill import GRID, MARGIN, fields_of, held_out, near, scores_for_card, smoother
 
 from climrecon.data.geography import land_fraction
-from climrecon.data.masks import MaskSource, smoother
+from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.fields import Context, Months
 from climrecon.methods.card import describe_analysis

@@ -180,6 +180,6 @@ def check_auxiliary(card: Card, given: Sequence[str]) -> None:
     if unknown := [name for name in given if name not in card.auxiliary]:
         takes = f"takes {', '.join(card.auxiliary)}" if card.auxiliary else "takes no further variable"
         raise NetworkError(
-            f"{', '.join(unknown)} is given by auxiliary_files; the network {card.name} {takes} beside {card.variable}.",
+            f"{', '.join(unknown)} is given by auxiliary_files; the network {card.name} {takes} besides {card.variable}.",
             "Leave it out, or use a network trained with channels= of it.",
         )

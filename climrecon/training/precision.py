@@ -27,7 +27,7 @@ def has_matrix_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def precision_name(recipe: Recipe, device: torch.device) -> str:
-    """What a card says of it: GPUs round the factors of convolutions to ten bits unless they are told not to."""
+    """The precision as cards state it: GPUs round the factors of convolutions to ten bits by default."""
     if autocast_type(recipe, device) is not None:
         return "bfloat16"
     rounded = device.type == "cuda" and torch.backends.cudnn.allow_tf32

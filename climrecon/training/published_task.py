@@ -97,10 +97,7 @@ class PublishedModule(nn.Module):
     def sample(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
         """Observed values, codes of the pyramid, mask, truth and scored of this process's share of a step."""
         numbers = self.choices.at(step)
-        truth, scored = self.fields.take(numbers[0], self.choices.fields_at(step))
-        following = self.choices.fields_at(step + 1)
-        if following is not None:
-            self.fields.prefetch(following)
+        truth, scored = self.fields.take(numbers[0])
         seen = self.masks.index_select(0, numbers[1])
         if scored is not None:
             seen = seen & scored
@@ -151,7 +148,7 @@ class PublishedTask:
         self.recipe, self.half = recipe, fields.grid.shape[1] // 2
         self.network = network.to(workers.device)
         for parameter in network.parameters():
-            # Channels last: convolutions of so few channels take three quarters of the time.
+            # Convolutions of so few channels are faster with channels last.
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         cells = fields.grid.area.size

@@ -1,4 +1,4 @@
-"""Training a network by a recipe: from months, masks and errors to weights and what a card says of them."""
+"""Training a network by a recipe: from months, masks and errors to weights and their card."""
 
 from __future__ import annotations
 
@@ -28,12 +28,10 @@ from climrecon.training.precision import precision_name
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
 from climrecon.training.reference_scores import reference_scores
 from climrecon.training.resume import Checkpoints, identity_of_fields, identity_of_source, identity_of_weights
+from climrecon.training.sizes import bytes_of, checkpoint_bytes
 from climrecon.training.validation_set import Estimator
 
-#: A checkpoint holds the weights, their average, the best, and the optimiser's two moments; and one is written
-#: beside the one before.
-COPIES = 12
-#: Of the factor on all standard deviations: a validation of a few samples tells it badly.
+#: Bounds of the factor on all standard deviations, which a validation of a few samples determines badly.
 SPREAD_BOUNDS = (0.6, 1.6)
 
 
@@ -149,8 +147,8 @@ def _calibrate(task: published_task.PublishedTask | native_task.NativeTask) -> N
     """Make 90 % intervals of a network that sees neighbouring months hold 90 % of the validation's unseen cells."""
     network = task.network
     if isinstance(task, native_task.NativeTask) and isinstance(network, AnalysisUNet):
-        found = float(network.spread_factor) * spread_factor(network, task.checks)
-        network.spread_factor.fill_(float(np.clip(found, *SPREAD_BOUNDS)))
+        factor = float(network.spread_factor) * spread_factor(network, task.checks)
+        network.spread_factor.fill_(float(np.clip(factor, *SPREAD_BOUNDS)))
 
 
 def _task(
@@ -209,14 +207,14 @@ def _identity(
     start: nn.Module | None,
 ) -> dict[str, str]:
     # How often it is saved and how long one waits for a better score may change on the way.
-    used = noise is not None and not (isinstance(recipe, PublishedRecipe) and not recipe.noise)
+    used = None if isinstance(recipe, PublishedRecipe) and not recipe.noise else noise
     settings = recipe.model_dump(mode="json", exclude={"checkpoint_seconds", "patience"})
     return {
         "recipe": json.dumps(settings, sort_keys=True),
         "fields": identity_of_fields(fields),
         "validation": identity_of_fields(validation),
         "masks": identity_of_source(masks),
-        "errors": identity_of_source(noise) if used else "none",
+        "errors": "none" if used is None else identity_of_source(used),
         "seed": str(seed),
         "start": "none" if start is None else identity_of_weights(start.state_dict()),
     }
@@ -244,7 +242,7 @@ def _check_gaps(fields: TrainingFields, validation: TrainingFields, block: int =
 
 def _check_room(folder: Path, network: nn.Module) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    needed = COPIES * sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    needed = checkpoint_bytes(bytes_of(network))
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OutputError(

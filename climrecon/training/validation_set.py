@@ -144,9 +144,10 @@ def draw_validation_set(
     month = np.asarray(fields.month)[rows]
     auxiliary = fields.auxiliary_at(rows) if further_sd is not None else None
     if auxiliary is not None and further_sd is not None:
-        for number, own in enumerate(auxiliary):
+        for number, values_of in enumerate(auxiliary):
             rng = np.random.default_rng([seed, 3, number])
-            auxiliary[number] = seen_of(own.reshape(len(own), -1), further_sd, masks, rng).reshape(own.shape)
+            shown = seen_of(values_of.reshape(len(values_of), -1), further_sd, masks, rng)
+            auxiliary[number] = shown.reshape(values_of.shape)
     return ValidationSet(
         values, stated, mask, scored, truth, month, number_of[block], _apart(block, month), fields.grid, auxiliary
     )

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from smoothing import smoother
 
 from climrecon.data.geography import land_fraction
-from climrecon.data.masks import MaskSource, smoother
+from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.priors.covariance import learn_low_rank, learn_patterns

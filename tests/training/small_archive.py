@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from smoothing import smoother
 
-from climrecon.data.masks import MaskSource, smoother
+from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.grid import Grid
 from climrecon.training.fields import TrainingFields

@@ -237,15 +237,15 @@ def learn_patterns(
     # Rows that give the coefficients of a field: the patterns are orthogonal in the area-weighted metric.
     analysis = vectors * metric[:, None] ** 2
     analysis /= (vectors**2 * metric[:, None] ** 2).sum(axis=0)
-    found = np.empty((12, rank, rank))
+    by_month = np.empty((12, rank, rank))
     for position in range(12):
         away = np.abs((month - 1 - position + 6) % 12 - 6)
         weight = np.exp(-0.5 * (away / SEASON_MONTHS) ** 2)[:, None]
-        own = (weight * scaled).T @ scaled / np.maximum((weight * pairs).T @ pairs, 1e-3)
-        mixed = localised(SEASON_SHARE * own + (1.0 - SEASON_SHARE) * whole_year)
+        seasonal = (weight * scaled).T @ scaled / np.maximum((weight * pairs).T @ pairs, 1e-3)
+        mixed = localised(SEASON_SHARE * seasonal + (1.0 - SEASON_SHARE) * whole_year)
         values, axes = np.linalg.eigh(analysis.T @ mixed @ analysis)
-        found[position] = (axes * np.maximum(values, 1e-4)) @ axes.T
-    return LowRank(vectors, residual, scale, found)
+        by_month[position] = (axes * np.maximum(values, 1e-4)) @ axes.T
+    return LowRank(vectors, residual, scale, by_month)
 
 
 def _patterns(covariance: FloatArray, metric: FloatArray, rank: int) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ The training fields are smooth over 1,200 km. Variability of a real cell beyond 
 cells (weather, few stations or ships), an error to the network, or correlated over some hundred or thousand
 kilometres. All are estimated by maximum likelihood from the observations themselves, for sea and land: an error, and
 the variances of two local covariances, one as a share of the training fields' variance and one in K^2. Sea and land
-are distinguished where there are cells enough of either. docs/science.md has the comparison with other forms.
+are distinguished where there are cells enough of either.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ class SurfaceErrors(NamedTuple):
 
     def variability(self) -> str:
         """Variability beyond the training fields, in words; "" if none."""
-        found = []
+        parts = []
         if self.regional:
-            found.append(f"{100 * self.regional:g} % of their variance over {REGIONAL_KM:,.0f} km")
+            parts.append(f"{100 * self.regional:g} % of their variance over {REGIONAL_KM:,.0f} km")
         if self.local:
-            found.append(f"{self.local:g} K2 over {LOCAL_KM:,.0f} km")
-        return " and ".join(found)
+            parts.append(f"{self.local:g} K2 over {LOCAL_KM:,.0f} km")
+        return " and ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def estimate_data_set_errors(
         return sum(sample.deviance(level) for sample in samples)
 
     # One number after the other, and again until none moves. Errors and local variances do nearly the same, so that this
-    # can end near the best; reconstructions with either are as good (docs/science.md). Values side by side, by one
+    # can end near the best; reconstructions with either are as good. Values side by side, by one
     # thread each: the matrices are too small for several threads to share them.
     on_land = np.concatenate([sample.land for sample in samples])
     either = min(int((on_land < OPEN_SEA).sum()), int((on_land > 1.0 - OPEN_SEA).sum()))
@@ -217,9 +217,9 @@ def estimate_data_set_errors(
                 for tried, positions in moves:
                     around = _candidates(tried, best[positions[0]], reach)
                     options = [_moved(best, positions, value) for value in around]
-                    found = dict(zip(options, pool.map(deviance, options), strict=True))
+                    deviances = dict(zip(options, pool.map(deviance, options), strict=True))
                     # A number that does not change the likelihood stays as it is.
-                    best = min(options, key=lambda option: (found[option], option != best))
+                    best = min(options, key=lambda option: (deviances[option], option != best))
                 if best == before:
                     break
     return replace(_level_of(best), n_months=len(samples))

@@ -28,11 +28,10 @@ OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
 DEPTH = 3
 #: Largest correction of the mean, in standard deviations, and of the logarithm of the standard deviation.
 BOUND = 1.5
-#: Share of what was learned of the spread (its logarithm) that holds where a data set has variability which the training
-#: fields lack; the calibration on them does not. Chosen on CRUTEM4's land months, see docs/science.md.
+#: Share of the learned correction of the spread (its logarithm) that holds where a data set has variability which the
+#: training fields lack.
 CALIBRATED_SHARE = 0.5
-#: Months at a time where gradients are not wanted: spares 50 of the 1,000 MB of a reconstruction for a tenth of this
-#: network's time (96 against 88 ms for 98 months, one thread).
+#: Months at a time where gradients are not wanted, to bound memory.
 BATCH = 44
 COMPLETE_CHANNELS = ("mask", "oi_mean", "oi_sd", "land", "sin_lat", "cos_month", "sin_month")
 #: Channels that change their sign when all anomalies do; those of :mod:`climrecon.methods.unet.network` are among them.
@@ -191,7 +190,7 @@ class CorrectingUNet(nn.Module):
     def correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
         """(B, 2, H, W): correction in units of the posterior sd, and log of the factor on it."""
         if not torch.is_grad_enabled():
-            # A fifth faster in all, padding being copies of whole pixels then.
+            # Padding copies whole pixels then.
             observed = observed.contiguous(memory_format=torch.channels_last)
             complete = complete.contiguous(memory_format=torch.channels_last)
             if len(mask) > BATCH:

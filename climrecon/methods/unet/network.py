@@ -144,15 +144,15 @@ def misfit(observed: Tensor, mask: Tensor) -> Tensor:
     """
     ratio = torch.where(mask, observed[:, 1] / observed[:, 2], torch.zeros_like(observed[:, 1]))
     count = mask.sum(1)
-    found = ((ratio**2).sum(1) / count.clamp_min(1)).sqrt().clamp(*MISFIT_BOUNDS).log()
-    return torch.where(count > 0, found, torch.zeros_like(found))
+    logarithm = ((ratio**2).sum(1) / count.clamp_min(1)).sqrt().clamp(*MISFIT_BOUNDS).log()
+    return torch.where(count > 0, logarithm, torch.zeros_like(logarithm))
 
 
 def shifted(channel: Tensor, index: Tensor, step: int, fill: float) -> Tensor:
     """(T, P) values of the month ``step`` later; ``fill`` where that month is not among the T."""
     moved = torch.full_like(channel, fill)
     positions = torch.searchsorted(index, index + step)
-    found = positions.clamp_max(len(index) - 1)
-    there = (positions < len(index)) & (index[found] == index + step)
-    moved[there] = channel[found[there]]
+    at = positions.clamp_max(len(index) - 1)
+    there = (positions < len(index)) & (index[at] == index + step)
+    moved[there] = channel[at[there]]
     return moved
