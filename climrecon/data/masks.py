@@ -14,6 +14,8 @@ from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.grid import EARTH_RADIUS_KM, Grid
 from climrecon.methods.priors.covariance import unit_vectors
 
+#: Share of the variance that the harmonics of a smoother hold.
+KEPT_VARIANCE = 0.999
 #: Share of the made-up masks to which whole regions are added, for the time since: up to complete coverage.
 DENSER = 0.25
 #: A data set that covers the sea this much less than the land is one of land stations, islands and coasts included.
@@ -26,11 +28,11 @@ MASK_MARGIN = 2
 SCORING_MONTHS = (1877 * 12 + 8, 1893 * 12 + 7)
 
 
-def harmonic_smoother(grid: Grid, length_km: float, variance: float = 0.999) -> NDArray[np.float64]:
+def harmonic_smoother(grid: Grid, length_km: float) -> NDArray[np.float64]:
     """(P, K) matrix that turns K white numbers into unit-variance fields of correlation exp(-d^2 / 2 L^2).
 
     The correlation is expanded in Legendre polynomials, negative coefficients cut at zero, degrees kept up to
-    ``variance``; the columns are spherical harmonics. No matrix of cells by cells is made.
+    :data:`KEPT_VARIANCE`; the columns are spherical harmonics. No matrix of cells by cells is made.
 
     Source: Schoenberg's expansion; Lang & Schwab (2015), Ann. Appl. Probab. 25:3047, section 2.
     """
@@ -41,7 +43,7 @@ def harmonic_smoother(grid: Grid, length_km: float, variance: float = 0.999) -> 
     legendre = np.polynomial.legendre.legvander(nodes, degrees)
     power = (legendre * (weights * correlation)[:, None]).sum(axis=0) * (np.arange(degrees + 1) + 0.5)
     power = np.maximum(power, 0.0)
-    last = int(np.searchsorted(np.cumsum(power) / power.sum(), variance)) + 1
+    last = int(np.searchsorted(np.cumsum(power) / power.sum(), KEPT_VARIANCE)) + 1
     points = unit_vectors(grid)
     columns = _harmonics(points[:, 2], np.arctan2(points[:, 1], points[:, 0]), np.sqrt(power[:last]))
     return np.asarray(columns / np.sqrt((columns**2).sum(axis=1))[:, None])

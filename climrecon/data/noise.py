@@ -75,8 +75,7 @@ class NoiseSource:
         error = cell_sd * rng.normal(size=len(cell_sd))
         error += regional_sd * (self.regional @ rng.normal(size=self.regional.shape[1]))
         error += slow_sd * (self.slow @ rng.normal(size=self.slow.shape[1]))
-        stated = np.sqrt(cell_sd**2 + regional_sd**2) * np.exp(rng.uniform(-0.28, 0.28))
-        return error, np.maximum(stated, 0.05)
+        return error, _stated(cell_sd, regional_sd, rng)
 
     def draw_months(self, rng: np.random.Generator, count: int) -> tuple[FloatArray, FloatArray]:
         """Errors (count, P) of consecutive months and their stated sizes (P,), K.
@@ -91,8 +90,7 @@ class NoiseSource:
             white[month] = memory * white[month - 1] + np.sqrt(1.0 - memory**2) * white[month]
         error = cell_sd * rng.normal(size=(count, len(cell_sd))) + regional_sd * (white @ self.regional.T)
         error += slow_sd * (self.slow @ rng.normal(size=self.slow.shape[1]))
-        stated = np.sqrt(cell_sd**2 + regional_sd**2) * np.exp(rng.uniform(-0.28, 0.28))
-        return error, np.maximum(stated, 0.05)
+        return error, _stated(cell_sd, regional_sd, rng)
 
     def _sizes(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray | float, float]:
         """Standard deviations: of the cells' own errors (P,), of the regional (P,) or all and the slow part, K."""
@@ -132,33 +130,34 @@ class NoiseSource:
 
     def describe(self) -> str:
         """For a card."""
-        cells = (
-            f"cell by cell as the data set states them in {len(self.own)} months"
-            if self.own is not None
-            else "cell by cell 0.05-0.7 K" + (", larger where observations are few" if self.rarity is not None else "")
-        )
-        if self.partial is not None:
-            slow = (
-                f"as in {len(self.systematic)} months of the data set's cells ensemble"
-                if self.systematic is not None
-                else f"that makes it up to {self.global_sd[0]:g}-{self.global_sd[1]:g} K"
+        if self.own is not None:
+            cells = f"cell by cell as the data set states them in {len(self.own)} months"
+        else:
+            cells = "cell by cell 0.05-0.7 K" + (
+                ", larger where observations are few" if self.rarity is not None else ""
             )
+        low, high = self.global_sd
+        ensemble = None
+        if self.systematic is not None:
+            ensemble = f"as in {len(self.systematic)} months of the data set's own ensemble"
+        if self.partial is not None:
             return (
                 f"{cells}; regional (1,500 km) as the diagonals of the data set's error covariances of "
                 f"{len(self.partial)} months state them; slow (5,000 km) with a standard deviation of the monthly "
-                f"global mean {slow}"
+                f"global mean {ensemble or f'that makes it up to {low:g}-{high:g} K'}"
             )
         if self.area is None:
             return f"{cells}; regional up to 0.6 of it; slow up to 0.08 K"
-        carried = (
-            f"as in {len(self.systematic)} months of the data set's cells ensemble"
-            if self.systematic is not None
-            else f"of {self.global_sd[0]:g}-{self.global_sd[1]:g} K"
-        )
         return (
             f"{cells}; regional (1,500 km) and slow (5,000 km) parts that together give the monthly global mean a "
-            f"standard deviation {carried}"
+            f"standard deviation {ensemble or f'of {low:g}-{high:g} K'}"
         )
+
+
+def _stated(cell_sd: FloatArray, regional_sd: FloatArray | float, rng: np.random.Generator) -> FloatArray:
+    """(P,) one-sigma errors that a data set would state, K."""
+    stated = np.sqrt(cell_sd**2 + regional_sd**2) * np.exp(rng.uniform(-0.28, 0.28))
+    return np.asarray(np.maximum(stated, 0.05))
 
 
 def _at(levels: FloatArray, when: float) -> NDArray[np.float64]:

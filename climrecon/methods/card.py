@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from climrecon.errors import NetworkError
 from climrecon.grid import Grid
 from climrecon.methods.kadow2020.network import PublishedUNet
-from climrecon.methods.unet.build import analysis_unet_arguments, partial_unet_arguments
+from climrecon.methods.unet.build import unet_arguments
 from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet, complete_channels
 from climrecon.variables import VARIABLES
@@ -86,7 +86,7 @@ def describe_punet(name: str, network: PartialUNet | AnalysisUNet, *, grid: Grid
         normalisation="values less the month's generalised least-squares mean, by the prior standard deviation of "
         "cell and calendar month"
         + ("; further variables by mean and standard deviation of the cell" if network.auxiliary else ""),
-        architecture=partial_unet_arguments(network) if isinstance(network, PartialUNet) else {},
+        architecture=unet_arguments(network),
         default_obs_sd=0.3,
         training=training,
         caveats=[
@@ -108,7 +108,7 @@ def describe_analysis(
             "kind": "analysis_unet",
             "title": "Partial-convolution U-Net on full-rank optimal interpolation, with neighbouring months",
             "inputs": [*OBSERVED_CHANNELS, *complete_channels(network.misfit)],
-            "architecture": {**analysis_unet_arguments(network), "persistence": persistence},
+            "architecture": {**card.architecture, "persistence": persistence},
             "caveats": [
                 "It learned from GISTEMP 1930-2002, so it is not independent of GISTEMP and no judge of it there.",
                 "GISTEMP is smooth over 1,200 km: what a data set holds on smaller scales is estimated from the "

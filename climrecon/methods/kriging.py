@@ -35,7 +35,7 @@ class Covariance:
     nugget: float
 
 
-def fit_covariance(values: FloatArray, mask: BoolArray, distance: FloatArray, seed: int = 0) -> Covariance:
+def fit_covariance(values: FloatArray, mask: BoolArray, distance: FloatArray) -> Covariance:
     """Fit range, sill and nugget by restricted maximum likelihood to a sample of months and cells.
 
     Parameters
@@ -49,7 +49,7 @@ def fit_covariance(values: FloatArray, mask: BoolArray, distance: FloatArray, se
     from scipy.linalg import cho_factor, cho_solve
     from scipy.optimize import minimize
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     usable = np.flatnonzero(mask.sum(axis=1) >= 10)
     if not len(usable):
         return Covariance(2000.0, 1.0, 0.1)

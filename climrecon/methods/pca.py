@@ -54,9 +54,7 @@ class Components:
         return prior_of(self.vectors, self.residual)
 
 
-def find_components(
-    values: FloatArray, mask: BoolArray, grid: Grid, obs_sd: FloatArray | None = None, seed: int = 0
-) -> Components:
+def find_components(values: FloatArray, mask: BoolArray, grid: Grid, obs_sd: FloatArray | None = None) -> Components:
     """Principal components of gappy fields about each month's mean.
 
     Parameters
@@ -68,7 +66,7 @@ def find_components(
     """
     cells = grid.area.size
     flat, seen = values.reshape(len(values), cells), mask.reshape(len(mask), cells)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     usable = np.flatnonzero(seen.sum(axis=1) >= 10)
     if len(usable) < 3:
         return Components(np.zeros((cells, 1)), np.ones(cells), len(usable))

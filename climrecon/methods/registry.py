@@ -38,7 +38,7 @@ class RegisteredMethod:
 
     entry: EntryPoint
     package: str = ""
-    own_title: str = ""
+    baseline_title: str = ""
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class RegisteredMethod:
             If the package is broken.
         """
         if not self.package:
-            return self.own_title
+            return self.baseline_title
         line = (inspect.getdoc(self._load()) or self.name).splitlines()[0]
         return f"{line.rstrip('.')} (method of the package {self.package})"
 

@@ -88,7 +88,7 @@ class Workers:
         return shared
 
 
-def own_rank() -> int:
+def process_rank() -> int:
     """This process's number as torchrun gave it, 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 

@@ -27,7 +27,7 @@ from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of
 from climrecon.training.gaussian import LOSSES
 from climrecon.training.native_network import Drawing, NativeNetwork
-from climrecon.training.precision import autocast_type
+from climrecon.training.precision import autocast_type, convolutions_in
 from climrecon.training.recipes import NativeRecipe
 from climrecon.training.samples import IMAGES, SamplePool, draw_sample_pool
 from climrecon.training.sequences import BANK, MaskErrorBank, draw_sequences
@@ -58,13 +58,9 @@ class NativeModule(nn.Module):
         """Of chosen samples. ``share``: weighted so that the mean over processes is that of their union."""
         network = self.network
         samples = pool.at(numbers)
-        inputs = (samples.observed, samples.mask, samples.complete)
-        if self.precision is None:
-            correction = self.correct(*inputs)
-        else:
-            with torch.autocast(inputs[0].device.type, self.precision):
-                correction = self.correct(*inputs).float()
-        mean, factor = network.corrected(correction, samples.mean, samples.variance)
+        with convolutions_in(self.precision, samples.observed.device):
+            correction = self.correct(samples.observed, samples.mask, samples.complete)
+        mean, factor = network.corrected(correction.float(), samples.mean, samples.variance)
         stddev = factor * samples.variance.sqrt()
         error = (samples.truth - mean) / stddev
         weight = network.area * samples.scored

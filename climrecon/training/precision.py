@@ -44,3 +44,8 @@ def autocast_type(recipe: Recipe, device: torch.device) -> torch.dtype | None:
         pays = recipe.network == "published" and device.type == "cpu" and has_matrix_units()
         return torch.bfloat16 if pays else None
     return torch.bfloat16 if recipe.precision == "bfloat16" else None
+
+
+def convolutions_in(kind: torch.dtype | None, device: torch.device) -> torch.autocast:
+    """A context in which convolutions are worked out in ``kind``; None: in single precision."""
+    return torch.autocast(device.type, kind or torch.bfloat16, enabled=kind is not None)

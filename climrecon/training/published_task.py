@@ -20,7 +20,7 @@ from climrecon.training.banks import VALIDATION, Choices, FieldBank, draw_errors
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
 from climrecon.training.losses import PublishedLoss, Vgg
-from climrecon.training.precision import autocast_type
+from climrecon.training.precision import autocast_type, convolutions_in
 from climrecon.training.recipes import PublishedRecipe
 from climrecon.training.validation_set import draw_validation_set
 
@@ -103,17 +103,11 @@ class PublishedModule(nn.Module):
             seen = seen & scored
         observed = truth if self.errors is None else truth + self.errors.index_select(0, numbers[2])
         mask = self._tall(seen)
-        codes = self.codes.index_select(0, numbers[1])
-        if scored is not None:
-            # Cells that may not be learned from are not shown either, so that these masks are new.
-            codes = self.network.plan.codes(mask)
-        return (
-            self._tall(observed) * mask,
-            codes,
-            mask,
-            self._tall(truth),
-            None if scored is None else self._tall(scored),
-        )
+        x, tall_truth = self._tall(observed) * mask, self._tall(truth)
+        if scored is None:
+            return x, self.codes.index_select(0, numbers[1]), mask, tall_truth, None
+        # Cells that may not be learned from are not shown either, so that these masks are new.
+        return x, self.network.plan.codes(mask), mask, tall_truth, self._tall(scored)
 
     def forward(self, step: int) -> Tensor:
         """The mean loss of this process's share of the samples of ``step``, so weighted that the mean over all processes
@@ -121,12 +115,9 @@ class PublishedModule(nn.Module):
         """
         x, codes, mask, truth, scored = self.sample(step)
         pyramid = self.network.plan.decode(codes, *mask.shape[-2:])
-        if self.precision is None:
+        with convolutions_in(self.precision, x.device):
             out = self.run(x, pyramid)
-        else:
-            with torch.autocast(x.device.type, self.precision):
-                out = self.run(x, pyramid).float()
-        loss: Tensor = self.loss(out, truth, mask, scored) * self.choices.weight
+        loss: Tensor = self.loss(out.float(), truth, mask, scored) * self.choices.weight
         return loss
 
 

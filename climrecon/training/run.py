@@ -31,6 +31,8 @@ from climrecon.training.resume import Checkpoints, identity_of_fields, identity_
 from climrecon.training.sizes import bytes_of, checkpoint_bytes
 from climrecon.training.validation_set import Estimator
 
+#: Months that are looked at together.
+AT_ONCE = 500
 #: Bounds of the factor on all standard deviations, which a validation of a few samples determines badly.
 SPREAD_BOUNDS = (0.6, 1.6)
 
@@ -220,16 +222,16 @@ def _identity(
     }
 
 
-def _check_gaps(fields: TrainingFields, validation: TrainingFields, block: int = 500) -> None:
+def _check_gaps(fields: TrainingFields, validation: TrainingFields) -> None:
     for what, some in (("training", fields), ("validation", validation)):
         if not len(some):
             raise InputDataError(f"There are no {what} months.", "Choose a training set with more members.")
         bad = []
-        for first in range(0, len(some), block):
-            values = np.asarray(some.values[first : first + block])
+        for first in range(0, len(some), AT_ONCE):
+            values = np.asarray(some.values[first : first + AT_ONCE])
             missing = ~np.isfinite(values)
             if some.scored is not None:
-                missing &= some.scored[first : first + block]
+                missing &= some.scored[first : first + AT_ONCE]
             bad += (first + np.flatnonzero(missing.any((1, 2)))).tolist()
         if bad:
             member = some.names[int(some.member[bad[0]])] if some.names else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -208,11 +208,7 @@ def _along(first: StoredMember, second: StoredMember) -> float:
 
 
 def fields_of(
-    members: Sequence[StoredMember],
-    chosen: Sequence[tuple[int, slice]],
-    grid: Grid,
-    folder: Path,
-    gap: Callable[[StoredMember], bool] | None = None,
+    members: Sequence[StoredMember], chosen: Sequence[tuple[int, slice]], grid: Grid, folder: Path
 ) -> TrainingFields:
     """The chosen members as one array; ``scored`` is None where no cell is missing.
 
@@ -225,7 +221,7 @@ def fields_of(
     values = assemble(parts, folder)
     index = np.concatenate([member.index[rows] for member, rows in parts]).astype(np.int64)
     number = np.repeat(np.arange(len(parts)), [len(member.index[rows]) for member, rows in parts])
-    gappy = any((gap or _has_gaps)(member) for member, _ in parts)
+    gappy = any(member.about.get("missing", 0) for member, _ in parts)
     return TrainingFields(
         values=values,
         month=index % 12 + 1,
@@ -279,7 +275,3 @@ def _aligned(other: StoredMember, member: StoredMember) -> StoredMember:
     _, ours, theirs = np.intersect1d(member.index, other.index, return_indices=True)
     values[ours] = other.values[theirs]
     return replace(other, key=f"{other.key}-{member.key}", values=values, index=member.index)
-
-
-def _has_gaps(member: StoredMember) -> bool:
-    return bool(member.about.get("missing", 0))

@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from smoothing import smoother
 
 from climrecon.data.geography import land_fraction
-from climrecon.data.masks import MaskSource
+from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.priors.covariance import learn_low_rank, learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.methods.store import load_network
-from climrecon.methods.unet.build import analysis_unet_arguments, build_unet
+from climrecon.methods.unet.build import build_unet, unet_arguments
 from climrecon.methods.unet.correcting import PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training.distributed import Workers
@@ -41,10 +40,10 @@ FOLD = np.zeros(120, dtype=int)
 @pytest.fixture(scope="module")
 def parts():
     rng = np.random.default_rng(0)
-    smooth = smoother(GRID, 3000.0)
+    smooth = harmonic_smoother(GRID, 3000.0)
     month = np.arange(120) % 12 + 1
     # Not Gaussian: the sign of a wave decides its shape, which no linear method can know.
-    waves = rng.normal(size=(120, CELLS)) @ smooth.T
+    waves = rng.normal(size=(120, smooth.shape[1])) @ smooth.T
     fields = waves + 0.8 * np.maximum(waves, 0.0)
     learned = learn_low_rank(fields.reshape(120, 8, 16), month, GRID, 12)
     tensors = (
@@ -180,7 +179,7 @@ def test_masks_are_plausible() -> None:
     assert (land * FIVE_DEGREES.area).sum() == pytest.approx(0.29, abs=0.01)
     assert land[2, 40] == 1.0, "Antarctica is land"
     rng = np.random.default_rng(0)
-    smooth = smoother(GRID, 2500.0)
+    smooth = harmonic_smoother(GRID, 2500.0)
     source = MaskSource(rng.random((20, CELLS)) < 0.6, rng.random(CELLS) < 0.7, smooth, np.repeat(GRID.lat, 16))
     shares = [source.draw(np.random.default_rng(seed)).mean() for seed in range(200)]
     assert min(shares) >= 10 / CELLS
@@ -192,9 +191,9 @@ def test_masks_are_plausible() -> None:
 
 def test_errors_have_a_part_that_does_not_average_out() -> None:
     coarse = Grid.regular(18, 36)
-    smooth = smoother(coarse, 1500.0)
+    smooth = harmonic_smoother(coarse, 1500.0)
     np.testing.assert_allclose((smooth**2).sum(1), 1.0, atol=1e-9)
-    noise = NoiseSource(smooth, smoother(coarse, 5000.0))
+    noise = NoiseSource(smooth, harmonic_smoother(coarse, 5000.0))
     area = coarse.area.reshape(-1)
     means, independent = [], []
     for seed in range(60):
@@ -273,7 +272,7 @@ def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None
 def test_the_spread_factor_goes_with_the_weights_and_is_one_in_those_from_before() -> None:
     network = load_network("punet5").method.network  # type: ignore[attr-defined]
     assert 0.5 < float(network.spread_factor) < 1.0
-    weights, arguments = network.state_dict(), analysis_unet_arguments(network)
+    weights, arguments = network.state_dict(), unet_arguments(network)
     again = build_unet("mine", "analysis_unet", weights, arguments)
     assert torch.equal(again.spread_factor, network.spread_factor)
     before = {key: value for key, value in weights.items() if key != "spread_factor"}

@@ -323,27 +323,27 @@ class _LowRankInverse:
     root:
         (B, K + 1, K + 1): its product with itself, transposed first, is the covariance of the coefficients given the
         observations. Single precision does for the root; for the covariance it does not.
-    own_month:
+    calendar_month:
         (B, 12): 1 for the calendar month.
     """
 
     weight: Tensor
     leading: Tensor
     root: Tensor
-    own_month: Tensor
+    calendar_month: Tensor
 
     def months(self, keep: Tensor) -> _LowRankInverse:
         """For those of the B months that are kept."""
-        return replace(self, weight=self.weight[keep], root=self.root[keep], own_month=self.own_month[keep])
+        return replace(self, weight=self.weight[keep], root=self.root[keep], calendar_month=self.calendar_month[keep])
 
     def product(self, x: Tensor) -> Tensor:
         """(B, C) ``x`` times it."""
         y = self.weight * x
         projected = y @ self.leading
-        level = (projected[:, -12:] * self.own_month).sum(1, keepdim=True)
+        level = (projected[:, -12:] * self.calendar_month).sum(1, keepdim=True)
         inner = torch.cat([projected[:, :-12], level], dim=1)[:, None]
         inner = torch.bmm(torch.bmm(inner, self.root.mT), self.root)[:, 0]
-        back = torch.cat([inner[:, :-1], inner[:, -1:] * self.own_month], dim=1)
+        back = torch.cat([inner[:, :-1], inner[:, -1:] * self.calendar_month], dim=1)
         return y.addcmul_(self.weight, back @ self.leading.T, value=-1.0)
 
 

@@ -12,31 +12,31 @@ from torch import Tensor
 from climrecon.errors import NetworkError
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import LowRankPrior
-from climrecon.methods.unet.correcting import DEPTH, CorrectingUNet, PartialUNet
+from climrecon.methods.unet.correcting import DEPTH, PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
 
 
-def _common_arguments(network: CorrectingUNet, rank: int) -> dict[str, Any]:
-    arguments = {"width": network.width, "rank": rank, "rows": network.shape[0], "columns": network.shape[1]}
-    # Cards written before the depth was a setting have none.
-    return arguments if network.depth == DEPTH else {**arguments, "depth": network.depth}
-
-
-def partial_unet_arguments(network: PartialUNet) -> dict[str, Any]:
+def unet_arguments(network: PartialUNet | AnalysisUNet) -> dict[str, Any]:
     """The arguments that :func:`build_unet` needs besides the weights."""
-    further = {"further": list(network.auxiliary)} if network.auxiliary else {}
-    return {**_common_arguments(network, network.prior.vectors.shape[1]), **further}
-
-
-def analysis_unet_arguments(network: AnalysisUNet) -> dict[str, Any]:
-    """The arguments that :func:`build_unet` needs besides the weights."""
-    return {
-        **_common_arguments(network, network.prior.vectors.shape[1]),
-        "trailing": network.prior.trailing.shape[1],
-        "seasons": network.prior.seasons is not None,
-        "stride": network.stride,
-        "misfit": network.misfit,
+    arguments: dict[str, Any] = {
+        "width": network.width,
+        "rank": network.prior.vectors.shape[1],
+        "rows": network.shape[0],
+        "columns": network.shape[1],
     }
+    # Cards written before the depth was a setting have none.
+    if network.depth != DEPTH:
+        arguments["depth"] = network.depth
+    if network.auxiliary:
+        arguments["further"] = list(network.auxiliary)
+    if isinstance(network, AnalysisUNet):
+        arguments |= {
+            "trailing": network.prior.trailing.shape[1],
+            "seasons": network.prior.seasons is not None,
+            "stride": network.stride,
+            "misfit": network.misfit,
+        }
+    return arguments
 
 
 @contextmanager
