@@ -49,7 +49,7 @@ from climrecon.methods.unet.correcting import PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor, PartialUNetReconstructor
 from climrecon.scores import scores
-from climrecon.training import native_task, published_task
+from climrecon.training import native_network, native_task, published_task
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, Plan
 from climrecon.training.fields import TrainingFields
@@ -198,7 +198,7 @@ def race(
             every = 250
         else:
             assert isinstance(made, NativeRecipe)
-            unet, priors = native_task.new_network(made, fields, None, clock.drawing)
+            unet, priors = native_network.new_network(made, fields, None, clock.drawing)
             done = score(0, unet)
             covariances = rows[-1]["minutes"]
             every = 100

@@ -25,10 +25,10 @@ from typing import Any
 import netCDF4
 import numpy as np
 import torch
-from skill import MARGIN, fields_of, held_out, near, scores_for_card
+from skill import MARGIN, fields_of, held_out, near, scores_for_card, smoother
 
 from climrecon.data.geography import land_fraction
-from climrecon.data.masks import MaskSource, smoother
+from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.fields import Context, Months
 from climrecon.grid import FIVE_DEGREES as GRID
@@ -49,7 +49,7 @@ from climrecon.training.native_task import NativeTask
 from climrecon.training.recipes import recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser, plan_of
-from climrecon.training.sequences import MaskErrorBank, draw_sequences
+from climrecon.training.sequences import STEPS, MaskErrorBank, draw_sequences
 from climrecon.training.validation_set import draw_validation_set
 
 FIRST = 1930
@@ -57,6 +57,8 @@ FIRST = 1930
 WELL_OBSERVED = 1960
 VALIDATION_YEARS = (1969, 1970, 1971, 1979, 1980, 1981, 1989, 1990, 1991)
 FOLDS = 4
+#: Correlation of the errors of successive months.
+PERSISTENCE = 0.5
 CPU = Workers(0, 1, torch.device("cpu"))
 SCORING_MONTHS = ((1877, 9), (1893, 8))
 
@@ -109,6 +111,25 @@ def sources(data: Path) -> tuple[MaskSource, NoiseSource]:
     """What gaps and errors are drawn from."""
     patches = smoother(GRID, 1500.0)
     return mask_source(data, patches), NoiseSource(patches, smoother(GRID, 5000.0))
+
+
+class HalfErrorBank(MaskErrorBank):
+    """Errors as the shipped network was trained with: half of a month's error stays in the next."""
+
+    def drawn(self, noise: NoiseSource, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """An entry of the bank: (P,) errors of a month and (P,) stated errors."""
+        return noise.draw(rng)
+
+    def with_neighbours(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`MaskErrorBank.with_neighbours`."""
+        number = rng.integers(len(self.errors))
+        stated, sign = self.stated[number], rng.choice([-1.0, 1.0])
+        errors = [sign * self.errors[number]]
+        for _ in STEPS[1:]:
+            other = rng.integers(len(self.errors))
+            fresh = self.errors[other] * (stated / self.stated[other]) * rng.choice([-1.0, 1.0])
+            errors.append(PERSISTENCE * errors[0] + np.sqrt(1.0 - PERSISTENCE**2) * fresh)
+        return np.stack(errors), stated
 
 
 def new_network(prior: FullPrior, width: int, misfit: bool, stride: int = 2) -> AnalysisUNet:
@@ -204,7 +225,7 @@ def main() -> None:
         known[validation], month[validation], index[validation], np.zeros(validation.sum(), int), ("GISTEMP",), GRID
     )  # fmt: skip
     cases = draw_validation_set(held, *sources(options.data), len(VALIDATION_YEARS), options.seed + VALIDATION)
-    task = NativeTask(made, network, pool, checks, cases, GRID, options.seed, CPU)
+    task = NativeTask(made, network, pool, checks, cases, options.seed, CPU)
     identity = {"recipe": made.model_dump_json(), "seed": str(options.seed)}
     loop = Loop(
         task, optimiser(made, task.groups()), plan_of(made), CPU,
@@ -263,7 +284,7 @@ def samples(options, network, known, filled, index, training, validation, say): 
     """Pools to train and to validate on, and the draws they come from."""
     block, priors = cross_fit(filled, index, training, options.rank, options.trailing, FOLDS, RUNS)
     say("covariances learned")
-    draws = MaskErrorBank(*sources(options.data), options.seed + 4, misstated=options.misstated)
+    draws = HalfErrorBank(*sources(options.data), options.seed + 4, misstated=options.misstated)
     say("masks and errors drawn")
     members = np.zeros(len(index), int)
     month = index % 12 + 1

@@ -38,7 +38,7 @@ from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.priors.covariance import unit_vectors
-from climrecon.training import native_task, published_task
+from climrecon.training import native_network, native_task, published_task
 from climrecon.training.banks import draw_masks
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, Plan
@@ -169,7 +169,7 @@ class Ours:
             network = published_task.new_network(made, None)
             task = published_task.PublishedTask(made, network, fields, fields, masks, None, 0, workers)
         else:
-            unet, priors = native_task.new_network(made, fields, None)
+            unet, priors = native_network.new_network(made, fields, None)
             task = native_task.NativeTask.drawn(made, unet, priors, fields, fields, masks, noise, 0, workers)
         plan = Plan(10**6, 10**6, made.averaging, clip=1.0 if isinstance(made, NativeRecipe) else None)
         folder = Path(tempfile.mkdtemp())

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.grid import EARTH_RADIUS_KM, Grid
-from climrecon.methods.priors.covariance import great_circle, unit_vectors
+from climrecon.methods.priors.covariance import unit_vectors
 
+#: Share of the variance that the harmonics of a smoother hold.
+KEPT_VARIANCE = 0.999
 #: Share of the made-up masks to which whole regions are added, for the time since: up to complete coverage.
 DENSER = 0.25
 #: A data set that covers the sea this much less than the land is one of land stations, islands and coasts included.
@@ -26,31 +28,11 @@ MASK_MARGIN = 2
 SCORING_MONTHS = (1877 * 12 + 8, 1893 * 12 + 7)
 
 
-def stream(seed: int, purpose: int = 0, rank: int = 0, worker: int = 0) -> np.random.Generator:
-    """An independent random stream for one ``worker`` of one ``rank``; equal arguments give equal streams.
-
-    Source: the spawn keys of numpy's SeedSequence.
-    """
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, rank, worker)))
-
-
-def smoother(grid: Grid, length_km: float) -> NDArray[np.float64]:
-    """(P, P) matrix that turns white noise into unit-variance fields with a Gaussian correlation.
-
-    The correlation is exp(-d^2 / 2 L^2); its symmetric square root is taken by eigenvalues, negative
-    ones (the Gaussian is not strictly positive definite on the sphere) cut at zero.
-    """
-    correlation = np.exp(-0.5 * (great_circle(grid) / length_km) ** 2)
-    values, vectors = np.linalg.eigh(correlation)
-    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    return np.asarray(root / np.sqrt((root**2).sum(axis=1))[:, None])
-
-
-def harmonic_smoother(grid: Grid, length_km: float, variance: float = 0.999) -> NDArray[np.float64]:
-    """(P, K) matrix that turns K white numbers into unit-variance fields, as :func:`smoother` does with P.
+def harmonic_smoother(grid: Grid, length_km: float) -> NDArray[np.float64]:
+    """(P, K) matrix that turns K white numbers into unit-variance fields of correlation exp(-d^2 / 2 L^2).
 
     The correlation is expanded in Legendre polynomials, negative coefficients cut at zero, degrees kept up to
-    ``variance``; the columns are spherical harmonics. No matrix of cells by cells is made.
+    :data:`KEPT_VARIANCE`; the columns are spherical harmonics. No matrix of cells by cells is made.
 
     Source: Schoenberg's expansion; Lang & Schwab (2015), Ann. Appl. Probab. 25:3047, section 2.
     """
@@ -61,7 +43,7 @@ def harmonic_smoother(grid: Grid, length_km: float, variance: float = 0.999) -> 
     legendre = np.polynomial.legendre.legvander(nodes, degrees)
     power = (legendre * (weights * correlation)[:, None]).sum(axis=0) * (np.arange(degrees + 1) + 0.5)
     power = np.maximum(power, 0.0)
-    last = int(np.searchsorted(np.cumsum(power) / power.sum(), variance)) + 1
+    last = int(np.searchsorted(np.cumsum(power) / power.sum(), KEPT_VARIANCE)) + 1
     points = unit_vectors(grid)
     columns = _harmonics(points[:, 2], np.arctan2(points[:, 1], points[:, 0]), np.sqrt(power[:last]))
     return np.asarray(columns / np.sqrt((columns**2).sum(axis=1))[:, None])
@@ -74,7 +56,7 @@ def _harmonics(sine: FloatArray, longitude: FloatArray, size: FloatArray) -> NDA
     Source: Holmes & Featherstone (2002), J. Geodesy 76:279, equations 11 and 12.
     """
     cosine = np.sqrt(np.maximum(1.0 - sine**2, 0.0))
-    found = []
+    columns = []
     sectoral = np.ones_like(sine)
     for order in range(len(size)):
         if order:
@@ -93,10 +75,10 @@ def _harmonics(sine: FloatArray, longitude: FloatArray, size: FloatArray) -> NDA
                 )
                 before, now = now, a * sine * now - b * before
             scaled = now * size[degree] / np.sqrt(2.0 * degree + 1.0)
-            found.append(scaled * np.cos(order * longitude))
+            columns.append(scaled * np.cos(order * longitude))
             if order:
-                found.append(scaled * np.sin(order * longitude))
-    return np.stack(found, axis=1)
+                columns.append(scaled * np.sin(order * longitude))
+    return np.stack(columns, axis=1)
 
 
 def hold_out_masks(index: IntArray) -> tuple[IntArray, IntArray]:
@@ -131,7 +113,7 @@ class MaskSource:
     sea:
         (P,) True where mostly sea.
     patches:
-        (P, K) smoother whose fields make sea coverage patchy, see :func:`smoother`.
+        (P, K) smoother whose fields make sea coverage patchy, see :func:`harmonic_smoother`.
     lat:
         (P,) latitude, degrees.
     blended:

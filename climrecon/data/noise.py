@@ -36,7 +36,7 @@ class NoiseSource:
     Parameters
     ----------
     regional, slow:
-        (P, K) smoothers (see :func:`climrecon.data.masks.smoother`) of about 1,500 and 5,000 km.
+        (P, K) smoothers (see :func:`climrecon.data.masks.harmonic_smoother`) of about 1,500 and 5,000 km.
     area:
         (P,) share of the globe's area. Where it is given, the correlated parts are scaled so that the global mean of
         their sum has a standard deviation within ``global_sd``; else they are drawn relative to the cell errors.
@@ -71,12 +71,11 @@ class NoiseSource:
         The stated size holds the independent and the regional part, over- or understated by up to a
         third, since real statements are not exact either.
         """
-        own_sd, regional_sd, slow_sd = self._sizes(rng)
-        error = own_sd * rng.normal(size=len(own_sd))
+        cell_sd, regional_sd, slow_sd = self._sizes(rng)
+        error = cell_sd * rng.normal(size=len(cell_sd))
         error += regional_sd * (self.regional @ rng.normal(size=self.regional.shape[1]))
         error += slow_sd * (self.slow @ rng.normal(size=self.slow.shape[1]))
-        stated = np.sqrt(own_sd**2 + regional_sd**2) * np.exp(rng.uniform(-0.28, 0.28))
-        return error, np.maximum(stated, 0.05)
+        return error, _stated(cell_sd, regional_sd, rng)
 
     def draw_months(self, rng: np.random.Generator, count: int) -> tuple[FloatArray, FloatArray]:
         """Errors (count, P) of consecutive months and their stated sizes (P,), K.
@@ -84,15 +83,14 @@ class NoiseSource:
         Cell errors are new each month, regional ones persist over months (first-order autoregression), the slow bias
         stays.
         """
-        own_sd, regional_sd, slow_sd = self._sizes(rng)
+        cell_sd, regional_sd, slow_sd = self._sizes(rng)
         memory = np.exp(-1.0 / PERSISTENCE_MONTHS)
         white = rng.normal(size=(count, self.regional.shape[1]))
         for month in range(1, count):
             white[month] = memory * white[month - 1] + np.sqrt(1.0 - memory**2) * white[month]
-        error = own_sd * rng.normal(size=(count, len(own_sd))) + regional_sd * (white @ self.regional.T)
+        error = cell_sd * rng.normal(size=(count, len(cell_sd))) + regional_sd * (white @ self.regional.T)
         error += slow_sd * (self.slow @ rng.normal(size=self.slow.shape[1]))
-        stated = np.sqrt(own_sd**2 + regional_sd**2) * np.exp(rng.uniform(-0.28, 0.28))
-        return error, np.maximum(stated, 0.05)
+        return error, _stated(cell_sd, regional_sd, rng)
 
     def _sizes(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray | float, float]:
         """Standard deviations: of the cells' own errors (P,), of the regional (P,) or all and the slow part, K."""
@@ -100,16 +98,16 @@ class NoiseSource:
         level = np.exp(rng.uniform(np.log(0.05), np.log(0.7)))
         when = rng.random()
         if self.own is not None:
-            own_sd = _at(self.own, when)
+            cell_sd = _at(self.own, when)
         else:
-            own_sd = level * np.exp(rng.normal(0.0, 0.35, size))
+            cell_sd = level * np.exp(rng.normal(0.0, 0.35, size))
             if self.rarity is not None:
-                own_sd = own_sd * self.rarity
+                cell_sd = cell_sd * self.rarity
         # Both of about one time: early months are worse in either.
         stated = None if self.partial is None else _at(self.partial, when)
         if self.area is None:
             regional = rng.uniform(0.0, 0.6) * level
-            return own_sd, float(regional) if stated is None else stated, float(rng.uniform(0.0, 0.08))
+            return cell_sd, float(regional) if stated is None else stated, float(rng.uniform(0.0, 0.08))
         if self.systematic is not None:
             total = float(self.systematic[rng.integers(len(self.systematic))])
         else:
@@ -117,11 +115,11 @@ class NoiseSource:
         share = rng.uniform(0.3, 0.8)
         of_regional, of_slow = self._global_mean_sd
         if stated is None:
-            return (own_sd, float(total * np.sqrt(1.0 - share) / of_regional), float(total * np.sqrt(share) / of_slow))
+            return (cell_sd, float(total * np.sqrt(1.0 - share) / of_regional), float(total * np.sqrt(share) / of_slow))
         if self.systematic is None:  # the total is that of both parts
             weights = self.area * stated / self.area.sum()
             total = float(np.sqrt(max(total**2 - float(((weights @ self.regional) ** 2).sum()), 0.0)))
-        return own_sd, stated, total / of_slow
+        return cell_sd, stated, total / of_slow
 
     @cached_property
     def _global_mean_sd(self) -> tuple[float, float]:
@@ -132,33 +130,34 @@ class NoiseSource:
 
     def describe(self) -> str:
         """For a card."""
-        own = (
-            f"cell by cell as the data set states them in {len(self.own)} months"
-            if self.own is not None
-            else "cell by cell 0.05-0.7 K" + (", larger where observations are few" if self.rarity is not None else "")
-        )
-        if self.partial is not None:
-            slow = (
-                f"as in {len(self.systematic)} months of the data set's own ensemble"
-                if self.systematic is not None
-                else f"that makes it up to {self.global_sd[0]:g}-{self.global_sd[1]:g} K"
+        if self.own is not None:
+            cells = f"cell by cell as the data set states them in {len(self.own)} months"
+        else:
+            cells = "cell by cell 0.05-0.7 K" + (
+                ", larger where observations are few" if self.rarity is not None else ""
             )
+        low, high = self.global_sd
+        ensemble = None
+        if self.systematic is not None:
+            ensemble = f"as in {len(self.systematic)} months of the data set's own ensemble"
+        if self.partial is not None:
             return (
-                f"{own}; regional (1,500 km) as the diagonals of the data set's error covariances of "
+                f"{cells}; regional (1,500 km) as the diagonals of the data set's error covariances of "
                 f"{len(self.partial)} months state them; slow (5,000 km) with a standard deviation of the monthly "
-                f"global mean {slow}"
+                f"global mean {ensemble or f'that makes it up to {low:g}-{high:g} K'}"
             )
         if self.area is None:
-            return f"{own}; regional up to 0.6 of it; slow up to 0.08 K"
-        carried = (
-            f"as in {len(self.systematic)} months of the data set's own ensemble"
-            if self.systematic is not None
-            else f"of {self.global_sd[0]:g}-{self.global_sd[1]:g} K"
-        )
+            return f"{cells}; regional up to 0.6 of it; slow up to 0.08 K"
         return (
-            f"{own}; regional (1,500 km) and slow (5,000 km) parts that together give the monthly global mean a "
-            f"standard deviation {carried}"
+            f"{cells}; regional (1,500 km) and slow (5,000 km) parts that together give the monthly global mean a "
+            f"standard deviation {ensemble or f'of {low:g}-{high:g} K'}"
         )
+
+
+def _stated(cell_sd: FloatArray, regional_sd: FloatArray | float, rng: np.random.Generator) -> FloatArray:
+    """(P,) one-sigma errors that a data set would state, K."""
+    stated = np.sqrt(cell_sd**2 + regional_sd**2) * np.exp(rng.uniform(-0.28, 0.28))
+    return np.asarray(np.maximum(stated, 0.05))
 
 
 def _at(levels: FloatArray, when: float) -> NDArray[np.float64]:

@@ -15,8 +15,8 @@ class _Package(ModuleType):
         """Every method there is; see :func:`climrecon.api.methods`."""
         from importlib import import_module
 
-        found: dict[str, str] = import_module("climrecon.api").methods()
-        return found
+        methods: dict[str, str] = import_module("climrecon.api").methods()
+        return methods
 
 
 sys.modules[__name__].__class__ = _Package

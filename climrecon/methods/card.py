@@ -11,9 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from climrecon.errors import NetworkError
 from climrecon.grid import Grid
 from climrecon.methods.kadow2020.network import PublishedUNet
-from climrecon.methods.unet.build import analysis_unet_arguments, partial_unet_arguments
+from climrecon.methods.unet.build import unet_arguments
 from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
-from climrecon.methods.unet.levels import auxiliary_of
 from climrecon.methods.unet.network import AnalysisUNet, complete_channels
 from climrecon.variables import VARIABLES
 
@@ -82,12 +81,12 @@ def describe_punet(name: str, network: PartialUNet | AnalysisUNet, *, grid: Grid
         reference_period=(1961, 1990),
         grid=GridCard.of(grid),
         wraps=grid.wraps,
-        inputs=[*OBSERVED_CHANNELS, *COMPLETE_CHANNELS, *auxiliary_of(network)],
+        inputs=[*OBSERVED_CHANNELS, *COMPLETE_CHANNELS, *network.auxiliary],
         outputs=["mean", "stddev"],
         normalisation="values less the month's generalised least-squares mean, by the prior standard deviation of "
         "cell and calendar month"
-        + ("; further variables by mean and standard deviation of the cell" if auxiliary_of(network) else ""),
-        architecture=partial_unet_arguments(network) if isinstance(network, PartialUNet) else {},
+        + ("; further variables by mean and standard deviation of the cell" if network.auxiliary else ""),
+        architecture=unet_arguments(network),
         default_obs_sd=0.3,
         training=training,
         caveats=[
@@ -109,7 +108,7 @@ def describe_analysis(
             "kind": "analysis_unet",
             "title": "Partial-convolution U-Net on full-rank optimal interpolation, with neighbouring months",
             "inputs": [*OBSERVED_CHANNELS, *complete_channels(network.misfit)],
-            "architecture": {**analysis_unet_arguments(network), "persistence": persistence},
+            "architecture": {**card.architecture, "persistence": persistence},
             "caveats": [
                 "It learned from GISTEMP 1930-2002, so it is not independent of GISTEMP and no judge of it there.",
                 "GISTEMP is smooth over 1,200 km: what a data set holds on smaller scales is estimated from the "
@@ -181,6 +180,6 @@ def check_auxiliary(card: Card, given: Sequence[str]) -> None:
     if unknown := [name for name in given if name not in card.auxiliary]:
         takes = f"takes {', '.join(card.auxiliary)}" if card.auxiliary else "takes no further variable"
         raise NetworkError(
-            f"{', '.join(unknown)} is given by auxiliary_files; the network {card.name} {takes} beside {card.variable}.",
+            f"{', '.join(unknown)} is given by auxiliary_files; the network {card.name} {takes} besides {card.variable}.",
             "Leave it out, or use a network trained with channels= of it.",
         )

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
+from climrecon.grid import Grid
 from climrecon.methods.contract import Capabilities, Context, Estimate, Method, Observations
 from climrecon.methods.priors.covariance import exponential, great_circle
 
@@ -34,7 +35,7 @@ class Covariance:
     nugget: float
 
 
-def fit_covariance(values: FloatArray, mask: BoolArray, distance: FloatArray, seed: int = 0) -> Covariance:
+def fit_covariance(values: FloatArray, mask: BoolArray, distance: FloatArray) -> Covariance:
     """Fit range, sill and nugget by restricted maximum likelihood to a sample of months and cells.
 
     Parameters
@@ -48,7 +49,7 @@ def fit_covariance(values: FloatArray, mask: BoolArray, distance: FloatArray, se
     from scipy.linalg import cho_factor, cho_solve
     from scipy.optimize import minimize
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     usable = np.flatnonzero(mask.sum(axis=1) >= 10)
     if not len(usable):
         return Covariance(2000.0, 1.0, 0.1)
@@ -73,15 +74,15 @@ def fit_covariance(values: FloatArray, mask: BoolArray, distance: FloatArray, se
             freedom += len(y) - 1
         return freedom * float(np.log(max(squares, 1e-12) / freedom)) + determinant, squares / freedom
 
-    found = minimize(
+    optimum = minimize(
         lambda log: deviance(log)[0],
         np.log([2000.0, 0.1]),
         method="Nelder-Mead",
         bounds=np.log([(200.0, 15000.0), (1e-3, 10.0)]),
         options={"xatol": 0.02, "fatol": 0.1, "maxfev": 80},
     )
-    range_km, nugget = np.exp(found.x)
-    return Covariance(float(range_km), float(np.sqrt(deviance(found.x)[1])), float(nugget))
+    range_km, nugget = np.exp(optimum.x)
+    return Covariance(float(range_km), float(np.sqrt(deviance(optimum.x)[1])), float(nugget))
 
 
 class Kriging(Method):
@@ -99,35 +100,26 @@ class Kriging(Method):
 
     def __init__(self, covariance: Covariance | None = None) -> None:
         self.covariance = covariance
-        self._distance: FloatArray | None = None
-        self._shape: tuple[int, int] | None = None
         self._field: _Field | None = None
 
-    def _distances(self, context: Context) -> FloatArray:
-        if self._distance is None or self._shape != context.grid.shape:
-            self._distance, self._shape = great_circle(context.grid), context.grid.shape
-            self._field = None
-        return self._distance
-
-    def _field_of(self, context: Context, model: Covariance) -> _Field:
-        """What all months share: correlations of the cells of ``context``'s grid."""
-        distance = self._distances(context)
-        if self._field is None or self._field.range_km != model.range_km:
-            self._field = _Field(exponential(distance, model.range_km), model.range_km)
+    def _field_of(self, grid: Grid, model: Covariance) -> _Field:
+        """Correlations between the cells of ``grid``, which all months share."""
+        if self._field is None or (self._field.shape, self._field.range_km) != (grid.shape, model.range_km):
+            self._field = _Field(exponential(great_circle(grid), model.range_km), model.range_km, grid.shape)
         return self._field
 
-    def fit(self, values: FloatArray, mask: BoolArray, context: Context) -> Covariance:
+    def fit(self, values: FloatArray, mask: BoolArray, grid: Grid) -> Covariance:
         """Fit the covariance to (T, H, W) observations and keep it."""
         flat = (len(values), -1)
-        self.covariance = fit_covariance(values.reshape(flat), mask.reshape(flat), self._distances(context))
+        self.covariance = fit_covariance(values.reshape(flat), mask.reshape(flat), great_circle(grid))
         return self.covariance
 
     def calibrate(self, observations: Observations) -> str:
         """Fit the covariance to all months of a data set, before any is estimated."""
-        found = self.fit(observations.values, observations.mask, Context(observations.grid, observations.time))
+        fitted = self.fit(observations.values, observations.mask, observations.grid)
         return (
-            f"kriging's covariance, fitted to the observations: range {found.range_km:.0f} km, standard deviation "
-            f"{found.sd:.2f} K, nugget {found.nugget:.2f} of the sill"
+            f"kriging's covariance, fitted to the observations: range {fitted.range_km:.0f} km, standard deviation "
+            f"{fitted.sd:.2f} K, nugget {fitted.nugget:.2f} of the sill"
         )
 
     def reconstruct(
@@ -137,8 +129,8 @@ class Kriging(Method):
 
         ``obs_sd`` is not used: the fitted nugget holds the observation error.
         """
-        model = self.covariance or self.fit(values, mask, context)
-        field = self._field_of(context, model)
+        model = self.covariance or self.fit(values, mask, context.grid)
+        field = self._field_of(context.grid, model)
         shape = values.shape
         seen = mask.reshape(len(mask), -1)
         flat = np.where(seen, values.reshape(len(values), -1), 0.0).astype(np.float64)
@@ -155,10 +147,10 @@ class Kriging(Method):
             return draws.reshape(count, *shape)
 
         def area_mean_sd(weights: FloatArray) -> FloatArray:
-            found = np.empty(len(flat))
+            sd = np.empty(len(flat))
             for system, rows in systems:
-                found[rows] = np.sqrt(max(system.mean_variance(weights.reshape(-1)), 0.0))
-            return found
+                sd[rows] = np.sqrt(max(system.mean_variance(weights.reshape(-1)), 0.0))
+            return sd
 
         return Estimate(
             mean=mean.reshape(shape).astype(np.float32),
@@ -172,14 +164,14 @@ class Kriging(Method):
         self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> FloatArray:
         """See :class:`climrecon.methods.contract.Method`; M right-hand sides of one system of equations."""
-        model = self.covariance or self.fit(values[0], mask, context)
+        model = self.covariance or self.fit(values[0], mask, context.grid)
         seen = mask.reshape(len(mask), -1)
         flat = np.where(seen, values.reshape(len(values), len(mask), -1), 0.0).astype(np.float64)
-        found = np.empty(flat.shape, np.float32)
-        for system, rows in _Systems(self._field_of(context, model), seen, model, 0):
+        means = np.empty(flat.shape, np.float32)
+        for system, rows in _Systems(self._field_of(context.grid, model), seen, model, 0):
             for row in rows:
-                found[:, row] = system.means(flat[:, row])
-        return found.reshape(values.shape)
+                means[:, row] = system.means(flat[:, row])
+        return means.reshape(values.shape)
 
 
 @dataclass
@@ -188,6 +180,7 @@ class _Field:
 
     correlation: FloatArray
     range_km: float
+    shape: tuple[int, int]
 
     @cached_property
     def root(self) -> FloatArray:

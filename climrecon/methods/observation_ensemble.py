@@ -61,21 +61,21 @@ def reconstruct_members(
 
     given = (observations.mask, observations.obs_sd, observations.time.month, context)
     main = method.reconstruct(observations.values, *given)
-    found: list[FloatArray] = []
+    departures: list[FloatArray] = []
     if step:
         step(1)
     for values in _batches(members, method.capabilities.members_at_once):
         filled = np.stack([np.where(np.isfinite(one), one, observations.values) for one in values])
         for mean in method.same_mask_means(filled, *given):
-            found.append((mean - main.mean).astype(np.float32))
+            departures.append((mean - main.mean).astype(np.float32))
             if step:
-                step(1 + len(found))
-    if len(found) < FEWEST:
+                step(1 + len(departures))
+    if len(departures) < FEWEST:
         raise InputDataError(
-            f"The spread of an ensemble needs two members at least; {len(found)} were given.", "Name more of them."
+            f"The spread of an ensemble needs two members at least; {len(departures)} were given.", "Name more of them."
         )
-    away = np.stack(found)
-    del found
+    away = np.stack(departures)
+    del departures
     spread = away.std(axis=0, ddof=1, dtype=np.float64)
     return Estimate(
         mean=main.mean,

@@ -12,6 +12,7 @@ Tipping & Bishop (1999), J. R. Statist. Soc. B 61:611 (the regularised projectio
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import eigh
@@ -47,10 +48,13 @@ class Components:
     residual: FloatArray
     n_months: int
 
+    @cached_property
+    def prior(self) -> LowRankPrior:
+        """The same in all months."""
+        return prior_of(self.vectors, self.residual)
 
-def find_components(
-    values: FloatArray, mask: BoolArray, grid: Grid, obs_sd: FloatArray | None = None, seed: int = 0
-) -> Components:
+
+def find_components(values: FloatArray, mask: BoolArray, grid: Grid, obs_sd: FloatArray | None = None) -> Components:
     """Principal components of gappy fields about each month's mean.
 
     Parameters
@@ -62,7 +66,7 @@ def find_components(
     """
     cells = grid.area.size
     flat, seen = values.reshape(len(values), cells), mask.reshape(len(mask), cells)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     usable = np.flatnonzero(seen.sum(axis=1) >= 10)
     if len(usable) < 3:
         return Components(np.zeros((cells, 1)), np.ones(cells), len(usable))
@@ -185,18 +189,15 @@ class PCA(Method):
 
     def __init__(self, components: Components | None = None) -> None:
         self.components = components
-        self._prior: LowRankPrior | None = None
 
     def calibrate(self, observations: Observations) -> str:
         """Find the components from all months of a data set, before any is estimated."""
-        self.components = find_components(
+        self.components = components = find_components(
             observations.values, observations.mask, observations.grid, observations.obs_sd
         )
-        self._prior = None
-        found = self.components
         return (
-            f"pca's patterns, from {found.n_months} months of the observations: {found.vectors.shape[1]}, "
-            f"leaving {np.sqrt(float(np.median(found.residual))):.2f} K in the median cell"
+            f"pca's patterns, from {components.n_months} months of the observations: {components.vectors.shape[1]}, "
+            f"leaving {np.sqrt(float(np.median(components.residual))):.2f} K in the median cell"
         )
 
     def reconstruct(
@@ -205,7 +206,5 @@ class PCA(Method):
         """Estimate (T, H, W) fields; see :class:`climrecon.methods.contract.Method`. Each month by itself."""
         if self.components is None:
             self.components = find_components(values, mask, context.grid, obs_sd)
-        if self._prior is None:
-            self._prior = prior_of(self.components.vectors, self.components.residual)
         error = stated_or(obs_sd, UNSTATED, values.shape)
-        return interpolate(self._prior, values, mask, error, month, context)
+        return interpolate(self.components.prior, values, mask, error, month, context)

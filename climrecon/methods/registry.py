@@ -38,7 +38,7 @@ class RegisteredMethod:
 
     entry: EntryPoint
     package: str = ""
-    own_title: str = ""
+    baseline_title: str = ""
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class RegisteredMethod:
             If the package is broken.
         """
         if not self.package:
-            return self.own_title
+            return self.baseline_title
         line = (inspect.getdoc(self._load()) or self.name).splitlines()[0]
         return f"{line.rstrip('.')} (method of the package {self.package})"
 
@@ -103,16 +103,16 @@ class RegisteredMethod:
 
 def registered() -> dict[str, RegisteredMethod]:
     """All methods by name, ours first; names of our baselines and networks stand for ours whatever is installed."""
-    found = {
+    methods = {
         name: RegisteredMethod(EntryPoint(name, f"climrecon.methods.{place}", GROUP), "", title)
         for name, (place, title) in _BASELINES.items()
     }
     shipped = files("climrecon") / "weights"
     for entry in sorted(entry_points(group=GROUP), key=lambda one: (one.name, one.value)):
-        if entry.name not in found and not (shipped / entry.name).is_dir():
+        if entry.name not in methods and not (shipped / entry.name).is_dir():
             package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown"
-            found[entry.name] = RegisteredMethod(entry, package)
-    return found
+            methods[entry.name] = RegisteredMethod(entry, package)
+    return methods
 
 
 def build(name: str) -> Method:

@@ -126,15 +126,15 @@ def shipped() -> Path:
 
 def list_networks(store: Sequence[Path] = ()) -> list[tuple[Card, Path]]:
     """Cards and folders of all networks, shipped ones first, of those the default; unreadable ones are left out."""
-    found, default = [], BY_NAME["network"].default
+    networks, default = [], BY_NAME["network"].default
     for place in (shipped(), *store):
         cards = sorted(place.glob(f"[!.]*/{CARD}"), key=lambda file: (file.parent.name != default, file))
         for card_file in cards:
             try:
-                found.append((_read_card(card_file), card_file.parent))
+                networks.append((_read_card(card_file), card_file.parent))
             except NetworkError:
                 continue
-    return found
+    return networks
 
 
 def _read_card(path: Path) -> Card:
@@ -245,12 +245,12 @@ class TrainingRange:
 
     def outside(self, values: NDArray[np.floating[Any]], month: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """Where (T, H, W) ``values`` of calendar months (T,) lie more than two standard deviations beyond."""
-        found = np.empty(values.shape, dtype=bool)
+        beyond = np.empty(values.shape, dtype=bool)
         margin = BEYOND_SD * self.sd
         highest, lowest = self.highest + margin, self.lowest - margin
         for number, value in enumerate(np.asarray(month) - 1):
-            found[number] = (values[number] > highest[value]) | (values[number] < lowest[value])
-        return found
+            beyond[number] = (values[number] > highest[value]) | (values[number] < lowest[value])
+        return beyond
 
 
 def _training_range(card: Card, folder: Path) -> TrainingRange | None:
@@ -269,5 +269,5 @@ def _training_range(card: Card, folder: Path) -> TrainingRange | None:
             f"The training range of {card.name} ({path}) is absent or is not that of its card.",
             "Fetch the network again.",
         )
-    found = {name: tensor.float().numpy() for name, tensor in read_weights(path).items()}
-    return TrainingRange(found["lowest"], found["highest"], found["sd"])
+    parts = {name: tensor.float().numpy() for name, tensor in read_weights(path).items()}
+    return TrainingRange(parts["lowest"], parts["highest"], parts["sd"])

@@ -9,12 +9,12 @@ from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.training.fields import TrainingFields
 
-#: Shares of the samples that see nothing of a auxiliary variable, and all of it; the others see it through a mask of
+#: Shares of the samples that see nothing of an auxiliary variable, and all of it; the others see it through a mask of
 #: observations, so that a network can be used with a reanalysis, with observations, and without any.
 ABSENT, COMPLETE = 0.25, 0.25
-#: Error of a auxiliary variable where it is seen, in its own standard deviations, independent from cell to cell.
+#: Error of an auxiliary variable where it is seen, in its own standard deviations, independent from cell to cell.
 ERROR = 0.2
-#: Months that tell mean and standard deviation, at most.
+#: Months for mean and standard deviation, at most.
 _MONTHS = 6000
 #: A cell known in fewer months than this takes the average cell's standard deviation.
 _FEWEST = 24
@@ -22,7 +22,7 @@ _FEWEST = 24
 _SMALLEST = 0.1
 
 DESCRIPTION = (
-    f"{100 * ABSENT:.0f} % of the samples see nothing of a auxiliary variable, {100 * COMPLETE:.0f} % all of it, the "
+    f"{100 * ABSENT:.0f} % of the samples see nothing of an auxiliary variable, {100 * COMPLETE:.0f} % all of it, the "
     f"others as much as a month of observations sees of temperature; errors of {ERROR:g} standard deviations"
 )
 
@@ -54,9 +54,9 @@ def seen_of(values: FloatArray, spread: FloatArray, masks: MaskSource, rng: np.r
         (V, P) the variables, NaN where missing, and their standard deviations.
     """
     seen = np.full(values.shape, np.nan, np.float32)
-    for number, (field, own) in enumerate(zip(values, spread, strict=True)):
+    for number, (field, sd) in enumerate(zip(values, spread, strict=True)):
         kind = rng.random()
-        error = ERROR * own * rng.normal(size=field.shape)
+        error = ERROR * sd * rng.normal(size=field.shape)
         if kind < ABSENT:
             continue
         shown = np.ones(field.shape, bool) if kind < ABSENT + COMPLETE else masks.draw(rng)

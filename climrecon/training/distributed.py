@@ -88,7 +88,7 @@ class Workers:
         return shared
 
 
-def own_rank() -> int:
+def process_rank() -> int:
     """This process's number as torchrun gave it, 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
@@ -109,10 +109,10 @@ def workers(device: str) -> Iterator[Workers]:
     joined = not dist.is_initialized()
     if joined:
         dist.init_process_group("nccl" if kind.type == "cuda" else "gloo", timeout=PATIENCE)
-    own = Workers(dist.get_rank(), dist.get_world_size(), kind)
+    process = Workers(dist.get_rank(), dist.get_world_size(), kind)
     try:
-        yield own
-        own.wait()  # nobody closes what another still listens to
+        yield process
+        process.wait()  # nobody closes what another still listens to
     finally:
         if joined:
             dist.destroy_process_group()

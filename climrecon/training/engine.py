@@ -212,7 +212,7 @@ class Loop:
                     self._write()
                     self.workers.wait()  # nobody leaves, and has the others ended, before the state is saved
                     raise Unfinished(
-                        f"Training was told to stop ({asked.signal or 'another process'}) after step {self.step} of "
+                        f"Training was asked to stop ({asked.signal or 'another process'}) after step {self.step} of "
                         f"{plan.iterations}; its state is saved in {self.checkpoints.path}.",
                         "The same command continues it.",
                     )

@@ -33,7 +33,7 @@ class TrainingFields:
     scored:
         (N, H, W) cells that may be learned from and scored; None: all.
     auxiliary:
-        Name -> (N, H, W) anomalies of a auxiliary variable of the same months, NaN where missing; may be memory-mapped.
+        Name -> (N, H, W) anomalies of an auxiliary variable of the same months, NaN where missing; may be memory-mapped.
     """
 
     values: NDArray[np.floating[Any]]

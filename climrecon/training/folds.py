@@ -2,7 +2,7 @@
 
 A fold is made of several runs of years, spread over the whole period. Covariances learned without one contiguous
 quarter of the period would know nothing of regions that were observed, or of variability that occurred, in that quarter
-alone: learned without the last quarter of the century they give Antarctica 100 K and more.
+alone.
 """
 
 from __future__ import annotations

@@ -32,13 +32,15 @@ def ranked_probability_score(z: Tensor, stddev: Tensor) -> Tensor:
     return stddev * (z * torch.erf(z / math.sqrt(2.0)) + 2.0 * density - 1.0 / math.sqrt(math.pi))
 
 
+#: Share of the cells that calibrated intervals hold.
+SHARE = 0.9
 #: The losses by the names that recipes give them.
 LOSSES = {"likelihood": negative_log_likelihood, "crps": ranked_probability_score}
 
 
 @torch.no_grad()
-def spread_factor(network: PartialUNet | AnalysisUNet, validation: SamplePool, share: float = 0.9) -> float:
-    """The factor on all standard deviations with which central intervals hold ``share`` of the unseen cells.
+def spread_factor(network: PartialUNet | AnalysisUNet, validation: SamplePool) -> float:
+    """The factor on all standard deviations with which central 90 % intervals hold 90 % of the unseen cells.
 
     Errors have heavier tails than a Gaussian's: the intervals of the network with the best score hold too much.
     ``validation`` holds months that were not trained on; cells count by their area.
@@ -55,6 +57,6 @@ def spread_factor(network: PartialUNet | AnalysisUNet, validation: SamplePool, s
         weights.append(network.area * unseen)
     ratio, order = torch.cat(ratios).flatten().sort()
     below = torch.cat(weights).flatten()[order].double().cumsum(0)
-    reached = ratio[torch.searchsorted(below, share * below[-1])]
-    half = math.sqrt(2.0) * float(torch.erfinv(torch.tensor(share)))
+    reached = ratio[torch.searchsorted(below, SHARE * below[-1])]
+    half = math.sqrt(2.0) * float(torch.erfinv(torch.tensor(SHARE)))
     return float(reached) / half

@@ -7,7 +7,6 @@ Source: Liu et al. (2018), arXiv 1804.07723, equations 3 to 8, with means in pla
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -21,25 +20,9 @@ from climrecon.training.recipes import Losses
 _VGG = ((0, 2), (5, 7), (10, 12, 14))
 
 
-class _WeightedL1(torch.autograd.Function):
-    """mean(weight |out - truth|) in two passes over the data, and none for the gradient's sign."""
-
-    @staticmethod
-    def forward(ctx: Any, out: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-        difference = (out - truth).mul_(weight)
-        ctx.save_for_backward(difference, weight)
-        return difference.abs().mean()
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Any) -> Any:
-        difference, weight = ctx.saved_tensors
-        return difference.sign().mul_(weight * (upstream[0] / difference.numel())), None, None
-
-
 def weighted_l1(out: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """mean(weight |out - truth|) of (B, C, H, W); truth and weight, not negative, may have one channel."""
-    result: Tensor = _WeightedL1.apply(out, truth, weight)  # type: ignore[no-untyped-call]
-    return result
+    return ((out - truth) * weight).abs().mean()
 
 
 def total_variation(x: Tensor) -> Tensor:
@@ -86,13 +69,13 @@ class Vgg(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Three features of (B, 3, H, W)."""
-        found = []
+        features = []
         for block in _VGG:
             for number in block:
                 x = F.relu(F.conv2d(x, getattr(self, f"w{number}"), getattr(self, f"b{number}"), padding=1))
             x = F.max_pool2d(x, 2)
-            found.append(x)
-        return found
+            features.append(x)
+        return features
 
 
 class PublishedLoss(nn.Module):

@@ -4,225 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from climrecon.data.geography import land_fraction
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
-from climrecon.errors import InputDataError, UsageError
-from climrecon.grid import Grid
-from climrecon.methods.priors.covariance import learn_low_rank
-from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.fields import Auxiliary
+from climrecon.methods.contract import Method
 from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.methods.unet.correcting import PartialUNet
-from climrecon.methods.unet.levels import DEPTH, LevelledAnalysisUNet, LevelledUNet, auxiliary_of, depth_of, most_levels
 from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.methods.unet.reconstructor import PartialUNetReconstructor
-from climrecon.training import analysis_task
-from climrecon.training.auxiliary import statistics
+from climrecon.methods.unet.reconstructor import AnalysisReconstructor, PartialUNetReconstructor
 from climrecon.training.banks import VALIDATION, Choices
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
-from climrecon.training.folds import folds_of, outside
+from climrecon.training.folds import folds_of
 from climrecon.training.gaussian import LOSSES
-from climrecon.training.precision import autocast_type
+from climrecon.training.native_network import Drawing, NativeNetwork
+from climrecon.training.precision import autocast_type, convolutions_in
 from climrecon.training.recipes import NativeRecipe
-from climrecon.training.samples import IMAGES, Fields, SamplePool, draw_sample_pool
+from climrecon.training.samples import IMAGES, SamplePool, draw_sample_pool
+from climrecon.training.sequences import BANK, MaskErrorBank, draw_sequences
 from climrecon.training.validation_set import ValidationSet, draw_validation_set
 
-#: Cells above which the covariance, a matrix of cells by cells, would not fit.
-MOST_CELLS = 6000
-#: Months held in memory to draw the pool from.
+#: Most months that samples are drawn from.
 MOST_MONTHS = 20_000
-
-
-def learn_prior(fields: TrainingFields, rows: NDArray[np.integer[Any]], recipe: NativeRecipe) -> LowRankPrior:
-    """The covariance of ``rows``, or of so many of them as the recipe allows.
-
-    Raises
-    ------
-    InputDataError
-        If fewer than two years of them have no gaps.
-    """
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, recipe.covariance_months).astype(int))]
-    values = np.asarray(fields.values[rows], dtype=np.float64)
-    whole = np.isfinite(values).all((1, 2))
-    if whole.sum() < 24:
-        raise InputDataError(
-            f"{whole.sum()} of {len(rows)} training months have no missing values; 24 are needed for covariances.",
-            "Train on complete fields: a network cannot be taught with what is not known.",
-        )
-    month = np.asarray(fields.month)[rows][whole]
-    learned = learn_low_rank(values[whole], month, fields.grid, recipe.rank)
-    parts = (learned.vectors, learned.residual, learned.scale)
-    return LowRankPrior(*(torch.as_tensor(part.copy(), dtype=torch.float32) for part in parts))
-
-
-def geography(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
-    """Land fraction (H, W), sine of latitude (H,), area (H, W)."""
-    parts = (land_fraction(grid), np.sin(np.radians(grid.lat)), grid.area)
-    land, sine, area = (torch.as_tensor(np.asarray(part), dtype=torch.float32) for part in parts)
-    return land, sine, area
-
-
-NativeNetwork = PartialUNet | AnalysisUNet
-#: Called with what is prepared, how much is done, of how much.
-Drawing = Callable[[str, int, int], None]
-
-
-def check_grid(recipe: NativeRecipe, grid: Grid) -> None:
-    """Refuse grids that are too fine, or cannot be halved as often as the recipe's depth wants.
-
-    Raises
-    ------
-    UsageError
-        Saying what would fit.
-    """
-    if grid.area.size > MOST_CELLS:
-        raise UsageError(
-            f"The recipe {recipe.name} takes grids of at most {MOST_CELLS} cells; the fields are on {grid.describe()}.",
-            "Prepare the training set on 36 x 72 cells.",
-        )
-    most = most_levels(grid)
-    if recipe.depth > most:
-        raise UsageError(
-            f"The recipe {recipe.name} with depth={recipe.depth} halves rows and columns {recipe.depth - 1} times; "
-            f"{grid.describe()} can be halved {most - 1} times.",
-            f"Use depth={most} or less, and width for a larger network.",
-        )
-
-
-def empty_network(
-    recipe: NativeRecipe,
-    grid: Grid,
-    prior: LowRankPrior,
-    width: int | None = None,
-    scale: tuple[Tensor, Tensor] | None = None,
-    stride: int = 1,
-    misfit: bool | None = None,
-) -> NativeNetwork:
-    """The recipe's network with fresh weights around ``prior``.
-
-    ``scale`` are (V, P) mean and standard deviation of auxiliary variables; ``stride`` that of the network started from;
-    ``misfit`` whether it has that channel; None: as the recipe says.
-    """
-    misfit = recipe.misstated > 0 if misfit is None else misfit
-    parts = (*geography(grid), recipe.width if width is None else width)
-    if recipe.neighbour_months:
-        assert isinstance(prior, FullPrior)
-        if recipe.depth != DEPTH:
-            return LevelledAnalysisUNet(prior, *parts, recipe.depth, misfit)
-        return AnalysisUNet(prior, *parts, stride, misfit)
-    if recipe.depth == DEPTH and not recipe.auxiliary:
-        return PartialUNet(prior, *parts)
-    return LevelledUNet(prior, *parts, recipe.depth, recipe.auxiliary, scale)
-
-
-def new_network(
-    recipe: NativeRecipe, fields: TrainingFields, start: nn.Module | None, drawing: Drawing | None = None
-) -> tuple[NativeNetwork, Sequence[LowRankPrior]]:
-    """The network, and the cross-fit's priors.
-
-    With ``start`` its covariance and weights are kept; it may have seen the training months, so that there is no
-    cross-fit.
-
-    Raises
-    ------
-    UsageError
-        If the grid is too fine or ``start`` does not fit.
-    """
-    grid = fields.grid
-    check_grid(recipe, grid)
-    if start is not None:
-        return continued(recipe, grid, start)
-    learn: Callable[..., Any] = analysis_task.learn_full_prior if recipe.neighbour_months else learn_prior
-    count = 1 if recipe.folds == 1 else recipe.folds + 1
-
-    def report(done: int) -> None:
-        if drawing is not None:
-            drawing("Learning covariances", done, count)
-
-    report(0)
-    known = statistics(fields) if recipe.auxiliary else None
-    tensors = None if known is None else (_single(known[0]), _single(known[1]))
-    prior = learn(fields, np.arange(len(fields)), recipe)
-    network = empty_network(recipe, grid, prior, scale=tensors)
-    report(1)
-    if recipe.folds == 1:
-        return network, [network.prior]
-    index = np.asarray(fields.index)
-    fold = folds_of(index, recipe.folds)
-    priors = []
-    for number in range(recipe.folds):
-        priors.append(learn(fields, np.flatnonzero(outside(index, fold, number)), recipe))
-        report(number + 2)
-    return network, priors
-
-
-def _single(array: NDArray[Any]) -> Tensor:
-    return torch.as_tensor(array, dtype=torch.float32)
-
-
-def continued(recipe: NativeRecipe, grid: Grid, start: nn.Module) -> tuple[NativeNetwork, Sequence[LowRankPrior]]:
-    """A copy of ``start``, if it is of the recipe's kind.
-
-    Raises
-    ------
-    UsageError
-        If it is not.
-    """
-    kind = AnalysisUNet if recipe.neighbour_months else PartialUNet
-    if not isinstance(start, AnalysisUNet | PartialUNet) or not isinstance(start, kind) or start.shape != grid.shape:
-        shape = start.shape if isinstance(start, AnalysisUNet | PartialUNet) else "72 x 72"
-        found = f"{type(start).__name__} of {shape}"
-        beside = "with" if recipe.neighbour_months else "without"
-        raise UsageError(
-            f"The recipe {recipe.name} starts from a native network {beside} neighbouring months on "
-            f"{grid.describe()}; {found} was given.",
-            "Choose the recipe of the network to start from (analysis for those with neighbouring months, as punet5), "
-            "or another network.",
-        )
-    if depth_of(start) != recipe.depth:
-        raise UsageError(
-            f"The network to start from has {depth_of(start)} levels, the recipe {recipe.name} has {recipe.depth}.",
-            f"Use recipe={recipe.name},depth={depth_of(start)}, or another network.",
-        )
-    if auxiliary_of(start) != recipe.auxiliary:
-        raise UsageError(
-            f"The network to start from takes {', '.join(auxiliary_of(start)) or 'no auxiliary variable'}; "
-            f"{', '.join(recipe.auxiliary) or 'none'} was asked for.",
-            "Give auxiliary= as that network has them, or another network.",
-        )
-    prior = start.prior
-    parts = [part.clone() for part in (prior.vectors, prior.residual, prior.scale)]
-    width = start.enc_1.partial.weight.shape[0]
-    copied = (
-        FullPrior(parts[0], prior.trailing.float().clone(), parts[1], parts[2], prior.coefficients_prior())
-        if isinstance(prior, FullPrior)
-        else LowRankPrior(*parts)
-    )
-    misfit = isinstance(start, AnalysisUNet) and start.misfit
-    network = empty_network(recipe, grid, copied, width, stride=start.stride, misfit=misfit)
-    network.load_state_dict(start.state_dict())
-    return network, [network.prior]
-
-
-def flat_fields(fields: TrainingFields, rows: NDArray[np.integer[Any]], fold: NDArray[np.integer[Any]]) -> Fields:
-    """Months as (N, P) arrays, 0 where not scored."""
-    values = np.asarray(fields.values[rows], dtype=np.float64).reshape(len(rows), -1)
-    scored = np.isfinite(values)
-    if fields.scored is not None:
-        scored &= np.asarray(fields.scored[rows]).reshape(len(rows), -1)
-    # Cells not scored still hold the best guess there is, as an analysis gives it, or 0.
-    auxiliary = fields.auxiliary_at(rows)
-    flat = None if auxiliary is None else auxiliary.reshape(*auxiliary.shape[:2], -1)
-    return Fields(np.nan_to_num(values), scored, np.asarray(fields.month)[rows], fold, flat)
+#: Validation months that are estimated at once where each stands by itself.
+CHUNK = 32
 
 
 class NativeModule(nn.Module):
@@ -244,13 +58,9 @@ class NativeModule(nn.Module):
         """Of chosen samples. ``share``: weighted so that the mean over processes is that of their union."""
         network = self.network
         samples = pool.at(numbers)
-        inputs = (samples.observed, samples.mask, samples.complete)
-        if self.precision is None:
-            correction = self.correct(*inputs)
-        else:
-            with torch.autocast(inputs[0].device.type, self.precision):
-                correction = self.correct(*inputs).float()
-        mean, factor = network.corrected(correction, samples.mean, samples.variance)
+        with convolutions_in(self.precision, samples.observed.device):
+            correction = self.correct(samples.observed, samples.mask, samples.complete)
+        mean, factor = network.corrected(correction.float(), samples.mean, samples.variance)
         stddev = factor * samples.variance.sqrt()
         error = (samples.truth - mean) / stddev
         weight = network.area * samples.scored
@@ -271,11 +81,10 @@ class NativeTask:
         pool: SamplePool,
         checks: SamplePool,
         cases: ValidationSet,
-        grid: Grid,
         seed: int,
         workers: Workers,
     ) -> None:
-        self.recipe, self.grid, self.cases = recipe, grid, cases
+        self.recipe, self.cases = recipe, cases
         self.network = network.to(workers.device)
         self.checks = _moved(checks, workers)
         # Samples and, behind them, their mirror images.
@@ -305,11 +114,9 @@ class NativeTask:
         Samples are drawn on the CPU, the same on any machine and in every process.
         """
         pool, checks = draw_pools(recipe, network, priors, fields, validation, masks, noise, seed, drawing)
-        sd = None
-        if isinstance(network, LevelledUNet) and network.auxiliary:
-            sd = network.further_sd.cpu().numpy()
+        sd = network.further_sd.cpu().numpy() if isinstance(network, PartialUNet) and network.auxiliary else None
         cases = draw_validation_set(validation, masks, noise, recipe.validation_years, seed + VALIDATION, sd)
-        return cls(recipe, network, pool, checks, cases, fields.grid, seed, workers)
+        return cls(recipe, network, pool, checks, cases, seed, workers)
 
     def begin(self, step: int) -> None:
         """Nothing changes on the way."""
@@ -328,34 +135,38 @@ class NativeTask:
         parts = torch.split(torch.arange(len(self.checks), device=self.checks.truth.device), 64)
         score = torch.stack([self.module.loss(self.checks, part) for part in parts]).mean()
         assert isinstance(network, PartialUNet | AnalysisUNet)
-        return {"score": float(score), **self.cases.score(self.estimate(network, self.cases))}
-
-    def estimate(self, network: nn.Module, cases: ValidationSet, chunk: int = 32) -> NDArray[Any]:
-        """(N, H, W) means of the validation's months."""
-        if isinstance(network, AnalysisUNet):
-            found = analysis_task.estimate(network, cases, self.grid)
-            network.train()
-            return found
-        assert isinstance(network, PartialUNet)
-        method = PartialUNetReconstructor("", network, 0.3, str(next(network.parameters()).device))
-        parts = []
-        for start in range(0, len(cases.truth), chunk):
-            part = slice(start, start + chunk)
-            parts.append(
-                method.means(
-                    cases.values[part],
-                    cases.mask[part],
-                    cases.stated[part],
-                    cases.month[part],
-                    None if cases.auxiliary is None else cases.auxiliary[part],
-                )
-            )
+        scores = self.cases.score(estimate(network, self.cases))
         network.train()
-        return np.concatenate(parts)
+        return {"score": float(score), **scores}
 
     def groups(self) -> list[dict[str, Any]]:
         """One parameter group."""
         return [{"params": list(self.network.parameters()), "factor": 1.0}]
+
+
+def estimate(network: NativeNetwork, cases: ValidationSet) -> FloatArray:
+    """(N, H, W) means of the validation's months; the network is put into evaluation mode."""
+    device = str(network.area.device)
+    method: Method
+    if isinstance(network, AnalysisUNet):
+        # Distances are for a calibration to a data set, which is not made here.
+        method = AnalysisReconstructor("", network, 0.3, 0.0, np.zeros((1, 1)), device)
+        return cases.estimate(method)
+    method = PartialUNetReconstructor("", network, 0.3, device)
+    if cases.auxiliary is not None:
+        method = method.with_auxiliary(Auxiliary(network.auxiliary, cases.index, cases.auxiliary))
+    return cases.estimate(method, CHUNK)
+
+
+def persistence_of(network: AnalysisUNet, cases: ValidationSet) -> float:
+    """Correlation of the error of the global mean from month to month, 0 to 0.95; 0 where there are too few months."""
+    error = np.where(cases.scored, estimate(network, cases) - cases.truth, 0.0)
+    series = (error * cases.grid.area).sum((1, 2))
+    follows = np.diff(cases.index) == 1
+    first, second = series[:-1][follows], series[1:][follows]
+    if len(first) < 10 or first.std() == 0 or second.std() == 0:
+        return 0.0
+    return round(float(np.clip(np.corrcoef(first, second)[0, 1], 0.0, 0.95)), 2)
 
 
 def draw_pools(
@@ -370,25 +181,27 @@ def draw_pools(
     drawing: Drawing | None = None,
 ) -> tuple[SamplePool, SamplePool]:
     """Samples to train with, and to choose the best weights with."""
-    rows = np.unique(np.linspace(0, len(fields) - 1, MOST_MONTHS).astype(int))
-    fold = folds_of(np.asarray(fields.index), len(priors)) if len(priors) > 1 else np.zeros(len(fields), int)
-    held = np.unique(np.linspace(0, len(validation) - 1, recipe.checks).astype(int))
-    names = ("Drawing training samples", "Drawing validation samples")
-    counts = (recipe.pool, recipe.checks)
+    draw: Callable[..., SamplePool] = partial(draw_sample_pool, masks=masks, noise=noise)
     if isinstance(network, AnalysisUNet):
-        full = [prior for prior in priors if isinstance(prior, FullPrior)]
-        chosen = (np.full(len(fields), -1), np.full(len(validation), -1))
-        chosen[0][rows], chosen[1][held] = fold[rows], 0
-        sets = list(zip((fields, validation), chosen, counts, names, strict=True))
         # A network that is gone on from may not see whether errors are misstated.
         misstated = recipe.misstated if network.misfit else 0.0
-        pool, checks = analysis_task.draw_pools(network, full, sets, masks, noise, seed, misstated, drawing)
-        return pool, checks
-    reports = [None if drawing is None else (lambda done, total, w=name: drawing(w, done, total)) for name in names]
-    flat = flat_fields(fields, rows, fold[rows])
-    pool = draw_sample_pool(network, priors, flat, masks, noise, recipe.pool, seed + 1, reports[0])
-    checked = flat_fields(validation, held, np.zeros(len(held), int))
-    return pool, draw_sample_pool(network, [network.prior], checked, masks, noise, recipe.checks, seed + 2, reports[1])
+        size = min(BANK, max(recipe.pool, recipe.checks))
+        draw = partial(draw_sequences, draws=MaskErrorBank(masks, noise, seed, size, misstated))
+    fold, check = np.full(len(fields), -1), np.full(len(validation), -1)
+    rows, held = _spread(len(fields), MOST_MONTHS), _spread(len(validation), recipe.checks)
+    fold[rows] = folds_of(np.asarray(fields.index), len(priors))[rows] if len(priors) > 1 else 0
+    check[held] = 0
+    reports = [
+        None if drawing is None else partial(drawing, f"Drawing {what} samples") for what in ("training", "validation")
+    ]
+    pool = draw(network, priors, fields, fold, count=recipe.pool, seed=seed + 1, progress=reports[0])
+    checks = draw(network, [network.prior], validation, check, count=recipe.checks, seed=seed + 2, progress=reports[1])
+    return pool, checks
+
+
+def _spread(months: int, count: int) -> IntArray:
+    """Numbers of at most ``count`` of so many months, spread evenly."""
+    return np.unique(np.linspace(0, months - 1, count).astype(int))
 
 
 def _moved(pool: SamplePool, workers: Workers) -> SamplePool:

@@ -27,7 +27,7 @@ def has_matrix_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def precision_name(recipe: Recipe, device: torch.device) -> str:
-    """What a card says of it: GPUs round the factors of convolutions to ten bits unless they are told not to."""
+    """The precision as cards state it: GPUs round the factors of convolutions to ten bits by default."""
     if autocast_type(recipe, device) is not None:
         return "bfloat16"
     rounded = device.type == "cuda" and torch.backends.cudnn.allow_tf32
@@ -44,3 +44,8 @@ def autocast_type(recipe: Recipe, device: torch.device) -> torch.dtype | None:
         pays = recipe.network == "published" and device.type == "cpu" and has_matrix_units()
         return torch.bfloat16 if pays else None
     return torch.bfloat16 if recipe.precision == "bfloat16" else None
+
+
+def convolutions_in(kind: torch.dtype | None, device: torch.device) -> torch.autocast:
+    """A context in which convolutions are worked out in ``kind``; None: in single precision."""
+    return torch.autocast(device.type, kind or torch.bfloat16, enabled=kind is not None)

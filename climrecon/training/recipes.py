@@ -80,7 +80,7 @@ class Recipe(Settings):
 
     @property
     def auxiliary(self) -> tuple[str, ...]:
-        """The variables beside the one that the network is for."""
+        """The variables besides the one that the network is for."""
         return self.variables[1:]
 
     @field_validator("variables", mode="before")
@@ -96,7 +96,7 @@ class Recipe(Settings):
             )
         if self.auxiliary and self.network == "published":
             raise ValueError(
-                f"{', '.join(self.auxiliary)} as channels: the published network's equal channels share one mask, and a "
+                f"{', '.join(self.auxiliary)} as channels: the published network's equal channels share one mask, and an "
                 "auxiliary variable has gaps of its own; use recipe=native"
             )
         if self.auxiliary and self.network == "analysis_unet":
@@ -181,8 +181,9 @@ class NativeRecipe(Recipe):
     decay:
         Weight decay.
     mirror:
-        Whether a sample may be taken with the sign of all its anomalies turned. Pays where training months are few; what
-        tells El Nino from La Nina but for the sign is not learned then. Never where there are auxiliary variables.
+        Whether a sample may be taken with the sign of all its anomalies turned. Pays where training months are few;
+        differences between El Nino and La Nina other than the sign are not learned then. Never where there
+        are auxiliary variables.
     misstated:
         Share of samples whose stated errors are too large, too small, or of none; where it is above zero the network sees
         how well observations agree with what is stated of them. With neighbouring months alone; a network that is gone on
@@ -331,13 +332,13 @@ def recipe(name: str, **overrides: Any) -> Recipe:
         return kind.model_validate({"name": name, **settings, **overrides})
     except ValidationError as error:
         problems = []
-        for found in error.errors():
-            where = ".".join(map(str, found["loc"]))
-            if found["type"] == "extra_forbidden":
+        for problem in error.errors():
+            where = ".".join(map(str, problem["loc"]))
+            if problem["type"] == "extra_forbidden":
                 near = difflib.get_close_matches(where, kind.model_fields, 1)
                 problems.append(f"there is no setting {where!r}" + (f"; {near[0]}?" if near else ""))
             else:
-                what = f"{where}: {found['msg']} (found {found['input']!r})" if where else str(found["msg"])
+                what = f"{where}: {problem['msg']} (found {problem['input']!r})" if where else str(problem["msg"])
                 problems.append(what.removeprefix("Value error, "))
         raise ProblemList(
             problems,

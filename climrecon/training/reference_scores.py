@@ -31,10 +31,10 @@ def reference_scores(
             return dict(kept["scores"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    found = {name: cases.score(estimate(cases)) for name, estimate in methods.items()}
+    scores = {name: cases.score(estimate(cases)) for name, estimate in methods.items()}
     checkpoints.folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps({"training": digest, "scores": found}, indent=1) + "\n")
-    return found
+    write_text(path, json.dumps({"training": digest, "scores": scores}, indent=1) + "\n")
+    return scores
 
 
 def compared(scores: Mapping[str, float], references: ReferenceScores) -> str:
@@ -45,13 +45,13 @@ def compared(scores: Mapping[str, float], references: ReferenceScores) -> str:
         ("annual_rmse", "its RMSE {:.4f} K", "{:.4f}"),
     )
     parts = []
-    for number, (key, own, other) in enumerate(names):
+    for number, (key, text, form) in enumerate(names):
         if key not in scores:
             continue
         others = [
-            (f"{name} " if number == 0 else "") + other.format(row[key])
+            (f"{name} " if number == 0 else "") + form.format(row[key])
             for name, row in references.items()
             if key in row
         ]
-        parts.append(own.format(scores[key]) + (f" ({', '.join(others)})" if others else ""))
+        parts.append(text.format(scores[key]) + (f" ({', '.join(others)})" if others else ""))
     return ", ".join(parts)

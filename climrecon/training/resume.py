@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from climrecon.data.masks import MaskSource
+from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, OutputError, UsageError
 from climrecon.files import atomic_path, write_text
 from climrecon.training.fields import TrainingFields
@@ -57,18 +59,9 @@ def identity_of_weights(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def identity_of_source(source: Any) -> str:
-    """sha256 of all that a source of masks or errors draws from: its coverage, levels and settings.
-
-    Of a source that is no dataclass, of what it draws.
-    """
+def identity_of_source(source: MaskSource | NoiseSource) -> str:
+    """sha256 of all that a source of masks or errors draws from: its coverage, levels and settings."""
     digest = hashlib.sha256(type(source).__name__.encode())
-    if not is_dataclass(source):
-        for number in range(8):
-            drawn = source.draw(np.random.default_rng(number))
-            for part in drawn if isinstance(drawn, tuple) else (drawn,):
-                digest.update(np.ascontiguousarray(part).tobytes())
-        return digest.hexdigest()
     for field in fields(source):
         value = getattr(source, field.name)
         digest.update(field.name.encode())
@@ -132,7 +125,7 @@ class Checkpoints:
             return None
         try:
             content = torch.load(io.BytesIO(self.path.read_bytes()), map_location="cpu", weights_only=True)
-            found, state = content["identity"], content["state"]
+            identity, state = content["identity"], content["state"]
             if content["format"] != FORMAT:
                 raise ValueError(f"its layout is {content['format']}, {FORMAT} is expected")
         except Exception as error:  # torch raises whatever its reader meets in a damaged file
@@ -140,10 +133,10 @@ class Checkpoints:
                 f"The checkpoint {self.path} cannot be read: {str(error).splitlines()[0]}",
                 "Remove it to start this training again.",
             ) from error
-        differ = [key for key in self.identity if found.get(key) != self.identity[key]]
+        differ = [key for key in self.identity if identity.get(key) != self.identity[key]]
         if differ:
             what = "; ".join(
-                f"{key}: {_short(found.get(key))} there, {_short(self.identity[key])} here" for key in differ
+                f"{key}: {_short(identity.get(key))} there, {_short(self.identity[key])} here" for key in differ
             )
             raise UsageError(
                 f"The checkpoint {self.path} belongs to another training ({what}).",

@@ -1,4 +1,4 @@
-"""Training a network by a recipe: from months, masks and errors to weights and what a card says of them."""
+"""Training a network by a recipe: from months, masks and errors to weights and their card."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, OutputError, UsageError
 from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.training import native_task, published_task
-from climrecon.training.analysis_task import persistence_of
+from climrecon.training import native_network, native_task, published_task
 from climrecon.training.distributed import Workers, workers
 from climrecon.training.engine import Loop, Plan, Progress, Shown, TrainingHistory
 from climrecon.training.fields import TrainingFields
@@ -29,12 +28,12 @@ from climrecon.training.precision import precision_name
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
 from climrecon.training.reference_scores import reference_scores
 from climrecon.training.resume import Checkpoints, identity_of_fields, identity_of_source, identity_of_weights
+from climrecon.training.sizes import bytes_of, checkpoint_bytes
 from climrecon.training.validation_set import Estimator
 
-#: A checkpoint holds the weights, their average, the best, and the optimiser's two moments; and one is written
-#: beside the one before.
-COPIES = 12
-#: Of the factor on all standard deviations: a validation of a few samples tells it badly.
+#: Months that are looked at together.
+AT_ONCE = 500
+#: Bounds of the factor on all standard deviations, which a validation of a few samples determines badly.
 SPREAD_BOUNDS = (0.6, 1.6)
 
 
@@ -71,7 +70,7 @@ def train(
     max_hours: float | None = None,
     start: nn.Module | None = None,
     report: Callable[[Progress], None] | None = None,
-    drawing: native_task.Drawing | None = None,
+    drawing: native_network.Drawing | None = None,
     references: Mapping[str, Estimator] | None = None,
     shown: Shown | None = None,
 ) -> Trained:
@@ -142,7 +141,7 @@ def train(
         card["validation_beside"] = {name: dict(scores) for name, scores in known.items()}
         if isinstance(network, AnalysisUNet):
             card["spread_factor"] = round(float(network.spread_factor), 4)
-            card["persistence"] = persistence_of(network, task.cases, fields.grid)
+            card["persistence"] = native_task.persistence_of(network, task.cases)
         return Trained(network, card, history)
 
 
@@ -150,8 +149,8 @@ def _calibrate(task: published_task.PublishedTask | native_task.NativeTask) -> N
     """Make 90 % intervals of a network that sees neighbouring months hold 90 % of the validation's unseen cells."""
     network = task.network
     if isinstance(task, native_task.NativeTask) and isinstance(network, AnalysisUNet):
-        found = float(network.spread_factor) * spread_factor(network, task.checks)
-        network.spread_factor.fill_(float(np.clip(found, *SPREAD_BOUNDS)))
+        factor = float(network.spread_factor) * spread_factor(network, task.checks)
+        network.spread_factor.fill_(float(np.clip(factor, *SPREAD_BOUNDS)))
 
 
 def _task(
@@ -163,7 +162,7 @@ def _task(
     seed: int,
     processes: Workers,
     start: nn.Module | None,
-    drawing: native_task.Drawing | None = None,
+    drawing: native_network.Drawing | None = None,
 ) -> tuple[published_task.PublishedTask | native_task.NativeTask, list[dict[str, Any]]]:
     if isinstance(recipe, PublishedRecipe):
         network = published_task.new_network(recipe, start)
@@ -172,7 +171,7 @@ def _task(
     if isinstance(recipe, NativeRecipe):
         if noise is None:
             raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.")
-        unet, priors = native_task.new_network(recipe, fields, start, drawing)
+        unet, priors = native_network.new_network(recipe, fields, start, drawing)
         native = native_task.NativeTask.drawn(
             recipe, unet, priors, fields, validation, masks, noise, seed, processes, drawing
         )
@@ -210,29 +209,29 @@ def _identity(
     start: nn.Module | None,
 ) -> dict[str, str]:
     # How often it is saved and how long one waits for a better score may change on the way.
-    used = noise is not None and not (isinstance(recipe, PublishedRecipe) and not recipe.noise)
+    used = None if isinstance(recipe, PublishedRecipe) and not recipe.noise else noise
     settings = recipe.model_dump(mode="json", exclude={"checkpoint_seconds", "patience"})
     return {
         "recipe": json.dumps(settings, sort_keys=True),
         "fields": identity_of_fields(fields),
         "validation": identity_of_fields(validation),
         "masks": identity_of_source(masks),
-        "errors": identity_of_source(noise) if used else "none",
+        "errors": "none" if used is None else identity_of_source(used),
         "seed": str(seed),
         "start": "none" if start is None else identity_of_weights(start.state_dict()),
     }
 
 
-def _check_gaps(fields: TrainingFields, validation: TrainingFields, block: int = 500) -> None:
+def _check_gaps(fields: TrainingFields, validation: TrainingFields) -> None:
     for what, some in (("training", fields), ("validation", validation)):
         if not len(some):
             raise InputDataError(f"There are no {what} months.", "Choose a training set with more members.")
         bad = []
-        for first in range(0, len(some), block):
-            values = np.asarray(some.values[first : first + block])
+        for first in range(0, len(some), AT_ONCE):
+            values = np.asarray(some.values[first : first + AT_ONCE])
             missing = ~np.isfinite(values)
             if some.scored is not None:
-                missing &= some.scored[first : first + block]
+                missing &= some.scored[first : first + AT_ONCE]
             bad += (first + np.flatnonzero(missing.any((1, 2)))).tolist()
         if bad:
             member = some.names[int(some.member[bad[0]])] if some.names else ""
@@ -245,7 +244,7 @@ def _check_gaps(fields: TrainingFields, validation: TrainingFields, block: int =
 
 def _check_room(folder: Path, network: nn.Module) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    needed = COPIES * sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    needed = checkpoint_bytes(bytes_of(network))
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OutputError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,28 +22,13 @@ from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.methods.unet.correcting import OBSERVED_CHANNELS, ODD_CHANNELS, PartialUNet
-from climrecon.methods.unet.levels import LevelledUNet
 from climrecon.methods.unet.network import complete_channels
 from climrecon.training.auxiliary import seen_of
+from climrecon.training.fields import TrainingFields
 
 Prior = TypeVar("Prior")
 #: A sample and its mirror image, see :meth:`SamplePool.at`.
 IMAGES = 2
-
-
-@dataclass(frozen=True)
-class Fields:
-    """Complete months to draw from: (N, P) values in K, (N, P) bool ``scored``, (N,) month 1..12.
-
-    ``fold`` (N,) says which prior of the cross-fit has not seen the month. ``auxiliary`` (N, V, P): auxiliary variables,
-    NaN where missing; None where there are none.
-    """
-
-    values: FloatArray
-    scored: NDArray[np.bool_]
-    month: NDArray[np.integer[Any]]
-    fold: NDArray[np.integer[Any]]
-    auxiliary: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +94,8 @@ def _odd(names: tuple[str, ...], device: torch.device) -> Tensor:
 def draw_sample_pool(
     network: PartialUNet,
     priors: Sequence[LowRankPrior],
-    fields: Fields,
+    fields: TrainingFields,
+    fold: IntArray,
     masks: MaskSource,
     noise: NoiseSource,
     count: int,
@@ -117,62 +103,78 @@ def draw_sample_pool(
     progress: Callable[[int, int], None] | None = None,
     chunk: int = 32,
 ) -> SamplePool:
-    """Draw ``count`` samples. Every sample has its own random stream, so the pool does not depend on ``chunk``."""
-    size = fields.values.shape[1]
-    which = np.random.default_rng(seed).integers(len(fields.values), size=count)
+    """Draw ``count`` samples of single months; see :func:`draw_by_fold`.
 
-    def make(prior: LowRankPrior, numbers: IntArray) -> tuple[Tensor, ...]:
-        values, mask, stated = (np.zeros((len(numbers), size)) for _ in range(3))
+    Cells that are not ``scored`` are observed as they are, a producer's best guess, and 0 where there is none.
+    """
+    size = fields.grid.area.size
+
+    def make(prior: LowRankPrior, rows: IntArray, numbers: IntArray) -> tuple[Tensor, ...]:
+        values, mask, stated, truth = (np.zeros((len(numbers), size)) for _ in range(4))
+        scored = np.zeros((len(numbers), size), bool)
         more: list[NDArray[np.float32]] = []
-        for row, number in enumerate(numbers):
+        for position, (row, number) in enumerate(zip(rows, numbers, strict=True)):
             rng = np.random.default_rng([seed, int(number)])
-            seen = masks.draw(rng)
-            error, stated[row] = noise.draw(rng)
-            values[row] = (fields.values[which[number]] + error) * seen
-            mask[row] = seen
-            if fields.auxiliary is not None:
-                assert isinstance(network, LevelledUNet)
+            mask[position] = masks.draw(rng)
+            error, stated[position] = noise.draw(rng)
+            truth[position] = np.nan_to_num(np.asarray(fields.values[row], np.float64)).reshape(-1)
+            scored[position] = np.isfinite(known_cells(fields, row))
+            values[position] = (truth[position] + error) * mask[position]
+            auxiliary = fields.auxiliary_at([row])
+            if auxiliary is not None:
                 # A stream of its own, so that temperature is seen as it is without auxiliary variables.
                 stream = np.random.default_rng([seed, int(number), 1])
-                shown = fields.auxiliary[which[number]], network.further_sd.cpu().numpy()
+                shown = auxiliary[0].reshape(len(auxiliary[0]), -1), network.further_sd.cpu().numpy()
                 more.append(seen_of(*shown, masks, stream))
-        month = torch.as_tensor(fields.month[which[numbers]])
-        tensors = [torch.as_tensor(a, dtype=torch.float32) for a in (values, stated)]
-        seen_t = torch.as_tensor(mask > 0)
-        posterior = prior.posterior(tensors[0], seen_t, tensors[1], month)
-        auxiliary = (torch.as_tensor(np.stack(more)),) if more else ()
-        channels = network.channels(tensors[0], seen_t, tensors[1], month, posterior, *auxiliary)
-        truth = torch.as_tensor(fields.values[which[numbers]], dtype=torch.float32)
-        scored = torch.as_tensor(fields.scored[which[numbers]])
-        return (*channels, posterior.mean, posterior.variance, truth, scored)
+        month = torch.as_tensor(np.asarray(fields.month)[rows])
+        observed, error_sd, true = (torch.as_tensor(a, dtype=torch.float32) for a in (values, stated, truth))
+        seen = torch.as_tensor(mask > 0)
+        posterior = prior.posterior(observed, seen, error_sd, month)
+        given = (torch.as_tensor(np.stack(more)),) if more else ()
+        channels = network.channels(observed, seen, error_sd, month, posterior, *given)
+        return (*channels, posterior.mean, posterior.variance, true, torch.as_tensor(scored))
 
-    return draw_by_fold(fields.fold[which], priors, make, chunk, progress)
+    return draw_by_fold(fold, priors, make, count, seed, chunk, progress)
+
+
+def known_cells(fields: TrainingFields, row: int) -> FloatArray:
+    """(P,) one month; NaN where it may not be learned from."""
+    values = np.asarray(fields.values[row], np.float32).reshape(-1)
+    if fields.scored is None:
+        return values
+    return np.where(np.asarray(fields.scored[row]).reshape(-1), values, np.float32(np.nan))
 
 
 def draw_by_fold(
     fold: IntArray,
     priors: Sequence[Prior],
-    make: Callable[[Prior, IntArray], tuple[Tensor, ...]],
+    make: Callable[[Prior, IntArray, IntArray], tuple[Tensor, ...]],
+    count: int,
+    seed: int,
     chunk: int,
     progress: Callable[[int, int], None] | None,
 ) -> SamplePool:
-    """Samples in the order of their numbers, made in parts that share a prior.
+    """``count`` samples of months drawn at random, made in parts that share a prior.
+
+    Every sample has its own random stream, so that the pool does not depend on ``chunk``.
 
     Parameters
     ----------
     fold:
-        (N,) number of each sample's prior.
+        (N,) which of ``priors`` has not seen the month; below zero: the month is not drawn.
     make:
-        From a prior and numbers of samples to the columns of their pool.
+        From a prior, rows of the fields and numbers of samples to the columns of their pool.
     """
+    which = np.random.default_rng(seed).choice(np.flatnonzero(fold >= 0), count)
     parts: list[tuple[Tensor, ...]] = []
     order: list[IntArray] = []
-    for number, prior in enumerate(priors):
-        wanted = np.flatnonzero(fold == number)
+    for position, prior in enumerate(priors):
+        wanted = np.flatnonzero(fold[which] == position)
         for start in range(0, len(wanted), chunk):
-            order.append(wanted[start : start + chunk])
-            parts.append(make(prior, order[-1]))
+            numbers = wanted[start : start + chunk]
+            order.append(numbers)
+            parts.append(make(prior, which[numbers], numbers))
             if progress:
-                progress(sum(map(len, order)), len(fold))
+                progress(sum(map(len, order)), count)
     back = torch.as_tensor(np.argsort(np.concatenate(order)))
     return SamplePool(*(torch.cat(columns)[back] for columns in zip(*parts, strict=True)))

@@ -7,7 +7,6 @@ sample's three months comes from covariances learned without the years around it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +19,10 @@ from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.unet.correcting import analysis_channels
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training.fields import TrainingFields
-from climrecon.training.samples import SamplePool, draw_by_fold
+from climrecon.training.samples import SamplePool, draw_by_fold, known_cells
 
 #: Masks and errors drawn beforehand: each takes products with matrices of cells by cells.
 BANK = 1500
-#: Correlation of the errors of successive months: those of instruments last, those of sampling do not.
-ERROR_PERSISTENCE = 0.5
 #: Of samples whose stated errors are not what errors are, half have none at all, and such are stated, K; in the others
 #: what is stated is wrong by a factor, whose logarithm is up to so much, and not below or above these, K.
 NEARLY_NONE, WRONG_BY, STATED_BOUNDS = (0.05, 0.2), 1.4, (0.05, 2.0)
@@ -34,7 +31,7 @@ STEPS = (0, -1, 1)
 
 
 class MaskErrorBank:
-    """Gaps and errors of three successive months, from banks drawn once.
+    """Gaps and errors of three successive months, from banks drawn once; errors persist as the noise source says.
 
     Parameters
     ----------
@@ -50,7 +47,7 @@ class MaskErrorBank:
         self.misstated = misstated
         rng = np.random.default_rng(seed)
         self.masks = np.stack([masks.draw(rng) for _ in range(size)])
-        errors, stated = zip(*(self._errors(noise, rng) for _ in range(size)), strict=True)
+        errors, stated = zip(*(self.drawn(noise, rng) for _ in range(size)), strict=True)
         self.errors, self.stated = np.stack(errors).astype(np.float32), np.stack(stated).astype(np.float32)
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
@@ -58,25 +55,19 @@ class MaskErrorBank:
 
         In half of the samples the neighbours have the same gaps, in the others up to four tenths fewer cells.
         """
-        masks = self._masks(rng)
-        errors, stated = self._with_neighbours(rng)
-        return masks, *self._misstated(errors, stated, rng)
+        mask = self.masks[rng.integers(len(self.masks))]
+        keep = 1.0 if rng.random() < 0.5 else rng.uniform(0.6, 1.0)
+        masks = np.stack([mask, *(mask & (rng.random(mask.size) < keep) for _ in STEPS[1:])])
+        return masks, *self._misstated(*self.with_neighbours(rng), rng)
 
-    def _errors(self, noise: NoiseSource, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """What the bank holds: (P,) errors of a month and (P,) of what is stated of them."""
-        return noise.draw(rng)
+    def drawn(self, noise: NoiseSource, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """An entry of the bank: (3, P) errors of consecutive months and (P,) stated errors."""
+        return noise.draw_months(rng, len(STEPS))
 
-    def _with_neighbours(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """(3, P) errors from the bank and (P,) of what is stated of them."""
+    def with_neighbours(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """(3, P) errors of the month that is estimated, the one before and the one after, and (P,) stated errors."""
         number = rng.integers(len(self.errors))
-        stated, sign = self.stated[number], rng.choice([-1.0, 1.0])
-        error = sign * self.errors[number]
-        beside = []
-        for _ in STEPS[1:]:
-            other = rng.integers(len(self.errors))
-            own = self.errors[other] * (stated / self.stated[other]) * rng.choice([-1.0, 1.0])
-            beside.append(ERROR_PERSISTENCE * error + np.sqrt(1.0 - ERROR_PERSISTENCE**2) * own)
-        return np.stack([error, *beside]), stated
+        return rng.choice([-1.0, 1.0]) * self.errors[number][[1, 0, 2]], self.stated[number]
 
     def _misstated(
         self, errors: FloatArray, stated: FloatArray, rng: np.random.Generator
@@ -89,63 +80,36 @@ class MaskErrorBank:
             return np.zeros_like(errors), np.full_like(stated, level)
         return errors, np.clip(stated * np.float32(np.exp(rng.uniform(-WRONG_BY, WRONG_BY))), *STATED_BOUNDS)
 
-    def _masks(self, rng: np.random.Generator) -> NDArray[np.bool_]:
-        mask = self.masks[rng.integers(len(self.masks))]
-        keep = 1.0 if rng.random() < 0.5 else rng.uniform(0.6, 1.0)
-        return np.stack([mask, *(mask & (rng.random(mask.size) < keep) for _ in STEPS[1:])])
-
-
-class MonthMaskErrorBank(MaskErrorBank):
-    """As :class:`MaskErrorBank`, with errors of three consecutive months that persist as the source says."""
-
-    def _errors(self, noise: NoiseSource, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """(3, P) errors of consecutive months and (P,) of what is stated of them."""
-        return noise.draw_months(rng, len(STEPS))
-
-    def _with_neighbours(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """See :meth:`MaskErrorBank._with_neighbours`."""
-        number = rng.integers(len(self.errors))
-        # The month that is estimated comes first, then the one before and the one after.
-        errors = rng.choice([-1.0, 1.0]) * self.errors[number][[1, 0, 2]]
-        return errors, self.stated[number]
-
 
 @torch.no_grad()
 def draw_sequences(
     network: AnalysisUNet,
     priors: Sequence[FullPrior],
     fields: TrainingFields,
-    fold: NDArray[np.integer[Any]],
+    fold: IntArray,
     draws: MaskErrorBank,
     count: int,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
     chunk: int = 64,
 ) -> SamplePool:
-    """Draw ``count`` samples, each with its own random stream.
+    """Draw ``count`` samples of three months; see :func:`climrecon.training.samples.draw_by_fold`.
 
-    Parameters
-    ----------
-    fields:
-        Months, which may be mapped from disk; cells that are NaN or not ``scored`` are neither observed nor scored.
-    fold:
-        (N,) which of ``priors`` has not seen the month; below zero: the month is not drawn.
+    Cells that are NaN or not ``scored`` are neither observed nor scored.
     """
-    candidates = np.flatnonzero(fold >= 0)
-    which = np.random.default_rng(seed).choice(candidates, count)
 
-    def make(prior: FullPrior, numbers: IntArray) -> tuple[torch.Tensor, ...]:
-        return _samples(network, prior, fields, which[numbers], numbers, draws, seed)
+    def make(prior: FullPrior, rows: IntArray, numbers: IntArray) -> tuple[torch.Tensor, ...]:
+        return _samples(network, prior, fields, rows, numbers, draws, seed)
 
-    return draw_by_fold(fold[which], priors, make, chunk, progress)
+    return draw_by_fold(fold, priors, make, count, seed, chunk, progress)
 
 
 def _samples(
     network: AnalysisUNet,
     prior: FullPrior,
     fields: TrainingFields,
-    rows: NDArray[np.integer[Any]],
-    numbers: NDArray[np.integer[Any]],
+    rows: IntArray,
+    numbers: IntArray,
     draws: MaskErrorBank,
     seed: int,
 ) -> tuple[torch.Tensor, ...]:
@@ -160,7 +124,7 @@ def _samples(
             other = row + shift
             if not _follows(fields, row, shift):
                 continue
-            values = _known(fields, other)
+            values = known_cells(fields, other)
             known = mask & np.isfinite(values)
             there[step, position] = True
             seen[step, position] = known
@@ -170,28 +134,22 @@ def _samples(
     months = [(month - 1 + shift) % 12 + 1 for shift in STEPS]
     tensors = [(torch.as_tensor(observed[step]), torch.as_tensor(seen[step])) for step in range(3)]
     posteriors = [prior.posterior(v, m, error_sd, k) for (v, m), k in zip(tensors, months, strict=True)]
-    own, complete = network.month_channels(*tensors[0], error_sd, month, posteriors[0], prior.prior_sd(month))
-    beside = []
+    month_channels, complete = network.month_channels(
+        *tensors[0], error_sd, month, posteriors[0], prior.prior_sd(month)
+    )
+    neighbours = []
     for step in (1, 2):
         mean, left = analysis_channels(posteriors[step], prior.prior_sd(months[step]))
         known = torch.as_tensor(there[step])[:, None]
-        beside += [torch.where(known, mean, 0.0), torch.where(known, left, 1.0)]
-    truth = np.stack([_known(fields, row) for row in rows])
+        neighbours += [torch.where(known, mean, 0.0), torch.where(known, left, 1.0)]
+    truth = np.stack([known_cells(fields, row) for row in rows])
     return (
-        *network.gridded(own, tensors[0][1], complete, beside),
+        *network.gridded(month_channels, tensors[0][1], complete, neighbours),
         posteriors[0].mean,
         posteriors[0].variance,
         torch.as_tensor(np.nan_to_num(truth)),
         torch.as_tensor(np.isfinite(truth)),
     )
-
-
-def _known(fields: TrainingFields, row: int) -> FloatArray:
-    """(P,) one month; NaN where it may not be learned from."""
-    values = np.asarray(fields.values[row], np.float32).reshape(-1)
-    if fields.scored is None:
-        return values
-    return np.where(np.asarray(fields.scored[row]).reshape(-1), values, np.float32(np.nan))
 
 
 def _follows(fields: TrainingFields, row: int, shift: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -158,19 +158,19 @@ def twins(members: Sequence[StoredMember]) -> dict[int, int]:
     One archive may hold a reanalysis as published and in CMOR's form. Learned from one and scored on the other, a
     network would know the answer.
     """
-    found: dict[int, int] = {}
+    earlier_of: dict[int, int] = {}
     series = [np.asarray(member.about["global_mean"]) for member in members]
     for number, member in enumerate(members):
         for earlier in range(number):
-            if earlier in found:
+            if earlier in earlier_of:
                 continue
             _, ours, theirs = np.intersect1d(member.index, members[earlier].index, return_indices=True)
             if len(ours) >= 24:
                 difference = series[number][ours] - series[earlier][theirs]
                 if float(np.sqrt(np.nanmean(difference**2))) < SAME:
-                    found[number] = earlier
+                    earlier_of[number] = earlier
                     break
-    return found
+    return earlier_of
 
 
 def shared_history(members: Sequence[StoredMember], chosen: Split) -> list[str]:
@@ -181,17 +181,17 @@ def shared_history(members: Sequence[StoredMember], chosen: Split) -> list[str]:
     correlate above ``SAME_HISTORY`` then; free-running models stay far below.
     """
     learned = [members[number] for number, _ in chosen.train]
-    found = []
+    caveats = []
     for number in dict.fromkeys(n for n, _ in (*chosen.validation, *chosen.test)):
         held = members[number]
         near = [(_along(held, other), other) for other in learned if other.key != held.key]
         most, other = max(near, key=lambda pair: pair[0], default=(0.0, held))
         if most > SAME_HISTORY:
-            found.append(
+            caveats.append(
                 f"{held.about['name']} was held out, but shares its history with {other.about['name']}, which was "
                 f"learned from (their global means correlate with {most:.2f}): its scores are flattered."
             )
-    return found
+    return caveats
 
 
 def _along(first: StoredMember, second: StoredMember) -> float:
@@ -208,11 +208,7 @@ def _along(first: StoredMember, second: StoredMember) -> float:
 
 
 def fields_of(
-    members: Sequence[StoredMember],
-    chosen: Sequence[tuple[int, slice]],
-    grid: Grid,
-    folder: Path,
-    gap: Callable[[StoredMember], bool] | None = None,
+    members: Sequence[StoredMember], chosen: Sequence[tuple[int, slice]], grid: Grid, folder: Path
 ) -> TrainingFields:
     """The chosen members as one array; ``scored`` is None where no cell is missing.
 
@@ -225,7 +221,7 @@ def fields_of(
     values = assemble(parts, folder)
     index = np.concatenate([member.index[rows] for member, rows in parts]).astype(np.int64)
     number = np.repeat(np.arange(len(parts)), [len(member.index[rows]) for member, rows in parts])
-    gappy = any((gap or _has_gaps)(member) for member, _ in parts)
+    gappy = any(member.about.get("missing", 0) for member, _ in parts)
     return TrainingFields(
         values=values,
         month=index % 12 + 1,
@@ -244,10 +240,10 @@ def _finite(values: NDArray[Any], folder: Path) -> NDArray[np.bool_]:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:  # gone with the last who maps it
         file.truncate(values.size)
-        found: NDArray[np.bool_] = np.memmap(file, dtype=bool, mode="r+", shape=values.shape)
+        finite: NDArray[np.bool_] = np.memmap(file, dtype=bool, mode="r+", shape=values.shape)
     for start in range(0, len(values), _AT_ONCE):
-        found[start : start + _AT_ONCE] = np.isfinite(values[start : start + _AT_ONCE])
-    return found
+        finite[start : start + _AT_ONCE] = np.isfinite(values[start : start + _AT_ONCE])
+    return finite
 
 
 def with_auxiliary(
@@ -264,11 +260,11 @@ def with_auxiliary(
     auxiliary:
         Of each member, by name; none: ``fields`` as they are.
     """
-    found = {}
+    variables = {}
     for name in auxiliary[0] if auxiliary else ():
         parts = [(_aligned(auxiliary[number][name], members[number]), rows) for number, rows in chosen]
-        found[name] = assemble(parts, folder)
-    return replace(fields, auxiliary=found)
+        variables[name] = assemble(parts, folder)
+    return replace(fields, auxiliary=variables)
 
 
 def _aligned(other: StoredMember, member: StoredMember) -> StoredMember:
@@ -279,7 +275,3 @@ def _aligned(other: StoredMember, member: StoredMember) -> StoredMember:
     _, ours, theirs = np.intersect1d(member.index, other.index, return_indices=True)
     values[ours] = other.values[theirs]
     return replace(other, key=f"{other.key}-{member.key}", values=values, index=member.index)
-
-
-def _has_gaps(member: StoredMember) -> bool:
-    return bool(member.about.get("missing", 0))

@@ -9,14 +9,21 @@ from climrecon.grid import Grid
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.training import published_task
-from climrecon.training.native_task import empty_network
+from climrecon.training.native_network import empty_network
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
-from climrecon.training.run import COPIES
+
+#: A checkpoint holds the weights, their average, the best, and the optimiser's two moments; and one is written next to
+#: the one before.
+COPIES = 12
 
 
 def weights_bytes(recipe: Recipe, grid: Grid, start: nn.Module | None) -> int:
     """Bytes of the weights of the network that ``recipe`` makes, or goes on from."""
-    network = start if start is not None else _empty(recipe, grid)
+    return bytes_of(start if start is not None else _empty(recipe, grid))
+
+
+def bytes_of(network: nn.Module) -> int:
+    """Bytes of the weights of ``network``."""
     return sum(value.numel() * value.element_size() for value in network.state_dict().values())
 
 

@@ -205,30 +205,30 @@ class MemberStore:
         OSError
             If it cannot be read.
         """
-        status = path.stat()
-        seen = [status.st_size, status.st_mtime_ns, status.st_ino]
-        note = self.folder / _HASHES / f"{_text_hash(os.path.abspath(path))}.json"  # noqa: PTH100 - links stay
-        try:
-            content = json.loads(note.read_text(encoding="utf-8"))
-            if content["seen"] == seen:
-                return str(content["sha256"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+        known = self.known_sha256(path)
+        if known is not None:
+            return known
+        note, stamp = self._note(path), _stamp(path)
         digest = sha256_of(path)
         note.parent.mkdir(parents=True, exist_ok=True)
-        write_text(note, json.dumps({"path": str(path), "seen": seen, "sha256": digest}) + "\n")
+        write_text(note, json.dumps({"path": str(path), "seen": stamp, "sha256": digest}) + "\n")
         return digest
 
     def known_sha256(self, path: Path) -> str | None:
         """As :meth:`sha256`, None where the file would have to be read."""
         try:
-            status = path.stat()
-            note = self.folder / _HASHES / f"{_text_hash(os.path.abspath(path))}.json"  # noqa: PTH100
-            content = json.loads(note.read_text(encoding="utf-8"))
-            same = content["seen"] == [status.st_size, status.st_mtime_ns, status.st_ino]
-            return str(content["sha256"]) if same else None
+            content = json.loads(self._note(path).read_text(encoding="utf-8"))
+            return str(content["sha256"]) if content["seen"] == _stamp(path) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def _note(self, path: Path) -> Path:
+        return self.folder / _HASHES / f"{_text_hash(os.path.abspath(path))}.json"  # noqa: PTH100 - links stay
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def _is_orphan(name: str) -> bool:
@@ -300,8 +300,8 @@ def _is_joined(path: Path, shape: tuple[int, ...], parts: Sequence[tuple[StoredM
         return False
     lengths = [len(member.index[rows]) for member, rows in parts]
     for start, (member, rows) in zip(_starts(lengths), parts, strict=True):
-        own = member.values[rows]
-        if not np.array_equal(joined[start : start + len(own)].view(np.int32), own.view(np.int32)):
+        part = member.values[rows]
+        if not np.array_equal(joined[start : start + len(part)].view(np.int32), part.view(np.int32)):
             return False
     return True
 

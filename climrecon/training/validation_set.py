@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
+from climrecon.fields import Context, Months
+from climrecon.grid import Grid
+from climrecon.methods.contract import Method
 from climrecon.training.auxiliary import seen_of
 from climrecon.training.fields import TrainingFields
 
@@ -35,8 +38,8 @@ class ValidationSet:
         (N,) calendar month; number of the whole year (of one member, under one mask) a month belongs to, -1: none.
     index:
         (N,) counts months within a year, years being far apart: a month's neighbours are those of its own year.
-    area:
-        (H, W) share of the area.
+    grid:
+        Of the months.
     auxiliary:
         (N, V, H, W) what is seen of auxiliary variables, NaN elsewhere; None where the network takes none.
     """
@@ -49,7 +52,7 @@ class ValidationSet:
     month: NDArray[np.integer[Any]]
     year: NDArray[np.integer[Any]]
     index: NDArray[np.integer[Any]]
-    area: FloatArray
+    grid: Grid
     auxiliary: FloatArray | None = None
 
     def score(self, mean: FloatArray) -> dict[str, float]:
@@ -58,17 +61,29 @@ class ValidationSet:
         ``rmse``: area-weighted, over the missing cells; ``annual_r`` and ``annual_rmse``: of the annual global mean.
         """
         error = np.where(self.scored, mean - self.truth, 0.0)
-        weight = self.area * (self.scored & ~self.mask)
+        weight = self.grid.area * (self.scored & ~self.mask)
         result = {"rmse": float(np.sqrt((error**2 * weight).sum() / max(weight.sum(), 1e-12)))}
         years = self.year >= 0
         if self.year.max() >= 2:
             means = [
-                np.bincount(self.year[years], (field[years] * self.area).sum((1, 2))) / 12.0
+                np.bincount(self.year[years], (field[years] * self.grid.area).sum((1, 2))) / 12.0
                 for field in (self.truth + error, self.truth)
             ]
             result["annual_r"] = float(np.corrcoef(means[0], means[1])[0, 1])
             result["annual_rmse"] = float(np.sqrt(np.mean((means[0] - means[1]) ** 2)))
         return result
+
+    def estimate(self, method: Method, size: int | None = None) -> FloatArray:
+        """(N, H, W) means by ``method``, ``size`` months at a time; by default two whole years, with their neighbours."""
+        of_year = np.flatnonzero(np.diff(self.index // 24, prepend=-1) != 0)
+        starts = of_year[::2] if size is None else np.arange(0, len(self.truth), size)
+        means = []
+        for first, last in zip(starts, [*starts[1:], len(self.truth)], strict=True):
+            part = slice(first, last)
+            context = Context(self.grid, Months(self.index[part]))
+            given = (self.values[part], self.mask[part], self.stated[part], self.month[part])
+            means.append(method.reconstruct(*given, context).mean)
+        return np.concatenate(means)
 
 
 def whole_years(fields: TrainingFields, count: int) -> NDArray[np.integer[Any]]:
@@ -126,15 +141,15 @@ def draw_validation_set(
     # A year counts for the annual mean where all its months and cells are known.
     good = (counts == 12) & (np.bincount(block, scored.all((1, 2))) == 12)
     number_of = np.where(good, np.cumsum(good) - 1, -1)
-    area = np.asarray(fields.grid.area, np.float64)
     month = np.asarray(fields.month)[rows]
     auxiliary = fields.auxiliary_at(rows) if further_sd is not None else None
     if auxiliary is not None and further_sd is not None:
-        for number, own in enumerate(auxiliary):
+        for number, values_of in enumerate(auxiliary):
             rng = np.random.default_rng([seed, 3, number])
-            auxiliary[number] = seen_of(own.reshape(len(own), -1), further_sd, masks, rng).reshape(own.shape)
+            shown = seen_of(values_of.reshape(len(values_of), -1), further_sd, masks, rng)
+            auxiliary[number] = shown.reshape(values_of.shape)
     return ValidationSet(
-        values, stated, mask, scored, truth, month, number_of[block], _apart(block, month), area, auxiliary
+        values, stated, mask, scored, truth, month, number_of[block], _apart(block, month), fields.grid, auxiliary
     )
 
 

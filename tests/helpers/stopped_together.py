@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from climrecon.errors import Unfinished
-from climrecon.training.distributed import own_rank
+from climrecon.training.distributed import process_rank
 from climrecon.training.resume import identity_of_weights
 from helpers.small_archive import small
 
@@ -18,9 +18,9 @@ def main(folder: Path, iterations: int) -> None:
     try:
         trained = small("kadow2020", folder / "fit", iterations, checkpoint_seconds=1000.0)
     except Unfinished as error:
-        (folder / f"{own_rank()}.stopped").write_text(error.message)
+        (folder / f"{process_rank()}.stopped").write_text(error.message)
         return
-    (folder / f"{own_rank()}.sha256").write_text(identity_of_weights(trained.network.state_dict()))
+    (folder / f"{process_rank()}.sha256").write_text(identity_of_weights(trained.network.state_dict()))
 
 
 if __name__ == "__main__":

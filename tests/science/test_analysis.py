@@ -26,7 +26,7 @@ from climrecon.methods.priors.data_set_errors import (
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.interpolation import persistent_deviations
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD, Posterior
-from climrecon.methods.unet.build import analysis_unet_arguments, build_unet
+from climrecon.methods.unet.build import build_unet, unet_arguments
 from climrecon.methods.unet.network import AnalysisUNet, misfit, shifted
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor
 from climrecon.tasks.reconstruct.apply import complete_fields
@@ -94,7 +94,7 @@ def test_the_network_is_told_of_the_misfit_and_keeps_it_in_its_card(prior: FullP
     parts = prior, torch.rand(12, 24), torch.linspace(-1, 1, 12), *tensors(GRID.area)
     net = AnalysisUNet(*parts, width=4, misfit=True).eval()
     torch.nn.init.normal_(net.head.weight, std=0.1)
-    again = build_unet("mine", "analysis_unet", net.state_dict(), analysis_unet_arguments(net))
+    again = build_unet("mine", "analysis_unet", net.state_dict(), unet_arguments(net))
     _, values, mask = observed(2)
     flat = torch.as_tensor(mask.reshape(2, -1))
     inputs = (*tensors(np.nan_to_num(values.reshape(2, -1))), flat, torch.full((2, CELLS), 0.3))
@@ -105,7 +105,7 @@ def test_the_network_is_told_of_the_misfit_and_keeps_it_in_its_card(prior: FullP
         net.enc_1.complete.conv.weight[:, -1] += 0.1
         changed = net(*inputs, *when)
     assert not torch.allclose(first.factor, changed.factor)
-    without = {key: value for key, value in analysis_unet_arguments(net).items() if key != "misfit"}
+    without = {key: value for key, value in unet_arguments(net).items() if key != "misfit"}
     with pytest.raises(NetworkError, match="do not belong together"):
         build_unet("mine", "analysis_unet", net.state_dict(), without)
 
@@ -317,7 +317,7 @@ def test_local_variability_is_found_and_used(network: AnalysisUNet) -> None:
     after = method.reconstruct(data.values, data.mask, None, data.time.month, Context(GRID, data.time))
     assert after.prior_stddev.mean() > 1.1 * before.prior_stddev.mean()  # type: ignore[union-attr]
     # What was calibrated on fields without such variability does not hold here.
-    wider = build_unet("mine", "analysis_unet", network.state_dict(), analysis_unet_arguments(network))
+    wider = build_unet("mine", "analysis_unet", network.state_dict(), unet_arguments(network))
     wider.shared_factor.fill_(1.4)
     other = reconstructor(wider)
     other.calibrate(rough)
@@ -380,7 +380,7 @@ def test_what_the_patterns_tell_is_widened_at_the_expense_of_the_cells_own_parts
 
 
 def test_the_network_states_the_spread_that_its_shared_factor_makes(network: AnalysisUNet) -> None:
-    wider = build_unet("mine", "analysis_unet", network.state_dict(), analysis_unet_arguments(network))
+    wider = build_unet("mine", "analysis_unet", network.state_dict(), unet_arguments(network))
     wider.shared_factor.fill_(1.4)
     data = observations(4)
     before, after = (
@@ -394,12 +394,12 @@ def test_the_network_states_the_spread_that_its_shared_factor_makes(network: Ana
     drawn = after.sample(800, 2)
     assert np.median(drawn.std(0) / after.stddev) == pytest.approx(1.0, abs=0.03)
     old = {key: value for key, value in wider.state_dict().items() if key != "shared_factor"}
-    again = build_unet("mine", "analysis_unet", old, analysis_unet_arguments(network))
+    again = build_unet("mine", "analysis_unet", old, unet_arguments(network))
     assert float(again.shared_factor) == 1.0, "weights from before there was one"
 
 
 def test_a_network_comes_back_from_its_weights(network: AnalysisUNet) -> None:
-    again = build_unet("mine", "analysis_unet", network.state_dict(), analysis_unet_arguments(network))
+    again = build_unet("mine", "analysis_unet", network.state_dict(), unet_arguments(network))
     for key, value in network.state_dict().items():
         assert torch.equal(again.state_dict()[key], value), key
     data = observations(3)
@@ -409,7 +409,7 @@ def test_a_network_comes_back_from_its_weights(network: AnalysisUNet) -> None:
     )
     np.testing.assert_array_equal(first.mean, second.mean)
     with pytest.raises(NetworkError, match="do not belong together"):
-        build_unet("mine", "analysis_unet", network.state_dict(), {**analysis_unet_arguments(network), "rank": 3})
+        build_unet("mine", "analysis_unet", network.state_dict(), {**unet_arguments(network), "rank": 3})
 
 
 def test_a_month_more_hardly_changes_which_months_are_looked_at(prior: FullPrior) -> None:

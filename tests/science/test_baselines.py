@@ -132,14 +132,15 @@ def test_many_members_are_kriged_as_one_by_one_with_empty_months_and_gaps_of_the
     assert np.isfinite(found.mean).all()
 
 
-def test_equations_are_kept_while_there_is_room() -> None:
-    cells = np.zeros((3, 32), bool)
-    cells[0, :3] = cells[1, :2] = cells[2, 4:7] = True
-    model = Covariance(3000.0, 1.3, 0.2)
-    field = kriging._Field(exponential(great_circle(GRID), 3000.0), 3000.0)
-    systems = kriging._Systems(field, cells, model, 8 * (9 + 4))
-    first, second = ([system for system, _ in systems] for _ in range(2))
-    assert [one is other for one, other in zip(first, second, strict=True)] == [True, True, False]
+def test_draws_are_the_same_whether_equations_are_kept_or_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, mask, _ = three_points()
+    draws = []
+    for room in (kriging.KEPT_BYTES, 0):
+        monkeypatch.setattr(kriging, "KEPT_BYTES", room)
+        estimate = Kriging(Covariance(3000.0, 1.3, 0.2)).reconstruct(values, mask, None, np.array([1, 2]), CONTEXT)
+        draws.append(estimate.sample(3, 5))
+    np.testing.assert_array_equal(*draws)
+    assert draws[0].std() > 0
 
 
 def test_kriging_draws_go_together_as_the_kriging_errors_do() -> None:

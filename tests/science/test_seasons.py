@@ -11,7 +11,7 @@ from climrecon.methods.priors.covariance import great_circle, learn_patterns
 from climrecon.methods.priors.data_set_errors import LOCAL_KM, REGIONAL_KM, DataSetErrors, SurfaceErrors, _kernel
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD
-from climrecon.methods.unet.build import analysis_unet_arguments, build_unet
+from climrecon.methods.unet.build import build_unet, unet_arguments
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.methods.unet.reconstructor import AnalysisReconstructor
 from climrecon.training.banks import Choices
@@ -139,7 +139,7 @@ def network(prior: FullPrior) -> AnalysisUNet:
 
 
 def test_a_coarser_network_with_seasons_comes_back_from_its_weights(network: AnalysisUNet, prior: FullPrior) -> None:
-    again = build_unet("mine", "analysis_unet", network.state_dict(), analysis_unet_arguments(network))
+    again = build_unet("mine", "analysis_unet", network.state_dict(), unet_arguments(network))
     _, (values, mask, error, _) = observed(prior, 1)
     index = Months.of(np.full(12, 1900), np.arange(1, 13))
     shape = (12, *GRID.shape)
@@ -156,11 +156,9 @@ def test_a_coarser_network_with_seasons_comes_back_from_its_weights(network: Ana
         )
     assert correction.shape == (2, 2, *GRID.shape)
     with pytest.raises(NetworkError, match="do not belong together"):
-        build_unet(
-            "mine", "analysis_unet", network.state_dict(), {**analysis_unet_arguments(network), "seasons": False}
-        )
+        build_unet("mine", "analysis_unet", network.state_dict(), {**unet_arguments(network), "seasons": False})
     with pytest.raises(NetworkError, match="stride"):
-        build_unet("mine", "analysis_unet", network.state_dict(), {**analysis_unet_arguments(network), "stride": 3})
+        build_unet("mine", "analysis_unet", network.state_dict(), {**unet_arguments(network), "stride": 3})
 
 
 def test_the_ranked_probability_score_is_that_of_a_gaussian(network: AnalysisUNet) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,14 @@ import pytest
 import torch
 
 from climrecon.data.geography import land_fraction
-from climrecon.data.masks import MaskSource, smoother
+from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.priors.covariance import learn_low_rank, learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.methods.store import load_network
-from climrecon.methods.unet.build import analysis_unet_arguments, build_unet
+from climrecon.methods.unet.build import build_unet, unet_arguments
 from climrecon.methods.unet.correcting import PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.training.distributed import Workers
@@ -26,21 +27,23 @@ from climrecon.training.native_task import NativeTask
 from climrecon.training.recipes import recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser, plan_of
-from climrecon.training.samples import Fields, SamplePool, draw_sample_pool
-from climrecon.training.sequences import MaskErrorBank, MonthMaskErrorBank, draw_sequences
+from climrecon.training.samples import SamplePool, draw_sample_pool
+from climrecon.training.sequences import MaskErrorBank, draw_sequences
 from climrecon.training.validation_set import draw_validation_set
 
 GRID = Grid.regular(8, 16)
 CELLS = 128
+#: All 120 months are of one fold.
+FOLD = np.zeros(120, dtype=int)
 
 
 @pytest.fixture(scope="module")
 def parts():
     rng = np.random.default_rng(0)
-    smooth = smoother(GRID, 3000.0)
+    smooth = harmonic_smoother(GRID, 3000.0)
     month = np.arange(120) % 12 + 1
     # Not Gaussian: the sign of a wave decides its shape, which no linear method can know.
-    waves = rng.normal(size=(120, CELLS)) @ smooth.T
+    waves = rng.normal(size=(120, smooth.shape[1])) @ smooth.T
     fields = waves + 0.8 * np.maximum(waves, 0.0)
     learned = learn_low_rank(fields.reshape(120, 8, 16), month, GRID, 12)
     tensors = (
@@ -50,7 +53,8 @@ def parts():
     land = rng.random(CELLS) < 0.3
     masks = MaskSource(rng.random((20, CELLS)) < 0.6, ~land, smooth, np.repeat(GRID.lat, 16))
     noise = NoiseSource(smooth, smooth)
-    data = Fields(fields, np.ones(fields.shape, bool), month, np.zeros(120, dtype=int))
+    index, single = np.arange(120), fields.astype(np.float32).reshape(120, 8, 16)
+    data = TrainingFields(single, month, index, 0 * index, ("one",), GRID)
     return prior, masks, noise, data
 
 
@@ -65,14 +69,10 @@ def fit(
 ) -> TrainingHistory:
     """Train on a pool with the loop and task of recipes."""
     _, masks, noise, data = parts
-    index = np.arange(120)
-    fields = TrainingFields(
-        data.values.astype(np.float32).reshape(120, 8, 16), data.month, index, 0 * index, ("one",), GRID
-    )
-    cases = draw_validation_set(fields, masks, noise, 1, 1)
+    cases = draw_validation_set(data, masks, noise, 1, 1)
     kind = "analysis" if isinstance(net, AnalysisUNet) else "native"
     made, cpu = recipe(kind, mirror=False, **settings), Workers(0, 1, torch.device("cpu"))
-    task = NativeTask(made, net, pool, check, cases, GRID, seed, cpu)
+    task = NativeTask(made, net, pool, check, cases, seed, cpu)
     loop = Loop(task, optimiser(made, task.groups()), plan_of(made), cpu, Checkpoints(folder, {}))
     return loop.run()
 
@@ -80,7 +80,7 @@ def fit(
 def test_it_starts_as_optimal_interpolation_and_learns_more(parts, tmp_path: Path) -> None:
     prior, masks, noise, data = parts
     net = network(prior)
-    pool, check = (draw_sample_pool(net, [prior], data, masks, noise, n, seed) for n, seed in ((192, 1), (64, 2)))
+    pool, check = (draw_sample_pool(net, [prior], data, FOLD, masks, noise, n, seed) for n, seed in ((192, 1), (64, 2)))
     with torch.no_grad():
         start = net.corrected(net.correct(check.observed, check.mask, check.complete), check.mean, check.variance)
     torch.testing.assert_close(start[0], check.mean)
@@ -102,7 +102,7 @@ def test_training_is_reproducible(parts, tmp_path: Path) -> None:
     states = []
     for number in range(2):
         net = network(prior)
-        pool = draw_sample_pool(net, [prior], data, masks, noise, 48, 1)
+        pool = draw_sample_pool(net, [prior], data, FOLD, masks, noise, 48, 1)
         folder = tmp_path / str(number)
         fit(folder, parts, net, pool, pool, 3, iterations=6, batch=8, warm_up=2, check_every=3)
         states.append(net.state_dict())
@@ -131,27 +131,22 @@ class _None:
         return np.zeros(CELLS), np.full(CELLS, 0.3)
 
 
-@pytest.mark.parametrize("beside", [False, True])
-def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, beside: bool) -> None:
+@pytest.mark.parametrize("neighbours", [False, True])
+def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, neighbours: bool) -> None:
     prior, masks, _, data = parts
     mask = masks.draw(np.random.default_rng(3))
     pools = []
     for sign in (1.0, -1.0):
-        values = (sign * data.values).astype(np.float32)
-        if beside:
+        fields = replace(data, values=np.float32(sign) * data.values)
+        if neighbours:
             vectors, trailing = prior.vectors[:, :8], prior.vectors[:, 8:]
             full = FullPrior(vectors, trailing, prior.residual, prior.scale)
             torch.manual_seed(0)
             area = torch.tensor(GRID.area, dtype=torch.float32)
             net = AnalysisUNet(full, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, width=4, misfit=True)
-            index = np.arange(120)
-            fields = TrainingFields(
-                values.reshape(120, 8, 16), index % 12 + 1, index, np.zeros(120, int), ("one",), GRID
-            )
-            pools.append(draw_sequences(net, [full], fields, np.zeros(120, int), _Same(mask), 6, 5))
+            pools.append(draw_sequences(net, [full], fields, FOLD, _Same(mask), 6, 5))
         else:
-            same = Fields(values, data.scored, data.month, data.fold)
-            pools.append(draw_sample_pool(network(prior), [prior], same, masks, _None(), 6, 5))
+            pools.append(draw_sample_pool(network(prior), [prior], fields, FOLD, masks, _None(), 6, 5))
     numbers = torch.arange(6)
     images, turned = pools[0].at(numbers + 6), pools[1]
     for name, value in vars(images).items():
@@ -163,7 +158,7 @@ def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, beside: boo
 def test_a_pool_does_not_depend_on_how_it_is_cut(parts) -> None:
     prior, masks, noise, data = parts
     net = network(prior)
-    first, second = (draw_sample_pool(net, [prior], data, masks, noise, 20, 5, chunk=chunk) for chunk in (20, 7))
+    first, second = (draw_sample_pool(net, [prior], data, FOLD, masks, noise, 20, 5, chunk=chunk) for chunk in (20, 7))
     assert torch.equal(first.mask, second.mask)
     torch.testing.assert_close(first.mean, second.mean, atol=1e-4, rtol=1e-4)
 
@@ -173,8 +168,7 @@ def test_each_sample_uses_the_prior_that_has_not_seen_it(parts) -> None:
     net = network(prior)
     wide = LowRankPrior(prior.vectors, prior.residual, 3.0 * prior.scale)
     fold = (np.arange(120) >= 60).astype(int)
-    split = Fields(data.values, data.scored, data.month, fold)
-    pool = draw_sample_pool(net, [prior, wide], split, masks, noise, 40, 5)
+    pool = draw_sample_pool(net, [prior, wide], data, fold, masks, noise, 40, 5)
     which = np.random.default_rng(5).integers(120, size=40)
     spread = pool.variance.mean(1).numpy()
     assert np.median(spread[which >= 60]) > 3.0 * np.median(spread[which < 60])
@@ -185,7 +179,7 @@ def test_masks_are_plausible() -> None:
     assert (land * FIVE_DEGREES.area).sum() == pytest.approx(0.29, abs=0.01)
     assert land[2, 40] == 1.0, "Antarctica is land"
     rng = np.random.default_rng(0)
-    smooth = smoother(GRID, 2500.0)
+    smooth = harmonic_smoother(GRID, 2500.0)
     source = MaskSource(rng.random((20, CELLS)) < 0.6, rng.random(CELLS) < 0.7, smooth, np.repeat(GRID.lat, 16))
     shares = [source.draw(np.random.default_rng(seed)).mean() for seed in range(200)]
     assert min(shares) >= 10 / CELLS
@@ -197,9 +191,9 @@ def test_masks_are_plausible() -> None:
 
 def test_errors_have_a_part_that_does_not_average_out() -> None:
     coarse = Grid.regular(18, 36)
-    smooth = smoother(coarse, 1500.0)
+    smooth = harmonic_smoother(coarse, 1500.0)
     np.testing.assert_allclose((smooth**2).sum(1), 1.0, atol=1e-9)
-    noise = NoiseSource(smooth, smoother(coarse, 5000.0))
+    noise = NoiseSource(smooth, harmonic_smoother(coarse, 5000.0))
     area = coarse.area.reshape(-1)
     means, independent = [], []
     for seed in range(60):
@@ -257,7 +251,7 @@ def test_three_months_are_drawn_with_similar_gaps_and_neighbours_by_date(parts, 
 
 def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None:
     _, masks, noise, _ = parts
-    right, wrong = (kind(masks, noise, 1, 30, share) for kind, share in ((MaskErrorBank, 0.0), (MaskErrorBank, 0.4)))
+    right, wrong = (MaskErrorBank(masks, noise, 1, 30, share) for share in (0.0, 0.4))
     exact, other = 0, 0
     for seed in range(300):
         (mask, errors, stated), (mask_2, errors_2, stated_2) = (
@@ -273,14 +267,12 @@ def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None
             assert stated_2.min() >= 0.05
     assert 40 <= exact <= 80, "a fifth: half of the share"
     assert 40 <= other <= 80
-    months = MonthMaskErrorBank(masks, noise, 1, 30, 1.0)
-    assert any(not months.draw(np.random.default_rng(seed))[1].any() for seed in range(10))
 
 
 def test_the_spread_factor_goes_with_the_weights_and_is_one_in_those_from_before() -> None:
     network = load_network("punet5").method.network  # type: ignore[attr-defined]
     assert 0.5 < float(network.spread_factor) < 1.0
-    weights, arguments = network.state_dict(), analysis_unet_arguments(network)
+    weights, arguments = network.state_dict(), unet_arguments(network)
     again = build_unet("mine", "analysis_unet", weights, arguments)
     assert torch.equal(again.spread_factor, network.spread_factor)
     before = {key: value for key, value in weights.items() if key != "spread_factor"}

@@ -21,10 +21,10 @@ from climrecon.methods.kriging import Kriging
 from climrecon.methods.store import load_network, network_of, save_network
 from climrecon.methods.unet.network import AnalysisUNet
 from climrecon.tasks.train.fit import recipe_for
-from climrecon.training import analysis_task, engine
+from climrecon.training import engine, native_task
 from climrecon.training.recipes import parse, recipe
 from climrecon.training.run import Trained, train
-from climrecon.training.sequences import MonthMaskErrorBank
+from climrecon.training.sequences import MaskErrorBank
 from climrecon.training.sizes import weights_bytes
 from climrecon.training.validation_set import ValidationSet
 from helpers.small_archive import GRID, NATIVE, fields, gaps, small
@@ -227,13 +227,13 @@ def test_a_share_of_misstated_errors_gives_the_network_a_channel_that_stays(
     plain = small("native", tmp_path / "plain", 2, check_every=2, **REFERENCE_METHOD).network
     assert not plain.misfit  # type: ignore[union-attr]
     shares = []
-    real = MonthMaskErrorBank
+    real = MaskErrorBank
 
     def recorded(*arguments: Any) -> Any:
         shares.append(arguments[-1])
         return real(*arguments)
 
-    monkeypatch.setattr(analysis_task, "MonthMaskErrorBank", recorded)
+    monkeypatch.setattr(native_task, "MaskErrorBank", recorded)
     for start in (network, plain):
         small(
             "native", tmp_path / f"from{len(shares)}", 2, check_every=2, start=start, misstated=0.5, **REFERENCE_METHOD

@@ -13,38 +13,35 @@ from climrecon.errors import NetworkError, UsageError
 from climrecon.fields import Context, Months
 from climrecon.grid import FIVE_DEGREES
 from climrecon.methods.card import describe
-from climrecon.methods.priors.full_rank import FullPrior
-from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.methods.store import CARD, WEIGHTS, as_network, as_reconstructor, load_network, save_network
-from climrecon.methods.unet.correcting import PartialUNet
-from climrecon.methods.unet.levels import LevelledAnalysisUNet, LevelledUNet, depth_of, most_levels
-from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.training.native_task import check_grid, geography
+from climrecon.methods.unet.correcting import CorrectingUNet, most_levels
+from climrecon.training.native_network import check_grid, geography
 from climrecon.training.recipes import recipe
 from helpers.small_archive import GRID, fields, small
 
 
-def priors() -> tuple[LowRankPrior, FullPrior]:
-    cells = GRID.area.size
-    parts = torch.full((cells,), 0.2), torch.ones(12, cells)
-    vectors = torch.randn(cells, 6)
-    return LowRankPrior(vectors[:, :4], *parts), FullPrior(vectors[:, :4], vectors[:, 4:], *parts)
-
-
-def test_three_levels_are_the_network_that_ships() -> None:
+@pytest.mark.parametrize(("stride", "depth"), [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (2, 3)])
+def test_levels_halve_the_grid_and_corrections_come_back_on_it(stride: int, depth: int) -> None:
     torch.manual_seed(0)
-    low, full = priors()
-    for plain, levelled in (
-        (PartialUNet(low, *geography(GRID), 4), LevelledUNet(low, *geography(GRID), 4, 3)),
-        (AnalysisUNet(full, *geography(GRID), 4), LevelledAnalysisUNet(full, *geography(GRID), 4, 3)),
-    ):
-        torch.nn.init.normal_(plain.head.weight)
-        levelled.load_state_dict(plain.state_dict())
-        complete = plain.enc_1.complete.conv.weight.shape[1]
-        mask = (torch.rand(3, 1, *GRID.shape) < 0.4).float()
-        inputs = (torch.randn(3, 3, *GRID.shape) * mask, mask, torch.randn(3, complete, *GRID.shape))
-        torch.testing.assert_close(levelled.correct(*inputs), plain.correct(*inputs), atol=0, rtol=0)
-        assert plain.correct(*inputs).abs().max() > 0
+    network = CorrectingUNet(*geography(GRID), 4, 7, stride, depth)
+    torch.nn.init.normal_(network.head.weight)
+    mask = (torch.rand(3, 1, *GRID.shape) < 0.4).float()
+    inputs = (torch.randn(3, 3, *GRID.shape) * mask, mask, torch.randn(3, 7, *GRID.shape))
+    sizes = []
+    for level in range(1, depth + 1):
+        network.get_submodule(f"enc_{level}").register_forward_hook(
+            lambda layer, given, out: sizes.append((out[2].shape[1], GRID.shape[0] // out[2].shape[2]))
+        )
+    correction = network.correct(*inputs)
+    assert correction.shape == (3, 2, *GRID.shape)
+    assert correction.abs().max() > 0
+    halvings = [stride * 2**level for level in range(depth)]
+    if stride == 2 and depth > 1:
+        halvings[-1] = halvings[-2]
+    assert sizes == [(4 * 2**level, halved) for level, halved in enumerate(halvings)]
+    with torch.no_grad():
+        many = [x.repeat(20, 1, 1, 1) for x in inputs]
+        torch.testing.assert_close(network.correct(*many)[-3:], correction, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("depth", "more"), [(1, {}), (2, {"neighbour_months": 1, "misstated": 0.5}), (4, {})])
@@ -54,7 +51,8 @@ def test_a_network_of_any_depth_is_trained_stored_and_applied(
     trained = small("native", tmp_path / "fit", 2, depth=depth, check_every=2, **more)
     assert trained.card["recipe"]["depth"] == depth
     network = as_network(trained.network)
-    assert depth_of(network) == depth
+    assert isinstance(network, CorrectingUNet)
+    assert network.depth == depth
     save_network(network, describe("mine", network, GRID, {}), tmp_path / "mine")
     loaded = load_network(str(tmp_path / "mine"))
     assert loaded.card.architecture["depth"] == depth

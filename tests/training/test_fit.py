@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from climrecon.data.masks import MaskSource
 from climrecon.errors import ClimReconError, InputDataError, NetworkError, ProblemList, Unfinished, UsageError
 from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet
 from climrecon.methods.store import load_network, network_of
@@ -306,14 +307,14 @@ def test_a_published_network_is_fine_tuned(shared_data: Path, tmp_path: Path) ->
     rng = np.random.default_rng(0)
     some = [replace(fields(24, 1), values=rng.normal(size=(24, 36, 72)).astype(np.float32), grid=grid) for _ in "ab"]
 
-    class Masks:
-        def draw(self, rng: np.random.Generator) -> np.ndarray:
-            return rng.random(36 * 72) < 0.3
-
+    cells = 36 * 72
+    masks = MaskSource(
+        rng.random((4, cells)) < 0.3, np.zeros(cells, bool), np.zeros((cells, 1)), np.zeros(cells), blended=True
+    )
     made = recipe(
         "kadow2020", iterations=2, masks=4, batch=2, check_every=2, validation_years=1, rate=1e-12, frozen_rate=1e-12
     )
-    tuned = train(made, *some, Masks(), None, folder=tmp_path, seed=0, device="cpu", start=start)
+    tuned = train(made, *some, masks, None, folder=tmp_path, seed=0, device="cpu", start=start)
     torch.testing.assert_close(tuned.network.enc_2.weight, start.enc_2.weight, atol=1e-6, rtol=0)
 
 

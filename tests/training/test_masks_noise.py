@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from climrecon.data.masks import MASK_MARGIN, MaskSource, harmonic_smoother, hold_out_masks, stream
+from climrecon.data.masks import MASK_MARGIN, MaskSource, harmonic_smoother, hold_out_masks
 from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
 from climrecon.grid import Grid
 from climrecon.methods.priors.covariance import great_circle
@@ -20,18 +20,6 @@ def test_harmonics_give_the_gaussian_correlation(smoother: np.ndarray, length: f
     expected = np.exp(-0.5 * (great_circle(GRID) / length) ** 2)
     np.testing.assert_allclose(smoother @ smoother.T, expected, atol=2e-3)
     assert smoother.shape[1] < 300
-
-
-def test_every_worker_of_every_rank_has_its_own_stream() -> None:
-    draws = {
-        stream(seed, purpose, rank, worker).random(4).tobytes()
-        for seed in (0, 1)
-        for purpose in (0, 1)
-        for rank in range(3)
-        for worker in range(3)
-    }
-    assert len(draws) == 36
-    assert np.array_equal(stream(5, 0, 2, 1).random(3), stream(5, 0, 2, 1).random(3))
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,7 @@ class PublishedUNet(nn.Module):
 
     def _collapsed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Published weights as this module holds them: equal channels summed, those of the skip by themselves."""
-        own = {}
+        collapsed = {}
         for key, value in weights.items():
             name, _, part = key.partition(".")
             if part == "weight" and hasattr(self, name):
@@ -167,10 +167,10 @@ class PublishedUNet(nn.Module):
                     value = torch.cat([kept, equal.sum(dim=1, keepdim=True)], dim=1)
                 if name.startswith("dec_"):
                     inputs = getattr(self, name).weight.shape[1]
-                    own[f"{name}.skip_weight"] = value[:, inputs:].clone()
+                    collapsed[f"{name}.skip_weight"] = value[:, inputs:].clone()
                     value = value[:, :inputs].clone()
-            own[key] = value
-        return own
+            collapsed[key] = value
+        return collapsed
 
     def rate_factors(self) -> dict[str, float]:
         """By how much a parameter's learning rate is multiplied so that Adam's steps are those of the published one.
@@ -220,10 +220,10 @@ def from_state(state: Mapping[str, Tensor]) -> PublishedUNet:
     try:
         variant = VARIANTS[int(state["enc_1.weight"].shape[1])]
         network = PublishedUNet(variant, [int(state[f"enc_{i}.weight"].shape[0]) for i in (1, 2, 3)])
-        found = network._collapsed(state)
+        weights = network._collapsed(state)
         # The number of batches seen is not in every checkpoint, and is used by nothing.
-        own = network.state_dict()
-        network.load_state_dict({key: own[key] if "num_batches" in key else found[key] for key in own})
+        present = network.state_dict()
+        network.load_state_dict({key: present[key] if "num_batches" in key else weights[key] for key in present})
     except (KeyError, RuntimeError) as error:
         raise NetworkError(
             f"The checkpoint lacks {str(error).splitlines()[0]}; it is none of the published U-Nets.",

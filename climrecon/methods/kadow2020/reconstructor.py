@@ -36,10 +36,6 @@ class PublishedReconstructor(Method):
         self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> Estimate:
         """Estimate (T, 36, 72) fields; see :class:`climrecon.methods.contract.Method`."""
-        return Estimate(mean=self.means(values, mask))
-
-    def means(self, values: FloatArray, mask: BoolArray) -> FloatArray:
-        """(T, H, W) means from (T, H, W) anomalies, K; values where ``mask`` is False are ignored."""
         half, repeat = values.shape[-1] // 2, self.rows // values.shape[1]
         tall = np.repeat(np.roll(np.where(mask, values, 0.0), half, axis=2), repeat, axis=1)
         seen = np.repeat(np.roll(mask, half, axis=2), repeat, axis=1)
@@ -48,4 +44,4 @@ class PublishedReconstructor(Method):
         area = np.diff(np.sin(np.radians(edges)))[None, :, None]
         parts = (out * area).reshape(len(out), -1, repeat, out.shape[2]).sum(2)
         rows = parts / area.reshape(1, -1, repeat, 1).sum(2)
-        return np.asarray(np.roll(rows, -half, axis=2).astype(np.float32))
+        return Estimate(mean=np.asarray(np.roll(rows, -half, axis=2).astype(np.float32)))

@@ -14,6 +14,19 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.grid import EARTH_RADIUS_KM, Grid
 
+#: A calendar month's standard deviation: months on either side that are pooled, and weight of the whole year's variance,
+#: since some decades give few fields a month.
+WINDOW, WHOLE_YEAR_SHARE = 2, 0.2
+#: Length of the taper of :func:`learn_low_rank`, km.
+TAPER_KM = 6000.0
+#: Leading patterns that are tapered over LONG_KM; the rest of the covariance is tapered over SHORT_KM.
+LARGE_SCALE_PATTERNS, LONG_KM, SHORT_KM = 6, 12000.0, 5000.0
+#: A calendar month's own covariance: weight of months so many away (standard deviation of a Gaussian, in months), and
+#: its share beside the whole year's.
+SEASON_MONTHS, SEASON_SHARE = 1.5, 0.5
+#: Standard deviation of the warming whose pattern departs from a uniform one, K of the global mean.
+FORCED_SD = 1.0
+
 
 def unit_vectors(grid: Grid) -> NDArray[np.float64]:
     """(P, 3) positions of the cell centres on the unit sphere."""
@@ -77,8 +90,8 @@ class LowRank:
         return np.asarray(self.scale * np.sqrt((self.vectors**2).sum(axis=1) + self.residual))
 
 
-def seasonal_scale(fields: FloatArray, month: IntArray, window: int = 2, shared: float = 0.2) -> NDArray[np.float64]:
-    """(12, P) standard deviation by calendar month.
+def seasonal_scale(fields: FloatArray, month: IntArray) -> NDArray[np.float64]:
+    """(12, P) standard deviation by calendar month, of the months around it and partly of the whole year.
 
     Parameters
     ----------
@@ -86,10 +99,6 @@ def seasonal_scale(fields: FloatArray, month: IntArray, window: int = 2, shared:
         (N, P) anomalies from the month's mean, NaN where missing.
     month:
         (N,) calendar months, 1..12.
-    window:
-        Months on either side that are pooled: some decades give few fields a month.
-    shared:
-        Weight of the all-year variance, for the same reason.
     """
     known = np.isfinite(fields)
     squares = np.where(known, fields, 0.0) ** 2
@@ -97,15 +106,13 @@ def seasonal_scale(fields: FloatArray, month: IntArray, window: int = 2, shared:
     scale = np.empty((12, fields.shape[1]))
     for position in range(12):
         distance = np.abs((month - 1 - position + 6) % 12 - 6)
-        near = distance <= window
+        near = distance <= WINDOW
         here = squares[near].sum(axis=0) / np.maximum(known[near].sum(axis=0), 1)
-        scale[position] = (1 - shared) * here + shared * whole_year
+        scale[position] = (1 - WHOLE_YEAR_SHARE) * here + WHOLE_YEAR_SHARE * whole_year
     return np.sqrt(scale)
 
 
-def learn_low_rank(
-    fields: FloatArray, month: IntArray, grid: Grid, rank: int, localisation_km: float = 6000.0
-) -> LowRank:
+def learn_low_rank(fields: FloatArray, month: IntArray, grid: Grid, rank: int) -> LowRank:
     """Covariances of complete fields about each month's area mean, localised and cut to ``rank``.
 
     The sample covariance of some hundred fields has spurious correlations at long distances; a
@@ -126,22 +133,13 @@ def learn_low_rank(
     scale = seasonal_scale(flat, month)
     scaled = flat / scale[month - 1]
     covariance = scaled.T @ scaled / len(scaled)
-    covariance *= np.exp(-0.5 * (great_circle(grid) / localisation_km) ** 2)
+    covariance *= np.exp(-0.5 * (great_circle(grid) / TAPER_KM) ** 2)
     metric = np.sqrt(area * area.size)
     values, vectors = np.linalg.eigh(covariance * metric[:, None] * metric[None, :])
     leading = vectors[:, ::-1][:, :rank] * np.sqrt(np.maximum(values[::-1][:rank], 0.0)) / metric[:, None]
     # A residual of exactly zero would make an error-free observation an infinite weight.
     residual = np.maximum(np.diag(covariance) - (leading**2).sum(axis=1), 1e-3)
     return LowRank(leading, residual, scale)
-
-
-#: Leading patterns that are tapered over LONG_KM; the rest of the covariance is tapered over SHORT_KM.
-LARGE_SCALE_PATTERNS, LONG_KM, SHORT_KM = 6, 12000.0, 5000.0
-#: A calendar month's own covariance: weight of months so many away (standard deviation of a Gaussian, in months), and
-#: its share beside the whole year's.
-SEASON_MONTHS, SEASON_SHARE = 1.5, 0.5
-#: Standard deviation of the warming whose pattern departs from a uniform one, K of the global mean.
-FORCED_SD = 1.0
 
 
 def forced_pattern(fields: FloatArray, index: IntArray, grid: Grid) -> NDArray[np.float64]:
@@ -176,15 +174,12 @@ def learn_patterns(
     *,
     forced: Sequence[FloatArray] = (),
     seasons: bool = False,
-    large: int = LARGE_SCALE_PATTERNS,
-    long_km: float = LONG_KM,
-    short_km: float = SHORT_KM,
 ) -> LowRank:
     """Covariance of fields about each month's area mean, localised in two steps, as ``rank`` patterns.
 
     Fields may have gaps: each pair of cells counts where both are there. The few leading patterns (El Nino,
     the annular modes) are real over half the globe and are estimated well, so they are tapered over
-    ``long_km``; what they leave is tapered over ``short_km``, both with Gaussians exp(-d^2 / 2 L^2).
+    :data:`LONG_KM`; what they leave is tapered over :data:`SHORT_KM`, both with Gaussians exp(-d^2 / 2 L^2).
 
     Source of two-scale localisation: Buehner & Shlyaeva (2015), Tellus A 67:28027.
 
@@ -215,13 +210,13 @@ def learn_patterns(
     whole_year = scaled.T @ scaled / np.maximum(pairs.T @ pairs, 1.0)
     metric = np.sqrt(area * area.size)
     distance = great_circle(grid)
-    long, short = (np.exp(-0.5 * (distance / length) ** 2) for length in (long_km, short_km))
+    long, short = (np.exp(-0.5 * (distance / length) ** 2) for length in (LONG_KM, SHORT_KM))
     # Warming follows the seasons as variability does: most in the winters of high latitudes.
     spread = np.sqrt((scale**2).mean(axis=0))
     departures = [FORCED_SD * (pattern.reshape(-1) - 1.0) / spread for pattern in forced]
 
     def localised(covariance: FloatArray) -> FloatArray:
-        leading = _patterns(covariance, metric, large)
+        leading = _patterns(covariance, metric, LARGE_SCALE_PATTERNS)
         common = leading @ leading.T
         result = common * long
         result += (covariance - common) * short
@@ -237,15 +232,15 @@ def learn_patterns(
     # Rows that give the coefficients of a field: the patterns are orthogonal in the area-weighted metric.
     analysis = vectors * metric[:, None] ** 2
     analysis /= (vectors**2 * metric[:, None] ** 2).sum(axis=0)
-    found = np.empty((12, rank, rank))
+    by_month = np.empty((12, rank, rank))
     for position in range(12):
         away = np.abs((month - 1 - position + 6) % 12 - 6)
         weight = np.exp(-0.5 * (away / SEASON_MONTHS) ** 2)[:, None]
-        own = (weight * scaled).T @ scaled / np.maximum((weight * pairs).T @ pairs, 1e-3)
-        mixed = localised(SEASON_SHARE * own + (1.0 - SEASON_SHARE) * whole_year)
+        seasonal = (weight * scaled).T @ scaled / np.maximum((weight * pairs).T @ pairs, 1e-3)
+        mixed = localised(SEASON_SHARE * seasonal + (1.0 - SEASON_SHARE) * whole_year)
         values, axes = np.linalg.eigh(analysis.T @ mixed @ analysis)
-        found[position] = (axes * np.maximum(values, 1e-4)) @ axes.T
-    return LowRank(vectors, residual, scale, found)
+        by_month[position] = (axes * np.maximum(values, 1e-4)) @ axes.T
+    return LowRank(vectors, residual, scale, by_month)
 
 
 def _patterns(covariance: FloatArray, metric: FloatArray, rank: int) -> NDArray[np.float64]:

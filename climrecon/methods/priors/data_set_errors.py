@@ -69,12 +69,12 @@ class SurfaceErrors(NamedTuple):
 
     def variability(self) -> str:
         """Variability beyond the training fields, in words; "" if none."""
-        found = []
+        parts = []
         if self.regional:
-            found.append(f"{100 * self.regional:g} % of their variance over {REGIONAL_KM:,.0f} km")
+            parts.append(f"{100 * self.regional:g} % of their variance over {REGIONAL_KM:,.0f} km")
         if self.local:
-            found.append(f"{self.local:g} K2 over {LOCAL_KM:,.0f} km")
-        return " and ".join(found)
+            parts.append(f"{self.local:g} K2 over {LOCAL_KM:,.0f} km")
+        return " and ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -217,9 +217,9 @@ def estimate_data_set_errors(
                 for tried, positions in moves:
                     around = _candidates(tried, best[positions[0]], reach)
                     options = [_moved(best, positions, value) for value in around]
-                    found = dict(zip(options, pool.map(deviance, options), strict=True))
+                    deviances = dict(zip(options, pool.map(deviance, options), strict=True))
                     # A number that does not change the likelihood stays as it is.
-                    best = min(options, key=lambda option: (found[option], option != best))
+                    best = min(options, key=lambda option: (deviances[option], option != best))
                 if best == before:
                     break
     return replace(_level_of(best), n_months=len(samples))

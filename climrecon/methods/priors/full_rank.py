@@ -20,14 +20,12 @@ from torch import Tensor
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD, LowRankPrior, Posterior
 from climrecon.methods.priors.residual import Residual
 from climrecon.methods.priors.stationary_covariance import LocalCovariance
-from climrecon.methods.threads import MAKING, one_thread
+from climrecon.methods.threads import one_thread
 
-#: Most steps of conjugate gradients. Six to twelve do for early observations; dense and precise ones take more.
+#: Most steps of conjugate gradients; dense and precise observations take more than early ones.
 MOST_STEPS = 32
-#: A month is done when what is left is estimated to be below this, squared and in units of the prior standard
-#: deviation. That bounds the error of every single cell. On 2,028 generated months the RMS that is left is 0.004 K where
-#: coverage is early and 0.012 K where it is dense (0.008 K over unobserved cells, 0.08 K in one cell of a thousand); 0.2
-#: leaves 0.002 and 0.007 K and takes a seventh more steps.
+#: A month is done when the estimated squared error that is left, in units of the prior standard deviation, is below this.
+#: That bounds the error of every single cell.
 TOLERANCE = 0.5
 #: Smallest error of an observed cell, K: no month's mean over a cell of some hundred kilometres is known better.
 LEAST_ERROR = 0.1
@@ -69,11 +67,7 @@ class FullPrior(LowRankPrior):
         self.seasons: Tensor | None
         #: What is added for a data set, or None; see :meth:`calibrated`.
         self.local: LocalCovariance | None = None
-        self._kept: tuple[Tensor, Tensor] | None = None
-        self._area: Tensor | None = None
-        self._residual: Residual | None = None
-        self._by_month: Tensor | None = None
-        self._precision_by_month: Tensor | None = None
+        self._calibrated: tuple[Tensor, Tensor, Tensor] | None = None
 
     def covariance(self) -> Tensor:
         """(P, P) covariance of the whole year, in units of the calendar month's standard deviation."""
@@ -84,41 +78,42 @@ class FullPrior(LowRankPrior):
 
     def _all_patterns(self) -> tuple[Tensor, Tensor]:
         """(P, K + L) patterns and (P,) variance that they leave."""
-        with MAKING:
-            if self._kept is None or (self.local is None and self._kept[0].device != self.vectors.device):
-                trailing = self.trailing.to(self.vectors.dtype)
-                left = (self.residual - (trailing**2).sum(1)).clamp_min(1e-4)
-                self._kept = torch.cat([self.vectors, trailing], dim=1), left
-            return self._kept
+        if self._calibrated is not None:
+            return self._calibrated[:2]
+
+        def make() -> tuple[Tensor, Tensor]:
+            trailing = self.trailing.to(self.vectors.dtype)
+            left = (self.residual - (trailing**2).sum(1)).clamp_min(1e-4)
+            return torch.cat([self.vectors, trailing], dim=1), left
+
+        return self._once("patterns", make)
 
     def coefficients_prior(self) -> Tensor | None:
         """(12, K + L, K + L) covariance of the coefficients by calendar month, or None."""
         if self.seasons is None:
             return None
-        with MAKING:
-            if self._by_month is None or self._by_month.device != self.vectors.device:
-                size = self.vectors.shape[1] + self.trailing.shape[1]
-                rows, columns = _triangle(size)
-                whole = self.vectors.new_empty(12, size, size)
-                packed = self.seasons.to(self.vectors.dtype)
-                whole[:, rows, columns] = packed
-                whole[:, columns, rows] = packed
-                self._by_month = whole
-            return self._by_month
+        seasons = self.seasons
+
+        def make() -> Tensor:
+            packed = seasons.to(self.vectors.dtype)
+            size = self.vectors.shape[1] + self.trailing.shape[1]
+            rows, columns = _triangle(size)
+            whole = self.vectors.new_empty(12, size, size)
+            whole[:, rows, columns] = packed
+            whole[:, columns, rows] = packed
+            return whole
+
+        return self._once("seasons", make)
 
     def prior_precision(self) -> Tensor | None:
         """(12, K, K) precision of the leading patterns' coefficients in each calendar month, or None."""
-        if self.seasons is None or self.local is not None:
+        covariance = self.coefficients_prior()
+        if covariance is None or self.local is not None:
             return None  # the leading patterns of a calibrated prior are others
-        with MAKING:
-            if self._precision_by_month is None or self._precision_by_month.device != self.vectors.device:
-                rank = self.vectors.shape[1]
-                covariance = self.coefficients_prior()
-                assert covariance is not None
-                self._precision_by_month = torch.cholesky_inverse(
-                    torch.linalg.cholesky(covariance[:, :rank, :rank].double())
-                )
-            return self._precision_by_month
+        rank = self.vectors.shape[1]
+        return self._once(
+            "precision", lambda: torch.cholesky_inverse(torch.linalg.cholesky(covariance[:, :rank, :rank].double()))
+        )
 
     def calibrated(self, local: LocalCovariance, area: Tensor) -> FullPrior:
         """This prior with a covariance ``local`` added, in the same units; ``area`` (P,) sums to 1.
@@ -145,21 +140,15 @@ class FullPrior(LowRankPrior):
         added = FullPrior(vectors, self.trailing, self.residual, self.scale)
         variance = (patterns**2).sum(1) + left + local.variance
         added.residual = (variance - (vectors**2).sum(1)).clamp_min(1e-4)
-        added.seasons, added.local, added._kept = self.seasons, local, (patterns, left)
-        added._area = area
+        added.seasons, added.local, added._calibrated = self.seasons, local, (patterns, left, area)
         return added
 
     def left_by_leading(self) -> Residual:
         """What the leading patterns leave, of the whole year."""
-        with MAKING:
-            patterns, left = self._all_patterns()
-            if self._residual is None or self._residual.left.device != left.device:
-                self._residual = (
-                    Residual(patterns[:, self.vectors.shape[1] :], left, self.residual)
-                    if self.local is None
-                    else Residual(patterns, left, self.residual, self.vectors, self._area, self.local)
-                )
-            return self._residual
+        patterns, left = self._all_patterns()
+        if self._calibrated is None:
+            return Residual(patterns[:, self.vectors.shape[1] :], left, self.residual)
+        return Residual(patterns, left, self.residual, self.vectors, self._calibrated[2], self.local)
 
     def posterior(self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor) -> Posterior:
         """Condition on observations; see :meth:`LowRankPrior.posterior`.
@@ -193,7 +182,7 @@ class FullPrior(LowRankPrior):
         error = (error_sd / scale) ** 2
         left = torch.where(mask, values / scale, torch.zeros_like(values))
         # Of the whole matrix, what is a cell's own; it weighs nothing where nothing was observed.
-        own = system.left + error
+        diagonal = system.left + error
         inverse = _LowRankInverse(mask / (self.residual[cells] + error), system.leading, low, of_month(month, error))
 
         solution = torch.zeros_like(left)
@@ -201,11 +190,11 @@ class FullPrior(LowRankPrior):
         power = (left * direction).sum(1, keepdim=True)
         progress: list[Tensor] = []
         rows = torch.arange(len(left), device=left.device)
-        found = torch.zeros_like(left)
+        weights = torch.zeros_like(left)
         going = torch.ones_like(power, dtype=torch.bool)
         for _ in range(MOST_STEPS):
             # ``search`` is zero where nothing was observed. ``along`` and ``left`` are not, but nothing takes them there.
-            independent = own * search
+            independent = diagonal * search
             along = system.product(search, month, independent)
             curvature = (search * along).sum(1, keepdim=True)
             # What is independent from cell to cell gives twice this by itself, but for rounding, which then is
@@ -231,15 +220,15 @@ class FullPrior(LowRankPrior):
             power = new
             if count <= LEAVE * len(rows):
                 # Months that are done leave: the slowest take several times as many steps as most.
-                found[rows] = solution
+                weights[rows] = solution
                 keep = going[:, 0]
                 rows, month, inverse = rows[keep], month[keep], inverse.months(keep)
-                solution, left, search, power, going, own = (
-                    x[keep] for x in (solution, left, search, power, going, own)
+                solution, left, search, power, going, diagonal = (
+                    x[keep] for x in (solution, left, search, power, going, diagonal)
                 )
                 progress = [x[keep] for x in progress[-DELAY:]]
-        found[rows] = solution
-        return found
+        weights[rows] = solution
+        return weights
 
     def _system(self, cells: Tensor | None = None) -> _System:
         """The covariance on all cells, or on (C,) of them."""
@@ -287,9 +276,9 @@ class _System:
     by_month: Tensor | None
     cells: Tensor | None = None
 
-    def product(self, x: Tensor, month: Tensor, own: Tensor) -> Tensor:
+    def product(self, x: Tensor, month: Tensor, diagonal: Tensor) -> Tensor:
         """(B, C): ``own`` (B, C), and the covariance without ``left`` times (B, C) ``x``; (B,) months in order."""
-        return self._spread_out(self._coefficients(x, month), x, own)
+        return self._spread_out(self._coefficients(x, month), x, diagonal)
 
     def analysis(self, x: Tensor, month: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C) the covariance times (B, C) ``x``, and (B,) the month's mean, K; (B,) months 1..12 in order."""
@@ -310,8 +299,8 @@ class _System:
         coefficients[:, -12:] *= of_month(month, x)
         return coefficients
 
-    def _spread_out(self, coefficients: Tensor, x: Tensor, own: Tensor) -> Tensor:
-        result = torch.addmm(own, coefficients, self.patterns.T)
+    def _spread_out(self, coefficients: Tensor, x: Tensor, diagonal: Tensor) -> Tensor:
+        result = torch.addmm(diagonal, coefficients, self.patterns.T)
         if self.local is None:
             return result
         if self.cells is None:
@@ -334,27 +323,27 @@ class _LowRankInverse:
     root:
         (B, K + 1, K + 1): its product with itself, transposed first, is the covariance of the coefficients given the
         observations. Single precision does for the root; for the covariance it does not.
-    own_month:
+    calendar_month:
         (B, 12): 1 for the calendar month.
     """
 
     weight: Tensor
     leading: Tensor
     root: Tensor
-    own_month: Tensor
+    calendar_month: Tensor
 
     def months(self, keep: Tensor) -> _LowRankInverse:
         """For those of the B months that are kept."""
-        return replace(self, weight=self.weight[keep], root=self.root[keep], own_month=self.own_month[keep])
+        return replace(self, weight=self.weight[keep], root=self.root[keep], calendar_month=self.calendar_month[keep])
 
     def product(self, x: Tensor) -> Tensor:
         """(B, C) ``x`` times it."""
         y = self.weight * x
         projected = y @ self.leading
-        level = (projected[:, -12:] * self.own_month).sum(1, keepdim=True)
+        level = (projected[:, -12:] * self.calendar_month).sum(1, keepdim=True)
         inner = torch.cat([projected[:, :-12], level], dim=1)[:, None]
         inner = torch.bmm(torch.bmm(inner, self.root.mT), self.root)[:, 0]
-        back = torch.cat([inner[:, :-1], inner[:, -1:] * self.own_month], dim=1)
+        back = torch.cat([inner[:, :-1], inner[:, -1:] * self.calendar_month], dim=1)
         return y.addcmul_(self.weight, back @ self.leading.T, value=-1.0)
 
 

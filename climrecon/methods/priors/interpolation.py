@@ -166,6 +166,6 @@ def persistent_deviations(
         shared *= parts.shared
     for position, date in enumerate(dates):
         generator = torch.Generator().manual_seed((seed * 1_000_003 + date + 500_000) % (2**63))
-        own = posterior.residual_deviations(position, count, generator)
-        shared[:, position] += own if parts is None else own * parts.residual[position]
+        residual = posterior.residual_deviations(position, count, generator)
+        shared[:, position] += residual if parts is None else residual * parts.residual[position]
     return shared

@@ -12,8 +12,10 @@ Shapes: B months, P = H * W cells, K patterns.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 from climrecon.methods.priors.residual import Residual
 from climrecon.methods.threads import MAKING
 
+T = TypeVar("T")
 #: Prior standard deviation of a month's mean, K. Flat against the 0.1 K to which observations
 #: determine it, and still a statement for a month without any observation.
 MEAN_PRIOR_SD = 3.0
@@ -90,15 +93,15 @@ class Posterior:
             Factor on the deviations along the patterns, which are overconfident where patterns were learned from few
             years. The residuals are narrowed for it; where they are too small, the spread exceeds that of ``factor``.
         """
-        own = self.residual_variance.clamp_min(1e-9)
+        residual = self.residual_variance.clamp_min(1e-9)
         shared = (self.variance - self.residual_variance).clamp_min(1e-9)
         whole = factor**2 * self.variance
         of_shared = torch.where(factor < 1.0, (whole / shared).sqrt().clamp_max(1.0), factor) * shared_factor
         along = of_shared**2 * shared
-        of_own = ((whole - along).clamp_min(0.0) / own).sqrt()
+        of_residual = ((whole - along).clamp_min(0.0) / residual).sqrt()
         if shared_factor == 1.0:
-            return SpreadScaling(of_shared, torch.where(factor < 1.0, of_own, factor), whole)
-        return SpreadScaling(of_shared, of_own, along + of_own**2 * own)
+            return SpreadScaling(of_shared, torch.where(factor < 1.0, of_residual, factor), whole)
+        return SpreadScaling(of_shared, of_residual, along + of_residual**2 * residual)
 
     def weighted_mean_sd(self, weights: Tensor, parts: SpreadScaling | None = None) -> Tensor:
         """(B,) standard deviation of the sum of weights (P,) or (B, P) times the field; ``parts`` None: as it is."""
@@ -111,10 +114,10 @@ class Posterior:
         )
         shared = torch.linalg.solve_triangular(self.factor, projected[..., None], upper=False)[..., 0]
         if self.residual is None:
-            own = (residual_weights**2 * self.residual_variance).sum(1)
+            residual = (residual_weights**2 * self.residual_variance).sum(1)
         else:
-            own = self.residual.variance_of_sum(residual_weights * self.residual_variance.sqrt())
-        spread: Tensor = ((shared**2).sum(1) + own).sqrt()
+            residual = self.residual.variance_of_sum(residual_weights * self.residual_variance.sqrt())
+        spread: Tensor = ((shared**2).sum(1) + residual).sqrt()
         return spread
 
     def deviations(self, count: int, generator: torch.Generator) -> Tensor:
@@ -125,18 +128,18 @@ class Posterior:
         coefficients = torch.linalg.solve_triangular(self.factor.mT, white, upper=True).permute(2, 0, 1)
         shared = (coefficients[..., :-1] @ self.vectors.T) * self.damping
         shared += coefficients[..., -1:] * self.level_pattern
-        own = torch.stack([self.residual_deviations(month, count, generator) for month in range(months)], dim=1)
-        drawn: Tensor = shared + own
+        residual = torch.stack([self.residual_deviations(month, count, generator) for month in range(months)], dim=1)
+        drawn: Tensor = shared + residual
         return drawn
 
     def residual_deviations(self, month: int, count: int, generator: torch.Generator) -> Tensor:
         """(count, P) draws of the residuals in one of the months."""
         if self.residual is None:
             size = self.residual_variance.shape[1]
-            own = torch.randn(count, size, generator=generator, dtype=self.mean.dtype).to(self.mean.device)
+            draws = torch.randn(count, size, generator=generator, dtype=self.mean.dtype).to(self.mean.device)
         else:
-            own = self.residual.draw(count, generator)
-        return own * self.residual_variance[month].sqrt()
+            draws = self.residual.draw(count, generator)
+        return draws * self.residual_variance[month].sqrt()
 
 
 class LowRankPrior(nn.Module):
@@ -156,7 +159,16 @@ class LowRankPrior(nn.Module):
         self.vectors: Tensor
         self.residual: Tensor
         self.scale: Tensor
-        self._pairs: Tensor | None = None
+        self._kept: dict[str, Any] = {}
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        """``make()``, kept under ``name`` for all threads until the prior moves to another device."""
+        with MAKING:
+            kept = self._kept.get(name)
+            if kept is None or kept[0] != self.vectors.device:
+                self._kept[name] = kept = (self.vectors.device, make())
+            value: T = kept[1]
+            return value
 
     def pairs(self) -> Tensor:
         """(P, K (K + 1) / 2) products of two patterns, each pair once.
@@ -164,19 +176,16 @@ class LowRankPrior(nn.Module):
         What a month needs of E' W E and of the diagonal of E C E' is linear in W and C. With these at hand both are
         one matrix product for all months together, of half the work.
         """
-        with MAKING:
-            if self._pairs is None or self._pairs.device != self.vectors.device:
-                rank = self.vectors.shape[1]
-                pairs = self.vectors.new_empty(len(self.vectors), rank * (rank + 1) // 2)
-                for row in range(rank):
-                    first = row * (row + 1) // 2
-                    torch.mul(
-                        self.vectors[:, : row + 1],
-                        self.vectors[:, row : row + 1],
-                        out=pairs[:, first : first + row + 1],
-                    )
-                self._pairs = pairs
-            return self._pairs
+        return self._once("pairs", self._pairs)
+
+    def _pairs(self) -> Tensor:
+        rank = self.vectors.shape[1]
+        pairs = self.vectors.new_empty(len(self.vectors), rank * (rank + 1) // 2)
+        for row in range(rank):
+            first = row * (row + 1) // 2
+            part = pairs[:, first : first + row + 1]
+            torch.mul(self.vectors[:, : row + 1], self.vectors[:, row : row + 1], out=part)
+        return pairs
 
     def prior_sd(self, month: Tensor) -> Tensor:
         """(B, P) standard deviation about the month's own mean before any observation; month is 1..12."""
@@ -204,8 +213,8 @@ class LowRankPrior(nn.Module):
         # same for all months, and only vectors and K x K matrices differ.
         scale = self.scale[month - 1]
         error = (error_sd / scale) ** 2
-        own = self.residual.expand_as(error)
-        weight = torch.where(mask, 1.0 / (own + error), torch.zeros_like(error))
+        residual = self.residual.expand_as(error)
+        weight = torch.where(mask, 1.0 / (residual + error), torch.zeros_like(error))
         flat = MEAN_PRIOR_SD / scale
         observed = torch.where(mask, values / scale, torch.zeros_like(values))
         # Double precision for the small system: a warming can be the mean's or the leading pattern's, so that some
@@ -215,16 +224,16 @@ class LowRankPrior(nn.Module):
         exact_inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
         exact_covariance = exact_inverse.mT @ exact_inverse
         inverse, factor = exact_inverse.to(values.dtype), factor.to(values.dtype)
-        del exact_inverse  # 8 MB for 64 months
+        del exact_inverse
         weighted = weight * observed
         projected = torch.cat([weighted @ self.vectors, (weighted * flat).sum(1, keepdim=True)], dim=1)
         coefficients = (exact_covariance @ projected.double()[..., None])[..., 0].to(values.dtype)
         covariance = exact_covariance.to(values.dtype)
         del exact_covariance
         smooth = coefficients[:, :-1] @ self.vectors.T + coefficients[:, -1:] * flat
-        gain = own * weight
+        gain = residual * weight
         mean = smooth + gain * torch.where(mask, observed - smooth, torch.zeros_like(smooth))
-        residual_variance = torch.where(mask, gain * error, own)
+        residual_variance = torch.where(mask, gain * error, residual)
         variance = self._spread(covariance, flat) * (1.0 - gain) ** 2 + residual_variance
         posterior = Posterior(
             mean=mean * scale,

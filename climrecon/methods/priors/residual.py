@@ -50,13 +50,13 @@ class Residual:
         # Regions are a few cells of the globe; of the globe itself no copies are made.
         cells = slice(None) if bool(used.all()) else torch.nonzero(used)[:, 0]
         there = scaled[:, cells]
-        found = ((there @ self.patterns[cells]) ** 2).sum(1) + there**2 @ self.left[cells]
+        variance = ((there @ self.patterns[cells]) ** 2).sum(1) + there**2 @ self.left[cells]
         if self.local is not None:
-            found += (scaled * self.local.product(scaled)).sum(1)
+            variance += (scaled * self.local.product(scaled)).sum(1)
         if self.leading is not None:
-            found -= ((there @ self.leading[cells]) ** 2).sum(1)
+            variance -= ((there @ self.leading[cells]) ** 2).sum(1)
         # The difference has few significant digits.
-        return found.clamp_min(0.0)
+        return variance.clamp_min(0.0)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """(count, P) fields; the noise is drawn on the CPU, so that a draw does not depend on the device."""

@@ -12,49 +12,31 @@ from torch import Tensor
 from climrecon.errors import NetworkError
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import LowRankPrior
-from climrecon.methods.unet.correcting import PartialUNet
-from climrecon.methods.unet.levels import (
-    DEPTH,
-    LevelledAnalysisUNet,
-    LevelledUNet,
-    auxiliary_of,
-    check_levels,
-    depth_of,
-)
+from climrecon.methods.unet.correcting import DEPTH, PartialUNet
 from climrecon.methods.unet.network import AnalysisUNet
 
 
-def _depth(network: PartialUNet | AnalysisUNet) -> dict[str, int]:
-    """Its levels, where they are not three: cards from before that was a setting stay as they are."""
-    depth = depth_of(network)
-    return {} if depth == DEPTH else {"depth": depth}
-
-
-def partial_unet_arguments(network: PartialUNet) -> dict[str, Any]:
-    """The arguments, beside the weights, from which the network is built again."""
-    return {
-        "width": network.enc_1.partial.weight.shape[0],
+def unet_arguments(network: PartialUNet | AnalysisUNet) -> dict[str, Any]:
+    """The arguments that :func:`build_unet` needs besides the weights."""
+    arguments: dict[str, Any] = {
+        "width": network.width,
         "rank": network.prior.vectors.shape[1],
         "rows": network.shape[0],
         "columns": network.shape[1],
-        **_depth(network),
-        **({"further": list(auxiliary_of(network))} if auxiliary_of(network) else {}),
     }
-
-
-def analysis_unet_arguments(network: AnalysisUNet) -> dict[str, Any]:
-    """The arguments, beside the weights, from which the network is built again."""
-    return {
-        "width": network.enc_1.partial.weight.shape[0],
-        "rank": network.prior.vectors.shape[1],
-        "trailing": network.prior.trailing.shape[1],
-        "seasons": network.prior.seasons is not None,
-        "stride": network.stride,
-        "misfit": network.misfit,
-        "rows": network.shape[0],
-        "columns": network.shape[1],
-        **_depth(network),
-    }
+    # Cards written before the depth was a setting have none.
+    if network.depth != DEPTH:
+        arguments["depth"] = network.depth
+    if network.auxiliary:
+        arguments["further"] = list(network.auxiliary)
+    if isinstance(network, AnalysisUNet):
+        arguments |= {
+            "trailing": network.prior.trailing.shape[1],
+            "seasons": network.prior.seasons is not None,
+            "stride": network.stride,
+            "misfit": network.misfit,
+        }
+    return arguments
 
 
 @contextmanager
@@ -96,26 +78,23 @@ def build_unet(
 def _empty(kind: str, weights: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> PartialUNet | AnalysisUNet:
     rows, columns, rank, width = (int(arguments[key]) for key in ("rows", "columns", "rank", "width"))
     cells, depth = rows * columns, int(arguments.get("depth", DEPTH))
-    check_levels(weights, depth)
+    levels = len({key.split(".")[0] for key in weights if key.startswith("enc_")})
+    if levels != depth:
+        raise NetworkError(
+            f"The network's weights have {levels} levels, its card says {depth}: they do not belong together.",
+            "Fetch the network again, or restore the card that was written beside the weights.",
+        )
     # A tensor for each: buffers that share memory would overwrite each other when weights are loaded.
     sphere = torch.empty(rows, columns), torch.empty(rows), torch.empty(rows, columns)
     if kind == "partial_unet":
         prior = LowRankPrior(torch.empty(cells, rank), torch.empty(cells), torch.empty(12, cells))
         auxiliary = tuple(map(str, arguments.get("further", ())))
-        return (
-            PartialUNet(prior, *sphere, width)
-            if depth == DEPTH and not auxiliary
-            else LevelledUNet(prior, *sphere, width, depth, auxiliary)
-        )
+        return PartialUNet(prior, *sphere, width, depth, auxiliary)
     trailing = int(arguments["trailing"])
     size = rank + trailing
     full = FullPrior(
         torch.zeros(cells, rank), torch.zeros(cells, trailing), torch.zeros(cells), torch.zeros(12, cells),
         torch.zeros(12, size, size) if arguments.get("seasons", False) else None,
     )  # fmt: skip
-    misfit = bool(arguments.get("misfit", False))
-    return (
-        AnalysisUNet(full, *sphere, width, int(arguments.get("stride", 1)), misfit)
-        if depth == DEPTH
-        else LevelledAnalysisUNet(full, *sphere, width, depth, misfit)
-    )
+    stride, misfit = int(arguments.get("stride", 1)), bool(arguments.get("misfit", False))
+    return AnalysisUNet(full, *sphere, width, stride, misfit, depth)

@@ -19,17 +19,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from climrecon.grid import Grid
 from climrecon.methods.priors.low_rank import LowRankPrior, Posterior
 from climrecon.methods.unet.partial import PartialConv, pad, window_sum
 
 OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
+#: Levels where a card or a recipe states no depth: as many as 36 x 72 cells allow.
+DEPTH = 3
 #: Largest correction of the mean, in standard deviations, and of the logarithm of the standard deviation.
 BOUND = 1.5
-#: Share of what was learned of the spread (its logarithm) that holds where a data set has variability which the training
-#: fields lack; the calibration on them does not. Chosen on CRUTEM4's land months, lab log 8.
+#: Share of the learned correction of the spread (its logarithm) that holds where a data set has variability which the
+#: training fields lack; lab log 8.
 CALIBRATED_SHARE = 0.5
-#: Months at a time where gradients are not wanted: spares 50 of the 1,000 MB of a reconstruction for a tenth of this
-#: network's time (96 against 88 ms for 98 months, one thread).
+#: Months at a time where gradients are not wanted, to bound memory.
 BATCH = 44
 COMPLETE_CHANNELS = ("mask", "oi_mean", "oi_sd", "land", "sin_lat", "cos_month", "sin_month")
 #: Channels that change their sign when all anomalies do; those of :mod:`climrecon.methods.unet.network` are among them.
@@ -78,23 +80,46 @@ class UNetOutput:
     posterior: Posterior
 
 
+def most_levels(grid: Grid) -> int:
+    """How many levels fit: rows and columns are halved once less, and 36 x 72 cells twice."""
+    depth = 1
+    while not any(size % 2**depth for size in grid.shape):
+        depth += 1
+    return depth
+
+
 class CorrectingUNet(nn.Module):
-    """The U-Net that corrects an analysis and its spread; what it starts from is a matter of its subclasses.
+    """The U-Net that corrects an analysis and its spread; the analysis is a matter of the subclasses.
 
     Parameters
     ----------
     land, sin_lat, area:
         (H, W) land fraction, (H,) sine of latitude, (H, W) share of the globe's area; the last sums to 1.
     width:
-        Channels of the first level; doubled at each of the two further levels.
+        Channels of the first level; each further level has twice as many.
     complete:
         Number of channels that are known everywhere.
     stride:
-        1, or 2: then the first level has half the rows and columns, the third as many as the second, and each
+        1, or 2: then the first level has half the rows and columns, the last as many as the one before, and each
         point of the first level gives the corrections of its four cells. A quarter of the work.
+    depth:
+        Number of levels, see :func:`most_levels`.
     """
 
-    def __init__(self, land: Tensor, sin_lat: Tensor, area: Tensor, width: int, complete: int, stride: int = 1) -> None:
+    enc_1: Encoder
+    #: Names of the auxiliary variables among the channels.
+    auxiliary: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        land: Tensor,
+        sin_lat: Tensor,
+        area: Tensor,
+        width: int,
+        complete: int,
+        stride: int = 1,
+        depth: int = DEPTH,
+    ) -> None:
         super().__init__()
         self.register_buffer("land", land)
         self.register_buffer("sin_lat", sin_lat)
@@ -102,18 +127,20 @@ class CorrectingUNet(nn.Module):
         self.land: Tensor
         self.sin_lat: Tensor
         self.area: Tensor
-        observed = len(OBSERVED_CHANNELS)
         if stride not in (1, 2):
             raise ValueError(f"The stride of the first level is {stride}; 1 or 2 is expected.")
-        self.stride = stride
-        # What all standard deviations are multiplied by: a calibration after training, 1 while it lasts.
+        self.width, self.stride, self.depth = width, stride, depth
+        # A calibration of all standard deviations after training, 1 while it lasts.
         self.register_buffer("spread_factor", torch.ones(()))
         self.spread_factor: Tensor
-        self.enc_1 = Encoder(observed, complete, width, 5, stride)
-        self.enc_2 = Encoder(width, width, 2 * width, 3, 2)
-        self.enc_3 = Encoder(2 * width, 2 * width, 4 * width, 3, 2 // stride)
-        self.dec_2 = SphereConv(6 * width, 2 * width)
-        self.dec_1 = SphereConv(3 * width, width)
+        self.enc_1 = Encoder(len(OBSERVED_CHANNELS), complete, width, 5, stride)
+        widths = [width * 2**level for level in range(depth)]
+        for level, above in enumerate(widths[:-1], 2):
+            step = 2 // stride if level == depth else 2
+            self.add_module(f"enc_{level}", Encoder(above, above, 2 * above, 3, step))
+        for level in range(depth - 1, 0, -1):
+            outputs = widths[level - 1]
+            self.add_module(f"dec_{level}", SphereConv(3 * outputs, outputs))
         self.head = nn.Conv2d(width, 2 * stride**2, 1)
         # It starts as optimal interpolation itself.
         nn.init.zeros_(self.head.weight)
@@ -163,19 +190,25 @@ class CorrectingUNet(nn.Module):
     def correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
         """(B, 2, H, W): correction in units of the posterior sd, and log of the factor on it."""
         if not torch.is_grad_enabled():
-            # A fifth faster in all, padding being copies of whole pixels then.
+            # Padding copies whole pixels then.
             observed = observed.contiguous(memory_format=torch.channels_last)
             complete = complete.contiguous(memory_format=torch.channels_last)
             if len(mask) > BATCH:
                 parts = zip(*(torch.split(x, BATCH) for x in (observed, mask, complete)), strict=True)
                 return torch.cat([self.correct(*part) for part in parts])
-        seen_1, mask_1, whole_1 = self.enc_1(observed, mask, complete)
-        seen_2, mask_2, whole_2 = self.enc_2(seen_1, mask_1, whole_1)
-        _, _, whole_3 = self.enc_3(seen_2, mask_2, whole_2)
-        up = F.interpolate(whole_3, scale_factor=2, mode="nearest") if self.stride == 1 else whole_3
-        up = F.silu(self.dec_2(torch.cat([up, whole_2], dim=1)))
-        up = F.interpolate(up, scale_factor=2, mode="nearest")
-        up = F.silu(self.dec_1(torch.cat([up, whole_1], dim=1)))
+        return self._apply_levels(observed, mask, complete)
+
+    def _apply_levels(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
+        seen, whole, levels = observed, complete, []
+        for level in range(1, self.depth + 1):
+            seen, mask, whole = self.get_submodule(f"enc_{level}")(seen, mask, whole)
+            levels.append(whole)
+        up = levels.pop()
+        for level in range(self.depth - 1, 0, -1):
+            # With a stride of 2 the last two levels have as many rows and columns.
+            if self.stride == 1 or level < self.depth - 1:
+                up = F.interpolate(up, scale_factor=2, mode="nearest")
+            up = F.silu(self.get_submodule(f"dec_{level}")(torch.cat([up, levels.pop()], dim=1)))
         out: Tensor = self.head(up)
         return out if self.stride == 1 else F.pixel_shuffle(out, self.stride)
 
@@ -215,31 +248,81 @@ def _bounded(x: Tensor) -> Tensor:
 class PartialUNet(CorrectingUNet):
     """Low-rank optimal interpolation with a U-Net of partial convolutions on top.
 
+    An auxiliary variable (such as sea-level pressure) has its own gaps: a partial convolution of it, and its mask, are
+    complete channels of the first level. Where it is not observed at all both are zero.
+
     Parameters
     ----------
     prior:
         The learned covariance.
-    land:
-        (H, W) land fraction.
-    sin_lat:
-        (H,) sine of latitude.
-    area:
-        (H, W) share of the globe's area; sums to 1.
-    width:
-        Channels of the first level; doubled at each of the two further levels.
+    land, sin_lat, area, width, depth:
+        See :class:`CorrectingUNet`.
+    auxiliary:
+        Names of V auxiliary variables that are channels.
+    statistics:
+        (V, P) mean and (V, P) standard deviation of their anomalies in the training members, by which they are
+        normalised; None where weights will be loaded.
     """
 
-    def __init__(self, prior: LowRankPrior, land: Tensor, sin_lat: Tensor, area: Tensor, width: int = 16) -> None:
-        super().__init__(land, sin_lat, area, width, len(COMPLETE_CHANNELS))
-        self.prior = prior
+    def __init__(
+        self,
+        prior: LowRankPrior,
+        land: Tensor,
+        sin_lat: Tensor,
+        area: Tensor,
+        width: int = 16,
+        depth: int = DEPTH,
+        auxiliary: tuple[str, ...] = (),
+        statistics: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        complete = len(COMPLETE_CHANNELS) + len(auxiliary) * (width + 1)
+        super().__init__(land, sin_lat, area, width, complete, depth=depth)
+        self.prior, self.auxiliary = prior, auxiliary
+        self.seen_further = nn.ModuleList(PartialConv(1, width, 5) for _ in auxiliary)
+        if auxiliary:
+            cells = len(auxiliary), self.area.numel()
+            mean, spread = statistics or (torch.zeros(cells), torch.ones(cells))
+            self.register_buffer("further_mean", mean)
+            self.register_buffer("further_sd", spread)
+            self.further_mean: Tensor
+            self.further_sd: Tensor
 
     def channels(
-        self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, posterior: Posterior
+        self,
+        values: Tensor,
+        mask: Tensor,
+        error_sd: Tensor,
+        month: Tensor,
+        posterior: Posterior,
+        auxiliary: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Observed channels (B, 3, H, W), mask (B, 1, H, W) and complete channels (B, 7, H, W)."""
+        """Observed channels (B, 3 + V, H, W), masks (B, 1 + V, H, W) and complete channels (B, 7, H, W).
+
+        Parameters
+        ----------
+        auxiliary:
+            (B, V, P) anomalies of the auxiliary variables, NaN where not observed; None: nowhere.
+        """
         spread = self.prior.prior_sd(month)
-        observed, complete = self.month_channels(values, mask, error_sd, month, posterior, spread)
-        return self.on_grid(observed, mask, complete)
+        parts = self.month_channels(values, mask, error_sd, month, posterior, spread)
+        observed, seen, complete = self.on_grid(parts[0], mask, parts[1])
+        if not self.auxiliary:
+            return observed, seen, complete
+        shape = len(values), len(self.auxiliary), *self.shape
+        if auxiliary is None:
+            auxiliary = values.new_full((*shape[:2], values.shape[1]), torch.nan)
+        known = torch.isfinite(auxiliary)
+        scaled = torch.where(known, (auxiliary - self.further_mean) / self.further_sd, 0.0)
+        observed = torch.cat([observed, scaled.reshape(shape)], dim=1)
+        return observed, torch.cat([seen, known.to(seen.dtype).reshape(shape)], dim=1), complete
+
+    def _apply_levels(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
+        first = len(OBSERVED_CHANNELS)
+        for number, layer in enumerate(self.seen_further):
+            assert isinstance(layer, PartialConv)
+            seen, values = (x[:, at : at + 1] for x, at in ((mask, 1 + number), (observed, first + number)))
+            complete = torch.cat([complete, F.silu(layer(values * seen, layer.window(seen))), seen], dim=1)
+        return super()._apply_levels(observed[:, :first], mask[:, :1], complete)
 
     def forward(self, values: Tensor, mask: Tensor, error_sd: Tensor, month: Tensor, *auxiliary: Tensor) -> UNetOutput:
         """Estimate B months from (B, P) values, mask, error_sd and (B,) months 1..12; see :meth:`channels`."""

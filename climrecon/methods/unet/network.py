@@ -18,7 +18,7 @@ from torch import Tensor
 
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import SpreadScaling
-from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, CorrectingUNet, UNetOutput, analysis_channels
+from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, DEPTH, CorrectingUNet, UNetOutput, analysis_channels
 
 NEIGHBOUR_CHANNELS = ("neighbour-1", "neighbour-1_sd", "neighbour+1", "neighbour+1_sd")
 #: Last of the complete channels, where a network has it; see :func:`misfit`.
@@ -46,12 +46,8 @@ class AnalysisUNet(CorrectingUNet):
     ----------
     prior:
         The learned covariance.
-    land, sin_lat, area:
-        (H, W) land fraction, (H,) sine of latitude, (H, W) share of the globe's area.
-    width:
-        Channels of the first level; doubled at each of the two further levels.
-    stride:
-        Of the first level, see :class:`CorrectingUNet`.
+    land, sin_lat, area, width, stride, depth:
+        See :class:`CorrectingUNet`.
     misfit:
         Whether :func:`misfit` is a channel.
     """
@@ -65,8 +61,9 @@ class AnalysisUNet(CorrectingUNet):
         width: int = 16,
         stride: int = 1,
         misfit: bool = False,
+        depth: int = DEPTH,
     ) -> None:
-        super().__init__(land, sin_lat, area, width, len(complete_channels(misfit)), stride)
+        super().__init__(land, sin_lat, area, width, len(complete_channels(misfit)), stride, depth)
         self.prior = prior
         self.misfit = misfit
         # See :meth:`Posterior.parts_of`; a calibration after training, 1 until then.
@@ -147,15 +144,15 @@ def misfit(observed: Tensor, mask: Tensor) -> Tensor:
     """
     ratio = torch.where(mask, observed[:, 1] / observed[:, 2], torch.zeros_like(observed[:, 1]))
     count = mask.sum(1)
-    found = ((ratio**2).sum(1) / count.clamp_min(1)).sqrt().clamp(*MISFIT_BOUNDS).log()
-    return torch.where(count > 0, found, torch.zeros_like(found))
+    logarithm = ((ratio**2).sum(1) / count.clamp_min(1)).sqrt().clamp(*MISFIT_BOUNDS).log()
+    return torch.where(count > 0, logarithm, torch.zeros_like(logarithm))
 
 
 def shifted(channel: Tensor, index: Tensor, step: int, fill: float) -> Tensor:
     """(T, P) values of the month ``step`` later; ``fill`` where that month is not among the T."""
     moved = torch.full_like(channel, fill)
     positions = torch.searchsorted(index, index + step)
-    found = positions.clamp_max(len(index) - 1)
-    there = (positions < len(index)) & (index[found] == index + step)
-    moved[there] = channel[found[there]]
+    at = positions.clamp_max(len(index) - 1)
+    there = (positions < len(index)) & (index[at] == index + step)
+    moved[there] = channel[at[there]]
     return moved

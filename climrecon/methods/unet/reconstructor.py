@@ -23,7 +23,6 @@ from climrecon.methods.priors.interpolation import (
 )
 from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.methods.unet.correcting import CorrectingUNet, PartialUNet, UNetOutput
-from climrecon.methods.unet.levels import auxiliary_of
 from climrecon.methods.unet.network import AnalysisUNet
 
 
@@ -95,7 +94,7 @@ class PartialUNetReconstructor(UNetReconstructor):
     def calibrate(self, observations: Observations) -> str:
         """How many months have values of the auxiliary variables, in words; nothing is fitted."""
         months, parts = len(observations.time), []
-        for name in auxiliary_of(self.network):
+        for name in self.network.auxiliary:
             if self._auxiliary is None or name not in self._auxiliary.variables:
                 parts.append(f"{name} is not given, and taken as not observed")
                 continue
@@ -106,42 +105,16 @@ class PartialUNetReconstructor(UNetReconstructor):
     def _apply(
         self, observed: tuple[Tensor, Tensor, Tensor], months: Tensor, index: IntArray
     ) -> tuple[UNetOutput, Callable[[int, int], Tensor], Callable[[Tensor], Tensor]]:
-        names = auxiliary_of(self.network)
+        names = self.network.auxiliary
         given = None if self._auxiliary is None or not names else self._auxiliary.at(index, names)
-        output: UNetOutput = self.network(*observed, months, *self._channels(given))
+        auxiliary = () if given is None else (as_tensor(given, self.device).flatten(2),)
+        output: UNetOutput = self.network(*observed, months, *auxiliary)
 
         def deviations(count: int, seed: int) -> Tensor:
             generator = torch.Generator().manual_seed(seed)
             return output.posterior.deviations(count, generator) * output.factor
 
         return output, deviations, lambda weights: output.posterior.weighted_mean_sd(weights * output.factor)
-
-    def _channels(self, auxiliary: FloatArray | None) -> tuple[Tensor, ...]:
-        """(T, V, P) of (T, V, H, W) auxiliary variables as the network's last argument; none where there is none."""
-        return () if auxiliary is None else (as_tensor(auxiliary, self.device).flatten(2),)
-
-    def means(
-        self,
-        values: FloatArray,
-        mask: BoolArray,
-        obs_sd: FloatArray,
-        month: IntArray,
-        auxiliary: FloatArray | None = None,
-    ) -> FloatArray:
-        """(T, H, W) means alone, K, from (T, H, W) anomalies, masks and one-sigma errors, and (T,) months.
-
-        Parameters
-        ----------
-        auxiliary:
-            (T, V, H, W) anomalies of the network's auxiliary variables, NaN where not observed.
-        """
-        with torch.inference_mode():
-            output = self.network(
-                *flat_observations(values, mask, obs_sd, self.device),
-                as_tensor(month, self.device, np.int64),
-                *self._channels(auxiliary),
-            )
-        return np.asarray(output.mean.cpu().numpy().reshape(values.shape))
 
 
 class AnalysisReconstructor(UNetReconstructor):

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
-from climrecon.data.masks import stream
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
@@ -156,7 +155,8 @@ def pseudo_observations_of(
     error: FloatArray = np.zeros(1, np.float32)
     stated: FloatArray = np.full(truth.shape, CLEAN, np.float32)
     if noise is not None:
-        error, stated = _errors(noise, len(time), grid, stream(settings.seed, _NOISE, number))
+        seed = np.random.SeedSequence(settings.seed, spawn_key=(_NOISE, number, 0))
+        error, stated = _errors(noise, len(time), grid, np.random.default_rng(seed))
     observations = Observations(
         variable=settings.variable,
         values=np.where(mask, truth + error, np.nan).astype(np.float32),

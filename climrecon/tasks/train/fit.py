@@ -17,10 +17,10 @@ from climrecon.tasks.train.example_months import Samples, shown_while_training
 from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage
 from climrecon.training.auxiliary import DESCRIPTION
-from climrecon.training.distributed import own_rank
+from climrecon.training.distributed import process_rank
 from climrecon.training.engine import Progress, Shown
 from climrecon.training.fields import TrainingFields
-from climrecon.training.native_task import continued
+from climrecon.training.native_network import continued
 from climrecon.training.published_task import new_network
 from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe, parse, recipe
 from climrecon.training.run import train
@@ -93,7 +93,7 @@ def run_training(
     about = {**fitted, **data, "recipe": fitted["recipe"], "versions": {**fitted["versions"], **data["versions"]}}
     network = as_network(trained.network)
     card = describe(plan.name, network, fields.grid, about)
-    if own_rank():  # the others hold the same weights, and would write into the same folder
+    if process_rank():  # the others hold the same weights, and would write into the same folder
         return
     save_network(network, with_data(card, plan, gaps), plan.folder / "network")
     remove_checkpoints(plan.folder)

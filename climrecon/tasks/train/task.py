@@ -24,7 +24,7 @@ from climrecon.tasks.training_data.members import Member, training_members
 from climrecon.tasks.training_data.preparation import workers
 from climrecon.training.distributed import Workers
 from climrecon.training.distributed import workers as workers_of_torch
-from climrecon.training.native_task import check_grid
+from climrecon.training.native_network import check_grid
 from climrecon.training.recipes import NativeRecipe, parse, renamed
 from climrecon.training.sizes import checkpoint_bytes, weights_bytes
 from climrecon.training.store import JOINED_IN_MEMORY
