@@ -103,7 +103,7 @@ def follow_lines(name: str, reporter: Any) -> Iterator[str]:
 
     outcome = wait_for(find_chain(name), reporter)
     reporter.close()
-    yield from outcome.lines()
+    yield from outcome.summary
 
 
 def cancel_lines(name: str) -> Iterator[str]:

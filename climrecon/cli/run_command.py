@@ -47,5 +47,5 @@ def run_parameters(parameters: Mapping[str, Any], run: RunInfo, as_json: bool) -
     if as_json:
         click.echo(json.dumps(outcome.manifest, indent=1))
         return
-    for line in outcome.lines():
+    for line in outcome.summary:
         click.echo(line)

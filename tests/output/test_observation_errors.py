@@ -11,6 +11,7 @@ from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
 from climrecon.tasks.run import stages_of
 from climrecon.workflow.progress import Quiet
+from climrecon.workflow.run_info import run_info
 from climrecon.workflow.stage import run_stages
 
 FILE = "HadCRUT.5.0.2.0.uncorrelated.nc"
@@ -21,12 +22,12 @@ NOT_IN = f"The uncorrelated errors of the cells ({FILE}) are not in: "
 def stated(demo: Path, folder: Path, network: str, keep_observed: str = "true") -> str:
     """``climrecon_observation_errors`` of a result from observations with a file of uncorrelated errors."""
     given = {
-        "catalogue": str(demo / "catalogue.json"), "plots": "false", "report": "false", "against": "none",
+        "catalogue": str(demo / "catalogue.json"), "plots": "false", "report": "false", "compare_with": "none",
         "period": "187711-187801", "network": network, "obs_members": "0", "keep_observed": keep_observed,
         "cachedir": str(folder / "cache"), "outputdir": str(folder / "o"), "reference_period": "1961-1990",
     }  # fmt: skip
     site = Site(SiteFile())
-    run_stages(stages_of(validate(given, site), site, {"id": "7"}), Quiet())
+    run_stages(stages_of(validate(given, site), site, run_info({"id": "7"})), Quiet())
     (path,) = (folder / "o").glob("tas_mon*.nc")
     with netCDF4.Dataset(path) as file:
         return str(file.climrecon_observation_errors)

@@ -150,12 +150,11 @@ def _figures(
 
 def _inputs(evaluation: EvaluationRun) -> list[tuple[str, str]]:
     """All files that took part, with their hashes."""
-    found = [
-        (str(path), str(digest)) for member, _ in evaluation.truth.members for path, digest in member.about["files"]
-    ]
     store = evaluation.preparation.store
-    found += [(str(path), store.sha256(path)) for path in evaluation.coverage_files]
-    return found
+    return [
+        *((str(path), str(digest)) for member, _ in evaluation.truth.members for path, digest in member.about["files"]),
+        *((str(path), store.sha256(path)) for path in evaluation.coverage_inputs.observations),
+    ]
 
 
 def _summary(content: Mapping[str, Any]) -> list[str]:

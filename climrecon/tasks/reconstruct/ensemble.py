@@ -26,7 +26,7 @@ from climrecon.preprocess import PrepareRequest, read_member
 from climrecon.preprocess.error_covariance import month_in_name, read_error_covariance
 from climrecon.preprocess.models import members_within
 from climrecon.tasks.inputs import Inputs
-from climrecon.tasks.methods import Method, on_method_grid
+from climrecon.tasks.methods import LoadedMethod, on_method_grid
 from climrecon.workflow.progress import Reporter
 
 Write = Callable[[Path, Mapping[str, Array], Mapping[str, Any]], None]
@@ -187,7 +187,7 @@ def prepare_ensemble(
     request: PrepareRequest,
     wanted: int,
     observations: Observations,
-    method: Method,
+    method: LoadedMethod,
     folder: Path,
     *,
     keep_observed: bool,

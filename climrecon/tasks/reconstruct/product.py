@@ -18,7 +18,7 @@ from climrecon.output.product import Product, status_of
 from climrecon.preprocess import FileGrid, PrepareRequest, rebase_complete
 from climrecon.settings import RunSettings
 from climrecon.tasks.inputs import Inputs
-from climrecon.tasks.methods import Method
+from climrecon.tasks.methods import LoadedMethod
 from climrecon.tasks.reconstruct.apply import CompleteFields
 from climrecon.tasks.reconstruct.ensemble import Ensemble, EnsembleRecord
 from climrecon.tasks.reconstruct.observed_cells import observed_cell_sd, with_observed_cells
@@ -50,7 +50,7 @@ class Prepared:
     calibration: str = ""
 
 
-def fingerprint_of(settings: RunSettings, observations: Observations, method: Method) -> str:
+def fingerprint_of(settings: RunSettings, observations: Observations, method: LoadedMethod) -> str:
     """The same for runs with the same result, however they were done."""
     return fingerprint(
         "reconstruct",
@@ -77,7 +77,7 @@ def product_of(
     observations: Observations,
     prepared: Prepared,
     fields: CompleteFields,
-    method: Method,
+    method: LoadedMethod,
     scratch: Path,
     reporter: Reporter,
 ) -> Product:
@@ -144,13 +144,13 @@ def product_of(
 
 
 def _outside(
-    analysis: FloatArray, observations: Observations, shift: FloatArray | None, method: Method, back: FileGrid
+    analysis: FloatArray, observations: Observations, shift: FloatArray | None, method: LoadedMethod, back: FileGrid
 ) -> NDArray[np.bool_] | None:
     """Cells beyond the range of the network's training months; None where the network states no range.
 
     The range refers to the card's reference period; anomalies on another base are not compared with it.
     """
-    loaded = method.loaded
+    loaded = method.network
     if loaded is None or loaded.training_range is None:
         return None
     base = loaded.card.reference_period

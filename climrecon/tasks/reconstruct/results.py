@@ -21,7 +21,7 @@ from climrecon.preprocess import FileGrid
 from climrecon.settings import RunSettings
 from climrecon.settings.periods import parse_month
 from climrecon.tasks.inputs import Inputs
-from climrecon.tasks.methods import Method, on_method_grid
+from climrecon.tasks.methods import LoadedMethod, on_method_grid
 from climrecon.tasks.reconstruct.apply import largest_el_nino, single_month
 from climrecon.tasks.reconstruct.structural import lines as structural_lines
 from climrecon.tasks.reconstruct.structural import with_networks, with_structural
@@ -32,7 +32,7 @@ from climrecon.workflow.versions import versions
 
 
 def write_results(
-    results: RunFolder, product: Product, fingerprint: str, inputs: Inputs, others: Sequence[Method]
+    results: RunFolder, product: Product, fingerprint: str, inputs: Inputs, others: Sequence[LoadedMethod]
 ) -> Outcome:
     """Write everything; ``others`` are the methods that the result is compared with."""
     stage, settings, reporter = results.stage, results.settings, results.reporter
@@ -128,7 +128,7 @@ def _plot_month(settings: RunSettings, product: Product) -> int:
     return largest_el_nino(product.infilled, product.observations.grid)
 
 
-def _other_means(methods: Sequence[Method], product: Product, month: int, scratch: Path) -> dict[str, FloatArray]:
+def _other_means(methods: Sequence[LoadedMethod], product: Product, month: int, scratch: Path) -> dict[str, FloatArray]:
     """Method -> (H, W) mean of the plotted month on the observations' grid, K."""
     means = {}
     for method in methods:
@@ -144,7 +144,7 @@ def _other_means(methods: Sequence[Method], product: Product, month: int, scratc
     return means
 
 
-def _figures(results: RunFolder, product: Product, series: Series, others: Sequence[Method]) -> None:
+def _figures(results: RunFolder, product: Product, series: Series, others: Sequence[LoadedMethod]) -> None:
     from climrecon.plots import animate, draw_global_mean, draw_maps, draw_nino34
 
     month = _plot_month(results.settings, product)

@@ -13,17 +13,17 @@ from climrecon.methods.by_chunks import reconstruct
 from climrecon.output.product import Product, Structural
 from climrecon.output.structural import Row, rows
 from climrecon.preprocess import FileGrid, rebase_complete
-from climrecon.tasks.methods import Method, on_method_grid
+from climrecon.tasks.methods import LoadedMethod, on_method_grid
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.progress import Reporter
 
 
-def with_structural(product: Product, others: Sequence[Method], scratch: Path, reporter: Reporter) -> Product:
+def with_structural(product: Product, others: Sequence[LoadedMethod], scratch: Path, reporter: Reporter) -> Product:
     """The product with complete reconstructions by those of ``others`` that are networks.
 
     Baselines have learned nothing that another choice could have changed; they stay in the figures alone.
     """
-    networks = [method for method in others if method.loaded is not None]
+    networks = [method for method in others if method.network is not None]
     if not networks:
         return product
     fields, notes = {}, list(product.notes)
@@ -42,7 +42,7 @@ def with_structural(product: Product, others: Sequence[Method], scratch: Path, r
     return replace(product, structural=structural, notes=tuple(notes))
 
 
-def _infilled(product: Product, method: Method, scratch: Path, reporter: Reporter) -> tuple[FloatArray, str]:
+def _infilled(product: Product, method: LoadedMethod, scratch: Path, reporter: Reporter) -> tuple[FloatArray, str]:
     """(T, H, W) as a run with ``method`` alone gives them, K; and how it adapted itself."""
     observations = product.observations
     on_network = on_method_grid(observations, method, scratch)
@@ -60,7 +60,7 @@ def _infilled(product: Product, method: Method, scratch: Path, reporter: Reporte
     return field.astype(np.float32), adapted
 
 
-def _learned_from(method: Method) -> str:
+def _learned_from(method: LoadedMethod) -> str:
     data = str(method.info.card.get("training", {}).get("data", ""))
     return data or method.info.title
 

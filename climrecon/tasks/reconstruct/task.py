@@ -20,7 +20,7 @@ from climrecon.methods.by_chunks import CHUNK
 from climrecon.preprocess import FileGrid, read_observations
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs, resolve
-from climrecon.tasks.methods import Method, load_method, on_method_grid
+from climrecon.tasks.methods import LoadedMethod, load_method, on_method_grid
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.reconstruct.apply import CompleteFields, blocks, complete_fields, to_native_grid
 from climrecon.tasks.reconstruct.dry_run import dry_run
@@ -70,12 +70,12 @@ class Reconstruction:
         return self.size.parts(self.site.file.slurm.values_per_part, CHUNK)
 
     @cached_property
-    def method(self) -> Method:
+    def method(self) -> LoadedMethod:
         """The network or baseline."""
         return load_method(self.settings.network, self.settings, self.site)
 
     @cached_property
-    def others(self) -> list[Method]:
+    def others(self) -> list[LoadedMethod]:
         """Networks and baselines that the result is compared with."""
         names = [name for name in self.settings.other_networks if name != self.settings.network]
         return [load_method(name, self.settings, self.site) for name in names]

@@ -25,7 +25,7 @@ from climrecon.tasks.train.example_months import FILE as SAMPLES
 from climrecon.tasks.train.example_months import Samples, save_samples
 from climrecon.tasks.train.fit import SHORT, remove_checkpoints
 from climrecon.tasks.train.plan import TrainingPlan
-from climrecon.tasks.training_data.coverage import Coverage, coverage_files
+from climrecon.tasks.training_data.coverage import Coverage
 from climrecon.tasks.training_data.material import Material
 from climrecon.training.fields import TrainingFields
 from climrecon.workflow.outcome import Outcome
@@ -41,9 +41,9 @@ NOISE_SEEDS = (0,)
 REFERENCE_METHOD = "kriging"
 
 
-def collect(training: TrainingPlan, material: Material, gaps: Coverage, run: RunInfo, reporter: Reporter) -> Outcome:
+def collect(training: TrainingPlan, gaps: Coverage, run: RunInfo, reporter: Reporter) -> Outcome:
     """Score, store, write; results appear together or not at all."""
-    settings = training.settings
+    settings, material = training.settings, training.material
     source = training.folder / "network"
     remove_checkpoints(training.folder)
     network = load_network(str(source), device=choose_device(settings.device))
@@ -66,7 +66,7 @@ def collect(training: TrainingPlan, material: Material, gaps: Coverage, run: Run
             results.add("log.csv", "log", "Loss and scores of each validation")
         if settings.plots:
             reporter.stage("Drawing figures")
-            _figures(results, card, network, material, gaps, training)
+            _figures(results, card, network, gaps, training)
         reporter.stage(f"Storing {training.name}")
         stored = add_network(stage, training.name, training.site, replace=True)
         return results.finish(
@@ -76,7 +76,7 @@ def collect(training: TrainingPlan, material: Material, gaps: Coverage, run: Run
             partial(write_training_report, card=card.model_dump(mode="json")),
             network=training.start.name if training.start else "none",
             network_sha256=training.start.sha256 if training.start else None,
-            inputs=_inputs(training, material),
+            inputs=[*material.files, *training.coverage_hashes()],
             fingerprint=training.fingerprint,
         )
 
@@ -159,21 +159,11 @@ def averaged(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _inputs(training: TrainingPlan, material: Material) -> list[tuple[str, str]]:
-    """All files that took part, with their hashes."""
-    store = training.preparation.store
-    coverage = [(str(path), store.sha256(path)) for _, path in coverage_files(training.coverage_inputs)]
-    return [*((str(path), str(digest)) for path, digest in material.files), *coverage]
-
-
-def _figures(
-    results: RunFolder, card: Card, network: LoadedNetwork, material: Material, gaps: Coverage, training: TrainingPlan
-) -> None:
+def _figures(results: RunFolder, card: Card, network: LoadedNetwork, gaps: Coverage, training: TrainingPlan) -> None:
     from climrecon.plots.training import draw_history, draw_sample
 
-    grid = card.grid.grid
-    member, rows = material.split.test[0]
-    fields = material.fields([(member, rows)], training.cache / "joined")
+    grid, material = card.grid.grid, training.material
+    fields = material.fields(material.split.test[:1], training.cache / "joined")
     results.add_figure("training.png", draw_history(card.training.get("history", []), card.name))
     if gaps.scoring:
         # The months that were drawn while it learned, as the weights that were kept estimate them.

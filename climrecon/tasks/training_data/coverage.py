@@ -116,14 +116,8 @@ def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Pa
     InputDataError
         If the files cannot be used.
     """
-    request = PrepareRequest(
-        variable=settings.variable,
-        values=settings.values,
-        period=settings.period or (None, None),
-        reference_period=settings.reference_period.years,
-        facets=inputs.facets,
-    )
-    reporter.stage(f"Reading the gaps of {', '.join(path.name for path in inputs.main)}")
+    request = inputs.request(settings)
+    reporter.stage(f"Reading the gaps of {inputs.label}")
     seen = read_observations(inputs.main, request, uncorrelated=inputs.uncorrelated)
     on_grid = to_network_grid(seen, grid, scratch)
     train, test = hold_out_masks(on_grid.time.index)
