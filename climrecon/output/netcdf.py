@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from climrecon.errors import OutputError
 from climrecon.files import atomic_path
-from climrecon.output.axes import month_coordinates, write_axes
+from climrecon.output.axes import add_variable, month_coordinates, write_axes
 from climrecon.output.content import content_sha256
 from climrecon.output.product import STATUS_MEANINGS, Product
 from climrecon.output.structural import stddev as structural_stddev
@@ -235,9 +235,8 @@ def _realisations(file: netCDF4.Dataset, product: Product, name: str) -> None:
     assert product.realisations is not None
     source, count = product.observations.source, product.n_realisations
     file.createDimension("realization", count)
-    axis = file.createVariable("realization", "i4", ("realization",))
-    axis.setncatts({"standard_name": "realization", "long_name": "number of the realisation", "units": "1"})
-    axis[:] = np.arange(1, count + 1)
+    described = {"standard_name": "realization", "long_name": "number of the realisation", "units": "1"}
+    add_variable(file, "realization", "i4", ("realization",), described, np.arange(1, count + 1))
     shape = (1, min(len(product.observations.time), 120), len(source.lat), len(source.lon))
     variable = file.createVariable(
         name, "f4", ("realization", "time", "lat", "lon"), fill_value=_FILL, chunksizes=shape, **_COMPRESSION

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtri
 
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.fields import Months
 from climrecon.scores.scores import correlation, trend_ratio
+
+#: Half width of the central 90 % of a normal distribution, in standard deviations.
+NINETY = float(ndtri(0.95))
 
 
 def annual_means(series: FloatArray, time: Months, fewest: int = 12) -> tuple[IntArray, FloatArray]:

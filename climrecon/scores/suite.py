@@ -60,7 +60,6 @@ def score_table(
     grid: Grid,
     masks: Mapping[str, BoolArray],
     seeds: tuple[int, ...],
-    report: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Every method under every mask, clean and with independent noise.
 
@@ -106,8 +105,6 @@ def score_table(
                 }
                 for name, found in rows.items()
             }
-            if report:
-                report(f"{case}: " + ", ".join(f"{n} {r['rmse']:.3f}" for n, r in table["cases"][case].items()))
         for name, make in methods.items():
             table["response"].setdefault(name, {})[label] = response(make(), truth, mask, time, grid)
     return table

@@ -121,7 +121,7 @@ def test_held_out_members_are_the_truth_where_no_file_is_named(demo: Path, tmp_p
         "--period", "1970-1972", "--network", "idw", "--compare-with", "none", "--output", str(tmp_path / "out"),
         "--cachedir", str(tmp_path / "cache"),
     )  # fmt: skip
-    assert "RMSE not told apart against raw_mean" in output  # three years are too few to say
+    assert "too few years to compare its RMSE with that of raw_mean" in output
     content = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert content["truth"][0]["name"].startswith("DEMO-")
     assert any("held out of cmip5" in text for text in content["caveats"])

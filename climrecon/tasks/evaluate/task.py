@@ -74,7 +74,7 @@ class Evaluation:
     def stages(self) -> tuple[Stage, ...]:
         """The stages of this run, in order."""
         if self.settings.dryrun:
-            return (Stage("dryrun", lambda part, reporter: self.dry_run(reporter)),)
+            return (Stage("dryrun", self.dry_run),)
         return (
             self.data.stage,
             Stage("assess", self.assess, len(self.plan.names), self.is_assessed),
@@ -132,7 +132,7 @@ class Evaluation:
             sums[name] = [_kept(self.plan.sums_path(name, number)) for number in range(len(records))]
         return write_evaluation(self.plan, records, sums, rules, self.run, reporter)
 
-    def dry_run(self, reporter: Reporter) -> Outcome:
+    def dry_run(self, part: int, reporter: Reporter) -> Outcome:
         """A summary of the evaluation; writes nothing."""
         plan, members = self.plan, self.data.members
         ready = sum(map(self.data.is_prepared, range(len(members))))

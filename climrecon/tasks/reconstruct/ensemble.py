@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from climrecon.array_types import Array, FloatArray
 from climrecon.arrays import open_arrays
@@ -62,8 +63,7 @@ class EnsembleRecord:
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> EnsembleRecord:
         """From the JSON of ``asdict``."""
-        files, hashes, notes = (tuple(content[name]) for name in ("files", "sha256", "notes"))
-        return cls(content["count"], files, hashes, notes, ErrorBudget(**content["errors"]))
+        return TypeAdapter(cls).validate_python(content)
 
 
 @dataclass(frozen=True)

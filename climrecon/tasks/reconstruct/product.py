@@ -15,9 +15,8 @@ from climrecon.fields import Observations
 from climrecon.grid import Grid
 from climrecon.methods.by_chunks import no_skill
 from climrecon.output.product import Product, status_of
-from climrecon.preprocess import FileGrid, PrepareRequest, rebase_complete
+from climrecon.preprocess import FileGrid, rebase_complete
 from climrecon.settings import RunSettings
-from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import LoadedMethod
 from climrecon.tasks.reconstruct.apply import CompleteFields
 from climrecon.tasks.reconstruct.ensemble import Ensemble, EnsembleRecord
@@ -58,17 +57,6 @@ def fingerprint_of(settings: RunSettings, observations: Observations, method: Lo
         [*observations.source.sha256, *(digest for _, digest in method.info.inputs)],
         settings.fingerprinted("reconstruct"),
         method.identity,
-    )
-
-
-def request_of(settings: RunSettings, inputs: Inputs) -> PrepareRequest:
-    """How the observations are read."""
-    return PrepareRequest(
-        variable=settings.variable,
-        values=settings.values,
-        period=settings.period or (None, None),
-        reference_period=settings.reference_period.years,
-        facets=inputs.facets,
     )
 
 
@@ -132,7 +120,7 @@ def product_of(
         status=status_of(mask, unskilled, outside),
         reference_period=wanted,
         network=method.info,
-        region_sd=fields.region_sd,
+        region_sd=dict(fields.region_sd),
         realisations=realisations if fields.realisations is not None else None,
         n_realisations=settings.realisations,
         shift=shift,

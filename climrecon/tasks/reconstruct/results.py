@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,9 +14,10 @@ from climrecon.array_types import FloatArray
 from climrecon.output.entry import write_entry
 from climrecon.output.netcdf import content_sha256, global_attributes, write_netcdf
 from climrecon.output.product import Product
-from climrecon.output.series import Series, make_series, trends, warmest_years
+from climrecon.output.series import Series, make_series
 from climrecon.output.structural import table
 from climrecon.preprocess import FileGrid
+from climrecon.report import write_report
 from climrecon.settings import RunSettings
 from climrecon.settings.periods import parse_month
 from climrecon.tasks.inputs import Inputs
@@ -25,6 +25,7 @@ from climrecon.tasks.methods import LoadedMethod, on_method_grid
 from climrecon.tasks.reconstruct.apply import largest_el_nino, single_month
 from climrecon.tasks.reconstruct.structural import lines as structural_lines
 from climrecon.tasks.reconstruct.structural import with_networks, with_structural
+from climrecon.variables import VARIABLES
 from climrecon.version import __version__
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.run_folder import RunFolder
@@ -61,7 +62,8 @@ def write_results(
     results.add("catalogue.json", "catalogue", "intake-esm catalogue of this reconstruction")
     if product.structural is not None:
         (stage / "structural.csv").write_text(table(product), encoding="utf-8")
-        caption = "Global mean by month with each network, K, and its standard deviation over them"
+        units = VARIABLES[product.observations.variable].units
+        caption = f"Global mean by month with each network, {units}, and its standard deviation over them"
         results.add("structural.csv", "series", caption)
     if settings.plots:
         reporter.stage("Drawing figures")
@@ -70,7 +72,7 @@ def write_results(
         f"{source.label} reconstructed with {network.name}",
         {**facets, "file": str(results.folder.absolute())},
         _summary(product, series),
-        partial(_report, product=product, series=series, left_out=inputs.left_out),
+        partial(write_report, product=product, series=series, left_out=inputs.left_out),
         network=network.name,
         network_sha256=network.sha256,
         inputs=[
@@ -158,12 +160,6 @@ def _figures(results: RunFolder, product: Product, series: Series, others: Seque
         path = animate(product, results.stage / "animation", results.reporter.step)
         caption = f"{product.observations.source.label}: every month of the reconstruction"
         results.add(path, "animation", caption)
-
-
-def _report(path: Path, *, series: Series, **parts: Any) -> None:
-    from climrecon.report import write_report
-
-    write_report(path, series=series, trends=trends(series), warmest=warmest_years(series), **parts)
 
 
 def _summary(product: Product, series: Series) -> list[str]:

@@ -11,9 +11,10 @@ import numpy as np
 from climrecon.array_types import FloatArray
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.output.product import Product, Structural
-from climrecon.output.structural import Row, rows
+from climrecon.output.structural import rows
 from climrecon.preprocess import FileGrid, rebase_complete
 from climrecon.tasks.methods import LoadedMethod, on_method_grid
+from climrecon.variables import VARIABLES
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.progress import Reporter
 
@@ -74,11 +75,9 @@ def with_networks(digest: str, structural: Structural | None) -> str:
 
 def lines(product: Product) -> list[str]:
     """For the end of a run: one line for each other network."""
-    return [_line(row, product.network.name) for row in rows(product)] if product.structural else []
-
-
-def _line(row: Row, ours: str) -> str:
-    return (
-        f"Structural uncertainty, {row.name} less {ours}: global mean {row.mean:+.3f} K on average, "
-        f"{row.largest:+.3f} K at most ({row.when}); cells that were not observed {row.cells:.2f} K (RMS)."
-    )
+    units, ours = VARIABLES[product.observations.variable].units, product.network.name
+    return [
+        f"Structural uncertainty, {row.name} less {ours}: global mean {row.mean:+.3f} {units} on average, "
+        f"{row.largest:+.3f} {units} at most ({row.when}); cells that were not observed {row.cells:.2f} {units} (RMS)."
+        for row in (rows(product) if product.structural else [])
+    ]

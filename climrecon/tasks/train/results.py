@@ -104,7 +104,12 @@ def scores(
                 NOISE_SEEDS,
             )
         )
-        reporter.note(f"{fields.names[0]}: " + _told(tables[-1]))
+        units = network.card.units
+        cases = (
+            f"{case}: " + ", ".join(f"{method} {row['rmse']:.3f} {units}" for method, row in methods.items())
+            for case, methods in tables[-1]["cases"].items()
+        )
+        reporter.note(f"{fields.names[0]}: {'; '.join(cases)}")
         reporter.step(number, len(chosen))
     mean = averaged(tables)
     return {**mean, "members": [str(material.stored[member].about["name"]) for member, _ in chosen]}
@@ -122,13 +127,6 @@ def _methods(
             auxiliary
         )
     return {**found, REFERENCE_METHOD: lambda: registry.build(REFERENCE_METHOD)}
-
-
-def _told(table: dict[str, Any]) -> str:
-    return "; ".join(
-        f"{case}: " + ", ".join(f"{method} {row['rmse']:.3f} K" for method, row in methods.items())
-        for case, methods in table["cases"].items()
-    )
 
 
 def whole_years(index: NDArray[np.integer[Any]], count: int) -> NDArray[np.integer[Any]]:
@@ -192,5 +190,5 @@ def _summary(card: Card, stored: Path, material: Material) -> list[str]:
     ]
     for case, methods in card.scores["cases"].items():
         row = ", ".join(f"{method} {values['rmse']:.3f}" for method, values in methods.items())
-        lines.append(f"  RMSE in K where nothing was seen, {case}: {row}")
+        lines.append(f"  RMSE in {card.units} where nothing was seen, {case}: {row}")
     return [*lines, f"Stored in {stored}; use it with network={card.name}."]

@@ -76,7 +76,7 @@ class Training:
     def stages(self) -> tuple[Stage, ...]:
         """The stages of this run, in order."""
         if self.settings.dryrun:
-            return (Stage("dryrun", lambda part, reporter: self.dry_run(reporter)),)
+            return (Stage("dryrun", self.dry_run),)
         return (
             self.data.stage,
             Stage("train", self.train, is_done=self.is_trained, gpu=True, continues=True, distributed=True),
@@ -141,7 +141,7 @@ class Training:
         with self.data.preparation.store.scratch() as scratch:
             return read_coverage(self.settings, self.plan.coverage_inputs, GRID, scratch, reporter)
 
-    def dry_run(self, reporter: Reporter) -> Outcome:
+    def dry_run(self, part: int, reporter: Reporter) -> Outcome:
         """A summary of the preparation and the training; writes nothing."""
         plan, data, settings = self.plan, self.data, self.settings
         waiting = [member for member in data.members if not data.preparation.is_done(member)]
