@@ -20,15 +20,12 @@ from numpy.typing import NDArray
 
 from climrecon.errors import OutputError
 from climrecon.files import atomic_path
-from climrecon.output.axes import add_variable, month_coordinates, write_axes
-from climrecon.output.content import content_sha256
+from climrecon.output.axes import add_variable, write_axes
 from climrecon.output.product import STATUS_MEANINGS, Product
 from climrecon.output.structural import stddev as structural_stddev
 from climrecon.output.structural import write_differences
 from climrecon.preprocess.regrid import file_order
 from climrecon.variables import VARIABLES
-
-__all__ = ["content_sha256", "global_attributes", "month_coordinates", "write_netcdf"]
 
 _FILL = np.float32(1e20)
 #: Inputs that an attribute lists: the library takes 64 kB.
@@ -117,6 +114,12 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
             {**common, "long_name": f"{what}; the network's estimate everywhere"},
         ),
     }
+
+    def add_spread(part: str, values: NDArray[Any], what: str, comment: str) -> None:
+        spread = {key: f"{text} standard_error" if key == "standard_name" else text for key, text in naming.items()}
+        described = {**spread, "long_name": f"standard deviation of {variable}{what}", "comment": comment}
+        data[f"{variable}_{part}"] = (values, described)
+
     if product.stddev is not None:
         comment = "One sigma of the true cell mean about the reconstruction"
         if product.observational is None:
@@ -132,34 +135,16 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
                 + (".", ", with that of systematic errors.")[product.observational is not None]
             )
         comment += f" {product.errors.describe()}"
-        data[f"{variable}_stddev"] = (
-            product.stddev,
-            {
-                **_spread(naming),
-                "long_name": f"standard deviation of {variable}"
-                + (": observations and reconstruction" if product.observational is not None else ""),
-                "comment": comment,
-            },
-        )
+        what = ": observations and reconstruction" if product.observational is not None else ""
+        add_spread("stddev", product.stddev, what, comment)
     if product.observational is not None:
-        data[f"{variable}_stddev_observational"] = (
-            product.observational,
-            {
-                **_spread(naming),
-                "long_name": f"standard deviation of {variable} over members of the observations, each reconstructed",
-                "comment": _observational(product),
-            },
-        )
+        what = " over members of the observations, each reconstructed"
+        add_spread("stddev_observational", product.observational, what, _observational(product))
     if product.structural is not None:
         names = ", ".join((product.network.name, *product.structural.infilled))
-        data[f"{variable}_structural_stddev"] = (
-            structural_stddev(product),
-            {
-                **_spread(naming),
-                "long_name": f"standard deviation of {variable} over reconstructions with different networks",
-                "comment": f"Structural uncertainty: one sigma over {names}. It is not part of {variable}_stddev.",
-            },
-        )
+        comment = f"Structural uncertainty: one sigma over {names}. It is not part of {variable}_stddev."
+        what = " over reconstructions with different networks"
+        add_spread("structural_stddev", structural_stddev(product), what, comment)
     data[f"{variable}_status"] = (
         product.status,
         {
@@ -199,11 +184,6 @@ def _naming(product: Product) -> tuple[dict[str, str], str]:
     }
     what = _BLEND if product.observations.source.blended else f"{variable.label} anomaly"
     return {key: text for key, text in naming.items() if text}, what
-
-
-def _spread(naming: Mapping[str, str]) -> dict[str, str]:
-    """Naming of a standard deviation of what ``naming`` names."""
-    return {key: f"{value} standard_error" if key == "standard_name" else value for key, value in naming.items()}
 
 
 def _write_field(

@@ -20,6 +20,7 @@ from climrecon.array_types import FloatArray
 from climrecon.grid import weighted_mean
 from climrecon.output.axes import add_variable
 from climrecon.output.product import Product, Structural
+from climrecon.scores.series import annual_means
 
 
 def stddev(product: Product) -> FloatArray:
@@ -65,15 +66,14 @@ def rows(product: Product) -> list[Row]:
     time, mask, structural = product.observations.time, product.observations.mask, _of(product)
     means = global_means(product)
     ours = means.pop(product.network.name)
-    years, counts = np.unique(time.year, return_counts=True)
-    years = years[counts == 12]
     weights = product.observations.grid.area * ~mask
     table_rows = []
     for name, theirs in means.items():
-        difference, labels = theirs - ours, time.labels()
+        difference: FloatArray = theirs - ours
+        labels = time.labels()
+        years, annual = annual_means(difference, time)
         if len(years) >= 3:
-            difference = np.array([difference[time.year == year].mean() for year in years])
-            labels = [str(year) for year in years]
+            difference, labels = annual, [str(year) for year in years]
         at = int(np.argmax(np.abs(difference)))
         squares = (np.asarray(structural.infilled[name], np.float64) - product.infilled) ** 2
         table_rows.append(

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from climrecon.array_types import FloatArray
+from climrecon.output.content import content_sha256
 from climrecon.output.entry import write_entry
-from climrecon.output.netcdf import content_sha256, global_attributes, write_netcdf
+from climrecon.output.netcdf import global_attributes, write_netcdf
 from climrecon.output.product import Product
 from climrecon.output.series import Series, make_series
 from climrecon.output.structural import table

@@ -22,7 +22,7 @@ from climrecon.report import write_training_report
 from climrecon.scores.suite import score_table
 from climrecon.tasks.network_store import add_network
 from climrecon.tasks.train.example_months import FILE as SAMPLES
-from climrecon.tasks.train.example_months import Samples, save_samples
+from climrecon.tasks.train.example_months import Samples
 from climrecon.tasks.train.fit import SHORT, remove_checkpoints
 from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage
@@ -158,7 +158,7 @@ def averaged(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _figures(results: RunFolder, card: Card, network: LoadedNetwork, gaps: Coverage, training: TrainingPlan) -> None:
-    from climrecon.plots.training import draw_history, draw_sample
+    from climrecon.plots.training import draw_history, draw_sample, draw_samples
 
     grid, material = card.grid.grid, training.material
     fields = material.fields(material.split.test[:1], training.cache / "joined")
@@ -167,7 +167,7 @@ def _figures(results: RunFolder, card: Card, network: LoadedNetwork, gaps: Cover
         # The months that were drawn while it learned, as the weights that were kept estimate them.
         validation = material.fields(material.split.validation, training.cache / "joined")
         samples = Samples(validation, gaps, training.settings.seed).estimated(network.method)
-        results.add(SAMPLES, "figure", save_samples(results.stage / SAMPLES, samples, grid, card.name))
+        results.add_figure(SAMPLES, draw_samples(grid, samples, card.name))
     rng = np.random.default_rng(training.settings.seed)
     for number, (label, mask) in enumerate(list(gaps.scoring.items())[:2], 1):
         at = int(rng.integers(len(fields)))

@@ -46,7 +46,6 @@ class Coverage:
     noise: NoiseSource
     scoring: dict[str, NDArray[np.bool_]]
     label: str
-    sha256: tuple[str, ...]
     caveats: tuple[str, ...] = ()
 
 
@@ -140,14 +139,13 @@ def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Pa
         partial=partial,
     )
     labels = Months(on_grid.time.index[test]).labels()
-    scoring = {label: on_grid.mask[at] for label, at in zip(labels, test, strict=True)}
-    scoring = {label: mask for label, mask in scoring.items() if mask.any() and not mask.all()}
+    scoring = {label: mask for label, mask in zip(labels, on_grid.mask[test], strict=True) if 0 < mask.mean() < 1}
     caveats = []
     if np.isin(test, train).any():
         caveats.append(
             f"There are {len(on_grid.time)} months of gaps only: the masks that score were trained with too."
         )
-    return Coverage(masks, noise, scoring, seen.source.label, seen.source.sha256, tuple(caveats))
+    return Coverage(masks, noise, scoring, seen.source.label, tuple(caveats))
 
 
 def _systematic(

@@ -194,8 +194,8 @@ def _split_by_set(stored: Sequence[StoredMember]) -> Split:
             [str(stored[i].about["family"]) for i in numbers],
             [len(stored[i].index) for i in numbers],
         )
-        for use, members in uses.items():
-            members += [(numbers[position], rows) for position, rows in getattr(chosen, use)]
+        for use, members in (("train", chosen.train), ("validation", chosen.validation), ("test", chosen.test)):
+            uses[use] += [(numbers[position], rows) for position, rows in members]
         how.append(f"{name}: {chosen.how}")
         caveats += [f"{name}: {caveat}" for caveat in chosen.caveats]
     train, validation, test = (tuple(uses[use]) for use in ("train", "validation", "test"))
