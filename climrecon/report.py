@@ -16,7 +16,7 @@ from climrecon.output.structural import rows as structural_rows
 from climrecon.variables import VARIABLES
 from climrecon.workflow.provenance import Activity, OutputFile
 
-#: In a checkout the templates stand beside the package, in an installed wheel inside it.
+#: Templates are next to the package in a checkout, inside it in an installed wheel.
 _PLACES = (Path(__file__).parent / "templates", Path(__file__).parent.parent / "templates")
 
 

@@ -37,20 +37,17 @@ _BLEND = "temperature anomaly, sea-surface temperature over sea blended with nea
 def write_netcdf(
     product: Product, path: Path, attributes: Mapping[str, str], variables: tuple[str, ...] | None = None
 ) -> dict[str, Callable[[], NDArray[Any]]]:
-    """Write a product; gives, by variable, what makes the values of its fields as they stand in the file once more.
+    """Write a product; returns, by variable, functions that give the values of its fields as the file holds them.
 
-    Latitude, longitude, their order and the unpacked dtype are those of the file that was read; a time
-    axis that is not CF is rewritten.
+    Latitude, longitude, their order and the unpacked dtype are those of the input file; a time axis that is not CF is
+    rewritten.
 
     Parameters
     ----------
-    path:
-        Appears whole or not at all.
     attributes:
-        Global attributes, see :func:`global_attributes`.
+        See :func:`global_attributes`.
     variables:
-        Which of the data variables to write; all by default. Each names as ancillary only what is written
-        with it.
+        Data variables to write, all by default; each names as ancillary only variables of the same file.
 
     Raises
     ------
@@ -84,7 +81,7 @@ def write_netcdf(
     except RuntimeError as error:
         if not str(error).startswith("NetCDF"):
             raise
-        # The library says "HDF error" whatever happened; a full disk or quota is what happens.
+        # The library's error is "HDF error" whatever happened; mostly the disk or a quota is full.
         free = shutil.disk_usage(path.parent).free / 1e6
         raise OutputError(
             f"{path.name} could not be written ({error}); {free:.0f} MB are free in {path.parent}.",
@@ -161,7 +158,7 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
 
 
 def _observational(product: Product) -> str:
-    """What the spread over members holds."""
+    """Comment on the spread over members."""
     errors = product.errors
     what = [*(["systematic"] if errors.members else []), *(["partly correlated"] if errors.covariances else [])]
     members = errors.members or errors.drawn

@@ -1,9 +1,8 @@
-"""What the choice of network alone changes: the difference between reconstructions of the same observations.
+"""Structural uncertainty: differences between reconstructions of the same observations with different networks.
 
-A network states how far the truth may lie from its estimate, given what it learned from. It cannot state what
-learning from something else would have changed: networks from a reanalysis and from climate models have other
-teleconnections, other trends. This is called structural uncertainty (Thorne et al. 2005, Bull. Amer. Meteor. Soc.
-86:1437) and is estimated by the spread of complete reconstructions, each with its own network.
+The spread of a network is conditional on its training data; networks from a reanalysis and from climate models have other
+teleconnections and trends. The spread of complete reconstructions, one a network, estimates this structural uncertainty
+(Thorne et al. 2005, Bull. Amer. Meteor. Soc. 86:1437).
 """
 
 from __future__ import annotations

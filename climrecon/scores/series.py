@@ -1,4 +1,4 @@
-"""Scores of series: a region's monthly or annual means beside the truth's."""
+"""Scores of series: a region's monthly or annual means compared with the truth's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def annual_means(series: FloatArray, time: Months, fewest: int = 12) -> tuple[In
 
 
 def series_scores(estimate: FloatArray, truth: FloatArray, when: FloatArray) -> dict[str, float]:
-    """How a series compares with the truth's.
+    """Scores of a series compared with the truth's.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def score_table(
     Returns
     -------
     ``{case: {method: {score: value}}}`` with noisy cases averaged over ``seeds``; ``raw_mean``, the mean
-    of the observed cells, stands in every case; and ``response``: what is answered to +1 K.
+    of the observed cells, stands in every case; and ``response``, see :func:`response`.
     """
     table: dict[str, Any] = {"n_months": len(truth), "seeds": list(seeds), "cases": {}, "response": {}}
     context = Context(grid, time)

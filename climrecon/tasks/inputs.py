@@ -1,4 +1,4 @@
-"""Which files a run reads: one named by the user, or what a search of the catalogue gives."""
+"""The files that a run reads: one named by the user, or those that a search of the catalogue finds."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def file_system_lines(needs: Iterable[tuple[Path, float, int]]) -> list[str]:
     for mount, (size, files) in totals.items():
         there = os.statvfs(mount)
         free = there.f_bavail * there.f_frsize
-        # Some file systems have no fixed number of files and say 0.
+        # Some file systems have no fixed number of files and state 0.
         inodes = f" and {there.f_favail} files" if there.f_files else ""
         short = "  TOO LITTLE" if size > free or (there.f_files and files > there.f_favail) else ""
         lines.append(

@@ -114,13 +114,11 @@ class Evaluation:
             path = self.plan.sums_path(name, number)
             if path.is_file():
                 continue
-            said = method.reconstructor.calibrate(record.observations)
-            if said:
-                reporter.note(said)
+            if calibration := method.reconstructor.calibrate(record.observations):
+                reporter.note(calibration)
             months = len(record.known.time)
             reporter.stage(f"Reconstructing {months} months of {record.known.name} with {name}")
-            made = _made(method, record, self.settings, reporter)
-            _keep(sums_of(record.known, made), path)
+            _write_sums(sums_of(record.known, _applied(method, record, self.settings, reporter)), path)
 
     def collect(self, part: int, reporter: Reporter) -> Outcome:
         """Score all methods, and write the results."""
@@ -129,7 +127,7 @@ class Evaluation:
             RAW: [sums_of(r.known, raw_mean(r.known, r.observations.values)) for r in records]
         }
         for name in self.plan.names:
-            sums[name] = [_kept(self.plan.sums_path(name, number)) for number in range(len(records))]
+            sums[name] = [_read_sums(self.plan.sums_path(name, number)) for number in range(len(records))]
         return write_evaluation(self.plan, records, sums, rules, self.run, reporter)
 
     def dry_run(self, part: int, reporter: Reporter) -> Outcome:
@@ -156,7 +154,9 @@ def _check_grid(name: str, method: LoadedMethod) -> None:
         )
 
 
-def _made(method: LoadedMethod, record: PseudoObservations, settings: RunSettings, reporter: Reporter) -> MethodOutput:
+def _applied(
+    method: LoadedMethod, record: PseudoObservations, settings: RunSettings, reporter: Reporter
+) -> MethodOutput:
     """A method's estimates of a record, realisations as regional means alone."""
     shape = record.known.truth.shape
     mean, stddev = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -189,7 +189,7 @@ def _made(method: LoadedMethod, record: PseudoObservations, settings: RunSetting
     )
 
 
-def _keep(sums: Sums, path: Path) -> None:
+def _write_sums(sums: Sums, path: Path) -> None:
     """Write sums; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
@@ -198,8 +198,8 @@ def _keep(sums: Sums, path: Path) -> None:
         temporary.write_bytes(content.getvalue())
 
 
-def _kept(path: Path) -> Sums:
-    """Sums that :func:`_keep` wrote.
+def _read_sums(path: Path) -> Sums:
+    """Sums that :func:`_write_sums` wrote.
 
     Raises
     ------

@@ -42,7 +42,7 @@ _STREAM = 7
 
 @dataclass(frozen=True)
 class EnsembleRecord:
-    """What was read of an ensemble.
+    """The members that are used, their files and errors.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class EnsembleRecord:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Members of the observations, on their own grid and on the method's.
+    """Members of the observations, on the observations' grid and on the method's.
 
     Attributes
     ----------
@@ -101,10 +101,10 @@ class Ensemble:
 
 
 def applied(observations: Observations, record: EnsembleRecord, ensemble: Ensemble | None) -> Observations:
-    """The observations with what was read of the ensemble among their sources.
+    """The observations with the ensemble's files among their sources.
 
-    Where a data set has members and no mean of them, what was read as the observations is one member; their mean
-    takes its place; the spread of the members is its error.
+    Where a data set has members and no mean of them, the observations as read are one member: the members' mean takes its
+    place, and their spread is its error.
     """
     source, values = observations.source, observations.values
     if ensemble is not None and ensemble.mean is not None:
@@ -157,7 +157,7 @@ def chosen_members(inputs: Inputs, variable: str, wanted: int) -> list[MemberFil
 
 
 def chosen_covariances(inputs: Inputs, wanted: int, period: tuple[int | None, int | None]) -> tuple[Path, ...]:
-    """The error covariances of the months of ``period``, by their names; those that say no month are all taken."""
+    """The error covariances of the months of ``period``, and those whose names hold no month."""
     if wanted < FEWEST:
         return ()
     first, last = period
@@ -196,18 +196,12 @@ def prepare_ensemble(
     write: Write,
     reporter: Reporter,
 ) -> EnsembleRecord:
-    """Write the members as ``member-NNN.safetensors`` to ``folder``.
+    """Write at most ``wanted`` members as ``member-NNN.safetensors`` to ``folder``.
 
     Parameters
     ----------
-    wanted:
-        Members at most.
-    keep_observed:
-        Whether observed cells keep their values.
-    sha256:
-        Of an input file.
-    write:
-        Writes a file of arrays.
+    sha256, write:
+        Hash of an input file; writer of a file of arrays.
 
     Raises
     ------

@@ -37,9 +37,9 @@ class Prepared:
     grid:
         Of the observations as they were read.
     record, ensemble:
-        What was read of the observations' ensemble, and its members; None where there are too few.
+        Of the observations' ensemble; its members, None where there are too few.
     calibration:
-        How the method adapted itself to the observations, in words, or "".
+        Note on the calibration of the method to the observations, or "".
     """
 
     on_network: Observations

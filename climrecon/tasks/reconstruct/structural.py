@@ -1,4 +1,4 @@
-"""Other networks on the same observations: how much the choice of network matters."""
+"""Structural uncertainty: other networks on the same observations."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def with_structural(product: Product, others: Sequence[LoadedMethod], scratch: P
             f"Reconstructing {len(product.observations.time)} months with {method.info.name} too, "
             "for what the choice of network changes"
         )
-        fields[method.info.name], adapted = _infilled(product, method, scratch, reporter)
-        notes += [f"{method.info.name}: {adapted}"] if adapted else []
+        fields[method.info.name], calibration = _infilled(product, method, scratch, reporter)
+        notes += [f"{method.info.name}: {calibration}"] if calibration else []
     structural = Structural(
         fields,
         {method.info.name: _learned_from(method) for method in networks},
@@ -44,10 +44,10 @@ def with_structural(product: Product, others: Sequence[LoadedMethod], scratch: P
 
 
 def _infilled(product: Product, method: LoadedMethod, scratch: Path, reporter: Reporter) -> tuple[FloatArray, str]:
-    """(T, H, W) as a run with ``method`` alone gives them, K; and how it adapted itself."""
+    """(T, H, W) as a run with ``method`` alone gives them, K; and a note on its calibration."""
     observations = product.observations
     on_network = on_method_grid(observations, method, scratch)
-    adapted = method.reconstructor.calibrate(on_network)
+    calibration = method.reconstructor.calibrate(on_network)
     mean = np.empty(on_network.values.shape, np.float32)
     for months, estimate in reconstruct(method.reconstructor, on_network, progress=reporter.step):
         mean[months] = estimate.mean
@@ -58,7 +58,7 @@ def _infilled(product: Product, method: LoadedMethod, scratch: Path, reporter: R
     if product.shift is not None:
         shift = rebase_complete(field, observations.time, product.reference_period)
         field = field - shift[observations.time.month - 1]
-    return field.astype(np.float32), adapted
+    return field.astype(np.float32), calibration
 
 
 def _learned_from(method: LoadedMethod) -> str:

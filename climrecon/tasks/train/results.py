@@ -1,4 +1,4 @@
-"""The last stage of a training: scores on members never learned from, the store, and what the run hands back."""
+"""The last stage of a training: scores on members never learned from, the store, and the results."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def scores(
 def _methods(
     network: LoadedNetwork, fields: TrainingFields, rows: NDArray[np.integer[Any]]
 ) -> dict[str, Callable[[], Method]]:
-    """What is scored: the network on temperature alone; with its auxiliary variables, as the member has them; kriging."""
+    """The methods to score: the network, also with auxiliary variables where the member has them, and kriging."""
     found: dict[str, Callable[[], Method]] = {network.name: lambda: network.method}
     values = fields.auxiliary_at(rows)
     if values is not None:

@@ -39,7 +39,7 @@ class Coverage:
     Attributes
     ----------
     scoring:
-        Label -> (H, W) mask, of months never trained with (unless ``caveats`` say so).
+        Label -> (H, W) mask, of months never trained with (unless ``caveats`` name an exception).
     """
 
     masks: MaskSource

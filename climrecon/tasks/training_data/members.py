@@ -88,11 +88,11 @@ def _of_query(name: str, chosen: TrainingSet, settings: RunSettings) -> tuple[li
     from climrecon.catalogue import find_members, open_catalogue
 
     blended = () if settings.training_target == "tas" else ("tos", "sic")
-    beside = tuple(dict.fromkeys((*blended, *settings.auxiliary_variables)))
+    needed = tuple(dict.fromkeys((*blended, *settings.auxiliary_variables)))
     fixed = ("sftlf",) if blended else ()
     try:
         found = find_members(
-            open_catalogue(settings.catalogue), chosen.query, settings.variable, beside=beside, fixed=fixed
+            open_catalogue(settings.catalogue), chosen.query, settings.variable, beside=needed, fixed=fixed
         )
     except NoDataError as error:
         raise NoDataError(f"Training set {name}: {error.message}", error.hint) from error
@@ -169,7 +169,7 @@ def _expanded(members: Sequence[Member], variable: str) -> list[Member]:
         try:
             count = members_within(member.files[variable][0], variable)
         except ClimReconError:
-            count = 1  # what is wrong with the file is said when it is prepared
+            count = 1  # its preparation raises the error of the file
         several = [replace(member, name=f"{member.name} {n + 1}", realisation=n) for n in range(count)]
         found += [member] if count == 1 else several
     return found
