@@ -122,11 +122,9 @@ class Reconstruction:
         """Read the observations and describe the run: files, sizes, parts; writes nothing."""
         self._note_inputs(reporter)
         settings, inputs, network = self.settings, self.inputs, self.method.info
-        request, wanted = inputs.request(settings), settings.obs_members
-        members = chosen_members(inputs, settings.variable, wanted)
-        covariances = chosen_covariances(inputs, wanted, request.months)
+        members, covariances = chosen_members(inputs, settings), chosen_covariances(inputs, settings)
         reporter.stage("Dry run: reading, writing nothing")
-        observations = read_observations(inputs.main, request, uncorrelated=inputs.uncorrelated)
+        observations = read_observations(inputs.main, inputs.request(settings), uncorrelated=inputs.uncorrelated)
         source = observations.source
         fields = (4 if network.sha256 else 3) + int(bool(self.size.members))
         size = observations.values.size * 4 * (fields + settings.realisations)
@@ -184,17 +182,7 @@ class Reconstruction:
         """The observations as read and on the method's grid; members of their ensemble are left in ``folder``."""
         observations = self._read(reporter)
         record = prepare_ensemble(
-            self.inputs,
-            self.inputs.request(self.settings),
-            self.settings.obs_members,
-            observations,
-            self.method,
-            folder,
-            keep_observed=self.settings.keep_observed,
-            seed=self.settings.seed,
-            sha256=sha256,
-            write=write,
-            reporter=reporter,
+            self.inputs, self.settings, observations, self.method, folder, sha256, write, reporter
         )
         reporter.note(record.errors.describe())
         ensemble = open_ensemble(folder, record, check=False)
@@ -249,8 +237,7 @@ class Reconstruction:
     @cached_property
     def files(self) -> Parts:
         """The parts' files; their key also has the versions of all that takes part."""
-        request, wanted = self.inputs.request(self.settings), self.settings.obs_members
-        files = [*self.inputs.observations, *files_of(self.inputs, request, wanted)]
+        files = [*self.inputs.observations, *files_of(self.inputs, self.settings)]
         settings = self.settings.fingerprinted("reconstruct")
         settings |= {"facets": self.inputs.facets, "versions": versions(), "parts": self.parts}
         key = fingerprint(
