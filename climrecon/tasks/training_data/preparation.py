@@ -242,6 +242,6 @@ def prepare_all(
                 notify(done, waiting[future], future.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(getattr(pool, "_processes", {}).values()):
+            for process in multiprocessing.active_children():
                 process.terminate()
             raise
