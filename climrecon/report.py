@@ -11,12 +11,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from climrecon.files import write_text
 from climrecon.output.product import NO_SKILL, Product
-from climrecon.output.series import NINETY, Series, Trend, WarmYear
+from climrecon.output.series import NINETY, Series, trends, warmest_years
 from climrecon.output.structural import rows as structural_rows
 from climrecon.variables import VARIABLES
 from climrecon.workflow.provenance import Activity, OutputFile
 
-#: In a checkout the templates stand beside the package, in an installed wheel inside it.
+#: Templates are next to the package in a checkout, inside it in an installed wheel.
 _PLACES = (Path(__file__).parent / "templates", Path(__file__).parent.parent / "templates")
 
 
@@ -41,8 +41,6 @@ def write_report(
     *,
     product: Product,
     series: Series,
-    trends: Sequence[Trend],
-    warmest: Sequence[WarmYear],
     figures: Sequence[tuple[Path, str]],
     outputs: Sequence[OutputFile],
     activity: Activity,
@@ -60,8 +58,8 @@ def write_report(
         product=product,
         network=product.network,
         facts=_facts(product, series),
-        trends=trends,
-        warmest=warmest,
+        trends=trends(series),
+        warmest=warmest_years(series),
         structural=structural_rows(product) if product.structural else [],
         figures=_embedded(figures),
         scores=_scores(card, units),

@@ -121,7 +121,7 @@ def stage(name: str, config: Path, part: int, record: Path | None) -> None:
         reporter.close()
         if record is not None and first:
             leave_outcome(outcome, record, name, part)
-        for line in outcome.lines() if outcome else []:
+        for line in outcome.summary if outcome else []:
             click.echo(line)
 
 

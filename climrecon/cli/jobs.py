@@ -50,7 +50,7 @@ def jobs_follow(run: str) -> Printed:
     reporter = make_reporter()
     outcome = wait_for(find_chain(run), reporter)
     reporter.close()
-    return outcome.manifest, outcome.lines()
+    return outcome.manifest, outcome.summary
 
 
 @jobs.command("cancel")

@@ -85,7 +85,7 @@ def run_parameters(parameters: Mapping[str, Any], run: RunInfo) -> Printed:
     reporter = make_reporter()
     outcome = run_task(chosen, site, reporter, run)
     reporter.close()
-    return outcome.manifest, outcome.lines()
+    return outcome.manifest, outcome.summary
 
 
 def task_command(task: str, text: str) -> click.Command:

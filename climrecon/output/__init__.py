@@ -1,1 +1,1 @@
-"""What a run hands back: netCDF, series, provenance, manifest, catalogue entry."""
+"""The files of a run: netCDF, series, provenance, manifest, catalogue entry."""

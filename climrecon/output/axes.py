@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import cftime
@@ -9,6 +10,7 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import FloatArray
 from climrecon.fields import Months
 from climrecon.output.product import Product
 
@@ -26,6 +28,42 @@ _CALENDARS = (
 _TIME_UNITS = "days since 1850-01-01 00:00:00"
 
 
+def add_variable(
+    file: netCDF4.Dataset,
+    name: str,
+    kind: str,
+    dimensions: tuple[str, ...],
+    attributes: Mapping[str, Any],
+    values: Any,
+    **storage: Any,
+) -> None:
+    """Add a variable with its attributes and values; ``storage`` as of ``Dataset.createVariable``."""
+    variable = file.createVariable(name, kind, dimensions, **storage)
+    variable.setncatts(dict(attributes))
+    variable[:] = values
+
+
+def add_horizontal_axis(
+    file: netCDF4.Dataset, name: str, values: FloatArray, bounds: FloatArray, *, long_name: bool = True
+) -> None:
+    """Add ``lat`` or ``lon``: dimension, (N,) cell centres and (N, 2) bounds, degrees; ``bnds`` where it is not there."""
+    standard, units, axis = {"lat": ("latitude", "degrees_north", "Y"), "lon": ("longitude", "degrees_east", "X")}[name]
+    file.createDimension(name, len(values))
+    if "bnds" not in file.dimensions:
+        file.createDimension("bnds", 2)
+    attributes = {
+        "standard_name": standard,
+        "long_name": standard,
+        "units": units,
+        "axis": axis,
+        "bounds": f"{name}_bnds",
+    }
+    if not long_name:
+        del attributes["long_name"]
+    add_variable(file, name, "f8", (name,), attributes, values)
+    add_variable(file, f"{name}_bnds", "f8", (name, "bnds"), {}, bounds)
+
+
 def write_axes(file: netCDF4.Dataset, product: Product) -> None:
     """Create the dimensions and the time, latitude and longitude variables with their bounds.
 
@@ -34,24 +72,19 @@ def write_axes(file: netCDF4.Dataset, product: Product) -> None:
     """
     source, time, grid = product.observations.source, product.observations.time, product.observations.grid
     file.createDimension("time", None)
-    file.createDimension("lat", len(source.lat))
-    file.createDimension("lon", len(source.lon))
     file.createDimension("bnds", 2)
     calendar = source.calendar if source.calendar in _CALENDARS else "standard"
     middle, bounds = month_coordinates(time, calendar)
-    variable = file.createVariable("time", "f8", ("time",))
-    variable.setncatts(
-        {
-            "standard_name": "time",
-            "long_name": "time",
-            "units": _TIME_UNITS,
-            "calendar": calendar,
-            "axis": "T",
-            "bounds": "time_bnds",
-        }
-    )
-    variable[:] = middle
-    file.createVariable("time_bnds", "f8", ("time", "bnds"))[:] = bounds
+    attributes = {
+        "standard_name": "time",
+        "long_name": "time",
+        "units": _TIME_UNITS,
+        "calendar": calendar,
+        "axis": "T",
+        "bounds": "time_bnds",
+    }
+    add_variable(file, "time", "f8", ("time",), attributes, middle)
+    add_variable(file, "time_bnds", "f8", ("time", "bnds"), {}, bounds)
     twice = len(source.lat) == 2 * grid.shape[0]
     lat_edges = grid.lat_edges
     if twice:
@@ -59,16 +92,8 @@ def write_axes(file: netCDF4.Dataset, product: Product) -> None:
     rows, columns = np.argsort(np.argsort(source.lat)), np.argsort(np.argsort(_wrapped(source.lon)))
     lon_bounds = np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], axis=1)[columns]
     lon_bounds += (np.round((source.lon - lon_bounds.mean(1)) / 360.0) * 360.0)[:, None]
-    for name, values, edges, standard, units, axis in (
-        ("lat", source.lat, np.stack([lat_edges[:-1], lat_edges[1:]], axis=1)[rows], "latitude", "degrees_north", "Y"),
-        ("lon", source.lon, lon_bounds, "longitude", "degrees_east", "X"),
-    ):
-        variable = file.createVariable(name, "f8", (name,))
-        variable.setncatts(
-            {"standard_name": standard, "long_name": standard, "units": units, "axis": axis, "bounds": f"{name}_bnds"}
-        )
-        variable[:] = values
-        file.createVariable(f"{name}_bnds", "f8", (name, "bnds"))[:] = edges
+    add_horizontal_axis(file, "lat", source.lat, np.stack([lat_edges[:-1], lat_edges[1:]], axis=1)[rows])
+    add_horizontal_axis(file, "lon", source.lon, lon_bounds)
 
 
 def _wrapped(lon: NDArray[Any]) -> NDArray[Any]:

@@ -7,17 +7,17 @@ from typing import Any
 
 _SHOWN = ("data", "further", "held_out", "masks", "noise", "recipe", "start", "seed", "seconds", "hardware")
 _SCORES = (
-    ("rmse", "RMSE, K"),
-    ("crps", "CRPS, K"),
+    ("rmse", "RMSE, {}"),
+    ("crps", "CRPS, {}"),
     ("covers_90", "90 % covers"),
-    ("annual_mean_bias", "annual mean: bias, K"),
-    ("annual_mean_rmse", "RMSE, K"),
+    ("annual_mean_bias", "annual mean: bias, {}"),
+    ("annual_mean_rmse", "RMSE, {}"),
     ("annual_mean_r_detrended", "detrended r"),
 )
 
 
 def card_markdown(card: Mapping[str, Any]) -> str:
-    """The card as markdown: what it is, what it learned from, what was held out, how good it is, caveats."""
+    """The card as markdown: training data, held-out data, scores, caveats."""
     return "\n".join(_lines(card)) + "\n"
 
 
@@ -30,7 +30,7 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     for key in _SHOWN:
         if training.get(key) not in (None, ""):
             yield f"- {key.replace('_', ' ')}: {training[key]}"
-    yield from _validation(training)
+    yield from _validation(training, card["units"])
     versions = training.get("versions", {})
     if versions:
         yield f"- versions: {', '.join(f'{name} {number}' for name, number in versions.items())}"
@@ -46,7 +46,7 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
         yield "\nLeft out:\n"
         for name, reason in training["left_out"]:
             yield f"- {name}: {reason}"
-    yield from _score_lines(card["scores"])
+    yield from _score_lines(card["scores"], card["units"])
     yield "\n## Caveats\n"
     for caveat in card["caveats"]:
         yield f"- {caveat}"
@@ -55,13 +55,13 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     yield f"- {', '.join(f'{key} {value}' for key, value in card['architecture'].items())}"
 
 
-def _validation(training: Mapping[str, Any]) -> Iterator[str]:
+def _validation(training: Mapping[str, Any], units: str) -> Iterator[str]:
     """The scores that chose the weights, and other methods' on the same months under the same masks."""
     network, others = training.get("validation", {}), training.get("validation_beside", {})
     if not network or not others:
         return
     parts = []
-    for key, what in (("rmse", "RMSE, K"), ("annual_r", "annual mean r"), ("annual_rmse", "its RMSE, K")):
+    for key, what in (("rmse", f"RMSE, {units}"), ("annual_r", "annual mean r"), ("annual_rmse", f"its RMSE, {units}")):
         if key in network:
             rest = ", ".join(f"{name} {row[key]:.4f}" for name, row in others.items() if key in row)
             parts.append(f"{what} {network[key]:.4f} ({rest})")
@@ -72,17 +72,18 @@ def _cell(text: Any) -> str:
     return str(text).replace("|", "/").replace("\n", " ")
 
 
-def _score_lines(scores: Mapping[str, Any]) -> Iterator[str]:
+def _score_lines(scores: Mapping[str, Any], units: str) -> Iterator[str]:
     if not scores:
         return
     members = f" of {', '.join(scores['members'])}" if scores.get("members") else ""
     yield f"\n## Scores\n\n{scores['n_months']} held-out months{members}; noise seeds {scores['seeds']}; cells that "
     yield "the mask hides are scored.\n"
-    yield "| case | method | " + " | ".join(label for _, label in _SCORES) + " |"
+    yield "| case | method | " + " | ".join(label.format(units) for _, label in _SCORES) + " |"
     yield "|---|---|" + "---|" * len(_SCORES)
     for case, methods in scores["cases"].items():
         for method, row in methods.items():
             shown = " | ".join(f"{row[key]:.3f}" if key in row else "" for key, _ in _SCORES)
             yield f"| {case} | {method} | {shown} |"
     for method, answer in scores.get("response", {}).items():
-        yield f"\n{method} answers +1 K everywhere with {', '.join(f'{v:.3f} K ({m})' for m, v in answer.items())}."
+        answers = ", ".join(f"{value:.3f} {units} ({mask})" for mask, value in answer.items())
+        yield f"\n{method} answers +1 {units} everywhere with {answers}."

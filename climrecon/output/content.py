@@ -1,4 +1,4 @@
-"""What a netCDF file holds, as one hash, so that a repeated run can be compared with the first."""
+"""One hash of the content of a netCDF file, to compare a repeated run with the first."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
-#: Attributes that differ from run to run, and with the versions of what took part (``source`` states that of
-#: climrecon); they do not count when contents are compared. Data set and network do: they have attributes of
-#: their own.
+#: Attributes that differ from run to run or with versions (``source`` states that of climrecon) do not count; others name
+#: data set and network.
 VOLATILE = (
     "source",
     "climrecon_versions",
@@ -27,14 +26,12 @@ VOLATILE = (
 
 
 def content_sha256(path: Path, held: Mapping[str, Callable[[], NDArray[Any]]] | None = None) -> str:
-    """Hash of what a netCDF file holds: variables, their attributes and values.
-
-    Not when, where, or with which versions it was made, nor how it is packed: equal data give equal hashes.
+    """Hash of variables, their attributes and values, not of :data:`VOLATILE` attributes or of compression.
 
     Parameters
     ----------
     held:
-        What makes the values that were just written, by variable: they need not be read and unpacked again.
+        Variable -> function that gives the values just written, which need not be read and unpacked again.
     """
     held = held or {}
     digest = hashlib.sha256()

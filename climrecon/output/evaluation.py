@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.files import atomic_path, write_text
 from climrecon.grid import Grid
+from climrecon.output.axes import add_horizontal_axis, add_variable
 from climrecon.variables import VARIABLES
 
 
@@ -36,32 +37,18 @@ def write_cells(
         names = list(rmse)
         file.createDimension("method", len(names))
         file.createDimension("strlen", max(len(name) for name in names))
-        for axis, values, edges, (standard_name, units, letter) in (
-            ("lat", grid.lat, grid.lat_edges, ("latitude", "degrees_north", "Y")),
-            ("lon", grid.lon, grid.lon_edges, ("longitude", "degrees_east", "X")),
-        ):
-            file.createDimension(axis, len(values))
-            if "bnds" not in file.dimensions:
-                file.createDimension("bnds", 2)
-            coordinate = file.createVariable(axis, "f8", (axis,))
-            coordinate.setncatts(
-                {"standard_name": standard_name, "units": units, "axis": letter, "bounds": f"{axis}_bnds"}
-            )
-            coordinate[:] = values
-            file.createVariable(f"{axis}_bnds", "f8", (axis, "bnds"))[:] = np.stack([edges[:-1], edges[1:]], 1)
-        label = file.createVariable("method_name", "S1", ("method", "strlen"))
-        label.long_name = "method"
-        label[:] = netCDF4.stringtochar(np.array(names, dtype=f"S{file.dimensions['strlen'].size}"))
-        errors = file.createVariable("rmse", "f4", ("method", "lat", "lon"), fill_value=np.float32(1e20), zlib=True)
-        errors.setncatts(
-            {
-                "long_name": "root mean squared error where the cell was missing under the mask",
-                "units": VARIABLES[variable].units,
-                "units_metadata": VARIABLES[variable].units_metadata,
-                "coordinates": "method_name",
-            }
-        )
-        errors[:] = np.ma.masked_invalid(np.stack([rmse[name] for name in names]))
-        count = file.createVariable("n_months", "i4", ("lat", "lon"), zlib=True)
-        count.setncatts({"long_name": "months in which the cell was missing and is scored", "units": "1"})
-        count[:] = months
+        for axis, values, edges in (("lat", grid.lat, grid.lat_edges), ("lon", grid.lon, grid.lon_edges)):
+            add_horizontal_axis(file, axis, values, np.stack([edges[:-1], edges[1:]], 1), long_name=False)
+        letters = netCDF4.stringtochar(np.array(names, dtype=f"S{file.dimensions['strlen'].size}"))
+        add_variable(file, "method_name", "S1", ("method", "strlen"), {"long_name": "method"}, letters)
+        described = {
+            "long_name": "root mean squared error where the cell was missing under the mask",
+            "units": VARIABLES[variable].units,
+            "units_metadata": VARIABLES[variable].units_metadata,
+            "coordinates": "method_name",
+        }
+        errors = np.ma.masked_invalid(np.stack([rmse[name] for name in names]))
+        packing = {"fill_value": np.float32(1e20), "zlib": True}
+        add_variable(file, "rmse", "f4", ("method", "lat", "lon"), described, errors, **packing)
+        described = {"long_name": "months in which the cell was missing and is scored", "units": "1"}
+        add_variable(file, "n_months", "i4", ("lat", "lon"), described, months, zlib=True)

@@ -20,15 +20,12 @@ from numpy.typing import NDArray
 
 from climrecon.errors import OutputError
 from climrecon.files import atomic_path
-from climrecon.output.axes import month_coordinates, write_axes
-from climrecon.output.content import content_sha256
+from climrecon.output.axes import add_variable, write_axes
 from climrecon.output.product import STATUS_MEANINGS, Product
 from climrecon.output.structural import stddev as structural_stddev
 from climrecon.output.structural import write_differences
 from climrecon.preprocess.regrid import file_order
 from climrecon.variables import VARIABLES
-
-__all__ = ["content_sha256", "global_attributes", "month_coordinates", "write_netcdf"]
 
 _FILL = np.float32(1e20)
 #: Inputs that an attribute lists: the library takes 64 kB.
@@ -40,20 +37,17 @@ _BLEND = "temperature anomaly, sea-surface temperature over sea blended with nea
 def write_netcdf(
     product: Product, path: Path, attributes: Mapping[str, str], variables: tuple[str, ...] | None = None
 ) -> dict[str, Callable[[], NDArray[Any]]]:
-    """Write a product; gives, by variable, what makes the values of its fields as they stand in the file once more.
+    """Write a product; returns, by variable, functions that give the values of its fields as the file holds them.
 
-    Latitude, longitude, their order and the unpacked dtype are those of the file that was read; a time
-    axis that is not CF is rewritten.
+    Latitude, longitude, their order and the unpacked dtype are those of the input file; a time axis that is not CF is
+    rewritten.
 
     Parameters
     ----------
-    path:
-        Appears whole or not at all.
     attributes:
-        Global attributes, see :func:`global_attributes`.
+        See :func:`global_attributes`.
     variables:
-        Which of the data variables to write; all by default. Each names as ancillary only what is written
-        with it.
+        Data variables to write, all by default; each names as ancillary only variables of the same file.
 
     Raises
     ------
@@ -87,7 +81,7 @@ def write_netcdf(
     except RuntimeError as error:
         if not str(error).startswith("NetCDF"):
             raise
-        # The library says "HDF error" whatever happened; a full disk or quota is what happens.
+        # The library's error is "HDF error" whatever happened; mostly the disk or a quota is full.
         free = shutil.disk_usage(path.parent).free / 1e6
         raise OutputError(
             f"{path.name} could not be written ({error}); {free:.0f} MB are free in {path.parent}.",
@@ -117,6 +111,12 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
             {**common, "long_name": f"{what}; the network's estimate everywhere"},
         ),
     }
+
+    def add_spread(part: str, values: NDArray[Any], what: str, comment: str) -> None:
+        spread = {key: f"{text} standard_error" if key == "standard_name" else text for key, text in naming.items()}
+        described = {**spread, "long_name": f"standard deviation of {variable}{what}", "comment": comment}
+        data[f"{variable}_{part}"] = (values, described)
+
     if product.stddev is not None:
         comment = "One sigma of the true cell mean about the reconstruction"
         if product.observational is None:
@@ -132,34 +132,16 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
                 + (".", ", with that of systematic errors.")[product.observational is not None]
             )
         comment += f" {product.errors.describe()}"
-        data[f"{variable}_stddev"] = (
-            product.stddev,
-            {
-                **_spread(naming),
-                "long_name": f"standard deviation of {variable}"
-                + (": observations and reconstruction" if product.observational is not None else ""),
-                "comment": comment,
-            },
-        )
+        what = ": observations and reconstruction" if product.observational is not None else ""
+        add_spread("stddev", product.stddev, what, comment)
     if product.observational is not None:
-        data[f"{variable}_stddev_observational"] = (
-            product.observational,
-            {
-                **_spread(naming),
-                "long_name": f"standard deviation of {variable} over members of the observations, each reconstructed",
-                "comment": _observational(product),
-            },
-        )
+        what = " over members of the observations, each reconstructed"
+        add_spread("stddev_observational", product.observational, what, _observational(product))
     if product.structural is not None:
         names = ", ".join((product.network.name, *product.structural.infilled))
-        data[f"{variable}_structural_stddev"] = (
-            structural_stddev(product),
-            {
-                **_spread(naming),
-                "long_name": f"standard deviation of {variable} over reconstructions with different networks",
-                "comment": f"Structural uncertainty: one sigma over {names}. It is not part of {variable}_stddev.",
-            },
-        )
+        comment = f"Structural uncertainty: one sigma over {names}. It is not part of {variable}_stddev."
+        what = " over reconstructions with different networks"
+        add_spread("structural_stddev", structural_stddev(product), what, comment)
     data[f"{variable}_status"] = (
         product.status,
         {
@@ -176,7 +158,7 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
 
 
 def _observational(product: Product) -> str:
-    """What the spread over members holds."""
+    """Comment on the spread over members."""
     errors = product.errors
     what = [*(["systematic"] if errors.members else []), *(["partly correlated"] if errors.covariances else [])]
     members = errors.members or errors.drawn
@@ -199,11 +181,6 @@ def _naming(product: Product) -> tuple[dict[str, str], str]:
     }
     what = _BLEND if product.observations.source.blended else f"{variable.label} anomaly"
     return {key: text for key, text in naming.items() if text}, what
-
-
-def _spread(naming: Mapping[str, str]) -> dict[str, str]:
-    """Naming of a standard deviation of what ``naming`` names."""
-    return {key: f"{value} standard_error" if key == "standard_name" else value for key, value in naming.items()}
 
 
 def _write_field(
@@ -235,9 +212,8 @@ def _realisations(file: netCDF4.Dataset, product: Product, name: str) -> None:
     assert product.realisations is not None
     source, count = product.observations.source, product.n_realisations
     file.createDimension("realization", count)
-    axis = file.createVariable("realization", "i4", ("realization",))
-    axis.setncatts({"standard_name": "realization", "long_name": "number of the realisation", "units": "1"})
-    axis[:] = np.arange(1, count + 1)
+    described = {"standard_name": "realization", "long_name": "number of the realisation", "units": "1"}
+    add_variable(file, "realization", "i4", ("realization",), described, np.arange(1, count + 1))
     shape = (1, min(len(product.observations.time), 120), len(source.lat), len(source.lon))
     variable = file.createVariable(
         name, "f4", ("realization", "time", "lat", "lon"), fill_value=_FILL, chunksizes=shape, **_COMPRESSION

@@ -129,7 +129,7 @@ def status_of(
     Parameters
     ----------
     unskilled:
-        Cells without skill; None if the method does not say.
+        Cells without skill; None if the method states no skill.
     outside:
         Cells whose analysis lies outside what the network's training months reached; a cell without skill stays one.
     """

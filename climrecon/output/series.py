@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.array_types import FloatArray
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.fields import Months
 from climrecon.grid import (
     GLOBE,
@@ -20,9 +20,10 @@ from climrecon.grid import (
     weighted_mean,
 )
 from climrecon.output.product import NO_SKILL, Product
+from climrecon.scores.series import NINETY, annual_means
 
-#: Half width of the central 90 % of a normal distribution, in standard deviations.
-NINETY = 1.6448536269514722
+__all__ = ["NINETY", "Series", "Trend", "WarmYear", "make_series", "trends", "warmest_years"]
+
 TREND_PERIODS = ((1850, 2018), (1901, 2018), (1998, 2012))
 
 
@@ -45,11 +46,9 @@ class Series:
     coverage: dict[str, FloatArray]
     skilled: FloatArray | None = None
 
-    def annual(self, values: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+    def annual(self, values: FloatArray) -> tuple[IntArray, FloatArray]:
         """Years with twelve months, and the mean of the twelve (NaN if one is missing)."""
-        years, counts = np.unique(self.time.year, return_counts=True)
-        whole = years[counts == 12].astype(np.int64)
-        return whole, np.array([values[self.time.year == year].mean() for year in whole])
+        return annual_means(values, self.time)
 
     def annual_sd(self, sd: FloatArray | None) -> FloatArray | None:
         """Standard deviation of annual means, between independent and fully persistent monthly errors.
@@ -151,12 +150,8 @@ def warmest_years(series: Series, count: int = 10) -> list[WarmYear]:
     years, ours = series.annual(series.ours)
     raw, sd = series.annual(series.raw)[1], series.annual_sd(series.ours_sd)
     order = np.argsort(-ours)[:count]
-    return [
-        WarmYear(
-            int(years[i]),
-            float(ours[i]),
-            None if sd is None else float(sd[i]),
-            float(raw[i]) if np.isfinite(raw[i]) else None,
-        )
-        for i in order
-    ]
+
+    def known(values: FloatArray | None, at: int) -> float | None:
+        return float(values[at]) if values is not None and np.isfinite(values[at]) else None
+
+    return [WarmYear(int(years[at]), float(ours[at]), known(sd, at), known(raw, at)) for at in order]

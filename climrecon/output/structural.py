@@ -1,13 +1,14 @@
-"""What the choice of network alone changes: the difference between reconstructions of the same observations.
+"""Structural uncertainty: differences between reconstructions of the same observations with different networks.
 
-A network states how far the truth may lie from its estimate, given what it learned from. It cannot state what
-learning from something else would have changed: networks from a reanalysis and from climate models have other
-teleconnections, other trends. This is called structural uncertainty (Thorne et al. 2005, Bull. Amer. Meteor. Soc.
-86:1437) and is estimated by the spread of complete reconstructions, each with its own network.
+The spread of a network is conditional on its training data; networks from a reanalysis and from climate models have other
+teleconnections and trends. The spread of complete reconstructions, one a network, estimates this structural uncertainty
+(Thorne et al. 2005, Bull. Amer. Meteor. Soc. 86:1437).
 """
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,7 +17,9 @@ import numpy as np
 
 from climrecon.array_types import FloatArray
 from climrecon.grid import weighted_mean
+from climrecon.output.axes import add_variable
 from climrecon.output.product import Product, Structural
+from climrecon.scores.series import annual_means
 
 
 def stddev(product: Product) -> FloatArray:
@@ -59,24 +62,23 @@ class Row:
 
 def rows(product: Product) -> list[Row]:
     """One row for each other network."""
-    time, mask = product.observations.time, product.observations.mask
+    time, mask, structural = product.observations.time, product.observations.mask, _of(product)
     means = global_means(product)
     ours = means.pop(product.network.name)
-    years, counts = np.unique(time.year, return_counts=True)
-    years = years[counts == 12]
     weights = product.observations.grid.area * ~mask
     table_rows = []
     for name, theirs in means.items():
-        difference, labels = theirs - ours, time.labels()
+        difference: FloatArray = theirs - ours
+        labels = time.labels()
+        years, annual = annual_means(difference, time)
         if len(years) >= 3:
-            difference = np.array([difference[time.year == year].mean() for year in years])
-            labels = [str(year) for year in years]
+            difference, labels = annual, [str(year) for year in years]
         at = int(np.argmax(np.abs(difference)))
-        squares = (np.asarray(_of(product).infilled[name], np.float64) - product.infilled) ** 2
+        squares = (np.asarray(structural.infilled[name], np.float64) - product.infilled) ** 2
         table_rows.append(
             Row(
                 name,
-                _of(product).learned_from[name],
+                structural.learned_from[name],
                 float(difference.mean()),
                 float(np.sqrt((difference**2).mean())),
                 float(difference[at]),
@@ -92,11 +94,12 @@ def table(product: Product) -> str:
     """The monthly global means of all networks and their standard deviation as CSV, K."""
     means = global_means(product)
     spread = np.std(list(means.values()), axis=0, ddof=1)
-    lines = [",".join(("month", *map(_quoted, means), "structural_stddev"))]
-    for number, label in enumerate(product.observations.time.labels()):
-        values = (*(series[number] for series in means.values()), spread[number])
-        lines.append(",".join((label, *(f"{value:.5f}" for value in values))))
-    return "\n".join(lines) + "\n"
+    columns = [[f"{value:.5f}" for value in series] for series in (*means.values(), spread)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("month", *means, "structural_stddev"))
+    writer.writerows(zip(product.observations.time.labels(), *columns, strict=True))
+    return text.getvalue()
 
 
 def write_differences(file: netCDF4.Dataset, product: Product, naming: Mapping[str, str]) -> None:
@@ -107,36 +110,28 @@ def write_differences(file: netCDF4.Dataset, product: Product, naming: Mapping[s
     naming:
         Units of the variable's anomalies.
     """
-    means = global_means(product)
+    means, structural = global_means(product), _of(product)
     ours = means.pop(product.network.name)
     names = [name.encode() for name in means]
     length = max(map(len, names))
     file.createDimension("network", len(names))
     file.createDimension("name_length", length)
-    label = file.createVariable("network_name", "S1", ("network", "name_length"))
-    label.long_name = "name of the network that is compared"
-    label[:] = np.array([list(name.decode("latin-1").ljust(length)) for name in names], "S1")
-    variable = file.createVariable(f"{product.observations.variable}_global_mean_difference", "f8", ("network", "time"))
-    variable.setncatts(
-        {
-            **{key: value for key, value in naming.items() if key != "standard_name"},
-            "long_name": f"global mean reconstructed with another network less that of {product.network.name}",
-            "cell_methods": "time: mean area: mean",
-            "coordinates": "network_name",
-            "comment": "Structural uncertainty: what learning from other data would have changed. Networks: "
-            + "; ".join(
-                f"{name} ({_of(product).learned_from[name]}; sha256 {_of(product).sha256[name]})" for name in means
-            ),
-        }
-    )
-    variable[:] = np.array([series - ours for series in means.values()])
+    letters = np.array([list(name.decode("latin-1").ljust(length)) for name in names], "S1")
+    described = {"long_name": "name of the network that is compared"}
+    add_variable(file, "network_name", "S1", ("network", "name_length"), described, letters)
+    name = f"{product.observations.variable}_global_mean_difference"
+    attributes = {
+        **{key: value for key, value in naming.items() if key != "standard_name"},
+        "long_name": f"global mean reconstructed with another network less that of {product.network.name}",
+        "cell_methods": "time: mean area: mean",
+        "coordinates": "network_name",
+        "comment": "Structural uncertainty: what learning from other data would have changed. Networks: "
+        + "; ".join(f"{one} ({structural.learned_from[one]}; sha256 {structural.sha256[one]})" for one in means),
+    }
+    add_variable(file, name, "f8", ("network", "time"), attributes, [series - ours for series in means.values()])
 
 
 def _of(product: Product) -> Structural:
     if product.structural is None:
         raise AssertionError("the product was made with one network alone")
     return product.structural
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"' if set(name) & set(',"\n') else name

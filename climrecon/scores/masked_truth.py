@@ -1,8 +1,8 @@
-"""A complete record seen through gaps, what a method made of it, and the sums that scores are made of.
+"""A complete record seen through gaps, a method's estimate of it, and the sums that scores follow from.
 
-A month's sums are kept, not its fields: any score over any years, and the bootstrap over years, follow from them.
-Cells count that were **missing** under the mask and whose truth is known; regional means are those of the whole
-analysis, over the cells whose truth is known.
+A month's sums stay, not its fields: any score over any years, and the bootstrap over years, follow from them. Cells count
+that were **missing** under the mask and whose truth is known; regional means are those of the whole analysis, over the
+cells whose truth is known.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from climrecon.grid import GLOBE, NINO34, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHE
 from climrecon.scores import scores
 from climrecon.scores.series import annual_means
 
+#: Regions whose means have scores, and a spread from the joint distribution of the cells.
 REGIONS: tuple[Region, ...] = (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, NINO34)
 #: Central intervals whose coverage is counted; bins of the histogram of probability transforms.
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -57,7 +58,7 @@ class MaskedTruth:
 
 @dataclass(frozen=True)
 class MethodOutput:
-    """What a method made of a record.
+    """A method's estimate of a record.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
-"""Paired differences of two methods' scores, with block-bootstrap intervals: whether "better" can be said.
+"""Paired differences of two methods' scores, with block-bootstrap intervals: a test of "better".
 
-Years are drawn in blocks of successive ones, since errors of one year are like those of the next: masks persist,
-and so does the climate. Both methods are drawn alike, so that what is hard for both does not count.
+The bootstrap draws blocks of successive years, since errors of one year are like those of the next: masks persist, and
+so does the climate. It draws the same years of both methods, so that months difficult for both do not count.
 
 Source: Politis & Romano (1992), in Exploring the Limits of Bootstrap, 263 (the circular block bootstrap); blocks of
 about n^(1/3), Hall, Horowitz & Jing (1995), Biometrika 82:561.
@@ -18,7 +18,9 @@ from climrecon.array_types import FloatArray, IntArray
 
 #: Draws, the level of the intervals, and the fewest years for one.
 DRAWS, LEVEL, FEWEST = 2000, 0.9, 5
-BETTER, WORSE, OPEN = "better", "worse", "not told apart"
+#: Verdicts: the interval lies below zero, above zero, holds zero; there are too few years for an interval.
+BETTER, WORSE = "better", "worse"
+SIMILAR, UNTESTED = "does not differ significantly", "too few years"
 
 
 def block_length(count: int) -> int:
@@ -65,7 +67,7 @@ def difference(
     positions: IntArray,
     score: Callable[[FloatArray, FloatArray], FloatArray] = root_mean,
 ) -> dict[str, Any]:
-    """The first method's score less the second's, with its interval, and what that says of the first.
+    """The first method's score less the second's, with its interval and a verdict on the first.
 
     Parameters
     ----------
@@ -76,15 +78,15 @@ def difference(
 
     Returns
     -------
-    ``difference``, ``interval`` (two numbers or None, where years are too few) and ``first_is``.
+    ``difference``, ``interval`` (two numbers; None with fewer than :data:`FEWEST` years) and ``first_is``, a verdict.
     """
-    found = float(score(first, weights) - score(second, weights))
+    observed = float(score(first, weights) - score(second, weights))
     if (weights > 0).sum() < FEWEST:
-        return {"difference": found, "interval": None, "first_is": OPEN}
+        return {"difference": observed, "interval": None, "first_is": UNTESTED}
     drawn = weights[positions]
     usable = drawn.sum(axis=1) > 0
     positions, drawn = positions[usable], drawn[usable]
     differences = score(first[positions], drawn) - score(second[positions], drawn)
     low, high = (float(v) for v in np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-    verdict = BETTER if high < 0 else WORSE if low > 0 else OPEN
-    return {"difference": found, "interval": [low, high], "first_is": verdict}
+    verdict = BETTER if high < 0 else WORSE if low > 0 else SIMILAR
+    return {"difference": observed, "interval": [low, high], "first_is": verdict}

@@ -1,12 +1,16 @@
-"""Scores of series: a region's monthly or annual means beside the truth's."""
+"""Scores of series: a region's monthly or annual means compared with the truth's."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtri
 
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.fields import Months
 from climrecon.scores.scores import correlation, trend_ratio
+
+#: Half width of the central 90 % of a normal distribution, in standard deviations.
+NINETY = float(ndtri(0.95))
 
 
 def annual_means(series: FloatArray, time: Months, fewest: int = 12) -> tuple[IntArray, FloatArray]:
@@ -18,7 +22,7 @@ def annual_means(series: FloatArray, time: Months, fewest: int = 12) -> tuple[In
 
 
 def series_scores(estimate: FloatArray, truth: FloatArray, when: FloatArray) -> dict[str, float]:
-    """How a series compares with the truth's.
+    """Scores of a series compared with the truth's.
 
     Parameters
     ----------

@@ -60,7 +60,6 @@ def score_table(
     grid: Grid,
     masks: Mapping[str, BoolArray],
     seeds: tuple[int, ...],
-    report: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Every method under every mask, clean and with independent noise.
 
@@ -79,7 +78,7 @@ def score_table(
     Returns
     -------
     ``{case: {method: {score: value}}}`` with noisy cases averaged over ``seeds``; ``raw_mean``, the mean
-    of the observed cells, stands in every case; and ``response``: what is answered to +1 K.
+    of the observed cells, stands in every case; and ``response``, see :func:`response`.
     """
     table: dict[str, Any] = {"n_months": len(truth), "seeds": list(seeds), "cases": {}, "response": {}}
     context = Context(grid, time)
@@ -106,8 +105,6 @@ def score_table(
                 }
                 for name, found in rows.items()
             }
-            if report:
-                report(f"{case}: " + ", ".join(f"{n} {r['rmse']:.3f}" for n, r in table["cases"][case].items()))
         for name, make in methods.items():
             table["response"].setdefault(name, {})[label] = response(make(), truth, mask, time, grid)
     return table

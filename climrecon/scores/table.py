@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from climrecon.array_types import FloatArray
 from climrecon.fields import Months
 from climrecon.scores import paired
 from climrecon.scores.masked_truth import LEVELS, REGIONS, Sums
-from climrecon.scores.series import annual_means, series_scores
+from climrecon.scores.series import NINETY, annual_means, series_scores
 
 #: Edges of the observed share of the globe by which months are grouped.
 COVERAGE_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
-NINETY = float(ndtri(0.95))
 
 
 def score_methods(
@@ -56,40 +54,39 @@ def _joined(parts: Sequence[Sums], key: str) -> FloatArray:
     return np.concatenate([part[key] for part in parts])
 
 
-def _cells(parts: Sequence[Sums]) -> dict[str, float]:
-    weight = _joined(parts, "weight").sum()
-    found = {
-        "rmse": float(np.sqrt(_joined(parts, "squares").sum() / weight)),
-        "bias": float(_joined(parts, "errors").sum() / weight),
+def _cells(parts: Sequence[Sums], chosen: Any = slice(None), levels: Sequence[float] = (0.5, 0.9)) -> dict[str, float]:
+    """RMSE, bias, CRPS and coverage of intervals over the cells of the ``chosen`` months."""
+    weight = _joined(parts, "weight")[chosen].sum()
+    scores = {
+        "rmse": float(np.sqrt(_joined(parts, "squares")[chosen].sum() / weight)),
+        "bias": float(_joined(parts, "errors")[chosen].sum() / weight),
     }
     if all("crps" in part for part in parts):
-        found["crps"] = float(_joined(parts, "crps").sum() / weight)
-        inside = _joined(parts, "inside").sum(axis=0) / weight
-        found["covers_50"] = float(inside[LEVELS.index(0.5)])
-        found["covers_90"] = float(inside[LEVELS.index(0.9)])
-    return found
+        scores["crps"] = float(_joined(parts, "crps")[chosen].sum() / weight)
+        inside = _joined(parts, "inside")[chosen].sum(axis=0) / weight
+        scores |= {f"covers_{100 * level:.0f}": float(inside[LEVELS.index(level)]) for level in levels}
+    return scores
 
 
 def _region(parts: Sequence[Sums], name: str) -> dict[str, dict[str, float]]:
     monthly, annual = [], []
     for part in parts:
         time = Months(part["index"])
-        ours, truth = part[f"{name}/estimate"], part[f"{name}/truth"]
-        row = series_scores(ours, truth, time.index / 12.0)
-        if f"{name}/sd" in part:
-            row["covers_90"] = _covers(ours - truth, part[f"{name}/sd"])
-        monthly.append(row)
-        years, means = annual_means(np.stack([ours, truth]), time)
-        row = series_scores(means[0], means[1], years.astype(float))
-        if f"{name}/annual_sd" in part:
-            row["covers_90"] = _covers(means[0] - means[1], part[f"{name}/annual_sd"])
-        annual.append(row)
+        both = np.stack([part[f"{name}/estimate"], part[f"{name}/truth"]])
+        years, means = annual_means(both, time)
+        monthly.append(_series(both, time.index / 12.0, part.get(f"{name}/sd")))
+        annual.append(_series(means, years.astype(float), part.get(f"{name}/annual_sd")))
     return {"monthly": _mean(monthly), "annual": _mean(annual)}
 
 
-def _covers(error: FloatArray, sd: FloatArray) -> float:
-    known = np.isfinite(error) & np.isfinite(sd)
-    return float((np.abs(error) <= NINETY * sd)[known].mean()) if known.any() else float("nan")
+def _series(both: FloatArray, when: FloatArray, sd: FloatArray | None) -> dict[str, float]:
+    """Scores of an estimated series and the truth's (2, N); with ``sd`` (N,), coverage of the 90 % interval too."""
+    row = series_scores(both[0], both[1], when)
+    if sd is not None:
+        error = both[0] - both[1]
+        known = np.isfinite(error) & np.isfinite(sd)
+        row["covers_90"] = float((np.abs(error) <= NINETY * sd)[known].mean()) if known.any() else float("nan")
+    return row
 
 
 def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -108,21 +105,9 @@ def _grouped(parts: Sequence[Sums], group: Any, label: str) -> list[dict[str, An
     rows = []
     for number in np.unique(numbers):
         chosen = (numbers == number) & (weight > 0)
-        if not chosen.any():
-            continue
-        total = weight[chosen].sum()
-        row = {
-            "label": label.format(number),
-            "from": float(number),
-            "n_months": int(chosen.sum()),
-            "rmse": float(np.sqrt(_joined(parts, "squares")[chosen].sum() / total)),
-            "bias": float(_joined(parts, "errors")[chosen].sum() / total),
-        }
-        if all("crps" in part for part in parts):
-            row["crps"] = float(_joined(parts, "crps")[chosen].sum() / total)
-            inside = _joined(parts, "inside")[chosen].sum(axis=0) / total
-            row["covers_90"] = float(inside[LEVELS.index(0.9)])
-        rows.append(row)
+        if chosen.any():
+            head = {"label": label.format(number), "from": float(number), "n_months": int(chosen.sum())}
+            rows.append({**head, **_cells(parts, chosen, (0.9,))})
     return rows
 
 
@@ -188,15 +173,11 @@ def _regional_squares(
         error = part[f"{region}/estimate"] - part[f"{region}/truth"]
         year = Months(part["index"]).year
         for one in found:
-            own = error[year == one]
-            own = own[np.isfinite(own)]
-            if annual:
-                whole = len(own) == 12
-                sums.append(own.mean() ** 2 if whole else 0.0)
-                counts.append(1.0 if whole else 0.0)
-            else:
-                sums.append(float((own**2).sum()))
-                counts.append(float(len(own)))
+            errors = error[year == one]
+            errors = errors[np.isfinite(errors)]
+            whole = len(errors) == 12
+            sums.append((errors.mean() ** 2 if whole else 0.0) if annual else float((errors**2).sum()))
+            counts.append(float(whole if annual else len(errors)))
     return np.array(sums), np.array(counts)
 
 

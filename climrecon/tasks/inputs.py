@@ -1,4 +1,4 @@
-"""Which files a run reads: one named by the user, or what a search of the catalogue gives."""
+"""The files that a run reads: one named by the user, or those that a search of the catalogue finds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from climrecon.errors import InputDataError, NoDataError
+from climrecon.preprocess import PrepareRequest
 from climrecon.settings import RunSettings, Site
 from climrecon.workflow.progress import Reporter
 
@@ -28,10 +29,24 @@ class Inputs:
     error_covariance: tuple[Path, ...] = ()
 
     @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        files = [*self.main, *self.members, *([self.uncorrelated] if self.uncorrelated else [])]
-        return sum(path.stat().st_size for path in files)
+    def observations(self) -> tuple[Path, ...]:
+        """Files of the field and of its uncorrelated errors."""
+        return (*self.main, *([self.uncorrelated] if self.uncorrelated else []))
+
+    @property
+    def label(self) -> str:
+        """Names of the main files, for messages."""
+        return ", ".join(path.name for path in self.main)
+
+    def request(self, settings: RunSettings) -> PrepareRequest:
+        """How the observations are read."""
+        return PrepareRequest(
+            variable=settings.variable,
+            values=settings.values,
+            period=settings.period or (None, None),
+            reference_period=settings.reference_period.years,
+            facets=self.facets,
+        )
 
 
 def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:

@@ -9,9 +9,9 @@ from climrecon.fields import Observations
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import check_auxiliary, check_variable
-from climrecon.methods.contract import Method as Reconstructor
+from climrecon.methods.contract import Method
 from climrecon.methods.registry import registered
-from climrecon.methods.store import DEFAULT_OBS_SD, LoadedNetwork, load_network, stored_network
+from climrecon.methods.store import LoadedNetwork, load_network, stored_network
 from climrecon.output.product import NetworkInfo
 from climrecon.preprocess import to_network_grid
 from climrecon.settings import RunSettings, Site
@@ -23,32 +23,26 @@ MOST_CELLS = 5000
 
 
 @dataclass(frozen=True)
-class Method:
-    """A network or other method, its description, and the network's card and weights where there are some."""
+class LoadedMethod:
+    """A method ready to use, its description, and the network's card and weights where there are some."""
 
-    reconstructor: Reconstructor
+    reconstructor: Method
     info: NetworkInfo
-    loaded: LoadedNetwork | None = None
-
-    @property
-    def obs_sd(self) -> float:
-        """Error assumed where a data set states none, K."""
-        stated = self.loaded.card.default_obs_sd if self.loaded else None
-        return stated or DEFAULT_OBS_SD
+    network: LoadedNetwork | None = None
 
     @property
     def native_grid(self) -> Grid | None:
-        """The grid it works on; None: that of the observations, unless it is too fine."""
-        return self.loaded.card.grid.grid if self.loaded else self.reconstructor.capabilities.native_grid
+        """The method's grid; None: that of the observations, unless that one is too fine."""
+        return self.network.card.grid.grid if self.network else self.reconstructor.capabilities.native_grid
 
     @property
     def identity(self) -> str:
-        """What makes two methods the same in fingerprints: the weights' hash, else name and foreign package."""
+        """For fingerprints: hash of the weights, else name and foreign package."""
         return self.info.sha256 or " of ".join(filter(None, (self.info.name, self.info.package)))
 
 
-def load_method(name: str, settings: RunSettings, site: Site) -> Method:
-    """The network or other method called ``name``: a baseline, a network of the store, a method of another package.
+def load_method(name: str, settings: RunSettings, site: Site) -> LoadedMethod:
+    """The method called ``name``: a baseline, a network of the store, a method of another package.
 
     Raises
     ------
@@ -59,22 +53,21 @@ def load_method(name: str, settings: RunSettings, site: Site) -> Method:
         If a file of an auxiliary variable cannot be used.
     """
     places = store_places(site)
-    method = registered().get(name)
-    if method is not None and not (method.package and stored_network(name, places)):
-        info = NetworkInfo(name, method.title, None, package=method.package)
-        return Method(method.build(), info)
-    loaded = load_network(name, device=choose_device(settings.device), store=places)
-    check_variable(loaded.card, settings.variable)
-    check_auxiliary(loaded.card, tuple(settings.auxiliary_paths) if name == settings.network else ())
-    wanted = {name: path for name, path in settings.auxiliary_paths.items() if name in loaded.card.auxiliary}
-    auxiliary, inputs = load_auxiliary(wanted, loaded, settings)
-    card = loaded.card.model_dump(mode="json")
-    info = NetworkInfo(loaded.name, loaded.card.title, loaded.sha256, card, inputs)
-    return Method(loaded.method.with_auxiliary(auxiliary), info, loaded)
+    known = registered().get(name)
+    if known is not None and not (known.package and stored_network(name, places)):
+        return LoadedMethod(known.build(), NetworkInfo(name, known.title, None, package=known.package))
+    network = load_network(name, device=choose_device(settings.device), store=places)
+    card = network.card
+    check_variable(card, settings.variable)
+    check_auxiliary(card, tuple(settings.auxiliary_paths) if name == settings.network else ())
+    wanted = {name: path for name, path in settings.auxiliary_paths.items() if name in card.auxiliary}
+    auxiliary, inputs = load_auxiliary(wanted, network, settings)
+    info = NetworkInfo(network.name, card.title, network.sha256, card.model_dump(mode="json"), inputs)
+    return LoadedMethod(network.method.with_auxiliary(auxiliary), info, network)
 
 
-def on_method_grid(observations: Observations, method: Method, scratch: Path) -> Observations:
-    """Observations on the grid the method works on."""
+def on_method_grid(observations: Observations, method: LoadedMethod, scratch: Path) -> Observations:
+    """Observations on the method's grid."""
     grid = method.native_grid
     if grid is None and observations.grid.area.size > MOST_CELLS:
         grid = FIVE_DEGREES

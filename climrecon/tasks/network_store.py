@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from platformdirs import user_cache_path, user_data_path
@@ -147,7 +146,7 @@ def remove_network(name: str, site: Site) -> Path:
     places = store_places(site)
     found = next((place / name for place in places if "/" not in name and (place / name / CARD).is_file()), None)
     if found is None or name in ("", ".", ".."):
-        known = _names(places)
+        known = [path.name for _, path in list_networks(places) if path.parent in places]
         raise NetworkError(
             f"There is no trained network called {name!r}.", f"Trained networks: {', '.join(known) or 'none'}."
         )
@@ -158,7 +157,3 @@ def remove_network(name: str, site: Site) -> Path:
     except OSError as error:
         raise OutputError(f"{found} cannot be removed: {error}", "Ask its owner.") from error
     return found
-
-
-def _names(places: Sequence[Path]) -> list[str]:
-    return [path.name for _, path in list_networks(places) if path.parent in places]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from climrecon.errors import InputDataError, NetworkError
 from climrecon.files import sha256_of
+from climrecon.methods.registry import registered
+from climrecon.methods.store import load_network
 from climrecon.parameters import OLD_NAMES
 from climrecon.settings import Site, validate
+from climrecon.tasks.network_store import store_places
 from climrecon.tasks.run import run_task
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.provenance import read_provenance
@@ -62,9 +65,11 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
         raise InputDataError(f"The run cannot be repeated: {'; '.join(problems)}.", "Restore the input files.")
     known = {OLD_NAMES.get(name, name): value for name, value in recorded.settings.items()}
     settings = validate({**known, "outputdir": str(output)}, site)
-    _check_network(settings.network, recorded.network_sha256, site)
-    if recorded.other_networks:
-        _check_others(settings.other_networks, recorded.other_networks, site)
+    if recorded.network_sha256 is not None:
+        _check_network(settings.network, {settings.network: recorded.network_sha256}, site)
+    for name in settings.other_networks if recorded.other_networks else ():
+        if name not in registered():
+            _check_network(name, recorded.other_networks, site)
     outcome = run_task(settings, site, reporter, run_info())
     again = {
         entry["path"]: entry.get("content_sha256", entry["sha256"])
@@ -79,24 +84,10 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
     return comparison
 
 
-def _check_others(names: Sequence[str], recorded: Mapping[str, str], site: Site) -> None:
-    """As :func:`_check_network` for the other networks; they are recorded by the names on their cards."""
-    from climrecon.methods.registry import registered
-
-    known = registered()
-    for name in names:
-        if name not in known:
-            _check_network(name, recorded, site)
-
-
-def _check_network(name: str, digest: str | Mapping[str, str] | None, site: Site) -> None:
-    if digest is None:
-        return
-    from climrecon.methods.store import load_network
-
-    network = load_network(name, store=[Path(place).expanduser() for place in site.file.network_store])
-    if not isinstance(digest, str):
-        digest = digest.get(network.name, network.sha256)
+def _check_network(name: str, recorded: Mapping[str, str], site: Site) -> None:
+    """Refuse a network whose weights are not those ``recorded`` by ``name`` or by the name on its card."""
+    network = load_network(name, store=store_places(site))
+    digest = recorded.get(name) or recorded.get(network.name, network.sha256)
     if network.sha256 != digest:
         raise NetworkError(
             f"The network {name} here has sha256 {network.sha256[:12]}…; the run used {digest[:12]}….",

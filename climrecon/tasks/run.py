@@ -73,12 +73,8 @@ def run_task(settings: RunSettings, site: Site, reporter: Reporter, run: RunInfo
     stages = stages_for(settings.dryrun)
     # Where batch jobs run it, the GPU need not be here.
     if settings.device == "cuda" and not settings.dryrun and decide(stages, settings, site)[0] == "local":
-        _require_cuda()
+        from climrecon.methods.by_chunks import cuda_available
+
+        if not cuda_available():
+            raise UsageError("device=cuda is set, but torch finds no usable GPU here.", "Use device=auto or cpu.")
     return run_dispatched(stages, stages_for, settings, site, reporter, run)
-
-
-def _require_cuda() -> None:
-    from climrecon.methods.by_chunks import cuda_available
-
-    if not cuda_available():
-        raise UsageError("device=cuda was asked for, but torch finds no usable GPU here.", "Use device=auto or cpu.")

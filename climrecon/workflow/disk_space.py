@@ -12,17 +12,12 @@ def megabytes(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def _existing(folder: Path) -> Path:
-    """``folder``, or the nearest folder above it that exists."""
+def mount_of(folder: Path) -> Path:
+    """Mount point of the file system that ``folder`` is (or will be) on."""
     here = folder.expanduser().absolute()
     while not here.exists():
         here = here.parent
-    return here
-
-
-def mount_of(folder: Path) -> Path:
-    """Where the file system that ``folder`` is (or will be) on is mounted."""
-    here = _existing(folder).resolve()
+    here = here.resolve()
     while not here.is_mount():
         here = here.parent
     return here
@@ -45,7 +40,7 @@ def file_system_lines(needs: Iterable[tuple[Path, float, int]]) -> list[str]:
     for mount, (size, files) in totals.items():
         there = os.statvfs(mount)
         free = there.f_bavail * there.f_frsize
-        # Some file systems have no fixed number of files and say 0.
+        # Some file systems have no fixed number of files and state 0.
         inodes = f" and {there.f_favail} files" if there.f_files else ""
         short = "  TOO LITTLE" if size > free or (there.f_files and files > there.f_favail) else ""
         lines.append(

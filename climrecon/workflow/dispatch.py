@@ -28,7 +28,7 @@ from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.slurm_options import allocated_gpu, gpus_of, holds_gpu, in_allocation, options_of, wants_gpu
 from climrecon.workflow.stage import Stage, run_stages
 
-#: What a user's shell may say that the jobs need to know too.
+#: Environment variables of the user's shell that jobs need too.
 _PASSED_ON = ("CLIMRECON_CONFIG", "CLIMRECON_DEBUG")
 #: Threads on a login node, which is everyone's.
 LOGIN_THREADS = 4
@@ -42,7 +42,7 @@ def run_dispatched(
     reporter: Reporter,
     run: RunInfo,
 ) -> Outcome:
-    """Run ``stages`` where ``settings.dispatch`` says, and return what the last of them leaves.
+    """Run ``stages`` here or as batch jobs, by ``settings.dispatch``; returns the outcome of the last one.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def run_dispatched(
 
 
 def decide(stages: Sequence[Stage], settings: RunSettings, site: Site) -> tuple[str, str]:
-    """``local`` or ``slurm``, and why if that is worth saying.
+    """``local`` or ``slurm``, and the reason where a user should know it.
 
     Raises
     ------
@@ -237,7 +237,7 @@ def jobs_of(stages: Sequence[Stage], config: Path, settings: RunSettings, site: 
 
 
 def wait_for(chain: Chain, reporter: Reporter) -> Outcome:
-    """Wait for the jobs of ``chain``; returns what its last stage left.
+    """Wait for the jobs of ``chain``; returns the outcome of its last stage.
 
     Raises
     ------
@@ -258,7 +258,7 @@ def wait_for(chain: Chain, reporter: Reporter) -> Outcome:
 
 
 def leave_outcome(outcome: Outcome | None, record: Path, stage: str, part: int) -> None:
-    """Leave what a stage returned, for the caller who waits."""
+    """Write the outcome of a stage into the ``record`` of its jobs, for :func:`wait_for`."""
     if outcome is None:
         return
     content = {

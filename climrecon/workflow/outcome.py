@@ -15,6 +15,7 @@ class Outcome:
     manifest: dict[str, Any]
     summary: list[str] = field(default_factory=list)
 
-    def lines(self) -> list[str]:
-        """The lines to print at the end."""
-        return self.summary
+    @classmethod
+    def of_dry_run(cls, summary: list[str]) -> Outcome:
+        """The outcome of a dry run, which writes nothing."""
+        return cls(None, {"status": "dryrun", "outputs": []}, summary)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Told of stages, steps within a stage, notes and warnings."""
+    """Shows stages, steps within a stage, notes and warnings."""
 
     def stage(self, text: str) -> None:
         """A new stage begins."""
@@ -15,7 +15,7 @@ class Reporter(Protocol):
         """``done`` of ``total`` pieces of the current stage are finished."""
 
     def state(self, text: str) -> None:
-        """How something that is waited for fares; renews what it said before."""
+        """The state of what the run waits for; replaces the state shown before."""
 
     def note(self, text: str) -> None:
         """Something the user should know."""
@@ -25,19 +25,9 @@ class Reporter(Protocol):
 
 
 class Quiet:
-    """Says nothing."""
+    """Shows nothing."""
 
-    def stage(self, text: str) -> None:
-        """Ignore."""
+    def _ignore(self, *args: object, **named: object) -> None:
+        pass
 
-    def step(self, done: int, total: int) -> None:
-        """Ignore."""
-
-    def state(self, text: str) -> None:
-        """Ignore."""
-
-    def note(self, text: str) -> None:
-        """Ignore."""
-
-    def warning(self, text: str) -> None:
-        """Ignore."""
+    stage = step = state = note = warning = _ignore

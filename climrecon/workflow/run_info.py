@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+
+from climrecon.files import write_text
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,21 @@ def run_info(given: Mapping[str, object] | None = None) -> RunInfo:
     return RunInfo(
         str(given.get("id") or secrets.token_hex(6)), str(given.get("user") or _user()), str(given.get("host") or "")
     )
+
+
+def note_start(folder: Path) -> None:
+    """Note in ``folder`` that a run begins now; a run that goes on keeps its start."""
+    path = folder / "started.json"
+    if not path.exists():
+        write_text(path, json.dumps({"started": datetime.now(UTC).isoformat()}) + "\n")
+
+
+def start_noted(folder: Path) -> datetime:
+    """The start that :func:`note_start` noted in ``folder``; now if there is none."""
+    try:
+        return datetime.fromisoformat(json.loads((folder / "started.json").read_text(encoding="utf-8"))["started"])
+    except (OSError, ValueError, KeyError):
+        return datetime.now(UTC)
 
 
 def _user() -> str:

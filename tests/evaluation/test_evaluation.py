@@ -43,7 +43,7 @@ def result(demo: Path, truth_file: Path, tmp_path_factory: pytest.TempPathFactor
         "--compare-with", "idw,oi,climatology", "--noise", "true", "--realisations", "10", "--cachedir", str(folder / "cache"),
     ]  # fmt: skip
     output = run(*call, "--output", str(folder / "out"))
-    assert "RMSE better against idw" in output
+    assert "RMSE better than that of idw" in output
     return folder, call
 
 
@@ -89,7 +89,7 @@ def test_the_same_call_again_makes_nothing_anew_and_equal_scores(
     def forbidden(*arguments: object) -> None:
         raise AssertionError("a method was applied again")
 
-    monkeypatch.setattr(module, "_made", forbidden)
+    monkeypatch.setattr(module, "_applied", forbidden)
     run(*call, "--output", str(folder / "again"), "--plots", "false", "--report", "false")
     first, second = (json.loads((folder / name / "scores.json").read_text()) for name in ("out", "again"))
     assert first == second
@@ -121,7 +121,7 @@ def test_held_out_members_are_the_truth_where_no_file_is_named(demo: Path, tmp_p
         "--period", "1970-1972", "--network", "idw", "--compare-with", "none", "--output", str(tmp_path / "out"),
         "--cachedir", str(tmp_path / "cache"),
     )  # fmt: skip
-    assert "RMSE not told apart against raw_mean" in output  # three years are too few to say
+    assert "too few years to compare its RMSE with that of raw_mean" in output
     content = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert content["truth"][0]["name"].startswith("DEMO-")
     assert any("held out of cmip5" in text for text in content["caveats"])

@@ -14,7 +14,9 @@ import pytest
 from climrecon.errors import OutputError
 from climrecon.fields import Months
 from climrecon.files import atomic_path, write_text
-from climrecon.output.netcdf import content_sha256, global_attributes, month_coordinates, write_netcdf
+from climrecon.output.axes import month_coordinates
+from climrecon.output.content import content_sha256
+from climrecon.output.netcdf import global_attributes, write_netcdf
 from climrecon.output.product import Product
 from climrecon.workflow.run_folder import staged
 from helpers.made_up import make_product

@@ -291,7 +291,7 @@ def test_without_their_mean_the_members_mean_is_reconstructed(tmp_path: Path) ->
         assert "mean of the 6 members that are used" in file.comment
         assert len(json.loads(file.climrecon_inputs)) == MEMBERS
     said = run_stages(stages(tmp_path, tmp_path / "b", dryrun="true", obs_members=4), Quiet())
-    assert "4 of 6 members, each reconstructed too (obs_members;" in "\n".join(said.lines())
+    assert "4 of 6 members, each reconstructed too (obs_members;" in "\n".join(said.summary)
 
 
 def test_without_an_ensemble_errors_are_drawn_about_the_observations(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ NOT_IN = f"The uncorrelated errors of the cells ({FILE}) are not in: "
 def stated(demo: Path, folder: Path, network: str, keep_observed: str = "true") -> str:
     """``climrecon_observation_errors`` of a result from observations with a file of uncorrelated errors."""
     given = {
-        "catalogue": str(demo / "catalogue.json"), "plots": "false", "report": "false", "against": "none",
+        "catalogue": str(demo / "catalogue.json"), "plots": "false", "report": "false", "compare_with": "none",
         "period": "187711-187801", "network": network, "obs_members": "0", "keep_observed": keep_observed,
         "cachedir": str(folder / "cache"), "outputdir": str(folder / "o"), "reference_period": "1961-1990",
     }  # fmt: skip

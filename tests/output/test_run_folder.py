@@ -63,8 +63,8 @@ def test_a_run_folder_lists_its_files_in_order_with_their_hashes(tmp_path: Path)
     assert {"project": "climrecon", "product": "p", "institute": "i", "variable": "tas"}.items() <= (
         manifest["facets"].items()
     )
-    assert outcome.lines()[:2] == ["Done.", f"Results in {tmp_path / 'o'}:"]
-    assert outcome.lines()[-1].split() == ["manifest", "manifest.json"]
+    assert outcome.summary[:2] == ["Done.", f"Results in {tmp_path / 'o'}:"]
+    assert outcome.summary[-1].split() == ["manifest", "manifest.json"]
     (report,) = rendered
     assert report["outputs"] == ["a.nc", "b.png", "provenance.json"]
     # The report has the whole caption, the manifest one that fits the host.

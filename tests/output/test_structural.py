@@ -89,11 +89,11 @@ def test_the_file_holds_it_by_cf_and_says_what_it_is(tmp_path: Path) -> None:
 def test_the_report_has_a_row_for_each_network(tmp_path: Path) -> None:
     words = read(write(tmp_path, compared())).text
     (row,) = rows(compared())
-    assert "How much the choice of network matters" in words
+    assert "Structural uncertainty: other networks" in words
     assert "models & <more>" in words
     assert "tas_structural_stddev" in words
     (tmp_path / "alone").mkdir()
-    assert "choice of network" not in read(write(tmp_path / "alone", make_product())).text
+    assert "Structural uncertainty: other networks" not in read(write(tmp_path / "alone", make_product())).text
     assert row.rms > 0
 
 
@@ -153,4 +153,4 @@ def test_the_published_networks_can_be_compared(shared_data: Path, demo: Path, t
     assert answer.returncode == 0, answer.stderr
     assert "Structural uncertainty, 20crtasgn72 less 20cr-1000000" in answer.stdout
     words = read((tmp_path / "o" / "report.html").read_text(encoding="utf-8")).text
-    assert "How much the choice of network matters" in words
+    assert "Structural uncertainty: other networks" in words

@@ -63,7 +63,7 @@ def write(folder: Path, product: Product, months_known: bool = True) -> str:
                         [("/data/" + "x" * 200 + ".nc", "cd" * 32)], "ef" * 32)  # fmt: skip
     path = folder / "report.html"
     write_report(
-        path, product=product, series=series, trends=trends(series), warmest=warmest_years(series),
+        path, product=product, series=series,
         figures=[(figure, picture.caption)], outputs=[OutputFile(figure.name, "figure", "c", "ff")], activity=activity,
         left_out=[("<img src=x onerror=alert(1)>", "a reason")],
     )  # fmt: skip

@@ -144,7 +144,7 @@ def test_better_is_said_of_what_is_better_and_of_nothing_else(known: MaskedTruth
     found = table(known, {"one": one, "other": other, "worse": worse}, "other")
     assert found["worse"]["paired"]["rmse"]["first_is"] == "worse"
     assert found["worse"]["paired"]["crps"]["first_is"] == "worse"
-    assert found["one"]["paired"]["rmse"]["first_is"] == "not told apart"
+    assert found["one"]["paired"]["rmse"]["first_is"] == "does not differ significantly"
     low, high = found["one"]["paired"]["rmse"]["interval"]
     assert low < found["one"]["paired"]["rmse"]["difference"] < high
     turned = table(known, {"worse": worse, "other": other}, "worse")["other"]["paired"]["rmse"]

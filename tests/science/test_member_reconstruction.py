@@ -15,7 +15,8 @@ from climrecon.methods.by_chunks import reconstruct
 from climrecon.methods.contract import Capabilities, Method
 from climrecon.methods.observation_ensemble import reconstruct_members
 from climrecon.methods.priors.covariance import great_circle
-from climrecon.tasks.reconstruct.apply import REGIONS, complete_fields
+from climrecon.scores.masked_truth import REGIONS
+from climrecon.tasks.reconstruct.apply import complete_fields
 from climrecon.workflow.progress import Quiet
 
 GRID = Grid.regular(6, 12)

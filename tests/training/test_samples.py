@@ -13,7 +13,7 @@ from climrecon.methods.store import as_network, as_reconstructor
 from climrecon.output.samples import Sample
 from climrecon.plots.scales import scales_of
 from climrecon.plots.training import draw_samples
-from climrecon.tasks.train.example_months import FILE, Samples, save_samples, shown_while_training
+from climrecon.tasks.train.example_months import FILE, Samples, shown_while_training
 from climrecon.tasks.training_data.coverage import Coverage
 from helpers.small_archive import GRID, fields, gaps, small
 
@@ -22,7 +22,7 @@ def made_gaps() -> Coverage:
     masks, noise = gaps()
     rng = np.random.default_rng(5)
     scoring = {name: rng.random(GRID.shape) < 0.3 for name in ("1877-09", "1893-08")}
-    return Coverage(masks, noise, scoring, "made up", ())
+    return Coverage(masks, noise, scoring, "made up")
 
 
 def test_samples_are_fixed_held_out_months_with_the_score_they_state(tmp_path: Path) -> None:
@@ -40,8 +40,9 @@ def test_samples_are_fixed_held_out_months_with_the_score_they_state(tmp_path: P
         assert 0 < np.abs(one.seen - one.truth)[mask].max() < 5
         want = np.sqrt(np.average((one.mean - one.truth)[~mask] ** 2, weights=GRID.area[~mask]))
         assert one.rmse == pytest.approx(want, rel=1e-5)
-    caption = save_samples(tmp_path / "a.png", first, GRID, "mine")
-    assert f"{first[0].month}, gaps of 1877-09: {first[0].rmse:.2f} K" in caption
+    picture = draw_samples(GRID, first, "mine")
+    picture.save(tmp_path / "a.png")
+    assert f"{first[0].month}, gaps of 1877-09: {first[0].rmse:.2f} K" in picture.caption
     assert Image.open(tmp_path / "a.png").width > 1500
 
 

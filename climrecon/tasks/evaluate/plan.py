@@ -11,7 +11,7 @@ from climrecon.errors import InputDataError
 from climrecon.settings import RunSettings
 from climrecon.tasks.evaluate.truth import Truth
 from climrecon.tasks.inputs import Inputs
-from climrecon.tasks.methods import Method
+from climrecon.tasks.methods import LoadedMethod
 from climrecon.tasks.training_data.material import TrainingData
 from climrecon.tasks.training_data.preparation import Preparation
 from climrecon.workflow.fingerprint import fingerprint
@@ -41,7 +41,7 @@ class EvaluationRun:
     """
 
     settings: RunSettings
-    methods: Mapping[str, Method]
+    methods: Mapping[str, LoadedMethod]
     main: str
     reference: str
     data: TrainingData
@@ -57,12 +57,6 @@ class EvaluationRun:
     def preparation(self) -> Preparation:
         """How the members are prepared."""
         return self.data.preparation
-
-    @property
-    def coverage_files(self) -> tuple[Path, ...]:
-        """Files of the gaps, and of the uncorrelated errors."""
-        inputs = self.coverage_inputs
-        return (*inputs.main, *([inputs.uncorrelated] if inputs.uncorrelated else []))
 
     @cached_property
     def truth(self) -> Truth:
@@ -114,7 +108,7 @@ class EvaluationRun:
         """Equal for evaluations of equal truth, gaps and settings, whatever the methods."""
         store = self.preparation.store
         inputs = [f"{member.key} {rows}" for member, rows in self.truth.members]
-        inputs += [f"gaps {store.sha256(path)}" for path in self.coverage_files]
+        inputs += [f"gaps {store.sha256(path)}" for path in self.coverage_inputs.observations]
         settings = self.settings.fingerprinted("evaluate")
         settings["gap_members"] = len(self.coverage_inputs.members) if self.settings.noise else 0
         return fingerprint("evaluate", VERSION, inputs, settings, None)

@@ -15,7 +15,7 @@ from climrecon.output.content import content_sha256
 from climrecon.output.evaluation import write_cells, write_scores
 from climrecon.report import write_evaluation_report
 from climrecon.scores.masked_truth import RAW, Sums
-from climrecon.scores.paired import LEVEL
+from climrecon.scores.paired import BETTER, LEVEL, SIMILAR, UNTESTED, WORSE
 from climrecon.scores.series import annual_means
 from climrecon.scores.table import score_methods
 from climrecon.tasks.evaluate.plan import EvaluationRun
@@ -28,6 +28,13 @@ from climrecon.workflow.run_folder import RunFolder
 from climrecon.workflow.run_info import RunInfo
 
 COUNTED = "Only cells that were missing under the mask count, area-weighted; regional means are of the whole analysis."
+#: Verdict of the paired test -> the beginning of a sentence that the reference ends.
+_VERDICTS = {
+    BETTER: "RMSE better than",
+    WORSE: "RMSE worse than",
+    SIMILAR: "RMSE does not differ significantly from",
+    UNTESTED: "too few years to compare its RMSE with",
+}
 
 
 def write_evaluation(
@@ -150,12 +157,11 @@ def _figures(
 
 def _inputs(evaluation: EvaluationRun) -> list[tuple[str, str]]:
     """All files that took part, with their hashes."""
-    found = [
-        (str(path), str(digest)) for member, _ in evaluation.truth.members for path, digest in member.about["files"]
-    ]
     store = evaluation.preparation.store
-    found += [(str(path), store.sha256(path)) for path in evaluation.coverage_files]
-    return found
+    return [
+        *((str(path), str(digest)) for member, _ in evaluation.truth.members for path, digest in member.about["files"]),
+        *((str(path), store.sha256(path)) for path in evaluation.coverage_inputs.observations),
+    ]
 
 
 def _summary(content: Mapping[str, Any]) -> list[str]:
@@ -163,15 +169,15 @@ def _summary(content: Mapping[str, Any]) -> list[str]:
     lines = [f"{content['title']}: {months} months, at the cells that were missing."]
     for name, scores in content["scores"].items():
         annual = scores["regions"]["global"]["annual"]
-        row = [f"RMSE {_told(scores['cells']['rmse'])} K", f"annual global mean {_told(annual['rmse'])} K"]
-        if "crps" in scores["cells"]:
-            row.append(f"CRPS {_told(scores['cells']['crps'])} K")
-            row.append(f"90 % covers {_told(scores['cells']['covers_90'])}")
+        cells, units = scores["cells"], content["units"]
+        row = [f"RMSE {_number(cells['rmse'])} {units}", f"annual global mean {_number(annual['rmse'])} {units}"]
+        if "crps" in cells:
+            row += [f"CRPS {_number(cells['crps'])} {units}", f"90 % covers {_number(cells['covers_90'])}"]
         if scores["paired"]:
-            row.append(f"RMSE {scores['paired']['rmse']['first_is']} against {content['reference']}")
+            row.append(f"{_VERDICTS[scores['paired']['rmse']['first_is']]} that of {content['reference']}")
         lines.append(f"  {name:<14} " + ", ".join(row))
     return lines
 
 
-def _told(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.3f}"

@@ -15,13 +15,13 @@ import numpy as np
 from climrecon.errors import InputDataError, NetworkError, UsageError
 from climrecon.files import atomic_path
 from climrecon.methods.by_chunks import reconstruct
-from climrecon.preprocess import PrepareRequest, read_observations, to_network_grid
+from climrecon.preprocess import read_observations, to_network_grid
 from climrecon.scores.masked_truth import RAW, REGIONS, MethodOutput, Sums, raw_mean, sums_of
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.evaluate.plan import EvaluationRun
 from climrecon.tasks.evaluate.results import write_evaluation
 from climrecon.tasks.evaluate.truth import PseudoObservations, members_of_file, pseudo_observations_of
-from climrecon.tasks.methods import Method, load_method
+from climrecon.tasks.methods import LoadedMethod, load_method
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.training_data.coverage import mask_inputs, read_coverage
 from climrecon.tasks.training_data.material import GRID, TrainingData
@@ -46,7 +46,7 @@ class Evaluation:
         self.settings, self.run = settings, run
         if settings.variable != "tas":
             raise UsageError(f"Networks are evaluated for tas; variable={settings.variable} was asked for.", "")
-        methods: dict[str, Method] = {}
+        methods: dict[str, LoadedMethod] = {}
         labels: dict[str, str] = {}
         for name in dict.fromkeys([settings.network, *settings.other_networks]):
             method = load_method(name, settings, site)
@@ -59,7 +59,7 @@ class Evaluation:
             members = members_of_file(settings.truth_file, settings.variable)
             self.data = TrainingData.of(members, settings, cache / "training")
         else:
-            members = training_members(settings, site).members
+            members, _ = training_members(settings, site)
             self.data = TrainingData.of(members, settings, cache / "training", settings.auxiliary_variables)
         self.plan = EvaluationRun(
             settings,
@@ -74,10 +74,9 @@ class Evaluation:
     def stages(self) -> tuple[Stage, ...]:
         """The stages of this run, in order."""
         if self.settings.dryrun:
-            return (Stage("dryrun", lambda part, reporter: self.dry_run(reporter)),)
-        data = self.data
+            return (Stage("dryrun", self.dry_run),)
         return (
-            Stage("prepare", data.prepare, len(data.members), data.is_prepared, at_once=data.prepare_many),
+            self.data.stage,
             Stage("assess", self.assess, len(self.plan.names), self.is_assessed),
             Stage("collect", self.collect),
         )
@@ -85,19 +84,14 @@ class Evaluation:
     def records(self, reporter: Reporter) -> tuple[list[PseudoObservations], list[str]]:
         """All truths seen through the gaps, and the rules by which masks were taken."""
         plan = self.plan
-        request = PrepareRequest(
-            variable=self.settings.variable,
-            values=self.settings.values,
-            reference_period=self.settings.reference_period.years,
-            facets=plan.coverage_inputs.facets,
-        )
+        every_month = self.settings.model_copy(update={"period": None})
+        inputs = plan.coverage_inputs
         with plan.preparation.store.scratch() as scratch:
-            reporter.stage(f"Reading the gaps of {', '.join(path.name for path in plan.coverage_inputs.main)}")
-            gaps = to_network_grid(read_observations(plan.coverage_inputs.main, request), GRID, scratch)
+            reporter.stage(f"Reading the gaps of {inputs.label}")
+            gaps = to_network_grid(read_observations(inputs.main, inputs.request(every_month)), GRID, scratch)
             noise = None
             if self.settings.noise:
-                everything = self.settings.model_copy(update={"period": None})
-                noise = read_coverage(everything, plan.coverage_inputs, GRID, scratch, reporter).noise
+                noise = read_coverage(every_month, inputs, GRID, scratch, reporter).noise
         records, rules = [], []
         for number, (member, rows) in enumerate(plan.truth.members):
             record, rule = pseudo_observations_of(member, rows, gaps, noise, GRID, self.settings, number)
@@ -120,13 +114,11 @@ class Evaluation:
             path = self.plan.sums_path(name, number)
             if path.is_file():
                 continue
-            said = method.reconstructor.calibrate(record.observations)
-            if said:
-                reporter.note(said)
+            if calibration := method.reconstructor.calibrate(record.observations):
+                reporter.note(calibration)
             months = len(record.known.time)
             reporter.stage(f"Reconstructing {months} months of {record.known.name} with {name}")
-            made = _made(method, record, self.settings, reporter)
-            _keep(sums_of(record.known, made), path)
+            _write_sums(sums_of(record.known, _applied(method, record, self.settings, reporter)), path)
 
     def collect(self, part: int, reporter: Reporter) -> Outcome:
         """Score all methods, and write the results."""
@@ -135,10 +127,10 @@ class Evaluation:
             RAW: [sums_of(r.known, raw_mean(r.known, r.observations.values)) for r in records]
         }
         for name in self.plan.names:
-            sums[name] = [_kept(self.plan.sums_path(name, number)) for number in range(len(records))]
+            sums[name] = [_read_sums(self.plan.sums_path(name, number)) for number in range(len(records))]
         return write_evaluation(self.plan, records, sums, rules, self.run, reporter)
 
-    def dry_run(self, reporter: Reporter) -> Outcome:
+    def dry_run(self, part: int, reporter: Reporter) -> Outcome:
         """A summary of the evaluation; writes nothing."""
         plan, members = self.plan, self.data.members
         ready = sum(map(self.data.is_prepared, range(len(members))))
@@ -146,24 +138,25 @@ class Evaluation:
         lines = [
             "Would evaluate, and write nothing now (dryrun):",
             f"  truth: {what}: {len(members)} members, {megabytes(self.data.input_bytes)}; prepared already: {ready}",
-            f"  gaps of: {', '.join(path.name for path in plan.coverage_inputs.main)}; errors added: "
+            f"  gaps of: {plan.coverage_inputs.label}; errors added: "
             + ("as the training draws them" if self.settings.noise else "none"),
             f"  methods: {', '.join(plan.names)}, and {RAW}; differences to {plan.reference}",
             f"  cache: {plan.cache}",
         ]
-        lines += [f"    {member.set}: {member.name} ({member.family})" for member in members]
-        return Outcome(None, {"status": "dryrun", "outputs": []}, lines)
+        return Outcome.of_dry_run([*lines, *self.data.lines()])
 
 
-def _check_grid(name: str, method: Method) -> None:
-    if method.loaded is not None and not method.loaded.card.grid.grid.same_as(GRID):
+def _check_grid(name: str, method: LoadedMethod) -> None:
+    if method.network is not None and not method.network.card.grid.grid.same_as(GRID):
         raise NetworkError(
-            f"{name} works on {method.loaded.card.grid.grid.describe()}; evaluations are made on {GRID.describe()}.",
+            f"{name} works on {method.network.card.grid.grid.describe()}; evaluations are made on {GRID.describe()}.",
             "Choose a network of that grid.",
         )
 
 
-def _made(method: Method, record: PseudoObservations, settings: RunSettings, reporter: Reporter) -> MethodOutput:
+def _applied(
+    method: LoadedMethod, record: PseudoObservations, settings: RunSettings, reporter: Reporter
+) -> MethodOutput:
     """A method's estimates of a record, realisations as regional means alone."""
     shape = record.known.truth.shape
     mean, stddev = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -196,7 +189,7 @@ def _made(method: Method, record: PseudoObservations, settings: RunSettings, rep
     )
 
 
-def _keep(sums: Sums, path: Path) -> None:
+def _write_sums(sums: Sums, path: Path) -> None:
     """Write sums; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
@@ -205,8 +198,8 @@ def _keep(sums: Sums, path: Path) -> None:
         temporary.write_bytes(content.getvalue())
 
 
-def _kept(path: Path) -> Sums:
-    """Sums that :func:`_keep` wrote.
+def _read_sums(path: Path) -> Sums:
+    """Sums that :func:`_write_sums` wrote.
 
     Raises
     ------

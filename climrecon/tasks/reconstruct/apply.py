@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Estimate, Observations
-from climrecon.grid import GLOBE, NINO34, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, TROPICS, Grid, Region
+from climrecon.grid import NINO34, TROPICS, Grid
 from climrecon.methods.contract import Method
 from climrecon.preprocess import FileGrid
+from climrecon.scores.masked_truth import REGIONS
 from climrecon.workflow.progress import Reporter
 
 #: Nino 3.4 above the tropics, K, from which on an event is called El Nino, as in NOAA's definition.
 EL_NINO = 0.5
-#: Regions whose mean's spread is worked out from the joint distribution of the cells.
-REGIONS: tuple[Region, ...] = (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, NINO34)
+#: The (T, H, W) fields of :class:`CompleteFields`.
+FIELDS = ("mean", "stddev", "prior_stddev", "observational")
 
 
 @dataclass(frozen=True)
@@ -34,59 +35,55 @@ class CompleteFields:
         (T, H, W), K; the latter two None where the method gives none.
     region_sd:
         Region name -> (T,) standard deviation of the region's mean, K.
-    realisations:
-        (T, H, W) of each, K; can be iterated over more than once. None if there are none.
     observational:
         (T, H, W) part of ``stddev`` that is the spread over an ensemble of the observations, K; None without one.
+    realisations:
+        (T, H, W) of each, K; can be iterated over more than once. None if there are none.
     """
 
     mean: FloatArray
-    stddev: FloatArray | None
-    prior_stddev: FloatArray | None
-    region_sd: dict[str, FloatArray]
-    realisations: Iterable[FloatArray] | None
+    stddev: FloatArray | None = None
+    prior_stddev: FloatArray | None = None
     observational: FloatArray | None = None
+    region_sd: Mapping[str, FloatArray] = field(default_factory=dict)
+    realisations: Iterable[FloatArray] | None = None
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """(T, H, W) fields by name, without those that are None."""
+        every = {name: getattr(self, name) for name in FIELDS}
+        return {name: values for name, values in every.items() if values is not None}
+
+
+@dataclass(frozen=True)
+class Realisations:
+    """Realisations that are made anew whenever they are iterated over."""
+
+    make: Callable[[], Iterator[FloatArray]]
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        return self.make()
 
 
 def to_native_grid(fields: CompleteFields, back: FileGrid, at_once: int = 1) -> CompleteFields:
-    """Bring fields of the method's grid to the observations' grid, float32.
-
-    Parameters
-    ----------
-    at_once:
-        Realisations in one call of cdo. They are brought over whenever they are iterated over.
-    """
+    """Fields of the method's grid on the observations' grid, float32; ``at_once`` realisations in one call of cdo."""
 
     def moved(field: FloatArray) -> FloatArray:
         return back.to_native_grid(field).astype(np.float32, copy=False)
 
-    def optional(field: FloatArray | None) -> FloatArray | None:
-        return None if field is None else moved(field)
+    drawn = None if fields.realisations is None else np.asanyarray(fields.realisations)
 
-    drawn = fields.realisations
+    def moved_realisations() -> Iterator[FloatArray]:
+        assert drawn is not None
+        for first in range(0, len(drawn), at_once):
+            some = drawn[first : first + at_once]
+            there = moved(some.reshape(-1, *some.shape[2:]))
+            yield from there.reshape(*some.shape[:2], *there.shape[1:])
+
     return CompleteFields(
-        moved(fields.mean),
-        optional(fields.stddev),
-        optional(fields.prior_stddev),
-        fields.region_sd,
-        None if drawn is None else _Moved(np.asanyarray(drawn), moved, at_once),
-        optional(fields.observational),
+        **{name: moved(values) for name, values in fields.arrays().items()},
+        region_sd=fields.region_sd,
+        realisations=None if drawn is None else Realisations(moved_realisations),
     )
-
-
-@dataclass(frozen=True)
-class _Moved:
-    """Realisations on another grid: ``drawn`` (M, T, H, W) moved ``at_once`` at a time."""
-
-    drawn: FloatArray
-    move: Callable[[FloatArray], FloatArray]
-    at_once: int
-
-    def __iter__(self) -> Iterator[FloatArray]:
-        for first in range(0, len(self.drawn), self.at_once):
-            some = self.drawn[first : first + self.at_once]
-            moved = self.move(some.reshape(-1, *some.shape[2:]))
-            yield from moved.reshape(*some.shape[:2], *moved.shape[1:])
 
 
 def complete_fields(
@@ -117,10 +114,7 @@ def complete_fields(
 
     first, last = (0, len(observations.time)) if block is None else (block.start, block.stop)
     shape = (last - first, *observations.grid.shape)
-    mean = np.empty(shape, np.float32)
-    stddev: FloatArray | None = None
-    prior: FloatArray | None = None
-    observational: FloatArray | None = None
+    arrays: dict[str, FloatArray] = {"mean": np.empty(shape, np.float32)}
     region_sd: dict[str, FloatArray] = {}
     drawn: NDArray[np.float32] | None = None
     if members:
@@ -134,16 +128,14 @@ def complete_fields(
         method, observations, progress=reporter.step, block=block, members=ensemble
     ):
         months = slice(months_of_all.start - first, months_of_all.stop - first)
-        mean[months] = estimate.mean
-        if estimate.stddev is not None:
-            stddev = np.empty(shape, np.float32) if stddev is None else stddev
-            stddev[months] = estimate.stddev
-        if estimate.prior_stddev is not None:
-            prior = np.empty(shape, np.float32) if prior is None else prior
-            prior[months] = estimate.prior_stddev
-        if estimate.observational_stddev is not None:
-            observational = np.empty(shape, np.float32) if observational is None else observational
-            observational[months] = estimate.observational_stddev
+        for name, values in (
+            ("mean", estimate.mean),
+            ("stddev", estimate.stddev),
+            ("prior_stddev", estimate.prior_stddev),
+            ("observational", estimate.observational_stddev),
+        ):
+            if values is not None:
+                arrays.setdefault(name, np.empty(shape, np.float32))[months] = values
         if estimate.area_mean_sd is not None:
             for name, weight in weights.items():
                 series = region_sd.setdefault(name, np.full(shape[0], np.nan))
@@ -156,7 +148,7 @@ def complete_fields(
                 )
             # Each chunk has its own stream, so that a longer record begins with the same fields.
             drawn[:, months] = estimate.sample(members, seed + (0 if dated else months_of_all.start))
-    return CompleteFields(mean, stddev, prior, region_sd, drawn, observational)
+    return CompleteFields(**arrays, region_sd=region_sd, realisations=drawn)
 
 
 def blocks(months: int, count: int, chunk: int) -> list[slice]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from climrecon.array_types import Array, FloatArray
 from climrecon.arrays import open_arrays
@@ -22,11 +22,12 @@ from climrecon.fields import Observations
 from climrecon.methods.contract import Capabilities
 from climrecon.methods.observation_ensemble import FEWEST
 from climrecon.output.error_budget import ErrorBudget
-from climrecon.preprocess import PrepareRequest, read_member
+from climrecon.preprocess import read_member
 from climrecon.preprocess.error_covariance import month_in_name, read_error_covariance
 from climrecon.preprocess.field import members_within
+from climrecon.settings import RunSettings
 from climrecon.tasks.inputs import Inputs
-from climrecon.tasks.methods import Method, on_method_grid
+from climrecon.tasks.methods import LoadedMethod, on_method_grid
 from climrecon.workflow.progress import Reporter
 
 Write = Callable[[Path, Mapping[str, Array], Mapping[str, Any]], None]
@@ -41,7 +42,7 @@ _STREAM = 7
 
 @dataclass(frozen=True)
 class EnsembleRecord:
-    """What was read of an ensemble.
+    """The members that are used, their files and errors.
 
     Attributes
     ----------
@@ -62,13 +63,12 @@ class EnsembleRecord:
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> EnsembleRecord:
         """From the JSON of ``asdict``."""
-        files, hashes, notes = (tuple(content[name]) for name in ("files", "sha256", "notes"))
-        return cls(content["count"], files, hashes, notes, ErrorBudget(**content["errors"]))
+        return TypeAdapter(cls).validate_python(content)
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Members of the observations, on their own grid and on the method's.
+    """Members of the observations, on the observations' grid and on the method's.
 
     Attributes
     ----------
@@ -101,10 +101,10 @@ class Ensemble:
 
 
 def applied(observations: Observations, record: EnsembleRecord, ensemble: Ensemble | None) -> Observations:
-    """The observations with what was read of the ensemble among their sources.
+    """The observations with the ensemble's files among their sources.
 
-    Where a data set has members and no mean of them, what was read as the observations is one member; their mean
-    takes its place; the spread of the members is its error.
+    Where a data set has members and no mean of them, the observations as read are one member: the members' mean takes its
+    place, and their spread is its error.
     """
     source, values = observations.source, observations.values
     if ensemble is not None and ensemble.mean is not None:
@@ -147,20 +147,21 @@ def all_members(inputs: Inputs, variable: str) -> list[MemberFile]:
     return [MemberFile(inputs.main[0], number) for number in range(count if count > 1 else 0)]
 
 
-def chosen_members(inputs: Inputs, variable: str, wanted: int) -> list[MemberFile]:
-    """At most ``wanted`` of the members, spread evenly over them; none where there are too few for a spread."""
-    members = all_members(inputs, variable)
-    if min(wanted, len(members)) < FEWEST:
+def chosen_members(inputs: Inputs, settings: RunSettings) -> list[MemberFile]:
+    """At most ``obs_members`` of the members, spread evenly over them; none where there are too few for a spread."""
+    members = all_members(inputs, settings.variable)
+    count = min(settings.obs_members, len(members))
+    if count < FEWEST:
         return []
-    places = np.unique(np.linspace(0, len(members) - 1, min(wanted, len(members))).round().astype(int))
+    places = np.unique(np.linspace(0, len(members) - 1, count).round().astype(int))
     return [members[place] for place in places]
 
 
-def chosen_covariances(inputs: Inputs, wanted: int, period: tuple[int | None, int | None]) -> tuple[Path, ...]:
-    """The error covariances of the months of ``period``, by their names; those that say no month are all taken."""
-    if wanted < FEWEST:
+def chosen_covariances(inputs: Inputs, settings: RunSettings) -> tuple[Path, ...]:
+    """The error covariances of the months of ``period``, and those whose names hold no month."""
+    if settings.obs_members < FEWEST:
         return ()
-    first, last = period
+    first, last = settings.period or (None, None)
 
     def inside(path: Path) -> bool:
         month = month_in_name(path)
@@ -169,55 +170,43 @@ def chosen_covariances(inputs: Inputs, wanted: int, period: tuple[int | None, in
     return tuple(path for path in inputs.error_covariance if inside(path))
 
 
-def count_of(inputs: Inputs, variable: str, wanted: int) -> int:
+def count_of(inputs: Inputs, settings: RunSettings) -> int:
     """Members that will be reconstructed, by names and headers."""
-    return len(chosen_members(inputs, variable, wanted)) or (
-        wanted if wanted >= FEWEST and inputs.error_covariance else 0
-    )
+    wanted = settings.obs_members
+    return len(chosen_members(inputs, settings)) or (wanted if wanted >= FEWEST and inputs.error_covariance else 0)
 
 
-def files_of(inputs: Inputs, request: PrepareRequest, wanted: int) -> tuple[Path, ...]:
-    """The files of an ensemble, other than the observations' own."""
-    members = [one.path for one in chosen_members(inputs, request.variable, wanted)]
-    return (*(path for path in members if path not in inputs.main), *chosen_covariances(inputs, wanted, request.period))
+def files_of(inputs: Inputs, settings: RunSettings) -> tuple[Path, ...]:
+    """The files of an ensemble, other than those of the observations."""
+    members = [one.path for one in chosen_members(inputs, settings)]
+    return (*(path for path in members if path not in inputs.main), *chosen_covariances(inputs, settings))
 
 
 def prepare_ensemble(
     inputs: Inputs,
-    request: PrepareRequest,
-    wanted: int,
+    settings: RunSettings,
     observations: Observations,
-    method: Method,
+    method: LoadedMethod,
     folder: Path,
-    *,
-    keep_observed: bool,
-    seed: int,
     sha256: Callable[[Path], str],
     write: Write,
     reporter: Reporter,
 ) -> EnsembleRecord:
-    """Write the members as ``member-NNN.safetensors`` to ``folder``.
+    """Write at most ``obs_members`` members as ``member-NNN.safetensors`` to ``folder``.
 
     Parameters
     ----------
-    wanted:
-        Members at most.
-    keep_observed:
-        Whether observed cells keep their values.
-    sha256:
-        Of an input file.
-    write:
-        Writes a file of arrays.
+    sha256, write:
+        Hash of an input file; writer of a file of arrays.
 
     Raises
     ------
     InputDataError
         If a file cannot be used, or does not go with the observations.
     """
-    chosen = chosen_members(inputs, request.variable, wanted)
-    total = len(all_members(inputs, request.variable))
-    covariances = chosen_covariances(inputs, wanted, request.period)
-    errors = _uncorrelated(inputs, method.reconstructor.capabilities, keep_observed)
+    chosen, covariances = chosen_members(inputs, settings), chosen_covariances(inputs, settings)
+    total, request = len(all_members(inputs, settings.variable)), inputs.request(settings)
+    errors = _uncorrelated(inputs, method.reconstructor.capabilities, settings.keep_observed)
     notes: list[str] = []
     used: list[MemberFile] = []
     seen = np.maximum(observations.mask.sum(), 1)
@@ -230,25 +219,26 @@ def prepare_ensemble(
             notes.append(f"{one.name} lacks {100 * lacking:.0f} % of the observed cells and is not used")
             reporter.warning(notes[-1])
         else:
-            filled = _filled(values, observations)
+            there = np.isfinite(values) & observations.mask
+            filled = np.where(there, values, observations.values).astype(np.float32)
             write(_read(folder, len(used)), {"own": filled}, {"file": one.name})
             used.append(one)
         reporter.step(number, len(chosen))
     if chosen and len(used) < FEWEST:
         notes.append("too few members are left for a spread: no systematic errors are in")
         used = []
-    count = len(used) or (wanted if covariances else 0)
+    count = len(used) or (settings.obs_members if covariances else 0)
     partly, months = None, 0
     if covariances:
-        partly, months = _partly_correlated(covariances, observations, count, seed, folder, reporter)
+        partly, months = _partly_correlated(covariances, observations, count, settings.seed, folder, reporter)
     if months == 0:
         count, partly = len(used), None
     errors = replace(
         errors, members=len(used), of=total, drawn=count, covariances=months, months=len(observations.time)
     )
     mean_taken = bool(used) and inputs.main[0] in inputs.members
-    mean = np.zeros(observations.values.shape)
     if mean_taken:
+        mean = np.zeros(observations.values.shape)
         notes.append(f"the mean of the {count} members that are used stands for that of the ensemble")
         for number in range(count):
             mean += open_arrays(_read(folder, number), check=False)[0]["own"]
@@ -270,8 +260,8 @@ def prepare_ensemble(
         reporter.step(number + 1, count)
     for left in (*folder.glob("read-*.safetensors"), folder / "partly.npy"):
         left.unlink(missing_ok=True)
-    own_files = dict.fromkeys(one.path for one in used if one.path not in inputs.main)
-    files = [*own_files, *(covariances if months else ())]
+    member_files = dict.fromkeys(one.path for one in used if one.path not in inputs.main)
+    files = [*member_files, *(covariances if months else ())]
     hashes = tuple(sha256(path) for path in files)
     return EnsembleRecord(count, tuple(map(str, files)), hashes, tuple(notes), errors)
 
@@ -282,9 +272,8 @@ def _uncorrelated(inputs: Inputs, method: Capabilities, keep_observed: bool) -> 
         return ErrorBudget()
     left_out = ""
     if not method.gives_spread:
-        left_out = "the method gives no standard deviation"
-        if not method.uses_observation_errors:
-            left_out = "the method does not use them"
+        used = method.uses_observation_errors
+        left_out = "the method gives no standard deviation" if used else "the method does not use them"
     elif not (method.uses_observation_errors or keep_observed):
         left_out = "the method estimates its own"
     return ErrorBudget(inputs.uncorrelated.name, not method.uses_observation_errors, left_out)
@@ -321,11 +310,6 @@ def _read(folder: Path, number: int) -> Path:
     return folder / f"read-{number:03d}.safetensors"
 
 
-def _filled(values: FloatArray, observations: Observations) -> NDArray[np.float32]:
-    there = np.isfinite(values) & observations.mask
-    return np.where(there, values, observations.values).astype(np.float32)
-
-
 def _partly_correlated(
     paths: Sequence[Path], observations: Observations, count: int, seed: int, folder: Path, reporter: Reporter
 ) -> tuple[FloatArray, int]:
@@ -348,12 +332,8 @@ def _partly_correlated(
                 seen = observations.mask[place[month]].reshape(-1)
                 cells = np.flatnonzero(seen & (np.diagonal(square) > 0))
                 root = _root(np.nan_to_num(square[np.ix_(cells, cells)].astype(np.float64)))
-                white = np.stack(
-                    [
-                        np.random.default_rng([seed, _STREAM, month, member]).standard_normal(len(cells))
-                        for member in range(count)
-                    ]
-                )
+                generators = (np.random.default_rng([seed, _STREAM, month, member]) for member in range(count))
+                white = np.stack([one.standard_normal(len(cells)) for one in generators])
                 drawn.reshape(count, len(place), -1)[:, place[month], cells] = white @ root.T
         reporter.step(number, len(paths))
     return drawn, len(months)

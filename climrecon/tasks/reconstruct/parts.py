@@ -5,14 +5,12 @@ Every file appears whole and carries its checksum.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from itertools import islice
+from dataclasses import asdict
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +20,18 @@ from climrecon.array_types import Array, FloatArray
 from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import OutputError
 from climrecon.fields import Months, Observations, Source
-from climrecon.files import write_text
 from climrecon.grid import Grid
-from climrecon.tasks.reconstruct.apply import CompleteFields
+from climrecon.tasks.reconstruct.apply import FIELDS, CompleteFields, Realisations
 from climrecon.tasks.reconstruct.ensemble import EnsembleRecord, ensemble_files, open_ensemble
 from climrecon.tasks.reconstruct.product import Prepared
 from climrecon.tasks.reconstruct.size import GROUP_BYTES
 from climrecon.training.store import MemberStore
+from climrecon.workflow.run_info import note_start
 
 #: Parts of unfinished runs are removed after so many days.
 UNFINISHED_DAYS = 30
-_FIELDS = ("mean", "stddev", "prior_stddev", "observational")
+#: Begins the names of arrays of regional standard deviations.
+_REGION = "region_sd "
 
 
 def write_file(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
@@ -73,17 +72,7 @@ class Parts:
                 if len(left.name) == 32 and time.time() - left.stat().st_mtime > UNFINISHED_DAYS * 86400:
                     shutil.rmtree(left)
         self.folder.mkdir(parents=True, exist_ok=True)
-        begun = self.folder / "started.json"
-        if not begun.exists():
-            write_text(begun, json.dumps({"started": datetime.now(UTC).isoformat()}) + "\n")
-
-    def started(self) -> datetime:
-        """When the run began."""
-        try:
-            text = json.loads((self.folder / "started.json").read_text(encoding="utf-8"))["started"]
-            return datetime.fromisoformat(text)
-        except (OSError, ValueError, KeyError):
-            return datetime.now(UTC)
+        note_start(self.folder)
 
     def write(self, path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
         """Write a file of arrays if there is room for it.
@@ -170,12 +159,11 @@ class Parts:
         metadata = {"key": self.key, "months": [block.start, block.stop], "groups": groups}
         draws = iter(fields.realisations or ())
         for number in range(groups):
-            arrays: dict[str, Array] = {"realisations": np.stack(list(islice(draws, group)))}
-            self.write(self._group(part, number), arrays, {**metadata, "first": number * group})
-        arrays = {name: getattr(fields, name) for name in _FIELDS if getattr(fields, name) is not None}
-        arrays |= {f"region_sd {name}": series for name, series in fields.region_sd.items()}
+            drawn = {"realisations": np.stack(list(islice(draws, group)))}
+            self.write(self._group(part, number), drawn, {**metadata, "first": number * group})
+        regions = {f"{_REGION}{name}": series for name, series in fields.region_sd.items()}
         # Last: a part with this file has all the others.
-        self.write(self._file(part), arrays, metadata)
+        self.write(self._file(part), {**fields.arrays(), **regions}, metadata)
 
     def open_part(self, part: int) -> CompleteFields:
         """A block of months, every byte checked.
@@ -187,17 +175,11 @@ class Parts:
         """
         arrays, metadata = open_arrays(self._file(part), check=True)
         groups = [open_arrays(self._group(part, n), check=True)[0] for n in range(int(metadata["groups"]))]
+        drawn = [group["realisations"] for group in groups]
         return CompleteFields(
-            arrays["mean"],
-            arrays.get("stddev"),
-            arrays.get("prior_stddev"),
-            {
-                name.removeprefix("region_sd "): series
-                for name, series in arrays.items()
-                if name.startswith("region_sd ")
-            },
-            _Chained([group["realisations"] for group in groups]) if groups else None,
-            arrays.get("observational"),
+            **{name: arrays[name] for name in FIELDS if name in arrays},
+            region_sd={name.removeprefix(_REGION): arrays[name] for name in arrays if name.startswith(_REGION)},
+            realisations=Realisations(lambda: chain.from_iterable(drawn)) if drawn else None,
         )
 
     def remove(self) -> None:
@@ -210,41 +192,17 @@ def group_size(months: int, grid: Grid) -> int:
     return max(1, int(GROUP_BYTES // max(4 * months * grid.area.size, 1)))
 
 
-@dataclass(frozen=True)
-class _Chained:
-    """The realisations of one group after the other."""
-
-    groups: list[Array]
-
-    def __iter__(self) -> Iterator[FloatArray]:
-        for group in self.groups:
-            yield from group
-
-
-@dataclass(frozen=True)
-class _Joined:
-    """Realisations of all months from those of blocks of months."""
-
-    blocks: list[CompleteFields]
-
-    def __iter__(self) -> Iterator[FloatArray]:
-        for parts in zip(*(block.realisations or () for block in self.blocks), strict=True):
-            yield np.concatenate(parts)
-
-
 def joined(blocks: list[CompleteFields]) -> CompleteFields:
     """Blocks of months one after the other; realisations are joined whenever they are iterated over."""
 
-    def along_time(name: str) -> FloatArray | None:
-        arrays = [getattr(block, name) for block in blocks if getattr(block, name) is not None]
-        return np.concatenate(arrays) if arrays else None
+    def realisations() -> Iterator[FloatArray]:
+        for parts in zip(*(block.realisations or () for block in blocks), strict=True):
+            yield np.concatenate(parts)
 
-    first = blocks[0]
+    arrays = [block.arrays() for block in blocks]
+    names = dict.fromkeys(name for one in arrays for name in one)
     return CompleteFields(
-        np.concatenate([block.mean for block in blocks]),
-        along_time("stddev"),
-        along_time("prior_stddev"),
-        {name: np.concatenate([block.region_sd[name] for block in blocks]) for name in first.region_sd},
-        None if first.realisations is None else _Joined(blocks),
-        along_time("observational"),
+        **{name: np.concatenate([one[name] for one in arrays if name in one]) for name in names},
+        region_sd={name: np.concatenate([one.region_sd[name] for one in blocks]) for name in blocks[0].region_sd},
+        realisations=None if blocks[0].realisations is None else Realisations(realisations),
     )

@@ -15,10 +15,9 @@ from climrecon.fields import Observations
 from climrecon.grid import Grid
 from climrecon.methods.by_chunks import no_skill
 from climrecon.output.product import Product, status_of
-from climrecon.preprocess import FileGrid, PrepareRequest, rebase_complete
+from climrecon.preprocess import FileGrid, rebase_complete
 from climrecon.settings import RunSettings
-from climrecon.tasks.inputs import Inputs
-from climrecon.tasks.methods import Method
+from climrecon.tasks.methods import LoadedMethod
 from climrecon.tasks.reconstruct.apply import CompleteFields
 from climrecon.tasks.reconstruct.ensemble import Ensemble, EnsembleRecord
 from climrecon.tasks.reconstruct.observed_cells import observed_cell_sd, with_observed_cells
@@ -38,9 +37,9 @@ class Prepared:
     grid:
         Of the observations as they were read.
     record, ensemble:
-        What was read of the observations' ensemble, and its members; None where there are too few.
+        Of the observations' ensemble; its members, None where there are too few.
     calibration:
-        How the method adapted itself to the observations, in words, or "".
+        Note on the calibration of the method to the observations, or "".
     """
 
     on_network: Observations
@@ -50,7 +49,7 @@ class Prepared:
     calibration: str = ""
 
 
-def fingerprint_of(settings: RunSettings, observations: Observations, method: Method) -> str:
+def fingerprint_of(settings: RunSettings, observations: Observations, method: LoadedMethod) -> str:
     """The same for runs with the same result, however they were done."""
     return fingerprint(
         "reconstruct",
@@ -61,23 +60,12 @@ def fingerprint_of(settings: RunSettings, observations: Observations, method: Me
     )
 
 
-def request_of(settings: RunSettings, inputs: Inputs) -> PrepareRequest:
-    """How the observations are read."""
-    return PrepareRequest(
-        variable=settings.variable,
-        values=settings.values,
-        period=settings.period or (None, None),
-        reference_period=settings.reference_period.years,
-        facets=inputs.facets,
-    )
-
-
 def product_of(
     settings: RunSettings,
     observations: Observations,
     prepared: Prepared,
     fields: CompleteFields,
-    method: Method,
+    method: LoadedMethod,
     scratch: Path,
     reporter: Reporter,
 ) -> Product:
@@ -132,7 +120,7 @@ def product_of(
         status=status_of(mask, unskilled, outside),
         reference_period=wanted,
         network=method.info,
-        region_sd=fields.region_sd,
+        region_sd=dict(fields.region_sd),
         realisations=realisations if fields.realisations is not None else None,
         n_realisations=settings.realisations,
         shift=shift,
@@ -144,13 +132,13 @@ def product_of(
 
 
 def _outside(
-    analysis: FloatArray, observations: Observations, shift: FloatArray | None, method: Method, back: FileGrid
+    analysis: FloatArray, observations: Observations, shift: FloatArray | None, method: LoadedMethod, back: FileGrid
 ) -> NDArray[np.bool_] | None:
     """Cells beyond the range of the network's training months; None where the network states no range.
 
     The range refers to the card's reference period; anomalies on another base are not compared with it.
     """
-    loaded = method.loaded
+    loaded = method.network
     if loaded is None or loaded.training_range is None:
         return None
     base = loaded.card.reference_period

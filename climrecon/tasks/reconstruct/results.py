@@ -7,24 +7,26 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from climrecon.array_types import FloatArray
+from climrecon.output.content import content_sha256
 from climrecon.output.entry import write_entry
-from climrecon.output.netcdf import content_sha256, global_attributes, write_netcdf
+from climrecon.output.netcdf import global_attributes, write_netcdf
 from climrecon.output.product import Product
-from climrecon.output.series import Series, make_series, trends, warmest_years
+from climrecon.output.series import Series, make_series
 from climrecon.output.structural import table
 from climrecon.preprocess import FileGrid
+from climrecon.report import write_report
 from climrecon.settings import RunSettings
 from climrecon.settings.periods import parse_month
 from climrecon.tasks.inputs import Inputs
-from climrecon.tasks.methods import Method, on_method_grid
+from climrecon.tasks.methods import LoadedMethod, on_method_grid
 from climrecon.tasks.reconstruct.apply import largest_el_nino, single_month
 from climrecon.tasks.reconstruct.structural import lines as structural_lines
 from climrecon.tasks.reconstruct.structural import with_networks, with_structural
+from climrecon.variables import VARIABLES
 from climrecon.version import __version__
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.run_folder import RunFolder
@@ -32,7 +34,7 @@ from climrecon.workflow.versions import versions
 
 
 def write_results(
-    results: RunFolder, product: Product, fingerprint: str, inputs: Inputs, others: Sequence[Method]
+    results: RunFolder, product: Product, fingerprint: str, inputs: Inputs, others: Sequence[LoadedMethod]
 ) -> Outcome:
     """Write everything; ``others`` are the methods that the result is compared with."""
     stage, settings, reporter = results.stage, results.settings, results.reporter
@@ -61,7 +63,8 @@ def write_results(
     results.add("catalogue.json", "catalogue", "intake-esm catalogue of this reconstruction")
     if product.structural is not None:
         (stage / "structural.csv").write_text(table(product), encoding="utf-8")
-        caption = "Global mean by month with each network, K, and its standard deviation over them"
+        units = VARIABLES[product.observations.variable].units
+        caption = f"Global mean by month with each network, {units}, and its standard deviation over them"
         results.add("structural.csv", "series", caption)
     if settings.plots:
         reporter.stage("Drawing figures")
@@ -70,7 +73,7 @@ def write_results(
         f"{source.label} reconstructed with {network.name}",
         {**facets, "file": str(results.folder.absolute())},
         _summary(product, series),
-        partial(_report, product=product, series=series, left_out=inputs.left_out),
+        partial(write_report, product=product, series=series, left_out=inputs.left_out),
         network=network.name,
         network_sha256=network.sha256,
         inputs=[
@@ -128,7 +131,7 @@ def _plot_month(settings: RunSettings, product: Product) -> int:
     return largest_el_nino(product.infilled, product.observations.grid)
 
 
-def _other_means(methods: Sequence[Method], product: Product, month: int, scratch: Path) -> dict[str, FloatArray]:
+def _other_means(methods: Sequence[LoadedMethod], product: Product, month: int, scratch: Path) -> dict[str, FloatArray]:
     """Method -> (H, W) mean of the plotted month on the observations' grid, K."""
     means = {}
     for method in methods:
@@ -144,7 +147,7 @@ def _other_means(methods: Sequence[Method], product: Product, month: int, scratc
     return means
 
 
-def _figures(results: RunFolder, product: Product, series: Series, others: Sequence[Method]) -> None:
+def _figures(results: RunFolder, product: Product, series: Series, others: Sequence[LoadedMethod]) -> None:
     from climrecon.plots import animate, draw_global_mean, draw_maps, draw_nino34
 
     month = _plot_month(results.settings, product)
@@ -158,12 +161,6 @@ def _figures(results: RunFolder, product: Product, series: Series, others: Seque
         path = animate(product, results.stage / "animation", results.reporter.step)
         caption = f"{product.observations.source.label}: every month of the reconstruction"
         results.add(path, "animation", caption)
-
-
-def _report(path: Path, *, series: Series, **parts: Any) -> None:
-    from climrecon.report import write_report
-
-    write_report(path, series=series, trends=trends(series), warmest=warmest_years(series), **parts)
 
 
 def _summary(product: Product, series: Series) -> list[str]:

@@ -56,4 +56,4 @@ def size_of(inputs: Inputs, settings: RunSettings) -> Size:
     first, last = settings.period or (None, None)
     if first is not None and last is not None:
         months = min(months, last - first + 1)
-    return Size(months, cells, settings.realisations, count_of(inputs, settings.variable, settings.obs_members))
+    return Size(months, cells, settings.realisations, count_of(inputs, settings))

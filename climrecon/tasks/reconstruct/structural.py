@@ -1,4 +1,4 @@
-"""Other networks on the same observations: how much the choice of network matters."""
+"""Structural uncertainty: other networks on the same observations."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import numpy as np
 from climrecon.array_types import FloatArray
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.output.product import Product, Structural
-from climrecon.output.structural import Row, rows
+from climrecon.output.structural import rows
 from climrecon.preprocess import FileGrid, rebase_complete
-from climrecon.tasks.methods import Method, on_method_grid
+from climrecon.tasks.methods import LoadedMethod, on_method_grid
+from climrecon.variables import VARIABLES
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.progress import Reporter
 
 
-def with_structural(product: Product, others: Sequence[Method], scratch: Path, reporter: Reporter) -> Product:
+def with_structural(product: Product, others: Sequence[LoadedMethod], scratch: Path, reporter: Reporter) -> Product:
     """The product with complete reconstructions by those of ``others`` that are networks.
 
     Baselines have learned nothing that another choice could have changed; they stay in the figures alone.
     """
-    networks = [method for method in others if method.loaded is not None]
+    networks = [method for method in others if method.network is not None]
     if not networks:
         return product
     fields, notes = {}, list(product.notes)
@@ -32,8 +33,8 @@ def with_structural(product: Product, others: Sequence[Method], scratch: Path, r
             f"Reconstructing {len(product.observations.time)} months with {method.info.name} too, "
             "for what the choice of network changes"
         )
-        fields[method.info.name], adapted = _infilled(product, method, scratch, reporter)
-        notes += [f"{method.info.name}: {adapted}"] if adapted else []
+        fields[method.info.name], calibration = _infilled(product, method, scratch, reporter)
+        notes += [f"{method.info.name}: {calibration}"] if calibration else []
     structural = Structural(
         fields,
         {method.info.name: _learned_from(method) for method in networks},
@@ -42,11 +43,11 @@ def with_structural(product: Product, others: Sequence[Method], scratch: Path, r
     return replace(product, structural=structural, notes=tuple(notes))
 
 
-def _infilled(product: Product, method: Method, scratch: Path, reporter: Reporter) -> tuple[FloatArray, str]:
-    """(T, H, W) as a run with ``method`` alone gives them, K; and how it adapted itself."""
+def _infilled(product: Product, method: LoadedMethod, scratch: Path, reporter: Reporter) -> tuple[FloatArray, str]:
+    """(T, H, W) as a run with ``method`` alone gives them, K; and a note on its calibration."""
     observations = product.observations
     on_network = on_method_grid(observations, method, scratch)
-    adapted = method.reconstructor.calibrate(on_network)
+    calibration = method.reconstructor.calibrate(on_network)
     mean = np.empty(on_network.values.shape, np.float32)
     for months, estimate in reconstruct(method.reconstructor, on_network, progress=reporter.step):
         mean[months] = estimate.mean
@@ -57,10 +58,10 @@ def _infilled(product: Product, method: Method, scratch: Path, reporter: Reporte
     if product.shift is not None:
         shift = rebase_complete(field, observations.time, product.reference_period)
         field = field - shift[observations.time.month - 1]
-    return field.astype(np.float32), adapted
+    return field.astype(np.float32), calibration
 
 
-def _learned_from(method: Method) -> str:
+def _learned_from(method: LoadedMethod) -> str:
     data = str(method.info.card.get("training", {}).get("data", ""))
     return data or method.info.title
 
@@ -74,11 +75,9 @@ def with_networks(digest: str, structural: Structural | None) -> str:
 
 def lines(product: Product) -> list[str]:
     """For the end of a run: one line for each other network."""
-    return [_line(row, product.network.name) for row in rows(product)] if product.structural else []
-
-
-def _line(row: Row, ours: str) -> str:
-    return (
-        f"Structural uncertainty, {row.name} less {ours}: global mean {row.mean:+.3f} K on average, "
-        f"{row.largest:+.3f} K at most ({row.when}); cells that were not observed {row.cells:.2f} K (RMS)."
-    )
+    units, ours = VARIABLES[product.observations.variable].units, product.network.name
+    return [
+        f"Structural uncertainty, {row.name} less {ours}: global mean {row.mean:+.3f} {units} on average, "
+        f"{row.largest:+.3f} {units} at most ({row.when}); cells that were not observed {row.cells:.2f} {units} (RMS)."
+        for row in (rows(product) if product.structural else [])
+    ]

@@ -20,21 +20,30 @@ from climrecon.methods.by_chunks import CHUNK
 from climrecon.preprocess import FileGrid, read_observations
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs, resolve
-from climrecon.tasks.methods import Method, load_method, on_method_grid
+from climrecon.tasks.methods import LoadedMethod, load_method, on_method_grid
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.reconstruct.apply import CompleteFields, blocks, complete_fields, to_native_grid
-from climrecon.tasks.reconstruct.dry_run import dry_run
-from climrecon.tasks.reconstruct.ensemble import Write, applied, files_of, open_ensemble, prepare_ensemble
+from climrecon.tasks.reconstruct.ensemble import (
+    Write,
+    all_members,
+    applied,
+    chosen_covariances,
+    chosen_members,
+    files_of,
+    open_ensemble,
+    prepare_ensemble,
+)
 from climrecon.tasks.reconstruct.parts import Parts, group_size, joined, write_file
-from climrecon.tasks.reconstruct.product import STAGE_VERSION, Prepared, fingerprint_of, product_of, request_of
+from climrecon.tasks.reconstruct.product import STAGE_VERSION, Prepared, fingerprint_of, product_of
 from climrecon.tasks.reconstruct.results import write_results
 from climrecon.tasks.reconstruct.size import Size, size_of
 from climrecon.training.store import MemberStore
+from climrecon.workflow.disk_space import file_system_lines, megabytes
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Quiet, Reporter
-from climrecon.workflow.run_folder import RunFolder
-from climrecon.workflow.run_info import RunInfo
+from climrecon.workflow.run_folder import RunFolder, output_folder
+from climrecon.workflow.run_info import RunInfo, start_noted
 from climrecon.workflow.stage import Stage
 from climrecon.workflow.versions import versions
 
@@ -70,19 +79,21 @@ class Reconstruction:
         return self.size.parts(self.site.file.slurm.values_per_part, CHUNK)
 
     @cached_property
-    def method(self) -> Method:
+    def method(self) -> LoadedMethod:
         """The network or baseline."""
         return load_method(self.settings.network, self.settings, self.site)
 
     @cached_property
-    def others(self) -> list[Method]:
+    def others(self) -> list[LoadedMethod]:
         """Networks and baselines that the result is compared with."""
         names = [name for name in self.settings.other_networks if name != self.settings.network]
         return [load_method(name, self.settings, self.site) for name in names]
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages of this run, in order."""
-        if self.settings.dryrun or self.parts == 1:
+        if self.settings.dryrun:
+            return (Stage("dryrun", self.dry_run),)
+        if self.parts == 1:
             return (Stage("reconstruct", self.whole),)
         return (
             Stage("prepare", self.prepare, is_done=lambda part: self.files.is_prepared()),
@@ -91,12 +102,8 @@ class Reconstruction:
         )
 
     def whole(self, part: int, reporter: Reporter) -> Outcome:
-        """Reconstruct in one go, or say what would be done."""
+        """Reconstruct in one go."""
         self._note_inputs(reporter)
-        if self.settings.dryrun:
-            return dry_run(
-                self.settings, self.inputs, self.method.info, reporter, self.size, self.parts, self.store.folder
-            )
         reporter.stage(f"Loading {self.settings.network}")
         _ = self.method, self.others  # a network that cannot be used is no reason to begin
         with (
@@ -111,6 +118,46 @@ class Reconstruction:
             fields = self._fields(prepared, 0, 1, scratch, reporter)
             return self._write(results, observations, prepared, fields)
 
+    def dry_run(self, part: int, reporter: Reporter) -> Outcome:
+        """Read the observations and describe the run: files, sizes, parts; writes nothing."""
+        self._note_inputs(reporter)
+        settings, inputs, network = self.settings, self.inputs, self.method.info
+        members, covariances = chosen_members(inputs, settings), chosen_covariances(inputs, settings)
+        reporter.stage("Dry run: reading, writing nothing")
+        observations = read_observations(inputs.main, inputs.request(settings), uncorrelated=inputs.uncorrelated)
+        source = observations.source
+        fields = (4 if network.sha256 else 3) + int(bool(self.size.members))
+        size = observations.values.size * 4 * (fields + settings.realisations)
+        folder = output_folder(settings)
+        # Data, catalogue, provenance and manifest; figures; report.
+        written = 4 + (3 if settings.plots else 0) + int(settings.animation) + int(settings.report)
+        needs: list[tuple[Path, float, int]] = [(folder, size, written + 6 * int(settings.add_to_databrowser))]
+        lines = ["Would reconstruct, and write nothing now (dryrun):", "  inputs:"]
+        lines += [f"    {path} ({megabytes(path.stat().st_size)})" for path in inputs.observations]
+        if members:
+            held = megabytes(sum(path.stat().st_size for path in {one.path for one in members}))
+            total = len(all_members(inputs, settings.variable))
+            lines.append(f"    {len(members)} of {total} members, each reconstructed too (obs_members; {held})")
+        if covariances:
+            lines.append(f"    {len(covariances)} error covariances, which errors of the members are drawn from")
+        lines += [f"  left out: {path}: {reason}" for path, reason in inputs.left_out]
+        lines += [f"  note: {note}" for note in (*inputs.notes, *source.notes)]
+        lines += [
+            f"  data: {source.label}, {len(observations.time)} months {observations.time.span()}, "
+            f"{observations.grid.describe()}, {100 * float(observations.mask.mean()):.0f} % of cells observed",
+            f"  network: {network.name} ({network.title})",
+            f"  compared with: {', '.join(settings.other_networks) or 'nothing'}",
+            f"  output: at most {megabytes(size)} before compression in {folder}",
+        ]
+        if self.parts > 1:
+            held, files = megabytes(self.size.bytes), self.size.files(self.parts)
+            needs.append((self.store.folder, self.size.bytes, files))
+            lines.append(
+                f"  parts: {self.parts} blocks of months, {held} in about {files} files in {self.store.folder} until all "
+                "are done"
+            )
+        return Outcome.of_dry_run([*lines, *file_system_lines(needs)])
+
     # steps, in one go and in parts
 
     def _note_inputs(self, reporter: Reporter) -> None:
@@ -121,9 +168,9 @@ class Reconstruction:
 
     def _read(self, reporter: Reporter) -> Observations:
         if self._observations is None:
-            reporter.stage(f"Reading {', '.join(path.name for path in self.inputs.main)}")
+            reporter.stage(f"Reading {self.inputs.label}")
             self._observations = read_observations(
-                self.inputs.main, request_of(self.settings, self.inputs), uncorrelated=self.inputs.uncorrelated
+                self.inputs.main, self.inputs.request(self.settings), uncorrelated=self.inputs.uncorrelated
             )
             for note in self._observations.source.notes:
                 reporter.note(note)
@@ -135,17 +182,7 @@ class Reconstruction:
         """The observations as read and on the method's grid; members of their ensemble are left in ``folder``."""
         observations = self._read(reporter)
         record = prepare_ensemble(
-            self.inputs,
-            request_of(self.settings, self.inputs),
-            self.settings.obs_members,
-            observations,
-            self.method,
-            folder,
-            keep_observed=self.settings.keep_observed,
-            seed=self.settings.seed,
-            sha256=sha256,
-            write=write,
-            reporter=reporter,
+            self.inputs, self.settings, observations, self.method, folder, sha256, write, reporter
         )
         reporter.note(record.errors.describe())
         ensemble = open_ensemble(folder, record, check=False)
@@ -200,8 +237,7 @@ class Reconstruction:
     @cached_property
     def files(self) -> Parts:
         """The parts' files; their key also has the versions of all that takes part."""
-        files = [*self.inputs.main, *([self.inputs.uncorrelated] if self.inputs.uncorrelated else [])]
-        files += files_of(self.inputs, request_of(self.settings, self.inputs), self.settings.obs_members)
+        files = [*self.inputs.observations, *files_of(self.inputs, self.settings)]
         settings = self.settings.fingerprinted("reconstruct")
         settings |= {"facets": self.inputs.facets, "versions": versions(), "parts": self.parts}
         key = fingerprint(
@@ -257,7 +293,7 @@ class Reconstruction:
         for number in range(self.parts):
             opened.append(self._checked(number, reporter))
             reporter.step(number + 1, self.parts)
-        run = replace(self.run, started=self.files.started())
+        run = replace(self.run, started=start_noted(self.files.folder))
         with RunFolder.create(run, self.settings, reporter) as results:
             outcome = self._write(results, observations, prepared, joined(opened))
         self.files.remove()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ FILE = "samples.png"
 
 
 class Samples:
-    """``COUNT`` months spread over the validation members, each with those beside it, seen through masks that score.
+    """``COUNT`` months spread over the validation members, each with adjacent months, seen through masks that score.
 
     Masks and errors are fixed by the seed, so that figures of one training can be compared. A month's neighbours are
     given too, through the same mask, and auxiliary variables whole: networks that take them are shown as they are used.
@@ -63,15 +63,15 @@ class Samples:
         if auxiliary is not None:
             network = network.with_auxiliary(Auxiliary(tuple(fields.auxiliary), months.index, auxiliary))
         estimate = network.reconstruct(values, mask, stated, months.month, Context(grid, months))
-        own = int(np.flatnonzero(near == row)[0])
+        here = int(np.flatnonzero(near == row)[0])
         return Sample(
             member=fields.names[int(fields.member[row])],
-            month=months.labels()[own],
+            month=months.labels()[here],
             gaps=label,
-            truth=np.where(scored[own], truth[own], np.nan),
-            seen=values[own],
-            mean=estimate.mean[own],
-            rmse=_rmse(estimate.mean[own] - truth[own], grid, scored[own] & ~mask[own]),
+            truth=np.where(scored[here], truth[here], np.nan),
+            seen=values[here],
+            mean=estimate.mean[here],
+            rmse=_rmse(estimate.mean[here] - truth[here], grid, scored[here] & ~mask[here]),
         )
 
 
@@ -85,22 +85,13 @@ def _window(fields: TrainingFields, row: int) -> IntArray:
     """``row`` and those of the months before and after it of the same member, as far as they are there."""
     around = np.arange(max(row - 1, 0), min(row + 2, len(fields)))
     index, member = np.asarray(fields.index), np.asarray(fields.member)
-    beside = np.abs(index[around] - index[row]) == np.abs(around - row)
-    return np.asarray(around[beside & (member[around] == member[row])])
+    adjacent = np.abs(index[around] - index[row]) == np.abs(around - row)
+    return np.asarray(around[adjacent & (member[around] == member[row])])
 
 
 def _rmse(error: NDArray[Any], grid: Grid, where: NDArray[np.bool_]) -> float:
     weight = grid.area * where
     return float(np.sqrt((np.where(where, error, 0.0) ** 2 * weight).sum() / max(weight.sum(), 1e-12)))
-
-
-def save_samples(path: Path, samples: Sequence[Sample], grid: Grid, name: str) -> str:
-    """Draw the samples to ``path``; returns the caption."""
-    from climrecon.plots.training import draw_samples
-
-    picture = draw_samples(grid, samples, name)
-    picture.save(path)
-    return picture.caption
 
 
 def shown_while_training(
@@ -113,18 +104,20 @@ def shown_while_training(
     rows:
         Inside a published network.
     """
-    began, spent, told = time.monotonic(), 0.0, False
+    from climrecon.plots.training import draw_samples
+
+    began, spent, noted = time.monotonic(), 0.0, False
 
     def draw(step: int, module: object) -> None:
-        nonlocal spent, told
+        nonlocal spent, noted
         now = time.monotonic()
-        if told and spent > SHARE * (now - began):
+        if noted and spent > SHARE * (now - began):
             return
         network = as_reconstructor(as_network(module), samples.grid, rows)
-        save_samples(folder / FILE, samples.estimated(network), samples.grid, f"{name}, step {step}")
+        draw_samples(samples.grid, samples.estimated(network), f"{name}, step {step}").save(folder / FILE)
         spent += time.monotonic() - now
-        if not told:
-            told = True
+        if not noted:
+            noted = True
             note(f"{len(samples.rows)} validation months are drawn anew as it learns: {folder / FILE}")
 
     return draw

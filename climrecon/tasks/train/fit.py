@@ -153,7 +153,7 @@ def recipe_for(text: str, iterations: int | None, auxiliary: Sequence[str] = ())
     Parameters
     ----------
     auxiliary:
-        Auxiliary variables that the network takes as channels.
+        Auxiliary variables of the network.
 
     Raises
     ------
@@ -180,28 +180,23 @@ def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
     """The card's entries on data, members, gaps and errors."""
     settings, material = plan.settings, plan.material
     blended = sum(member.about["target"] == "blended" for member in material.stored)
-    uses = {
-        use: [
-            {
-                "name": material.stored[number].about["name"],
-                "family": material.stored[number].about["family"],
-                "set": material.stored[number].about["set"],
-                "target": material.stored[number].about["target"],
-                "months": _span(material.stored[number].index[rows]),
-                "notes": material.stored[number].about["notes"],
-            }
-            for number, rows in getattr(material.split, use)
-        ]
-        for use in ("train", "validation", "test")
-    }
+
+    def member(number: int, rows: slice) -> dict[str, Any]:
+        stored = material.stored[number]
+        months = {"months": _span(stored.index[rows])}
+        names = ("name", "family", "set", "target")
+        return {**{key: stored.about[key] for key in names}, **months, "notes": stored.about["notes"]}
+
+    split = material.split
+    uses = {"train": split.train, "validation": split.validation, "test": split.test}
     return {
         "fingerprint": plan.fingerprint,
         "data": f"{settings.training_data}: {len(material.stored)} members, anomalies to "
         f"{'-'.join(map(str, settings.reference_period.years))}; {blended} blended like observations, "
         f"{len(material.stored) - blended} air temperature alone",
-        "members": uses,
+        "members": {use: [member(*one) for one in members] for use, members in uses.items()},
         "left_out": [list(item) for item in (*material.left_out, *plan.left_out)],
-        "held_out": material.split.how,
+        "held_out": split.how,
         "further": material.auxiliary_card(DESCRIPTION),
         "masks": f"{gaps.label}: {gaps.masks.describe()}; those of {', '.join(gaps.scoring)} are not among them, nor "
         "the two months before and after each",
@@ -214,8 +209,8 @@ def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
 
 
 def _span(index: Any) -> str:
-    labels = [f"{int(i) // 12:04d}-{int(i) % 12 + 1:02d}" for i in (index[0], index[-1])]
-    return f"{labels[0]} to {labels[1]}, {len(index)} months"
+    first, last = Months(index[[0, -1]]).labels()
+    return f"{first} to {last}, {len(index)} months"
 
 
 def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:

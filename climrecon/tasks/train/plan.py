@@ -11,7 +11,6 @@ from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.training_data.coverage import coverage_files
 from climrecon.tasks.training_data.material import Material, TrainingData
-from climrecon.tasks.training_data.preparation import Preparation
 from climrecon.training.recipes import Recipe
 from climrecon.workflow.fingerprint import fingerprint
 
@@ -49,15 +48,15 @@ class TrainingPlan:
         """The prepared members; see :attr:`TrainingData.material`."""
         return self.data.material
 
-    @property
-    def preparation(self) -> Preparation:
-        """How the members are prepared."""
-        return self.data.preparation
+    def coverage_hashes(self) -> list[tuple[str, str]]:
+        """Files of gaps and errors, with their hashes."""
+        store = self.data.preparation.store
+        return [(str(path), store.sha256(path)) for _, path in coverage_files(self.coverage_inputs)]
 
     @cached_property
     def fingerprint(self) -> str:
         """Equal for trainings of equal members, gaps, settings and start."""
-        split, store = self.material.split, self.preparation.store
+        split, store = self.material.split, self.data.preparation.store
         uses = {
             use: [[n, str(rows)] for n, rows in members]
             for use, members in (("train", split.train), ("validation", split.validation))

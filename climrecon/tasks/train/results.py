@@ -1,4 +1,4 @@
-"""The last stage of a training: scores on members never learned from, the store, and what the run hands back."""
+"""The last stage of a training: scores on members never learned from, the store, and the results."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from climrecon.report import write_training_report
 from climrecon.scores.suite import score_table
 from climrecon.tasks.network_store import add_network
 from climrecon.tasks.train.example_months import FILE as SAMPLES
-from climrecon.tasks.train.example_months import Samples, save_samples
+from climrecon.tasks.train.example_months import Samples
 from climrecon.tasks.train.fit import SHORT, remove_checkpoints
 from climrecon.tasks.train.plan import TrainingPlan
-from climrecon.tasks.training_data.coverage import Coverage, coverage_files
+from climrecon.tasks.training_data.coverage import Coverage
 from climrecon.tasks.training_data.material import Material
 from climrecon.training.fields import TrainingFields
 from climrecon.workflow.outcome import Outcome
@@ -41,9 +41,9 @@ NOISE_SEEDS = (0,)
 REFERENCE_METHOD = "kriging"
 
 
-def collect(training: TrainingPlan, material: Material, gaps: Coverage, run: RunInfo, reporter: Reporter) -> Outcome:
+def collect(training: TrainingPlan, gaps: Coverage, run: RunInfo, reporter: Reporter) -> Outcome:
     """Score, store, write; results appear together or not at all."""
-    settings = training.settings
+    settings, material = training.settings, training.material
     source = training.folder / "network"
     remove_checkpoints(training.folder)
     network = load_network(str(source), device=choose_device(settings.device))
@@ -66,7 +66,7 @@ def collect(training: TrainingPlan, material: Material, gaps: Coverage, run: Run
             results.add("log.csv", "log", "Loss and scores of each validation")
         if settings.plots:
             reporter.stage("Drawing figures")
-            _figures(results, card, network, material, gaps, training)
+            _figures(results, card, network, gaps, training)
         reporter.stage(f"Storing {training.name}")
         stored = add_network(stage, training.name, training.site, replace=True)
         return results.finish(
@@ -76,7 +76,7 @@ def collect(training: TrainingPlan, material: Material, gaps: Coverage, run: Run
             partial(write_training_report, card=card.model_dump(mode="json")),
             network=training.start.name if training.start else "none",
             network_sha256=training.start.sha256 if training.start else None,
-            inputs=_inputs(training, material),
+            inputs=[*material.files, *training.coverage_hashes()],
             fingerprint=training.fingerprint,
         )
 
@@ -104,7 +104,12 @@ def scores(
                 NOISE_SEEDS,
             )
         )
-        reporter.note(f"{fields.names[0]}: " + _told(tables[-1]))
+        units = network.card.units
+        cases = (
+            f"{case}: " + ", ".join(f"{method} {row['rmse']:.3f} {units}" for method, row in methods.items())
+            for case, methods in tables[-1]["cases"].items()
+        )
+        reporter.note(f"{fields.names[0]}: {'; '.join(cases)}")
         reporter.step(number, len(chosen))
     mean = averaged(tables)
     return {**mean, "members": [str(material.stored[member].about["name"]) for member, _ in chosen]}
@@ -113,7 +118,7 @@ def scores(
 def _methods(
     network: LoadedNetwork, fields: TrainingFields, rows: NDArray[np.integer[Any]]
 ) -> dict[str, Callable[[], Method]]:
-    """What is scored: the network on temperature alone; with its auxiliary variables, as the member has them; kriging."""
+    """The methods to score: the network, also with auxiliary variables where the member has them, and kriging."""
     found: dict[str, Callable[[], Method]] = {network.name: lambda: network.method}
     values = fields.auxiliary_at(rows)
     if values is not None:
@@ -122,13 +127,6 @@ def _methods(
             auxiliary
         )
     return {**found, REFERENCE_METHOD: lambda: registry.build(REFERENCE_METHOD)}
-
-
-def _told(table: dict[str, Any]) -> str:
-    return "; ".join(
-        f"{case}: " + ", ".join(f"{method} {row['rmse']:.3f} K" for method, row in methods.items())
-        for case, methods in table["cases"].items()
-    )
 
 
 def whole_years(index: NDArray[np.integer[Any]], count: int) -> NDArray[np.integer[Any]]:
@@ -159,27 +157,17 @@ def averaged(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _inputs(training: TrainingPlan, material: Material) -> list[tuple[str, str]]:
-    """All files that took part, with their hashes."""
-    store = training.preparation.store
-    coverage = [(str(path), store.sha256(path)) for _, path in coverage_files(training.coverage_inputs)]
-    return [*((str(path), str(digest)) for path, digest in material.files), *coverage]
+def _figures(results: RunFolder, card: Card, network: LoadedNetwork, gaps: Coverage, training: TrainingPlan) -> None:
+    from climrecon.plots.training import draw_history, draw_sample, draw_samples
 
-
-def _figures(
-    results: RunFolder, card: Card, network: LoadedNetwork, material: Material, gaps: Coverage, training: TrainingPlan
-) -> None:
-    from climrecon.plots.training import draw_history, draw_sample
-
-    grid = card.grid.grid
-    member, rows = material.split.test[0]
-    fields = material.fields([(member, rows)], training.cache / "joined")
+    grid, material = card.grid.grid, training.material
+    fields = material.fields(material.split.test[:1], training.cache / "joined")
     results.add_figure("training.png", draw_history(card.training.get("history", []), card.name))
     if gaps.scoring:
         # The months that were drawn while it learned, as the weights that were kept estimate them.
         validation = material.fields(material.split.validation, training.cache / "joined")
         samples = Samples(validation, gaps, training.settings.seed).estimated(network.method)
-        results.add(SAMPLES, "figure", save_samples(results.stage / SAMPLES, samples, grid, card.name))
+        results.add_figure(SAMPLES, draw_samples(grid, samples, card.name))
     rng = np.random.default_rng(training.settings.seed)
     for number, (label, mask) in enumerate(list(gaps.scoring.items())[:2], 1):
         at = int(rng.integers(len(fields)))
@@ -202,5 +190,5 @@ def _summary(card: Card, stored: Path, material: Material) -> list[str]:
     ]
     for case, methods in card.scores["cases"].items():
         row = ", ".join(f"{method} {values['rmse']:.3f}" for method, values in methods.items())
-        lines.append(f"  RMSE in K where nothing was seen, {case}: {row}")
+        lines.append(f"  RMSE in {card.units} where nothing was seen, {case}: {row}")
     return [*lines, f"Stored in {stored}; use it with network={card.name}."]

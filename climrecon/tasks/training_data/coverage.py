@@ -39,14 +39,13 @@ class Coverage:
     Attributes
     ----------
     scoring:
-        Label -> (H, W) mask, of months never trained with (unless ``caveats`` say so).
+        Label -> (H, W) mask, of months never trained with (unless ``caveats`` name an exception).
     """
 
     masks: MaskSource
     noise: NoiseSource
     scoring: dict[str, NDArray[np.bool_]]
     label: str
-    sha256: tuple[str, ...]
     caveats: tuple[str, ...] = ()
 
 
@@ -116,14 +115,8 @@ def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Pa
     InputDataError
         If the files cannot be used.
     """
-    request = PrepareRequest(
-        variable=settings.variable,
-        values=settings.values,
-        period=settings.period or (None, None),
-        reference_period=settings.reference_period.years,
-        facets=inputs.facets,
-    )
-    reporter.stage(f"Reading the gaps of {', '.join(path.name for path in inputs.main)}")
+    request = inputs.request(settings)
+    reporter.stage(f"Reading the gaps of {inputs.label}")
     seen = read_observations(inputs.main, request, uncorrelated=inputs.uncorrelated)
     on_grid = to_network_grid(seen, grid, scratch)
     train, test = hold_out_masks(on_grid.time.index)
@@ -146,14 +139,13 @@ def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Pa
         partial=partial,
     )
     labels = Months(on_grid.time.index[test]).labels()
-    scoring = {label: on_grid.mask[at] for label, at in zip(labels, test, strict=True)}
-    scoring = {label: mask for label, mask in scoring.items() if mask.any() and not mask.all()}
+    scoring = {label: mask for label, mask in zip(labels, on_grid.mask[test], strict=True) if 0 < mask.mean() < 1}
     caveats = []
     if np.isin(test, train).any():
         caveats.append(
             f"There are {len(on_grid.time)} months of gaps only: the masks that score were trained with too."
         )
-    return Coverage(masks, noise, scoring, seen.source.label, seen.source.sha256, tuple(caveats))
+    return Coverage(masks, noise, scoring, seen.source.label, tuple(caveats))
 
 
 def _systematic(

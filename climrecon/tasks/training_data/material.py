@@ -16,6 +16,7 @@ from climrecon.training.fields import TrainingFields
 from climrecon.training.sets import Split, fields_of, shared_history, split, twins, with_auxiliary
 from climrecon.training.store import StoredMember
 from climrecon.workflow.progress import Reporter
+from climrecon.workflow.stage import Stage
 
 #: The grid of prepared members: that of the observational data sets.
 GRID = FIVE_DEGREES
@@ -71,15 +72,17 @@ class TrainingData:
         cls, members: tuple[Member, ...], settings: RunSettings, cache: Path, auxiliary: tuple[str, ...] = ()
     ) -> TrainingData:
         """``members`` as ``settings`` want them prepared, in the ``cache`` of trainings."""
-        preparation = Preparation(
-            cache / "members",
-            GRID,
-            settings.reference_period.years,
-            settings.variable,
-            settings.training_target,
-            auxiliary,
-        )
-        return cls(members, preparation)
+        period, variable, target = settings.reference_period.years, settings.variable, settings.training_target
+        return cls(members, Preparation(cache / "members", GRID, period, variable, target, auxiliary))
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that prepares the members, one a part."""
+        return Stage("prepare", self.prepare, len(self.members), self.is_prepared, at_once=self.prepare_many)
+
+    def lines(self) -> list[str]:
+        """The members, one a line, for dry runs."""
+        return [f"    {member.set}: {member.name} ({member.family})" for member in self.members]
 
     def is_prepared(self, part: int) -> bool:
         """Whether a member is in the store, or known to be unusable."""
@@ -191,8 +194,8 @@ def _split_by_set(stored: Sequence[StoredMember]) -> Split:
             [str(stored[i].about["family"]) for i in numbers],
             [len(stored[i].index) for i in numbers],
         )
-        for use, members in uses.items():
-            members += [(numbers[position], rows) for position, rows in getattr(chosen, use)]
+        for use, members in (("train", chosen.train), ("validation", chosen.validation), ("test", chosen.test)):
+            uses[use] += [(numbers[position], rows) for position, rows in members]
         how.append(f"{name}: {chosen.how}")
         caveats += [f"{name}: {caveat}" for caveat in chosen.caveats]
     train, validation, test = (tuple(uses[use]) for use in ("train", "validation", "test"))

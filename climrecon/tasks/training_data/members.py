@@ -5,10 +5,11 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from climrecon.errors import ClimReconError, NoDataError, UsageError
+from climrecon.preprocess.field import members_within
 from climrecon.settings import RunSettings, Site
 from climrecon.settings.site import TrainingSet
 from climrecon.training.sets import family_of
@@ -38,16 +39,8 @@ class Member:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class TrainingSets:
-    """Members of all sets asked for, in order, and files left out with the reason."""
-
-    members: tuple[Member, ...]
-    left_out: tuple[tuple[str, str], ...]
-
-
-def training_members(settings: RunSettings, site: Site) -> TrainingSets:
-    """The members that ``training_data`` stands for.
+def training_members(settings: RunSettings, site: Site) -> tuple[tuple[Member, ...], tuple[tuple[str, str], ...]]:
+    """The members of all sets in ``training_data``, in order; and (file or member, reason) of what is left out.
 
     Raises
     ------
@@ -79,7 +72,7 @@ def training_members(settings: RunSettings, site: Site) -> TrainingSets:
             f"No member of {settings.training_data} has {', '.join((settings.variable, *auxiliary))}.",
             "Choose another auxiliary=, or training sets that have these variables.",
         )
-    return TrainingSets(tuple(_unique(_expanded(members, settings.variable))), tuple(left_out))
+    return tuple(_unique(_expanded(members, settings.variable))), tuple(left_out)
 
 
 def _of_query(name: str, chosen: TrainingSet, settings: RunSettings) -> tuple[list[Member], list[tuple[str, str]]]:
@@ -95,11 +88,11 @@ def _of_query(name: str, chosen: TrainingSet, settings: RunSettings) -> tuple[li
     from climrecon.catalogue import find_members, open_catalogue
 
     blended = () if settings.training_target == "tas" else ("tos", "sic")
-    others = tuple(dict.fromkeys((*blended, *settings.auxiliary_variables)))
+    needed = tuple(dict.fromkeys((*blended, *settings.auxiliary_variables)))
     fixed = ("sftlf",) if blended else ()
     try:
         found = find_members(
-            open_catalogue(settings.catalogue), chosen.query, settings.variable, others=others, fixed=fixed
+            open_catalogue(settings.catalogue), chosen.query, settings.variable, others=needed, fixed=fixed
         )
     except NoDataError as error:
         raise NoDataError(f"Training set {name}: {error.message}", error.hint) from error
@@ -171,29 +164,19 @@ def _of_files(name: str, patterns: Sequence[str], variable: str, auxiliary: Sequ
 
 def _expanded(members: Sequence[Member], variable: str) -> list[Member]:
     """Files that hold several members along a dimension become so many members."""
-    from dataclasses import replace
-
-    from climrecon.preprocess.field import members_within
-
     found: list[Member] = []
     for member in members:
         try:
             count = members_within(member.files[variable][0], variable)
         except ClimReconError:
-            count = 1  # what is wrong with the file is said when it is prepared
-        if count == 1:
-            found.append(member)
-        found += [
-            replace(member, name=f"{member.name} {number + 1}", realisation=number)
-            for number in range(count if count > 1 else 0)
-        ]
+            count = 1  # its preparation raises the error of the file
+        several = [replace(member, name=f"{member.name} {n + 1}", realisation=n) for n in range(count)]
+        found += [member] if count == 1 else several
     return found
 
 
 def _unique(members: Sequence[Member]) -> list[Member]:
     """Members whose names are used once: the set is added where two have one name, then a number."""
-    from dataclasses import replace
-
     found: list[Member] = []
     taken: set[str] = set()
     names = [member.name for member in members]

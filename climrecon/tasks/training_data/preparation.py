@@ -28,22 +28,20 @@ from climrecon.workflow.fingerprint import fingerprint
 
 #: Version of this stage: raised whenever equal input gives another member.
 VERSION = 1
-#: Months of a file that say what a member needs in memory are few; more workers than this gain nothing on a disk.
+#: More workers than this gain nothing on a disk.
 MOST_WORKERS = 16
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How members are prepared, and where they go.
+    """How members are prepared, in the store of ``folder``.
 
     Attributes
     ----------
-    folder:
-        The store's.
     target:
         ``auto``, ``blended`` or ``tas``.
     auxiliary:
-        Auxiliary variables of each member, prepared each into a file of its own.
+        Auxiliary variables of each member, each prepared into a file of its own.
     """
 
     folder: Path
@@ -213,8 +211,8 @@ class Preparation:
         if reason is not None:
             return reason
         found = self.store.get(key)
-        own: dict[str, Any] = {"name": member.name, "set": member.set, "family": member.family}
-        return replace(found, about={**found.about, **own})
+        named: dict[str, Any] = {"name": member.name, "set": member.set, "family": member.family}
+        return replace(found, about={**found.about, **named})
 
 
 def workers(parts: int) -> int:
@@ -244,6 +242,6 @@ def prepare_all(
                 notify(done, waiting[future], future.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(getattr(pool, "_processes", {}).values()):
+            for process in multiprocessing.active_children():
                 process.terminate()
             raise
