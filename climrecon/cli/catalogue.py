@@ -37,7 +37,7 @@ def catalogue_build(folder: Path, output: Path | None) -> Printed:
     reporter.close()
     lines = [f"{built.n_files} files in {built.path}"]
     lines += [f"  left out: {item.path}: {item.reason}" for item in built.left_out]
-    left_out = [vars(item) for item in built.left_out]
+    left_out = [item._asdict() for item in built.left_out]
     return {"path": str(built.path), "files": built.n_files, "left_out": left_out}, lines
 
 

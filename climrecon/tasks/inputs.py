@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from climrecon.errors import InputDataError, NoDataError
-from climrecon.preprocess import PrepareRequest
 from climrecon.settings import RunSettings, Site
 from climrecon.workflow.progress import Reporter
+
+if TYPE_CHECKING:  # a look of the watch finds its files without numpy
+    from climrecon.preprocess import PrepareRequest
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Inputs:
 
     def request(self, settings: RunSettings) -> PrepareRequest:
         """How the observations are read."""
+        from climrecon.preprocess import PrepareRequest
+
         return PrepareRequest(
             variable=settings.variable,
             values=settings.values,

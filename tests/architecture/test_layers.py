@@ -59,7 +59,6 @@ MAY_LACK = {
     "cli/options.py": "click collects the options of a function in an attribute of it",
     "methods/kadow2020/network.py": "layers of a torch module, registered by name",
     "preprocess/": "attributes of netCDF files and variables",
-    "tasks/training_data/preparation.py": "the processes of a pool of the standard library",
     "watch/changes.py": "attributes of netCDF files and variables",
     "watch/detection.py": "attributes of netCDF files and variables",
 }

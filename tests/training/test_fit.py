@@ -195,7 +195,7 @@ small(sys.argv[1], Path(sys.argv[2]), checkpoint_seconds=0.0)
 @pytest.mark.parametrize(("name", "how"), [("kadow2020", "outside"), ("kadow2020", "inside"), ("native", "inside")])
 def test_kill_9_at_a_random_step_and_in_the_middle_of_a_write(name: str, how: str, whole, tmp_path: Path) -> None:
     at = int(np.random.default_rng().integers(2, 29))
-    command = [sys.executable, "-c", KILLED.format(here=str(HERE)), name, str(tmp_path), str(at), how]
+    command = [sys.executable, "-c", KILLED.format(here=str(HERE.parent)), name, str(tmp_path), str(at), how]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == -signal.SIGKILL, answer.stderr
     remains = list(tmp_path.glob(".checkpoint.*"))

@@ -46,7 +46,7 @@ def write_file(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, A
         write_arrays(path, arrays, metadata)
     except Exception as error:  # safetensors raises its own error for those of the system
         raise OutputError(
-            f"{path} cannot be written: {error}",
+            f"{path} could not be written: {error}",
             "Is the disk full? Free some space, or choose another outputdir or cachedir; finished parts stay.",
         ) from error
 
