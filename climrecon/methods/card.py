@@ -85,7 +85,7 @@ def describe_punet(name: str, network: PartialUNet | AnalysisUNet, *, grid: Grid
         outputs=["mean", "stddev"],
         normalisation="values less the month's generalised least-squares mean, by the prior standard deviation of "
         "cell and calendar month"
-        + ("; further variables by mean and standard deviation of the cell" if network.auxiliary else ""),
+        + ("; auxiliary variables by mean and standard deviation of the cell" if network.auxiliary else ""),
         architecture=unet_arguments(network),
         default_obs_sd=0.3,
         training=training,
@@ -178,7 +178,7 @@ def check_auxiliary(card: Card, given: Sequence[str]) -> None:
         If there are some; with those it takes.
     """
     if unknown := [name for name in given if name not in card.auxiliary]:
-        takes = f"takes {', '.join(card.auxiliary)}" if card.auxiliary else "takes no further variable"
+        takes = f"takes {', '.join(card.auxiliary)}" if card.auxiliary else "takes no auxiliary variable"
         raise NetworkError(
             f"{', '.join(unknown)} is given by auxiliary_files; the network {card.name} {takes} besides {card.variable}.",
             "Leave it out, or use a network trained with channels= of it.",

@@ -75,7 +75,7 @@ def test_evaluate_gives_a_row_a_method(demo: Path, observations: Path) -> None:
 
 def test_an_error_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ClimReconError) as caught:
-        climrecon.reconstruct(tmp_path / "absent.nc", netwrok="punet5")
+        climrecon.reconstruct(tmp_path / "absent.nc", networkk="punet5")
     assert "did you mean network" in str(caught.value)
     with pytest.raises(ClimReconError):
         climrecon.reconstruct(tmp_path / "absent.nc")

@@ -100,7 +100,7 @@ class PartialUNetReconstructor(UNetReconstructor):
                 continue
             known = np.isfinite(self._auxiliary.at(observations.time.index, (name,))).any((1, 2, 3))
             parts.append(f"{name} is known in {int(known.sum())} of {months} months")
-        return "further variables: " + "; ".join(parts) if parts else ""
+        return "auxiliary variables: " + "; ".join(parts) if parts else ""
 
     def _apply(
         self, observed: tuple[Tensor, Tensor, Tensor], months: Tensor, index: IntArray
