@@ -31,9 +31,10 @@ import numpy as np
 import torch
 from events import BOXES as EVENT_BOXES
 from events import NINETY
-from skill import held_out, near, smoother
+from skill import held_out, near
 from train_shipped import VALIDATION_YEARS, WELL_OBSERVED, cross_fit, mask_source, months_of
 
+from climrecon.data.masks import smoother
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.grid import NINO34, Region
 from climrecon.methods.priors.full_rank import FullPrior

@@ -30,9 +30,9 @@ import netCDF4
 import numpy as np
 import torch
 
+from climrecon.data.masks import smoother
 from climrecon.fields import Context, Estimate, Months, Observations, Source
 from climrecon.grid import FIVE_DEGREES as GRID
-from climrecon.grid import Grid
 from climrecon.methods.contract import Capabilities, Method
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.observation_ensemble import reconstruct_members
@@ -53,18 +53,6 @@ COOLING = 1.3
 MEMBERS, MEMBERS_SEED = 20, 1_000_000
 CELLS = GRID.area.size
 AREA = GRID.area
-
-
-def smoother(grid: Grid, length_km: float) -> np.ndarray:
-    """(P, P) matrix that turns white noise into unit-variance fields with a Gaussian correlation.
-
-    The correlation is exp(-d^2 / 2 L^2); its symmetric square root is taken by eigenvalues, negative
-    ones (the Gaussian is not strictly positive definite on the sphere) cut at zero.
-    """
-    correlation = np.exp(-0.5 * (great_circle(grid) / length_km) ** 2)
-    values, vectors = np.linalg.eigh(correlation)
-    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    return np.asarray(root / np.sqrt((root**2).sum(axis=1))[:, None])
 
 
 def near(chosen: np.ndarray, months: int = MARGIN) -> np.ndarray:

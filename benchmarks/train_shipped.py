@@ -25,10 +25,10 @@ from typing import Any
 import netCDF4
 import numpy as np
 import torch
-from skill import MARGIN, fields_of, held_out, near, scores_for_card, smoother
+from skill import MARGIN, fields_of, held_out, near, scores_for_card
 
 from climrecon.data.geography import land_fraction
-from climrecon.data.masks import MaskSource
+from climrecon.data.masks import MaskSource, smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.fields import Context, Months
 from climrecon.grid import FIVE_DEGREES as GRID

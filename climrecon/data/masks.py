@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.grid import EARTH_RADIUS_KM, Grid
-from climrecon.methods.priors.covariance import unit_vectors
+from climrecon.methods.priors.covariance import great_circle, unit_vectors
 
 #: Share of the variance that the harmonics of a smoother hold.
 KEPT_VARIANCE = 0.999
@@ -26,6 +26,18 @@ SPARSER = 0.25
 MASK_MARGIN = 2
 #: Months whose masks score where a data set has them: the two that published figures exist for.
 SCORING_MONTHS = (1877 * 12 + 8, 1893 * 12 + 7)
+
+
+def smoother(grid: Grid, length_km: float) -> NDArray[np.float64]:
+    """(P, P) matrix that turns white noise into unit-variance fields with a Gaussian correlation.
+
+    The correlation is exp(-d^2 / 2 L^2); its symmetric square root is taken by eigenvalues, negative
+    ones (the Gaussian is not strictly positive definite on the sphere) cut at zero.
+    """
+    correlation = np.exp(-0.5 * (great_circle(grid) / length_km) ** 2)
+    values, vectors = np.linalg.eigh(correlation)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    return np.asarray(root / np.sqrt((root**2).sum(axis=1))[:, None])
 
 
 def harmonic_smoother(grid: Grid, length_km: float) -> NDArray[np.float64]:
