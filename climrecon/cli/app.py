@@ -106,12 +106,13 @@ def stage(name: str, config: Path, part: int, record: Path | None) -> None:
     from climrecon.tasks.run import stages_of
     from climrecon.workflow.dispatch import leave_outcome
     from climrecon.workflow.progress import Quiet
+    from climrecon.workflow.run_info import run_info
     from climrecon.workflow.stage import one_stage
 
     with ending_recorded(record, name, part):
-        parameters, info = read_config(config.read_text(encoding="utf-8"), str(config))
+        parameters, known = read_config(config.read_text(encoding="utf-8"), str(config))
         site = load_site()
-        chosen = one_stage(stages_of(validate(parameters, site), site, info), name, part)
+        chosen = one_stage(stages_of(validate(parameters, site), site, run_info(known)), name, part)
         first = is_first_process()
         reporter = make_reporter()
         if record is not None and first:

@@ -12,7 +12,6 @@ from climrecon.cli.options import F, parameter_options
 from climrecon.cli.progress import make_reporter
 from climrecon.errors import UsageError
 from climrecon.parameters import of_task
-from climrecon.workflow.run_info import RunInfo, run_info
 
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
@@ -54,7 +53,7 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def read_config(text: str, name: str) -> tuple[dict[str, Any], RunInfo]:
+def read_config(text: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parameters and run information of a configuration: ``{"parameters": …, "run": …}`` or flat.
 
     Raises
@@ -72,18 +71,22 @@ def read_config(text: str, name: str) -> tuple[dict[str, Any], RunInfo]:
     run = content.get("run", {}) if "parameters" in content else {}
     if not isinstance(parameters, dict) or not isinstance(run, dict):
         raise UsageError(f"{name}: 'parameters' and 'run' must be JSON objects.")
-    return parameters, run_info(run)
+    return parameters, run
 
 
-def run_parameters(parameters: Mapping[str, Any], run: RunInfo) -> Printed:
-    """Run the task of ``parameters``; its manifest, and the lines at its end."""
+def run_parameters(parameters: Mapping[str, Any], run: Mapping[str, Any]) -> Printed:
+    """Run the task of ``parameters``; its manifest, and the lines at its end.
+
+    ``run`` holds ``id``, ``user`` and ``host``, as far as they are known.
+    """
     from climrecon.settings import load_site, validate
     from climrecon.tasks.run import run_task
+    from climrecon.workflow.run_info import run_info
 
     site = load_site()
     chosen = validate(parameters, site)
     reporter = make_reporter()
-    outcome = run_task(chosen, site, reporter, run)
+    outcome = run_task(chosen, site, reporter, run_info(run))
     reporter.close()
     return outcome.manifest, outcome.summary
 
@@ -95,6 +98,6 @@ def task_command(task: str, text: str) -> click.Command:
     @parameter_options(of_task(task))
     @json_option("Print the manifest as JSON on standard output.")
     def command(**values: Any) -> Printed:
-        return run_parameters({**given(values), "task": task}, run_info())
+        return run_parameters({**given(values), "task": task}, {})
 
     return command

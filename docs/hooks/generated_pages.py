@@ -5,7 +5,6 @@ A page holds a comment where a part belongs: ``<!-- table of parameters -->``, `
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 from climrecon import parameters as p
@@ -40,8 +39,7 @@ def table_of_parameters() -> str:
 
 def public_modules() -> str:
     """The directives that put the docstrings of the public modules into the page."""
-    there = [name for name in PUBLIC_MODULES if importlib.util.find_spec(name)]
-    return "\n\n".join(f"::: {name}" for name in there)
+    return "\n\n".join(f"::: {name}" for name in PUBLIC_MODULES)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

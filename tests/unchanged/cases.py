@@ -59,11 +59,12 @@ def machine() -> str:
     import torch
 
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    found = re.search(r"model name\s*: (.*)", text)
+    found = [re.search(rf"^{name}\s*: (.*)", text, re.MULTILINE) for name in ("model name", "cpu family", "model")]
+    processor = " ".join(one[1].strip() for one in found if one)
     flags = set((re.search(r"flags\s*: (.*)", text) or ["", ""])[1].split())
     units = sorted(flags & {"avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16"})
     return ", ".join([
-        found[1].strip() if found else "unknown", *units, f"torch {torch.__version__}", f"numpy {np.__version__}",
+        processor, *units, f"torch {torch.__version__}", f"numpy {np.__version__}",
     ])  # fmt: skip
 
 
@@ -132,6 +133,11 @@ def numbers(output: Path) -> dict[str, list[float]]:
     if (output / "scores.json").exists():
         scores = json.loads((output / "scores.json").read_text())["scores"]
         found |= {f"rmse {name}": [float(one["cells"]["rmse"])] for name, one in scores.items()}
+    if (output / "card.json").exists():
+        cases = json.loads((output / "card.json").read_text())["scores"]["cases"]
+        found |= {
+            f"trained {case}": [float(one["rmse"]) for one in methods.values()] for case, methods in cases.items()
+        }
     return found
 
 

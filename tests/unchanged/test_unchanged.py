@@ -23,5 +23,8 @@ def test_a_run_gives_what_it_gave(case: str, demo: Path, tmp_path: Path, request
         assert hashes(output) == RECORDED["hashes"][case]
     found, expected = numbers(output), RECORDED["numbers"][case]
     assert found.keys() == expected.keys()
+    assert expected
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=2e-3, atol=2e-3, err_msg=name)
+        # Of a training small differences grow from step to step.
+        tolerance = 3e-2 if name.startswith("trained") else 2e-3
+        np.testing.assert_allclose(found[name], values, rtol=tolerance, atol=2e-3, err_msg=name)
