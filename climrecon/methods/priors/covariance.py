@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +16,11 @@ from climrecon.grid import EARTH_RADIUS_KM, Grid
 #: A calendar month's standard deviation: months on either side that are pooled, and weight of the whole year's variance,
 #: since some decades give few fields a month.
 WINDOW, WHOLE_YEAR_SHARE = 2, 0.2
-#: Length of the taper of :func:`learn_low_rank`, km.
-TAPER_KM = 6000.0
 #: Leading patterns that are tapered over LONG_KM; the rest of the covariance is tapered over SHORT_KM.
 LARGE_SCALE_PATTERNS, LONG_KM, SHORT_KM = 6, 12000.0, 5000.0
 #: A calendar month's own covariance: weight of months so many away (standard deviation of a Gaussian, in months), and
 #: its share beside the whole year's.
 SEASON_MONTHS, SEASON_SHARE = 1.5, 0.5
-#: Standard deviation of the warming whose pattern departs from a uniform one, K of the global mean.
-FORCED_SD = 1.0
 
 
 def unit_vectors(grid: Grid) -> NDArray[np.float64]:
@@ -90,7 +85,7 @@ class LowRank:
         return np.asarray(self.scale * np.sqrt((self.vectors**2).sum(axis=1) + self.residual))
 
 
-def seasonal_scale(fields: FloatArray, month: IntArray) -> NDArray[np.float64]:
+def seasonal_scale(fields: FloatArray, month: IntArray, weights: FloatArray | None = None) -> NDArray[np.float64]:
     """(12, P) standard deviation by calendar month, of the months around it and partly of the whole year.
 
     Parameters
@@ -99,71 +94,77 @@ def seasonal_scale(fields: FloatArray, month: IntArray) -> NDArray[np.float64]:
         (N, P) anomalies from the month's mean, NaN where missing.
     month:
         (N,) calendar months, 1..12.
+    weights:
+        (N,) by which months count; None: all alike.
     """
-    known = np.isfinite(fields)
-    squares = np.where(known, fields, 0.0) ** 2
-    whole_year = squares.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    known = np.isfinite(fields) * (np.ones(len(fields)) if weights is None else weights)[:, None]
+    squares = known * np.where(np.isfinite(fields), fields, 0.0) ** 2
+    whole_year = squares.sum(axis=0) / np.maximum(known.sum(axis=0), 1e-9)
     scale = np.empty((12, fields.shape[1]))
     for position in range(12):
         distance = np.abs((month - 1 - position + 6) % 12 - 6)
         near = distance <= WINDOW
-        here = squares[near].sum(axis=0) / np.maximum(known[near].sum(axis=0), 1)
+        here = squares[near].sum(axis=0) / np.maximum(known[near].sum(axis=0), 1e-9)
         scale[position] = (1 - WHOLE_YEAR_SHARE) * here + WHOLE_YEAR_SHARE * whole_year
     return np.sqrt(scale)
 
 
-def learn_low_rank(fields: FloatArray, month: IntArray, grid: Grid, rank: int) -> LowRank:
-    """Covariances of complete fields about each month's area mean, localised and cut to ``rank``.
+class SampleCovariance:
+    """The covariance of fields about each month's area mean, in units of the calendar month's standard deviation.
 
-    The sample covariance of some hundred fields has spurious correlations at long distances; a
-    Gaussian taper exp(-d^2 / 2 L^2) removes them (Houtekamer & Mitchell 2001, Mon. Wea. Rev.
-    129:123). Eigenvectors are taken in the area-weighted metric, so that the many small cells near
-    the poles do not use up the rank.
+    Fields may have gaps: each pair of cells counts where both are known. The covariance is localised in two steps. The
+    few leading patterns (El Nino, the annular modes) are real over half the globe and are estimated well, so they are
+    tapered over :data:`LONG_KM`; what they leave is tapered over :data:`SHORT_KM`, both with Gaussians exp(-d^2 / 2 L^2).
+
+    Source of two-scale localisation: Buehner & Shlyaeva (2015), Tellus A 67:28027.
 
     Parameters
     ----------
     fields:
-        (N, H, W) complete anomalies, K.
+        (N, H, W) or (N, P) anomalies, K, NaN where missing.
     month:
         (N,) calendar months, 1..12.
+    weights:
+        (N,) by which months count; None: all alike.
     """
-    flat = fields.reshape(len(fields), -1).astype(np.float64)
-    area = grid.area.reshape(-1)
-    flat = flat - (flat @ area)[:, None]
-    scale = seasonal_scale(flat, month)
-    scaled = flat / scale[month - 1]
-    covariance = scaled.T @ scaled / len(scaled)
-    covariance *= np.exp(-0.5 * (great_circle(grid) / TAPER_KM) ** 2)
-    metric = np.sqrt(area * area.size)
-    values, vectors = np.linalg.eigh(covariance * metric[:, None] * metric[None, :])
-    leading = vectors[:, ::-1][:, :rank] * np.sqrt(np.maximum(values[::-1][:rank], 0.0)) / metric[:, None]
-    # A residual of exactly zero would make an error-free observation an infinite weight.
-    residual = np.maximum(np.diag(covariance) - (leading**2).sum(axis=1), 1e-3)
-    return LowRank(leading, residual, scale)
 
+    def __init__(self, fields: FloatArray, month: IntArray, grid: Grid, weights: FloatArray | None = None) -> None:
+        flat = fields.reshape(len(fields), -1).astype(np.float64)
+        area = grid.area.reshape(-1)
+        known = np.isfinite(flat)
+        filled = np.where(known, flat, 0.0)
+        flat = flat - ((filled @ area) / (known @ area))[:, None]
+        #: (12, P) standard deviation of each calendar month, K.
+        self.scale = seasonal_scale(flat, month, weights)
+        self._month, self._weights = month, np.ones(len(flat)) if weights is None else weights
+        self._scaled = np.where(known, flat / self.scale[month - 1], 0.0)
+        self._known = known.astype(np.float64)
+        #: (P,) root of the cells' area, by which covariances are made alike for cells of any size.
+        self.metric = np.sqrt(area * area.size)
+        distance = great_circle(grid)
+        self._long, self._short = (np.exp(-0.5 * (distance / length) ** 2) for length in (LONG_KM, SHORT_KM))
+        self._whole_year = self._second_moment(self._weights, 1e-12)
 
-def forced_pattern(fields: FloatArray, index: IntArray, grid: Grid) -> NDArray[np.float64]:
-    """(H, W) warming of each cell where the global mean warms by 1 K.
+    def whole_year(self) -> FloatArray:
+        """(P, P) localised covariance of all months."""
+        return self._localised(self._whole_year)
 
-    The regression of each cell on a cubic in time that is fitted to the global mean: the cubic holds what is
-    forced, and little of what varies by itself.
+    def calendar_month(self, position: int) -> FloatArray:
+        """(P, P) localised covariance of the calendar month ``position``, 0..11: partly the whole year's."""
+        away = np.abs((self._month - 1 - position + 6) % 12 - 6)
+        seasonal = self._second_moment(self._weights * np.exp(-0.5 * (away / SEASON_MONTHS) ** 2), 1e-9)
+        return self._localised(SEASON_SHARE * seasonal + (1.0 - SEASON_SHARE) * self._whole_year)
 
-    Parameters
-    ----------
-    fields:
-        (N, H, W) anomalies, K, NaN where missing.
-    index:
-        (N,) months since 0000-01.
-    """
-    flat = fields.reshape(len(fields), -1).astype(np.float64)
-    known = np.isfinite(flat)
-    filled, area = np.where(known, flat, 0.0), grid.area.reshape(-1)
-    years = (np.asarray(index) - np.mean(index)) / 12.0
-    level = np.polyval(np.polyfit(years, (filled @ area) / (known @ area), 3), years)
-    count = np.maximum(known.sum(axis=0), 1)
-    about = level[:, None] * known - (level @ known / count) * known
-    slope = (filled * about).sum(axis=0) / np.maximum((about**2).sum(axis=0), 1e-12)
-    return np.asarray((slope / (slope @ area)).reshape(grid.shape))
+    def _second_moment(self, weights: FloatArray, least: float) -> FloatArray:
+        weighted = weights[:, None] * self._scaled
+        return np.asarray(
+            weighted.T @ self._scaled / np.maximum((weights[:, None] * self._known).T @ self._known, least)
+        )
+
+    def _localised(self, covariance: FloatArray) -> FloatArray:
+        leading = leading_patterns(covariance, self.metric, LARGE_SCALE_PATTERNS)
+        common = leading @ leading.T
+        return np.asarray(common * self._long + (covariance - common) * self._short)
 
 
 def learn_patterns(
@@ -172,16 +173,11 @@ def learn_patterns(
     grid: Grid,
     rank: int,
     *,
-    forced: Sequence[FloatArray] = (),
+    forced: FloatArray | None = None,
     seasons: bool = False,
+    weights: FloatArray | None = None,
 ) -> LowRank:
-    """Covariance of fields about each month's area mean, localised in two steps, as ``rank`` patterns.
-
-    Fields may have gaps: each pair of cells counts where both are there. The few leading patterns (El Nino,
-    the annular modes) are real over half the globe and are estimated well, so they are tapered over
-    :data:`LONG_KM`; what they leave is tapered over :data:`SHORT_KM`, both with Gaussians exp(-d^2 / 2 L^2).
-
-    Source of two-scale localisation: Buehner & Shlyaeva (2015), Tellus A 67:28027.
+    """The covariance of fields about each month's area mean as ``rank`` patterns; see :class:`SampleCovariance`.
 
     Parameters
     ----------
@@ -192,40 +188,21 @@ def learn_patterns(
     rank:
         Number of patterns kept, by falling share of the area-weighted variance.
     forced:
-        Patterns (H, W) of a warming by 1 K in the global mean, see :func:`forced_pattern`. What each adds to a
-        uniform warming is given a standard deviation of :data:`FORCED_SD`: colder and warmer climates than those
-        learned from are then no surprise.
+        (F, 12, P) K: departures from a uniform warming, one standard deviation each, by calendar month; see
+        :meth:`climrecon.methods.priors.forced.ForcedResponses.directions`. Colder and warmer climates than those learned
+        from are then no surprise.
     seasons:
         Whether the patterns' coefficients get a covariance for each calendar month: half the whole year's, half
         that of the months around it.
+    weights:
+        (N,) by which months count; None: all alike.
     """
-    flat = fields.reshape(len(fields), -1).astype(np.float64)
-    area = grid.area.reshape(-1)
-    known = np.isfinite(flat)
-    filled = np.where(known, flat, 0.0)
-    flat = flat - ((filled @ area) / (known @ area))[:, None]
-    scale = seasonal_scale(flat, month)
-    scaled = np.where(known, flat / scale[month - 1], 0.0)
-    pairs = known.astype(np.float64)
-    whole_year = scaled.T @ scaled / np.maximum(pairs.T @ pairs, 1.0)
-    metric = np.sqrt(area * area.size)
-    distance = great_circle(grid)
-    long, short = (np.exp(-0.5 * (distance / length) ** 2) for length in (LONG_KM, SHORT_KM))
-    # Warming follows the seasons as variability does: most in the winters of high latitudes.
-    spread = np.sqrt((scale**2).mean(axis=0))
-    departures = [FORCED_SD * (pattern.reshape(-1) - 1.0) / spread for pattern in forced]
-
-    def localised(covariance: FloatArray) -> FloatArray:
-        leading = _patterns(covariance, metric, LARGE_SCALE_PATTERNS)
-        common = leading @ leading.T
-        result = common * long
-        result += (covariance - common) * short
-        for departure in departures:
-            result += np.outer(departure, departure)
-        return result
-
-    total = localised(whole_year)
-    vectors = _patterns(total, metric, rank)
+    sample = SampleCovariance(fields, month, grid, weights)
+    scale, metric = sample.scale, sample.metric
+    departures = np.zeros((12, scale.shape[1], 0)) if forced is None else (forced / scale).transpose(1, 2, 0)
+    total = sample.whole_year()
+    total += np.einsum("mpf,mqf->pq", departures, departures, optimize=True) / 12.0
+    vectors = leading_patterns(total, metric, rank)
     residual = np.maximum(np.diag(total) - (vectors**2).sum(axis=1), 1e-4)
     if not seasons:
         return LowRank(vectors, residual, scale)
@@ -234,16 +211,15 @@ def learn_patterns(
     analysis /= (vectors**2 * metric[:, None] ** 2).sum(axis=0)
     by_month = np.empty((12, rank, rank))
     for position in range(12):
-        away = np.abs((month - 1 - position + 6) % 12 - 6)
-        weight = np.exp(-0.5 * (away / SEASON_MONTHS) ** 2)[:, None]
-        seasonal = (weight * scaled).T @ scaled / np.maximum((weight * pairs).T @ pairs, 1e-3)
-        mixed = localised(SEASON_SHARE * seasonal + (1.0 - SEASON_SHARE) * whole_year)
-        values, axes = np.linalg.eigh(analysis.T @ mixed @ analysis)
+        projected = analysis.T @ departures[position]
+        values, axes = np.linalg.eigh(
+            analysis.T @ sample.calendar_month(position) @ analysis + projected @ projected.T
+        )
         by_month[position] = (axes * np.maximum(values, 1e-4)) @ axes.T
     return LowRank(vectors, residual, scale, by_month)
 
 
-def _patterns(covariance: FloatArray, metric: FloatArray, rank: int) -> NDArray[np.float64]:
+def leading_patterns(covariance: FloatArray, metric: FloatArray, rank: int) -> NDArray[np.float64]:
     """(P, K) leading eigenvectors in the area-weighted metric, scaled by the root of their variance."""
     size = len(covariance)
     # Here alone, since a reconstruction needs none of scipy, whose import takes half a second.
