@@ -17,8 +17,6 @@ from climrecon.grid import EARTH_RADIUS_KM, Grid
 #: A calendar month's standard deviation: months on either side that are pooled, and weight of the whole year's variance,
 #: since some decades give few fields a month.
 WINDOW, WHOLE_YEAR_SHARE = 2, 0.2
-#: Length of the taper of :func:`learn_low_rank`, km.
-TAPER_KM = 6000.0
 #: Leading patterns that are tapered over LONG_KM; the rest of the covariance is tapered over SHORT_KM.
 LARGE_SCALE_PATTERNS, LONG_KM, SHORT_KM = 6, 12000.0, 5000.0
 #: A calendar month's own covariance: weight of months so many away (standard deviation of a Gaussian, in months), and
@@ -110,36 +108,6 @@ def seasonal_scale(fields: FloatArray, month: IntArray) -> NDArray[np.float64]:
         here = squares[near].sum(axis=0) / np.maximum(known[near].sum(axis=0), 1)
         scale[position] = (1 - WHOLE_YEAR_SHARE) * here + WHOLE_YEAR_SHARE * whole_year
     return np.sqrt(scale)
-
-
-def learn_low_rank(fields: FloatArray, month: IntArray, grid: Grid, rank: int) -> LowRank:
-    """Covariances of complete fields about each month's area mean, localised and cut to ``rank``.
-
-    The sample covariance of some hundred fields has spurious correlations at long distances; a
-    Gaussian taper exp(-d^2 / 2 L^2) removes them (Houtekamer & Mitchell 2001, Mon. Wea. Rev.
-    129:123). Eigenvectors are taken in the area-weighted metric, so that the many small cells near
-    the poles do not use up the rank.
-
-    Parameters
-    ----------
-    fields:
-        (N, H, W) complete anomalies, K.
-    month:
-        (N,) calendar months, 1..12.
-    """
-    flat = fields.reshape(len(fields), -1).astype(np.float64)
-    area = grid.area.reshape(-1)
-    flat = flat - (flat @ area)[:, None]
-    scale = seasonal_scale(flat, month)
-    scaled = flat / scale[month - 1]
-    covariance = scaled.T @ scaled / len(scaled)
-    covariance *= np.exp(-0.5 * (great_circle(grid) / TAPER_KM) ** 2)
-    metric = np.sqrt(area * area.size)
-    values, vectors = np.linalg.eigh(covariance * metric[:, None] * metric[None, :])
-    leading = vectors[:, ::-1][:, :rank] * np.sqrt(np.maximum(values[::-1][:rank], 0.0)) / metric[:, None]
-    # A residual of exactly zero would make an error-free observation an infinite weight.
-    residual = np.maximum(np.diag(covariance) - (leading**2).sum(axis=1), 1e-3)
-    return LowRank(leading, residual, scale)
 
 
 def forced_pattern(fields: FloatArray, index: IntArray, grid: Grid) -> NDArray[np.float64]:
