@@ -39,7 +39,7 @@ from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.grid import NINO34, Region
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.store import load_network, save_network
-from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.unet.network import UNet
 from climrecon.scores.scores import interval_coverage
 
 SHARE = 0.9
@@ -100,7 +100,7 @@ def strength(months: Fold) -> np.ndarray:
 
 @torch.inference_mode()
 def judge(
-    network: AnalysisUNet,
+    network: UNet,
     months: Fold,
     mask: np.ndarray,
     error: float,
@@ -172,12 +172,7 @@ def annual(error: np.ndarray, sd: np.ndarray, index: np.ndarray, whole: np.ndarr
 
 
 def measure(
-    network: AnalysisUNet,
-    folds: list[Fold],
-    masks: list[np.ndarray],
-    tried: list[Numbers],
-    persistence: float,
-    say: Any,
+    network: UNet, folds: list[Fold], masks: list[np.ndarray], tried: list[Numbers], persistence: float, say: Any
 ) -> Tally:
     every = Tally()
     for number, months in enumerate(folds):

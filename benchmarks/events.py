@@ -43,7 +43,7 @@ from climrecon.methods.contract import Method
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.optimal_interpolation import optimal_interpolation
 from climrecon.methods.store import load_network
-from climrecon.methods.unet.reconstructor import AnalysisReconstructor
+from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.preprocess import PrepareRequest, read_observations
 from climrecon.scores.scores import rmse
 
@@ -273,7 +273,7 @@ def early_months(methods: dict[str, Any], data: Path) -> dict[str, Any]:
                     "cells_inside_90": f"{int(inside[row].sum())} of {int(hidden[row].sum())}",
                 }
     for method in methods.values():
-        if isinstance(method, AnalysisReconstructor):
+        if isinstance(method, UNetReconstructor):
             method.data_set_errors, method.prior = None, method.network.prior
     return found
 

@@ -1,6 +1,6 @@
 """How long a training takes until it passes the published networks, then kriging, on months it never saw.
 
-    python benchmarks/time_to_skill.py --data SHARED_DATA [--recipes native,analysis] [--minutes 60] [--whole] [--json]
+    python benchmarks/time_to_skill.py --data SHARED_DATA [--recipes punet,kadow2020] [--minutes 60] [--whole] [--json]
 
 Truth: GISTEMP v4 months of the years that ``benchmarks/skill.py`` holds out, seen through HadCRUT4's masks of 1877-09
 and 1893-08, without errors; area-weighted RMSE over cells that were missing, cells that GISTEMP lacks not scored.
@@ -10,7 +10,7 @@ own. The clock is that of the training alone, with all its preparation (covarian
 stops it. ``cpu_minutes`` are those that the process got: where others use the machine too the clock says how busy it
 was, and with one thread they say what the training needs. The published network scored is the better of those given.
 
-Our own networks start from optimal interpolation with covariances learned from the training months, so that they are
+Our own network starts from optimal interpolation with covariances learned from the training months, so that it is
 scored first when these are there, before a sample has been drawn (``step`` 0 of ``rows``, ``minutes_of_covariances``);
 what is fitted on top is in the later rows. A recipe ends when it has passed all yardsticks, or with ``--whole`` after its
 last step; in any case after ``--minutes`` by the clock on the wall, preparation included.
@@ -45,15 +45,14 @@ from climrecon.methods.kadow2020.reconstructor import PublishedReconstructor
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.priors.covariance import unit_vectors
 from climrecon.methods.store import load_network
-from climrecon.methods.unet.correcting import PartialUNet
-from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.methods.unet.reconstructor import AnalysisReconstructor, PartialUNetReconstructor
+from climrecon.methods.unet.network import UNet
+from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.scores import scores
-from climrecon.training import native_network, native_task, published_task
+from climrecon.training import published_task, unet_network, unet_task
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, Plan
 from climrecon.training.fields import TrainingFields
-from climrecon.training.recipes import NativeRecipe, PublishedRecipe, recipe
+from climrecon.training.recipes import PublishedRecipe, UNetRecipe, recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser
 
@@ -197,17 +196,17 @@ def race(
             task = published_task.PublishedTask(made, network, fields, validation, masks, None, 0, workers)
             every = 250
         else:
-            assert isinstance(made, NativeRecipe)
-            unet, priors = native_network.new_network(made, fields, None, clock.drawing)
+            assert isinstance(made, UNetRecipe)
+            unet, priors = unet_network.new_network(made, fields, None, clock.drawing)
             done = score(0, unet)
             covariances = rows[-1]["minutes"]
             every = 100
             if not done:
-                task = native_task.NativeTask.drawn(
+                task = unet_task.UNetTask.drawn(
                     made, unet, priors, fields, validation, masks, noise, 0, workers, clock.drawing
                 )
         if not done:
-            plan = Plan(made.iterations, 10**9, made.averaging, clip=1.0 if isinstance(made, NativeRecipe) else None)
+            plan = Plan(made.iterations, 10**9, made.averaging, clip=1.0 if isinstance(made, UNetRecipe) else None)
             groups = task.groups()
             loop = Loop(task, optimiser(made, groups), plan, workers, Checkpoints(Path(tempfile.mkdtemp()), {}))
             clock.stop()
@@ -257,16 +256,14 @@ def _averaged(loop: Loop, do: Callable[[], bool]) -> bool:
 def _method(network: torch.nn.Module, device: torch.device) -> Method:
     if isinstance(network, PublishedUNet):
         return PublishedReconstructor("", network, str(device))
-    if isinstance(network, AnalysisUNet):
-        return AnalysisReconstructor("", network, 0.3, 0.0, np.zeros((1, 1)), str(device))
-    assert isinstance(network, PartialUNet)
-    return PartialUNetReconstructor("", network, 0.3, str(device))
+    assert isinstance(network, UNet)
+    return UNetReconstructor("", network, 0.3, 0.0, np.zeros((1, 1)), str(device))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--recipes", default="native,analysis,kadow2020")
+    parser.add_argument("--recipes", default="punet,kadow2020")
     parser.add_argument("--minutes", type=float, default=60.0, help="limit for a recipe, by the wall")
     parser.add_argument("--whole", action="store_true", help="go on to the recipe's last step")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

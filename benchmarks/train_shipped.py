@@ -32,24 +32,24 @@ from climrecon.data.masks import MaskSource, smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.fields import Context, Months
 from climrecon.grid import FIVE_DEGREES as GRID
-from climrecon.methods.card import describe_analysis
+from climrecon.methods.card import describe_unet
 from climrecon.methods.priors.covariance import forced_pattern, learn_patterns, unit_vectors
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.store import load_network, save_network
-from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.methods.unet.reconstructor import AnalysisReconstructor
-from climrecon.training.banks import VALIDATION
+from climrecon.methods.unet.network import UNet
+from climrecon.methods.unet.reconstructor import UNetReconstructor
+from climrecon.training.banks import STEPS, VALIDATION, MaskErrorBank
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop
 from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import RUNS, outside
 from climrecon.training.folds import folds_of as folds_of_recipes
 from climrecon.training.gaussian import LOSSES, spread_factor
-from climrecon.training.native_task import NativeTask
 from climrecon.training.recipes import recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser, plan_of
-from climrecon.training.sequences import STEPS, MaskErrorBank, draw_sequences
+from climrecon.training.samples import draw_samples
+from climrecon.training.unet_task import UNetTask
 from climrecon.training.validation_set import draw_validation_set
 
 FIRST = 1930
@@ -132,16 +132,17 @@ class HalfErrorBank(MaskErrorBank):
         return np.stack(errors), stated
 
 
-def new_network(prior: FullPrior, width: int, misfit: bool, stride: int = 2) -> AnalysisUNet:
+def new_network(prior: FullPrior, width: int, misfit: bool, stride: int = 2) -> UNet:
     parts = (land_fraction(GRID), np.sin(np.radians(GRID.lat)), GRID.area)
-    return AnalysisUNet(prior, *(torch.as_tensor(part, dtype=torch.float32) for part in parts), width, stride, misfit)  # type: ignore[call-arg]
+    tensors = (torch.as_tensor(part, dtype=torch.float32) for part in parts)
+    return UNet(prior, *tensors, width=width, stride=stride, misfit=misfit)  # type: ignore[call-arg]
 
 
-def persistence_of(network: AnalysisUNet, fields: TrainingFields, draws: MaskErrorBank, seed: int) -> float:
+def persistence_of(network: UNet, fields: TrainingFields, draws: MaskErrorBank, seed: int) -> float:
     """Correlation of the error of the global mean from month to month, over years the network was validated on."""
     values = np.asarray(fields.values, np.float32)
     area, pairs = GRID.area, []
-    method = AnalysisReconstructor("", network, 0.3, 0.0, np.zeros((1, 1)))
+    method = UNetReconstructor("", network, 0.3, 0.0, np.zeros((1, 1)))
     runs = np.split(np.arange(len(values)), np.flatnonzero(np.diff(fields.index) > 1) + 1)
     for run in runs:
         for draw in range(6):
@@ -215,17 +216,16 @@ def main() -> None:
             torch.save((pool, checks, draws), options.keep_pool)
     say(f"{len(pool)} samples, {sum(p.numel() for p in network.parameters())} weights to fit")
     made = recipe(
-        "analysis",
+        "punet",
         **{name: getattr(options, name) for name in ("rank", "trailing", "width", "pool", "misstated")},
         **{name: getattr(options, name) for name in ("rate", "decay", "loss")},
         iterations=options.steps,
-        seasons=True,
     )
     held = TrainingFields(
         known[validation], month[validation], index[validation], np.zeros(validation.sum(), int), ("GISTEMP",), GRID
     )  # fmt: skip
     cases = draw_validation_set(held, *sources(options.data), len(VALIDATION_YEARS), options.seed + VALIDATION)
-    task = NativeTask(made, network, pool, checks, cases, options.seed, CPU)
+    task = UNetTask(made, network, pool, checks, cases, options.seed, CPU)
     identity = {"recipe": made.model_dump_json(), "seed": str(options.seed)}
     loop = Loop(
         task, optimiser(made, task.groups()), plan_of(made), CPU,
@@ -269,7 +269,7 @@ def main() -> None:
         weights = {k: v for k, v in network.state_dict().items() if not k.startswith("prior.")}
         final.load_state_dict({**final.state_dict(), **weights})
         final.spread_factor.fill_(factor)
-        card = describe_analysis(
+        card = describe_unet(
             name, final, grid=GRID, persistence=round(persistence, 2), training={**about, "covariances": what}
         )
         written[name] = str(save_network(final, card, options.out / name))
@@ -300,7 +300,7 @@ def samples(options, network, known, filled, index, training, validation, say): 
                 say(f"  {done} of {total} samples")
                 told[0] += total / 10
 
-        return draw_sequences(network, priors, fields, np.where(chosen, fold, -1), draws, count, seed, progress)
+        return draw_samples(network, priors, fields, np.where(chosen, fold, -1), draws, count, seed, progress)
 
     pool = pool_of(training, block, priors, options.pool, options.seed + 1)
     checks = pool_of(validation, np.zeros(len(index), int), [network.prior], 480, options.seed + 2)

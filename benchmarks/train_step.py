@@ -7,8 +7,8 @@ full channel count and divides, three equal channels in and out, NCHW, torch's A
 every step from the same 516 months and the coverage of 500 real months, and start from the same weights. Steps are
 taken in turn in one process; figures are medians over pairs. ``ratio_kadow2020`` is the recipe's as it trains here,
 convolutions in the precision that it chooses (``precision``); ``ratio_kadow2020_single`` is all in single precision, as
-the reference is. ``native``: the shipped recipe with all its channels,
-beside the reference, in samples a second; it computes 36 rows where the reference computes 72. Peak memory is that of
+the reference is. ``punet``: the shipped recipe with all its channels,
+beside the reference, in samples a second; it computes 18 rows where the reference computes 72. Peak memory is that of
 a child process that does the steps of one side alone.
 """
 
@@ -38,13 +38,13 @@ from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.priors.covariance import unit_vectors
-from climrecon.training import native_network, native_task, published_task
+from climrecon.training import published_task, unet_network, unet_task
 from climrecon.training.banks import draw_masks
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, Plan
 from climrecon.training.fields import TrainingFields
 from climrecon.training.precision import autocast_type
-from climrecon.training.recipes import NativeRecipe, PublishedRecipe, recipe
+from climrecon.training.recipes import PublishedRecipe, UNetRecipe, recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser
 
@@ -163,15 +163,15 @@ def hole_alone() -> PublishedRecipe:
 class Ours:
     """Steps of a recipe, through the loop."""
 
-    def __init__(self, made: PublishedRecipe | NativeRecipe, data: Path, workers: Workers = CPU) -> None:
+    def __init__(self, made: PublishedRecipe | UNetRecipe, data: Path, workers: Workers = CPU) -> None:
         fields, masks, noise = material(data)
         if isinstance(made, PublishedRecipe):
             network = published_task.new_network(made, None)
             task = published_task.PublishedTask(made, network, fields, fields, masks, None, 0, workers)
         else:
-            unet, priors = native_network.new_network(made, fields, None)
-            task = native_task.NativeTask.drawn(made, unet, priors, fields, fields, masks, noise, 0, workers)
-        plan = Plan(10**6, 10**6, made.averaging, clip=1.0 if isinstance(made, NativeRecipe) else None)
+            unet, priors = unet_network.new_network(made, fields, None)
+            task = unet_task.UNetTask.drawn(made, unet, priors, fields, fields, masks, noise, 0, workers)
+        plan = Plan(10**6, 10**6, made.averaging, clip=1.0 if isinstance(made, UNetRecipe) else None)
         folder = Path(tempfile.mkdtemp())
         self.task = task
         self.loop = Loop(task, optimiser(made, task.groups()), plan, workers, Checkpoints(folder, {}))
@@ -241,9 +241,9 @@ def peak(side: str, options: argparse.Namespace) -> float:
     return float(answer.stdout)
 
 
-def native_small(pool: int) -> NativeRecipe:
-    made = recipe("native", pool=pool, folds=1, checks=8, validation_years=1)
-    assert isinstance(made, NativeRecipe)
+def punet_small(pool: int) -> UNetRecipe:
+    made = recipe("punet", pool=pool, folds=1, checks=8, validation_years=1)
+    assert isinstance(made, UNetRecipe)
     return made
 
 
@@ -272,10 +272,10 @@ def main() -> None:
     theirs_s, ours_s, ratio, cpu_ratio = pairs(reference.step, ours.step, options.pairs)
     single = Ours(hole_alone().model_copy(update={"precision": "single"}), options.data)
     _, single_s, single_ratio, single_cpu_ratio = pairs(reference.step, single.step, options.pairs)
-    native = native_small(400)
-    ours_native = Ours(native, options.data)
-    theirs_2, native_s, _, _ = pairs(reference.step, ours_native.step, options.pairs)
-    native_ratio = (native.batch / native_s) / (BATCH / theirs_2)
+    punet = punet_small(400)
+    ours_punet = Ours(punet, options.data)
+    theirs_2, punet_s, _, _ = pairs(reference.step, ours_punet.step, options.pairs)
+    punet_ratio = (punet.batch / punet_s) / (BATCH / theirs_2)
     result = {
         "benchmark": "train_step",
         "ratio_kadow2020": round(ratio, 3),
@@ -283,7 +283,7 @@ def main() -> None:
         "ratio_kadow2020_single": round(single_ratio, 3),
         "ratio_kadow2020_single_cpu_time": round(single_cpu_ratio, 3),
         "precision": "single" if autocast_type(hole_alone(), CPU.device) is None else "bfloat16",
-        "ratio_native": round(native_ratio, 3),
+        "ratio_punet": round(punet_ratio, 3),
         "seconds_a_step": {
             "reference": round(theirs_s, 4),
             "kadow2020": round(ours_s, 4),
@@ -293,15 +293,15 @@ def main() -> None:
         "samples_a_second": {
             "reference": round(BATCH / theirs_2, 1),
             "kadow2020": round(BATCH / ours_s, 1),
-            "native": round(native.batch / native_s, 1),
+            "punet": round(punet.batch / punet_s, 1),
         },
-        "rows_computed": {"reference": 72, "kadow2020": 72, "native": 36},
-        "channels": {"reference": 3, "kadow2020": 3, "native": 10},
+        "rows_computed": {"reference": 72, "kadow2020": 72, "punet": 18},
+        "channels": {"reference": 3, "kadow2020": 3, "punet": 15},
         "largest_difference_K": difference,
         "peak_memory_MB": {side: round(peak(side, options)) for side in ("reference", "kadow2020")},
         "n_pairs": options.pairs,
         "load_average": os.getloadavg()[0],
-        "batch": {"reference": BATCH, "kadow2020": BATCH, "native": native.batch},
+        "batch": {"reference": BATCH, "kadow2020": BATCH, "punet": punet.batch},
         "machine": f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}",
     }
     print(json.dumps(result))

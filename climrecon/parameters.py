@@ -156,13 +156,12 @@ PARAMETERS = (
               help="Field to learn: blended (air temperature over land and ice, sea-surface temperature over open "
                    "water, as in HadCRUT), tas (air temperature everywhere), auto (blended for members that have tos, "
                    "sic and sftlf)."),
-    Parameter("recipe", NAME_OR_PATH, "native", site=True, tasks=(TRAIN,),
-              help="Recipe: native or analysis (our own; analysis uses the neighbouring months too, as punet5 does), "
-                   "kadow2020 (the published network). Settings may follow: native,width=24,depth=2 (depth: at most 3 "
-                   "on 36 x 72 cells). Or a TOML file."),
+    Parameter("recipe", NAME_OR_PATH, "punet", site=True, tasks=(TRAIN,),
+              help="Recipe: punet (our own, as punet5), kadow2020 (the published network). Settings may follow: "
+                   "punet,width=24,depth=2 (depth: at most 3 on 36 x 72 cells). Or a TOML file."),
     Parameter("auxiliary", TEXT, None, site=True, tasks=(TRAIN,),
               help="Auxiliary variables that the network takes beside tas, separated by commas: psl, tos, pr. Members "
-                   "without these variables are left out. recipe=native alone."),
+                   "without these variables are left out. recipe=punet alone."),
     Parameter("network_name", TEXT, None, tasks=(TRAIN,), help="Name of the trained network in the store."),
     Parameter("masks", NAME_OR_PATH, None, tasks=(TRAIN, EVALUATE),
               help="Observation file or data set whose gaps mask the complete fields. Empty: the observations of this "
@@ -270,7 +269,7 @@ def _absolute(kind: str, value: Any, folder: Path) -> Any:
         return ",".join(name.strip() + sign + _absolute(FILE, path.strip(), folder) for name, sign, path in pairs)
     path = folder / os.path.expanduser(text.strip())
     if kind == NAME_OR_PATH:
-        # A recipe may name a file in its settings: native,setting=folder/file is no path.
+        # A recipe may name a file in its settings: punet,setting=folder/file is no path.
         named = "/" in text.partition("=")[0] or text.endswith(".toml")
         if not (named or path.is_file() or (path / "card.json").is_file()):
             return value

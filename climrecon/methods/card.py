@@ -12,11 +12,10 @@ from climrecon.errors import NetworkError
 from climrecon.grid import Grid
 from climrecon.methods.kadow2020.network import PublishedUNet
 from climrecon.methods.unet.build import unet_arguments
-from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, OBSERVED_CHANNELS, PartialUNet
-from climrecon.methods.unet.network import AnalysisUNet, complete_channels
+from climrecon.methods.unet.network import OBSERVED_CHANNELS, UNet
 from climrecon.variables import VARIABLES
 
-Network = AnalysisUNet | PartialUNet | PublishedUNet
+Network = UNet | PublishedUNet
 
 
 class GridCard(BaseModel):
@@ -48,7 +47,7 @@ class Card(BaseModel):
 
     schema_version: Literal[1] = 1
     name: str
-    kind: Literal["analysis_unet", "partial_unet", "published"]
+    kind: Literal["analysis_unet", "published"]
     title: str
     variable: str = "tas"
     units: str = VARIABLES["tas"].units
@@ -69,66 +68,44 @@ class Card(BaseModel):
     @property
     def auxiliary(self) -> tuple[str, ...]:
         """The network's auxiliary variables."""
-        return tuple(self.architecture.get("further", ()))
+        return tuple(self.architecture.get("auxiliary", ()))
 
 
-def describe_punet(name: str, network: PartialUNet | AnalysisUNet, *, grid: Grid, training: dict[str, Any]) -> Card:
-    """The card of a :class:`PartialUNet`."""
+def describe_unet(name: str, network: UNet, *, grid: Grid, training: dict[str, Any], persistence: float = 0.5) -> Card:
+    """The card of a :class:`UNet`; ``persistence``: of its errors, from month to month."""
+    neighbours = ", with neighbouring months" if network.neighbour_months else ""
     return Card(
         name=name,
-        kind="partial_unet",
-        title="Partial-convolution U-Net on low-rank optimal interpolation",
+        kind="analysis_unet",
+        title=f"Partial-convolution U-Net on full-rank optimal interpolation{neighbours}",
         reference_period=(1961, 1990),
         grid=GridCard.of(grid),
         wraps=grid.wraps,
-        inputs=[*OBSERVED_CHANNELS, *COMPLETE_CHANNELS, *network.auxiliary],
+        inputs=[*OBSERVED_CHANNELS, *network.complete_channels, *network.auxiliary],
         outputs=["mean", "stddev"],
         normalisation="values less the month's generalised least-squares mean, by the prior standard deviation of "
         "cell and calendar month"
         + ("; auxiliary variables by mean and standard deviation of the cell" if network.auxiliary else ""),
-        architecture=unet_arguments(network),
+        architecture={**unet_arguments(network), "persistence": persistence},
         default_obs_sd=0.3,
         training=training,
         caveats=[
-            "It learned from GISTEMP 1960-2002, so it is not independent of GISTEMP and no judge of it after 1960.",
-            "GISTEMP is smooth over 1,200 km: the standard deviation does not hold variability on smaller scales.",
-            "Realisations of different months are drawn independently of each other: the spread of an annual mean "
-            "made from them is too small where errors persist.",
+            "It learned from GISTEMP 1930-2002, so it is not independent of GISTEMP and no judge of it there.",
+            "GISTEMP is smooth over 1,200 km: what a data set holds on smaller scales is estimated from the "
+            "data set itself, partly as error, partly as local variability.",
+            "Where a data set holds variability that GISTEMP lacks, as HadCRUT does, the U-Net corrects the spread "
+            "alone; the mean is the interpolation's.",
+            "Realisations let what the leading patterns tell of an error persist from month to month with one "
+            "correlation; what they leave, up to some thousand kilometres, is drawn anew each month.",
         ],
-    )
-
-
-def describe_analysis(
-    name: str, network: AnalysisUNet, *, grid: Grid, training: dict[str, Any], persistence: float = 0.5
-) -> Card:
-    """The card of an :class:`AnalysisUNet`."""
-    card = describe_punet(name, network, grid=grid, training=training)
-    return card.model_copy(
-        update={
-            "kind": "analysis_unet",
-            "title": "Partial-convolution U-Net on full-rank optimal interpolation, with neighbouring months",
-            "inputs": [*OBSERVED_CHANNELS, *complete_channels(network.misfit)],
-            "architecture": {**card.architecture, "persistence": persistence},
-            "caveats": [
-                "It learned from GISTEMP 1930-2002, so it is not independent of GISTEMP and no judge of it there.",
-                "GISTEMP is smooth over 1,200 km: what a data set holds on smaller scales is estimated from the "
-                "data set itself, partly as error, partly as local variability.",
-                "Where a data set holds variability that GISTEMP lacks, as HadCRUT does, the U-Net corrects the spread "
-                "alone; the mean is the interpolation's.",
-                "Realisations let what the leading patterns tell of an error persist from month to month with one "
-                "correlation; what they leave, up to some thousand kilometres, is drawn anew each month.",
-            ],
-        }
     )
 
 
 def describe(name: str, network: Network, grid: Grid, training: dict[str, Any]) -> Card:
     """The card of a network that was trained here, of any kind."""
-    if isinstance(network, AnalysisUNet):
+    if isinstance(network, UNet):
         persistence = float(training.get("persistence", 0.5))
-        return describe_analysis(name, network, grid=grid, training=training, persistence=persistence)
-    if isinstance(network, PartialUNet):
-        return describe_punet(name, network, grid=grid, training=training)
+        return describe_unet(name, network, grid=grid, training=training, persistence=persistence)
     rows = int(training.get("recipe", {}).get("rows", 2 * grid.shape[0]))
     card = describe_published(
         name, network, grid, rows, "Partial-convolution U-Net of Kadow et al. (2020), trained here"

@@ -11,14 +11,14 @@ from climrecon.methods.contract import Capabilities, Context, Estimate
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.priors.interpolation import interpolate
 from climrecon.methods.store import DEFAULT_OBS_SD, LoadedNetwork, load_network, network_of
-from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.methods.unet.reconstructor import AnalysisReconstructor
+from climrecon.methods.unet.network import UNet
+from climrecon.methods.unet.reconstructor import UNetReconstructor
 
 #: The shipped network whose patterns are taken, so that no data are needed.
 PATTERNS = "punet5"
 
 
-class OptimalInterpolation(AnalysisReconstructor):
+class OptimalInterpolation(UNetReconstructor):
     """The covariance of a network of ours without its U-Net; errors are estimated as the network does it.
 
     The mean comes from all patterns, the spread of cells from the posterior of the leading ones; means over regions and
@@ -28,7 +28,7 @@ class OptimalInterpolation(AnalysisReconstructor):
     102:27835, for covariances learned from a well-observed period.
     """
 
-    def __init__(self, network: AnalysisUNet, grid: Grid, default_obs_sd: float, persistence: float) -> None:
+    def __init__(self, network: UNet, grid: Grid, default_obs_sd: float, persistence: float) -> None:
         super().__init__("oi", network, default_obs_sd, persistence, great_circle(grid))
         self.grid = grid
 
@@ -55,7 +55,7 @@ def optimal_interpolation(source: LoadedNetwork | None = None) -> OptimalInterpo
     """
     loaded = source or load_network(PATTERNS)
     network = network_of(loaded)
-    if not isinstance(network, AnalysisUNet):
+    if not isinstance(network, UNet):
         raise NetworkError(f"{loaded.name} holds no covariance to interpolate with.", f"{PATTERNS} holds one.")
     return OptimalInterpolation(
         network,

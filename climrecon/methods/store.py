@@ -28,14 +28,15 @@ from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet, from_st
 from climrecon.methods.kadow2020.reconstructor import PublishedReconstructor
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.unet.build import build_unet, matching
-from climrecon.methods.unet.correcting import PartialUNet
-from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.methods.unet.reconstructor import AnalysisReconstructor, PartialUNetReconstructor, UNetReconstructor
+from climrecon.methods.unet.network import UNet
+from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.parameters import BY_NAME
 
 WEIGHTS, CARD = "network.safetensors", "card.json"
 #: The range of the training months, beside the weights of a network whose card names its hash.
 RANGE = "range.safetensors"
+#: Kind of the networks that the recipe native of version 0.1 trained.
+FORMER_KIND = "partial_unet"
 #: One-sigma error of observations where neither data set nor card states one, K.
 DEFAULT_OBS_SD = 0.3
 #: Standard deviations beyond the training months' range at which a value is flagged.
@@ -66,7 +67,7 @@ def as_network(module: object) -> Network:
     NetworkError
         If it is not.
     """
-    if isinstance(module, AnalysisUNet | PartialUNet | PublishedUNet):
+    if isinstance(module, UNet | PublishedUNet):
         return module
     raise NetworkError(f"{type(module).__name__} is no kind of network that can be stored.")
 
@@ -95,10 +96,8 @@ def as_reconstructor(
         Where it runs; None: where its weights are.
     """
     device = device or str(next(network.parameters()).device)
-    if isinstance(network, AnalysisUNet):
-        return AnalysisReconstructor(name, network, obs_sd, persistence, great_circle(grid), device)
-    if isinstance(network, PartialUNet):
-        return PartialUNetReconstructor(name, network, obs_sd, device)
+    if isinstance(network, UNet):
+        return UNetReconstructor(name, network, obs_sd, persistence, great_circle(grid), device)
     return PublishedReconstructor(name, network, device, rows=rows)
 
 
@@ -139,7 +138,14 @@ def list_networks(store: Sequence[Path] = ()) -> list[tuple[Card, Path]]:
 
 def _read_card(path: Path) -> Card:
     try:
-        return Card.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and content.get("kind") == FORMER_KIND:
+            raise NetworkError(
+                f"The network of {path} was trained by an earlier version, with the recipe native; this version of "
+                "climrecon has no networks of this kind.",
+                "Train again with recipe=punet,neighbour_months=0, or recipe=punet.",
+            )
+        return Card.model_validate(content)
     except (OSError, ValueError, ValidationError) as error:
         raise NetworkError(
             f"The card {path} cannot be read: {str(error).splitlines()[0]}",
@@ -210,7 +216,7 @@ def _method(card: Card, path: Path, device: str) -> Method:
             network = PublishedUNet(VARIANTS[int(arguments["input_channels"])], arguments["widths"])
             network.load_state_dict(weights)
     else:
-        network = build_unet(card.name, card.kind, weights, arguments)
+        network = build_unet(card.name, weights, arguments)
     with matching(card.name):
         return as_reconstructor(
             network,

@@ -56,7 +56,7 @@ def load_auxiliary(
 
 def _check_size(name: str, path: Path, values: NDArray[Any], network: LoadedNetwork) -> None:
     module: Any = network_of(network)
-    usual = module.further_sd[module.auxiliary.index(name)].cpu().numpy().reshape(values.shape[1:])
+    usual = module.auxiliary_sd[module.auxiliary.index(name)].cpu().numpy().reshape(values.shape[1:])
     ratio = float(np.sqrt(np.nanmean((values / usual) ** 2)))
     if not 1.0 / _TIMES < ratio < _TIMES:
         raise InputDataError(

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import UsageError
@@ -26,6 +27,14 @@ CHUNK = 1000
 PART = 2000
 #: Share of a GPU's free memory that fields may take to be kept there.
 RESIDENT = 0.5
+
+#: Masks and errors drawn beforehand: each takes products with matrices of cells by cells.
+BANK = 1500
+#: Of samples whose stated errors are not what errors are, half have none at all, and such are stated, K; in the others
+#: what is stated is wrong by a factor, whose logarithm is up to so much, and not below or above these, K.
+NEARLY_NONE, WRONG_BY, STATED_BOUNDS = (0.05, 0.2), 1.4, (0.05, 2.0)
+#: Months before and after the one that is estimated.
+STEPS = (0, -1, 1)
 
 #: Purposes of random streams.
 MASKS, NOISE, SAMPLES, VALIDATION = range(4)
@@ -137,3 +146,54 @@ def draw_errors(source: NoiseSource, count: int, seed: int, cells: int) -> NDArr
     for number in range(count):
         drawn[number] = source.draw(np.random.default_rng([seed, NOISE, number]))[0]
     return drawn
+
+
+class MaskErrorBank:
+    """Gaps and errors of three successive months, from banks drawn once; errors persist as the noise source says.
+
+    Parameters
+    ----------
+    masks, noise:
+        What the banks are drawn from.
+    misstated:
+        Share of samples whose stated errors are not what errors are: too large, too small, or of none.
+    """
+
+    def __init__(
+        self, masks: MaskSource, noise: NoiseSource, seed: int, size: int = BANK, misstated: float = 0.0
+    ) -> None:
+        self.source, self.misstated = masks, misstated
+        rng = np.random.default_rng(seed)
+        self.masks = np.stack([masks.draw(rng) for _ in range(size)])
+        errors, stated = zip(*(self.drawn(noise, rng) for _ in range(size)), strict=True)
+        self.errors, self.stated = np.stack(errors).astype(np.float32), np.stack(stated).astype(np.float32)
+
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
+        """(3, P) masks, (3, P) errors and (P,) stated errors; the first month is the one that is estimated.
+
+        In half of the samples the neighbours have the same gaps, in the others up to four tenths fewer cells.
+        """
+        mask = self.masks[rng.integers(len(self.masks))]
+        keep = 1.0 if rng.random() < 0.5 else rng.uniform(0.6, 1.0)
+        masks = np.stack([mask, *(mask & (rng.random(mask.size) < keep) for _ in STEPS[1:])])
+        return masks, *self._misstated(*self.with_neighbours(rng), rng)
+
+    def drawn(self, noise: NoiseSource, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """An entry of the bank: (3, P) errors of consecutive months and (P,) stated errors."""
+        return noise.draw_months(rng, len(STEPS))
+
+    def with_neighbours(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """(3, P) errors of the month that is estimated, the one before and the one after, and (P,) stated errors."""
+        number = rng.integers(len(self.errors))
+        return rng.choice([-1.0, 1.0]) * self.errors[number][[1, 0, 2]], self.stated[number]
+
+    def _misstated(
+        self, errors: FloatArray, stated: FloatArray, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
+        """As they are, or with errors that are not what is stated."""
+        if not self.misstated or rng.random() >= self.misstated:
+            return errors, stated
+        if rng.random() < 0.5:
+            level = np.exp(rng.uniform(*np.log(NEARLY_NONE)))
+            return np.zeros_like(errors), np.full_like(stated, level)
+        return errors, np.clip(stated * np.float32(np.exp(rng.uniform(-WRONG_BY, WRONG_BY))), *STATED_BOUNDS)

@@ -1,4 +1,4 @@
-"""Scores of Gaussian estimates, cell by cell: the losses of our own networks, and the calibration of their spread."""
+"""Scores of Gaussian estimates, cell by cell: the losses of our own network, and the calibration of their spread."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from climrecon.methods.unet.correcting import PartialUNet
-from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.unet.network import UNet
 from climrecon.training.samples import SamplePool
 
 
@@ -39,7 +38,7 @@ LOSSES = {"likelihood": negative_log_likelihood, "crps": ranked_probability_scor
 
 
 @torch.no_grad()
-def spread_factor(network: PartialUNet | AnalysisUNet, validation: SamplePool) -> float:
+def spread_factor(network: UNet, validation: SamplePool) -> float:
     """The factor on all standard deviations with which central 90 % intervals hold 90 % of the unseen cells.
 
     Errors have heavier tails than a Gaussian's: the intervals of the network with the best score hold too much.
@@ -53,7 +52,7 @@ def spread_factor(network: PartialUNet | AnalysisUNet, validation: SamplePool) -
         correction = network.correct(samples.observed, samples.mask, samples.complete)
         mean, factor = network.corrected(correction, samples.mean, samples.variance)
         ratios.append((samples.truth - mean).abs() / (factor * samples.variance.sqrt()))
-        unseen = samples.scored & (samples.mask.flatten(1) == 0)
+        unseen = samples.scored & (samples.mask[:, 0].flatten(1) == 0)
         weights.append(network.area * unseen)
     ratio, order = torch.cat(ratios).flatten().sort()
     below = torch.cat(weights).flatten()[order].double().cumsum(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from climrecon.training.recipes import Recipe
+from climrecon.training.recipes import PublishedRecipe, Recipe
 
 #: What Linux calls the matrix units of a processor that multiply in bfloat16.
 MATRIX_UNITS = "amx_bf16"
@@ -41,7 +41,7 @@ def autocast_type(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     Weights, their averages, losses and the optimiser are in single precision always (Micikevicius et al. 2018, ICLR).
     """
     if recipe.precision == "auto":
-        pays = recipe.network == "published" and device.type == "cpu" and has_matrix_units()
+        pays = isinstance(recipe, PublishedRecipe) and device.type == "cpu" and has_matrix_units()
         return torch.bfloat16 if pays else None
     return torch.bfloat16 if recipe.precision == "bfloat16" else None
 

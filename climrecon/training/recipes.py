@@ -1,8 +1,8 @@
 """Recipes: which network is trained, on what samples, with which losses and steps, as validated settings.
 
-``kadow2020`` is the published training (Kadow et al. 2020, Nature Geoscience 13:408, methods); ``native`` is our own
-network on the fields' own grid; ``analysis`` the same with neighbouring months and all patterns of the covariance, the
-kind that ships. A recipe is added by a line in ``RECIPES``, and by a subclass of :class:`Recipe` if it is of a new kind.
+``punet`` is our own network on the fields' own grid, as it ships; ``kadow2020`` is the published training (Kadow et al.
+2020, Nature Geoscience 13:408, methods). A recipe is added by a line in ``RECIPES``, and by a subclass of :class:`Recipe`
+if it is of a new kind.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Recipe(Settings):
     Attributes
     ----------
     variables:
-        What the network sees: the one it is for, then further ones as channels (``native`` alone).
+        What the network sees: the one it is for, then auxiliary ones as channels (``punet`` alone).
     iterations:
         Steps of the optimiser; phases and schedules scale with them.
     batch:
@@ -65,7 +65,6 @@ class Recipe(Settings):
     """
 
     name: str
-    network: Literal["published", "partial_unet", "analysis_unet"]
     variables: tuple[str, ...] = ("tas",)
     iterations: int = Field(ge=1)
     batch: int = Field(ge=1)
@@ -94,16 +93,6 @@ class Recipe(Settings):
             raise ValueError(
                 f"variables={' '.join(self.variables)}: tas comes first, then each auxiliary variable once"
             )
-        if self.auxiliary and self.network == "published":
-            raise ValueError(
-                f"{', '.join(self.auxiliary)} as channels: the published network's equal channels share one mask, and an "
-                "auxiliary variable has gaps of its own; use recipe=native"
-            )
-        if self.auxiliary and self.network == "analysis_unet":
-            raise ValueError(
-                f"{', '.join(self.auxiliary)} as channels: networks with neighbouring months take the analyses of "
-                "temperature alone in this version; use recipe=native without neighbour_months"
-            )
         return self
 
 
@@ -129,7 +118,6 @@ class PublishedRecipe(Recipe):
         Weights of VGG16 (torchvision's names, safetensors or .pth). Without them there is no perceptual and style loss.
     """
 
-    network: Literal["published"] = "published"
     channels: Literal[1, 3] = 3
     widths: tuple[int, ...] = Field((18, 36, 72), min_length=1, max_length=6)
     rows: int = Field(72, ge=8)
@@ -148,25 +136,37 @@ class PublishedRecipe(Recipe):
             raise ValueError("widths are numbers of channels, 1 or more")
         return self
 
+    @model_validator(mode="after")
+    def _one_mask(self) -> Self:
+        if self.auxiliary:
+            raise ValueError(
+                f"{', '.join(self.auxiliary)} as channels: the published network's equal channels share one mask, and an "
+                "auxiliary variable has gaps of its own; use recipe=punet"
+            )
+        return self
 
-class NativeRecipe(Recipe):
+
+class UNetRecipe(Recipe):
     """Our network on the fields' own grid: optimal interpolation corrected by a U-Net.
 
-    Circular longitude and poles that are crossed, area-weighted likelihood, land, latitude and month as channels,
+    Circular longitude and poles that are crossed, an area-weighted score, land, latitude and month as channels,
     Liu's factor, averaged weights, one cycle of the learning rate.
 
     Attributes
     ----------
     neighbour_months:
-        1: the analyses of the month before and after are channels too, each with its own gaps and errors.
+        1: the analyses of the month before and after are channels too, each with its own gaps and errors; 0: each month
+        stands by itself.
     rank:
-        Patterns of the covariance.
+        Leading patterns of the covariance.
     trailing:
-        Further patterns, which the mean is solved for with as well; with neighbouring months alone.
+        Further patterns, which the mean is solved for with as well.
     seasons:
-        Whether each calendar month has a covariance of its own; with neighbouring months alone.
+        Whether each calendar month has a covariance of its own.
     width:
         Channels of the first level; each further level has twice as many.
+    stride:
+        2: the first level has half the rows and columns, a quarter of the work; 1: it has all.
     depth:
         Levels. Rows and columns are halved once less: 36 x 72 cells can be halved twice, so that 3 is the most.
     pool:
@@ -186,50 +186,47 @@ class NativeRecipe(Recipe):
         are auxiliary variables.
     misstated:
         Share of samples whose stated errors are too large, too small, or of none; where it is above zero the network sees
-        how well observations agree with what is stated of them. With neighbouring months alone; a network that is gone on
-        from and cannot see it is trained without.
+        how well observations agree with what is stated of them. A network that is gone on from and cannot see it is
+        trained without.
     loss:
         ``likelihood``, or the continuous ranked probability score, ``crps``.
     checks:
         Samples validated on.
     """
 
-    network: Literal["partial_unet", "analysis_unet"] = "partial_unet"
-    neighbour_months: int = Field(0, ge=0, le=1)
-    rank: int = Field(160, ge=1)
-    trailing: int = Field(0, ge=0)
-    seasons: bool = False
+    iterations: int = Field(4500, ge=1)
+    batch: int = Field(16, ge=1)
+    rate: float = Field(2.4e-3, gt=0, le=1)
+    averaging: float = Field(0.998, ge=0, lt=1)
+    check_every: int = Field(250, ge=1)
+    neighbour_months: int = Field(1, ge=0, le=1)
+    rank: int = Field(128, ge=1)
+    trailing: int = Field(472, ge=0)
+    seasons: bool = True
     width: int = Field(16, ge=1)
+    stride: int = Field(2, ge=1, le=2)
     depth: int = Field(3, ge=1, le=6)
-    pool: int = Field(20000, ge=1)
+    pool: int = Field(15000, ge=1)
     folds: int = Field(4, ge=1)
     covariance_months: int = Field(6000, ge=24)
     warm_up: int = Field(100, ge=0)
-    decay: float = Field(1e-2, ge=0)
-    mirror: bool = False
-    misstated: float = Field(0.0, ge=0, le=1)
-    loss: Literal["likelihood", "crps"] = "likelihood"
+    decay: float = Field(0.3, ge=0)
+    mirror: bool = True
+    misstated: float = Field(0.2, ge=0, le=1)
+    loss: Literal["likelihood", "crps"] = "crps"
     checks: int = Field(480, ge=1)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _kind(cls, values: Any) -> Any:
-        """Networks with neighbouring months are of a kind of their own."""
-        if not isinstance(values, dict) or "network" in values:
-            return values
-        kind = "analysis_unet" if values.get("neighbour_months") else "partial_unet"
-        return {"network": kind, **values}
+    @property
+    def misfit(self) -> bool:
+        """Whether a new network sees how well observations agree with their stated errors."""
+        return self.misstated > 0
 
     @model_validator(mode="after")
-    def _goes_together(self) -> Self:
-        if self.trailing and not self.neighbour_months:
-            raise ValueError(f"trailing={self.trailing} needs neighbour_months=1")
-        if self.seasons and not self.neighbour_months:
-            raise ValueError("seasons=true needs neighbour_months=1")
-        if self.misstated and not self.neighbour_months:
-            raise ValueError(f"misstated={self.misstated:g} needs neighbour_months=1")
-        if (self.network == "analysis_unet") != bool(self.neighbour_months):
-            raise ValueError(f"network={self.network} does not go with neighbour_months={self.neighbour_months}")
+    def _no_mirror_images_of_auxiliary_variables(self) -> Self:
+        if self.auxiliary and self.mirror:
+            if "mirror" in self.model_fields_set:
+                raise ValueError("mirror=true: anomalies of auxiliary variables may be skewed; use mirror=false")
+            object.__setattr__(self, "mirror", False)  # the settings are frozen
         return self
 
 
@@ -239,24 +236,21 @@ RECIPES: dict[str, tuple[type[Recipe], dict[str, Any]]] = {
         PublishedRecipe,
         {"iterations": 1_000_000, "batch": 18, "rate": 2e-4, "check_every": 5000, "patience": 0},
     ),
-    "native": (NativeRecipe, {"iterations": 4000, "batch": 16, "rate": 1.2e-3, "averaging": 0.998, "check_every": 200}),
-    "analysis": (
-        NativeRecipe,
-        {
-            **{"iterations": 4500, "batch": 16, "rate": 2.4e-3, "averaging": 0.998, "check_every": 250},
-            **{"neighbour_months": 1, "rank": 128, "trailing": 472, "pool": 11000, "mirror": True, "decay": 0.3},
-            **{"misstated": 0.2},
-        },
-    ),
+    "punet": (UNetRecipe, {}),
 }
 
 
-#: Old name -> name of settings, accepted with a note; to be removed in the next version.
+#: Old name -> name of settings, and old name -> name and settings of recipes, accepted with a note; to be removed in the
+#: next version.
 OLD_NAMES = {"months_beside": "neighbour_months"}
+OLD_RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "native": ("punet", {"neighbour_months": 0}),
+    "analysis": ("punet", {}),
+}
 
 
-def renamed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Settings by their present names, and a note for each old one; unchanged where both names are given."""
+def renamed(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any], list[str]]:
+    """Recipe and settings by their present names, and a note for each old one; as they are where both names are given."""
     present = {key: OLD_NAMES.get(key, key) for key in settings}
     present = {key: key if name in settings else name for key, name in present.items()}
     notes = [
@@ -264,11 +258,20 @@ def renamed(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         for old, name in present.items()
         if old != name
     ]
-    return {present[key]: value for key, value in settings.items()}, notes
+    settings = {present[key]: value for key, value in settings.items()}
+    if name not in OLD_RECIPES:
+        return name, settings, notes
+    new, changed = OLD_RECIPES[name]
+    call = ",".join([new, *(f"{key}={value}" for key, value in changed.items())])
+    note = (
+        f"The recipe {name} is now recipe={call}, whose defaults are others; the next version of climrecon refuses the "
+        "old name."
+    )
+    return new, {**changed, **settings}, [note, *notes]
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """Name and settings of ``native``, of ``native,neighbour_months=1,losses.hole=6``, or of a TOML file.
+    """Name and settings of ``punet``, of ``punet,width=24,depth=2``, or of a TOML file.
 
     A file holds the recipe's name as ``recipe`` and its settings.
 
@@ -282,9 +285,9 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
             content = tomllib.loads(Path(text).expanduser().read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(
-                f"The recipe {text} cannot be read: {error}", 'It holds recipe = "native" and settings.'
+                f"The recipe {text} cannot be read: {error}", 'It holds recipe = "punet" and settings.'
             ) from error
-        return str(content.pop("recipe", "native")), content
+        return str(content.pop("recipe", "punet")), content
     name, *parts = (part.strip() for part in text.split(","))
     settings: dict[str, Any] = {}
     for part in parts:
@@ -320,6 +323,7 @@ def recipe(name: str, **overrides: Any) -> Recipe:
     UsageError
         If there is none of that name; or a setting is unknown or impossible, all of them at once.
     """
+    name, overrides, _ = renamed(name, overrides)
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, 1)
         raise UsageError(
@@ -327,7 +331,6 @@ def recipe(name: str, **overrides: Any) -> Recipe:
             f"Recipes: {', '.join(RECIPES)}.",
         )
     kind, settings = RECIPES[name]
-    overrides, _ = renamed(overrides)
     try:
         return kind.model_validate({"name": name, **settings, **overrides})
     except ValidationError as error:

@@ -18,14 +18,13 @@ from torch import nn
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, OutputError, UsageError
-from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.training import native_network, native_task, published_task
+from climrecon.training import published_task, unet_network, unet_task
 from climrecon.training.distributed import Workers, workers
 from climrecon.training.engine import Loop, Plan, Progress, Shown, TrainingHistory
 from climrecon.training.fields import TrainingFields
 from climrecon.training.gaussian import spread_factor
 from climrecon.training.precision import precision_name
-from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
+from climrecon.training.recipes import PublishedRecipe, Recipe, UNetRecipe
 from climrecon.training.reference_scores import reference_scores
 from climrecon.training.resume import Checkpoints, identity_of_fields, identity_of_source, identity_of_weights
 from climrecon.training.sizes import bytes_of, checkpoint_bytes
@@ -70,7 +69,7 @@ def train(
     max_hours: float | None = None,
     start: nn.Module | None = None,
     report: Callable[[Progress], None] | None = None,
-    drawing: native_network.Drawing | None = None,
+    drawing: unet_network.Drawing | None = None,
     references: Mapping[str, Estimator] | None = None,
     shown: Shown | None = None,
 ) -> Trained:
@@ -133,24 +132,24 @@ def train(
             task, optimiser(recipe, groups), plan_of(recipe, max_hours), processes, checkpoints, report, known, shown
         )
         history = loop.run()
-        _calibrate(task)
+        if isinstance(task, unet_task.UNetTask):
+            _calibrate(task)
         network = task.network.to("cpu").eval()
         for parameter in network.parameters():
             parameter.data = parameter.data.contiguous()
         card = _card(recipe, fields, validation, seed, processes, history, start)
         card["validation_beside"] = {name: dict(scores) for name, scores in known.items()}
-        if isinstance(network, AnalysisUNet):
-            card["spread_factor"] = round(float(network.spread_factor), 4)
-            card["persistence"] = native_task.persistence_of(network, task.cases)
+        if isinstance(task, unet_task.UNetTask):
+            card["spread_factor"] = round(float(task.network.spread_factor), 4)
+            card["persistence"] = unet_task.persistence_of(task.network, task.cases)
         return Trained(network, card, history)
 
 
-def _calibrate(task: published_task.PublishedTask | native_task.NativeTask) -> None:
-    """Make 90 % intervals of a network that sees neighbouring months hold 90 % of the validation's unseen cells."""
+def _calibrate(task: unet_task.UNetTask) -> None:
+    """Make the network's 90 % intervals hold 90 % of the validation's unseen cells."""
     network = task.network
-    if isinstance(task, native_task.NativeTask) and isinstance(network, AnalysisUNet):
-        factor = float(network.spread_factor) * spread_factor(network, task.checks)
-        network.spread_factor.fill_(float(np.clip(factor, *SPREAD_BOUNDS)))
+    factor = float(network.spread_factor) * spread_factor(network, task.checks)
+    network.spread_factor.fill_(float(np.clip(factor, *SPREAD_BOUNDS)))
 
 
 def _task(
@@ -162,20 +161,20 @@ def _task(
     seed: int,
     processes: Workers,
     start: nn.Module | None,
-    drawing: native_network.Drawing | None = None,
-) -> tuple[published_task.PublishedTask | native_task.NativeTask, list[dict[str, Any]]]:
+    drawing: unet_network.Drawing | None = None,
+) -> tuple[published_task.PublishedTask | unet_task.UNetTask, list[dict[str, Any]]]:
     if isinstance(recipe, PublishedRecipe):
         network = published_task.new_network(recipe, start)
         published = published_task.PublishedTask(recipe, network, fields, validation, masks, noise, seed, processes)
         return published, published.groups()
-    if isinstance(recipe, NativeRecipe):
+    if isinstance(recipe, UNetRecipe):
         if noise is None:
             raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.")
-        unet, priors = native_network.new_network(recipe, fields, start, drawing)
-        native = native_task.NativeTask.drawn(
+        unet, priors = unet_network.new_network(recipe, fields, start, drawing)
+        task = unet_task.UNetTask.drawn(
             recipe, unet, priors, fields, validation, masks, noise, seed, processes, drawing
         )
-        return native, native.groups()
+        return task, task.groups()
     raise UsageError(f"The recipe {recipe.name} has no training.")
 
 
@@ -186,7 +185,7 @@ def plan_of(recipe: Recipe, max_hours: float | None = None) -> Plan:
         min(recipe.check_every, recipe.iterations),
         recipe.averaging,
         recipe.patience,
-        1.0 if isinstance(recipe, NativeRecipe) else None,
+        1.0 if isinstance(recipe, UNetRecipe) else None,
         recipe.checkpoint_seconds,
         None if max_hours is None else max_hours * 3600.0,
     )
@@ -194,7 +193,7 @@ def plan_of(recipe: Recipe, max_hours: float | None = None) -> Plan:
 
 def optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """The recipe's optimiser, its step fused into one kernel."""
-    if isinstance(recipe, NativeRecipe):
+    if isinstance(recipe, UNetRecipe):
         return torch.optim.AdamW(groups, lr=recipe.rate, weight_decay=recipe.decay, betas=(0.9, 0.98), fused=True)
     return torch.optim.Adam(groups, lr=recipe.rate, fused=True)
 

@@ -1,32 +1,28 @@
-"""Training samples: a complete month seen through a mask with errors, and its low-rank posterior.
+"""Training samples: complete months seen through masks with errors, and their posteriors.
 
-The posterior that a sample is given comes from covariances learned *without* the years around it
-(cross-fitting): covariances learned from a month know that month, and a network trained on top would
-trust them more than they deserve.
+A network that sees the months before and after is given three months through alike gaps. The posteriors come from
+covariances learned *without* the years around a sample (cross-fitting): covariances learned from a month know that month,
+and a network trained on top would trust them more than they deserve.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.data.masks import MaskSource
-from climrecon.data.noise import NoiseSource
-from climrecon.methods.priors.low_rank import LowRankPrior
-from climrecon.methods.unet.correcting import OBSERVED_CHANNELS, ODD_CHANNELS, PartialUNet
-from climrecon.methods.unet.network import complete_channels
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.unet.network import OBSERVED_CHANNELS, ODD_CHANNELS, UNet, analysis_channels
 from climrecon.training.auxiliary import seen_of
+from climrecon.training.banks import STEPS, MaskErrorBank
 from climrecon.training.fields import TrainingFields
 
-Prior = TypeVar("Prior")
 #: A sample and its mirror image, see :meth:`SamplePool.at`.
 IMAGES = 2
 
@@ -35,11 +31,12 @@ IMAGES = 2
 class SamplePool:
     """Prepared samples, ready for the U-Net: N samples on (H, W).
 
-    ``observed`` (N, 3, H, W), ``mask`` (N, 1, H, W), ``complete`` (N, C, H, W) of 7, 11 or 12 channels, ``mean`` and
+    ``observed`` (N, 3, H, W), ``mask`` (N, 1, H, W), ``complete`` (N, C, H, W) of the C names ``channels``, ``mean`` and
     ``variance`` (N, P) of the posterior, ``truth`` (N, P) and ``scored`` (N, P). With V auxiliary variables there are V
     more observed channels and masks.
     """
 
+    channels: tuple[str, ...]
     observed: Tensor
     mask: Tensor
     complete: Tensor
@@ -51,27 +48,24 @@ class SamplePool:
     def __len__(self) -> int:
         return len(self.truth)
 
+    def to(self, device: torch.device) -> SamplePool:
+        """On another device."""
+        return replace(self, **{name: part.to(device) for name, part in vars(self).items() if name != "channels"})
+
     def at(self, numbers: Tensor) -> SamplePool:
         """Chosen samples: ``n`` below N is sample n, ``N + n`` its mirror image: all anomalies with the other sign.
 
         Under a covariance one is as likely as the other, and a network that is shown both learns less of its months by
         heart. Not for auxiliary variables, whose anomalies may be skewed.
-
-        Raises
-        ------
-        ValueError
-            If there are complete channels of which it is not known whether they change their sign.
         """
-        names = complete_channels(misfit=True)
-        if self.complete.shape[1] > len(names):
-            raise ValueError(f"{self.complete.shape[1]} complete channels; which are odd is not known")
         rows = numbers % len(self)
         sign = torch.where(numbers < len(self), 1.0, -1.0).to(self.truth.dtype)
         observed = (*OBSERVED_CHANNELS, *[""] * (self.observed.shape[1] - len(OBSERVED_CHANNELS)))
         return SamplePool(
+            self.channels,
             self.observed[rows] * _signs(sign, observed),
             self.mask[rows],
-            self.complete[rows] * _signs(sign, names[: self.complete.shape[1]]),
+            self.complete[rows] * _signs(sign, self.channels),
             self.mean[rows] * sign[:, None],
             self.variance[rows],
             self.truth[rows] * sign[:, None],
@@ -91,50 +85,102 @@ def _odd(names: tuple[str, ...], device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def draw_sample_pool(
-    network: PartialUNet,
-    priors: Sequence[LowRankPrior],
+def draw_samples(
+    network: UNet,
+    priors: Sequence[FullPrior],
     fields: TrainingFields,
     fold: IntArray,
-    masks: MaskSource,
-    noise: NoiseSource,
+    draws: MaskErrorBank,
     count: int,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
-    chunk: int = 32,
+    chunk: int = 64,
 ) -> SamplePool:
-    """Draw ``count`` samples of single months; see :func:`draw_by_fold`.
+    """``count`` samples of months drawn at random, made in parts that share a prior.
 
-    Cells that are not ``scored`` are observed as they are, a producer's best guess, and 0 where there is none.
+    Every sample has its own random stream, so that the pool does not depend on ``chunk``. Cells that are NaN or not
+    ``scored`` are neither observed nor scored.
+
+    Parameters
+    ----------
+    fold:
+        (N,) which of ``priors`` has not seen the month; below zero: the month is not drawn.
     """
-    size = fields.grid.area.size
+    which = np.random.default_rng(seed).choice(np.flatnonzero(fold >= 0), count)
+    parts: list[tuple[Tensor, ...]] = []
+    order: list[IntArray] = []
+    for position, prior in enumerate(priors):
+        wanted = np.flatnonzero(fold[which] == position)
+        for start in range(0, len(wanted), chunk):
+            numbers = wanted[start : start + chunk]
+            order.append(numbers)
+            parts.append(_samples(network, prior, fields, which[numbers], numbers, draws, seed))
+            if progress:
+                progress(sum(map(len, order)), count)
+    back = torch.as_tensor(np.argsort(np.concatenate(order)))
+    columns = (torch.cat(column)[back] for column in zip(*parts, strict=True))
+    return SamplePool(network.complete_channels, *columns)
 
-    def make(prior: LowRankPrior, rows: IntArray, numbers: IntArray) -> tuple[Tensor, ...]:
-        values, mask, stated, truth = (np.zeros((len(numbers), size)) for _ in range(4))
-        scored = np.zeros((len(numbers), size), bool)
-        more: list[NDArray[np.float32]] = []
-        for position, (row, number) in enumerate(zip(rows, numbers, strict=True)):
-            rng = np.random.default_rng([seed, int(number)])
-            mask[position] = masks.draw(rng)
-            error, stated[position] = noise.draw(rng)
-            truth[position] = np.nan_to_num(np.asarray(fields.values[row], np.float64)).reshape(-1)
-            scored[position] = np.isfinite(known_cells(fields, row))
-            values[position] = (truth[position] + error) * mask[position]
-            auxiliary = fields.auxiliary_at([row])
-            if auxiliary is not None:
-                # A stream of its own, so that temperature is seen as it is without auxiliary variables.
-                stream = np.random.default_rng([seed, int(number), 1])
-                shown = auxiliary[0].reshape(len(auxiliary[0]), -1), network.further_sd.cpu().numpy()
-                more.append(seen_of(*shown, masks, stream))
-        month = torch.as_tensor(np.asarray(fields.month)[rows])
-        observed, error_sd, true = (torch.as_tensor(a, dtype=torch.float32) for a in (values, stated, truth))
-        seen = torch.as_tensor(mask > 0)
-        posterior = prior.posterior(observed, seen, error_sd, month)
-        given = (torch.as_tensor(np.stack(more)),) if more else ()
-        channels = network.channels(observed, seen, error_sd, month, posterior, *given)
-        return (*channels, posterior.mean, posterior.variance, true, torch.as_tensor(scored))
 
-    return draw_by_fold(fold, priors, make, count, seed, chunk, progress)
+def _samples(
+    network: UNet,
+    prior: FullPrior,
+    fields: TrainingFields,
+    rows: IntArray,
+    numbers: IntArray,
+    draws: MaskErrorBank,
+    seed: int,
+) -> tuple[Tensor, ...]:
+    size, steps = network.area.numel(), STEPS if network.neighbour_months else STEPS[:1]
+    observed = np.zeros((len(steps), len(rows), size), np.float32)
+    seen = np.zeros((len(steps), len(rows), size), bool)
+    there = np.zeros((len(steps), len(rows)), bool)
+    stated = np.empty((len(rows), size), np.float32)
+    for position, (row, number) in enumerate(zip(rows, numbers, strict=True)):
+        masks, errors, stated[position] = draws.draw(np.random.default_rng([seed, int(number)]))
+        for step, shift in enumerate(steps):
+            if not _follows(fields, row, shift):
+                continue
+            truth = known_cells(fields, row + shift)
+            known = masks[step] & np.isfinite(truth)
+            there[step, position] = True
+            seen[step, position] = known
+            observed[step, position] = np.where(known, np.nan_to_num(truth) + errors[step], 0.0)
+    month = torch.as_tensor(np.asarray(fields.month)[rows])
+    error_sd = torch.as_tensor(stated)
+    values, mask = torch.as_tensor(observed), torch.as_tensor(seen)
+    posterior = prior.posterior(values[0], mask[0], error_sd, month)
+    neighbours = []
+    for step, shift in enumerate(steps[1:], 1):
+        other = (month - 1 + shift) % 12 + 1
+        found = prior.posterior(values[step], mask[step], error_sd, other)
+        mean, left = analysis_channels(found, prior.prior_sd(other))
+        known_month = torch.as_tensor(there[step])[:, None]
+        neighbours += [torch.where(known_month, mean, 0.0), torch.where(known_month, left, 1.0)]
+    auxiliary = _auxiliary(network, fields, rows, numbers, draws.source, seed) if network.auxiliary else None
+    truth = np.stack([known_cells(fields, row) for row in rows])
+    return (
+        *network.inputs(values[0], mask[0], error_sd, month, posterior, prior.prior_sd(month), neighbours, auxiliary),
+        posterior.mean,
+        posterior.variance,
+        torch.as_tensor(np.nan_to_num(truth)),
+        torch.as_tensor(np.isfinite(truth)),
+    )
+
+
+def _auxiliary(
+    network: UNet, fields: TrainingFields, rows: IntArray, numbers: IntArray, masks: MaskSource, seed: int
+) -> Tensor:
+    """(B, V, P) auxiliary variables as samples see them, NaN elsewhere."""
+    given, spread = fields.auxiliary_at(rows), network.auxiliary_sd.cpu().numpy()
+    assert given is not None
+    # A stream of its own, so that temperature is seen as it is without auxiliary variables.
+    streams = (np.random.default_rng([seed, int(number), 1]) for number in numbers)
+    shown = [
+        seen_of(values.reshape(len(values), -1), spread, masks, stream)
+        for values, stream in zip(given, streams, strict=True)
+    ]
+    return torch.as_tensor(np.stack(shown))
 
 
 def known_cells(fields: TrainingFields, row: int) -> FloatArray:
@@ -145,36 +191,10 @@ def known_cells(fields: TrainingFields, row: int) -> FloatArray:
     return np.where(np.asarray(fields.scored[row]).reshape(-1), values, np.float32(np.nan))
 
 
-def draw_by_fold(
-    fold: IntArray,
-    priors: Sequence[Prior],
-    make: Callable[[Prior, IntArray, IntArray], tuple[Tensor, ...]],
-    count: int,
-    seed: int,
-    chunk: int,
-    progress: Callable[[int, int], None] | None,
-) -> SamplePool:
-    """``count`` samples of months drawn at random, made in parts that share a prior.
-
-    Every sample has its own random stream, so that the pool does not depend on ``chunk``.
-
-    Parameters
-    ----------
-    fold:
-        (N,) which of ``priors`` has not seen the month; below zero: the month is not drawn.
-    make:
-        From a prior, rows of the fields and numbers of samples to the columns of their pool.
-    """
-    which = np.random.default_rng(seed).choice(np.flatnonzero(fold >= 0), count)
-    parts: list[tuple[Tensor, ...]] = []
-    order: list[IntArray] = []
-    for position, prior in enumerate(priors):
-        wanted = np.flatnonzero(fold[which] == position)
-        for start in range(0, len(wanted), chunk):
-            numbers = wanted[start : start + chunk]
-            order.append(numbers)
-            parts.append(make(prior, which[numbers], numbers))
-            if progress:
-                progress(sum(map(len, order)), count)
-    back = torch.as_tensor(np.argsort(np.concatenate(order)))
-    return SamplePool(*(torch.cat(columns)[back] for columns in zip(*parts, strict=True)))
+def _follows(fields: TrainingFields, row: int, shift: int) -> bool:
+    """Whether the entry ``shift`` further is the month ``shift`` later of the same member."""
+    other = row + shift
+    if not 0 <= other < len(fields):
+        return False
+    same = fields.member[other] == fields.member[row]
+    return bool(same and fields.index[other] - fields.index[row] == shift)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from climrecon.grid import Grid
-from climrecon.methods.priors.full_rank import FullPrior
-from climrecon.methods.priors.low_rank import LowRankPrior
+from climrecon.methods.unet.build import empty_unet
 from climrecon.training import published_task
-from climrecon.training.native_network import empty_network
-from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe
+from climrecon.training.recipes import PublishedRecipe, Recipe, UNetRecipe
 
 #: A checkpoint holds the weights, their average, the best, and the optimiser's two moments; and one is written next to
 #: the one before.
@@ -35,12 +32,6 @@ def checkpoint_bytes(weights: int) -> int:
 def _empty(recipe: Recipe, grid: Grid) -> nn.Module:
     if isinstance(recipe, PublishedRecipe):
         return published_task.new_network(recipe, None)
-    assert isinstance(recipe, NativeRecipe)
-    cells = grid.area.size
-    parts = (torch.zeros(cells), torch.ones(12, cells))
-    if recipe.neighbour_months:
-        patterns = torch.zeros(cells, recipe.rank), torch.zeros(cells, recipe.trailing)
-        size = recipe.rank + recipe.trailing
-        seasons = torch.zeros(12, size, size) if recipe.seasons else None
-        return empty_network(recipe, grid, FullPrior(*patterns, *parts, seasons))
-    return empty_network(recipe, grid, LowRankPrior(torch.zeros(cells, recipe.rank), *parts))
+    assert isinstance(recipe, UNetRecipe)
+    own = {"misfit": recipe.misfit, "auxiliary": recipe.auxiliary, "rows": grid.shape[0], "columns": grid.shape[1]}
+    return empty_unet({**recipe.model_dump(), **own})

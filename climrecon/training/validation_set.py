@@ -106,13 +106,13 @@ def draw_validation_set(
     noise: NoiseSource | None,
     years: int,
     seed: int,
-    further_sd: FloatArray | None = None,
+    auxiliary_sd: FloatArray | None = None,
 ) -> ValidationSet:
     """Draw masks (each held for a whole year) and errors for whole years; the same for the same ``seed``.
 
     Parameters
     ----------
-    further_sd:
+    auxiliary_sd:
         (V, P) standard deviations of the auxiliary variables of a network that takes some.
     """
     rows = np.tile(whole_years(fields, years), MASKS)
@@ -142,11 +142,11 @@ def draw_validation_set(
     good = (counts == 12) & (np.bincount(block, scored.all((1, 2))) == 12)
     number_of = np.where(good, np.cumsum(good) - 1, -1)
     month = np.asarray(fields.month)[rows]
-    auxiliary = fields.auxiliary_at(rows) if further_sd is not None else None
-    if auxiliary is not None and further_sd is not None:
+    auxiliary = fields.auxiliary_at(rows) if auxiliary_sd is not None else None
+    if auxiliary is not None and auxiliary_sd is not None:
         for number, values_of in enumerate(auxiliary):
             rng = np.random.default_rng([seed, 3, number])
-            shown = seen_of(values_of.reshape(len(values_of), -1), further_sd, masks, rng)
+            shown = seen_of(values_of.reshape(len(values_of), -1), auxiliary_sd, masks, rng)
             auxiliary[number] = shown.reshape(values_of.shape)
     return ValidationSet(
         values, stated, mask, scored, truth, month, number_of[block], _apart(block, month), fields.grid, auxiliary

@@ -63,6 +63,17 @@ def test_nothing_is_overwritten_and_shipped_networks_stay(store: Path, tmp_path:
     assert (source / "card.json").exists()
 
 
+def test_a_network_of_an_earlier_version_is_to_be_trained_again(store: Path) -> None:
+    call("networks", "add", shipped() / "punet5", "--name", "mine")
+    path = store / "mine" / "card.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "kind": "partial_unet"}))
+    with pytest.raises(NetworkError, match="mine.* by an earlier version") as caught:
+        load_network("mine", store=[store])
+    assert "Train again with recipe=punet" in str(caught.value)
+    assert "mine" not in call("networks")
+    assert "Removed" in call("networks", "remove", "mine", "--yes")
+
+
 def test_without_a_writable_store_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = tmp_path / "site.toml"
     site.write_text('network_store = ["/proc/nowhere"]\n')
@@ -80,12 +91,12 @@ def test_a_training_is_planned(store: Path, demo: Path) -> None:
     assert "6 members of 3 model families" in text
     assert "can be blended: 1" in text
     # The recipe is that of the network to start from, unless one is named that does not fit.
-    assert "recipe analysis, " in text
+    assert "recipe punet,neighbour_months=1,stride=2,depth=3, " in text
     assert "starting from punet5" in text
-    with pytest.raises(UsageError, match="The recipe native starts from a native network without neighbouring"):
+    with pytest.raises(UsageError, match="has neighbour_months=1, the recipe punet has neighbour_months=0"):
         call(
             "train", "--dryrun", "--training-data", "cmip5", "--catalogue", demo / "catalogue.json",
-            "--network", "punet5", "--recipe", "native",
+            "--network", "punet5", "--recipe", "punet,neighbour_months=0",
         )  # fmt: skip
     forced = call(
         "train", "--dryrun", "--training-data", "cmip5+20cr", "--catalogue", demo / "catalogue.json",

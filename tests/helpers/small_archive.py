@@ -51,8 +51,9 @@ PUBLISHED: dict[str, Any] = {
     "check_every": 10,
     "validation_years": 3,
 }
-NATIVE: dict[str, Any] = {
+UNET: dict[str, Any] = {
     "rank": 10,
+    "trailing": 8,
     "width": 4,
     "pool": 80,
     "folds": 2,
@@ -66,7 +67,7 @@ NATIVE: dict[str, Any] = {
 
 def small(name: str, folder: Path, iterations: int = 30, **more: Any) -> Trained:
     """Train a small network of recipe ``name``."""
-    given = dict(PUBLISHED if name == "kadow2020" else NATIVE)
+    given = dict(PUBLISHED if name == "kadow2020" else UNET)
     sources = gaps(**{key: more.pop(key) for key in ("mask_seed", "error_level") if key in more})
     names = ("seed", "start", "report", "max_hours", "drawing", "references", "shown")
     settings = {key: more.pop(key) for key in list(more) if key not in names}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from climrecon.grid import Grid
-from climrecon.methods.priors.covariance import exponential, great_circle, learn_low_rank, seasonal_scale
+from climrecon.methods.priors.covariance import exponential, great_circle, learn_patterns, seasonal_scale
 
 
 def test_great_circle_distances() -> None:
@@ -24,11 +24,11 @@ def test_exponential_is_positive_definite_on_the_sphere() -> None:
     assert values.min() > 0
 
 
-def test_low_rank_keeps_the_variance_of_each_cell() -> None:
+def test_few_patterns_keep_the_variance_of_each_cell() -> None:
     grid, rng = Grid.regular(6, 12), np.random.default_rng(0)
     fields = rng.normal(size=(240, 6, 12)) * np.linspace(0.5, 2, 6)[None, :, None]
     month = np.arange(240) % 12 + 1
-    learned = learn_low_rank(fields, month, grid, 10)
+    learned = learn_patterns(fields, month, grid, 10)
     flat = fields.reshape(240, -1)
     flat = flat - (flat @ grid.area.reshape(-1))[:, None]
     np.testing.assert_allclose(learned.prior_sd().mean(0), flat.std(0), rtol=0.15)

@@ -10,6 +10,7 @@ from climrecon.grid import Grid
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.priors.data_set_errors import DataSetErrors, SurfaceErrors
 from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.priors.interpolation import persistent_deviations
 from climrecon.methods.priors.low_rank import LowRankPrior
 
 
@@ -26,7 +27,7 @@ def test_draws_of_a_posterior_do_not_depend_on_the_device() -> None:
         posterior = prior.to(device).posterior(
             *(x.to(device) for x in (values, mask, torch.full((3, 60), 0.3), torch.tensor([1, 6, 12])))
         )
-        draws.append(posterior.deviations(4, torch.Generator().manual_seed(1)).cpu())
+        draws.append(persistent_deviations(posterior, torch.tensor([1, 2, 12]), 4, 1, 0.5).cpu())
     torch.testing.assert_close(draws[0], draws[1], atol=1e-4, rtol=1e-3)
 
 

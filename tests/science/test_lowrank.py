@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from climrecon.methods.priors.interpolation import persistent_deviations
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD, LowRankPrior
 
 CELLS, RANK = 40, 6
@@ -53,7 +54,7 @@ def test_draws_have_the_posterior_covariance(prior: LowRankPrior) -> None:
     mask = rng.random(CELLS) < 0.3
     values, errors = rng.normal(size=CELLS), np.full(CELLS, 0.3)
     posterior = prior.posterior(*(torch.tensor(a)[None] for a in (values, mask, errors)), torch.tensor([6]))  # type: ignore[call-arg]
-    draws = posterior.deviations(20000, torch.Generator().manual_seed(0))[:, 0].numpy()
+    draws = persistent_deviations(posterior, torch.tensor([23000]), 20000, 0, 0.5)[:, 0].numpy()
     _, covariance = dense(prior, values, mask, errors, 6)
     size = np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
     assert np.abs(draws.mean(0) / np.sqrt(np.diag(covariance))).max() < 0.04

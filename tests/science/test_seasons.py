@@ -12,12 +12,12 @@ from climrecon.methods.priors.data_set_errors import LOCAL_KM, REGIONAL_KM, Data
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD
 from climrecon.methods.unet.build import build_unet, unet_arguments
-from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.methods.unet.reconstructor import AnalysisReconstructor
+from climrecon.methods.unet.network import UNet
+from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.training.banks import Choices
 from climrecon.training.distributed import Workers
-from climrecon.training.native_task import NativeModule
 from climrecon.training.samples import SamplePool
+from climrecon.training.unet_task import UNetModule
 
 GRID = Grid.regular(12, 24)
 CELLS = GRID.area.size
@@ -130,22 +130,22 @@ def test_a_calibrated_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior
 
 
 @pytest.fixture
-def network(prior: FullPrior) -> AnalysisUNet:
+def network(prior: FullPrior) -> UNet:
     torch.manual_seed(0)
     land = torch.rand(GRID.shape)
-    net = AnalysisUNet(prior, land, torch.linspace(-1, 1, 12), *tensors(GRID.area), width=4, stride=2)
+    net = UNet(prior, land, torch.linspace(-1, 1, 12), *tensors(GRID.area), width=4, stride=2)
     torch.nn.init.normal_(net.head.weight, std=0.1)
     return net.eval()
 
 
-def test_a_coarser_network_with_seasons_comes_back_from_its_weights(network: AnalysisUNet, prior: FullPrior) -> None:
-    again = build_unet("mine", "analysis_unet", network.state_dict(), unet_arguments(network))
+def test_a_coarser_network_with_seasons_comes_back_from_its_weights(network: UNet, prior: FullPrior) -> None:
+    again = build_unet("mine", network.state_dict(), unet_arguments(network))
     _, (values, mask, error, _) = observed(prior, 1)
     index = Months.of(np.full(12, 1900), np.arange(1, 13))
     shape = (12, *GRID.shape)
     fields_ = (values.numpy().reshape(shape), mask.numpy().reshape(shape), error.numpy().reshape(shape))
     first, second = (
-        AnalysisReconstructor("test", one, 0.3, 0.5, DISTANCE).reconstruct(*fields_, index.month, Context(GRID, index))
+        UNetReconstructor("test", one, 0.3, 0.5, DISTANCE).reconstruct(*fields_, index.month, Context(GRID, index))
         for one in (network, again)
     )
     np.testing.assert_array_equal(first.mean, second.mean)
@@ -156,23 +156,24 @@ def test_a_coarser_network_with_seasons_comes_back_from_its_weights(network: Ana
         )
     assert correction.shape == (2, 2, *GRID.shape)
     with pytest.raises(NetworkError, match="do not belong together"):
-        build_unet("mine", "analysis_unet", network.state_dict(), {**unet_arguments(network), "seasons": False})
+        build_unet("mine", network.state_dict(), {**unet_arguments(network), "seasons": False})
     with pytest.raises(NetworkError, match="stride"):
-        build_unet("mine", "analysis_unet", network.state_dict(), {**unet_arguments(network), "stride": 3})
+        build_unet("mine", network.state_dict(), {**unet_arguments(network), "stride": 3})
 
 
-def test_the_ranked_probability_score_is_that_of_a_gaussian(network: AnalysisUNet) -> None:
+def test_the_ranked_probability_score_is_that_of_a_gaussian(network: UNet) -> None:
     """Against the mean of |x - y| - |x - x'| / 2 over draws (Gneiting & Raftery 2007, equation 20)."""
     torch.manual_seed(3)
     torch.nn.init.zeros_(network.head.weight)
     count = 3
     pool = SamplePool(
+        network.complete_channels,
         torch.zeros(count, 3, *GRID.shape), torch.zeros(count, 1, *GRID.shape), torch.zeros(count, 11, *GRID.shape),
         torch.zeros(count, CELLS), torch.full((count, CELLS), 0.25), 0.8 * torch.randn(count, CELLS),
         torch.ones(count, CELLS, dtype=torch.bool),
     )  # fmt: skip
     choices = Choices(0, count, (count,), Workers(0, 1, torch.device("cpu")))
-    module = NativeModule(network, pool, choices, None, "crps")
+    module = UNetModule(network, pool, choices, None, "crps")
     found = module.loss(pool, torch.arange(count)).item()
     draws = 0.5 * np.random.default_rng(0).normal(size=(2, 4000, 1))
     truth = pool.truth.numpy().reshape(-1)[None]

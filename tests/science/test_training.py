@@ -12,23 +12,21 @@ from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.grid import FIVE_DEGREES, Grid
-from climrecon.methods.priors.covariance import learn_low_rank, learn_patterns
+from climrecon.methods.priors.covariance import learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior
-from climrecon.methods.priors.low_rank import LowRankPrior
 from climrecon.methods.store import load_network
 from climrecon.methods.unet.build import build_unet, unet_arguments
-from climrecon.methods.unet.correcting import PartialUNet
-from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.unet.network import UNet
+from climrecon.training.banks import MaskErrorBank
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, TrainingHistory
 from climrecon.training.fields import TrainingFields
 from climrecon.training.gaussian import spread_factor
-from climrecon.training.native_task import NativeTask
 from climrecon.training.recipes import recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser, plan_of
-from climrecon.training.samples import SamplePool, draw_sample_pool
-from climrecon.training.sequences import MaskErrorBank, draw_sequences
+from climrecon.training.samples import SamplePool, draw_samples
+from climrecon.training.unet_task import UNetTask
 from climrecon.training.validation_set import draw_validation_set
 
 GRID = Grid.regular(8, 16)
@@ -45,11 +43,11 @@ def parts():
     # Not Gaussian: the sign of a wave decides its shape, which no linear method can know.
     waves = rng.normal(size=(120, smooth.shape[1])) @ smooth.T
     fields = waves + 0.8 * np.maximum(waves, 0.0)
-    learned = learn_low_rank(fields.reshape(120, 8, 16), month, GRID, 12)
-    tensors = (
+    learned = learn_patterns(fields.reshape(120, 8, 16), month, GRID, 12)
+    vectors, residual, scale = (
         torch.tensor(part.copy(), dtype=torch.float32) for part in (learned.vectors, learned.residual, learned.scale)
     )
-    prior = LowRankPrior(*tensors)
+    prior = FullPrior(vectors, vectors[:, :0], residual, scale)
     land = rng.random(CELLS) < 0.3
     masks = MaskSource(rng.random((20, CELLS)) < 0.6, ~land, smooth, np.repeat(GRID.lat, 16))
     noise = NoiseSource(smooth, smooth)
@@ -58,29 +56,36 @@ def parts():
     return prior, masks, noise, data
 
 
-def network(prior: LowRankPrior) -> PartialUNet:
+def network(prior: FullPrior, **more: Any) -> UNet:
+    """One that estimates each month by itself, if nothing else is asked for."""
     torch.manual_seed(0)
     area = torch.tensor(GRID.area, dtype=torch.float32)
-    return PartialUNet(prior, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, width=8)
+    settings = {"width": 8, "neighbour_months": 0, **more}
+    return UNet(prior, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, **settings)
+
+
+def bank(parts) -> MaskErrorBank:
+    return MaskErrorBank(parts[1], parts[2], 1, size=60)
 
 
 def fit(
-    folder: Path, parts, net: PartialUNet, pool: SamplePool, check: SamplePool, seed: int, **settings: Any
+    folder: Path, parts, net: UNet, pool: SamplePool, check: SamplePool, seed: int, **settings: Any
 ) -> TrainingHistory:
     """Train on a pool with the loop and task of recipes."""
     _, masks, noise, data = parts
     cases = draw_validation_set(data, masks, noise, 1, 1)
-    kind = "analysis" if isinstance(net, AnalysisUNet) else "native"
-    made, cpu = recipe(kind, mirror=False, **settings), Workers(0, 1, torch.device("cpu"))
-    task = NativeTask(made, net, pool, check, cases, seed, cpu)
+    # As ever in these tests: a loss whose values are compared.
+    made = recipe("punet", **{"mirror": False, "loss": "likelihood", "decay": 1e-2, **settings})
+    cpu = Workers(0, 1, torch.device("cpu"))
+    task = UNetTask(made, net, pool, check, cases, seed, cpu)
     loop = Loop(task, optimiser(made, task.groups()), plan_of(made), cpu, Checkpoints(folder, {}))
     return loop.run()
 
 
 def test_it_starts_as_optimal_interpolation_and_learns_more(parts, tmp_path: Path) -> None:
-    prior, masks, noise, data = parts
+    prior, _, _, data = parts
     net = network(prior)
-    pool, check = (draw_sample_pool(net, [prior], data, FOLD, masks, noise, n, seed) for n, seed in ((192, 1), (64, 2)))
+    pool, check = (draw_samples(net, [prior], data, FOLD, bank(parts), n, seed) for n, seed in ((192, 1), (64, 2)))
     with torch.no_grad():
         start = net.corrected(net.correct(check.observed, check.mask, check.complete), check.mean, check.variance)
     torch.testing.assert_close(start[0], check.mean)
@@ -98,11 +103,11 @@ def test_it_starts_as_optimal_interpolation_and_learns_more(parts, tmp_path: Pat
 
 
 def test_training_is_reproducible(parts, tmp_path: Path) -> None:
-    prior, masks, noise, data = parts
+    prior, _, _, data = parts
     states = []
     for number in range(2):
         net = network(prior)
-        pool = draw_sample_pool(net, [prior], data, FOLD, masks, noise, 48, 1)
+        pool = draw_samples(net, [prior], data, FOLD, bank(parts), 48, 1)
         folder = tmp_path / str(number)
         fit(folder, parts, net, pool, pool, 3, iterations=6, batch=8, warm_up=2, check_every=3)
         states.append(net.state_dict())
@@ -124,51 +129,39 @@ class _Same:
         )
 
 
-class _None:
-    """No errors, but some are stated."""
-
-    def draw(self, rng):
-        return np.zeros(CELLS), np.full(CELLS, 0.3)
-
-
-@pytest.mark.parametrize("neighbours", [False, True])
-def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, neighbours: bool) -> None:
+@pytest.mark.parametrize("misfit", [False, True])
+@pytest.mark.parametrize("neighbours", [0, 1])
+def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, neighbours: int, misfit: bool) -> None:
     prior, masks, _, data = parts
     mask = masks.draw(np.random.default_rng(3))
     pools = []
     for sign in (1.0, -1.0):
         fields = replace(data, values=np.float32(sign) * data.values)
-        if neighbours:
-            vectors, trailing = prior.vectors[:, :8], prior.vectors[:, 8:]
-            full = FullPrior(vectors, trailing, prior.residual, prior.scale)
-            torch.manual_seed(0)
-            area = torch.tensor(GRID.area, dtype=torch.float32)
-            net = AnalysisUNet(full, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, width=4, misfit=True)
-            pools.append(draw_sequences(net, [full], fields, FOLD, _Same(mask), 6, 5))
-        else:
-            pools.append(draw_sample_pool(network(prior), [prior], fields, FOLD, masks, _None(), 6, 5))
+        full = FullPrior(prior.vectors[:, :8], prior.vectors[:, 8:], prior.residual, prior.scale)
+        net = network(full, misfit=misfit, neighbour_months=neighbours)
+        pools.append(draw_samples(net, [full], fields, FOLD, _Same(mask), 6, 5))
     numbers = torch.arange(6)
-    images, turned = pools[0].at(numbers + 6), pools[1]
-    for name, value in vars(images).items():
-        torch.testing.assert_close(value, getattr(turned, name), atol=1e-4, rtol=1e-4, msg=name)
-    for name, value in vars(pools[0].at(numbers)).items():
-        assert torch.equal(value, getattr(pools[0], name)), name
+    images, turned, straight = pools[0].at(numbers + 6), pools[1], pools[0].at(numbers)
+    assert images.complete.shape[1] == len(images.channels) == 7 + 4 * neighbours + misfit
+    for name in set(vars(images)) - {"channels"}:
+        torch.testing.assert_close(getattr(images, name), getattr(turned, name), atol=1e-4, rtol=1e-4, msg=name)
+        assert torch.equal(getattr(straight, name), getattr(pools[0], name)), name
 
 
 def test_a_pool_does_not_depend_on_how_it_is_cut(parts) -> None:
-    prior, masks, noise, data = parts
+    prior, _, _, data = parts
     net = network(prior)
-    first, second = (draw_sample_pool(net, [prior], data, FOLD, masks, noise, 20, 5, chunk=chunk) for chunk in (20, 7))
+    first, second = (draw_samples(net, [prior], data, FOLD, bank(parts), 20, 5, chunk=chunk) for chunk in (20, 7))
     assert torch.equal(first.mask, second.mask)
     torch.testing.assert_close(first.mean, second.mean, atol=1e-4, rtol=1e-4)
 
 
 def test_each_sample_uses_the_prior_that_has_not_seen_it(parts) -> None:
-    prior, masks, noise, data = parts
+    prior, _, _, data = parts
     net = network(prior)
-    wide = LowRankPrior(prior.vectors, prior.residual, 3.0 * prior.scale)
+    wide = FullPrior(prior.vectors, prior.trailing, prior.residual, 3.0 * prior.scale)
     fold = (np.arange(120) >= 60).astype(int)
-    pool = draw_sample_pool(net, [prior, wide], data, fold, masks, noise, 40, 5)
+    pool = draw_samples(net, [prior, wide], data, fold, bank(parts), 40, 5)
     which = np.random.default_rng(5).integers(120, size=40)
     spread = pool.variance.mean(1).numpy()
     assert np.median(spread[which >= 60]) > 3.0 * np.median(spread[which < 60])
@@ -204,24 +197,21 @@ def test_errors_have_a_part_that_does_not_average_out() -> None:
 
 
 def test_three_months_are_drawn_with_similar_gaps_and_neighbours_by_date(parts, tmp_path: Path) -> None:
-    _, masks, noise, data = parts
+    _, _, _, data = parts
     learned = learn_patterns(data.values.reshape(120, 8, 16), data.month, GRID, 40)
     tensors = [
         torch.tensor(part.copy(), dtype=torch.float32)
         for part in (learned.vectors[:, :12], learned.vectors[:, 12:], learned.residual, learned.scale)
     ]
     full, wide = FullPrior(*tensors), FullPrior(*tensors[:3], 3.0 * tensors[3])  # type: ignore[call-arg]
-    area = torch.tensor(GRID.area, dtype=torch.float32)
-    torch.manual_seed(0)
-    net = AnalysisUNet(full, torch.rand(8, 16), torch.linspace(-1, 1, 8), area, width=4)
+    net = network(full, width=4, neighbour_months=1)
     index = np.r_[np.arange(60), np.arange(70, 130)]
     values = data.values.reshape(120, 8, 16).copy()
     values[:, 0, 0] = np.nan
     fields = TrainingFields(values, index % 12 + 1, index, np.zeros(120, int), ("one",), GRID)
     fold = (np.arange(120) >= 60).astype(int)
     fold[119] = -1
-    draws = MaskErrorBank(masks, noise, 1, size=30)
-    pools = [draw_sequences(net, [full, wide], fields, fold, draws, 40, 5, chunk=chunk) for chunk in (40, 7)]
+    pools = [draw_samples(net, [full, wide], fields, fold, bank(parts), 40, 5, chunk=chunk) for chunk in (40, 7)]
     torch.testing.assert_close(pools[0].complete, pools[1].complete, atol=1e-3, rtol=1e-3)
     pool = pools[0]
     assert pool.complete.shape == (40, 11, 8, 16)
@@ -269,12 +259,8 @@ def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None
     assert 40 <= other <= 80
 
 
-def test_the_spread_factor_goes_with_the_weights_and_is_one_in_those_from_before() -> None:
+def test_the_spread_factor_goes_with_the_weights() -> None:
     network = load_network("punet5").method.network  # type: ignore[attr-defined]
     assert 0.5 < float(network.spread_factor) < 1.0
-    weights, arguments = network.state_dict(), unet_arguments(network)
-    again = build_unet("mine", "analysis_unet", weights, arguments)
+    again = build_unet("mine", network.state_dict(), unet_arguments(network))
     assert torch.equal(again.spread_factor, network.spread_factor)
-    before = {key: value for key, value in weights.items() if key != "spread_factor"}
-    assert float(build_unet("mine", "analysis_unet", before, arguments).spread_factor) == 1.0
-    assert "spread_factor" not in before

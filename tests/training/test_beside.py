@@ -1,4 +1,4 @@
-"""Recipes with neighbouring months: settings, training, resuming, fine-tuning, storing and use."""
+"""The recipe punet: settings, training, resuming, fine-tuning, storing and use."""
 
 from __future__ import annotations
 
@@ -19,17 +19,15 @@ from climrecon.methods.by_chunks import reconstruct
 from climrecon.methods.card import describe
 from climrecon.methods.kriging import Kriging
 from climrecon.methods.store import load_network, network_of, save_network
-from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.unet.network import UNet
 from climrecon.tasks.train.fit import recipe_for
-from climrecon.training import engine, native_task
+from climrecon.training import engine, unet_task
+from climrecon.training.banks import MaskErrorBank
 from climrecon.training.recipes import parse, recipe
 from climrecon.training.run import Trained, train
-from climrecon.training.sequences import MaskErrorBank
 from climrecon.training.sizes import weights_bytes
 from climrecon.training.validation_set import ValidationSet
-from helpers.small_archive import GRID, NATIVE, fields, gaps, small
-
-REFERENCE_METHOD: dict[str, Any] = {"neighbour_months": 1, "trailing": 8}
+from helpers.small_archive import GRID, UNET, fields, gaps, small
 
 
 def kriging(cases: ValidationSet) -> np.ndarray:
@@ -42,12 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path, list
     torch.set_num_threads(1)
     folder, told, drawn = tmp_path_factory.mktemp("whole"), [], []
     trained = small(
-        "native",
-        folder,
-        **REFERENCE_METHOD,
-        report=told.append,
-        drawing=lambda *what: drawn.append(what),
-        references={"kriging": kriging},
+        "punet", folder, report=told.append, drawing=lambda *what: drawn.append(what), references={"kriging": kriging}
     )
     return trained, folder, told, drawn
 
@@ -59,20 +52,23 @@ def same(first: nn.Module, second: nn.Module) -> None:
 
 
 def test_settings_stand_behind_the_recipes_name(tmp_path: Path) -> None:
-    assert recipe("native").network == "partial_unet"
-    name, settings = parse("native,variables=tas")
-    assert recipe(name, **settings) == recipe("native")
+    name, settings = parse("punet,variables=tas")
+    assert recipe(name, **settings) == recipe("punet")
     with pytest.raises(ProblemList, match="no setting 'nmae'") as refused:
-        recipe("native", nmae="x")
-    assert "Settings: network, variables" in str(refused.value.hint)
-    assert recipe("native", neighbour_months=1).network == "analysis_unet"
-    shipped = recipe("analysis").model_dump()
-    assert (shipped["neighbour_months"], shipped["rank"], shipped["trailing"]) == (1, 128, 472)
+        recipe("punet", nmae="x")
+    assert "Settings: variables, iterations" in str(refused.value.hint)
+    shipped = load_network("punet5").card
+    made = recipe("punet")
+    for setting in ("rank", "trailing", "seasons", "stride", "misfit", "width"):
+        assert getattr(made, setting) == shipped.architecture[setting]
+    trained = {name: value for name, value in shipped.training["settings"].items() if name != "steps"}
+    assert {name: made.model_dump()[name] for name in trained} == trained
+    assert made.iterations == shipped.training["settings"]["steps"]
     assert parse("kadow2020, widths=4 6,losses.hole=5.5,vgg=a.pth") == (
         "kadow2020", {"widths": [4, 6], "losses": {"hole": 5.5}, "vgg": "a.pth"},
     )  # fmt: skip
-    chosen: Any = recipe_for("native,neighbour_months=1,width=24", 100)
-    assert (chosen.width, chosen.iterations, chosen.pool, chosen.network) == (24, 100, 1600, "analysis_unet")
+    chosen: Any = recipe_for("punet,neighbour_months=0,width=24", 100)
+    assert (chosen.width, chosen.iterations, chosen.pool, chosen.neighbour_months) == (24, 100, 1600, 0)
     chosen = recipe_for("kadow2020,losses.hole=5", None)
     assert chosen.losses.model_dump()["hole"] == 5.0
     file = tmp_path / "mine.toml"
@@ -80,15 +76,13 @@ def test_settings_stand_behind_the_recipes_name(tmp_path: Path) -> None:
     chosen = recipe_for(str(file), None)
     assert chosen.losses.hole == 3
     with pytest.raises(UsageError, match="'deep' in recipe"):
-        recipe_for("native,deep", None)
+        recipe_for("punet,deep", None)
     with pytest.raises(UsageError, match="cannot be read"):
         recipe_for(str(tmp_path / "none.toml"), None)
     with pytest.raises(ProblemList) as caught:
-        recipe_for("native,neighbour_months=2,widht=4", None)
+        recipe_for("punet,neighbour_months=2,widht=4", None)
     assert "width?" in str(caught.value)
     assert "neighbour_months" in str(caught.value)
-    with pytest.raises(ProblemList, match="needs neighbour_months=1"):
-        recipe("native", trailing=5)
 
 
 def test_it_is_compared_with_kriging_and_says_how_far_it_is(whole) -> None:
@@ -101,7 +95,7 @@ def test_it_is_compared_with_kriging_and_says_how_far_it_is(whole) -> None:
     assert f"(kriging {beside['rmse']:.3f})" in str(told[-1])
     assert "annual mean r" in str(told[-1])
     # Kept beside the checkpoint: it is not worked out again.
-    small("native", folder, **REFERENCE_METHOD, references={"kriging": lambda cases: 1 / 0})
+    small("punet", folder, references={"kriging": lambda cases: 1 / 0})
     names = list(dict.fromkeys(what for what, _, _ in drawn))
     assert names == ["Learning covariances", "Drawing training samples", "Drawing validation samples"]
     for name in names:
@@ -121,19 +115,21 @@ def test_resumed_it_gives_the_same_bits(whole, stop: int, tmp_path: Path, monkey
 
     monkeypatch.setattr(engine.Loop, "advance", interrupted)
     with pytest.raises(Unfinished):
-        small("native", tmp_path, **REFERENCE_METHOD)
+        small("punet", tmp_path)
     monkeypatch.undo()
-    same(small("native", tmp_path, **REFERENCE_METHOD).network, whole[0].network)
+    same(small("punet", tmp_path).network, whole[0].network)
 
 
 def test_fine_tuning_needs_the_same_kind(whole, tmp_path: Path) -> None:
     start = whole[0].network
-    tuned = small("native", tmp_path / "a", 10, **REFERENCE_METHOD, start=start, rate=1e-12)
+    tuned = small("punet", tmp_path / "a", 10, start=start, rate=1e-12)
     assert torch.equal(tuned.network.prior.trailing, start.prior.trailing)
     for value, old in zip(tuned.network.parameters(), start.parameters(), strict=True):
         torch.testing.assert_close(value, old, atol=1e-6, rtol=0)
-    with pytest.raises(UsageError, match="without neighbouring months"):
-        small("native", tmp_path / "b", 10, start=start)
+    for setting in ("neighbour_months=0", "stride=1"):
+        name, value = setting.split("=")
+        with pytest.raises(UsageError, match=f"the recipe punet has {setting}"):
+            small("punet", tmp_path / "b", 10, start=start, **{name: int(value)})
 
 
 def test_it_learns_and_is_used_at_once_with_the_neighbour_months(whole, tmp_path: Path) -> None:
@@ -142,7 +138,7 @@ def test_it_learns_and_is_used_at_once_with_the_neighbour_months(whole, tmp_path
     # So few steps on so few samples can hardly improve on interpolation; they must not spoil it.
     assert rows[-1][2] < rows[0][2] + 0.01
     network = trained.network
-    assert isinstance(network, AnalysisUNet)
+    assert isinstance(network, UNet)
     card = describe("mine", network, GRID, trained.card)
     assert card.kind == "analysis_unet"
     assert "neighbour-1" in card.inputs
@@ -175,7 +171,7 @@ def test_cells_that_may_not_be_learned_from_are_neither_seen_nor_scored(tmp_path
         some.values[::2, 3, 4] = filler
         scored = np.ones(some.values.shape, bool)
         scored[::2, 3, 4] = False
-        made = recipe("native", **{**NATIVE, **REFERENCE_METHOD, "iterations": 4, "folds": 1, "pool": 20})
+        made = recipe("punet", **{**UNET, "iterations": 4, "folds": 1, "pool": 20})
         held = fields(36, 1, 9)
         trained = train(
             made, replace(some, scored=scored), held, *gaps(), folder=tmp_path / str(filler), seed=1, device="cpu"
@@ -189,9 +185,9 @@ def test_cells_that_may_not_be_learned_from_are_neither_seen_nor_scored(tmp_path
 
 
 def test_months_with_covariances_of_their_own_are_trained_stored_and_gone_on_from(tmp_path: Path) -> None:
-    trained = small("native", tmp_path / "fit", 2, check_every=2, seasons=True, **REFERENCE_METHOD)
+    trained = small("punet", tmp_path / "fit", 2, check_every=2, seasons=True)
     network = trained.network
-    assert isinstance(network, AnalysisUNet)
+    assert isinstance(network, UNet)
     by_month = network.prior.coefficients_prior()
     assert by_month is not None
     assert (by_month[0] - by_month[6]).abs().max() > 0.01
@@ -200,31 +196,28 @@ def test_months_with_covariances_of_their_own_are_trained_stored_and_gone_on_fro
     loaded = load_network(str(tmp_path / "mine"))
     assert loaded.card.architecture["seasons"] is True
     same(network, network_of(loaded))
-    made = recipe("native", **{**NATIVE, **REFERENCE_METHOD, "seasons": True})
+    made = recipe("punet", **{**UNET, "seasons": True})
     assert weights_bytes(made, GRID, None) == weights_bytes(made, GRID, network)
-    tuned = small("native", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12, **REFERENCE_METHOD)
+    tuned = small("punet", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12)
     assert torch.equal(tuned.network.prior.seasons, network.prior.seasons)  # type: ignore[union-attr, arg-type]
-    with pytest.raises(UsageError, match="seasons=true needs neighbour_months=1"):
-        recipe_for("native,seasons=true", None)
 
 
 def test_a_share_of_misstated_errors_gives_the_network_a_channel_that_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert recipe("analysis").misstated == 0.2  # type: ignore[attr-defined]
-    trained = small("native", tmp_path / "fit", 2, check_every=2, misstated=0.5, **REFERENCE_METHOD)
+    trained = small("punet", tmp_path / "fit", 2, check_every=2, misstated=0.5)
     network = trained.network
-    assert isinstance(network, AnalysisUNet)
+    assert isinstance(network, UNet)
     assert network.misfit
     save_network(network, describe("mine", network, GRID, {}), tmp_path / "mine")
     loaded = load_network(str(tmp_path / "mine"))
     assert loaded.card.inputs[-1] == "misfit"
     same(network, network_of(loaded))
-    made = recipe("native", **{**NATIVE, **REFERENCE_METHOD, "misstated": 0.5})
+    made = recipe("punet", **{**UNET, "misstated": 0.5})
     assert weights_bytes(made, GRID, None) == weights_bytes(made, GRID, network)
-    tuned = small("native", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12, **REFERENCE_METHOD)
+    tuned = small("punet", tmp_path / "more", 2, check_every=2, start=network, rate=1e-12)
     assert tuned.network.misfit, "a network that is gone on from keeps its channels"  # type: ignore[union-attr]
-    plain = small("native", tmp_path / "plain", 2, check_every=2, **REFERENCE_METHOD).network
+    plain = small("punet", tmp_path / "plain", 2, check_every=2, misstated=0.0).network
     assert not plain.misfit  # type: ignore[union-attr]
     shares = []
     real = MaskErrorBank
@@ -233,11 +226,7 @@ def test_a_share_of_misstated_errors_gives_the_network_a_channel_that_stays(
         shares.append(arguments[-1])
         return real(*arguments)
 
-    monkeypatch.setattr(native_task, "MaskErrorBank", recorded)
+    monkeypatch.setattr(unet_task, "MaskErrorBank", recorded)
     for start in (network, plain):
-        small(
-            "native", tmp_path / f"from{len(shares)}", 2, check_every=2, start=start, misstated=0.5, **REFERENCE_METHOD
-        )
+        small("punet", tmp_path / f"from{len(shares)}", 2, check_every=2, start=start, misstated=0.5)
     assert shares == [0.5, 0.0], "a network that cannot see it is not shown it"
-    with pytest.raises(UsageError, match="misstated=0.1 needs neighbour_months=1"):
-        recipe_for("native,misstated=0.1", None)

@@ -14,19 +14,22 @@ from climrecon.fields import Context, Months
 from climrecon.grid import FIVE_DEGREES
 from climrecon.methods.card import describe
 from climrecon.methods.store import CARD, WEIGHTS, as_network, as_reconstructor, load_network, save_network
-from climrecon.methods.unet.correcting import CorrectingUNet, most_levels
-from climrecon.training.native_network import check_grid, geography
+from climrecon.methods.unet.build import empty_unet
+from climrecon.methods.unet.network import UNet, most_levels
 from climrecon.training.recipes import recipe
+from climrecon.training.unet_network import check_grid
 from helpers.small_archive import GRID, fields, small
 
 
 @pytest.mark.parametrize(("stride", "depth"), [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (2, 3)])
 def test_levels_halve_the_grid_and_corrections_come_back_on_it(stride: int, depth: int) -> None:
     torch.manual_seed(0)
-    network = CorrectingUNet(*geography(GRID), 4, 7, stride, depth)
+    size = {"rows": GRID.shape[0], "columns": GRID.shape[1], "rank": 2, "trailing": 0, "seasons": False, "width": 4}
+    kind = {"misfit": False, "neighbour_months": 0, "auxiliary": ["psl", "tos"]}
+    network = empty_unet({**size, **kind, "stride": stride, "depth": depth})
     torch.nn.init.normal_(network.head.weight)
-    mask = (torch.rand(3, 1, *GRID.shape) < 0.4).float()
-    inputs = (torch.randn(3, 3, *GRID.shape) * mask, mask, torch.randn(3, 7, *GRID.shape))
+    mask = (torch.rand(3, 3, *GRID.shape) < 0.4).float()
+    inputs = (torch.randn(3, 5, *GRID.shape), mask, torch.randn(3, 7, *GRID.shape))
     sizes = []
     for level in range(1, depth + 1):
         network.get_submodule(f"enc_{level}").register_forward_hook(
@@ -44,19 +47,22 @@ def test_levels_halve_the_grid_and_corrections_come_back_on_it(stride: int, dept
         torch.testing.assert_close(network.correct(*many)[-3:], correction, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("depth", "more"), [(1, {}), (2, {"neighbour_months": 1, "misstated": 0.5}), (4, {})])
+@pytest.mark.parametrize(
+    ("depth", "more"), [(1, {"misstated": 0.0}), (2, {}), (4, {"misstated": 0.0, "neighbour_months": 0})]
+)
 def test_a_network_of_any_depth_is_trained_stored_and_applied(
     depth: int, more: dict[str, float], tmp_path: Path
 ) -> None:
-    trained = small("native", tmp_path / "fit", 2, depth=depth, check_every=2, **more)
+    trained = small("punet", tmp_path / "fit", 2, depth=depth, check_every=2, **more)
     assert trained.card["recipe"]["depth"] == depth
     network = as_network(trained.network)
-    assert isinstance(network, CorrectingUNet)
+    assert isinstance(network, UNet)
     assert network.depth == depth
     save_network(network, describe("mine", network, GRID, {}), tmp_path / "mine")
     loaded = load_network(str(tmp_path / "mine"))
     assert loaded.card.architecture["depth"] == depth
-    assert (loaded.card.inputs[-1] == "misfit") == ("misstated" in more)
+    assert (loaded.card.inputs[-1] == "misfit") == ("misstated" not in more)
+    assert ("neighbour-1" in loaded.card.inputs) == ("neighbour_months" not in more)
     held = fields(12, 1, 9)
     mask = np.random.default_rng(0).random(held.values.shape) < 0.4
     months = Months(held.index)
@@ -66,21 +72,20 @@ def test_a_network_of_any_depth_is_trained_stored_and_applied(
     )
     # Another depth is another training: its checkpoint is not gone on from.
     with pytest.raises(UsageError, match="another training"):
-        small("native", tmp_path / "fit", 2, depth=3, check_every=2, **more)
-    with pytest.raises(UsageError, match=f"has {depth} levels, the recipe native has 3"):
-        small("native", tmp_path / "other", 2, depth=3, start=network, **more)
+        small("punet", tmp_path / "fit", 2, depth=3, check_every=2, **more)
+    with pytest.raises(UsageError, match=f"has depth={depth}, the recipe punet has depth=3"):
+        small("punet", tmp_path / "other", 2, depth=3, start=network, **more)
 
 
 def test_a_depth_that_cannot_be_is_refused(tmp_path: Path) -> None:
     assert (most_levels(FIVE_DEGREES), most_levels(GRID)) == (3, 4)
-    for name in ("native", "analysis"):
-        check_grid(recipe(name, depth=3), FIVE_DEGREES)
-        with pytest.raises(UsageError, match="depth=4 halves rows and columns 3 times; .* halved 2 times") as caught:
-            check_grid(recipe(name, depth=4), FIVE_DEGREES)
-        assert "depth=3 or less" in str(caught.value)
+    check_grid(recipe("punet", depth=3), FIVE_DEGREES)
+    with pytest.raises(UsageError, match="depth=4 halves rows and columns 3 times; .* halved 2 times") as caught:
+        check_grid(recipe("punet", depth=4), FIVE_DEGREES)
+    assert "depth=3 or less" in str(caught.value)
     with pytest.raises(UsageError, match="depth: "):
-        recipe("native", depth=0)
-    network = as_network(small("native", tmp_path / "fit", 2, depth=2, check_every=2).network)
+        recipe("punet", depth=0)
+    network = as_network(small("punet", tmp_path / "fit", 2, depth=2, check_every=2).network)
     folder = save_network(network, describe("mine", network, GRID, {}), tmp_path / "mine")
     card = json.loads((folder / CARD).read_text())
     card["architecture"]["depth"] = 4

@@ -25,10 +25,10 @@ from climrecon.training.losses import Vgg
 from climrecon.training.recipes import recipe
 from climrecon.training.run import train
 from climrecon.training.validation_set import draw_validation_set
-from helpers.small_archive import GRID, NATIVE, PUBLISHED, fields, gaps, small
+from helpers.small_archive import GRID, PUBLISHED, UNET, fields, gaps, small
 
 HERE = Path(__file__).parent
-NAMES = ("kadow2020", "native")
+NAMES = ("kadow2020", "punet")
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +49,8 @@ def test_recipes_are_the_published_ones_and_say_what_is_wrong() -> None:
     assert (paper["batch"], paper["rate"], paper["iterations"]) == (18, 2e-4, 1_000_000)
     assert (paper["frozen_share"], paper["frozen_rate"]) == (0.5, 5e-5)
     assert list(paper["losses"].values()) == [1.0, 6.0, 0.1, 0.05, 120.0]
-    with pytest.raises(UsageError, match="Did you mean native"):
-        recipe("nativ")
+    with pytest.raises(UsageError, match="Did you mean punet"):
+        recipe("pune")
     with pytest.raises(ProblemList) as caught:
         recipe("kadow2020", bacth=3, rate=-1.0, widths=(4, 4, 4, 4))
     text = str(caught.value)
@@ -192,7 +192,7 @@ small(sys.argv[1], Path(sys.argv[2]), checkpoint_seconds=0.0)
 """
 
 
-@pytest.mark.parametrize(("name", "how"), [("kadow2020", "outside"), ("kadow2020", "inside"), ("native", "inside")])
+@pytest.mark.parametrize(("name", "how"), [("kadow2020", "outside"), ("kadow2020", "inside"), ("punet", "inside")])
 def test_kill_9_at_a_random_step_and_in_the_middle_of_a_write(name: str, how: str, whole, tmp_path: Path) -> None:
     at = int(np.random.default_rng().integers(2, 29))
     command = [sys.executable, "-c", KILLED.format(here=str(HERE.parent)), name, str(tmp_path), str(at), how]
@@ -212,10 +212,10 @@ def test_a_checkpoint_is_continued_by_its_own_training_alone(tmp_path: Path) -> 
     for change, named in (({"seed": 4}, "seed: 3 there, 4 here"), ({"batch": 5}, "recipe")):
         with pytest.raises(UsageError, match=named):
             small("kadow2020", tmp_path, 10, **change)
-    small("native", tmp_path / "n", 10, batch=2, pool=20)
+    small("punet", tmp_path / "n", 10, batch=2, pool=20)
     for change, named in (({"mask_seed": 2}, "masks"), ({"error_level": 0.2}, "errors")):
         with pytest.raises(UsageError, match=rf"another training \({named}: "):
-            small("native", tmp_path / "n", 10, batch=2, pool=20, **change)
+            small("punet", tmp_path / "n", 10, batch=2, pool=20, **change)
     # The published recipe without errors does not care for their level.
     small("kadow2020", tmp_path, 10, error_level=0.2)
     file = tmp_path / resume.CHECKPOINT
@@ -291,13 +291,13 @@ def test_fine_tuning_starts_from_a_network(whole, tmp_path: Path) -> None:
     for (key, value), old in zip(tuned.network.named_parameters(), start.parameters(), strict=True):
         torch.testing.assert_close(value, old, atol=1e-6, rtol=0, msg=key)
     assert tuned.card["start"]
-    native = whole["native"].network
-    tuned = small("native", tmp_path / "b", 10, start=native)
-    assert torch.equal(tuned.network.prior.vectors, native.prior.vectors)
-    with pytest.raises(UsageError, match="starts from a native network"):
-        small("native", tmp_path / "c", 10, start=start)
+    ours = whole["punet"].network
+    tuned = small("punet", tmp_path / "b", 10, start=ours)
+    assert torch.equal(tuned.network.prior.vectors, ours.prior.vectors)
+    with pytest.raises(UsageError, match="starts from a network of its own kind"):
+        small("punet", tmp_path / "c", 10, start=start)
     with pytest.raises(UsageError, match="starts from a published network"):
-        small("kadow2020", tmp_path / "d", 10, start=native)
+        small("kadow2020", tmp_path / "d", 10, start=ours)
 
 
 @pytest.mark.shared
@@ -342,7 +342,7 @@ def test_grids_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         train(made, fields(), fields(36, 1, 9), *gaps(), folder=tmp_path, seed=1, device="cpu")
     finer = replace(fields(36, 1, 9), grid=GRID.regular(4, 32))
     with pytest.raises(ClimReconError, match="same grid"):
-        train(recipe("native", **NATIVE), fields(), finer, *gaps(), folder=tmp_path, seed=1, device="cpu")
+        train(recipe("punet", **UNET), fields(), finer, *gaps(), folder=tmp_path, seed=1, device="cpu")
 
 
 def test_scores_are_what_they_say() -> None:

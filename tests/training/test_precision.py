@@ -23,7 +23,7 @@ def test_only_the_published_network_takes_half_precision_by_itself(monkeypatch: 
     for units in (True, False):
         monkeypatch.setattr("climrecon.training.precision.has_matrix_units", lambda units=units: units)
         assert autocast_type(recipe("kadow2020"), CPU) is (torch.bfloat16 if units else None)
-        assert autocast_type(recipe("native"), CPU) is None
+        assert autocast_type(recipe("punet"), CPU) is None
         assert autocast_type(recipe("kadow2020"), torch.device("cuda")) is None
         assert autocast_type(recipe("kadow2020", precision="single"), CPU) is None
-        assert autocast_type(recipe("native", precision="bfloat16"), CPU) is torch.bfloat16
+        assert autocast_type(recipe("punet", precision="bfloat16"), CPU) is torch.bfloat16

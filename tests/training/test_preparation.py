@@ -215,7 +215,7 @@ def test_what_can_be_known_is_said_before_anything_long(
     with pytest.raises(UsageError, match="punet5 already"):
         training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", network_name="punet5")
     with pytest.raises(UsageError, match="recipe"):
-        training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", recipe="nativ")
+        training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", recipe="pune")
     with pytest.raises(NoDataError, match="there is HadCRUT5"):
         training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", masks="HadCRUT9")
     only = build_catalogue(demo / "observations", tmp_path / "only.json").path

@@ -26,7 +26,7 @@ def made_gaps() -> Coverage:
 
 
 def test_samples_are_fixed_held_out_months_with_the_score_they_state(tmp_path: Path) -> None:
-    network = as_reconstructor(as_network(small("native", tmp_path, 10).network), GRID, 0)
+    network = as_reconstructor(as_network(small("punet", tmp_path, 10).network), GRID, 0)
     held = fields(60, 1, 9, "held")
     first, second = (Samples(held, made_gaps(), 3).estimated(network) for _ in range(2))
     assert [one.month[-2:] for one in first] == ["01", "04", "07", "10"]
@@ -64,7 +64,7 @@ def test_the_figure_says_month_gaps_and_score_on_the_reports_scale() -> None:
     assert np.ma.getmaskarray(drawn[1].get_array()).mean() == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("name", ["native", "kadow2020"])
+@pytest.mark.parametrize("name", ["punet", "kadow2020"])
 def test_drawing_changes_no_bit_and_is_rare(name: str, tmp_path: Path) -> None:
     notes: list[str] = []
     steps: list[int] = []

@@ -29,7 +29,7 @@ def taken(name: str, folder: Path, processes: int, batch: int) -> dict[str, Any]
     return found[0]
 
 
-@pytest.mark.parametrize(("name", "together", "batch"), [("kadow2020", 2, 6), ("native", 2, 6), ("kadow2020", 3, 7)])
+@pytest.mark.parametrize(("name", "together", "batch"), [("kadow2020", 2, 6), ("punet", 2, 6), ("kadow2020", 3, 7)])
 def test_processes_over_gloo_give_the_gradients_of_one(name: str, together: int, batch: int, tmp_path: Path) -> None:
     """Also where some have a sample more than others."""
     results = []

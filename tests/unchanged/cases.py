@@ -23,7 +23,7 @@ import numpy as np
 SHARED = Path(os.environ.get("CLIMRECON_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 TWO_MONTHS = SHARED / "observations/hadcrut4/tas_hadcrut_187709_189308.nc"
 CRUTEM = SHARED / "observations/crutem4/CRUTEM.4.3.0.0.anomalies.nc"
-SMALL = "width=4,rank=20,pool=80,folds=2,checks=20,warm_up=5,batch=8,check_every=30,validation_years=3"
+SMALL = "width=4,rank=20,trailing=40,pool=80,folds=2,checks=20,warm_up=5,batch=8,check_every=30,validation_years=3"
 PUBLISHED = "masks=30,batch=6,check_every=30,validation_years=3"
 #: Case -> the call; {demo} and {shared files} are filled in.
 CASES: dict[str, list[str]] = {
@@ -43,8 +43,11 @@ CASES: dict[str, list[str]] = {
                  "--compare-with", "kriging,oi,idw,climatology", "--noise", "true", "--realisations", "5"],
     **{
         f"train {name}": ["train", "--catalogue", "{demo}/catalogue.json", "--training-data", "cmip5", "--iterations", "60",
-                          "--network-name", f"unchanged-{name}", "--recipe", f"{name},{settings}"]
-        for name, settings in (("native", SMALL), ("analysis", SMALL), ("kadow2020", PUBLISHED))
+                          "--network-name", f"unchanged-{name}", "--recipe", recipe]
+        for name, recipe in (
+            ("native", f"punet,neighbour_months=0,seasons=false,{SMALL}"), ("analysis", f"punet,{SMALL}"),
+            ("kadow2020", f"kadow2020,{PUBLISHED}"),
+        )
     },
 }  # fmt: skip
 NEEDS_SHARED = {"two months", "two months, kriging", "two months, kadow2020", "CRUTEM4, pca", "CRUTEM4"}

@@ -120,18 +120,6 @@ class Posterior:
         spread: Tensor = ((shared**2).sum(1) + residual).sqrt()
         return spread
 
-    def deviations(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, B, P) draws of the field about its mean."""
-        months, size, _ = self.factor.shape
-        white = torch.randn(months, size, count, generator=generator, dtype=self.mean.dtype)
-        white = white.to(self.factor.device)  # drawn on the CPU, so that a draw does not depend on the device
-        coefficients = torch.linalg.solve_triangular(self.factor.mT, white, upper=True).permute(2, 0, 1)
-        shared = (coefficients[..., :-1] @ self.vectors.T) * self.damping
-        shared += coefficients[..., -1:] * self.level_pattern
-        residual = torch.stack([self.residual_deviations(month, count, generator) for month in range(months)], dim=1)
-        drawn: Tensor = shared + residual
-        return drawn
-
     def residual_deviations(self, month: int, count: int, generator: torch.Generator) -> Tensor:
         """(count, P) draws of the residuals in one of the months."""
         if self.residual is None:

@@ -1,55 +1,112 @@
-"""Optimal interpolation with all patterns, corrected by a U-Net that sees the neighbouring months.
+"""Our own network: a partial-convolution U-Net that corrects optimal interpolation.
 
-As :mod:`climrecon.methods.unet.correcting`, with three differences: the mean it starts from is solved for with the whole
-covariance (:mod:`climrecon.methods.priors.full_rank`); the analyses of the month before and after are channels: three
-months determine a persistent anomaly better than one; and the misfit of the month's observations, in units of
-their stated errors, is a channel, so that intervals hold where these are wrong.
+Optimal interpolation (:mod:`climrecon.methods.priors.full_rank`) knows how far-away cells vary together; what it
+cannot know is anything that is not linear. The U-Net sees what was observed (value, innovation, error, auxiliary
+variables) through partial convolutions, and what is known everywhere (the analysis, geography, season) through ordinary
+ones, and gives a correction to the mean and a factor on the standard deviation. The correction has no global mean: the
+month's mean stays the generalised least-squares estimate, so that a network trained on anomalies cannot pull it towards
+the climatology.
 
-Shapes: T months in order of time, H x W cells, P = H * W, M members.
+The analyses of the month before and after are channels where neighbouring months are wanted: three months determine a
+persistent anomaly better than one. The misfit of the month's observations, in units of their stated errors, is another,
+so that intervals hold where these are wrong.
+
+Shapes: B months in order of time, H x W cells, P = H * W, V auxiliary variables.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
+from climrecon.array_types import FloatArray
+from climrecon.grid import Grid
 from climrecon.methods.priors.full_rank import FullPrior
-from climrecon.methods.priors.low_rank import SpreadScaling
-from climrecon.methods.unet.correcting import COMPLETE_CHANNELS, DEPTH, CorrectingUNet, UNetOutput, analysis_channels
+from climrecon.methods.priors.low_rank import Posterior, SpreadScaling
+from climrecon.methods.unet.layers import Encoder, SphereConv
 
+OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
+COMPLETE_CHANNELS = ("mask", "oi_mean", "oi_sd", "land", "sin_lat", "cos_month", "sin_month")
 NEIGHBOUR_CHANNELS = ("neighbour-1", "neighbour-1_sd", "neighbour+1", "neighbour+1_sd")
 #: Last of the complete channels, where a network has it; see :func:`misfit`.
 MISFIT_CHANNEL = "misfit"
 #: Bounds of it, as a ratio.
 MISFIT_BOUNDS = (0.03, 30.0)
-
-
-def complete_channels(misfit: bool) -> tuple[str, ...]:
-    """Names of the channels that are known everywhere, in their order."""
-    return (*COMPLETE_CHANNELS, *NEIGHBOUR_CHANNELS, *((MISFIT_CHANNEL,) if misfit else ()))
+#: Channels that change their sign when all anomalies do.
+ODD_CHANNELS = frozenset({"value", "innovation", "oi_mean", "neighbour-1", "neighbour+1"})
+#: Levels where a card states no depth: as many as 36 x 72 cells allow.
+DEPTH = 3
+#: Largest correction of the mean, in standard deviations, and of the logarithm of the standard deviation.
+BOUND = 1.5
+#: Share of the learned correction of the spread (its logarithm) that holds where a data set has variability which the
+#: training fields lack; lab log 8.
+CALIBRATED_SHARE = 0.5
+#: Months at a time where gradients are not wanted, to bound memory.
+BATCH = 44
 
 
 @dataclass(frozen=True)
-class AnalysisOutput(UNetOutput):
-    """As :class:`UNetOutput`, and how the posterior is widened or narrowed for its spread."""
+class UNetOutput:
+    """What the network gives for B months.
 
+    Attributes
+    ----------
+    mean, stddev:
+        (B, P), K.
+    factor:
+        (B, P) on the posterior's standard deviation.
+    posterior, parts:
+        The posterior, and how it is widened or narrowed for that spread.
+    """
+
+    mean: Tensor
+    stddev: Tensor
+    factor: Tensor
+    posterior: Posterior
     parts: SpreadScaling
 
 
-class AnalysisUNet(CorrectingUNet):
-    """Full-rank optimal interpolation with a U-Net of partial convolutions on top.
+def most_levels(grid: Grid) -> int:
+    """How many levels fit: rows and columns are halved once less, and 36 x 72 cells twice."""
+    depth = 1
+    while not any(size % 2**depth for size in grid.shape):
+        depth += 1
+    return depth
+
+
+class UNet(nn.Module):
+    """Optimal interpolation with a U-Net of partial convolutions on top.
+
+    An auxiliary variable (such as sea-level pressure) has its own gaps: the first level has a partial convolution of
+    each, and its mask is a complete channel. Where the variable is not observed at all both are zero.
 
     Parameters
     ----------
     prior:
         The learned covariance.
-    land, sin_lat, area, width, stride, depth:
-        See :class:`CorrectingUNet`.
+    land, sin_lat, area:
+        (H, W) land fraction, (H,) sine of latitude, (H, W) share of the globe's area; the last sums to 1.
+    width:
+        Channels of the first level; each further level has twice as many.
+    stride:
+        1, or 2: then the first level has half the rows and columns, the last as many as the one before, and each
+        point of the first level gives the corrections of its four cells. A quarter of the work.
+    depth:
+        Number of levels, see :func:`most_levels`.
     misfit:
         Whether :func:`misfit` is a channel.
+    neighbour_months:
+        1: the analyses of the month before and after are channels; 0: each month stands by itself.
+    auxiliary:
+        Names of V auxiliary variables that are channels.
+    statistics:
+        (V, P) mean and (V, P) standard deviation of their anomalies in the training members, by which they are
+        normalised; None where weights will be loaded.
     """
 
     def __init__(
@@ -58,38 +115,164 @@ class AnalysisUNet(CorrectingUNet):
         land: Tensor,
         sin_lat: Tensor,
         area: Tensor,
+        *,
         width: int = 16,
         stride: int = 1,
-        misfit: bool = False,
         depth: int = DEPTH,
+        misfit: bool = False,
+        neighbour_months: int = 1,
+        auxiliary: tuple[str, ...] = (),
+        statistics: tuple[FloatArray, FloatArray] | None = None,
     ) -> None:
-        super().__init__(land, sin_lat, area, width, len(complete_channels(misfit)), stride, depth)
-        self.prior = prior
-        self.misfit = misfit
-        # See :meth:`Posterior.parts_of`; a calibration after training, 1 until then.
+        super().__init__()
+        self.register_buffer("land", land)
+        self.register_buffer("sin_lat", sin_lat)
+        self.register_buffer("area", area.reshape(-1))
+        self.land: Tensor
+        self.sin_lat: Tensor
+        self.area: Tensor
+        if stride not in (1, 2):
+            raise ValueError(f"The stride of the first level is {stride}; 1 or 2 is expected.")
+        self.width, self.stride, self.depth = width, stride, depth
+        self.misfit, self.neighbour_months, self.auxiliary = misfit, neighbour_months, auxiliary
+        # Calibrations after training, 1 until then: of all standard deviations, and see :meth:`Posterior.parts_of`.
+        self.register_buffer("spread_factor", torch.ones(()))
         self.register_buffer("shared_factor", torch.ones(()))
+        self.spread_factor: Tensor
         self.shared_factor: Tensor
+        complete = len(self.complete_channels) + len(auxiliary)
+        self.enc_1 = Encoder(len(OBSERVED_CHANNELS), complete, width, 5, stride, len(auxiliary))
+        widths = [width * 2**level for level in range(depth)]
+        for level, above in enumerate(widths[:-1], 2):
+            step = 2 // stride if level == depth else 2
+            self.add_module(f"enc_{level}", Encoder(above, above, 2 * above, 3, step))
+        for level in range(depth - 1, 0, -1):
+            outputs = widths[level - 1]
+            self.add_module(f"dec_{level}", SphereConv(3 * outputs, outputs))
+        self.head = nn.Conv2d(width, 2 * stride**2, 1)
+        # It starts as optimal interpolation itself.
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.prior = prior
+        if auxiliary:
+            cells = len(auxiliary), self.area.numel()
+            mean, sd = statistics or (np.zeros(cells), np.ones(cells))
+            self.register_buffer("auxiliary_mean", torch.as_tensor(mean, dtype=torch.float32))
+            self.register_buffer("auxiliary_sd", torch.as_tensor(sd, dtype=torch.float32))
+            self.auxiliary_mean: Tensor
+            self.auxiliary_sd: Tensor
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        state_dict.setdefault(f"{prefix}shared_factor", torch.ones(()))  # weights from before there was one
-        super()._load_from_state_dict(state_dict, prefix, *others)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.land.shape[0], self.land.shape[1]
 
-    def gridded(
-        self, observed: Tensor, mask: Tensor, complete: Tensor, neighbours: list[Tensor]
+    @property
+    def complete_channels(self) -> tuple[str, ...]:
+        """Names of the channels that are known everywhere, in their order."""
+        neighbours = NEIGHBOUR_CHANNELS if self.neighbour_months else ()
+        return (*COMPLETE_CHANNELS, *neighbours, *((MISFIT_CHANNEL,) if self.misfit else ()))
+
+    def inputs(
+        self,
+        values: Tensor,
+        mask: Tensor,
+        error_sd: Tensor,
+        month: Tensor,
+        posterior: Posterior,
+        spread: Tensor,
+        neighbours: Sequence[Tensor],
+        auxiliary: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The arguments of :meth:`CorrectingUNet.correct`, (T, C, H, W) each.
+        """The arguments of :meth:`correct`: (B, 3 + V, H, W) observed channels, (B, 1 + V, H, W) masks, complete ones.
+
+        Values are relative to the month's estimated mean and in units of ``spread`` (B, P), the prior's
+        standard deviation, so that adding a constant to all observations adds it to the result.
 
         Parameters
         ----------
-        observed, mask, complete:
-            (T, 3, P), (T, P) bool and (T, 7, P), see :meth:`month_channels`.
         neighbours:
-            (T, P) each, in the order of :data:`NEIGHBOUR_CHANNELS`.
+            (B, P) each, in the order of :data:`NEIGHBOUR_CHANNELS`; none where each month stands by itself.
+        auxiliary:
+            (B, V, P) anomalies of the auxiliary variables, NaN where not observed; None: nowhere.
         """
-        channels = [complete, torch.stack(neighbours, dim=1)]
+        level = posterior.level[:, None]
+        observed = torch.stack(
+            [(values - level) / spread, (values - posterior.mean) / spread, error_sd / spread], dim=1
+        )
+        angle = (month.to(values.dtype) - 0.5) * (2.0 * torch.pi / 12.0)
+        ones = torch.ones_like(values)
+        channels = [
+            mask.to(values.dtype),
+            *analysis_channels(posterior, spread),
+            self.land.reshape(1, -1) * ones,
+            self.sin_lat.repeat_interleave(self.shape[1])[None] * ones,
+            angle.cos()[:, None] * ones,
+            angle.sin()[:, None] * ones,
+            *neighbours,
+        ]
         if self.misfit:
-            channels.append(misfit(observed, mask)[:, None, None].expand(-1, 1, mask.shape[1]))
-        return self.on_grid(observed, mask, torch.cat(channels, dim=1))
+            channels.append(misfit(observed, mask)[:, None] * ones)
+        seen = mask.to(observed.dtype)[:, None]
+        observed = observed * seen
+        if self.auxiliary:
+            if auxiliary is None:
+                auxiliary = torch.full_like(values, torch.nan)[:, None].expand(-1, len(self.auxiliary), -1)
+            known = torch.isfinite(auxiliary)
+            scaled = torch.where(known, (auxiliary - self.auxiliary_mean) / self.auxiliary_sd, 0.0)
+            observed, seen = torch.cat([observed, scaled], dim=1), torch.cat([seen, known.to(seen.dtype)], dim=1)
+        shape = (len(values), -1, *self.shape)
+        return observed.reshape(shape), seen.reshape(shape), torch.stack(channels, dim=1).reshape(shape)
+
+    def correct(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
+        """(B, 2, H, W): correction in units of the posterior sd, and log of the factor on it; see :meth:`inputs`."""
+        if not torch.is_grad_enabled():
+            # Padding copies whole pixels then.
+            observed = observed.contiguous(memory_format=torch.channels_last)
+            complete = complete.contiguous(memory_format=torch.channels_last)
+            if len(mask) > BATCH:
+                parts = zip(*(torch.split(x, BATCH) for x in (observed, mask, complete)), strict=True)
+                return torch.cat([self.correct(*part) for part in parts])
+        return self._apply_levels(observed, mask, complete)
+
+    def _apply_levels(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
+        first, levels = len(OBSERVED_CHANNELS), []
+        auxiliary = [(observed[:, n + first, None], mask[:, n + 1, None]) for n in range(len(self.auxiliary))]
+        whole = torch.cat([complete, mask[:, 1:]], dim=1) if self.auxiliary else complete
+        seen, mask = observed[:, :first], mask[:, :1]
+        for level in range(1, self.depth + 1):
+            more = auxiliary if level == 1 else ()
+            seen, mask, whole = self.get_submodule(f"enc_{level}")(seen, mask, whole, *more)
+            levels.append(whole)
+        up = levels.pop()
+        for level in range(self.depth - 1, 0, -1):
+            # With a stride of 2 the last two levels have as many rows and columns.
+            if self.stride == 1 or level < self.depth - 1:
+                up = F.interpolate(up, scale_factor=2, mode="nearest")
+            up = F.silu(self.get_submodule(f"dec_{level}")(torch.cat([up, levels.pop()], dim=1)))
+        out: Tensor = self.head(up)
+        return out if self.stride == 1 else F.pixel_shuffle(out, self.stride)
+
+    def corrected(
+        self, correction: Tensor, mean: Tensor, variance: Tensor, calibrated: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Mean (B, P) and factor on the standard deviation (B, P) after a correction (B, 2, H, W).
+
+        ``calibrated``: the covariance holds variability that the training fields lack. Then the mean is not corrected,
+        and half of the learned correction of the spread holds.
+        """
+        flat = correction.flatten(2)
+        of_spread = _bounded(flat[:, 1])
+        if calibrated:
+            return mean, (CALIBRATED_SHARE * of_spread).exp()
+        factor = of_spread.exp() * self.spread_factor
+        spread = variance.sqrt()
+        shift = _bounded(flat[:, 0]) * spread
+        # Take the global mean out where the posterior is unsure, not where cells were observed. In proportion to its
+        # standard deviation no cell changes by more than twice the bound, however few unsure cells there are.
+        share = spread / (spread * self.area).sum(1, keepdim=True)
+        shift = shift - share * (shift * self.area).sum(1, keepdim=True)
+        return mean + shift, factor
 
     def forward(
         self,
@@ -99,38 +282,52 @@ class AnalysisUNet(CorrectingUNet):
         month: Tensor,
         index: Tensor,
         prior: FullPrior | None = None,
-    ) -> AnalysisOutput:
-        """Estimate T months.
+        auxiliary: Tensor | None = None,
+    ) -> UNetOutput:
+        """Estimate B months.
 
         Parameters
         ----------
         values, mask, error_sd:
-            (T, P) K, bool, K.
+            (B, P) K, bool, K.
         month, index:
-            (T,) calendar months 1..12, and months since 0000-01, strictly increasing. A month whose
+            (B,) calendar months 1..12, and months since 0000-01, strictly increasing. A month whose
             neighbour is not among them is estimated without it.
         prior:
             A covariance calibrated to the data set; the network's own if None.
+        auxiliary:
+            See :meth:`inputs`.
         """
         prior = prior or self.prior
         spread = prior.prior_sd(month)
         values = torch.where(mask, values, torch.zeros_like(values))
         posterior = prior.posterior(values, mask, error_sd, month)
-        observed, complete = self.month_channels(values, mask, error_sd, month, posterior, spread)
         mean, left = analysis_channels(posterior, spread)
+        steps = (-1, 1) if self.neighbour_months else ()
         neighbours = [
-            shifted(channel, index, step, fill) for step in (-1, 1) for channel, fill in ((mean, 0.0), (left, 1.0))
+            shifted(channel, index, step, fill) for step in steps for channel, fill in ((mean, 0.0), (left, 1.0))
         ]
-        correction = self.correct(*self.gridded(observed, mask, complete, neighbours))
+        inputs = self.inputs(values, mask, error_sd, month, posterior, spread, neighbours, auxiliary)
         calibrated = prior.local is not None
-        mean, factor = self.corrected(correction, posterior.mean, posterior.variance, calibrated)
+        mean, factor = self.corrected(self.correct(*inputs), posterior.mean, posterior.variance, calibrated)
         # Both calibrations were made on fields that hold no such variability.
         parts = posterior.parts_of(factor, 1.0 if calibrated else float(self.shared_factor))
-        return AnalysisOutput(mean, parts.variance.sqrt(), factor, posterior, parts)
+        return UNetOutput(mean, parts.variance.sqrt(), factor, posterior, parts)
+
+
+def analysis_channels(posterior: Posterior, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, P) analysis about the month's mean and its standard deviation, in units of ``spread``."""
+    return (posterior.mean - posterior.level[:, None]) / spread, posterior.variance.sqrt() / spread
+
+
+def _bounded(x: Tensor) -> Tensor:
+    """``x`` where it is small, never beyond :data:`BOUND`: a network may be given what it has not seen."""
+    bounded: Tensor = BOUND * torch.tanh(x / BOUND)
+    return bounded
 
 
 def misfit(observed: Tensor, mask: Tensor) -> Tensor:
-    """(T,) logarithm of how far the analysis stays from the observations, in units of their stated errors.
+    """(B,) logarithm of how far the analysis stays from the observations, in units of their stated errors.
 
     Root mean square over the observed cells; 0 where there are none. A value below the usual one means that observations
     are better than stated, one above that they are worse.
@@ -138,9 +335,9 @@ def misfit(observed: Tensor, mask: Tensor) -> Tensor:
     Parameters
     ----------
     observed:
-        (T, 3, P) as :meth:`AnalysisUNet.month_channels` gives them.
+        (B, 3, P) in the order of :data:`OBSERVED_CHANNELS`.
     mask:
-        (T, P) bool.
+        (B, P) bool.
     """
     ratio = torch.where(mask, observed[:, 1] / observed[:, 2], torch.zeros_like(observed[:, 1]))
     count = mask.sum(1)
@@ -149,7 +346,7 @@ def misfit(observed: Tensor, mask: Tensor) -> Tensor:
 
 
 def shifted(channel: Tensor, index: Tensor, step: int, fill: float) -> Tensor:
-    """(T, P) values of the month ``step`` later; ``fill`` where that month is not among the T."""
+    """(B, P) values of the month ``step`` later; ``fill`` where that month is not among the B."""
     moved = torch.full_like(channel, fill)
     positions = torch.searchsorted(index, index + step)
     at = positions.clamp_max(len(index) - 1)

@@ -1,11 +1,8 @@
-"""Our networks as methods: from numpy observations to an :class:`climrecon.fields.Estimate`."""
+"""Our network as a method: from numpy observations to an :class:`climrecon.fields.Estimate`."""
 
 from __future__ import annotations
 
 import copy
-from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,20 +11,14 @@ from torch import Tensor
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.methods.contract import Auxiliary, Capabilities, Context, Estimate, Method, Observations
 from climrecon.methods.priors.data_set_errors import DataSetErrors, estimate_data_set_errors
-from climrecon.methods.priors.interpolation import (
-    as_tensor,
-    estimate_of,
-    flat_observations,
-    persistent_deviations,
-    stated_or,
-)
-from climrecon.methods.priors.low_rank import LowRankPrior
-from climrecon.methods.unet.correcting import CorrectingUNet, PartialUNet, UNetOutput
-from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.priors.interpolation import as_tensor, estimate_of, flat_observations, persistent_deviations
+from climrecon.methods.unet.network import UNet
 
 
 class UNetReconstructor(Method):
-    """A network of ours. Gives mean, standard deviation, realisations and the spread of regional means.
+    """Our network, calibrated on the errors of the data set it is given.
+
+    Gives mean, standard deviation, realisations and the spread of regional means.
 
     Parameters
     ----------
@@ -36,63 +27,56 @@ class UNetReconstructor(Method):
     network:
         The network; it is put into evaluation mode.
     default_obs_sd:
-        One-sigma observation error in K where a data set states none.
+        One-sigma observation error in K where a data set states none and too few cells are observed to estimate it.
+    persistence:
+        Correlation of the errors of successive months, for realisations.
+    distance:
+        (P, P) km between cell centres.
     device:
         Where it runs.
     """
 
-    network: CorrectingUNet
-    prior: LowRankPrior
-
-    def __init__(self, name: str, network: CorrectingUNet, default_obs_sd: float, device: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: UNet,
+        default_obs_sd: float,
+        persistence: float,
+        distance: FloatArray,
+        device: str = "cpu",
+    ) -> None:
         self.name, self.default_obs_sd = name, default_obs_sd
         self.network = network.eval().to(device)
         self.device = torch.device(device)
+        self.persistence, self.distance = persistence, distance
+        self.prior = network.prior
+        self.data_set_errors: DataSetErrors | None = None
+        self._auxiliary: Auxiliary | None = None
 
     @property
     def capabilities(self) -> Capabilities:
-        """Chunks of months are estimated side by side on a CPU."""
-        return Capabilities(uses_observation_errors=True, gives_spread=True, parallel_chunks=self.device.type == "cpu")
+        """Chunks of months are estimated side by side on a CPU; errors persist over the borders of chunks."""
+        return Capabilities(
+            uses_observation_errors=True,
+            gives_spread=True,
+            neighbour_months=self.network.neighbour_months,
+            draws_depend_on_date_only=True,
+            parallel_chunks=self.device.type == "cpu",
+        )
 
-    @abstractmethod
-    def _apply(
-        self, observed: tuple[Tensor, Tensor, Tensor], months: Tensor, index: IntArray
-    ) -> tuple[UNetOutput, Callable[[int, int], Tensor], Callable[[Tensor], Tensor]]:
-        """The network's output, draws about its mean, and the spread of weighted means; see :func:`estimate_of`."""
-
-    def reconstruct(
-        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
-    ) -> Estimate:
-        """Estimate (T, H, W) fields; see :class:`climrecon.methods.contract.Method`."""
-        error_sd = self.observation_sd(obs_sd, values.shape)
-        if error_sd is None:
-            error_sd = stated_or(obs_sd, self.default_obs_sd, values.shape)
-        months = as_tensor(month, self.device, np.int64)
-        with torch.inference_mode():
-            observed = flat_observations(values, mask, error_sd, self.device)
-            output, deviations, mean_sd = self._apply(observed, months, context.time.index)
-            prior_sd = self.prior.prior_sd(months)
-        return estimate_of(output.mean, output.stddev, prior_sd, deviations, mean_sd, values.shape)
-
-
-class PartialUNetReconstructor(UNetReconstructor):
-    """A network that estimates each month by itself, with auxiliary variables where it has some."""
-
-    network: PartialUNet
-
-    def __init__(self, name: str, network: PartialUNet, default_obs_sd: float, device: str = "cpu") -> None:
-        super().__init__(name, network, default_obs_sd, device)
-        self.prior = network.prior
-        self._auxiliary: Auxiliary | None = None
-
-    def with_auxiliary(self, auxiliary: Auxiliary | None) -> PartialUNetReconstructor:
+    def with_auxiliary(self, auxiliary: Auxiliary | None) -> UNetReconstructor:
         """The same network with these auxiliary variables, which are looked up by month; None: none are observed."""
         same = copy.copy(self)
         same._auxiliary = auxiliary
         return same
 
     def calibrate(self, observations: Observations) -> str:
-        """How many months have values of the auxiliary variables, in words; nothing is fitted."""
+        """Estimate errors and variability that the data set does not state, from all its months."""
+        sentences = self._calibrate_errors(observations), self._auxiliary_note(observations)
+        return "; ".join(filter(None, sentences))
+
+    def _auxiliary_note(self, observations: Observations) -> str:
+        """How many months have values of the auxiliary variables; "" where the network takes none."""
         months, parts = len(observations.time), []
         for name in self.network.auxiliary:
             if self._auxiliary is None or name not in self._auxiliary.variables:
@@ -100,59 +84,11 @@ class PartialUNetReconstructor(UNetReconstructor):
                 continue
             known = np.isfinite(self._auxiliary.at(observations.time.index, (name,))).any((1, 2, 3))
             parts.append(f"{name} is known in {int(known.sum())} of {months} months")
+        if parts and self.prior.local is not None:
+            parts.append("with variability that the training fields lack they change the standard deviation alone")
         return "auxiliary variables: " + "; ".join(parts) if parts else ""
 
-    def _apply(
-        self, observed: tuple[Tensor, Tensor, Tensor], months: Tensor, index: IntArray
-    ) -> tuple[UNetOutput, Callable[[int, int], Tensor], Callable[[Tensor], Tensor]]:
-        names = self.network.auxiliary
-        given = None if self._auxiliary is None or not names else self._auxiliary.at(index, names)
-        auxiliary = () if given is None else (as_tensor(given, self.device).flatten(2),)
-        output: UNetOutput = self.network(*observed, months, *auxiliary)
-
-        def deviations(count: int, seed: int) -> Tensor:
-            generator = torch.Generator().manual_seed(seed)
-            return output.posterior.deviations(count, generator) * output.factor
-
-        return output, deviations, lambda weights: output.posterior.weighted_mean_sd(weights * output.factor)
-
-
-class AnalysisReconstructor(UNetReconstructor):
-    """A network with neighbouring months, calibrated on the errors of the data set it is given.
-
-    Parameters
-    ----------
-    default_obs_sd:
-        One-sigma observation error in K where a data set states none and too few cells are observed to estimate it.
-    persistence:
-        Correlation of the errors of successive months, for realisations.
-    distance:
-        (P, P) km between cell centres.
-    """
-
-    network: AnalysisUNet
-
-    def __init__(
-        self,
-        name: str,
-        network: AnalysisUNet,
-        default_obs_sd: float,
-        persistence: float,
-        distance: FloatArray,
-        device: str = "cpu",
-    ) -> None:
-        super().__init__(name, network, default_obs_sd, device)
-        self.persistence, self.distance = persistence, distance
-        self.prior = network.prior
-        self.data_set_errors: DataSetErrors | None = None
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """A chunk's first and last month need their neighbours; errors persist over the borders of chunks."""
-        return replace(super().capabilities, neighbour_months=1, draws_depend_on_date_only=True)
-
-    def calibrate(self, observations: Observations) -> str:
-        """Estimate errors and variability that the data set does not state, from all its months."""
+    def _calibrate_errors(self, observations: Observations) -> str:
         flat = (len(observations.time), -1)
         prior = self.network.prior
         with torch.inference_mode():
@@ -192,14 +128,29 @@ class AnalysisReconstructor(UNetReconstructor):
         stated = np.where(np.isfinite(obs_sd) & (obs_sd > 0), obs_sd, missing)
         return np.sqrt(stated**2 + unstated**2).astype(np.float32)
 
-    def _apply(
-        self, observed: tuple[Tensor, Tensor, Tensor], months: Tensor, index: IntArray
-    ) -> tuple[UNetOutput, Callable[[int, int], Tensor], Callable[[Tensor], Tensor]]:
-        dates = as_tensor(index, self.device, np.int64)
-        output = self.network(*observed, months, dates, self.prior)
+    def reconstruct(
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
+    ) -> Estimate:
+        """Estimate (T, H, W) fields; see :class:`climrecon.methods.contract.Method`."""
+        error_sd = self.observation_sd(obs_sd, values.shape)
+        months, dates = (as_tensor(axis, self.device, np.int64) for axis in (month, context.time.index))
+        with torch.inference_mode():
+            observed = flat_observations(values, mask, error_sd, self.device)
+            output = self.network(*observed, months, dates, self.prior, self._auxiliary_at(context.time.index))
+            prior_sd = self.prior.prior_sd(months)
         posterior, parts = output.posterior, output.parts
-        return (
-            output,
+        return estimate_of(
+            output.mean,
+            output.stddev,
+            prior_sd,
             lambda count, seed: persistent_deviations(posterior, dates, count, seed, self.persistence, parts),
             lambda weights: posterior.weighted_mean_sd(weights, parts),
+            values.shape,
         )
+
+    def _auxiliary_at(self, index: IntArray) -> Tensor | None:
+        """(T, V, P) auxiliary variables of these months, or None."""
+        names = self.network.auxiliary
+        if self._auxiliary is None or not names:
+            return None
+        return as_tensor(self._auxiliary.at(index, names), self.device).flatten(2)

@@ -13,6 +13,7 @@ from climrecon.methods import registry
 from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import Card, describe
 from climrecon.methods.store import LoadedNetwork, as_network, network_of, save_network
+from climrecon.methods.unet.network import UNet
 from climrecon.tasks.train.example_months import Samples, shown_while_training
 from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage
@@ -20,10 +21,10 @@ from climrecon.training.auxiliary import DESCRIPTION
 from climrecon.training.distributed import process_rank
 from climrecon.training.engine import Progress, Shown
 from climrecon.training.fields import TrainingFields
-from climrecon.training.native_network import continued
 from climrecon.training.published_task import new_network
-from climrecon.training.recipes import NativeRecipe, PublishedRecipe, Recipe, parse, recipe
+from climrecon.training.recipes import PublishedRecipe, Recipe, UNetRecipe, parse, recipe
 from climrecon.training.run import train
+from climrecon.training.unet_network import CONTINUED, continued
 from climrecon.training.validation_set import Estimator, ValidationSet
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.versions import versions
@@ -33,7 +34,7 @@ SHORT = 200
 #: Seconds between two lines of progress where validations are far apart.
 NOTE_SECONDS = 60.0
 #: Recipe that goes on with a network of each kind.
-RECIPE_OF = {"analysis_unet": "analysis", "partial_unet": "native", "published": "kadow2020"}
+RECIPE_OF = {"analysis_unet": "punet", "published": "kadow2020"}
 #: The method that validation scores are compared with.
 REFERENCE_METHOD = "kriging"
 
@@ -129,8 +130,10 @@ def reference_estimator(grid: Grid) -> Estimator:
 
 def recipe_of(start: LoadedNetwork) -> str:
     """The recipe to go on with from a network, as ``recipe=`` names it."""
-    depth = start.card.architecture.get("depth")
-    return RECIPE_OF[start.card.kind] + (f",depth={depth}" if depth else "")
+    network, name = network_of(start), RECIPE_OF[start.card.kind]
+    if not isinstance(network, UNet):
+        return name
+    return ",".join([name, *(f"{setting}={getattr(network, setting)}" for setting in CONTINUED)])
 
 
 def check_start(recipe: Recipe, grid: Grid, start: LoadedNetwork) -> None:
@@ -141,7 +144,7 @@ def check_start(recipe: Recipe, grid: Grid, start: LoadedNetwork) -> None:
     UsageError
         Naming the network and the kind that the recipe needs.
     """
-    if isinstance(recipe, NativeRecipe):
+    if isinstance(recipe, UNetRecipe):
         continued(recipe, grid, network_of(start))
     elif isinstance(recipe, PublishedRecipe):
         new_network(recipe, network_of(start))
@@ -167,7 +170,7 @@ def recipe_for(text: str, iterations: int | None, auxiliary: Sequence[str] = ())
     if iterations is None:
         return chosen
     changes: dict[str, Any] = {**given, "iterations": iterations}
-    if isinstance(chosen, NativeRecipe):
+    if isinstance(chosen, UNetRecipe):
         changes["pool"] = min(chosen.pool, iterations * chosen.batch)
         if iterations < SHORT:
             # To try things out: fewer checks, and covariances learned once instead of five times.
@@ -230,11 +233,6 @@ def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
         caveats.append(
             f"{', '.join(card.auxiliary)}: errors and gaps of auxiliary variables are made up, not those of any data set "
             "of them; the month's mean and the realisations' correlations are those of the temperature observations."
-        )
-    if card.kind == "partial_unet":
-        caveats.append(
-            "Realisations of different months are drawn independently of each other: the spread of an annual mean made "
-            "from them is too small where errors persist."
         )
     if card.kind == "analysis_unet":
         caveats.append(

@@ -21,10 +21,10 @@ from climrecon.tasks.training_data.members import Member, training_members
 from climrecon.tasks.training_data.preparation import workers
 from climrecon.training.distributed import Workers
 from climrecon.training.distributed import workers as workers_of_torch
-from climrecon.training.native_network import check_grid
-from climrecon.training.recipes import NativeRecipe, parse, renamed
+from climrecon.training.recipes import UNetRecipe, parse, renamed
 from climrecon.training.sizes import checkpoint_bytes, weights_bytes
 from climrecon.training.store import JOINED_IN_MEMORY
+from climrecon.training.unet_network import check_grid
 from climrecon.workflow.disk_space import file_system_lines, megabytes
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Quiet, Reporter
@@ -58,7 +58,7 @@ class Training:
                 "named by auxiliary, so that their files are looked for.",
                 f"Use auxiliary={','.join(recipe.auxiliary)}.",
             )
-        if isinstance(recipe, NativeRecipe):
+        if isinstance(recipe, UNetRecipe):
             check_grid(recipe, GRID)
         if start is not None:
             check_start(recipe, GRID, start)
@@ -115,7 +115,7 @@ class Training:
         plan = self.plan
         processes.first(lambda: self.data.mend(reporter) if not processes.rank else None)
         self._check_not_taken()
-        for note in renamed(parse(self.recipe_text)[1])[1]:
+        for note in renamed(*parse(self.recipe_text))[2]:
             reporter.note(note)
         material = plan.material
         for name, reason in material.left_out:
@@ -145,7 +145,7 @@ class Training:
         """A summary of the preparation and the training; writes nothing."""
         plan, data, settings = self.plan, self.data, self.settings
         waiting = [member for member in data.members if not data.preparation.is_done(member)]
-        notes = renamed(parse(self.recipe_text)[1])[1]
+        notes = renamed(*parse(self.recipe_text))[2]
         lines = [
             "Would train, and write nothing now (dryrun):",
             f"  training data: {settings.training_data}: {len(data.members)} members of "

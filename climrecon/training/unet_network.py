@@ -1,4 +1,4 @@
-"""Our own networks for a recipe: covariances learned from training months, fresh weights, or those of another network."""
+"""Our own network for a recipe: covariances learned from training months, fresh weights, or those of another network."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from climrecon.array_types import IntArray
 from climrecon.data.geography import land_fraction
 from climrecon.errors import InputDataError, UsageError
 from climrecon.grid import Grid
-from climrecon.methods.priors.covariance import forced_pattern, learn_low_rank, learn_patterns
+from climrecon.methods.priors.covariance import forced_pattern, learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior
-from climrecon.methods.priors.low_rank import LowRankPrior
-from climrecon.methods.unet.correcting import PartialUNet, most_levels
-from climrecon.methods.unet.network import AnalysisUNet
+from climrecon.methods.unet.build import build_unet, unet_arguments
+from climrecon.methods.unet.network import UNet, most_levels
 from climrecon.training.auxiliary import statistics
 from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of, outside
-from climrecon.training.recipes import NativeRecipe
+from climrecon.training.recipes import UNetRecipe
 
 #: Cells above which the covariance, a matrix of cells by cells, would not fit.
 MOST_CELLS = 6000
 #: Fewest months for patterns.
 FEWEST = 24
+#: Settings in which a recipe has to agree with the network that it goes on with.
+CONTINUED = ("neighbour_months", "stride", "depth")
 
 
 def _spread(rows: IntArray, count: int) -> IntArray:
@@ -39,28 +40,7 @@ def _single(array: NDArray[Any]) -> Tensor:
     return torch.as_tensor(np.array(array, np.float32, order="C"))
 
 
-def learn_low_rank_prior(fields: TrainingFields, rows: NDArray[np.integer[Any]], recipe: NativeRecipe) -> LowRankPrior:
-    """The covariance of ``rows``, or of so many of them as the recipe allows.
-
-    Raises
-    ------
-    InputDataError
-        If fewer than two years of them have no gaps.
-    """
-    rows = _spread(rows, recipe.covariance_months)
-    values = np.asarray(fields.values[rows], dtype=np.float64)
-    whole = np.isfinite(values).all((1, 2))
-    if whole.sum() < FEWEST:
-        raise InputDataError(
-            f"{whole.sum()} of {len(rows)} training months have no missing values; {FEWEST} are needed for covariances.",
-            "Train on complete fields: a network cannot be taught with what is not known.",
-        )
-    month = np.asarray(fields.month)[rows][whole]
-    learned = learn_low_rank(values[whole], month, fields.grid, recipe.rank)
-    return LowRankPrior(*map(_single, (learned.vectors, learned.residual, learned.scale)))
-
-
-def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: NativeRecipe) -> FullPrior:
+def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: UNetRecipe) -> FullPrior:
     """The covariance of ``rows``, or of so many of them as the recipe allows; cells may be missing.
 
     Raises
@@ -103,12 +83,11 @@ def geography(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
     return _single(land_fraction(grid)), _single(np.sin(np.radians(grid.lat))), _single(grid.area)
 
 
-NativeNetwork = PartialUNet | AnalysisUNet
 #: Called with what is prepared, how much is done, of how much.
 Drawing = Callable[[str, int, int], None]
 
 
-def check_grid(recipe: NativeRecipe, grid: Grid) -> None:
+def check_grid(recipe: UNetRecipe, grid: Grid) -> None:
     """Refuse grids that are too fine, or cannot be halved as often as the recipe's depth wants.
 
     Raises
@@ -130,31 +109,9 @@ def check_grid(recipe: NativeRecipe, grid: Grid) -> None:
         )
 
 
-def empty_network(
-    recipe: NativeRecipe,
-    grid: Grid,
-    prior: LowRankPrior,
-    width: int | None = None,
-    scale: tuple[Tensor, Tensor] | None = None,
-    stride: int = 1,
-    misfit: bool | None = None,
-) -> NativeNetwork:
-    """The recipe's network with fresh weights around ``prior``.
-
-    ``scale`` are (V, P) mean and standard deviation of auxiliary variables; ``stride`` that of the network started from;
-    ``misfit`` whether it has that channel; None: as the recipe says.
-    """
-    misfit = recipe.misstated > 0 if misfit is None else misfit
-    parts = (*geography(grid), recipe.width if width is None else width)
-    if recipe.neighbour_months:
-        assert isinstance(prior, FullPrior)
-        return AnalysisUNet(prior, *parts, stride, misfit, recipe.depth)
-    return PartialUNet(prior, *parts, recipe.depth, recipe.auxiliary, scale)
-
-
 def new_network(
-    recipe: NativeRecipe, fields: TrainingFields, start: nn.Module | None, drawing: Drawing | None = None
-) -> tuple[NativeNetwork, Sequence[LowRankPrior]]:
+    recipe: UNetRecipe, fields: TrainingFields, start: nn.Module | None, drawing: Drawing | None = None
+) -> tuple[UNet, Sequence[FullPrior]]:
     """The network, and the cross-fit's priors.
 
     With ``start`` its covariance and weights are kept; it may have seen the training months, so that there is no
@@ -168,8 +125,8 @@ def new_network(
     grid = fields.grid
     check_grid(recipe, grid)
     if start is not None:
-        return continued(recipe, grid, start)
-    learn = learn_full_prior if recipe.neighbour_months else learn_low_rank_prior
+        network = continued(recipe, grid, start)
+        return network, [network.prior]
     count = 1 if recipe.folds == 1 else recipe.folds + 1
 
     def report(done: int) -> None:
@@ -177,9 +134,17 @@ def new_network(
             drawing("Learning covariances", done, count)
 
     report(0)
-    mean, sd = map(_single, statistics(fields)) if recipe.auxiliary else (None, None)
-    prior = learn(fields, np.arange(len(fields)), recipe)
-    network = empty_network(recipe, grid, prior, scale=None if mean is None or sd is None else (mean, sd))
+    network = UNet(
+        learn_full_prior(fields, np.arange(len(fields)), recipe),
+        *geography(grid),
+        width=recipe.width,
+        stride=recipe.stride,
+        depth=recipe.depth,
+        misfit=recipe.misfit,
+        neighbour_months=recipe.neighbour_months,
+        auxiliary=recipe.auxiliary,
+        statistics=statistics(fields) if recipe.auxiliary else None,
+    )
     report(1)
     if recipe.folds == 1:
         return network, [network.prior]
@@ -187,12 +152,12 @@ def new_network(
     fold = folds_of(index, recipe.folds)
     priors = []
     for number in range(recipe.folds):
-        priors.append(learn(fields, np.flatnonzero(outside(index, fold, number)), recipe))
+        priors.append(learn_full_prior(fields, np.flatnonzero(outside(index, fold, number)), recipe))
         report(number + 2)
     return network, priors
 
 
-def continued(recipe: NativeRecipe, grid: Grid, start: nn.Module) -> tuple[NativeNetwork, Sequence[LowRankPrior]]:
+def continued(recipe: UNetRecipe, grid: Grid, start: nn.Module) -> UNet:
     """A copy of ``start``, if it is of the recipe's kind.
 
     Raises
@@ -200,36 +165,23 @@ def continued(recipe: NativeRecipe, grid: Grid, start: nn.Module) -> tuple[Nativ
     UsageError
         If it is not.
     """
-    kind = AnalysisUNet if recipe.neighbour_months else PartialUNet
-    if not isinstance(start, AnalysisUNet | PartialUNet) or not isinstance(start, kind) or start.shape != grid.shape:
-        given = type(start).__name__ + (f" of {start.shape}" if isinstance(start, AnalysisUNet | PartialUNet) else "")
-        with_or_without = "with" if recipe.neighbour_months else "without"
+    if not isinstance(start, UNet) or start.shape != grid.shape:
+        given = type(start).__name__ + (f" of {start.shape}" if isinstance(start, UNet) else "")
         raise UsageError(
-            f"The recipe {recipe.name} starts from a native network {with_or_without} neighbouring months on "
-            f"{grid.describe()}; {given} was given.",
-            "Choose the recipe of the network to start from (analysis for those with neighbouring months, as punet5), "
-            "or another network.",
+            f"The recipe {recipe.name} starts from a network of its own kind on {grid.describe()}; {given} was given.",
+            "Choose the recipe of the network to start from, or another network.",
         )
-    if start.depth != recipe.depth:
-        raise UsageError(
-            f"The network to start from has {start.depth} levels, the recipe {recipe.name} has {recipe.depth}.",
-            f"Use recipe={recipe.name},depth={start.depth}, or another network.",
-        )
+    for setting in CONTINUED:
+        there, wanted = getattr(start, setting), getattr(recipe, setting)
+        if there != wanted:
+            raise UsageError(
+                f"The network to start from has {setting}={there}, the recipe {recipe.name} has {setting}={wanted}.",
+                f"Use recipe={recipe.name},{setting}={there}, or another network.",
+            )
     if start.auxiliary != recipe.auxiliary:
         raise UsageError(
             f"The network to start from takes {', '.join(start.auxiliary) or 'no auxiliary variable'}; "
             f"{', '.join(recipe.auxiliary) or 'none'} was asked for.",
             "Give auxiliary= as that network has them, or another network.",
         )
-    prior = start.prior
-    parts = [part.clone() for part in (prior.vectors, prior.residual, prior.scale)]
-    width = start.width
-    copied = (
-        FullPrior(parts[0], prior.trailing.float().clone(), parts[1], parts[2], prior.coefficients_prior())
-        if isinstance(prior, FullPrior)
-        else LowRankPrior(*parts)
-    )
-    misfit = isinstance(start, AnalysisUNet) and start.misfit
-    network = empty_network(recipe, grid, copied, width, stride=start.stride, misfit=misfit)
-    network.load_state_dict(start.state_dict())
-    return network, [network.prior]
+    return build_unet("the network to start from", start.state_dict(), unet_arguments(start)).train()

@@ -1,9 +1,9 @@
-"""Fitting our own networks: samples with a cross-fitted posterior, a Gaussian score, one cycle of the rate."""
+"""Fitting our own network: samples with a cross-fitted posterior, a Gaussian score, one cycle of the rate."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,34 +16,29 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.fields import Auxiliary
-from climrecon.methods.contract import Method
-from climrecon.methods.priors.low_rank import LowRankPrior
-from climrecon.methods.unet.correcting import PartialUNet
-from climrecon.methods.unet.network import AnalysisUNet
-from climrecon.methods.unet.reconstructor import AnalysisReconstructor, PartialUNetReconstructor
-from climrecon.training.banks import VALIDATION, Choices
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.unet.network import UNet
+from climrecon.methods.unet.reconstructor import UNetReconstructor
+from climrecon.training.banks import BANK, VALIDATION, Choices, MaskErrorBank
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of
 from climrecon.training.gaussian import LOSSES
-from climrecon.training.native_network import Drawing, NativeNetwork
 from climrecon.training.precision import autocast_type, convolutions_in
-from climrecon.training.recipes import NativeRecipe
-from climrecon.training.samples import IMAGES, SamplePool, draw_sample_pool
-from climrecon.training.sequences import BANK, MaskErrorBank, draw_sequences
+from climrecon.training.recipes import UNetRecipe
+from climrecon.training.samples import IMAGES, SamplePool, draw_samples
+from climrecon.training.unet_network import Drawing
 from climrecon.training.validation_set import ValidationSet, draw_validation_set
 
 #: Most months that samples are drawn from.
 MOST_MONTHS = 20_000
-#: Validation months that are estimated at once where each stands by itself.
-CHUNK = 32
 
 
-class NativeModule(nn.Module):
+class UNetModule(nn.Module):
     """The loss of a step: the recipe's score of the true field, area-weighted over all scored cells."""
 
     def __init__(
-        self, network: NativeNetwork, pool: SamplePool, choices: Choices, precision: torch.dtype | None, loss: str
+        self, network: UNet, pool: SamplePool, choices: Choices, precision: torch.dtype | None, loss: str
     ) -> None:
         super().__init__()
         self.cell_loss = LOSSES[loss]
@@ -71,13 +66,13 @@ class NativeModule(nn.Module):
         return torch.as_tensor((self.cell_loss(error, stddev) * weight).sum() / total)
 
 
-class NativeTask:
+class UNetTask:
     """See :class:`climrecon.training.engine.Task`."""
 
     def __init__(
         self,
-        recipe: NativeRecipe,
-        network: NativeNetwork,
+        recipe: UNetRecipe,
+        network: UNet,
         pool: SamplePool,
         checks: SamplePool,
         cases: ValidationSet,
@@ -86,21 +81,21 @@ class NativeTask:
     ) -> None:
         self.recipe, self.cases = recipe, cases
         self.network = network.to(workers.device)
-        self.checks = _moved(checks, workers)
+        self.checks = checks.to(workers.device)
         # Samples and, behind them, their mirror images.
-        images = IMAGES if recipe.mirror and not recipe.auxiliary else 1
+        images = IMAGES if recipe.mirror else 1
         choices = Choices(seed, recipe.batch, (images * len(pool),), workers)
         precision = autocast_type(recipe, workers.device)
-        self.module = NativeModule(self.network, _moved(pool, workers), choices, precision, recipe.loss)
+        self.module = UNetModule(self.network, pool.to(workers.device), choices, precision, recipe.loss)
         if recipe.compile:
             self.module.correct = torch.compile(self.network.correct)
 
     @classmethod
     def drawn(
         cls,
-        recipe: NativeRecipe,
-        network: NativeNetwork,
-        priors: Sequence[LowRankPrior],
+        recipe: UNetRecipe,
+        network: UNet,
+        priors: Sequence[FullPrior],
         fields: TrainingFields,
         validation: TrainingFields,
         masks: MaskSource,
@@ -108,13 +103,13 @@ class NativeTask:
         seed: int,
         workers: Workers,
         drawing: Drawing | None = None,
-    ) -> NativeTask:
+    ) -> UNetTask:
         """The task with samples of ``fields``, and with samples and whole years of ``validation``.
 
         Samples are drawn on the CPU, the same on any machine and in every process.
         """
         pool, checks = draw_pools(recipe, network, priors, fields, validation, masks, noise, seed, drawing)
-        sd = network.further_sd.cpu().numpy() if isinstance(network, PartialUNet) and network.auxiliary else None
+        sd = network.auxiliary_sd.cpu().numpy() if network.auxiliary else None
         cases = draw_validation_set(validation, masks, noise, recipe.validation_years, seed + VALIDATION, sd)
         return cls(recipe, network, pool, checks, cases, seed, workers)
 
@@ -134,7 +129,7 @@ class NativeTask:
         """``score``: the loss on held-out samples; and RMSE and the annual global mean of whole years."""
         parts = torch.split(torch.arange(len(self.checks), device=self.checks.truth.device), 64)
         score = torch.stack([self.module.loss(self.checks, part) for part in parts]).mean()
-        assert isinstance(network, PartialUNet | AnalysisUNet)
+        assert isinstance(network, UNet)
         scores = self.cases.score(estimate(network, self.cases))
         network.train()
         return {"score": float(score), **scores}
@@ -144,21 +139,16 @@ class NativeTask:
         return [{"params": list(self.network.parameters()), "factor": 1.0}]
 
 
-def estimate(network: NativeNetwork, cases: ValidationSet) -> FloatArray:
+def estimate(network: UNet, cases: ValidationSet) -> FloatArray:
     """(N, H, W) means of the validation's months; the network is put into evaluation mode."""
-    device = str(network.area.device)
-    method: Method
-    if isinstance(network, AnalysisUNet):
-        # Distances are for a calibration to a data set, which is not made here.
-        method = AnalysisReconstructor("", network, 0.3, 0.0, np.zeros((1, 1)), device)
-        return cases.estimate(method)
-    method = PartialUNetReconstructor("", network, 0.3, device)
+    # Distances are for a calibration to a data set, which is not made here.
+    method = UNetReconstructor("", network, 0.3, 0.0, np.zeros((1, 1)), str(network.area.device))
     if cases.auxiliary is not None:
         method = method.with_auxiliary(Auxiliary(network.auxiliary, cases.index, cases.auxiliary))
-    return cases.estimate(method, CHUNK)
+    return cases.estimate(method)
 
 
-def persistence_of(network: AnalysisUNet, cases: ValidationSet) -> float:
+def persistence_of(network: UNet, cases: ValidationSet) -> float:
     """Correlation of the error of the global mean from month to month, 0 to 0.95; 0 where there are too few months."""
     error = np.where(cases.scored, estimate(network, cases) - cases.truth, 0.0)
     series = (error * cases.grid.area).sum((1, 2))
@@ -170,9 +160,9 @@ def persistence_of(network: AnalysisUNet, cases: ValidationSet) -> float:
 
 
 def draw_pools(
-    recipe: NativeRecipe,
-    network: NativeNetwork,
-    priors: Sequence[LowRankPrior],
+    recipe: UNetRecipe,
+    network: UNet,
+    priors: Sequence[FullPrior],
     fields: TrainingFields,
     validation: TrainingFields,
     masks: MaskSource,
@@ -181,12 +171,10 @@ def draw_pools(
     drawing: Drawing | None = None,
 ) -> tuple[SamplePool, SamplePool]:
     """Samples to train with, and to choose the best weights with."""
-    draw: Callable[..., SamplePool] = partial(draw_sample_pool, masks=masks, noise=noise)
-    if isinstance(network, AnalysisUNet):
-        # A network that is gone on from may not see whether errors are misstated.
-        misstated = recipe.misstated if network.misfit else 0.0
-        size = min(BANK, max(recipe.pool, recipe.checks))
-        draw = partial(draw_sequences, draws=MaskErrorBank(masks, noise, seed, size, misstated))
+    # A network that is gone on from may not see whether errors are misstated.
+    misstated = recipe.misstated if network.misfit else 0.0
+    draws = MaskErrorBank(masks, noise, seed, min(BANK, max(recipe.pool, recipe.checks)), misstated)
+    draw = partial(draw_samples, network, draws=draws)
     fold, check = np.full(len(fields), -1), np.full(len(validation), -1)
     rows, held = _spread(len(fields), MOST_MONTHS), _spread(len(validation), recipe.checks)
     fold[rows] = folds_of(np.asarray(fields.index), len(priors))[rows] if len(priors) > 1 else 0
@@ -194,15 +182,11 @@ def draw_pools(
     reports = [
         None if drawing is None else partial(drawing, f"Drawing {what} samples") for what in ("training", "validation")
     ]
-    pool = draw(network, priors, fields, fold, count=recipe.pool, seed=seed + 1, progress=reports[0])
-    checks = draw(network, [network.prior], validation, check, count=recipe.checks, seed=seed + 2, progress=reports[1])
+    pool = draw(priors, fields, fold, count=recipe.pool, seed=seed + 1, progress=reports[0])
+    checks = draw([network.prior], validation, check, count=recipe.checks, seed=seed + 2, progress=reports[1])
     return pool, checks
 
 
 def _spread(months: int, count: int) -> IntArray:
     """Numbers of at most ``count`` of so many months, spread evenly."""
     return np.unique(np.linspace(0, months - 1, count).astype(int))
-
-
-def _moved(pool: SamplePool, workers: Workers) -> SamplePool:
-    return SamplePool(*(part.to(workers.device) for part in vars(pool).values()))
