@@ -105,7 +105,7 @@ def draw_sample_pool(
 ) -> SamplePool:
     """Draw ``count`` samples of single months; see :func:`draw_by_fold`.
 
-    Cells that are not ``scored`` are observed as they are, a producer's best guess, and 0 where there is none.
+    Cells that are not ``scored`` are observed as they are, a producer's best guess; those that are NaN never.
     """
     size = fields.grid.area.size
 
@@ -117,7 +117,9 @@ def draw_sample_pool(
             rng = np.random.default_rng([seed, int(number)])
             mask[position] = masks.draw(rng)
             error, stated[position] = noise.draw(rng)
-            truth[position] = np.nan_to_num(np.asarray(fields.values[row], np.float64)).reshape(-1)
+            field = np.asarray(fields.values[row], np.float64).reshape(-1)
+            mask[position] *= np.isfinite(field)
+            truth[position] = np.nan_to_num(field)
             scored[position] = np.isfinite(known_cells(fields, row))
             values[position] = (truth[position] + error) * mask[position]
             auxiliary = fields.auxiliary_at([row])
