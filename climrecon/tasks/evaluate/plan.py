@@ -128,5 +128,5 @@ def _holds(entry: Mapping[str, Any], stored: StoredMember, index: IntArray) -> b
     if (str(entry.get("set")), str(entry.get("name"))) != (str(stored.about["set"]), str(stored.about["name"])):
         return False
     # Cards of earlier versions do not say which months.
-    periods = [parse_period(text) for text in entry.get("periods", ["000001-999912"])]
-    return any(bool(((index >= (first or 0)) & (index <= (last or 0))).any()) for first, last in periods)
+    periods = [parse_period(text) for text in entry.get("periods", ["0000-9999"])]
+    return any(bool(period.holds(index).any()) for period in periods)

@@ -136,12 +136,7 @@ def pseudo_observations_of(
         If no month is left.
     """
     index = np.asarray(member.index[rows], dtype=np.int64)
-    first, last = settings.period or (None, None)
-    inside = np.ones(len(index), dtype=bool)
-    if first is not None:
-        inside &= index >= first
-    if last is not None:
-        inside &= index <= last
+    inside = settings.period.holds(index) if settings.period else np.ones(len(index), dtype=bool)
     name = str(member.about["name"])
     if not inside.any():
         raise InputDataError(

@@ -102,10 +102,19 @@ class TrainingData:
             If no member can be used, or too little is left.
         """
         if self.all_prepared:
-            split = self.material.split
-            return [f"  held out: {split.how}"]
-        given = str(self.calendar) if self.calendar.test or self.calendar.validation else "by itself"
-        return [f"  held out: chosen when all members are prepared ({given})"]
+            return [f"  held out: {self.material.split.how}"]
+        sets = {name: [m for m in self.members if m.set == name] for name in dict.fromkeys(m.set for m in self.members)}
+        single = {name: members[0] for name, members in sets.items() if len(members) == 1}
+        try:
+            common = self.calendar.completed([one.months(self.preparation.variable) for one in single.values()])
+        except InputDataError as error:
+            return [f"  held out: not known yet: {error.message}"]
+        lines = [f"  held out of {', '.join(single)}, whole years: {common}"] if single else []
+        others = ", ".join(name for name in sets if name not in single)
+        given = f"; besides, of all, {self.calendar}" if str(self.calendar) else ""
+        if others:
+            lines.append(f"  held out of {others}: whole members, or years if all are one history{given}")
+        return lines
 
     def is_prepared(self, part: int) -> bool:
         """Whether a member is in the store, or known to be unusable."""

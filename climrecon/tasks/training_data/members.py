@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from climrecon.array_types import IntArray
 from climrecon.errors import ClimReconError, NoDataError, UsageError
-from climrecon.preprocess.field import members_within
+from climrecon.preprocess.field import members_within, months_within
 from climrecon.settings import RunSettings, Site
 from climrecon.settings.periods import Period
 from climrecon.settings.site import TrainingSet
@@ -44,6 +47,17 @@ class Member:
     notes: tuple[str, ...] = ()
     join: bool = False
     period: Period | None = None
+
+    def months(self, variable: str) -> IntArray:
+        """(T,) months that its files hold, within its period, by their headers alone.
+
+        Raises
+        ------
+        InputDataError
+            If a file cannot be read.
+        """
+        index = np.unique(np.concatenate([months_within(path, variable) for path in self.files[variable]]))
+        return index if self.period is None else index[self.period.holds(index)]
 
 
 def training_members(settings: RunSettings, site: Site) -> tuple[tuple[Member, ...], tuple[tuple[str, str], ...]]:

@@ -248,11 +248,7 @@ def _within(period: Period, values: FloatArray, months: Months) -> tuple[FloatAr
     InputDataError
         If there are none.
     """
-    inside = np.ones(len(months), bool)
-    if period.start is not None:
-        inside &= months.index >= period.start
-    if period.end is not None:
-        inside &= months.index <= period.end
+    inside = period.holds(months.index)
     if not inside.any():
         raise InputDataError(f"No month ({months.span()}) lies in period={period}.", "Mend the site file.")
     return values[inside], Months(months.index[inside])
