@@ -112,7 +112,7 @@ def joined(chunks: Sequence[Chunk], names: Sequence[str], notes: list[str]) -> t
     InputDataError
         If the files differ in grid, kind or base, or a month stands there twice.
     """
-    _check_alike(chunks, names)
+    check_alike(chunks, names)
     index = np.concatenate([chunk.index for chunk in chunks])
     values = chunks[0].values if len(chunks) == 1 else np.concatenate([chunk.values for chunk in chunks])
     number = np.repeat(np.arange(len(chunks)), [len(chunk.index) for chunk in chunks])
@@ -145,7 +145,14 @@ def joined(chunks: Sequence[Chunk], names: Sequence[str], notes: list[str]) -> t
     return values[keep], index[keep]
 
 
-def _check_alike(chunks: Sequence[Chunk], names: Sequence[str]) -> None:
+def check_alike(chunks: Sequence[Chunk], names: Sequence[str]) -> None:
+    """Refuse chunks that differ in grid, kind or base.
+
+    Raises
+    ------
+    InputDataError
+        With what differs.
+    """
     first = chunks[0]
     for chunk, name in zip(chunks[1:], names[1:], strict=True):
         problems = []

@@ -112,6 +112,18 @@ def members_within(path: Path, variable: str = "tas") -> int:
         return member_count(find_variable(file, variable))
 
 
+def months_within(path: Path, variable: str = "tas") -> IntArray:
+    """(T,) months since 0000-01 of a file, in its order.
+
+    Raises
+    ------
+    InputDataError
+        If the file cannot be read.
+    """
+    with opened(path) as file:
+        return month_index(file, find_time(file, find_variable(file, variable))[1])[0]
+
+
 def dimensions(path: Path) -> tuple[int, int]:
     """Time steps of the largest variable of a file, and its values at each; zeros if it cannot be read."""
     try:

@@ -1,4 +1,4 @@
-"""Complete fields of models and reanalyses as anomalies on a network's grid, by one cdo call a variable."""
+"""Fields of models and reanalyses as anomalies on a network's grid, by one cdo call a variable."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
+from climrecon.preprocess.anomalies import prepare_anomalies
 from climrecon.preprocess.axes import find_horizontal, is_called
 from climrecon.preprocess.cdo import cdo_folder, run_cdo
 from climrecon.preprocess.chunks import some
 from climrecon.preprocess.climatology import anomalies_of, check_covered
 from climrecon.preprocess.field import all_of, field_of, find_variable
+from climrecon.preprocess.filled import Flags, flags_of
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time, month_index
 from climrecon.preprocess.values import check_units, is_anomaly, missing_to_nan, to_units
@@ -28,8 +30,6 @@ from climrecon.variables import VARIABLES, Variable
 _INSPECTED_MONTHS = 12
 #: Coordinates that differ by less are the same, degrees: files round them.
 SAME_DEGREES = 1e-3
-#: Marks cells that a producer filled: they may be seen, but are neither learned from nor scored.
-FILLED = "was_missing"
 #: Between an ocean grid without corners and the network's grid, so that means over areas are taken.
 _FINE = "r360x180"
 
@@ -47,7 +47,7 @@ class MemberHeader:
     units: str
     anomaly: bool | None
     remap: tuple[str, ...]
-    filled: bool
+    filled: Flags | None
     lat: FloatArray
     lon: FloatArray
 
@@ -74,24 +74,28 @@ def prepare_member(
     *,
     realisation: int | None = None,
     gaps: bool = False,
+    last_counts: bool = False,
 ) -> tuple[FloatArray, Months]:
     """Anomalies of one member, which may be split in time over several files.
 
     One chained call joins, selects and remaps conservatively, so that every field is read once; the climatology
-    of ``reference_period`` is taken off what it gives, which is small. Ocean grids may be curvilinear.
+    of ``reference_period`` is taken off what it gives, which is small. Ocean grids may be curvilinear. Files of
+    anomalies are read as observations are, see :func:`climrecon.preprocess.anomalies.prepare_anomalies`.
 
     Parameters
     ----------
     realisation:
         Which member, from 0, of files that hold several along a dimension.
     gaps:
-        Whether missing cells may come back as NaN; otherwise they are refused: a network cannot be trained on
-        missing values.
+        Whether missing cells of absolute values may come back as NaN; otherwise they are refused: models and
+        reanalyses have none. Anomalies, which is what data sets of observations are, may always have gaps.
+    last_counts:
+        Of anomalies: whether months that stand in several files are taken from the last.
 
     Returns
     -------
     (T, H, W) float32 anomalies on ``grid`` and their months. Cells that a file marks as filled by its
-    producer (``was_missing``) are NaN too.
+    producer (:func:`climrecon.preprocess.filled.flags_of`) are NaN too.
 
     Raises
     ------
@@ -101,8 +105,17 @@ def prepare_member(
     DependencyError
         If cdo is not installed.
     """
-    headers = inspected(files, variable)
-    index = np.concatenate([one.index for one in headers])
+    headers = _alike(files, variable, one_by_one=not gaps)
+    if headers[0].anomaly and not gaps:
+        return prepare_anomalies(
+            files, grid, reference_period, scratch, variable, realisation=realisation, last_counts=last_counts
+        )
+    if last_counts:
+        raise InputDataError(
+            f"{Path(files[0]).name} holds absolute values; files of anomalies alone can be joined where they overlap.",
+            "Leave out join = true in the site file, and the file that overlaps.",
+        )
+    index = _apart(headers, files)
     check_covered(index, reference_period)
     with cdo_folder(scratch, grid, files) as (folder, links):
         source = merged(links)
@@ -110,10 +123,11 @@ def prepare_member(
         run_cdo([*headers[0].remap, *level, f"-selname,{headers[0].name}", *source, "out.nc"], folder)
         shown = Path(files[0]).name
         values, months = read_output(folder / "out.nc", headers[0].name, shown)
-        if all(one.filled for one in headers):
-            run_cdo([*headers[0].remap, f"-selname,{FILLED}", *source, "filled.nc"], folder)
-            flags, _ = read_output(folder / "filled.nc", FILLED, shown)
-            values = np.where(flags > 0, np.nan, values)
+        if flags := headers[0].filled:
+            marks = [f"-expr,{flags.expression}", *level, f"-selname,{flags.name}"]
+            run_cdo([*headers[0].remap, *marks, *source, "filled.nc"], folder)
+            filled, _ = read_output(folder / "filled.nc", flags.name, shown)
+            values = np.where(filled > 0, np.nan, values)
             gaps = True
     values = anomalies_of(values, months.index, reference_period)
     _check(values, shown, gaps, VARIABLES[variable])
@@ -121,38 +135,52 @@ def prepare_member(
 
 
 def inspected(files: Sequence[Path], variable: str) -> list[MemberHeader]:
-    """Headers of all files of one member, after a check that the files go together.
+    """Headers of all files of one member, after a check that the files go together and no month stands there twice.
 
     Raises
     ------
     InputDataError
         With what is wrong.
     """
+    headers = _alike(files, variable)
+    _apart(headers, files)
+    return headers
+
+
+def _alike(files: Sequence[Path], variable: str, *, one_by_one: bool = False) -> list[MemberHeader]:
     if not files:
         raise InputDataError("No file was given.", "Name at least one.")
     headers = [_inspected(Path(path), variable) for path in files]
     names = [Path(path).name for path in files]
-    for what, stated in (
+    every = (
         ("call their variable differently", [one.name for one in headers]),
         ("have different units", [one.units for one in headers]),
         ("mix anomalies and absolute values", ["anomalies" if o.anomaly else "absolute" for o in headers]),
+        ("mark filled cells differently", [str(one.filled) for one in headers]),
         (
             "are on different grids",
             [headers[0].place() if one.same_place(headers[0]) else f"other cells, {one.place()}" for one in headers],
         ),
-    ):
+    )
+    # Anomalies that are read file by file are read by each file's own names, units and flags.
+    for what, stated in every[2:3] if one_by_one and all(one.anomaly for one in headers) else every:
         if len(set(stated)) > 1:
             listed = "; ".join(f"{name}: {value or 'none'}" for name, value in zip(names, stated, strict=True))
             raise InputDataError(f"The files of one member {what}: {listed}.", "Repair or leave out the odd one.")
+    return headers
+
+
+def _apart(headers: Sequence[MemberHeader], files: Sequence[Path]) -> IntArray:
+    """The months of all files, each once."""
     index = np.concatenate([one.index for one in headers])
     months, counts = np.unique(index, return_counts=True)
     if (counts > 1).any():
         raise InputDataError(
-            f"{int((counts > 1).sum())} months of {names[0]} and its continuations stand there more than "
+            f"{int((counts > 1).sum())} months of {Path(files[0]).name} and its continuations stand there more than "
             f"once: {some(Months(months[counts > 1]).labels())}.",
             "Leave out the file that overlaps.",
         )
-    return headers
+    return index
 
 
 def _inspected(path: Path, wanted: str) -> MemberHeader:
@@ -166,7 +194,7 @@ def _inspected(path: Path, wanted: str) -> MemberHeader:
             lambda: check_units(units, description) if description.observable else None,
         )
         anomaly = _kind(file, variable, path.name, description) if description.observable else None
-        return MemberHeader(str(variable.name), index, units, anomaly, remap, FILLED in file.variables, lat, lon)
+        return MemberHeader(str(variable.name), index, units, anomaly, remap, flags_of(file, variable), lat, lon)
 
 
 def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, description: Variable) -> bool:

@@ -20,7 +20,7 @@ from climrecon.preprocess.cdo import cdo_folder, run_cdo, write_grid
 #: Share of a target cell's area that must be observed for the cell to count as observed.
 OBSERVED_SHARE = 0.5
 #: Shares are worked out in single precision: exactly half must not fall below a half.
-_ROUNDING = 1e-4
+ROUNDING = 1e-4
 
 
 def to_network_grid(observations: Observations, grid: Grid, scratch: Path) -> Observations:
@@ -39,7 +39,7 @@ def to_network_grid(observations: Observations, grid: Grid, scratch: Path) -> Ob
     if grid.same_as(observations.grid):
         return observations
     values, share = remap_with_gaps(observations.values, observations.mask, observations.grid, grid, scratch)
-    mask = share >= OBSERVED_SHARE - _ROUNDING
+    mask = share >= OBSERVED_SHARE - ROUNDING
     errors = None
     if observations.obs_sd is not None:
         known = observations.mask & np.isfinite(observations.obs_sd)
@@ -82,7 +82,7 @@ def remap_with_gaps(
     parts = {"weighted": np.where(mask, values, 0.0), "share": mask}
     remapped = _cdo_remap(parts, source, target, scratch)
     share = np.clip(remapped["share"], 0.0, 1.0)
-    observed = share > _ROUNDING
+    observed = share > ROUNDING
     mean = np.where(observed, remapped["weighted"] / np.where(observed, share, 1.0), np.nan)
     return mean.astype(np.float32), share
 

@@ -22,13 +22,15 @@ NOISE, CLEAN = 0.5, 0.1
 def score_estimate(
     estimate: Estimate, truth: FloatArray, scored: BoolArray, time: Months, grid: Grid
 ) -> dict[str, float]:
-    """Scores of one estimate over the ``scored`` (T, H, W) cells; means over the whole globe.
+    """Scores of one estimate over the ``scored`` (T, H, W) cells; means over the whole globe, as far as it is known.
 
     Those of the annual means' course are left out where fewer than three years, or a constant, leave them undefined.
     """
     weights = grid.area * scored
-    truth_mean = (truth * grid.area).sum((1, 2))
-    mean = (estimate.mean * grid.area).sum((1, 2))
+    known = np.isfinite(truth)
+    share = (grid.area * known).sum((1, 2)) if not known.all() else 1.0
+    truth_mean = (np.nan_to_num(truth) * grid.area).sum((1, 2)) / share
+    mean = (np.where(known, estimate.mean, 0.0) * grid.area).sum((1, 2)) / share
     years, (annual, annual_truth) = annual_means(np.stack([mean, truth_mean]), time, fewest=1)
     course = series_scores(annual, annual_truth, years.astype(float))
     result = {
@@ -69,7 +71,7 @@ def score_table(
         Name -> callable that makes a new one: a method fitted to its observations must not carry
         the fit from one case to the next.
     truth:
-        (T, H, W) complete months, K.
+        (T, H, W) months, K; NaN where not known, which no method sees and no mean counts.
     valid:
         (T, H, W) cells whose truth may be scored.
     masks:
@@ -82,8 +84,9 @@ def score_table(
     """
     table: dict[str, Any] = {"n_months": len(truth), "seeds": list(seeds), "cases": {}, "response": {}}
     context = Context(grid, time)
+    known = np.isfinite(truth)
     for label, one in masks.items():
-        mask = np.broadcast_to(one, truth.shape)
+        mask = one & known
         hidden = valid & ~mask
         for case, sd, draws in ((f"{label} clean", 0.0, (0,)), (f"{label} noisy", NOISE, seeds)):
             rows: dict[str, list[dict[str, float]]] = {}

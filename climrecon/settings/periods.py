@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _YEARS = re.compile(r"^\s*(\d{4})?\s*[-:/]\s*(\d{4})?\s*$")
 _COMPACT = re.compile(r"^\s*(\d{6})?\s*[-:/]\s*(\d{6})?\s*$")
@@ -11,6 +11,8 @@ _DASHED = re.compile(r"^\s*(\d{4}-\d{2})?\s*[:/]\s*(\d{4}-\d{2})?\s*$")
 _SINGLE = re.compile(r"^\s*(\d{4})\s*$")
 _MONTH = re.compile(r"^\s*(\d{4})-?(\d{2})\s*$")
 
+#: December 9999.
+_LAST = 9999 * 12 + 11
 FORMS = "1850-2025, 1850:2025, 185001-202512 or with one end open, e.g. 1950-"
 
 
@@ -26,6 +28,10 @@ class Period(NamedTuple):
         if self.start is None or self.end is None:
             raise ValueError("an open period has no last or first year")
         return self.start // 12, self.end // 12
+
+    def holds(self, index: Any) -> Any:
+        """Whether months, numbers or arrays of them, lie within."""
+        return (index >= (self.start or 0)) & (index <= (_LAST if self.end is None else self.end))
 
     def __str__(self) -> str:
         return f"{_label(self.start)}-{_label(self.end)}"

@@ -13,12 +13,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from climrecon.errors import ProblemList, UsageError
 from climrecon.parameters import BY_NAME, FACETS, with_absolute_paths, with_new_names
+from climrecon.settings.kinds import read_period
+from climrecon.settings.periods import Period
 from climrecon.settings.slurm import Slurm
 from climrecon.settings.watch import Watch
 
@@ -28,12 +30,27 @@ PLUGIN_FOLDER = Path(__file__).resolve().parents[2]
 
 
 class TrainingSet(BaseModel):
-    """One named training set: a query of the catalogue, or a list of files."""
+    """One named training set: a query of the catalogue, or a list of files.
+
+    Attributes
+    ----------
+    query:
+        Facets of the catalogue.
+    files:
+        Paths and patterns.
+    join:
+        Whether all ``files`` are one record of anomalies: of months that stand in several, those of the file named last
+        are taken.
+    period:
+        Months that are used of every member, as the parameter ``period`` has them (``1930-2002``); None: all.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     query: dict[str, str] = Field(default_factory=dict)
     files: list[str] = Field(default_factory=list)
+    join: bool = False
+    period: Annotated[Period, BeforeValidator(read_period)] | None = None
 
 
 class SiteFile(BaseModel):

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from climrecon.errors import ProblemList, UsageError
+from climrecon.training.calendar import Calendar, spans, years_of
 
 
 class Settings(BaseModel):
@@ -57,6 +58,12 @@ class Recipe(Settings):
         Time between checkpoints; there is one at every validation too if so long has passed.
     validation_years:
         Whole years validated on, spread over the members held out.
+    hold_out:
+        Whole years never learned from nor validated on, the test: ``1963-1967 1973-1977``, in a file a list. Of all
+        members, with a margin of two months. Empty: a tenth of a single member's years, in blocks; no years where whole
+        members are held out.
+    validate_on:
+        Whole years of validation, given and taken likewise.
     precision:
         Of the network's convolutions: ``single``, ``bfloat16``, or ``auto``: the latter where that was measured to pay.
         A run that goes on on another kind of processor goes on in what pays there.
@@ -74,6 +81,8 @@ class Recipe(Settings):
     patience: int = Field(0, ge=0)
     checkpoint_seconds: float = Field(300.0, ge=0)
     validation_years: int = Field(10, ge=1)
+    hold_out: tuple[str, ...] = ()
+    validate_on: tuple[str, ...] = ()
     precision: Literal["auto", "single", "bfloat16"] = "auto"
     compile: bool = False
 
@@ -86,6 +95,26 @@ class Recipe(Settings):
     @classmethod
     def _one_variable_is_a_list_of_one(cls, given: Any) -> Any:
         return (given,) if isinstance(given, str) else given
+
+    @field_validator("hold_out", "validate_on", mode="before")
+    @classmethod
+    def _periods(cls, given: Any) -> Any:
+        """One period may stand by itself, and a year is a number to the comma form."""
+        periods = given if isinstance(given, list | tuple) else [given]
+        texts = tuple(str(period) for period in periods)
+        years_of(texts)
+        return texts
+
+    @property
+    def calendar(self) -> Calendar:
+        """The years of ``hold_out`` and ``validate_on``."""
+        return Calendar.of(self.hold_out, self.validate_on)
+
+    @model_validator(mode="after")
+    def _years_are_used_once(self) -> Self:
+        if both := set(years_of(self.hold_out)) & set(years_of(self.validate_on)):
+            raise ValueError(f"hold_out and validate_on share the years {spans(sorted(both))}; the test is apart")
+        return self
 
     @model_validator(mode="after")
     def _variables_go_together(self) -> Self:

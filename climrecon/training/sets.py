@@ -1,14 +1,15 @@
 """Which members are learned from, which are kept for validation and for the test.
 
 Whole members are held out. Members of one model share its errors and its climate's habits, and so do models of
-one family; a network that is scored on a sister of what it learned from looks better than it is.
+one family; a network that is scored on a sister of what it learned from looks better than it is. Of a single member,
+and of members that are all one history (reanalyses, an ensemble of observations), whole years are held out in blocks.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.grid import Grid
+from climrecon.training.calendar import FEWEST_LEARNED, MARGIN, NO_YEARS, Calendar, whole_years
 from climrecon.training.fields import TrainingFields
-from climrecon.training.store import StoredMember, assemble
+from climrecon.training.store import Rows, StoredMember, assemble
 
 #: Months that are looked at together.
 _AT_ONCE = 2000
@@ -46,8 +49,8 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
 _CONFIGURATION = re.compile(r"[-_.](LR|MR|HR|VLR|P|ES|CC|AO|ME|BGC|CM|CAM5|WACCM|FASTCHEM|[A-Z]?\d+)$")
 #: Share of the members that is held out, for validation and for the test each; at least one member.
 HELD_OUT_SHARE = 0.05
-#: Months between what is learned from and what is held out where there is but one member.
-MARGIN = 12
+#: Months between the halves of one member, for validation and for the test, where there are two members.
+BETWEEN_HALVES = 12
 #: Correlation of detrended monthly global means above which two members are of one history.
 SAME_HISTORY = 0.6
 #: Members whose monthly global means agree this closely, K, hold the same fields in two forms.
@@ -64,11 +67,11 @@ def family_of(model: str) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """Members, and the months of each, by use: (number of the member, its months)."""
+    """Members, and the months of each, by use: (number of the member, positions of its months)."""
 
-    train: tuple[tuple[int, slice], ...]
-    validation: tuple[tuple[int, slice], ...]
-    test: tuple[tuple[int, slice], ...]
+    train: tuple[tuple[int, Rows], ...]
+    validation: tuple[tuple[int, Rows], ...]
+    test: tuple[tuple[int, Rows], ...]
     how: str
     caveats: tuple[str, ...] = field(default=())
 
@@ -76,19 +79,45 @@ class Split:
 ALL = slice(None)
 
 
-def split(names: Sequence[str], families: Sequence[str], lengths: Sequence[int]) -> Split:
-    """Hold out whole members: whole families where there are three, else members, else years.
+def split(
+    families: Sequence[str],
+    months: Sequence[IntArray],
+    given: Calendar = NO_YEARS,
+    common: Calendar | None = None,
+    *,
+    one_history: bool = False,
+) -> Split:
+    """Hold out whole members: whole families where there are three, else members; of one history, years.
+
+    Months of a given calendar are held out of all members, whatever else is: they are never learned from. Held-out
+    members are then scored on them alone, if they have them.
 
     Parameters
     ----------
-    names, families:
+    families:
         Of the members of one training set.
-    lengths:
-        Months of each.
+    months:
+        (T,) months since 0000-01 of each.
+    given:
+        Years that the recipe holds out.
+    common:
+        The same completed by blocks, for all sets whose years are held out; None: this one's.
+    one_history:
+        Whether all members hold the same history.
+
+    Raises
+    ------
+    InputDataError
+        If too little is left to learn from or to hold out.
     """
-    total = len(names)
-    if total == 1:
-        return _split_in_time(lengths[0])
+    if len(families) == 1 or one_history:
+        return _by_years(months, given, common or given.completed(months))
+    chosen = _by_members(families, [len(index) for index in months])
+    return _dated(chosen, months, given) if given.test or given.validation else chosen
+
+
+def _by_members(families: Sequence[str], lengths: Sequence[int]) -> Split:
+    total = len(families)
     sizes = {family: [i for i in range(total) if families[i] == family] for family in dict.fromkeys(families)}
     wanted = max(1, round(HELD_OUT_SHARE * total))
     if len(sizes) >= 3:
@@ -132,24 +161,76 @@ def _whole(
 
 def _halves(length: int) -> tuple[slice, slice]:
     middle = length // 2
-    return slice(0, middle - MARGIN // 2), slice(middle + MARGIN // 2, length)
+    return slice(0, middle - BETWEEN_HALVES // 2), slice(middle + BETWEEN_HALVES // 2, length)
 
 
-def _split_in_time(length: int) -> Split:
-    held = max(12, length // 10 // 12 * 12)
-    first, second = length - 2 * held - 2 * MARGIN, length - held - MARGIN
-    if first < 120:
-        raise InputDataError(
-            f"One member of {length} months is too little to learn from and to hold some out.",
-            "Add members or training sets (training_data=a+b).",
-        )
-    return Split(
-        ((0, slice(0, first)),),
-        ((0, slice(first + MARGIN, second)),),
-        ((0, slice(second + MARGIN, length)),),
-        how=f"years of the only member are held out, with a margin of {MARGIN} months",
-        caveats=("There is one member only: what is held out is of the same member, at its end.",),
+def _by_years(months: Sequence[IntArray], given: Calendar, common: Calendar) -> Split:
+    """Years of all members, which are one history, in blocks."""
+    whole = {year for index in months for year in whole_years(index)}
+    if not (whole & set(common.test) and whole & set(common.validation)):
+        # What is held out of other sets has no year here: this set has blocks of its own.
+        kept = (tuple(year for year in years if year in whole) for years in (given.test, given.validation))
+        common = Calendar(*kept).completed(months)
+    train, validation, test = (
+        _rows_where([(number, ALL) for number in range(len(months))], months, choose)
+        for choose in (lambda i: common.learned(i) & given.learned(i), common.in_validation, common.in_test)
     )
+    learned = max((len(months[number][rows]) for number, rows in train), default=0)
+    if learned < FEWEST_LEARNED or not (validation and test):
+        raise InputDataError(
+            f"Records of {max(map(len, months))} months are too little to learn from and to hold some out: "
+            f"{learned} months would be learned from, {FEWEST_LEARNED} are needed ({common}).",
+            "Add members or training sets (training_data=a+b), or hold out fewer years (hold_out, validate_on).",
+        )
+    one = len(months) == 1
+    who = "the only member" if one else "all members, which are one history,"
+    return Split(
+        train,
+        validation,
+        test,
+        how=f"whole years of {who} are held out, with a margin of {MARGIN} months: {common}",
+        caveats=(
+            "There is one member only: what is held out is of the same member, in other years."
+            if one
+            else "All members are one history: what is held out is of the same members, in other years.",
+        ),
+    )
+
+
+def _dated(chosen: Split, months: Sequence[IntArray], given: Calendar) -> Split:
+    """``chosen`` without the held-out years in what is learned from, and with them alone in the others."""
+
+    def validated(index: IntArray) -> BoolArray:
+        here = given.in_validation(index)
+        return here if here.any() else ~given.near_test(index)
+
+    def tested(index: IntArray) -> BoolArray:
+        here = given.in_test(index)
+        return here if here.any() else np.ones(len(index), bool)
+
+    train = _rows_where(chosen.train, months, given.learned)
+    validation = _rows_where(chosen.validation, months, validated)
+    test = _rows_where(chosen.test, months, tested)
+    if not (train and validation and test):
+        raise InputDataError(
+            f"Without the years held out ({given}) there are no months left to learn from, to validate on or to test.",
+            "Hold out fewer years (hold_out, validate_on).",
+        )
+    how = f"{chosen.how}; of all members, with a margin of {MARGIN} months, these years too: {given}"
+    return Split(train, validation, test, how, chosen.caveats)
+
+
+def _rows_where(
+    members: Iterable[tuple[int, Rows]], months: Sequence[IntArray], choose: Callable[[IntArray], BoolArray]
+) -> tuple[tuple[int, Rows], ...]:
+    """Members with those of their months that ``choose`` wants; without members that have none."""
+    found = []
+    for number, rows in members:
+        positions = np.arange(len(months[number]))[rows]
+        kept = positions[choose(months[number][positions])]
+        if len(kept):
+            found.append((number, ALL if len(kept) == len(months[number]) else kept))
+    return tuple(found)
 
 
 def twins(members: Sequence[StoredMember]) -> dict[int, int]:
@@ -178,13 +259,21 @@ def shared_history(members: Sequence[StoredMember], chosen: Split) -> list[str]:
 
     Reanalyses and observations of the same years are one history, whatever their names: a network that has seen
     one of them has seen what happened in the other. Months' global means, less their lines over the common months,
-    correlate above ``SAME_HISTORY`` then; free-running models stay far below.
+    correlate above ``SAME_HISTORY`` then; free-running models stay far below. What is held out by its date is not
+    meant: its months were learned from in no member.
     """
-    learned = [members[number] for number, _ in chosen.train]
+    learned = [(members[number], members[number].index[rows]) for number, rows in chosen.train]
+    held_months: dict[int, list[IntArray]] = {}
+    for number, rows in (*chosen.validation, *chosen.test):
+        held_months.setdefault(number, []).append(members[number].index[rows])
     caveats = []
-    for number in dict.fromkeys(n for n, _ in (*chosen.validation, *chosen.test)):
-        held = members[number]
-        near = [(_along(held, other), other) for other in learned if other.key != held.key]
+    for number, parts in held_months.items():
+        held, index = members[number], np.concatenate(parts)
+        near = [
+            (_along(held, other), other)
+            for other, months in learned
+            if other.key != held.key and np.isin(index, months).any()
+        ]
         most, other = max(near, key=lambda pair: pair[0], default=(0.0, held))
         if most > SAME_HISTORY:
             caveats.append(
@@ -192,6 +281,11 @@ def shared_history(members: Sequence[StoredMember], chosen: Split) -> list[str]:
                 f"learned from (their global means correlate with {most:.2f}): its scores are flattered."
             )
     return caveats
+
+
+def one_history(members: Sequence[StoredMember]) -> bool:
+    """Whether all members hold the same history as the first."""
+    return all(_along(members[0], other) > SAME_HISTORY for other in members[1:])
 
 
 def _along(first: StoredMember, second: StoredMember) -> float:
@@ -208,7 +302,7 @@ def _along(first: StoredMember, second: StoredMember) -> float:
 
 
 def fields_of(
-    members: Sequence[StoredMember], chosen: Sequence[tuple[int, slice]], grid: Grid, folder: Path
+    members: Sequence[StoredMember], chosen: Sequence[tuple[int, Rows]], grid: Grid, folder: Path
 ) -> TrainingFields:
     """The chosen members as one array; ``scored`` is None where no cell is missing.
 
@@ -250,7 +344,7 @@ def with_auxiliary(
     fields: TrainingFields,
     members: Sequence[StoredMember],
     auxiliary: Sequence[Mapping[str, StoredMember]],
-    chosen: Sequence[tuple[int, slice]],
+    chosen: Sequence[tuple[int, Rows]],
     folder: Path,
 ) -> TrainingFields:
     """``fields`` of the ``chosen`` of ``members`` with the auxiliary variables of the same months, NaN where absent.

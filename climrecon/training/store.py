@@ -30,6 +30,8 @@ from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import InputDataError, OutputError
 from climrecon.files import atomic_path, sha256_of, write_text
 
+#: Months of a member by their positions: a slice, or (n,) positions in order.
+Rows = slice | IntArray
 SUFFIX, LEFT_OUT = ".safetensors", ".left-out.json"
 _HASHES = "hashes"
 #: Members of so many bytes together are joined in memory, larger ones in a file.
@@ -249,8 +251,20 @@ def _text_hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
+def rows_text(rows: Rows) -> str:
+    """The positions in words, the same for the same ones: for names and fingerprints."""
+    if isinstance(rows, slice):
+        return str(rows)
+    return " ".join(f"{run[0]}-{run[-1]}" for run in runs_of(rows))
+
+
+def runs_of(numbers: IntArray) -> list[IntArray]:
+    """(n,) rising numbers as runs of successive ones."""
+    return np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1) if len(numbers) else []
+
+
 def assemble(
-    members: Sequence[tuple[StoredMember, slice]], folder: Path, in_memory: int = JOINED_IN_MEMORY
+    members: Sequence[tuple[StoredMember, Rows]], folder: Path, in_memory: int = JOINED_IN_MEMORY
 ) -> FloatArray:
     """(N, H, W) values of several members, one after the other.
 
@@ -271,7 +285,7 @@ def assemble(
     size = 4 * int(np.prod(shape))
     if size <= in_memory:
         return np.concatenate([member.values[rows] for member, rows in parts])
-    name = _text_hash(json.dumps([[m.key, str(rows)] for m, rows in parts]))
+    name = _text_hash(json.dumps([[m.key, rows_text(rows)] for m, rows in parts]))
     path = folder / f"{name}.npy"
     if not _is_joined(path, shape, parts):
         MemberStore(folder).make_room(size)
@@ -290,7 +304,7 @@ def assemble(
     return mapped
 
 
-def _is_joined(path: Path, shape: tuple[int, ...], parts: Sequence[tuple[StoredMember, slice]]) -> bool:
+def _is_joined(path: Path, shape: tuple[int, ...], parts: Sequence[tuple[StoredMember, Rows]]) -> bool:
     """Whether ``path`` holds the parts one after the other, to the last byte: a scratch may have lost some."""
     try:
         joined = np.load(path, mmap_mode="r")

@@ -21,12 +21,11 @@ from climrecon.methods.unet.network import UNet, most_levels
 from climrecon.training.auxiliary import statistics
 from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of, outside
+from climrecon.training.rarely_known import FEWEST, with_neighbours
 from climrecon.training.recipes import UNetRecipe
 
 #: Cells above which the covariance, a matrix of cells by cells, would not fit.
 MOST_CELLS = 6000
-#: Fewest months for patterns.
-FEWEST = 24
 #: Settings in which a recipe has to agree with the network that it goes on with.
 CONTINUED = ("neighbour_months", "stride", "depth")
 
@@ -46,23 +45,18 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: UNetRecipe)
     Raises
     ------
     InputDataError
-        If there are fewer than two years of months.
+        If there are fewer than two years of months, or too many cells are known in fewer.
     """
     rows = _spread(rows, recipe.covariance_months)
     if len(rows) < FEWEST:
         raise InputDataError(f"There are {len(rows)} training months; {FEWEST} are needed for covariances.")
-    values = np.asarray(fields.values[rows], dtype=np.float64)
+    values: NDArray[np.floating[Any]] = np.asarray(fields.values[rows], dtype=np.float64)
     if fields.scored is not None:
         known = np.asarray(fields.scored[rows])
         # What is hardly ever known is taken as its producer filled it: no covariance would be worse.
         rare = known.sum(axis=0) < FEWEST
         values = np.where(known | rare, values, np.nan)
-    lacking = int((np.isfinite(values).sum(axis=0) < FEWEST).sum())
-    if lacking:
-        raise InputDataError(
-            f"{lacking} cells are known in fewer than {FEWEST} of {len(rows)} training months, too few for covariances.",
-            "Train on fields that cover the globe.",
-        )
+    values = with_neighbours(values, fields.grid)
     rank = min(recipe.rank, fields.grid.area.size)
     trailing = min(recipe.trailing, fields.grid.area.size - rank)
     learned = learn_patterns(

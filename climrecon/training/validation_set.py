@@ -18,6 +18,9 @@ from climrecon.methods.contract import Method
 from climrecon.training.auxiliary import seen_of
 from climrecon.training.fields import TrainingFields
 
+#: Share of the area whose truth must be known for a month to count for the annual mean; cells beyond count as estimated
+#: without error.
+KNOWN_SHARE = 0.9
 #: Masks every validation month is seen through.
 MASKS = 2
 
@@ -138,8 +141,9 @@ def draw_validation_set(
     mask &= scored
     values[~mask] = 0.0
     counts = np.bincount(block)
-    # A year counts for the annual mean where all its months and cells are known.
-    good = (counts == 12) & (np.bincount(block, scored.all((1, 2))) == 12)
+    # A year counts for the annual mean where all its months are known, but for a few cells.
+    enough = (scored * fields.grid.area).sum((1, 2)) >= KNOWN_SHARE
+    good = (counts == 12) & (np.bincount(block, enough) == 12)
     number_of = np.where(good, np.cumsum(good) - 1, -1)
     month = np.asarray(fields.month)[rows]
     auxiliary = fields.auxiliary_at(rows) if auxiliary_sd is not None else None

@@ -148,6 +148,17 @@ def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, neighbours:
         assert torch.equal(getattr(straight, name), getattr(pools[0], name)), name
 
 
+def test_a_cell_without_a_value_is_neither_observed_nor_scored(parts) -> None:
+    prior, masks, noise, data = parts
+    values = np.array(data.values)
+    values[:, 2, 3] = np.nan
+    pool = draw_sample_pool(network(prior), [prior], replace(data, values=values), FOLD, masks, noise, 20, 5)
+    whole = draw_sample_pool(network(prior), [prior], data, FOLD, masks, noise, 20, 5)
+    assert not pool.mask[:, 0, 2, 3].any()
+    assert whole.mask[:, 0, 2, 3].any()
+    assert not pool.scored.reshape(20, 8, 16)[:, 2, 3].any()
+
+
 def test_a_pool_does_not_depend_on_how_it_is_cut(parts) -> None:
     prior, _, _, data = parts
     net = network(prior)

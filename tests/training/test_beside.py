@@ -18,6 +18,7 @@ from climrecon.fields import Context, Months, Observations, Source
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.methods.card import describe
 from climrecon.methods.kriging import Kriging
+from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.store import load_network, network_of, save_network
 from climrecon.methods.unet.network import UNet
 from climrecon.tasks.train.fit import recipe_for
@@ -180,8 +181,14 @@ def test_cells_that_may_not_be_learned_from_are_neither_seen_nor_scored(tmp_path
     same(*found)
     scored[:, 3, 4] = False
     some.values[:, 3, 4] = np.nan
-    with pytest.raises(InputDataError, match="1 cells are known in fewer than 24 of 120"):
-        train(made, replace(some, scored=scored), held, *gaps(), folder=tmp_path / "n", seed=1, device="cpu")
+    never = train(made, replace(some, scored=scored), held, *gaps(), folder=tmp_path / "n", seed=1, device="cpu")
+    prior = never.network.prior
+    assert isinstance(prior, FullPrior)
+    assert torch.isfinite(prior.scale).all()
+    scored[:, :4] = False
+    some.values[:, :4] = np.nan
+    with pytest.raises(InputDataError, match="64 cells, 50 % of the area, are known in fewer than 24 of 120"):
+        train(made, replace(some, scored=scored), held, *gaps(), folder=tmp_path / "half", seed=1, device="cpu")
 
 
 def test_months_with_covariances_of_their_own_are_trained_stored_and_gone_on_from(tmp_path: Path) -> None:

@@ -7,12 +7,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from climrecon.array_types import IntArray
 from climrecon.errors import InputDataError
 from climrecon.grid import Grid
-from climrecon.training.sets import ALL, MARGIN, Split, family_of, fields_of, shared_history, split, twins
-from climrecon.training.store import MemberStore
+from climrecon.training.calendar import MARGIN, Calendar, years_of
+from climrecon.training.sets import (
+    ALL,
+    BETWEEN_HALVES,
+    Split,
+    family_of,
+    fields_of,
+    one_history,
+    shared_history,
+    split,
+    twins,
+)
+from climrecon.training.store import MemberStore, assemble
 
 GRID = Grid.regular(4, 8)
+MONTHS = np.arange(1872) + 1850 * 12
 
 #: Models of CMIP5's historical runs and how many members each has, some of them.
 CMIP5 = {
@@ -35,7 +48,7 @@ def test_models_that_share_an_atmosphere_are_one_family() -> None:
 def test_whole_families_are_held_out_of_cmip5() -> None:
     models = [model for model, count in CMIP5.items() for _ in range(count)]
     families = [family_of(model) for model in models]
-    chosen = split([f"{m} {n}" for n, m in enumerate(models)], families, [1872] * len(models))
+    chosen = split(families, [MONTHS] * len(models))
     of = {use: {families[i] for i, _ in getattr(chosen, use)} for use in ("train", "validation", "test")}
     assert not of["train"] & of["validation"]
     assert not of["train"] & of["test"]
@@ -48,27 +61,114 @@ def test_whole_families_are_held_out_of_cmip5() -> None:
 
 
 def test_two_families_and_one() -> None:
-    two = split(list("abcd"), ["A", "A", "B", "B"], [480] * 4)
+    two = split(["A", "A", "B", "B"], [MONTHS[:480]] * 4)
     assert [i for i, _ in two.train] == [2, 3]
     assert [[i for i, _ in use] for use in (two.validation, two.test)] == [[0], [1]]
     assert "one model family" in two.caveats[0]
-    reanalysis = split([str(n) for n in range(56)], ["20CR"] * 56, [1680] * 56)
+    reanalysis = split(["20CR"] * 56, [MONTHS[:1680]] * 56)
     assert [len(use) for use in (reanalysis.train, reanalysis.validation, reanalysis.test)] == [50, 3, 3]
     assert "learned from" in reanalysis.caveats[0]
-    pair = split(["a", "b"], ["A", "A"], [480, 480])
+    pair = split(["A", "A"], [MONTHS[:480]] * 2)
     assert pair.train == ((0, slice(None)),)
-    assert pair.validation[0][1].stop + MARGIN == pair.test[0][1].start
+    first, second = pair.validation[0][1], pair.test[0][1]
+    assert isinstance(first, slice)
+    assert isinstance(second, slice)
+    assert first.stop + BETWEEN_HALVES == second.start
 
 
-def test_years_of_the_only_member_with_a_margin() -> None:
-    one = split(["a"], ["A"], [516])
-    ((_, train),), ((_, validation),), ((_, test),) = one.train, one.validation, one.test
-    assert train.start == 0
-    assert validation.start - train.stop == MARGIN == test.start - validation.stop
-    assert test.stop == 516
-    assert test.stop - test.start == validation.stop - validation.start == 48
-    with pytest.raises(InputDataError, match="too little"):
-        split(["a"], ["A"], [120])
+def held(chosen: Split, months: list[IntArray]) -> dict[str, dict[int, IntArray]]:
+    """By use and member: its months."""
+    return {use: {n: months[n][rows] for n, rows in getattr(chosen, use)} for use in ("train", "validation", "test")}
+
+
+def runs(index: IntArray) -> list[tuple[int, int]]:
+    """First year and number of months of each run."""
+    return [(int(run[0]) // 12, len(run)) for run in np.split(index, np.flatnonzero(np.diff(index) != 1) + 1)]
+
+
+@pytest.mark.parametrize("years", [43, 73, 123])
+def test_whole_years_of_the_only_member_in_blocks_spread_over_it(years: int) -> None:
+    index = np.arange(years * 12) + (2003 - years) * 12
+    one = split(["A"], [index])
+    uses = {use: members[0] for use, members in held(one, [index]).items()}
+    for use in ("validation", "test"):
+        blocks = runs(uses[use])
+        assert len(blocks) >= 2
+        assert all(count % 12 == 0 and 36 <= count <= 60 for _, count in blocks)
+        assert 0.08 * years <= sum(count for _, count in blocks) / 12 <= 0.15 * years
+        assert blocks[-1][0] - blocks[0][0] > 0.4 * years, "not its end alone"
+    order = sorted([(year, use) for use in ("validation", "test") for year, _ in runs(uses[use])])
+    assert [use for _, use in order] == ["validation", "test"] * (len(order) // 2), "they take turns"
+    others = np.concatenate([uses["validation"], uses["test"]])
+    assert np.abs(uses["train"][:, None] - others[None]).min() == MARGIN + 1
+    assert len(index) - len(uses["train"]) - len(others) == 2 * MARGIN * len(order), "margins alone are lost"
+    assert one.caveats
+
+
+def test_too_short_a_record_is_refused() -> None:
+    with pytest.raises(InputDataError, match="too little to learn from"):
+        split(["A"], [MONTHS[:168]])
+    with pytest.raises(InputDataError, match=r" 8 months .* learned from.*test 1850-1887"):
+        split(["A"], [MONTHS[:480]], Calendar.of(["1850-1887"], ["1889"]))
+
+
+def test_given_years_are_the_test_of_a_single_member_and_of_none_learned_from() -> None:
+    index = np.arange(516) + 1960 * 12
+    given = Calendar.of(["1963-1967", "1973-1977", "1983-1987", "1993-1997"], ["1969-1971", "1979-1981", "1989-1991"])
+    uses = {use: members[0] for use, members in held(split(["A"], [index], given), [index]).items()}
+    assert runs(uses["test"]) == [(1963, 60), (1973, 60), (1983, 60), (1993, 60)]
+    assert runs(uses["validation"]) == [(1969, 36), (1979, 36), (1989, 36)]
+    assert np.abs(uses["train"][:, None] - np.concatenate([uses["test"], uses["validation"]])).min() == MARGIN + 1
+    alone = held(split(["A"], [index], Calendar.of(["1963-1967"])), [index])
+    assert runs(alone["test"][0]) == [(1963, 60)]
+    assert len(runs(alone["validation"][0])) == 2
+
+
+def test_a_validation_year_beside_the_test_loses_its_margin() -> None:
+    index = np.arange(516) + 1960 * 12
+    uses = held(split(["A"], [index], Calendar.of(["1963-1967"], ["1968-1970"])), [index])
+    assert uses["validation"][0][0] == 1968 * 12 + MARGIN
+
+
+def test_given_years_are_held_out_where_whole_members_are() -> None:
+    """Models: their members as without, less the years; a member without those years keeps all of its months."""
+    months = [MONTHS, MONTHS, MONTHS + 12 * 1000, MONTHS]
+    families = ["A", "A", "B", "C"]
+    without = split(families, months)
+    given = Calendar.of(["1963-1967"], ["1969-1971"])
+    uses = held(split(families, months, given), months)
+    assert {use: list(members) for use, members in uses.items()} == {
+        use: list(members) for use, members in held(without, months).items()
+    }
+    assert not any(given.in_test(index).any() or given.in_validation(index).any() for index in uses["train"].values())
+    for use, found in (("test", given.in_test), ("validation", given.in_validation)):
+        for number, index in uses[use].items():
+            assert found(index).all() if number != 2 else len(index) == len(months[2])
+
+
+def test_members_of_one_history_share_the_years_held_out() -> None:
+    months = [MONTHS[:960], MONTHS[120:960]]
+    uses = held(split(["A", "B"], months, one_history=True), months)
+    assert all(list(members) == [0, 1] for members in uses.values())
+    learned = np.concatenate(list(uses["train"].values()))
+    others = np.concatenate([*uses["test"].values(), *uses["validation"].values()])
+    assert np.abs(learned[:, None] - others[None]).min() == MARGIN + 1
+
+
+def test_years_of_another_record_are_no_years_of_this_one() -> None:
+    """A set without the years that the others hold out gets blocks of its own."""
+    index = MONTHS[:480]
+    common = Calendar.of(["1963-1967"]).completed([MONTHS[1200:]])
+    uses = held(split(["A"], [index], Calendar.of(["1963-1967"]), common), [index])
+    assert len(runs(uses["test"][0])) == 2
+
+
+def test_periods_are_whole_years() -> None:
+    assert years_of(["1963-1965", "1970"]) == (1963, 1964, 1965, 1970)
+    assert years_of(["196301-196412"]) == (1963, 1964)
+    for wrong in ("1963-", "196302-196412", "sixties"):
+        with pytest.raises(ValueError, match="period"):
+            years_of([wrong])
 
 
 def test_twins_are_found_and_fields_joined(tmp_path: Path) -> None:
@@ -92,6 +192,14 @@ def test_twins_are_found_and_fields_joined(tmp_path: Path) -> None:
     assert joined.scored is not None
     assert (~joined.scored).sum() == 1
     assert fields_of(members, [(0, slice(None))], GRID, tmp_path).scored is None
+    blocks = np.r_[0:12, 20:30]
+    parts = fields_of(members, [(1, blocks)], GRID, tmp_path)
+    assert parts.index.tolist() == (blocks + 1961 * 12).tolist()
+    np.testing.assert_array_equal(parts.values, fields["b"][blocks])
+    on_disk = assemble([(members[0], blocks), (members[1], blocks)], tmp_path, in_memory=0)
+    np.testing.assert_array_equal(on_disk, np.concatenate([fields["a"][blocks], fields["b"][blocks]]))
+    other = assemble([(members[0], blocks + 1), (members[1], blocks)], tmp_path, in_memory=0)
+    np.testing.assert_array_equal(other[:22], fields["a"][blocks + 1])
 
 
 def test_members_of_one_history_are_told(tmp_path: Path) -> None:
@@ -104,3 +212,7 @@ def test_members_of_one_history_are_told(tmp_path: Path) -> None:
     members = [store.get(name) for name in "abc"]
     (said,) = shared_history(members, Split(((0, ALL),), ((2, ALL),), ((1, ALL),), ""))
     assert said.startswith("b was held out, but shares its history with a")
+    apart = Split(((0, np.arange(120)),), ((2, ALL),), ((1, np.arange(150, 240)),), "")
+    assert shared_history(members, apart) == [], "what is held out by its date was learned from in no member"
+    assert one_history(members[:2])
+    assert not one_history(members)

@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from climrecon.array_types import IntArray
 from climrecon.errors import InputDataError
 from climrecon.settings import RunSettings
+from climrecon.settings.periods import parse_period
 from climrecon.tasks.evaluate.truth import Truth
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import LoadedMethod
 from climrecon.tasks.training_data.material import TrainingData
 from climrecon.tasks.training_data.preparation import Preparation
+from climrecon.training.store import StoredMember, rows_text
 from climrecon.workflow.fingerprint import fingerprint
 
 #: Version of this stage: raised whenever equal inputs and settings give other scores.
@@ -90,16 +94,15 @@ class EvaluationRun:
         return Truth(tuple(members), tuple(dict.fromkeys(notes)))
 
     def learned_from(self) -> list[str]:
-        """Caveats for methods whose card names a member of the truth among those of their training."""
+        """Caveats for methods whose card names months of the truth among those of their training."""
         caveats = []
         for name, method in self.methods.items():
             members = method.info.card.get("training", {}).get("members")
             learned = members.get("train", []) if isinstance(members, dict) else []
-            names = {(str(one.get("set")), str(one.get("name"))) for one in learned}
             caveats += [
                 f"{name} learned from {stored.about['name']}: its scores here are flattered."
-                for stored, _ in self.truth.members
-                if (str(stored.about["set"]), str(stored.about["name"])) in names
+                for stored, rows in self.truth.members
+                if any(_holds(entry, stored, stored.index[rows]) for entry in learned)
             ]
         return caveats
 
@@ -107,7 +110,7 @@ class EvaluationRun:
     def fingerprint(self) -> str:
         """Equal for evaluations of equal truth, gaps and settings, whatever the methods."""
         store = self.preparation.store
-        inputs = [f"{member.key} {rows}" for member, rows in self.truth.members]
+        inputs = [f"{member.key} {rows_text(rows)}" for member, rows in self.truth.members]
         inputs += [f"gaps {store.sha256(path)}" for path in self.coverage_inputs.observations]
         settings = self.settings.fingerprinted("evaluate")
         settings["gap_members"] = len(self.coverage_inputs.members) if self.settings.noise else 0
@@ -118,3 +121,12 @@ class EvaluationRun:
         method = self.methods[name]
         digest = fingerprint("assess", VERSION, [self.fingerprint], {}, method.identity)
         return self.cache / "evaluation" / digest[:32] / f"{number}.npz"
+
+
+def _holds(entry: Mapping[str, Any], stored: StoredMember, index: IntArray) -> bool:
+    """Whether a card's entry on a member is of ``stored`` and of one of the months ``index``."""
+    if (str(entry.get("set")), str(entry.get("name"))) != (str(stored.about["set"]), str(stored.about["name"])):
+        return False
+    # Cards of earlier versions do not say which months.
+    periods = [parse_period(text) for text in entry.get("periods", ["0000-9999"])]
+    return any(bool(period.holds(index).any()) for period in periods)

@@ -26,6 +26,7 @@ from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.training_data.coverage import mask_inputs, read_coverage
 from climrecon.tasks.training_data.material import GRID, TrainingData
 from climrecon.tasks.training_data.members import training_members
+from climrecon.training.calendar import NO_YEARS, Calendar
 from climrecon.workflow.disk_space import megabytes
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Quiet, Reporter
@@ -60,7 +61,8 @@ class Evaluation:
             self.data = TrainingData.of(members, settings, cache / "training")
         else:
             members, _ = training_members(settings, site)
-            self.data = TrainingData.of(members, settings, cache / "training", settings.auxiliary_variables)
+            calendar = _calendar_of(methods[labels[settings.network]])
+            self.data = TrainingData.of(members, settings, cache / "training", settings.auxiliary_variables, calendar)
         self.plan = EvaluationRun(
             settings,
             methods,
@@ -143,7 +145,16 @@ class Evaluation:
             f"  methods: {', '.join(plan.names)}, and {RAW}; differences to {plan.reference}",
             f"  cache: {plan.cache}",
         ]
-        return Outcome.of_dry_run([*lines, *self.data.lines()])
+        split = [] if self.settings.truth_file else self.data.split_lines()
+        return Outcome.of_dry_run([*lines, *split, *self.data.lines()])
+
+
+def _calendar_of(method: LoadedMethod) -> Calendar:
+    """The years that a network's training held out by their date: they are the truth's."""
+    recipe = method.info.card.get("training", {}).get("recipe")
+    if not isinstance(recipe, dict):
+        return NO_YEARS
+    return Calendar.of(recipe.get("hold_out", ()), recipe.get("validate_on", ()))
 
 
 def _check_grid(name: str, method: LoadedMethod) -> None:

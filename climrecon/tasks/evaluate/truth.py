@@ -18,7 +18,7 @@ from climrecon.scores.suite import CLEAN
 from climrecon.settings import RunSettings
 from climrecon.tasks.training_data.members import Member
 from climrecon.training.sets import family_of
-from climrecon.training.store import StoredMember
+from climrecon.training.store import Rows, StoredMember
 
 #: The masks go by calendar date where at least this share of the truth's months has one of its date.
 BY_DATE = 0.5
@@ -59,7 +59,7 @@ def members_of_file(path: Path, variable: str) -> tuple[Member, ...]:
 class Truth:
     """Members taken as the truth with the months that count, and notes on them."""
 
-    members: tuple[tuple[StoredMember, slice], ...]
+    members: tuple[tuple[StoredMember, Rows], ...]
     notes: tuple[str, ...]
 
 
@@ -112,7 +112,7 @@ def masks_for(time: Months, seen: Months) -> tuple[IntArray, BoolArray, str]:
 
 def pseudo_observations_of(
     member: StoredMember,
-    rows: slice,
+    rows: Rows,
     gaps: Observations,
     noise: NoiseSource | None,
     grid: Grid,
@@ -136,12 +136,7 @@ def pseudo_observations_of(
         If no month is left.
     """
     index = np.asarray(member.index[rows], dtype=np.int64)
-    first, last = settings.period or (None, None)
-    inside = np.ones(len(index), dtype=bool)
-    if first is not None:
-        inside &= index >= first
-    if last is not None:
-        inside &= index <= last
+    inside = settings.period.holds(index) if settings.period else np.ones(len(index), dtype=bool)
     name = str(member.about["name"])
     if not inside.any():
         raise InputDataError(

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from climrecon.array_types import IntArray
 from climrecon.fields import Context, Months
 from climrecon.grid import Grid
 from climrecon.methods import registry
@@ -22,8 +25,10 @@ from climrecon.training.distributed import process_rank
 from climrecon.training.engine import Progress, Shown
 from climrecon.training.fields import TrainingFields
 from climrecon.training.published_task import new_network
+from climrecon.training.rarely_known import rarely_known, text_on
 from climrecon.training.recipes import PublishedRecipe, Recipe, UNetRecipe, parse, recipe
 from climrecon.training.run import train
+from climrecon.training.store import Rows, runs_of
 from climrecon.training.unet_network import CONTINUED, continued
 from climrecon.training.validation_set import Estimator, ValidationSet
 from climrecon.workflow.progress import Reporter
@@ -52,6 +57,11 @@ def run_training(
         f"members, {len(validation)} months of {len(validation.names)} to validate, on {device}"
     )
 
+    # Covariances are learned where nothing is started from.
+    learns = isinstance(chosen, UNetRecipe) and plan.start is None and fields.scored is not None
+    rare = text_on(rarely_known(fields)) if learns else ""
+    if rare:
+        reporter.note(rare)
     noted = time.monotonic()
 
     def report_progress(progress: Progress) -> None:
@@ -90,7 +100,7 @@ def run_training(
         shown=_shown(plan, chosen, validation, gaps, reporter),
     )
     fitted = {name: value for name, value in trained.card.items() if name not in ("members", "members_validation")}
-    data = material_card(plan, gaps)
+    data = {**material_card(plan, gaps), "rarely_known": rare}
     about = {**fitted, **data, "recipe": fitted["recipe"], "versions": {**fitted["versions"], **data["versions"]}}
     network = as_network(trained.network)
     card = describe(plan.name, network, fields.grid, about)
@@ -182,11 +192,13 @@ def recipe_for(text: str, iterations: int | None, auxiliary: Sequence[str] = ())
 def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
     """The card's entries on data, members, gaps and errors."""
     settings, material = plan.settings, plan.material
-    blended = sum(member.about["target"] == "blended" for member in material.stored)
+    blended = sum(member.about["target"] != "tas" for member in material.stored)
 
-    def member(number: int, rows: slice) -> dict[str, Any]:
+    def member(number: int, rows: Rows) -> dict[str, Any]:
         stored = material.stored[number]
-        months = {"months": _span(stored.index[rows])}
+        periods = periods_of(stored.index[rows])
+        text = f"{', '.join(periods)}; {len(stored.index[rows])} months"
+        months = {"months": text, "periods": periods}
         names = ("name", "family", "set", "target")
         return {**{key: stored.about[key] for key in names}, **months, "notes": stored.about["notes"]}
 
@@ -211,9 +223,9 @@ def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
     }
 
 
-def _span(index: Any) -> str:
-    first, last = Months(index[[0, -1]]).labels()
-    return f"{first} to {last}, {len(index)} months"
+def periods_of(index: IntArray) -> list[str]:
+    """(T,) months as periods without gaps: ``193001-195410``."""
+    return [Months(run[[0, -1]]).span() for run in runs_of(np.asarray(index))]
 
 
 def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
@@ -221,7 +233,9 @@ def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
     material = plan.material
     stated = [text for text in card.caveats if "no uncertainty" in text]
     caveats = [*stated, *material.split.caveats, *gaps.caveats]
-    alone = sum(member.about["target"] != "blended" for member in material.stored)
+    if card.training["rarely_known"]:
+        caveats.append(card.training["rarely_known"])
+    alone = sum(member.about["target"] == "tas" for member in material.stored)
     if alone and plan.settings.training_target != "tas":
         caveats.append(
             f"{alone} of {len(material.stored)} members hold air temperature over sea too, for want of tos, sic or "

@@ -12,10 +12,11 @@ from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.training_data.coverage import coverage_files
 from climrecon.tasks.training_data.material import Material, TrainingData
 from climrecon.training.recipes import Recipe
+from climrecon.training.store import rows_text
 from climrecon.workflow.fingerprint import fingerprint
 
 #: Version of the training stage: raised whenever equal members and settings give another network.
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class TrainingPlan:
         """Equal for trainings of equal members, gaps, settings and start."""
         split, store = self.material.split, self.data.preparation.store
         uses = {
-            use: [[n, str(rows)] for n, rows in members]
-            for use, members in (("train", split.train), ("validation", split.validation))
+            use: [[n, rows_text(rows)] for n, rows in members]
+            for use, members in (("train", split.train), ("validation", split.validation), ("test", split.test))
         }
         inputs = [
             *self.material.keys,

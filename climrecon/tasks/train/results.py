@@ -92,12 +92,11 @@ def scores(
         fields = material.fields([(member, rows)], joined)
         keep = whole_years(fields.index, years)
         truth = np.asarray(fields.values[keep], dtype=np.float32)
-        valid = np.isfinite(truth)
         tables.append(
             score_table(
                 _methods(network, fields, keep),
-                np.nan_to_num(truth),
-                valid,
+                truth,
+                np.isfinite(truth),
                 Months(fields.index[keep]),
                 grid,
                 gaps.scoring,
@@ -171,8 +170,9 @@ def _figures(results: RunFolder, card: Card, network: LoadedNetwork, gaps: Cover
     rng = np.random.default_rng(training.settings.seed)
     for number, (label, mask) in enumerate(list(gaps.scoring.items())[:2], 1):
         at = int(rng.integers(len(fields)))
-        truth = np.nan_to_num(np.asarray(fields.values[at]))
+        truth = np.asarray(fields.values[at])
         error, stated = (part.reshape(grid.shape) for part in gaps.noise.draw(rng))
+        mask = mask & np.isfinite(truth)
         seen = np.where(mask, truth + error, np.nan).astype(np.float32)
         month = Months(fields.index[at : at + 1])
         estimate = network.method.reconstruct(

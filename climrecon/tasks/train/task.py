@@ -69,7 +69,7 @@ class Training:
         self.store = writable_store(site)
         cache = cache_folder(settings.cachedir) / "training"
         members, left_out = training_members(settings, site)
-        self.data = TrainingData.of(members, settings, cache, settings.auxiliary_variables)
+        self.data = TrainingData.of(members, settings, cache, settings.auxiliary_variables, recipe.calendar)
         inputs = mask_inputs(settings, site, Quiet())
         self.plan = TrainingPlan(settings, site, recipe, start, self.data, left_out, inputs, cache)
 
@@ -160,6 +160,7 @@ class Training:
             f"starting from {plan.start.name if plan.start else 'scratch'}",
             f"  cache: {plan.cache}; network store: {self.store}",
             *file_system_lines(self._needs(waiting)),
+            *data.split_lines(),
             *data.lines(),
             *(f"  left out: {path}: {reason}" for path, reason in plan.left_out),
             *(f"  note: {note}" for note in notes),

@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from climrecon.errors import InputDataError
 from climrecon.grid import FIVE_DEGREES
 from climrecon.settings import RunSettings
 from climrecon.tasks.training_data.members import Member
 from climrecon.tasks.training_data.preparation import Preparation, prepare_all, workers
+from climrecon.training.calendar import NO_YEARS, Calendar
 from climrecon.training.fields import TrainingFields
-from climrecon.training.sets import Split, fields_of, shared_history, split, twins, with_auxiliary
-from climrecon.training.store import StoredMember
+from climrecon.training.sets import Split, fields_of, one_history, shared_history, split, twins, with_auxiliary
+from climrecon.training.store import Rows, StoredMember
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.stage import Stage
 
@@ -35,7 +38,7 @@ class Material:
     left_out: tuple[tuple[str, str], ...]
     auxiliary: tuple[Mapping[str, StoredMember], ...] = ()
 
-    def fields(self, chosen: Sequence[tuple[int, slice]], folder: Path) -> TrainingFields:
+    def fields(self, chosen: Sequence[tuple[int, Rows]], folder: Path) -> TrainingFields:
         """The chosen members as one array, with their auxiliary variables."""
         fields = fields_of(self.stored, chosen, GRID, folder)
         return with_auxiliary(fields, self.stored, self.auxiliary, chosen, folder)
@@ -62,18 +65,24 @@ class Material:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Members, and their preparation in the cache."""
+    """Members, their preparation in the cache, and the years that are held out of them."""
 
     members: tuple[Member, ...]
     preparation: Preparation
+    calendar: Calendar = NO_YEARS
 
     @classmethod
     def of(
-        cls, members: tuple[Member, ...], settings: RunSettings, cache: Path, auxiliary: tuple[str, ...] = ()
+        cls,
+        members: tuple[Member, ...],
+        settings: RunSettings,
+        cache: Path,
+        auxiliary: tuple[str, ...] = (),
+        calendar: Calendar = NO_YEARS,
     ) -> TrainingData:
         """``members`` as ``settings`` want them prepared, in the ``cache`` of trainings."""
         period, variable, target = settings.reference_period.years, settings.variable, settings.training_target
-        return cls(members, Preparation(cache / "members", GRID, period, variable, target, auxiliary))
+        return cls(members, Preparation(cache / "members", GRID, period, variable, target, auxiliary), calendar)
 
     @property
     def stage(self) -> Stage:
@@ -83,6 +92,29 @@ class TrainingData:
     def lines(self) -> list[str]:
         """The members, one a line, for dry runs."""
         return [f"    {member.set}: {member.name} ({member.family})" for member in self.members]
+
+    def split_lines(self) -> list[str]:
+        """What is held out, for dry runs: as it is where all members are prepared, else as far as can be known.
+
+        Raises
+        ------
+        InputDataError
+            If no member can be used, or too little is left.
+        """
+        if self.all_prepared:
+            return [f"  held out: {self.material.split.how}"]
+        sets = {name: [m for m in self.members if m.set == name] for name in dict.fromkeys(m.set for m in self.members)}
+        single = {name: members[0] for name, members in sets.items() if len(members) == 1}
+        try:
+            common = self.calendar.completed([one.months(self.preparation.variable) for one in single.values()])
+        except InputDataError as error:
+            return [f"  held out: not known yet: {error.message}"]
+        lines = [f"  held out of {', '.join(single)}, whole years: {common}"] if single else []
+        others = ", ".join(name for name in sets if name not in single)
+        given = f"; besides, of all, {self.calendar}" if str(self.calendar) else ""
+        if others:
+            lines.append(f"  held out of {others}: whole members, or years if all are one history{given}")
+        return lines
 
     def is_prepared(self, part: int) -> bool:
         """Whether a member is in the store, or known to be unusable."""
@@ -154,7 +186,7 @@ class TrainingData:
         if not kept:
             listed = "\n".join(f"  {name}: {reason}" for name, reason in left_out[:12])
             raise InputDataError(f"No member can be used:\n{listed}", "Mend or exchange the files.")
-        uses = _split_by_set(kept)
+        uses = _split_by_set(kept, self.calendar)
         caveats = (*uses.caveats, *shared_history(kept, uses))
         auxiliary: tuple[Mapping[str, StoredMember], ...] = ()
         if self.preparation.auxiliary:
@@ -183,16 +215,27 @@ def _warn(member: Member, reason: str | None, reporter: Reporter) -> None:
         reporter.warning(f"{member.name} is left out: {reason}")
 
 
-def _split_by_set(stored: Sequence[StoredMember]) -> Split:
-    """Each training set is split by itself, so that each has held-out members."""
-    uses: dict[str, list[tuple[int, slice]]] = {"train": [], "validation": [], "test": []}
+def _split_by_set(stored: Sequence[StoredMember], given: Calendar) -> Split:
+    """Each training set is split by itself, so that each has held-out members.
+
+    Sets whose years are held out share one calendar: what one of them holds out is not learned from another.
+    """
+    sets = {
+        name: [i for i, member in enumerate(stored) if member.about["set"] == name]
+        for name in dict.fromkeys(str(member.about["set"]) for member in stored)
+    }
+    histories = {name: one_history([stored[i] for i in numbers]) for name, numbers in sets.items()}
+    dated = [stored[i].index for name, numbers in sets.items() if histories[name] for i in numbers]
+    common = given.completed(dated) if dated else given
+    uses: dict[str, list[tuple[int, Rows]]] = {"train": [], "validation": [], "test": []}
     how, caveats = [], []
-    for name in dict.fromkeys(str(member.about["set"]) for member in stored):
-        numbers = [i for i, member in enumerate(stored) if member.about["set"] == name]
+    for name, numbers in sets.items():
         chosen = split(
-            [str(stored[i].about["name"]) for i in numbers],
             [str(stored[i].about["family"]) for i in numbers],
-            [len(stored[i].index) for i in numbers],
+            [np.asarray(stored[i].index) for i in numbers],
+            given,
+            common,
+            one_history=histories[name],
         )
         for use, members in (("train", chosen.train), ("validation", chosen.validation), ("test", chosen.test)):
             uses[use] += [(numbers[position], rows) for position, rows in members]

@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from climrecon.array_types import IntArray
 from climrecon.errors import ClimReconError, NoDataError, UsageError
-from climrecon.preprocess.field import members_within
+from climrecon.preprocess.field import members_within, months_within
 from climrecon.settings import RunSettings, Site
+from climrecon.settings.periods import Period
 from climrecon.settings.site import TrainingSet
 from climrecon.training.sets import family_of
 
@@ -28,6 +32,10 @@ class Member:
         Variable -> its files in order of time.
     realisation:
         Which, from 0, of several members in the same files; None where files hold one.
+    join:
+        Whether months that stand in several files are taken from the last.
+    period:
+        Months that are used; None: all.
     """
 
     set: str
@@ -37,6 +45,19 @@ class Member:
     files: Mapping[str, tuple[Path, ...]]
     realisation: int | None = None
     notes: tuple[str, ...] = ()
+    join: bool = False
+    period: Period | None = None
+
+    def months(self, variable: str) -> IntArray:
+        """(T,) months that its files hold, within its period, by their headers alone.
+
+        Raises
+        ------
+        InputDataError
+            If a file cannot be read.
+        """
+        index = np.unique(np.concatenate([months_within(path, variable) for path in self.files[variable]]))
+        return index if self.period is None else index[self.period.holds(index)]
 
 
 def training_members(settings: RunSettings, site: Site) -> tuple[tuple[Member, ...], tuple[tuple[str, str], ...]]:
@@ -57,11 +78,11 @@ def training_members(settings: RunSettings, site: Site) -> tuple[tuple[Member, .
     for name in names:
         chosen = known[name]
         if chosen.files:
-            members += _of_files(name, chosen.files, settings.variable, auxiliary)
+            found = _of_files(name, chosen, settings.variable, auxiliary)
         else:
             found, without = _of_query(name, chosen, settings)
-            members += found
             left_out += without
+        members += [replace(member, period=chosen.period) for member in found]
     for member in members:
         lacking = [variable for variable in auxiliary if not member.files.get(variable)]
         if lacking:
@@ -113,13 +134,15 @@ def _of_query(name: str, chosen: TrainingSet, settings: RunSettings) -> tuple[li
     return members, list(found.left_out)
 
 
-def _of_files(name: str, patterns: Sequence[str], variable: str, auxiliary: Sequence[str] = ()) -> list[Member]:
+def _of_files(name: str, chosen: TrainingSet, variable: str, auxiliary: Sequence[str] = ()) -> list[Member]:
     """Members of a list of files; names that differ in their months alone are one member, split in time.
+
+    Where they are to be joined they are one member, whatever their names.
 
     Files of ``auxiliary`` variables are known by CMOR's names (``psl_Amon_MODEL_...``), as members by model and ensemble.
     """
     paths: list[Path] = []
-    for pattern in patterns:
+    for pattern in chosen.files:
         expanded = str(Path(pattern).expanduser())
         hits = sorted(glob.glob(expanded, recursive=True)) if glob.has_magic(expanded) else [expanded]  # noqa: PTH207
         if not hits:
@@ -129,6 +152,9 @@ def _of_files(name: str, patterns: Sequence[str], variable: str, auxiliary: Sequ
         raise NoDataError(
             f"Training set {name}: {len(absent)} of its files do not exist, e.g. {absent[0]}.", "Mend the site file."
         )
+    if chosen.join:
+        one = {variable: tuple(dict.fromkeys(paths))}
+        return [Member(set=name, name=name, model=name, family=family_of(name), files=one, join=True)]
     others: dict[tuple[str, str], dict[str, list[Path]]] = {}
     groups: dict[str, list[Path]] = {}
     for path in dict.fromkeys(paths):

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from climrecon.array_types import FloatArray
+from climrecon.datasets import release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid, weighted_mean
@@ -20,6 +22,7 @@ from climrecon.preprocess.blend import NEEDED, prepare_blended
 from climrecon.preprocess.cdo import cdo_program, cdo_version
 from climrecon.preprocess.chunks import some
 from climrecon.preprocess.models import prepare_member
+from climrecon.settings.periods import Period
 from climrecon.tasks.training_data.members import Member
 from climrecon.training.store import MemberStore, StoredMember
 from climrecon.variables import AUXILIARY
@@ -27,7 +30,9 @@ from climrecon.version import __version__
 from climrecon.workflow.fingerprint import fingerprint
 
 #: Version of this stage: raised whenever equal input gives another member.
-VERSION = 1
+VERSION = 2
+#: What a member holds that was neither blended here nor is air temperature alone.
+OBSERVED = "as observed"
 #: More workers than this gain nothing on a disk.
 MOST_WORKERS = 16
 
@@ -63,7 +68,7 @@ class Preparation:
 
     def wanted(self, member: Member) -> str:
         """``blended`` or ``tas``: what will be tried of a member."""
-        if self.target == "tas" or self.variable != "tas":
+        if self.target == "tas" or self.variable != "tas" or is_blended_product(member):
             return self.variable
         return "blended" if self.target == "blended" or self.can_blend(member) else "tas"
 
@@ -100,6 +105,9 @@ class Preparation:
             "variable": self.variable,
             "target": self.target if self.wanted(member) == "blended" else "tas",
             "realisation": member.realisation,
+            "observed": is_blended_product(member),
+            "join": member.join,
+            "period": str(member.period or ""),
             "cdo": cdo_version(),
         }
         return fingerprint("prepare", VERSION, inputs, settings, None)[:40]
@@ -155,6 +163,8 @@ class Preparation:
                     raise
                 notes.append(f"not blended, air temperature alone: {error.message}")
                 target, used = "tas", {"tas": used["tas"]}
+        elif self.variable == "tas" and is_blended_product(member):
+            target = OBSERVED
         elif self.target == "auto" and self.variable == "tas":
             lacking = ", ".join(name for name in NEEDED if not member.files.get(name)) or "single members"
             notes.append(f"not blended, air temperature alone: the archive has no {lacking} of it")
@@ -170,13 +180,22 @@ class Preparation:
                 scratch,
                 self.variable,
                 realisation=member.realisation,
+                last_counts=member.join,
             )
+        if member.join:
+            named = ", ".join(path.name for path in used[self.variable])
+            notes.append(f"joined from {named}; of months that stand in several, the last of these files has them")
+        if member.period is not None:
+            values, months = _within(member.period, values, months)
         absent = np.setdiff1d(np.arange(months.index[0], months.index[-1] + 1), months.index)
         if len(absent):
             notes.append(f"{len(absent)} months are absent: {some(Months(absent).labels())}")
         missing = int((~np.isfinite(values)).sum())
         if missing:
-            notes.append(f"{missing} cells are missing or were filled by the producer; they are not learned from")
+            notes.append(
+                f"{missing} values ({100 * missing / values.size:.1f} %) are missing or were filled by the producer: "
+                "neither learned from nor scored"
+            )
         about = {
             "target": target,
             "files": [[str(path), self.store.sha256(path)] for paths in used.values() for path in paths],
@@ -213,6 +232,26 @@ class Preparation:
         found = self.store.get(key)
         named: dict[str, Any] = {"name": member.name, "set": member.set, "family": member.family}
         return replace(found, about={**found.about, **named})
+
+
+def is_blended_product(member: Member) -> bool:
+    """Whether a member is of data sets that blend air temperature with that of the sea surface, by its files' names."""
+    releases = [release_of(path.name) for path in member.files.get("tas", ())]
+    return bool(releases) and all(release and release.data_set.blended for release in releases)
+
+
+def _within(period: Period, values: FloatArray, months: Months) -> tuple[FloatArray, Months]:
+    """The months in ``period``, and their values.
+
+    Raises
+    ------
+    InputDataError
+        If there are none.
+    """
+    inside = period.holds(months.index)
+    if not inside.any():
+        raise InputDataError(f"No month ({months.span()}) lies in period={period}.", "Mend the site file.")
+    return values[inside], Months(months.index[inside])
 
 
 def workers(parts: int) -> int:
