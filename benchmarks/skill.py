@@ -36,7 +36,8 @@ from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.contract import Capabilities, Method
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.observation_ensemble import reconstruct_members
-from climrecon.methods.priors.covariance import forced_pattern, great_circle
+from climrecon.methods.priors.covariance import great_circle
+from climrecon.methods.priors.forced import response_of
 from climrecon.methods.store import load_network
 from climrecon.scores import scores
 from climrecon.scores.paired import difference, drawn_years
@@ -277,7 +278,9 @@ def main() -> None:
 
     masks = scoring_masks(options.data)
     sparse = sparse_masks(options.data, land_fraction(GRID), masks)
-    pattern = forced_pattern(fields[training], index[training], GRID)
+    response = response_of(fields[training], index[training], GRID)
+    assert response is not None
+    pattern = response.mean(axis=0).reshape(GRID.shape)
     errors = CorrelatedErrors()
 
     def cases() -> Iterable[tuple[str, str, np.ndarray, np.ndarray, np.ndarray, float, int]]:

@@ -43,6 +43,7 @@ from climrecon.training.banks import draw_masks
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, Plan
 from climrecon.training.fields import TrainingFields
+from climrecon.training.forcing import no_forcing
 from climrecon.training.precision import autocast_type
 from climrecon.training.recipes import PublishedRecipe, UNetRecipe, recipe
 from climrecon.training.resume import Checkpoints
@@ -169,8 +170,10 @@ class Ours:
             network = published_task.new_network(made, None)
             task = published_task.PublishedTask(made, network, fields, fields, masks, None, 0, workers)
         else:
-            unet, priors = unet_network.new_network(made, fields, None)
-            task = unet_task.UNetTask.drawn(made, unet, priors, fields, fields, masks, noise, 0, workers)
+            unet, priors = unet_network.new_network(made, fields, None, no_forcing(fields.grid))
+            task = unet_task.UNetTask.drawn(
+                made, unet, priors, fields, fields, masks, noise, 0, workers, no_forcing(fields.grid)
+            )
         plan = Plan(10**6, 10**6, made.averaging, clip=1.0 if isinstance(made, UNetRecipe) else None)
         folder = Path(tempfile.mkdtemp())
         self.task = task

@@ -162,6 +162,10 @@ PARAMETERS = (
     Parameter("auxiliary", TEXT, None, site=True, tasks=(TRAIN,),
               help="Auxiliary variables that the network takes beside tas, separated by commas: psl, tos, pr. Members "
                    "without these variables are left out. recipe=punet alone."),
+    Parameter("forced_patterns", FILE, None, site=True, tasks=(TRAIN,),
+              help="netCDF file of forced response patterns of climate models (K per kelvin of global warming; by season "
+                   "where there are): with them the network knows climates that its training data do not hold. Empty: "
+                   "the patterns of the training data alone."),
     Parameter("network_name", TEXT, None, tasks=(TRAIN,), help="Name of the trained network in the store."),
     Parameter("masks", NAME_OR_PATH, None, tasks=(TRAIN, EVALUATE),
               help="Observation file or data set whose gaps mask the complete fields. Empty: the observations of this "

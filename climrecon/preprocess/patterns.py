@@ -50,8 +50,8 @@ def read_patterns(path: Path, grid: Grid, scratch: Path) -> tuple[tuple[str, ...
     if strange.any():
         number = int(np.argmax(strange))
         raise InputDataError(
-            f"The pattern {names[number]} in {path.name} has an area mean of {annual[number]:.2f}; a change per kelvin of "
-            "the global mean has one of about 1.",
+            f"The pattern {names[number]} in {path.name} has an area mean of {annual[number]:.2f}; a change per kelvin "
+            "of the global mean has one of about 1.",
             "Divide the pattern by the warming that it belongs to, or leave it out.",
         )
     return names, patterns / annual[:, None, None]

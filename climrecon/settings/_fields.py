@@ -48,6 +48,7 @@ class Fields(BaseModel):
     training_target: Annotated[Literal["auto", "blended", "tas"], k.LOWER_CASE]
     recipe: k.Text
     auxiliary: k.Text | None
+    forced_patterns: k.File | None
     network_name: k.Text | None
     masks: k.Text | None
     iterations: Annotated[k.Int, Field(ge=1, le=100000000)] | None

@@ -1,8 +1,9 @@
 """How far forced responses go: the amplitudes under which months that were left out are most likely.
 
-Covariances are learned without one part of the period after the other; observations are drawn of the months of that part.
-Parts are contiguous, since it is another climate than the one learned from that the forced response is to explain. A share
-of the months is taken to other climates by the responses of models whose patterns are not among those that are judged.
+Covariances are learned without one part of the period after the other; observations are drawn of that part's months.
+Parts are contiguous, since it is another climate than the one learned from that the forced response is to explain. A
+share of the months is taken to other climates by the responses of models whose patterns are not among those that are
+judged.
 
 Source: type II maximum likelihood (Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, section 5.4),
 cross-validated; the determinant and inverse of a covariance with few directions added: ibid., A.9 and A.10.
@@ -37,7 +38,7 @@ ROUNDS = 6
 
 @dataclass(frozen=True)
 class Climates:
-    """Other climates that months are taken to: a ``share`` of them, by a warming between ``coldest`` and ``warmest``, K."""
+    """Other climates: a ``share`` of months is taken there by a warming between ``coldest`` and ``warmest``, K."""
 
     share: float = 0.5
     coldest: float = -1.5
@@ -85,7 +86,7 @@ class _Part:
         inner = np.eye(len(size)) + size[:, None] * self.gram * size
         scaled = size[:, None] * self.projected
         explained = float((scaled * np.linalg.solve(inner, scaled)).sum())
-        return -0.5 * (self.square - explained) - 0.5 * scaled.shape[1] * float(np.linalg.slogdet(inner)[1])
+        return float(0.5 * (explained - self.square - scaled.shape[1] * np.linalg.slogdet(inner)[1]))
 
 
 def fit_amplitudes(
@@ -149,7 +150,7 @@ def fit_amplitudes(
 def _best(parts: Sequence[_Part]) -> Amplitudes:
     """By coordinates: each amplitude in turn, the others as they are."""
     names = sorted({kind for part in parts for kind in part.kinds})
-    best, value = Amplitudes(**{name: 0.3 for name in names}), -np.inf
+    best, value = Amplitudes(**dict.fromkeys(names, 0.3)), -np.inf
     for _ in range(ROUNDS):
         before = best
         for name in names:

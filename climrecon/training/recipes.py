@@ -217,6 +217,19 @@ class UNetRecipe(Recipe):
         Share of samples whose stated errors are too large, too small, or of none; where it is above zero the network sees
         how well observations agree with what is stated of them. A network that is gone on from and cannot see it is
         trained without.
+    climates:
+        Share of samples that are taken to other climates, by the forced response of a source drawn at random; 0: none.
+    coldest, warmest:
+        Bounds of that warming, K of the global mean. Half of the months by whose likelihood the forced responses get
+        their amplitudes are taken to such climates too.
+    amplitudes:
+        Standard deviations in K of a warming along the mean forced response, and along the differences between sources;
+        empty: estimated (:mod:`climrecon.training.amplitudes`).
+    sees_level:
+        Whether the network sees the month's mean, and so how warm the climate is.
+    refit:
+        Whether covariances are learned anew at the end from all months, those held out too. Scores are those of the
+        network before.
     loss:
         ``likelihood``, or the continuous ranked probability score, ``crps``.
     checks:
@@ -242,8 +255,20 @@ class UNetRecipe(Recipe):
     decay: float = Field(0.3, ge=0)
     mirror: bool = True
     misstated: float = Field(0.2, ge=0, le=1)
+    climates: float = Field(0.5, ge=0, le=1)
+    coldest: float = Field(-1.5, ge=-10, le=0)
+    warmest: float = Field(1.5, ge=0, le=10)
+    amplitudes: tuple[float, ...] = ()
+    sees_level: bool = True
+    refit: bool = True
     loss: Literal["likelihood", "crps"] = "crps"
     checks: int = Field(480, ge=1)
+
+    @model_validator(mode="after")
+    def _two_amplitudes_or_none(self) -> Self:
+        if len(self.amplitudes) not in (0, 2) or any(not 0 <= size <= 10 for size in self.amplitudes):
+            raise ValueError("amplitudes are two, of the mean response and of the differences, 0 to 10 K, or none")
+        return self
 
     @property
     def misfit(self) -> bool:

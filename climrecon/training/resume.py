@@ -23,6 +23,7 @@ from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, OutputError, UsageError
 from climrecon.files import atomic_path, write_text
+from climrecon.methods.priors.forced import ForcedResponses
 from climrecon.training.fields import TrainingFields
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
@@ -59,8 +60,8 @@ def identity_of_weights(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def identity_of_source(source: MaskSource | NoiseSource) -> str:
-    """sha256 of all that a source of masks or errors draws from: its coverage, levels and settings."""
+def identity_of_source(source: MaskSource | NoiseSource | ForcedResponses) -> str:
+    """sha256 of all that a source of masks, errors or responses holds: its coverage, levels, patterns and settings."""
     digest = hashlib.sha256(type(source).__name__.encode())
     for field in fields(source):
         value = getattr(source, field.name)

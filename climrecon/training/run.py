@@ -18,10 +18,12 @@ from torch import nn
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, OutputError, UsageError
+from climrecon.methods.priors.forced import ForcedResponses
 from climrecon.training import published_task, unet_network, unet_task
 from climrecon.training.distributed import Workers, workers
 from climrecon.training.engine import Loop, Plan, Progress, Shown, TrainingHistory
 from climrecon.training.fields import TrainingFields
+from climrecon.training.forcing import Forcing, forcing_of, no_forcing
 from climrecon.training.gaussian import spread_factor
 from climrecon.training.precision import precision_name
 from climrecon.training.recipes import PublishedRecipe, Recipe, UNetRecipe
@@ -48,11 +50,14 @@ class Trained:
         For a card's ``training``: recipe, members, seeds, versions, hardware, time, scores.
     history:
         Losses and scores on the way.
+    forcing:
+        What covariances know of other climates.
     """
 
     network: nn.Module
     card: dict[str, Any]
     history: TrainingHistory
+    forcing: Forcing
 
 
 def train(
@@ -68,6 +73,7 @@ def train(
     iterations: int | None = None,
     max_hours: float | None = None,
     start: nn.Module | None = None,
+    models: ForcedResponses | None = None,
     report: Callable[[Progress], None] | None = None,
     drawing: unet_network.Drawing | None = None,
     references: Mapping[str, Estimator] | None = None,
@@ -90,6 +96,8 @@ def train(
         the best weights so far.
     start:
         A network to go on from: fine-tuning.
+    models:
+        Forced responses of models, beside those of the runs that are trained on.
     report:
         Called every few seconds and after every validation.
     drawing:
@@ -118,14 +126,18 @@ def train(
             f"Training months are on {fields.grid.describe()}, those for validation on {validation.grid.describe()}.",
             "Prepare both on the same grid.",
         )
-    checkpoints = Checkpoints(folder, _identity(recipe, fields, validation, masks, noise, seed, start))
+    checkpoints = Checkpoints(folder, _identity(recipe, fields, validation, masks, noise, seed, start, models))
     # A checkpoint of another training is refused before minutes of preparation.
     checkpoints.read()
     with workers(device) as processes:
         torch.manual_seed(seed)
+        forcing = no_forcing(fields.grid)
+        if isinstance(recipe, UNetRecipe):
+            forcing = forcing_of(recipe, fields, models or forcing.responses, masks, seed)
         task, groups = _task(
-            recipe, fields, validation, masks, noise, seed, processes, start, None if processes.rank else drawing
-        )
+            recipe, fields, validation, masks, noise, seed, processes, start, forcing,
+            None if processes.rank else drawing,
+        )  # fmt: skip
         known = reference_scores(checkpoints, task.cases, {} if processes.rank else references or {})
         _check_room(folder, task.network)
         loop = Loop(
@@ -142,7 +154,8 @@ def train(
         if isinstance(task, unet_task.UNetTask):
             card["spread_factor"] = round(float(task.network.spread_factor), 4)
             card["persistence"] = unet_task.persistence_of(task.network, task.cases)
-        return Trained(network, card, history)
+            card["forced_responses"] = forcing.card()
+        return Trained(network, card, history, forcing)
 
 
 def _calibrate(task: unet_task.UNetTask) -> None:
@@ -161,6 +174,7 @@ def _task(
     seed: int,
     processes: Workers,
     start: nn.Module | None,
+    forcing: Forcing,
     drawing: unet_network.Drawing | None = None,
 ) -> tuple[published_task.PublishedTask | unet_task.UNetTask, list[dict[str, Any]]]:
     if isinstance(recipe, PublishedRecipe):
@@ -170,9 +184,9 @@ def _task(
     if isinstance(recipe, UNetRecipe):
         if noise is None:
             raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.")
-        unet, priors = unet_network.new_network(recipe, fields, start, drawing)
+        unet, priors = unet_network.new_network(recipe, fields, start, forcing, drawing)
         task = unet_task.UNetTask.drawn(
-            recipe, unet, priors, fields, validation, masks, noise, seed, processes, drawing
+            recipe, unet, priors, fields, validation, masks, noise, seed, processes, forcing, drawing
         )
         return task, task.groups()
     raise UsageError(f"The recipe {recipe.name} has no training.")
@@ -206,6 +220,7 @@ def _identity(
     noise: NoiseSource | None,
     seed: int,
     start: nn.Module | None,
+    models: ForcedResponses | None,
 ) -> dict[str, str]:
     # How often it is saved and how long one waits for a better score may change on the way.
     used = None if isinstance(recipe, PublishedRecipe) and not recipe.noise else noise
@@ -218,6 +233,7 @@ def _identity(
         "errors": "none" if used is None else identity_of_source(used),
         "seed": str(seed),
         "start": "none" if start is None else identity_of_weights(start.state_dict()),
+        "models": "none" if models is None else identity_of_source(models),
     }
 
 

@@ -22,6 +22,7 @@ from climrecon.methods.unet.network import OBSERVED_CHANNELS, ODD_CHANNELS, UNet
 from climrecon.training.auxiliary import seen_of
 from climrecon.training.banks import STEPS, MaskErrorBank
 from climrecon.training.fields import TrainingFields
+from climrecon.training.forcing import Forcing
 
 #: A sample and its mirror image, see :meth:`SamplePool.at`.
 IMAGES = 2
@@ -93,6 +94,7 @@ def draw_samples(
     draws: MaskErrorBank,
     count: int,
     seed: int,
+    forcing: Forcing | None = None,
     progress: Callable[[int, int], None] | None = None,
     chunk: int = 64,
 ) -> SamplePool:
@@ -105,6 +107,8 @@ def draw_samples(
     ----------
     fold:
         (N,) which of ``priors`` has not seen the month; below zero: the month is not drawn.
+    forcing:
+        Of the other climates that a share of the samples is taken to; None: all stay as they are.
     """
     which = np.random.default_rng(seed).choice(np.flatnonzero(fold >= 0), count)
     parts: list[tuple[Tensor, ...]] = []
@@ -114,7 +118,7 @@ def draw_samples(
         for start in range(0, len(wanted), chunk):
             numbers = wanted[start : start + chunk]
             order.append(numbers)
-            parts.append(_samples(network, prior, fields, which[numbers], numbers, draws, seed))
+            parts.append(_samples(network, prior, fields, which[numbers], numbers, draws, seed, forcing))
             if progress:
                 progress(sum(map(len, order)), count)
     back = torch.as_tensor(np.argsort(np.concatenate(order)))
@@ -130,18 +134,23 @@ def _samples(
     numbers: IntArray,
     draws: MaskErrorBank,
     seed: int,
+    forcing: Forcing | None,
 ) -> tuple[Tensor, ...]:
     size, steps = network.area.numel(), STEPS if network.neighbour_months else STEPS[:1]
     observed = np.zeros((len(steps), len(rows), size), np.float32)
     seen = np.zeros((len(steps), len(rows), size), bool)
     there = np.zeros((len(steps), len(rows)), bool)
-    stated = np.empty((len(rows), size), np.float32)
+    stated, change = np.empty((len(rows), size), np.float32), np.zeros((len(rows), size), np.float32)
     for position, (row, number) in enumerate(zip(rows, numbers, strict=True)):
         masks, errors, stated[position] = draws.draw(np.random.default_rng([seed, int(number)]))
+        changes = np.zeros((len(steps), size), np.float32)
+        if forcing is not None:
+            changes = forcing.change(seed, int(number), int(fields.index[row]) + np.array(steps))
+        change[position] = changes[0]
         for step, shift in enumerate(steps):
             if not _follows(fields, row, shift):
                 continue
-            truth = known_cells(fields, row + shift)
+            truth = known_cells(fields, row + shift) + changes[step]
             known = masks[step] & np.isfinite(truth)
             there[step, position] = True
             seen[step, position] = known
@@ -158,7 +167,7 @@ def _samples(
         known_month = torch.as_tensor(there[step])[:, None]
         neighbours += [torch.where(known_month, mean, 0.0), torch.where(known_month, left, 1.0)]
     auxiliary = _auxiliary(network, fields, rows, numbers, draws.source, seed) if network.auxiliary else None
-    truth = np.stack([known_cells(fields, row) for row in rows])
+    truth = np.stack([known_cells(fields, row) for row in rows]) + change
     return (
         *network.inputs(values[0], mask[0], error_sd, month, posterior, prior.prior_sd(month), neighbours, auxiliary),
         posterior.mean,

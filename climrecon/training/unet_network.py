@@ -14,13 +14,14 @@ from climrecon.array_types import IntArray
 from climrecon.data.geography import land_fraction
 from climrecon.errors import InputDataError, UsageError
 from climrecon.grid import Grid
-from climrecon.methods.priors.covariance import forced_pattern, learn_patterns
+from climrecon.methods.priors.covariance import learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.unet.build import build_unet, unet_arguments
 from climrecon.methods.unet.network import UNet, most_levels
 from climrecon.training.auxiliary import statistics
 from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of, outside
+from climrecon.training.forcing import Forcing
 from climrecon.training.rarely_known import FEWEST, with_neighbours
 from climrecon.training.recipes import UNetRecipe
 
@@ -39,8 +40,10 @@ def _single(array: NDArray[Any]) -> Tensor:
     return torch.as_tensor(np.array(array, np.float32, order="C"))
 
 
-def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: UNetRecipe) -> FullPrior:
+def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: UNetRecipe, forcing: Forcing) -> FullPrior:
     """The covariance of ``rows``, or of so many of them as the recipe allows; cells may be missing.
+
+    ``forcing`` adds the directions of other climates.
 
     Raises
     ------
@@ -64,7 +67,7 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: UNetRecipe)
         np.asarray(fields.month)[rows],
         fields.grid,
         rank + trailing,
-        forced=(forced_pattern(values, np.asarray(fields.index)[rows], fields.grid),),
+        forced=forcing.directions(),
         seasons=recipe.seasons,
     )
     first, others = _single(learned.vectors[:, :rank]), _single(learned.vectors[:, rank:])
@@ -104,7 +107,11 @@ def check_grid(recipe: UNetRecipe, grid: Grid) -> None:
 
 
 def new_network(
-    recipe: UNetRecipe, fields: TrainingFields, start: nn.Module | None, drawing: Drawing | None = None
+    recipe: UNetRecipe,
+    fields: TrainingFields,
+    start: nn.Module | None,
+    forcing: Forcing,
+    drawing: Drawing | None = None,
 ) -> tuple[UNet, Sequence[FullPrior]]:
     """The network, and the cross-fit's priors.
 
@@ -129,13 +136,14 @@ def new_network(
 
     report(0)
     network = UNet(
-        learn_full_prior(fields, np.arange(len(fields)), recipe),
+        learn_full_prior(fields, np.arange(len(fields)), recipe, forcing),
         *geography(grid),
         width=recipe.width,
         stride=recipe.stride,
         depth=recipe.depth,
         misfit=recipe.misfit,
         neighbour_months=recipe.neighbour_months,
+        sees_level=recipe.sees_level,
         auxiliary=recipe.auxiliary,
         statistics=statistics(fields) if recipe.auxiliary else None,
     )
@@ -146,9 +154,18 @@ def new_network(
     fold = folds_of(index, recipe.folds)
     priors = []
     for number in range(recipe.folds):
-        priors.append(learn_full_prior(fields, np.flatnonzero(outside(index, fold, number)), recipe))
+        rows = np.flatnonzero(outside(index, fold, number))
+        priors.append(learn_full_prior(fields, rows, recipe, forcing))
         report(number + 2)
     return network, priors
+
+
+def refitted(network: UNet, fields: TrainingFields, recipe: UNetRecipe, forcing: Forcing) -> UNet:
+    """The same weights on covariances that are learned from all of ``fields``."""
+    prior = learn_full_prior(fields, np.arange(len(fields)), recipe, forcing)
+    kept = {name: part for name, part in network.state_dict().items() if not name.startswith("prior.")}
+    weights = {**kept, **{f"prior.{name}": part for name, part in prior.state_dict().items()}}
+    return build_unet("the network with covariances of all months", weights, unet_arguments(network))
 
 
 def continued(recipe: UNetRecipe, grid: Grid, start: nn.Module) -> UNet:

@@ -23,6 +23,7 @@ from climrecon.training.banks import BANK, VALIDATION, Choices, MaskErrorBank
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of
+from climrecon.training.forcing import Forcing
 from climrecon.training.gaussian import LOSSES
 from climrecon.training.precision import autocast_type, convolutions_in
 from climrecon.training.recipes import UNetRecipe
@@ -102,13 +103,14 @@ class UNetTask:
         noise: NoiseSource,
         seed: int,
         workers: Workers,
+        forcing: Forcing,
         drawing: Drawing | None = None,
     ) -> UNetTask:
         """The task with samples of ``fields``, and with samples and whole years of ``validation``.
 
         Samples are drawn on the CPU, the same on any machine and in every process.
         """
-        pool, checks = draw_pools(recipe, network, priors, fields, validation, masks, noise, seed, drawing)
+        pool, checks = draw_pools(recipe, network, priors, fields, validation, masks, noise, seed, forcing, drawing)
         sd = network.auxiliary_sd.cpu().numpy() if network.auxiliary else None
         cases = draw_validation_set(validation, masks, noise, recipe.validation_years, seed + VALIDATION, sd)
         return cls(recipe, network, pool, checks, cases, seed, workers)
@@ -168,9 +170,10 @@ def draw_pools(
     masks: MaskSource,
     noise: NoiseSource,
     seed: int,
+    forcing: Forcing,
     drawing: Drawing | None = None,
 ) -> tuple[SamplePool, SamplePool]:
-    """Samples to train with, and to choose the best weights with."""
+    """Samples to train with, and to choose the best weights with: these of months as they were."""
     # A network that is gone on from may not see whether errors are misstated.
     misstated = recipe.misstated if network.misfit else 0.0
     draws = MaskErrorBank(masks, noise, seed, min(BANK, max(recipe.pool, recipe.checks)), misstated)
@@ -182,7 +185,7 @@ def draw_pools(
     reports = [
         None if drawing is None else partial(drawing, f"Drawing {what} samples") for what in ("training", "validation")
     ]
-    pool = draw(priors, fields, fold, count=recipe.pool, seed=seed + 1, progress=reports[0])
+    pool = draw(priors, fields, fold, count=recipe.pool, seed=seed + 1, forcing=forcing, progress=reports[0])
     checks = draw([network.prior], validation, check, count=recipe.checks, seed=seed + 2, progress=reports[1])
     return pool, checks
 

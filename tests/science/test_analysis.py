@@ -13,7 +13,7 @@ from climrecon.errors import NetworkError
 from climrecon.fields import Context, Months, Observations, Source
 from climrecon.grid import Grid
 from climrecon.methods.by_chunks import reconstruct
-from climrecon.methods.priors.covariance import forced_pattern, great_circle, learn_patterns
+from climrecon.methods.priors.covariance import great_circle, learn_patterns
 from climrecon.methods.priors.data_set_errors import (
     LOCAL_KM,
     REGIONAL_KM,
@@ -137,23 +137,6 @@ def test_patterns_are_learned_from_fields_with_gaps(learned) -> None:
     full, part = (one.vectors @ one.vectors.T for one in (learned, again))
     assert np.abs(full - part).mean() < 0.05
     np.testing.assert_allclose(again.scale, learned.scale, rtol=0.25)
-
-
-def test_a_forced_pattern_is_found_and_makes_other_climates_no_surprise() -> None:
-    pattern = 1.0 + 0.8 * np.sin(np.radians(GRID.lat))[:, None] * np.ones(GRID.shape)
-    pattern /= (pattern * GRID.area).sum()
-    warming = np.linspace(-0.5, 1.0, 480)[:, None, None] ** 3 * pattern
-    data = 0.3 * fields(480) + warming
-    found = forced_pattern(data, np.arange(480), GRID)
-    assert np.corrcoef(found.ravel(), pattern.ravel())[0, 1] > 0.9
-    months = np.arange(480) % 12 + 1
-    plain, forced = (learn_patterns(0.3 * fields(480), months, GRID, 60, forced=f) for f in ((), (pattern,)))
-    departure = (pattern.reshape(-1) - 1.0) / np.sqrt((plain.scale**2).mean(0))
-
-    def share(one) -> float:
-        return float(((one.vectors.T @ (departure * GRID.area.reshape(-1))) ** 2).sum())
-
-    assert share(forced) > 3.0 * share(plain)
 
 
 def test_neighbours_are_found_by_date_not_by_place() -> None:

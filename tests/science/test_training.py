@@ -149,11 +149,11 @@ def test_a_mirror_image_is_what_fields_of_the_other_sign_give(parts, neighbours:
 
 
 def test_a_cell_without_a_value_is_neither_observed_nor_scored(parts) -> None:
-    prior, masks, noise, data = parts
+    prior, _, _, data = parts
     values = np.array(data.values)
     values[:, 2, 3] = np.nan
-    pool = draw_sample_pool(network(prior), [prior], replace(data, values=values), FOLD, masks, noise, 20, 5)
-    whole = draw_sample_pool(network(prior), [prior], data, FOLD, masks, noise, 20, 5)
+    gappy, net = replace(data, values=values), network(prior)
+    pool, whole = (draw_samples(net, [prior], one, FOLD, bank(parts), 20, 5) for one in (gappy, data))
     assert not pool.mask[:, 0, 2, 3].any()
     assert whole.mask[:, 0, 2, 3].any()
     assert not pool.scored.reshape(20, 8, 16)[:, 2, 3].any()

@@ -20,9 +20,10 @@ from climrecon.tasks.evaluate.plan import EvaluationRun
 from climrecon.tasks.train.task import Training
 from climrecon.training.calendar import Calendar
 from climrecon.training.fields import TrainingFields
-from climrecon.training.unet_network import learn_full_prior
+from climrecon.training.forcing import no_forcing
 from climrecon.training.rarely_known import rarely_known, text_on, with_neighbours
 from climrecon.training.recipes import UNetRecipe, parse, recipe
+from climrecon.training.unet_network import learn_full_prior
 from climrecon.workflow.progress import Quiet
 from climrecon.workflow.run_info import run_info
 
@@ -204,10 +205,10 @@ def test_covariances_of_fields_with_unknown_poles() -> None:
     assert text_on(~rare & False) == ""
     chosen = recipe("analysis", rank=10, trailing=10)
     assert isinstance(chosen, UNetRecipe)
-    prior = learn_full_prior(some, np.arange(120), chosen)
+    prior = learn_full_prior(some, np.arange(120), chosen, no_forcing(grid))
     assert np.isfinite(prior.vectors.numpy()).all()
     filled = with_neighbours(values.astype(np.float64), grid).astype(np.float32)
-    whole = learn_full_prior(fields(filled, grid), np.arange(120), chosen)
+    whole = learn_full_prior(fields(filled, grid), np.arange(120), chosen, no_forcing(grid))
     np.testing.assert_allclose(prior.scale, whole.scale, atol=1e-6)
 
 
@@ -230,13 +231,13 @@ def test_scores_count_what_is_known() -> None:
     mask = np.ones((6, 12), bool)
     mask[4:] = False
     table = score_table(
-        {"n": lambda: Truth(estimate)},
+        {"n": lambda: Truth(estimate)},  # type: ignore[dict-item,return-value]
         truth,
         np.isfinite(truth),
         Months(np.arange(48) + 1961 * 12),
         grid,
         {"m": mask},
-        (0,),  # type: ignore[dict-item,return-value]
+        (0,),
     )
     row = table["cases"]["m clean"]["n"]
     assert row["rmse"] == row["annual_mean_bias"] == row["monthly_mean_rmse"] == pytest.approx(0.5, abs=1e-4)

@@ -18,6 +18,8 @@ from climrecon.grid import EARTH_RADIUS_KM, Grid
 WINDOW, WHOLE_YEAR_SHARE = 2, 0.2
 #: Leading patterns that are tapered over LONG_KM; the rest of the covariance is tapered over SHORT_KM.
 LARGE_SCALE_PATTERNS, LONG_KM, SHORT_KM = 6, 12000.0, 5000.0
+#: Patterns up to which they are found one by one.
+FEW = 16
 #: A calendar month's own covariance: weight of months so many away (standard deviation of a Gaussian, in months), and
 #: its share beside the whole year's.
 SEASON_MONTHS, SEASON_SHARE = 1.5, 0.5
@@ -212,19 +214,25 @@ def learn_patterns(
     by_month = np.empty((12, rank, rank))
     for position in range(12):
         projected = analysis.T @ departures[position]
-        values, axes = np.linalg.eigh(
-            analysis.T @ sample.calendar_month(position) @ analysis + projected @ projected.T
-        )
+        values, axes = np.linalg.eigh(analysis.T @ sample.calendar_month(position) @ analysis + projected @ projected.T)
         by_month[position] = (axes * np.maximum(values, 1e-4)) @ axes.T
     return LowRank(vectors, residual, scale, by_month)
 
 
 def leading_patterns(covariance: FloatArray, metric: FloatArray, rank: int) -> NDArray[np.float64]:
     """(P, K) leading eigenvectors in the area-weighted metric, scaled by the root of their variance."""
-    size = len(covariance)
     # Here alone, since a reconstruction needs none of scipy, whose import takes half a second.
     from scipy.linalg import eigh
+    from scipy.sparse.linalg import eigsh
 
-    values, vectors = eigh(covariance * metric[:, None] * metric[None, :], subset_by_index=[size - rank, size - 1])
+    size = len(covariance)
+    weighted = covariance * metric[:, None] * metric[None, :]
+    if rank <= FEW and rank < size - 1:
+        # Lanczos' method from a start that is always the same: a twentieth of the time.
+        values, vectors = eigsh(weighted, rank, which="LA", v0=metric)
+        order = np.argsort(values)
+        values, vectors = values[order], vectors[:, order]
+    else:
+        values, vectors = eigh(weighted, subset_by_index=[size - rank, size - 1])
     leading = vectors[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0.0)) / metric[:, None]
     return np.asarray(leading)

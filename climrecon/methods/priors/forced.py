@@ -20,7 +20,7 @@ from climrecon.grid import Grid
 #: Years from which calendar months have patterns of their own, with those beside them.
 SEASONAL_YEARS = 100
 #: Fewest years of a run, and least standard deviation of its slow warming, K, that tell a pattern.
-FEWEST_YEARS, LEAST_WARMING = 30, 0.08
+FEWEST_YEARS, LEAST_WARMING = 20, 0.08
 #: Directions in which models differ: so many leading ones.
 DIFFERENCES = 6
 

@@ -27,6 +27,7 @@ def unet_arguments(network: UNet) -> dict[str, Any]:
         "depth": network.depth,
         "misfit": network.misfit,
         "neighbour_months": network.neighbour_months,
+        "sees_level": network.sees_level,
         "auxiliary": list(network.auxiliary),
     }
 
@@ -90,5 +91,6 @@ def empty_unet(arguments: Mapping[str, Any]) -> UNet:
         # The card of the shipped network was written before there were these.
         depth=int(arguments.get("depth", DEPTH)),
         neighbour_months=int(arguments.get("neighbour_months", 1)),
+        sees_level=bool(arguments.get("sees_level", False)),
         auxiliary=tuple(map(str, arguments.get("auxiliary", ()))),
     )

@@ -37,8 +37,10 @@ NEIGHBOUR_CHANNELS = ("neighbour-1", "neighbour-1_sd", "neighbour+1", "neighbour
 MISFIT_CHANNEL = "misfit"
 #: Bounds of it, as a ratio.
 MISFIT_BOUNDS = (0.03, 30.0)
+#: The month's mean, K, where a network sees it: how warm the climate is.
+LEVEL_CHANNEL = "level"
 #: Channels that change their sign when all anomalies do.
-ODD_CHANNELS = frozenset({"value", "innovation", "oi_mean", "neighbour-1", "neighbour+1"})
+ODD_CHANNELS = frozenset({"value", "innovation", "oi_mean", "neighbour-1", "neighbour+1", LEVEL_CHANNEL})
 #: Levels where a card states no depth: as many as 36 x 72 cells allow.
 DEPTH = 3
 #: Largest correction of the mean, in standard deviations, and of the logarithm of the standard deviation.
@@ -102,6 +104,8 @@ class UNet(nn.Module):
         Whether :func:`misfit` is a channel.
     neighbour_months:
         1: the analyses of the month before and after are channels; 0: each month stands by itself.
+    sees_level:
+        Whether the month's mean is a channel.
     auxiliary:
         Names of V auxiliary variables that are channels.
     statistics:
@@ -121,6 +125,7 @@ class UNet(nn.Module):
         depth: int = DEPTH,
         misfit: bool = False,
         neighbour_months: int = 1,
+        sees_level: bool = False,
         auxiliary: tuple[str, ...] = (),
         statistics: tuple[FloatArray, FloatArray] | None = None,
     ) -> None:
@@ -135,6 +140,7 @@ class UNet(nn.Module):
             raise ValueError(f"The stride of the first level is {stride}; 1 or 2 is expected.")
         self.width, self.stride, self.depth = width, stride, depth
         self.misfit, self.neighbour_months, self.auxiliary = misfit, neighbour_months, auxiliary
+        self.sees_level = sees_level
         # Calibrations after training, 1 until then: of all standard deviations, and see :meth:`Posterior.parts_of`.
         self.register_buffer("spread_factor", torch.ones(()))
         self.register_buffer("shared_factor", torch.ones(()))
@@ -171,7 +177,8 @@ class UNet(nn.Module):
     def complete_channels(self) -> tuple[str, ...]:
         """Names of the channels that are known everywhere, in their order."""
         neighbours = NEIGHBOUR_CHANNELS if self.neighbour_months else ()
-        return (*COMPLETE_CHANNELS, *neighbours, *((MISFIT_CHANNEL,) if self.misfit else ()))
+        last = ((MISFIT_CHANNEL, self.misfit), (LEVEL_CHANNEL, self.sees_level))
+        return (*COMPLETE_CHANNELS, *neighbours, *(name for name, there in last if there))
 
     def inputs(
         self,
@@ -213,6 +220,8 @@ class UNet(nn.Module):
         ]
         if self.misfit:
             channels.append(misfit(observed, mask)[:, None] * ones)
+        if self.sees_level:
+            channels.append(level * ones)
         seen = mask.to(observed.dtype)[:, None]
         observed = observed * seen
         if self.auxiliary:

@@ -29,7 +29,7 @@ from climrecon.training.rarely_known import rarely_known, text_on
 from climrecon.training.recipes import PublishedRecipe, Recipe, UNetRecipe, parse, recipe
 from climrecon.training.run import train
 from climrecon.training.store import Rows, runs_of
-from climrecon.training.unet_network import CONTINUED, continued
+from climrecon.training.unet_network import CONTINUED, continued, refitted
 from climrecon.training.validation_set import Estimator, ValidationSet
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.versions import versions
@@ -40,6 +40,8 @@ SHORT = 200
 NOTE_SECONDS = 60.0
 #: Recipe that goes on with a network of each kind.
 RECIPE_OF = {"analysis_unet": "punet", "published": "kadow2020"}
+#: Folders of the network that is scored, and of the same with covariances of all months, where a recipe wants that.
+SCORED, REFITTED = "network", "refitted"
 #: The method that validation scores are compared with.
 REFERENCE_METHOD = "kriging"
 
@@ -94,6 +96,7 @@ def run_training(
         device=device,
         max_hours=settings.max_hours,
         start=network_of(plan.start) if plan.start else None,
+        models=plan.models,
         report=report_progress,
         drawing=report_preparation,
         references={REFERENCE_METHOD: reference_estimator(fields.grid)},
@@ -106,7 +109,17 @@ def run_training(
     card = describe(plan.name, network, fields.grid, about)
     if process_rank():  # the others hold the same weights, and would write into the same folder
         return
-    save_network(network, with_data(card, plan, gaps), plan.folder / "network")
+    card = with_data(card, plan, gaps)
+    if isinstance(chosen, UNetRecipe) and isinstance(network, UNet) and chosen.refit and plan.start is None:
+        reporter.stage("Learning covariances of all months")
+        every = plan.material.fields(
+            [(n, slice(None)) for n in range(len(plan.material.stored))], plan.cache / "joined"
+        )
+        final = refitted(network, every, chosen, trained.forcing)
+        training = {**card.training, "refit": f"covariances of all {len(every)} months; scores are those of the same "
+                    "weights on covariances of the months learned from"}  # fmt: skip
+        save_network(final, card.model_copy(update={"training": training}), plan.folder / REFITTED)
+    save_network(network, card, plan.folder / SCORED)
     remove_checkpoints(plan.folder)
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from climrecon.methods.priors.forced import ForcedResponses
 from climrecon.methods.store import LoadedNetwork
+from climrecon.preprocess.patterns import read_patterns
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.training_data.coverage import coverage_files
-from climrecon.tasks.training_data.material import Material, TrainingData
+from climrecon.tasks.training_data.material import GRID, Material, TrainingData
 from climrecon.training.recipes import Recipe
 from climrecon.training.store import rows_text
 from climrecon.workflow.fingerprint import fingerprint
@@ -50,13 +52,25 @@ class TrainingPlan:
         return self.data.material
 
     def coverage_hashes(self) -> list[tuple[str, str]]:
-        """Files of gaps and errors, with their hashes."""
+        """Files of gaps, errors and forced responses, with their hashes."""
         store = self.data.preparation.store
-        return [(str(path), store.sha256(path)) for _, path in coverage_files(self.coverage_inputs)]
+        patterns = [Path(self.settings.forced_patterns)] if self.settings.forced_patterns else []
+        files = [*(path for _, path in coverage_files(self.coverage_inputs)), *patterns]
+        return [(str(path), store.sha256(path)) for path in files]
+
+    @cached_property
+    def models(self) -> ForcedResponses | None:
+        """The forced responses of ``forced_patterns``; None where none is given."""
+        path = self.settings.forced_patterns
+        if path is None:
+            return None
+        with self.data.preparation.store.scratch() as scratch:
+            return ForcedResponses(*read_patterns(Path(path), GRID, scratch), GRID.area.reshape(-1))
 
     @cached_property
     def fingerprint(self) -> str:
         """Equal for trainings of equal members, gaps, settings and start."""
+        patterns = self.settings.forced_patterns
         split, store = self.material.split, self.data.preparation.store
         uses = {
             use: [[n, rows_text(rows)] for n, rows in members]
@@ -65,6 +79,7 @@ class TrainingPlan:
         inputs = [
             *self.material.keys,
             *(f"gaps {role} {store.sha256(path)}" for role, path in coverage_files(self.coverage_inputs)),
+            *([f"patterns {store.sha256(Path(patterns))}"] if patterns else []),
         ]
         settings = {
             **self.settings.fingerprinted("train"),

@@ -23,7 +23,7 @@ from climrecon.scores.suite import score_table
 from climrecon.tasks.network_store import add_network
 from climrecon.tasks.train.example_months import FILE as SAMPLES
 from climrecon.tasks.train.example_months import Samples
-from climrecon.tasks.train.fit import SHORT, remove_checkpoints
+from climrecon.tasks.train.fit import REFITTED, SCORED, SHORT, remove_checkpoints
 from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage
 from climrecon.tasks.training_data.material import Material
@@ -44,14 +44,16 @@ REFERENCE_METHOD = "kriging"
 def collect(training: TrainingPlan, gaps: Coverage, run: RunInfo, reporter: Reporter) -> Outcome:
     """Score, store, write; results appear together or not at all."""
     settings, material = training.settings, training.material
-    source = training.folder / "network"
+    source = training.folder / SCORED
     remove_checkpoints(training.folder)
     network = load_network(str(source), device=choose_device(settings.device))
     reporter.stage(f"Scoring {training.name} and {REFERENCE_METHOD} on held-out members")
     trial = settings.iterations is not None and settings.iterations < SHORT
     years = TRIAL_YEARS if trial else YEARS
     table = scores(network, material, gaps, training.cache / "joined", years, reporter)
-    card = network.card.model_copy(update={"name": training.name, "scores": table})
+    if (training.folder / REFITTED / CARD).is_file():
+        source = training.folder / REFITTED
+    card = load_network(str(source)).card.model_copy(update={"name": training.name, "scores": table})
     with RunFolder.create(run, settings, reporter) as results:
         stage = results.stage
         write_text(stage / CARD, card.model_dump_json(indent=1) + "\n")

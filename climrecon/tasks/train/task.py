@@ -12,7 +12,7 @@ from climrecon.methods.store import CARD, load_network, network_of
 from climrecon.preprocess.field import dimensions
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.network_store import cache_folder, check_free_name, store_places, writable_store
-from climrecon.tasks.train.fit import check_start, recipe_for, recipe_of, run_training
+from climrecon.tasks.train.fit import SCORED, check_start, recipe_for, recipe_of, run_training
 from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.train.results import collect
 from climrecon.tasks.training_data.coverage import Coverage, mask_inputs, read_coverage
@@ -101,7 +101,7 @@ class Training:
         if not self.data.all_prepared:
             return False
         try:
-            load_network(str(self.plan.folder / "network"))
+            load_network(str(self.plan.folder / SCORED))
         except NetworkError:  # not there, or a scratch has lost one of its two files
             return False
         return True

@@ -1,0 +1,103 @@
+"""Other climates: the forced responses of the training runs and of models, how far they go, and samples taken there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.array_types import BoolArray, FloatArray, IntArray
+from climrecon.data.masks import MaskSource
+from climrecon.grid import Grid
+from climrecon.methods.priors.forced import ForcedResponses, none_on, response_of
+from climrecon.training.amplitudes import Amplitudes, Climates, fit_amplitudes
+from climrecon.training.fields import TrainingFields
+from climrecon.training.recipes import UNetRecipe
+
+#: What tells the random stream of a sample's climate from that of its gaps and errors.
+STREAM = 2
+
+
+@dataclass(frozen=True)
+class Forcing:
+    """Forced responses, their amplitudes, and the climates that samples are taken to."""
+
+    responses: ForcedResponses
+    amplitudes: Amplitudes
+    climates: Climates
+
+    def directions(self) -> NDArray[np.float64]:
+        """(F, 12, P) K, for :func:`climrecon.methods.priors.covariance.learn_patterns`."""
+        return self.responses.directions(self.amplitudes.mean, self.amplitudes.differences)
+
+    def change(self, seed: int, number: int, index: IntArray) -> FloatArray:
+        """(T, P) K: how the months ``index`` since 0000-01 of a sample differ in the climate that it is taken to."""
+        rng = np.random.default_rng([seed, number, STREAM])
+        warming, which = self.climates.draw(rng, 1, self.responses)
+        if not warming[0]:
+            return np.zeros((len(index), self.responses.area.size), np.float32)
+        return np.asarray(warming[0] * self.responses.patterns[which[0], np.asarray(index) % 12], np.float32)
+
+    def card(self) -> dict[str, Any]:
+        """For a card."""
+        return {
+            "sources": list(self.responses.names),
+            "amplitude_of_mean_K": self.amplitudes.mean,
+            "amplitude_of_differences_K": self.amplitudes.differences,
+            "share_of_samples_in_other_climates": self.climates.share,
+            "climates_K": [self.climates.coldest, self.climates.warmest],
+        }
+
+
+def no_forcing(grid: Grid) -> Forcing:
+    """Nothing is known of other climates."""
+    return Forcing(none_on(grid), Amplitudes(), Climates(0.0))
+
+
+def forcing_of(
+    recipe: UNetRecipe, fields: TrainingFields, models: ForcedResponses, masks: MaskSource, seed: int
+) -> Forcing:
+    """The forcing of a training: responses of its runs and of ``models``, amplitudes as the recipe wants them."""
+    climates = Climates(recipe.climates, recipe.coldest, recipe.warmest)
+    responses = responses_of_runs(fields) + models
+    if recipe.amplitudes:
+        return Forcing(responses, Amplitudes(*recipe.amplitudes), climates)
+    if not len(responses):
+        return Forcing(responses, Amplitudes(), climates)
+    rows = np.unique(np.linspace(0, len(fields) - 1, recipe.covariance_months).astype(int))
+    values = np.asarray(fields.values[rows], dtype=np.float64)
+    if fields.scored is not None:
+        values = np.where(np.asarray(fields.scored[rows]), values, np.nan)
+
+    def known(keep: BoolArray) -> ForcedResponses:
+        return responses_of_runs(fields, rows[keep]) + models
+
+    index = np.asarray(fields.index)[rows]
+    judged = Climates(0.5 * (recipe.climates > 0), recipe.coldest, recipe.warmest)
+    return Forcing(responses, fit_amplitudes(values, index, fields.grid, known, masks, judged, seed), climates)
+
+
+def responses_of_runs(fields: TrainingFields, rows: IntArray | None = None) -> ForcedResponses:
+    """The forced response of each model among the runs, a mean over its runs; of runs that tell one.
+
+    Parameters
+    ----------
+    rows:
+        Months that are used; None: all.
+    """
+    chosen = np.arange(len(fields)) if rows is None else rows
+    member = np.asarray(fields.member)[chosen]
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for number, name in enumerate(fields.names):
+        months = chosen[member == number]
+        if not len(months):
+            continue
+        pattern = response_of(np.asarray(fields.values[months]), np.asarray(fields.index)[months], fields.grid)
+        if pattern is not None:
+            found.setdefault(name.split()[0], []).append(pattern)
+    none = none_on(fields.grid)
+    if not found:
+        return none
+    return ForcedResponses(tuple(found), np.stack([np.mean(runs, axis=0) for runs in found.values()]), none.area)
