@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import Card, describe
 from climrecon.methods.store import LoadedNetwork, as_network, network_of, save_network
 from climrecon.methods.unet.network import UNet
+from climrecon.parameters import BOOL, BY_NAME, FOLDER, OUTPUT, PATHS, TRAIN
+from climrecon.settings import RunSettings
 from climrecon.tasks.train.example_months import Samples, shown_while_training
 from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage
@@ -105,6 +108,11 @@ def run_training(
     fitted = {name: value for name, value in trained.card.items() if name not in ("members", "members_validation")}
     data = {**material_card(plan, gaps), "rarely_known": rare}
     about = {**fitted, **data, "recipe": fitted["recipe"], "versions": {**fitted["versions"], **data["versions"]}}
+    if known := fitted.get("forced_responses"):
+        reporter.note(
+            f"Forced responses of {len(known['sources'])} sources: standard deviations of {known['amplitude_of_mean_K']:g} K "
+            f"along their mean, {known['amplitude_of_differences_K']:g} K along their differences"
+        )
     network = as_network(trained.network)
     card = describe(plan.name, network, fields.grid, about)
     if process_rank():  # the others hold the same weights, and would write into the same folder
@@ -202,6 +210,19 @@ def recipe_for(text: str, iterations: int | None, auxiliary: Sequence[str] = ())
     return recipe(name, **changes)
 
 
+def command(settings: RunSettings) -> str:
+    """The call that makes this training: what was given for it, files by their names, which a card may hand on."""
+    words = ["climrecon train"]
+    for name in sorted(settings.given - {"task"}):
+        parameter, value = BY_NAME[name], getattr(settings, name)
+        if TRAIN not in parameter.tasks or parameter.kind in (OUTPUT, FOLDER, BOOL) or value is None:
+            continue
+        text = str(value)
+        shown = Path(text).name if parameter.kind in PATHS and "=" not in text else text
+        words += [f"--{name.replace('_', '-')}", shlex.quote(shown)]
+    return " ".join(words)
+
+
 def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
     """The card's entries on data, members, gaps and errors."""
     settings, material = plan.settings, plan.material
@@ -231,7 +252,7 @@ def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
         "noise": gaps.noise.describe(),
         "seed": settings.seed,
         "start": plan.start.name if plan.start else None,
-        "settings": settings.plain(),
+        "command": command(settings),
         "versions": versions(),
     }
 
