@@ -110,8 +110,9 @@ def run_training(
     about = {**fitted, **data, "recipe": fitted["recipe"], "versions": {**fitted["versions"], **data["versions"]}}
     if known := fitted.get("forced_responses"):
         reporter.note(
-            f"Forced responses of {len(known['sources'])} sources: standard deviations of {known['amplitude_of_mean_K']:g} K "
-            f"along their mean, {known['amplitude_of_differences_K']:g} K along their differences"
+            f"Forced responses of {len(known['sources'])} sources: standard deviations of "
+            f"{known['amplitude_of_mean_K']:g} K along their mean, {known['amplitude_of_differences_K']:g} K along their "
+            "differences"
         )
     network = as_network(trained.network)
     card = describe(plan.name, network, fields.grid, about)
