@@ -15,7 +15,8 @@ def unmeasured(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process that coverage leaves alone.
 
     Measuring ``climrecon jobs list`` took 0.46 s of CPU time instead of 0.27 s, a reconstruction of a year 5.9 s instead
-    of 4.9 s. What batch jobs and the host run is measured by the tests of ``cli``, ``parts`` and ``training``.
+    of 4.9 s. What only calls from batch jobs and from the host reach counts as not covered: at most 330 statements of
+    ``jobs`` and ``workflow.dispatch``, 2 % of the package.
     """
     return {name: value for name, value in environment.items() if name != "COVERAGE_PROCESS_CONFIG"}
 
