@@ -1,13 +1,24 @@
-"""What coverage measured in processes that tests kill, or whose disk they fill, can be damaged."""
+"""Which processes coverage measures, and what it left of those that tests kill or whose disk they fill."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 from coverage import CoverageData
 from coverage.exceptions import CoverageException
+
+
+def unmeasured(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that coverage leaves alone.
+
+    Measuring ``climrecon jobs list`` took 0.46 s of CPU time instead of 0.27 s, a reconstruction of a year 5.9 s instead
+    of 4.9 s. What only calls from batch jobs and from the host reach counts as not covered: at most 330 statements of
+    ``jobs`` and ``workflow.dispatch``, 2 % of the package.
+    """
+    return {name: value for name, value in environment.items() if name != "COVERAGE_PROCESS_CONFIG"}
 
 
 def remove_damaged(folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from typing import Any
 import tomli_w
 
 from helpers.cluster import Cluster
+from helpers.measured import unmeasured
 
 HERE = Path(__file__).resolve().parent
 SLURM = {
@@ -31,7 +32,7 @@ class User:
         self.cluster, self.folder, self.catalogue = cluster, folder, catalogue
         self.site_file = folder / "climrecon.toml"
         self.environment = {
-            **os.environ,
+            **unmeasured(os.environ),
             **cluster.environment,
             "CLIMRECON_CONFIG": str(self.site_file),
             "XDG_CONFIG_HOME": str(folder / "config"),

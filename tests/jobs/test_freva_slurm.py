@@ -169,7 +169,8 @@ def test_a_training_is_a_chain_of_jobs(host: SlurmHost) -> None:
         "task=train",
         "training_data=cmip5",
         "network_name=mine",
-        "iterations=20",
+        "recipe=kadow2020",
+        "iterations=4",
         "plots=false",
     )
     answer = host.freva(*train, "dispatch=auto")

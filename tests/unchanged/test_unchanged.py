@@ -14,11 +14,17 @@ from unchanged.cases import CASES, NEEDS_SHARED, hashes, machine, numbers, run
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "recorded.json").read_text())
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all cases, as in the recording: the trainings prepare their members once."""
+    return tmp_path_factory.mktemp("unchanged")
+
+
 @pytest.mark.parametrize("case", list(CASES))
-def test_a_run_gives_what_it_gave(case: str, demo: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_run_gives_what_it_gave(case: str, demo: Path, folder: Path, request: pytest.FixtureRequest) -> None:
     if case in NEEDS_SHARED:
         request.getfixturevalue("shared_data")
-    output = run(case, tmp_path, demo)
+    output = run(case, folder, demo)
     if machine() == RECORDED["machine"]:
         assert hashes(output) == RECORDED["hashes"][case]
     found, expected = numbers(output), RECORDED["numbers"][case]
