@@ -228,8 +228,8 @@ class UNetRecipe(Recipe):
     sees_level:
         Whether the network sees the month's mean, and so how warm the climate is.
     refit:
-        Whether covariances are learned anew at the end from all months, those held out too. Scores are those of the
-        network before.
+        Whether covariances are learned anew at the end: from all months for the network that is stored, from all but the
+        test's for the one that is scored.
     loss:
         ``likelihood``, or the continuous ranked probability score, ``crps``.
     checks:

@@ -43,7 +43,7 @@ SHORT = 200
 NOTE_SECONDS = 60.0
 #: Recipe that goes on with a network of each kind.
 RECIPE_OF = {"analysis_unet": "punet", "published": "kadow2020"}
-#: Folders of the network that is scored, and of the same with covariances of all months, where a recipe wants that.
+#: Folders of the network that is scored, and, where a recipe refits, of the same weights on covariances of all months.
 SCORED, REFITTED = "network", "refitted"
 #: The method that validation scores are compared with.
 REFERENCE_METHOD = "kriging"
@@ -120,14 +120,14 @@ def run_training(
         return
     card = with_data(card, plan, gaps)
     if isinstance(chosen, UNetRecipe) and isinstance(network, UNet) and chosen.refit and plan.start is None:
-        reporter.stage("Learning covariances of all months")
-        every = plan.material.fields(
-            [(n, slice(None)) for n in range(len(plan.material.stored))], plan.cache / "joined"
-        )
-        final = refitted(network, every, chosen, trained.forcing)
-        training = {**card.training, "refit": f"covariances of all {len(every)} months; scores are those of the same "
-                    "weights on covariances of the months learned from"}  # fmt: skip
-        save_network(final, card.model_copy(update={"training": training}), plan.folder / REFITTED)
+        reporter.stage("Learning covariances of the validation's months too, and of all months")
+        material, joined = plan.material, plan.cache / "joined"
+        untested = material.fields((*material.split.train, *material.split.validation), joined)
+        every = material.fields([(number, slice(None)) for number in range(len(material.stored))], joined)
+        text = f"{len(every)} months; those of the network that is scored, {len(untested)} months without the test"
+        card = card.model_copy(update={"training": {**card.training, "covariances": text}})
+        save_network(refitted(network, every, chosen, trained.forcing), card, plan.folder / REFITTED)
+        network = refitted(network, untested, chosen, trained.forcing)
     save_network(network, card, plan.folder / SCORED)
     remove_checkpoints(plan.folder)
 
@@ -253,7 +253,6 @@ def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
         "noise": gaps.noise.describe(),
         "seed": settings.seed,
         "start": plan.start.name if plan.start else None,
-        "command": command(settings),
         "versions": versions(),
     }
 

@@ -23,7 +23,7 @@ from climrecon.scores.suite import score_table
 from climrecon.tasks.network_store import add_network
 from climrecon.tasks.train.example_months import FILE as SAMPLES
 from climrecon.tasks.train.example_months import Samples
-from climrecon.tasks.train.fit import REFITTED, SCORED, SHORT, remove_checkpoints
+from climrecon.tasks.train.fit import REFITTED, SCORED, SHORT, command, remove_checkpoints
 from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage
 from climrecon.tasks.training_data.material import Material
@@ -53,7 +53,9 @@ def collect(training: TrainingPlan, gaps: Coverage, run: RunInfo, reporter: Repo
     table = scores(network, material, gaps, training.cache / "joined", years, reporter)
     if (training.folder / REFITTED / CARD).is_file():
         source = training.folder / REFITTED
-    card = load_network(str(source)).card.model_copy(update={"name": training.name, "scores": table})
+    card = load_network(str(source)).card
+    about = {**card.training, "command": command(settings)}
+    card = card.model_copy(update={"name": training.name, "scores": table, "training": about})
     with RunFolder.create(run, settings, reporter) as results:
         stage = results.stage
         write_text(stage / CARD, card.model_dump_json(indent=1) + "\n")
