@@ -3,9 +3,9 @@ r"""Render the tables of docs/results.md from the benchmarks' JSON in docs/resul
     python benchmarks/tables.py
 
 Each table stands between two comments, ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``. A test fails when a table is
-stale. The JSON comes from::
+stale. The JSON comes from the commands below. ``FOLDER/punet5-heldout`` is the network that a training scores (its folder
+``network``; the shipped network is in ``refitted``)::
 
-    python benchmarks/held_out.py --data DATA --out FOLDER
     python benchmarks/skill.py --data DATA --networks FOLDER/punet5-heldout,kadow2020 --published --json \
         > docs/results/skill.json
     python benchmarks/withheld.py --data DATA --json > docs/results/withheld.json

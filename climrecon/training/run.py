@@ -6,8 +6,9 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, OutputError, UsageError
 from climrecon.methods.priors.forced import ForcedResponses
+from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.training import published_task, unet_network, unet_task
+from climrecon.training.calibration import calibrate
 from climrecon.training.distributed import Workers, workers
 from climrecon.training.engine import Loop, Plan, Progress, Shown, TrainingHistory
 from climrecon.training.fields import TrainingFields
 from climrecon.training.forcing import Forcing, forcing_of, no_forcing
-from climrecon.training.gaussian import spread_factor
 from climrecon.training.precision import precision_name
 from climrecon.training.recipes import PublishedRecipe, Recipe, UNetRecipe
 from climrecon.training.reference_scores import reference_scores
@@ -34,8 +36,6 @@ from climrecon.training.validation_set import Estimator
 
 #: Months that are looked at together.
 AT_ONCE = 500
-#: Bounds of the factor on all standard deviations, which a validation of a few samples determines badly.
-SPREAD_BOUNDS = (0.6, 1.6)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def train(
     report:
         Called every few seconds and after every validation.
     drawing:
-        Called with what is prepared before the first step, how much is done, of how much.
+        Called with what is done before the first step and after the last, how much of it, of how much.
     references:
         Other methods (kriging) that are scored once on the validation's months, to compare with.
     shown:
@@ -134,35 +134,29 @@ def train(
         forcing = no_forcing(fields.grid)
         if isinstance(recipe, UNetRecipe):
             forcing = forcing_of(recipe, fields, models or forcing.responses, masks, seed)
-        task, groups = _task(
+        task, priors = _task(
             recipe, fields, validation, masks, noise, seed, processes, start, forcing,
             None if processes.rank else drawing,
         )  # fmt: skip
         known = reference_scores(checkpoints, task.cases, {} if processes.rank else references or {})
         _check_room(folder, task.network)
-        loop = Loop(
-            task, optimiser(recipe, groups), plan_of(recipe, max_hours), processes, checkpoints, report, known, shown
-        )
+        steps = optimiser(recipe, task.groups())
+        loop = Loop(task, steps, plan_of(recipe, max_hours), processes, checkpoints, report, known, shown)
         history = loop.run()
+        calibration: dict[str, Any] = {}
         if isinstance(task, unet_task.UNetTask):
-            _calibrate(task)
+            calibrating = None if processes.rank or drawing is None else partial(drawing, "Calibrating the spread")
+            calibration = calibrate(task.network, priors, fields, task.checks, masks, seed, calibrating)
         network = task.network.to("cpu").eval()
         for parameter in network.parameters():
             parameter.data = parameter.data.contiguous()
         card = _card(recipe, fields, validation, seed, processes, history, start)
         card["validation_beside"] = {name: dict(scores) for name, scores in known.items()}
         if isinstance(task, unet_task.UNetTask):
-            card["spread_factor"] = round(float(task.network.spread_factor), 4)
+            card["calibration"] = calibration
             card["persistence"] = unet_task.persistence_of(task.network, task.cases)
             card["forced_responses"] = forcing.card()
         return Trained(network, card, history, forcing)
-
-
-def _calibrate(task: unet_task.UNetTask) -> None:
-    """Make the network's 90 % intervals hold 90 % of the validation's unseen cells."""
-    network = task.network
-    factor = float(network.spread_factor) * spread_factor(network, task.checks)
-    network.spread_factor.fill_(float(np.clip(factor, *SPREAD_BOUNDS)))
 
 
 def _task(
@@ -176,11 +170,11 @@ def _task(
     start: nn.Module | None,
     forcing: Forcing,
     drawing: unet_network.Drawing | None = None,
-) -> tuple[published_task.PublishedTask | unet_task.UNetTask, list[dict[str, Any]]]:
+) -> tuple[published_task.PublishedTask | unet_task.UNetTask, Sequence[FullPrior]]:
+    """The task, and the covariances of the cross-fit where there are any."""
     if isinstance(recipe, PublishedRecipe):
         network = published_task.new_network(recipe, start)
-        published = published_task.PublishedTask(recipe, network, fields, validation, masks, noise, seed, processes)
-        return published, published.groups()
+        return published_task.PublishedTask(recipe, network, fields, validation, masks, noise, seed, processes), ()
     if isinstance(recipe, UNetRecipe):
         if noise is None:
             raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.")
@@ -188,7 +182,7 @@ def _task(
         task = unet_task.UNetTask.drawn(
             recipe, unet, priors, fields, validation, masks, noise, seed, processes, forcing, drawing
         )
-        return task, task.groups()
+        return task, priors
     raise UsageError(f"The recipe {recipe.name} has no training.")
 
 

@@ -148,7 +148,7 @@ def _samples(
             changes = forcing.change(seed, int(number), int(fields.index[row]) + np.array(steps))
         change[position] = changes[0]
         for step, shift in enumerate(steps):
-            if not _follows(fields, row, shift):
+            if not follows(fields, row, shift):
                 continue
             truth = known_cells(fields, row + shift) + changes[step]
             known = masks[step] & np.isfinite(truth)
@@ -200,7 +200,7 @@ def known_cells(fields: TrainingFields, row: int) -> FloatArray:
     return np.where(np.asarray(fields.scored[row]).reshape(-1), values, np.float32(np.nan))
 
 
-def _follows(fields: TrainingFields, row: int, shift: int) -> bool:
+def follows(fields: TrainingFields, row: int, shift: int) -> bool:
     """Whether the entry ``shift`` further is the month ``shift`` later of the same member."""
     other = row + shift
     if not 0 <= other < len(fields):

@@ -18,10 +18,10 @@ from climrecon.methods.store import load_network
 from climrecon.methods.unet.build import build_unet, unet_arguments
 from climrecon.methods.unet.network import UNet
 from climrecon.training.banks import MaskErrorBank
+from climrecon.training.calibration import spread_factor
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, TrainingHistory
 from climrecon.training.fields import TrainingFields
-from climrecon.training.gaussian import spread_factor
 from climrecon.training.recipes import recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser, plan_of
