@@ -204,7 +204,7 @@ class UNetRecipe(Recipe):
         Of the cross-fit, each of several runs of years: a sample's posterior comes from covariances that have not seen
         the years around it.
     covariance_months:
-        Months that covariances are learned from, at most; spread evenly over all.
+        Months that covariances are learned from, at most; spread evenly over training sets and their months.
     warm_up:
         Steps until the full learning rate.
     decay:

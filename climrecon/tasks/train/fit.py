@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,11 @@ def run_training(
             f"{known['amplitude_of_mean_K']:g} K along their mean, {known['amplitude_of_differences_K']:g} K along their "
             "differences"
         )
+    if len(trained.shares) > 1:
+        reporter.note(
+            f"Weights of the training sets in covariances, by the likelihood of months of {next(iter(trained.shares))}: "
+            + ", ".join(f"{name} {share:g}" for name, share in trained.shares.items())
+        )
     network = as_network(trained.network)
     card = describe(plan.name, network, fields.grid, about)
     if process_rank():  # the others hold the same weights, and would write into the same folder
@@ -124,7 +130,7 @@ def run_training(
         every = plan.material.fields(
             [(n, slice(None)) for n in range(len(plan.material.stored))], plan.cache / "joined"
         )
-        final = refitted(network, every, chosen, trained.forcing)
+        final = refitted(network, replace(every, shares=trained.shares), chosen, trained.forcing)
         training = {**card.training, "refit": f"covariances of all {len(every)} months; scores are those of the same "
                     "weights on covariances of the months learned from"}  # fmt: skip
         save_network(final, card.model_copy(update={"training": training}), plan.folder / REFITTED)
