@@ -52,7 +52,8 @@ from climrecon.training import published_task, unet_network, unet_task
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, Plan
 from climrecon.training.fields import TrainingFields
-from climrecon.training.recipes import PublishedRecipe, UNetRecipe, recipe
+from climrecon.training.recipe_settings import PublishedRecipe, UNetRecipe
+from climrecon.training.recipes import recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser
 

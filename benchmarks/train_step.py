@@ -45,7 +45,8 @@ from climrecon.training.engine import Loop, Plan
 from climrecon.training.fields import TrainingFields
 from climrecon.training.forcing import no_forcing
 from climrecon.training.precision import autocast_type
-from climrecon.training.recipes import PublishedRecipe, UNetRecipe, recipe
+from climrecon.training.recipe_settings import PublishedRecipe, UNetRecipe
+from climrecon.training.recipes import recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser
 

@@ -149,8 +149,9 @@ PARAMETERS = (
     Parameter("noise", BOOL, False, tasks=(EVALUATE,), in_fingerprint=True,
               help="Add errors to the masked truth, drawn as in the training with these observations."),
     Parameter("training_data", TEXT, "20cr+cmip5", site=True, tasks=(TRAIN, EVALUATE),
-              help="Training sets of the site file, joined by +, e.g. 20cr+cmip5. An evaluation without truth_file "
-                   "takes the held-out members of these sets as the truth."),
+              help="Training sets of the site file, joined by +, e.g. 20cr+cmip5. Name first the set closest to "
+                   "observations: its months judge how much each set counts. An evaluation without "
+                   "truth_file takes the held-out members of these sets as the truth."),
     Parameter("training_target", CHOICE, "auto", choices=("auto", "blended", "tas"), site=True, tasks=(TRAIN,
               EVALUATE), in_fingerprint=True,
               help="Field to learn: blended (air temperature over land and ice, sea-surface temperature over open "

@@ -11,7 +11,7 @@ cross-validated; the determinant and inverse of a covariance with few directions
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -68,17 +68,18 @@ class Amplitudes:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Likelihood:
     """What the likelihood of N months takes, seen through one mask: products of whitened observations and directions.
 
     ``gram`` (F, F) and ``projected`` (F, N) of the directions with amplitudes of 1 K, ``square`` the sum of squares of
-    the observations; ``kinds`` (F,) which amplitude is whose.
+    the observations; ``kinds`` (F,) which amplitude is whose; ``constant`` what the covariance alone adds.
     """
 
     gram: FloatArray
     projected: FloatArray
     square: float
     kinds: tuple[str, ...]
+    constant: float
 
     def log_likelihood(self, amplitudes: Amplitudes) -> float:
         """Less what does not depend on the amplitudes."""
@@ -89,6 +90,92 @@ class _Part:
         return float(0.5 * (explained - self.square - scaled.shape[1] * np.linalg.slogdet(inner)[1]))
 
 
+@dataclass(frozen=True)
+class Observed:
+    """Months that were left out as one mask observes them: ``values`` (N, C), K, in ``cells`` (C,), with errors.
+
+    ``position`` (N,) is the calendar month, 0..11.
+    """
+
+    position: IntArray
+    cells: IntArray
+    values: FloatArray
+
+    def likelihoods(
+        self, scale: FloatArray, covariance: FloatArray, directions: FloatArray, kinds: tuple[str, ...]
+    ) -> Iterator[Likelihood]:
+        """One for each calendar month.
+
+        Parameters
+        ----------
+        scale, covariance:
+            (12, P) K and (P, P), of :class:`SampleCovariance`.
+        directions, kinds:
+            (F, 12, P) K for amplitudes of 1 K, and which amplitude is whose.
+        """
+        base = _definite(covariance[np.ix_(self.cells, self.cells)])
+        for month in np.unique(self.position):
+            here = scale[month, self.cells]
+            level = MEAN_PRIOR_SD / here
+            factor = np.linalg.cholesky(base + np.diag((ERROR / here) ** 2) + np.outer(level, level))
+            white = np.linalg.solve(factor, (self.values[self.position == month] / here).T)
+            along = np.linalg.solve(factor, (directions[:, month, self.cells] / here).T)
+            constant = -white.shape[1] * float(np.log(np.diag(factor) * here).sum())
+            yield Likelihood(along.T @ along, along.T @ white, float((white**2).sum()), kinds, constant)
+
+
+def parts_left_out(index: IntArray, judging: BoolArray) -> Iterator[tuple[BoolArray, IntArray]]:
+    """Contiguous parts of the months that judge: which months are learned from without it, and its rows.
+
+    All sources lose the dates of the part, also models that run freely: two sources may be one history.
+
+    Parameters
+    ----------
+    index:
+        (N,) months since 0000-01.
+    judging:
+        (N,) which months judge.
+    """
+    edges = np.quantile(index[judging], np.arange(1, PARTS) / PARTS)
+    part_of = np.searchsorted(edges, index, side="right")
+    for number in range(PARTS):
+        rows = np.flatnonzero(judging & (part_of == number))
+        if len(rows):
+            yield (index < index[rows].min()) | (index > index[rows].max()), rows
+
+
+def observed(
+    flat: FloatArray,
+    index: IntArray,
+    rows: IntArray,
+    usable: BoolArray,
+    masks: MaskSource,
+    climates: Climates,
+    judged: ForcedResponses,
+    rng: np.random.Generator,
+) -> Iterator[Observed]:
+    """The months ``rows`` in random order, a share through each of :data:`MASKS` masks, and with errors.
+
+    Parameters
+    ----------
+    flat, index:
+        (N, P) anomalies, K, NaN where missing, and (N,) months since 0000-01.
+    usable:
+        (P,) cells that may be observed.
+    climates, judged:
+        Where months are taken, and by whose responses; none: they stay as they are.
+    """
+    for some in np.array_split(rng.permutation(rows), MASKS):
+        known = np.flatnonzero(masks.draw(rng) & np.isfinite(flat[some]).all(axis=0) & usable)
+        cells = np.sort(rng.permutation(known)[:CELLS])
+        warming, which = climates.draw(rng, len(some), judged)
+        position = index[some] % 12
+        values = flat[some][:, cells] + ERROR * rng.normal(size=(len(some), len(cells)))
+        if len(judged):
+            values += warming[:, None] * judged.patterns[which, position][:, cells]
+        yield Observed(position, cells, values)
+
+
 def fit_amplitudes(
     fields: FloatArray,
     index: IntArray,
@@ -97,6 +184,9 @@ def fit_amplitudes(
     masks: MaskSource,
     climates: Climates,
     seed: int,
+    *,
+    judging: BoolArray | None = None,
+    weights: FloatArray | None = None,
 ) -> Amplitudes:
     """The amplitudes under which months left out are most likely.
 
@@ -113,41 +203,32 @@ def fit_amplitudes(
         What is observed.
     climates:
         That half of the months are judged in.
+    judging:
+        (N,) months that are left out and judge; None: all.
+    weights:
+        (N,) by which months count in the covariance; None: all alike.
     """
     flat = fields.reshape(len(fields), -1)
-    parts: list[_Part] = []
-    edges = np.quantile(index, np.arange(1, PARTS) / PARTS)
-    part_of = np.searchsorted(edges, index, side="right")
-    for number in range(PARTS):
-        keep = part_of != number
-        sample = SampleCovariance(fields[keep], index[keep] % 12 + 1, grid)
-        covariance = sample.whole_year()
+    judging = np.ones(len(index), bool) if judging is None else judging
+    weights = np.ones(len(index)) if weights is None else weights
+    parts: list[Likelihood] = []
+    for number, (keep, rows) in enumerate(parts_left_out(index, judging)):
+        # Months without weight are left out of the arithmetic: a cell that they alone know has no scale.
+        learned = keep & (weights > 0)
+        sample = SampleCovariance(fields[learned], index[learned] % 12 + 1, grid, weights[learned])
+        covariance, usable = sample.whole_year(), np.all(sample.scale > 0, axis=0)
         known = responses(keep)
         few = len(known) < FEWEST_TO_SPLIT
-        learned, judged = (known if few else known.without(known.names[first::2]) for first in (1, 0))
-        directions = learned.directions(1.0, 1.0)
+        learning, judged = (known if few else known.without(known.names[first::2]) for first in (1, 0))
+        directions = learning.directions(1.0, 1.0)
         kinds = ("mean", *["differences"] * (len(directions) - 1))[: len(directions)]
         rng = np.random.default_rng([seed, number])
-        for rows in np.array_split(rng.permutation(np.flatnonzero(~keep)), MASKS):
-            observed = np.flatnonzero(masks.draw(rng) & np.isfinite(flat[rows]).all(axis=0))
-            cells = np.sort(rng.permutation(observed)[:CELLS])
-            warming, which = climates.draw(rng, len(rows), judged)
-            position = index[rows] % 12
-            values = flat[rows][:, cells] + ERROR * rng.normal(size=(len(rows), len(cells)))
-            if len(judged):
-                values += warming[:, None] * judged.patterns[which, position][:, cells]
-            base = _definite(covariance[np.ix_(cells, cells)])
-            for month in np.unique(position):
-                scale = sample.scale[month, cells]
-                level = MEAN_PRIOR_SD / scale
-                factor = np.linalg.cholesky(base + np.diag((ERROR / scale) ** 2) + np.outer(level, level))
-                white = np.linalg.solve(factor, (values[position == month] / scale).T)
-                along = np.linalg.solve(factor, (directions[:, month, cells] / scale).T)
-                parts.append(_Part(along.T @ along, along.T @ white, float((white**2).sum()), kinds))
+        for seen in observed(flat, index, rows, usable, masks, climates, judged, rng):
+            parts += seen.likelihoods(sample.scale, covariance, directions, kinds)
     return _best(parts)
 
 
-def _best(parts: Sequence[_Part]) -> Amplitudes:
+def _best(parts: Sequence[Likelihood]) -> Amplitudes:
     """By coordinates: each amplitude in turn, the others as they are."""
     names = sorted({kind for part in parts for kind in part.kinds})
     best, value = Amplitudes(**dict.fromkeys(names, 0.3)), -np.inf

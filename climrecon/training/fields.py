@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import IntArray
 from climrecon.grid import Grid
 
 
@@ -34,6 +35,11 @@ class TrainingFields:
         (N, H, W) cells that may be learned from and scored; None: all.
     auxiliary:
         Name -> (N, H, W) anomalies of an auxiliary variable of the same months, NaN where missing; may be memory-mapped.
+    sets:
+        The training set of each of ``names``; empty: all of one.
+    shares:
+        Weight of each training set in covariances, see :mod:`climrecon.training.source_weights`; empty: all months count
+        alike.
     """
 
     values: NDArray[np.floating[Any]]
@@ -44,9 +50,26 @@ class TrainingFields:
     grid: Grid
     scored: NDArray[np.bool_] | None = None
     auxiliary: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+    sets: tuple[str, ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.month)
+
+    @property
+    def set_names(self) -> tuple[str, ...]:
+        """The training sets, in the order in which they were named."""
+        return tuple(dict.fromkeys(self.sets))
+
+    def source(self, rows: Any = slice(None)) -> IntArray:
+        """(n,) numbers in ``set_names`` of the training sets of some months; 0 where there are none."""
+        number = [self.set_names.index(name) for name in self.sets] or [0] * len(self.names)
+        return np.asarray(np.array(number)[self.member[rows]])
+
+    def known(self, rows: Any) -> NDArray[np.float64]:
+        """(n, H, W) anomalies of some months, K, NaN where they may not be learned from."""
+        values = np.asarray(self.values[rows], dtype=np.float64)
+        return values if self.scored is None else np.where(np.asarray(self.scored[rows]), values, np.nan)
 
     def auxiliary_at(self, rows: Any) -> NDArray[np.float32] | None:
         """(n, V, H, W) of the auxiliary variables in some months; None where there are none."""

@@ -14,7 +14,8 @@ from climrecon.grid import Grid
 from climrecon.methods.priors.forced import ForcedResponses, none_on, response_of
 from climrecon.training.amplitudes import Amplitudes, Climates, fit_amplitudes
 from climrecon.training.fields import TrainingFields
-from climrecon.training.recipes import UNetRecipe
+from climrecon.training.recipe_settings import UNetRecipe
+from climrecon.training.source_weights import month_weights, spread_over_sets
 
 #: What tells the random stream of a sample's climate from that of its gaps and errors.
 STREAM = 2
@@ -66,17 +67,18 @@ def forcing_of(
         return Forcing(responses, Amplitudes(*recipe.amplitudes), climates)
     if not len(responses):
         return Forcing(responses, Amplitudes(), climates)
-    rows = np.unique(np.linspace(0, len(fields) - 1, recipe.covariance_months).astype(int))
-    values = np.asarray(fields.values[rows], dtype=np.float64)
-    if fields.scored is not None:
-        values = np.where(np.asarray(fields.scored[rows]), values, np.nan)
+    rows = spread_over_sets(fields, np.arange(len(fields)), recipe.covariance_months)
 
     def known(keep: BoolArray) -> ForcedResponses:
         return responses_of_runs(fields, rows[keep]) + models
 
     index = np.asarray(fields.index)[rows]
     judged = Climates(0.5 * (recipe.climates > 0), recipe.coldest, recipe.warmest)
-    return Forcing(responses, fit_amplitudes(values, index, fields.grid, known, masks, judged, seed), climates)
+    fitted = fit_amplitudes(
+        fields.known(rows), index, fields.grid, known, masks, judged, seed,
+        judging=fields.source(rows) == 0, weights=month_weights(fields, rows),
+    )  # fmt: skip
+    return Forcing(responses, fitted, climates)
 
 
 def responses_of_runs(fields: TrainingFields, rows: IntArray | None = None) -> ForcedResponses:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from climrecon.errors import NetworkError
-from climrecon.training.recipes import Losses
+from climrecon.training.recipe_settings import Losses
 
 #: VGG16's convolutions up to its first three poolings, by torchvision's numbers; a list ends with a pooling.
 _VGG = ((0, 2), (5, 7), (10, 12, 14))

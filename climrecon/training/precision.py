@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from climrecon.training.recipes import PublishedRecipe, Recipe
+from climrecon.training.recipe_settings import PublishedRecipe, Recipe
 
 #: What Linux calls the matrix units of a processor that multiply in bfloat16.
 MATRIX_UNITS = "amx_bf16"

@@ -21,7 +21,7 @@ from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
 from climrecon.training.losses import PublishedLoss, Vgg
 from climrecon.training.precision import autocast_type, convolutions_in
-from climrecon.training.recipes import PublishedRecipe
+from climrecon.training.recipe_settings import PublishedRecipe
 from climrecon.training.validation_set import draw_validation_set
 
 #: Validation months that are estimated at once.

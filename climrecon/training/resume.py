@@ -42,6 +42,8 @@ def identity_of_fields(fields: TrainingFields) -> str:
     for part in (fields.month, fields.index, fields.member, fields.grid.lat_edges, fields.grid.lon_edges):
         digest.update(np.ascontiguousarray(part).tobytes())
     digest.update("\n".join(fields.names).encode())
+    if len(fields.set_names) > 1:  # they are weighted
+        digest.update("\n".join(fields.sets).encode())
     for row in np.unique(np.linspace(0, len(fields) - 1, HASHED).astype(int)):
         digest.update(np.ascontiguousarray(fields.values[row]).tobytes())
         if fields.scored is not None:

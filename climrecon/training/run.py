@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ from climrecon.training.engine import Loop, Plan, Progress, Shown, TrainingHisto
 from climrecon.training.fields import TrainingFields
 from climrecon.training.forcing import Forcing, forcing_of, no_forcing
 from climrecon.training.precision import precision_name
-from climrecon.training.recipes import PublishedRecipe, Recipe, UNetRecipe
+from climrecon.training.recipe_settings import PublishedRecipe, Recipe, UNetRecipe
 from climrecon.training.reference_scores import reference_scores
 from climrecon.training.resume import Checkpoints, identity_of_fields, identity_of_source, identity_of_weights
 from climrecon.training.sizes import bytes_of, checkpoint_bytes
+from climrecon.training.source_weights import fit_shares
 from climrecon.training.validation_set import Estimator
 
 #: Months that are looked at together.
@@ -52,12 +53,15 @@ class Trained:
         Losses and scores on the way.
     forcing:
         What covariances know of other climates.
+    shares:
+        Weight of each training set in covariances; empty where none were learned.
     """
 
     network: nn.Module
     card: dict[str, Any]
     history: TrainingHistory
     forcing: Forcing
+    shares: Mapping[str, float]
 
 
 def train(
@@ -133,6 +137,10 @@ def train(
         torch.manual_seed(seed)
         forcing = no_forcing(fields.grid)
         if isinstance(recipe, UNetRecipe):
+            if start is None:
+                if drawing is not None and not processes.rank and len(fields.set_names) > 1:
+                    drawing("Weighting training sets", 0, 1)
+                fields = replace(fields, shares=fit_shares(fields, masks, seed))
             forcing = forcing_of(recipe, fields, models or forcing.responses, masks, seed)
         task, priors = _task(
             recipe, fields, validation, masks, noise, seed, processes, start, forcing,
@@ -156,7 +164,8 @@ def train(
             card["calibration"] = calibration
             card["persistence"] = unet_task.persistence_of(task.network, task.cases)
             card["forced_responses"] = forcing.card()
-        return Trained(network, card, history, forcing)
+            card["sources"] = dict(fields.shares)
+        return Trained(network, card, history, forcing, fields.shares)
 
 
 def _task(

@@ -324,6 +324,7 @@ def fields_of(
         names=tuple(str(member.about["name"]) for member, _ in parts),
         grid=grid,
         scored=_finite(values, folder) if gappy else None,
+        sets=tuple(str(member.about["set"]) for member, _ in parts),
     )
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from climrecon.grid import Grid
 from climrecon.methods.unet.build import empty_unet
 from climrecon.training import published_task
-from climrecon.training.recipes import PublishedRecipe, Recipe, UNetRecipe
+from climrecon.training.recipe_settings import PublishedRecipe, Recipe, UNetRecipe
 
 #: A checkpoint holds the weights, their average, the best, and the optimiser's two moments; and one is written next to
 #: the one before.

@@ -23,17 +23,13 @@ from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of, outside
 from climrecon.training.forcing import Forcing
 from climrecon.training.rarely_known import FEWEST, with_neighbours
-from climrecon.training.recipes import UNetRecipe
+from climrecon.training.recipe_settings import UNetRecipe
+from climrecon.training.source_weights import month_weights, spread_over_sets
 
 #: Cells above which the covariance, a matrix of cells by cells, would not fit.
 MOST_CELLS = 6000
 #: Settings in which a recipe has to agree with the network that it goes on with.
 CONTINUED = ("neighbour_months", "stride", "depth")
-
-
-def _spread(rows: IntArray, count: int) -> IntArray:
-    """At most ``count`` of ``rows``, spread evenly."""
-    return np.asarray(rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))])
 
 
 def _single(array: NDArray[Any]) -> Tensor:
@@ -43,14 +39,14 @@ def _single(array: NDArray[Any]) -> Tensor:
 def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: UNetRecipe, forcing: Forcing) -> FullPrior:
     """The covariance of ``rows``, or of so many of them as the recipe allows; cells may be missing.
 
-    ``forcing`` adds the directions of other climates.
+    Training sets count by the weights of ``fields``. ``forcing`` adds the directions of other climates.
 
     Raises
     ------
     InputDataError
         If there are fewer than two years of months, or too many cells are known in fewer.
     """
-    rows = _spread(rows, recipe.covariance_months)
+    rows = spread_over_sets(fields, rows[month_weights(fields, rows) > 0], recipe.covariance_months)
     if len(rows) < FEWEST:
         raise InputDataError(f"There are {len(rows)} training months; {FEWEST} are needed for covariances.")
     values: NDArray[np.floating[Any]] = np.asarray(fields.values[rows], dtype=np.float64)
@@ -69,6 +65,7 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: UNetRecipe,
         rank + trailing,
         forced=forcing.directions(),
         seasons=recipe.seasons,
+        weights=month_weights(fields, rows),
     )
     first, others = _single(learned.vectors[:, :rank]), _single(learned.vectors[:, rank:])
     seasons = None if learned.seasons is None else _single(learned.seasons)

@@ -26,7 +26,7 @@ from climrecon.training.folds import folds_of
 from climrecon.training.forcing import Forcing
 from climrecon.training.gaussian import LOSSES
 from climrecon.training.precision import autocast_type, convolutions_in
-from climrecon.training.recipes import UNetRecipe
+from climrecon.training.recipe_settings import UNetRecipe
 from climrecon.training.samples import IMAGES, SamplePool, draw_samples
 from climrecon.training.unet_network import Drawing
 from climrecon.training.validation_set import ValidationSet, draw_validation_set

@@ -12,7 +12,8 @@ from climrecon.methods.priors.forced import ForcedResponses, none_on, response_o
 from climrecon.training.amplitudes import Climates, fit_amplitudes
 from climrecon.training.fields import TrainingFields
 from climrecon.training.forcing import Forcing, forcing_of, no_forcing, responses_of_runs
-from climrecon.training.recipes import UNetRecipe, recipe
+from climrecon.training.recipe_settings import UNetRecipe
+from climrecon.training.recipes import recipe
 
 GRID = Grid.regular(9, 18)
 AREA = GRID.area.reshape(-1)

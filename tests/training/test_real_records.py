@@ -22,7 +22,8 @@ from climrecon.training.calendar import Calendar
 from climrecon.training.fields import TrainingFields
 from climrecon.training.forcing import no_forcing
 from climrecon.training.rarely_known import rarely_known, text_on, with_neighbours
-from climrecon.training.recipes import UNetRecipe, parse, recipe
+from climrecon.training.recipe_settings import UNetRecipe
+from climrecon.training.recipes import parse, recipe
 from climrecon.training.unet_network import learn_full_prior
 from climrecon.workflow.progress import Quiet
 from climrecon.workflow.run_info import run_info

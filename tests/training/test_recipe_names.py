@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from climrecon.errors import ProblemList
-from climrecon.training.recipes import OLD_NAMES, OLD_RECIPES, RECIPES, UNetRecipe, parse, recipe, renamed
+from climrecon.training.recipe_settings import UNetRecipe
+from climrecon.training.recipes import OLD_NAMES, OLD_RECIPES, RECIPES, parse, recipe, renamed
 
 
 def test_an_old_name_gives_the_same_recipe_and_a_note() -> None:

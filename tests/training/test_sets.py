@@ -179,12 +179,15 @@ def test_twins_are_found_and_fields_joined(tmp_path: Path) -> None:
     fields["b"][3, 1, 1] = np.nan
     for name, values in fields.items():
         mean = np.nanmean(values, axis=(1, 2))
-        about = {"name": name, "missing": int(np.isnan(values).sum()), "global_mean": mean.tolist()}
+        missing = int(np.isnan(values).sum())
+        about = {"name": name, "set": f"set {name}", "missing": missing, "global_mean": mean.tolist()}
         store.put(name, values, index[36 - len(values) :], about)
     members = [store.get(name) for name in "abc"]
     assert twins(members) == {2: 0}
     joined = fields_of(members, [(0, slice(None)), (1, slice(0, 12))], GRID, tmp_path)
     assert joined.names == ("a", "b")
+    assert joined.sets == ("set a", "set b")
+    assert joined.source([0, 35, 36]).tolist() == [0, 0, 1]
     assert len(joined) == 48
     assert joined.member.tolist() == [0] * 36 + [1] * 12
     assert joined.month[:13].tolist() == [*range(1, 13), 1]

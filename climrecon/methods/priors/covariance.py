@@ -139,7 +139,7 @@ class SampleCovariance:
         #: (12, P) standard deviation of each calendar month, K.
         self.scale = seasonal_scale(flat, month, weights)
         self._month, self._weights = month, np.ones(len(flat)) if weights is None else weights
-        self._scaled = np.where(known, flat / self.scale[month - 1], 0.0)
+        self._scaled = np.divide(flat, self.scale[month - 1], out=np.zeros_like(flat), where=known)
         self._known = known.astype(np.float64)
         #: (P,) root of the cells' area, by which covariances are made alike for cells of any size.
         self.metric = np.sqrt(area * area.size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from climrecon.training.engine import Progress, Shown
 from climrecon.training.fields import TrainingFields
 from climrecon.training.published_task import new_network
 from climrecon.training.rarely_known import rarely_known, text_on
-from climrecon.training.recipes import PublishedRecipe, Recipe, UNetRecipe, parse, recipe
+from climrecon.training.recipe_settings import PublishedRecipe, Recipe, UNetRecipe
+from climrecon.training.recipes import parse, recipe
 from climrecon.training.run import train
 from climrecon.training.store import Rows, runs_of
 from climrecon.training.unet_network import CONTINUED, continued, refitted
@@ -114,6 +116,11 @@ def run_training(
             f"{known['amplitude_of_mean_K']:g} K along their mean, {known['amplitude_of_differences_K']:g} K along their "
             "differences"
         )
+    if len(trained.shares) > 1:
+        reporter.note(
+            f"Weights of the training sets in covariances, by the likelihood of months of {next(iter(trained.shares))}: "
+            + ", ".join(f"{name} {share:g}" for name, share in trained.shares.items())
+        )
     network = as_network(trained.network)
     card = describe(plan.name, network, fields.grid, about)
     if process_rank():  # the others hold the same weights, and would write into the same folder
@@ -126,8 +133,11 @@ def run_training(
         every = material.fields([(number, slice(None)) for number in range(len(material.stored))], joined)
         text = f"{len(every)} months; those of the network that is scored, {len(untested)} months without the test"
         card = card.model_copy(update={"training": {**card.training, "covariances": text}})
-        save_network(refitted(network, every, chosen, trained.forcing), card, plan.folder / REFITTED)
-        network = refitted(network, untested, chosen, trained.forcing)
+        final, network = (
+            refitted(network, replace(months, shares=trained.shares), chosen, trained.forcing)
+            for months in (every, untested)
+        )
+        save_network(final, card, plan.folder / REFITTED)
     save_network(network, card, plan.folder / SCORED)
     remove_checkpoints(plan.folder)
 

@@ -13,7 +13,7 @@ from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.training_data.coverage import coverage_files
 from climrecon.tasks.training_data.material import GRID, Material, TrainingData
-from climrecon.training.recipes import Recipe
+from climrecon.training.recipe_settings import Recipe
 from climrecon.training.store import rows_text
 from climrecon.workflow.fingerprint import fingerprint
 
@@ -76,6 +76,7 @@ class TrainingPlan:
             use: [[n, rows_text(rows)] for n, rows in members]
             for use, members in (("train", split.train), ("validation", split.validation), ("test", split.test))
         }
+        sets = [str(member.about["set"]) for member in self.material.stored]
         inputs = [
             *self.material.keys,
             *(f"gaps {role} {store.sha256(path)}" for role, path in coverage_files(self.coverage_inputs)),
@@ -84,6 +85,8 @@ class TrainingPlan:
         settings = {
             **self.settings.fingerprinted("train"),
             "uses": uses,
+            # Several sets are weighted, and the first judges.
+            **({"sets": sets} if len(set(sets)) > 1 else {}),
             "recipe": self.recipe.model_dump(mode="json", exclude={"checkpoint_seconds"}),
         }
         return fingerprint("train", VERSION, inputs, settings, self.start.sha256 if self.start else None)

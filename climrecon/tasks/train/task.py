@@ -21,7 +21,8 @@ from climrecon.tasks.training_data.members import Member, training_members
 from climrecon.tasks.training_data.preparation import workers
 from climrecon.training.distributed import Workers
 from climrecon.training.distributed import workers as workers_of_torch
-from climrecon.training.recipes import UNetRecipe, parse, renamed
+from climrecon.training.recipe_settings import UNetRecipe
+from climrecon.training.recipes import parse, renamed
 from climrecon.training.sizes import checkpoint_bytes, weights_bytes
 from climrecon.training.store import JOINED_IN_MEMORY
 from climrecon.training.unet_network import check_grid
