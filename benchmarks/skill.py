@@ -1,10 +1,10 @@
 """The skill table: held-out real months seen through real early coverage, every method in one run.
 
-    python benchmarks/skill.py --data SHARED_DATA [--networks punet5,…] [--json]
+    python benchmarks/skill.py --data SHARED_DATA [--split c] [--networks punet5,…] [--json]
 
-Truth: GISTEMP v4 (1,200 km), 5 degrees, completed months of the 20 years 1963-67, 1973-77, 1983-87 and
-1993-97 (240 months); cells that GISTEMP itself lacks are not scored. Nothing of these years, nor of the two
-months on either side, was trained on; choices were made without them, but for two that docs/method.md names.
+Months that are learned from and scored: see benchmarks/splits.py; by default the split c, 240 months. Networks must have
+been trained without the scored months and two months on either side; where a network's card says that it learned from
+them, the result says so too. Choices were made without the months of c, but for two that docs/method.md names.
 Masks: HadCRUT4's 1877-09 and 1893-08, which no training has seen; and twelve sparser ones (CRUTEM4 land of
 1865-1900, sea of the two months thinned and rolled). Scores are area-weighted over all cells that were
 missing; intervals are bootstraps over years.
@@ -29,23 +29,21 @@ from typing import Any
 import netCDF4
 import numpy as np
 import torch
+from learned_oi import LearnedOI
+from splits import Split, learned_from_scored_months, split_of
 
 from climrecon.data.masks import smoother
 from climrecon.fields import Context, Estimate, Months, Observations, Source
 from climrecon.grid import FIVE_DEGREES as GRID
-from climrecon.methods.contract import Capabilities, Method
+from climrecon.methods.contract import Method
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.observation_ensemble import reconstruct_members
-from climrecon.methods.priors.covariance import great_circle
-from climrecon.methods.priors.forced import response_of
 from climrecon.methods.store import load_network
 from climrecon.scores import scores
 from climrecon.scores.paired import difference, drawn_years
 from climrecon.scores.series import annual_means
 from climrecon.scores.suite import score_estimate
 
-BLOCKS = tuple((first, first + 4) for first in (1963, 1973, 1983, 1993))
-MARGIN = 2
 NOISE, CLEAN = 0.5, 0.1
 #: Errors of the sparse case: cell by cell, regional (1,500 km, persisting), one slow field (5,000 km); K.
 OWN, REGIONAL, SLOW = 0.4, 0.25, 0.06
@@ -54,27 +52,6 @@ COOLING = 1.3
 MEMBERS, MEMBERS_SEED = 20, 1_000_000
 CELLS = GRID.area.size
 AREA = GRID.area
-
-
-def near(chosen: np.ndarray, months: int = MARGIN) -> np.ndarray:
-    """``chosen`` months and those up to ``months`` before or after."""
-    wide = chosen.copy()
-    for shift in range(1, months + 1):
-        wide[shift:] |= chosen[:-shift]
-        wide[:-shift] |= chosen[shift:]
-    return wide
-
-
-def held_out(year: np.ndarray) -> np.ndarray:
-    return np.any([(year >= first) & (year <= last) for first, last in BLOCKS], axis=0)
-
-
-def fields_of(data: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N, H, W) completed months 1960-2002, cells that were missing, (N,) months since 0000-01."""
-    with netCDF4.Dataset(data / "training/gistemp/gistemp_complete_5x5_196001-200212.nc") as file:
-        fields = file["tas"][:].filled(np.nan).astype(np.float64)
-        missing = file["was_missing"][:].filled(0) > 0
-    return fields, missing, np.arange(len(fields)) + 1960 * 12
 
 
 def scoring_masks(data: Path) -> dict[str, np.ndarray]:
@@ -97,52 +74,6 @@ def sparse_masks(data: Path, land: np.ndarray, masks: dict[str, np.ndarray], see
         sea &= rng.random(sea.shape) < 0.65
         found.append(sea | (stations[rng.integers(len(stations))] & (land >= 0.3)))
     return found
-
-
-class LearnedOI(Method):
-    """Optimal interpolation as in the anchors: training covariances, one Gaussian taper, means by least squares.
-
-    ``shared``: (P, P) K2, the covariance of a month's errors that cells share, told exactly, as no data set tells it.
-    """
-
-    name = "learned OI"
-    capabilities = Capabilities(uses_observation_errors=False, gives_spread=True)
-
-    def __init__(
-        self,
-        fields: np.ndarray,
-        month: np.ndarray,
-        noise: float,
-        localisation_km: float = 6000.0,
-        shared: np.ndarray | None = None,
-    ) -> None:
-        flat = fields.reshape(len(fields), -1)
-        flat = flat - (flat @ AREA.reshape(-1))[:, None]
-        self.scale = np.sqrt((flat**2).mean(0))
-        self.covariance = flat.T @ flat / len(flat) * np.exp(-0.5 * (great_circle(GRID) / localisation_km) ** 2)
-        self.errors = noise * np.eye(CELLS)
-        if shared is not None:
-            self.errors += shared
-
-    def reconstruct(self, values, mask, obs_sd, month, context) -> Estimate:  # type: ignore[no-untyped-def]
-        shape = values.shape
-        seen, flat = mask.reshape(len(mask), -1), values.reshape(len(values), -1)
-        mean, sd = np.empty(flat.shape), np.empty(flat.shape)
-        groups: dict[bytes, list[int]] = {}
-        for row, one in enumerate(seen):
-            groups.setdefault(one.tobytes(), []).append(row)
-        for rows in groups.values():
-            cells = np.flatnonzero(seen[rows[0]])
-            matrix = self.covariance[np.ix_(cells, cells)] + self.errors[np.ix_(cells, cells)]
-            inverse = np.linalg.inv(matrix)
-            ones = inverse.sum(1)
-            level = flat[rows][:, cells] @ ones / ones.sum()
-            gain = self.covariance[:, cells] @ inverse
-            mean[rows] = level[:, None] + (flat[rows][:, cells] - level[:, None]) @ gain.T
-            gap = 1.0 - gain.sum(1)
-            left = np.diag(self.covariance) - (gain * self.covariance[:, cells]).sum(1) + gap**2 / ones.sum()
-            sd[rows] = np.sqrt(np.maximum(left, 1e-6))
-        return Estimate(mean.reshape(shape).astype(np.float32), sd.reshape(shape).astype(np.float32))
 
 
 def score(estimate: Estimate, truth: np.ndarray, hidden: np.ndarray, time_axis: Months, seed: int) -> dict[str, Any]:
@@ -173,16 +104,16 @@ def score(estimate: Estimate, truth: np.ndarray, hidden: np.ndarray, time_axis: 
     return row
 
 
-def bootstrap(first: np.ndarray, second: np.ndarray, seed: int = 0) -> list[float]:
-    """90 % interval of the difference of RMSEs, years drawn with replacement: only five follow each other."""
-    drawn = drawn_years([len(first)], seed, length=1)
+def bootstrap(first: np.ndarray, second: np.ndarray, length: int) -> list[float]:
+    """90 % interval of the difference of RMSEs, blocks of ``length`` years drawn with replacement."""
+    drawn = drawn_years([len(first)], 0, length=length)
     found = difference(first, second, np.ones(len(first)), drawn)["interval"]
     return [round(value, 4) for value in found]
 
 
-def share_between(inside: np.ndarray, seed: int = 0) -> list[float]:
-    """90 % interval of the share of years that are inside, years drawn with replacement: there are twenty only."""
-    shares = inside[drawn_years([len(inside)], seed, length=1)].mean(1)
+def share_between(inside: np.ndarray, length: int) -> list[float]:
+    """90 % interval of the share of years that are inside, blocks of ``length`` years drawn with replacement."""
+    shares = inside[drawn_years([len(inside)], 0, length=length)].mean(1)
     return [round(float(value), 3) for value in np.quantile(shares, [0.05, 0.95])]
 
 
@@ -263,44 +194,43 @@ def scores_for_card(measured: dict[str, Any], scored: str, name: str) -> dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", choices=("a", "b", "c", "d"), default="c")
     parser.add_argument("--networks", default="punet5")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--cases", default="clean,noisy,sparse,cold")
+    parser.add_argument("--cases", help="by default clean,noisy; in the split c sparse,cold too")
     parser.add_argument("--published", action="store_true", help="also the published networks")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    wanted = (options.cases or ("clean,noisy,sparse,cold" if options.split == "c" else "clean,noisy")).split(",")
     started = time.monotonic()
-    fields, missing, index = fields_of(options.data)
-    year, month = index // 12, index % 12 + 1
-    test, training = held_out(year), ~near(held_out(year))
-    truth, lost, time_axis = fields[test], missing[test], Months(index[test])
+    split = split_of(options.data, options.split)
+    truth, time_axis = np.where(np.isfinite(split.values), split.values, 0.0), split.time
+    known = np.isfinite(split.values)
     from climrecon.data.geography import land_fraction
 
     masks = scoring_masks(options.data)
     sparse = sparse_masks(options.data, land_fraction(GRID), masks)
-    response = response_of(fields[training], index[training], GRID)
-    assert response is not None
-    pattern = response.mean(axis=0).reshape(GRID.shape)
+    pattern = split.response().reshape(GRID.shape)
     errors = CorrelatedErrors()
 
     def cases() -> Iterable[tuple[str, str, np.ndarray, np.ndarray, np.ndarray, float, int]]:
         """Case, mask name, truth, values, mask, stated error, seed."""
         for label, one in masks.items():
-            mask = np.broadcast_to(one, truth.shape)
-            if "clean" in options.cases:
+            mask = one & known
+            if "clean" in wanted:
                 yield "clean", label, truth, truth, mask, CLEAN, 0
             for seed in range(options.seeds):
                 rng = np.random.default_rng(seed)
                 noise = NOISE * rng.normal(size=truth.shape)
-                if "noisy" in options.cases:
+                if "noisy" in wanted:
                     yield "noisy", label, truth, truth + noise, mask, NOISE, seed
-                if "cold" in options.cases:
+                if "cold" in wanted:
                     cold = truth - COOLING * pattern
                     yield "cold", label, cold, cold + noise, mask, NOISE, seed
-        if "sparse" in options.cases:
+        if "sparse" in wanted:
             for seed in range(options.seeds):
                 rng = np.random.default_rng([seed, 9])
-                mask = np.stack([sparse[(number // 20) % 12] for number in range(len(truth))])
+                mask = known & np.stack([sparse[(number // 20) % 12] for number in range(len(truth))])
                 region = errors.region(rng, len(truth)).reshape(truth.shape)
                 error = OWN * rng.normal(size=truth.shape) + region
                 error += errors.slow_field(rng).reshape(truth.shape[1:])
@@ -309,103 +239,122 @@ def main() -> None:
                 yield "sparse, stated", "twelve", truth, truth + error, mask, OWN, seed
 
     rows: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    loaded = map(load_network, filter(None, options.networks.split(",")))
-    networks = {network.name: network.method for network in loaded}
+    networks = {one.name: one for one in map(load_network, filter(None, options.networks.split(",")))}
     published = {}
     if options.published:
         for name in ("20cr-1000000", "20crtasgn72"):
             published[f"published {name}"] = load_network(str(options.data / f"published_models/{name}.pth")).method
     for case, label, true, values, mask, stated, seed in cases():
-        hidden = ~mask & ~lost
+        hidden = ~mask & ~split.lost
         observed = np.where(mask, values, np.nan).astype(np.float32)
         raw = np.nansum(observed * AREA, (1, 2)) / (AREA * mask).sum((1, 2))
         noise = 0.25 if case != "clean" else 0.02
         methods: dict[str, Callable[[], Method]] = {
             "kriging": lambda: Kriging(Covariance(2000.0, 1.1, 0.1)),
-            "learned OI": lambda noise=noise: LearnedOI(fields[training], month[training], noise),
-            **(
-                {
-                    "learned OI, errors known": lambda: LearnedOI(
-                        fields[training], month[training], OWN**2, shared=errors.covariance()
-                    )
-                }
-                if case == "sparse"
-                else {}
+            "learned OI": lambda noise=noise: LearnedOI(split.fields, noise),
+            "learned OI, model patterns": lambda noise=noise: LearnedOI(
+                split.fields, noise, directions=split.directions()
             ),
-            **{name: (lambda network=network: network) for name, network in {**published, **networks}.items()},
+            **{name: (lambda method=method: method) for name, method in published.items()},
+            **{name: (lambda network=network: network.method) for name, network in networks.items()},
         }
+        if case == "sparse":
+            methods["learned OI, errors known"] = lambda: LearnedOI(split.fields, OWN**2, shared=errors.covariance())
         estimates: dict[str, Estimate] = {"raw_mean": Estimate(np.broadcast_to(raw[:, None, None], true.shape))}
         sd = np.full(true.shape, stated, np.float32)
         ensemble = errors.ensemble(seed, len(true)) if case == "sparse, stated" else []
         for name, make in methods.items():
-            part = [slice(60 * block, 60 * block + 60) for block in range(len(BLOCKS))]
-            if name in networks:  # months of one block are neighbours; those of the next are not
-                blocks = [
+            if name in networks:
+                estimates[name] = joined([
                     with_ensemble(
                         make(), observed[p], mask[p], sd[p], Months(time_axis.index[p]), [m[p] for m in ensemble]
                     )
-                    for p in part
-                ]
-                estimates[name] = joined(blocks)
+                    for p in split.blocks
+                ])  # fmt: skip
             else:
                 # Of the published networks, which state no uncertainty, nobody asks what each member changes.
-                members = ensemble if name in ("kriging", "learned OI") else []
+                members = ensemble if name == "kriging" or name.startswith("learned OI") else []
                 estimates[name] = with_ensemble(make(), observed, mask, sd, time_axis, members)
                 if name == "kriging":
                     estimates[name] = Estimate(estimates[name].mean, estimates[name].stddev)
+        whole = np.where(known, true, np.nan)
         for name, estimate in estimates.items():
-            rows.setdefault(case, {}).setdefault(name, []).append(score(estimate, true, hidden, time_axis, seed))
+            rows.setdefault(case, {}).setdefault(name, []).append(score(estimate, whole, hidden, time_axis, seed))
         print(
             f"{time.monotonic() - started:6.0f} s {case} {label} {seed}: "
             + ", ".join(f"{n} {r[-1]['rmse']:.3f}" for n, r in rows[case].items()),
             file=sys.stderr,
             flush=True,
         )
+    # Years follow each other but in c, where five do.
+    length = 1 if options.split == "c" else 3
+    result = {
+        "benchmark": "skill",
+        "split": options.split,
+        "n_months": len(time_axis),
+        "seeds": options.seeds,
+        "cases": {case: compared(methods_, length) for case, methods_ in rows.items()},
+        "response_to_1K": response_to_warming(networks, split, {**masks, **dict(list(named(sparse))[:3])}, pattern),
+        "learned_from_scored_months": {n: learned_from_scored_months(one, time_axis) for n, one in networks.items()},
+        "seconds": round(time.monotonic() - started),
+        "machine": f"{platform.machine()}, torch {torch.__version__}",
+    }
+    if any(result["learned_from_scored_months"].values()):
+        print("A network learned from months that are scored; see learned_from_scored_months.", file=sys.stderr)
+    if options.json:
+        print(json.dumps(result))
+        return
+    for case, table in result["cases"].items():
+        print(case)
+        for name, entry in table.items():
+            print(f"  {name:<24}" + "  ".join(f"{key} {value}" for key, value in entry.items()))
+    print(json.dumps(result["response_to_1K"]))
+
+
+def named(masks: list[np.ndarray]) -> Iterable[tuple[str, np.ndarray]]:
+    return ((f"sparse {number}", mask) for number, mask in enumerate(masks))
+
+
+def compared(methods: dict[str, list[dict[str, Any]]], length: int) -> dict[str, Any]:
+    """The scores of each method, and how they compare with those of kriging and of the learned OI in the same run."""
+    means = {name: merged(found) for name, found in methods.items()}
+    kriging, oi = means["kriging"], means["learned OI"]
     table: dict[str, Any] = {}
-    for case, methods_ in rows.items():
-        means = {name: merged(found) for name, found in methods_.items()}
-        reference = means["kriging"]
-        table[case] = {}
-        for name, row in means.items():
-            entry = {key: round(float(value), 4) for key, value in row.items() if not key.startswith("_")}
-            if "crps" in row:
-                entry["crps_over_kriging"] = round(float(row["crps"] / reference["crps"]), 4)
-            entry["rmse_minus_kriging_90"] = bootstrap(row["_squares"], reference["_squares"])
-            if "_annual_inside" in row:
-                entry["annual_mean_covers_90_between"] = share_between(row["_annual_inside"])
-            table[case][name] = entry
-    answer: dict[str, Any] = {}
+    for name, row in means.items():
+        entry = {key: round(float(value), 4) for key, value in row.items() if not key.startswith("_")}
+        entry["rmse_over_oi"] = round(float(row["rmse"] / oi["rmse"]), 4)
+        if "crps" in row:
+            entry["crps_over_kriging"] = round(float(row["crps"] / kriging["crps"]), 4)
+        entry["rmse_minus_kriging_90"] = bootstrap(row["_squares"], kriging["_squares"], length)
+        entry["rmse_minus_oi_90"] = bootstrap(row["_squares"], oi["_squares"], length)
+        if "_annual_inside" in row:
+            entry["annual_mean_covers_90_between"] = share_between(row["_annual_inside"], length)
+        table[name] = entry
+    return table
+
+
+def response_to_warming(
+    networks: dict[str, Any], split: Split, masks: dict[str, np.ndarray], pattern: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Answer of the global mean, K, to 1 K on the observed cells, uniform and along the forced response."""
+    answer: dict[str, dict[str, float]] = {name: {} for name in networks}
+    part = slice(0, min(60, split.blocks[0].stop))
+    months = Months(split.time.index[part])
     for name, network in networks.items():
-        for label, one in {**masks, **{f"sparse {k}": m for k, m in enumerate(sparse[:3])}}.items():
-            mask = np.broadcast_to(one, truth.shape)
-            sd = np.full(truth.shape, CLEAN, np.float32)
+        for label, one in masks.items():
+            mask = one & np.isfinite(split.values[part])
+            sd = np.full(mask.shape, CLEAN, np.float32)
             for what, shape in (("uniform", np.ones(GRID.shape)), ("pattern", pattern)):
                 means = [
-                    network.reconstruct(
-                        np.where(mask[:60], truth[:60] + sign * shape, np.nan), mask[:60], sd[:60],
-                        time_axis.month[:60], Context(GRID, Months(time_axis.index[:60])),
+                    network.method.reconstruct(
+                        np.where(mask, split.values[part] + sign * shape, np.nan), mask, sd, months.month,
+                        Context(GRID, months),
                     ).mean
                     for sign in (-1.0, 1.0)
                 ]  # fmt: skip
                 change = ((means[1] - means[0]) * AREA).sum((1, 2)).mean() / 2.0
-                answer.setdefault(name, {})[f"{label} {what}"] = round(float(change), 3)
-    result = {
-        "benchmark": "skill",
-        "n_months": int(test.sum()),
-        "seeds": options.seeds,
-        "cases": table,
-        "response_to_1K": answer,
-        "seconds": round(time.monotonic() - started),
-        "machine": f"{platform.machine()}, torch {torch.__version__}",
-    }
-    if options.json:
-        print(json.dumps(result))
-        return
-    for case, methods_ in table.items():
-        print(case)
-        for name, entry in methods_.items():
-            print(f"  {name:<24}" + "  ".join(f"{key} {value}" for key, value in entry.items()))
-    print(json.dumps(answer))
+                answer[name][f"{label} {what}"] = round(float(change), 3)
+    return answer
 
 
 if __name__ == "__main__":
