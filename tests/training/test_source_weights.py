@@ -116,17 +116,19 @@ def test_covariances_are_those_of_the_sets_that_count() -> None:
     both, forcing = joined(obs=obs, model=model), no_forcing(GRID)
     both = replace(both, scored=np.isfinite(both.values))
     alone = learn_full_prior(joined(obs=obs), np.arange(240), small(), forcing)
-    weighted, mixed = (
+    weighted, mixed, mostly = (
         learn_full_prior(replace(both, shares=shares), np.arange(len(both)), small(), forcing)
-        for shares in ({"obs": 1.0, "model": 0.0}, {"obs": 0.5, "model": 0.5})
+        for shares in ({"obs": 1.0, "model": 0.0}, {"obs": 0.5, "model": 0.5}, {"obs": 0.9, "model": 0.1})
     )
     for name, value in alone.state_dict().items():
         np.testing.assert_array_equal(weighted.state_dict()[name], value)
-    assert not np.array_equal(mixed.state_dict()["scale"], alone.state_dict()["scale"])
+    far, near = (np.abs(one.state_dict()["scale"] - alone.state_dict()["scale"]).mean() for one in (mixed, mostly))
+    assert near < 0.5 * far
 
 
 def test_amplitudes_are_judged_by_the_first_set_and_learned_with_the_weights() -> None:
-    obs, model = months(SMOOTH, 45, 1950, 1), months(UNRELATED, 45, 1, 2)
+    obs, model = months(SMOOTH, 45, 1950, 1), months(UNRELATED, 15, 1, 2)  # too short for a response
+    model[0][:] *= 4.0  # so that it would judge otherwise
     model[0][:, 0] = np.nan  # cells that obs alone knows
     away = SMOOTH @ np.random.default_rng(7).normal(size=(SMOOTH.shape[1], 6))
     pattern = 1.0 + 0.6 * away.T - 0.6 * (GRID.area.reshape(-1) @ away)[:, None]
