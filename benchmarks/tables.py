@@ -4,10 +4,13 @@ r"""Render the tables of docs/results.md from the benchmarks' JSON in docs/resul
 
 Each table stands between two comments, ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``. A test fails when a table is
 stale. The JSON comes from the commands below. ``FOLDER/punet5-heldout`` is the network that a training scores (its folder
-``network``; the shipped network is in ``refitted``)::
+``network``; the shipped network is in ``refitted``); ``punet-a`` one whose training held out the months of the split a,
+and so on::
 
     python benchmarks/skill.py --data DATA --networks FOLDER/punet5-heldout,kadow2020 --published --json \
         > docs/results/skill.json
+    python benchmarks/skill.py --data DATA --split a --networks FOLDER/punet-a --seeds 2 --json \
+        > docs/results/skill-a.json
     python benchmarks/withheld.py --data DATA --json > docs/results/withheld.json
     python benchmarks/events.py --data DATA --networks FOLDER/punet5-heldout --parts bcd --json \
         > docs/results/events.json
@@ -220,8 +223,39 @@ def seams(measured: Row) -> str:
     return table(head, rows)
 
 
-#: Name of a table -> the benchmark and what renders it.
-TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
+#: Split -> what is learned from and what is scored.
+SPLITS = {
+    "a": "warm: learned up to 1985, scored on 1988-2002",
+    "b": "cold: learned from 1975 on, scored on 1930-1957",
+    "c": "same climate: learned around the 20 scored years",
+    "d": "a model's 2066-2075, learned from GISTEMP",
+}
+
+
+def splits(measured: dict[str, Row]) -> str:
+    """RMSE, CRPS and annual means of some methods in all splits."""
+    rows = []
+    for split, text in SPLITS.items():
+        result = measured[split]
+        for case in ("clean", "noisy"):
+            for method, found in result["cases"][case].items():
+                if method.startswith("published") or method == "kadow2020":
+                    continue
+                rows.append([
+                    f"{split}, {text}", case, name("punet" if method.startswith("punet") else method),
+                    f"{found['rmse']:.3f}", f"{found['rmse_over_oi']:.3f}", between(found["rmse_minus_oi_90"]),
+                    f"{found['crps_over_kriging']:.2f}" if "crps_over_kriging" in found else "",
+                    f"{found['annual_mean_bias']:+.3f}", f"{found.get('annual_mean_trend_ratio', float('nan')):.2f}",
+                    f"{found['annual_mean_rmse']:.3f}",
+                ])  # fmt: skip
+    head = ["split", "case", "method", "RMSE, K", "over learned OI", "difference, 90 %", "CRPS over kriging",
+            "annual mean: bias, K", "trend ratio", "RMSE, K"]  # fmt: skip
+    return table(head, rows)
+
+
+#: Name of a table -> the benchmark, or several by what they are called in the table, and what renders it.
+TABLES: dict[str, tuple[str | dict[str, str], Callable[[Any], str]]] = {
+    "splits": ({"a": "skill-a", "b": "skill-b", "c": "skill", "d": "skill-d"}, splits),
     "skill": ("skill", skill),
     "response": ("skill", response),
     "withheld": ("withheld", withheld),
@@ -231,6 +265,12 @@ TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "early": ("events", early),
     "seams": ("events", seams),
 }
+
+
+def result_of(benchmark: str) -> Row:
+    """The JSON that a benchmark printed."""
+    found: Row = json.loads((RESULTS / f"{benchmark}.json").read_text(encoding="utf-8"))
+    return found
 
 
 def with_tables(text: str) -> str:
@@ -245,7 +285,10 @@ def with_tables(text: str) -> str:
         begin, end = f"<!-- {label}: begin -->", f"<!-- {label}: end -->"
         if text.count(begin) != 1 or text.count(end) != 1:
             raise ValueError(f"{PAGE.name} must hold {begin} and {end} once")
-        measured = json.loads((RESULTS / f"{benchmark}.json").read_text(encoding="utf-8"))
+        if isinstance(benchmark, str):
+            measured = result_of(benchmark)
+        else:
+            measured = {key: result_of(one) for key, one in benchmark.items()}
         before, rest = text.split(begin)
         text = f"{before}{begin}\n{render(measured)}\n{end}{rest.split(end)[1]}"
     return text
