@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from events import BOXES as EVENT_BOXES
 from events import NINETY
-from skill import held_out, near
+from splits import held_out, near
 from train_shipped import VALIDATION_YEARS, WELL_OBSERVED, cross_fit, mask_source, months_of
 
 from climrecon.data.masks import smoother

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from skill import held_out, near
+from splits import held_out, near
 from train_shipped import months_of, prior_of
 
 from climrecon.methods.store import load_network, save_network

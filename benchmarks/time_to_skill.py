@@ -32,7 +32,7 @@ from typing import Any
 import netCDF4
 import numpy as np
 import torch
-from skill import fields_of, held_out, near, scoring_masks
+from splits import fields_of, held_out, near, scoring_masks
 
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother
