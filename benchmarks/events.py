@@ -32,8 +32,8 @@ from typing import Any
 import netCDF4
 import numpy as np
 import torch
-from skill import CLEAN, scoring_masks
-from splits import fields_of, held_out
+from observed_cases import CLEAN
+from splits import fields_of, held_out, scoring_masks
 
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import harmonic_smoother

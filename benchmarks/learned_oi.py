@@ -1,4 +1,4 @@
-"""Optimal interpolation as in the anchors: what the networks have to beat."""
+"""Optimal interpolation with learned covariances: the reference of benchmarks/skill.py beside kriging."""
 
 from __future__ import annotations
 
@@ -9,43 +9,37 @@ from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.contract import Capabilities, Method
 from climrecon.methods.priors.covariance import great_circle
 
-CELLS = GRID.area.size
 AREA = GRID.area.reshape(-1)
+LOCALISATION_KM = 6000.0
 
 
 class LearnedOI(Method):
-    """Covariances of complete months, one Gaussian taper, means by least squares.
+    """Covariances of the months learned from, one Gaussian taper, means by generalised least squares.
 
     Parameters
     ----------
     fields:
-        (N, H, W) K; months with gaps are left out.
+        (N, H, W) complete months, K.
     noise:
-        Error variance of an observed cell, K2.
+        Variance of independent errors, K2.
     shared:
         (P, P) K2, the covariance of a month's errors that cells share, told exactly, as no data set tells it.
     directions:
-        (F, P) K: departures from a uniform warming, one standard deviation each, added to the covariance.
+        (F, P) K, departures from the month's mean of one standard deviation each, beside the covariance; not tapered.
     """
 
     name = "learned OI"
     capabilities = Capabilities(uses_observation_errors=False, gives_spread=True)
 
     def __init__(
-        self,
-        fields: np.ndarray,
-        noise: float,
-        localisation_km: float = 6000.0,
-        shared: np.ndarray | None = None,
-        directions: np.ndarray | None = None,
+        self, fields: np.ndarray, noise: float, shared: np.ndarray | None = None, directions: np.ndarray | None = None
     ) -> None:
         flat = fields.reshape(len(fields), -1)
-        flat = flat[np.isfinite(flat).all(axis=1)]
         flat = flat - (flat @ AREA)[:, None]
-        self.covariance = flat.T @ flat / len(flat) * np.exp(-0.5 * (great_circle(GRID) / localisation_km) ** 2)
+        self.covariance = flat.T @ flat / len(flat) * np.exp(-0.5 * (great_circle(GRID) / LOCALISATION_KM) ** 2)
         if directions is not None:
             self.covariance += directions.T @ directions
-        self.errors = noise * np.eye(CELLS)
+        self.errors = noise * np.eye(AREA.size)
         if shared is not None:
             self.errors += shared
 

@@ -1,40 +1,84 @@
-"""The months that are learned from and scored: four splits, three of which show a climate that was not learned from.
+"""Months, masks and truth of the splits of benchmarks/skill.py: what is learned from, and what is scored.
 
-a
-    Warm: learned up to 1985, scored on 1988-2002.
-b
-    Cold: learned from 1975 on, scored on 1930-1957 where GISTEMP has values.
-c
-    The same climate: 1963-67, 1973-77, 1983-87 and 1993-97 are scored, two months on either side of each block unused.
-d
-    Another model's world: 2066-2075 of CMCC-CESM (rcp85), anomalies to 1995-1999; learned from GISTEMP as in c, without
-    the patterns of that model and of its family.
-
-Truth of a, b and c: GISTEMP v4 (1,200 km), 5 degrees, months to 2002; cells that GISTEMP lacks are not scored.
+(a) warm: learned from 1960-1985, scored on 1988-2002. Completed GISTEMP; cells that it lacks are not scored.
+(b) cold: learned from 1975-2002, scored on 1930-1957 of GISTEMP with its gaps: known cells are observed and scored, and
+    annual means are those of the cells known in a month, at least 93 % of the area.
+(c) interleaved: scored on 1963-67, 1973-77, 1983-87 and 1993-97, learned from the other months of 1960-2002 but for two
+    beside each block. Completed GISTEMP; cells that it lacks are not scored.
+(d) other models: learned as in (c), scored on CMCC-CESM's rcp85 of 2066-2075 (anomalies to its 1995-1999) and on
+    IPSL-CM6A-LR's ssp585 of 2040-2049 (anomalies to its 2015-2034, since the historical run is annual; cells of 9 by 18
+    degrees). The patterns of a model and its family are not learned from where the model is the truth.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
 
 from climrecon.fields import Months
 from climrecon.grid import FIVE_DEGREES as GRID
-from climrecon.grid import Grid
 from climrecon.methods.priors.forced import ForcedResponses, response_of
-from climrecon.methods.store import LoadedNetwork
+from climrecon.preprocess import prepare_member
 from climrecon.preprocess.patterns import read_patterns
-from climrecon.preprocess.regrid import remap
+from climrecon.settings.periods import parse_month, parse_period
 from climrecon.training.sets import family_of
 
 BLOCKS = tuple((first, first + 4) for first in (1963, 1973, 1983, 1993))
 MARGIN = 2
-MODEL, BASE, WARM = "CMCC-CESM", (1995, 1999), (2066, 2075)
+ALL_CASES, FEW_CASES = ("clean", "noisy", "sparse", "cold"), ("clean", "noisy")
+GISTEMP = "GISTEMP"
+#: Models that are truth in (d): their files, the years of the climatology, those that are scored.
+MODELS = {
+    "CMCC-CESM": ("training/cmip5/CMCC-CESM/tas_Amon_*.nc", (1995, 1999), (2066, 2075)),
+    "IPSL-CM6A-LR": ("models/ipsl_cm6a_20x20/tas_mon_*_ssp585_*.nc", (2015, 2034), (2040, 2049)),
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """Truth: (T, H, W) K, NaN where not known; the cells that may be scored; its months; patterns to learn from."""
+
+    name: str
+    truth: np.ndarray
+    valid: np.ndarray
+    time: Months
+    models: ForcedResponses
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is learned from, and the worlds that are scored.
+
+    Attributes
+    ----------
+    fields, index:
+        (N, H, W) K and (N,) months since 0000-01 that are learned from.
+    response:
+        (12, P) K/K, the forced response of these months.
+    cases:
+        Names of the cases it is scored in.
+    years_a_block:
+        Of the bootstrap.
+    """
+
+    name: str
+    fields: np.ndarray
+    index: np.ndarray
+    response: np.ndarray
+    worlds: tuple[World, ...]
+    cases: tuple[str, ...]
+    years_a_block: int
+
+    def directions(self, world: World) -> np.ndarray:
+        """(F, P) K: annual means of the models' directions, and the response of the months learned from, 1 K each."""
+        own = ForcedResponses((GISTEMP,), self.response[None], GRID.area.reshape(-1))
+        return np.concatenate([world.models.directions(1.0, 1.0), own.directions(1.0, 0.0)]).mean(axis=1)
 
 
 def near(chosen: np.ndarray, months: int = MARGIN) -> np.ndarray:
@@ -58,114 +102,94 @@ def fields_of(data: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return fields, missing, np.arange(len(fields)) + 1960 * 12
 
 
-def early_of(data: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(N, H, W) months 1930-1959 with their gaps, NaN, and (N,) months since 0000-01."""
+def known_months(data: Path, first: int, last: int) -> tuple[np.ndarray, Months]:
+    """(T, H, W) GISTEMP of the years ``first`` to ``last`` with its gaps as NaN, K."""
     with netCDF4.Dataset(data / "observations/gistemp/gistemp1200_v4_5x5_base6190_188001-200212.nc") as file:
-        values = np.ma.filled(file["tas"][(1930 - 1880) * 12 : (1960 - 1880) * 12].astype(np.float64), np.nan)
-    return values, np.arange(len(values)) + 1930 * 12
+        fields = file["tas"][(first - 1880) * 12 : (last - 1880 + 1) * 12].filled(np.nan).astype(np.float64)
+    return fields, Months(np.arange(len(fields)) + first * 12)
 
 
-@dataclass(frozen=True)
-class Split:
-    """Months to learn from and to score.
-
-    Attributes
-    ----------
-    values:
-        (T, H, W) what observations show of the scored months; NaN where nothing is known.
-    lost:
-        (T, H, W) cells that are not scored.
-    time:
-        (T,) the scored months.
-    fields, index:
-        (N, H, W) months since 1960 to learn from, and their (N,) months since 0000-01.
-    models:
-        Forced responses that may be used.
-    """
-
-    values: np.ndarray
-    lost: np.ndarray
-    time: Months
-    fields: np.ndarray
-    index: np.ndarray
-    models: ForcedResponses
-
-    @property
-    def blocks(self) -> list[slice]:
-        """Runs of consecutive months: months of one are neighbours; those of the next are not."""
-        edges = [0, *(np.flatnonzero(np.diff(self.time.index) != 1) + 1).tolist(), len(self.time)]
-        return [slice(*pair) for pair in pairwise(edges)]
-
-    def response(self) -> np.ndarray:
-        """(P,) forced response of the months learned from, of the whole year."""
-        found = response_of(self.fields, self.index, GRID)
-        assert found is not None
-        return found.mean(axis=0)
-
-    def directions(self) -> np.ndarray:
-        """(F, P) K: the models' mean response, their differences and the learned months' own response, 1 K each."""
-        found = self.models.directions(1.0, 1.0).mean(axis=1)
-        return np.concatenate([found, self.response()[None] - 1.0])
+def scoring_masks(data: Path) -> dict[str, np.ndarray]:
+    """The two real HadCRUT4 masks at 36 x 72 (the file writes each row twice)."""
+    with netCDF4.Dataset(data / "observations/hadcrut4/tas_hadcrut_187709_189308.nc") as file:
+        values = np.ma.filled(file["tas"][:].astype(float), np.nan)[:, ::2]
+    values = np.roll(np.where(np.abs(values) < 1e3, values, np.nan), 36, axis=2)
+    return {"1877-09": np.isfinite(values[0]), "1893-08": np.isfinite(values[1])}
 
 
-def split_of(data: Path, name: str) -> Split:
+def sparse_masks(data: Path, land: np.ndarray, masks: dict[str, np.ndarray], seed: int = 0) -> list[np.ndarray]:
+    """Twelve masks of about 20 % coverage: CRUTEM4 land of 1865-1900, sea of the two months thinned and rolled."""
+    rng = np.random.default_rng(seed)
+    with netCDF4.Dataset(data / "observations/crutem4/CRUTEM.4.3.0.0.anomalies.nc") as file:
+        stations = ~np.ma.getmaskarray(file["temperature_anomaly"][15 * 12 : 51 * 12])
+    found = []
+    for number in range(12):
+        sea = masks["1877-09" if number % 2 else "1893-08"] & (land < 0.5)
+        sea = np.roll(sea, rng.integers(-6, 7), axis=1) & (land < 0.5)
+        sea &= rng.random(sea.shape) < 0.65
+        found.append(sea | (stations[rng.integers(len(stations))] & (land >= 0.3)))
+    return found
+
+
+def model_world(data: Path, name: str, models: ForcedResponses, scratch: Path) -> World:
+    """Months of a model as truth, remapped conservatively, and the patterns of other families than its own."""
+    pattern, base, (first, last) = MODELS[name]
+    values, time = prepare_member(sorted(data.glob(pattern)), GRID, base, scratch)
+    rows = (time.year >= first) & (time.year <= last)
+    truth = values[rows].astype(np.float64)
+    kin = [other for other in models.names if family_of(other) == family_of(name)]
+    return World(name, truth, np.ones(truth.shape, bool), Months(time.index[rows]), models.without(kin))
+
+
+def split_of(name: str, data: Path) -> Split:
+    """The split ``a``, ``b``, ``c`` or ``d``; see the head of this module."""
     fields, missing, index = fields_of(data)
     year = index // 12
-    test = {"a": year >= 1988, "b": np.zeros(len(year), bool), "c": held_out(year), "d": np.zeros(len(year), bool)}[
-        name
-    ]
-    learned = {"a": year <= 1985, "b": year >= 1975, "c": ~near(held_out(year)), "d": ~near(held_out(year))}[name]
     with tempfile.TemporaryDirectory() as scratch:
-        path = data / "forced_patterns_cmip5/tas_patterns_41_models_5x5.nc"
-        models = ForcedResponses(*read_patterns(path, GRID, Path(scratch)), GRID.area.reshape(-1))
+        patterns = read_patterns(data / "forced_patterns_cmip5/tas_patterns_41_models_5x5.nc", GRID, Path(scratch))
+        models = ForcedResponses(*patterns, GRID.area.reshape(-1))
         if name == "d":
-            relatives = [one for one in models.names if family_of(one) == family_of(MODEL)]
-            models = models.without(relatives)
-            values, months = model_world(data, Path(scratch))
-            lost = np.zeros(values.shape, bool)
-        elif name == "b":
-            values, months = early_of(data)
-            rows = months // 12 <= 1957
-            values, months = values[rows], months[rows]
-            lost = ~np.isfinite(values)
-        else:
-            values, lost, months = fields[test], missing[test], index[test]
-    return Split(values, lost, Months(months), fields[learned], index[learned], models)
+            worlds = tuple(model_world(data, model, models, Path(scratch)) for model in MODELS)
+    if name == "b":
+        truth, time = known_months(data, 1930, 1957)
+        learned, worlds = year >= 1975, (World(GISTEMP, truth, np.isfinite(truth), time, models),)
+    else:
+        learned = year <= 1985 if name == "a" else ~near(held_out(year))
+    if name in "ac":
+        scored = year >= 1988 if name == "a" else held_out(year)
+        worlds = (World(GISTEMP, fields[scored], ~missing[scored], Months(index[scored]), models),)
+    response = response_of(fields[learned], index[learned], GRID)
+    if response is None:
+        raise SystemExit(f"The months that split {name} learns from warm too little to have a forced response.")
+    cases = ALL_CASES if name in "ac" else FEW_CASES
+    return Split(name, fields[learned], index[learned], response, worlds, cases, 1 if name == "c" else 3)
 
 
-def model_world(data: Path, scratch: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(T, H, W) anomalies of the model's warm decade, and (T,) months since 0000-01."""
-    values, months = [], []
-    for path in sorted((data / f"training/cmip5/{MODEL}").glob("tas_Amon_*.nc")):
-        with netCDF4.Dataset(path) as file:
-            first = int(path.stem.rsplit("_", 1)[1][:4]) * 12
-            lat, lon = np.array(file["lat"][:]), np.array(file["lon"][:])
-            fields = np.roll(np.asarray(file["tas"][:], np.float32), (lon >= 180.0).sum(), axis=2)
-            values.append(remap(fields, _source(lat, lon), GRID, scratch))
-            months.append(first + np.arange(len(fields)))
-    series, index = np.concatenate(values).astype(np.float64), np.concatenate(months)
-    base = (index // 12 >= BASE[0]) & (index // 12 <= BASE[1])
-    climatology = np.stack([series[base & (index % 12 == month)].mean(axis=0) for month in range(12)])
-    warm = (index // 12 >= WARM[0]) & (index // 12 <= WARM[1])
-    return series[warm] - climatology[index[warm] % 12], index[warm]
+def not_held_out(training: Mapping[str, Any], split: Split) -> str:
+    """Why a network with the card's entry ``training`` is not shown to be blind to what is scored; "" where it is.
 
-
-def _source(lat: np.ndarray, lon: np.ndarray) -> Grid:
-    """The model's Gaussian grid, from -180."""
-    edges = np.concatenate([[-90.0], (lat[1:] + lat[:-1]) / 2.0, [90.0]])
-    step = 360.0 / len(lon)
-    return Grid(edges, np.arange(len(lon) + 1) * step - 180.0 - step / 2.0)
-
-
-def learned_from_scored_months(network: LoadedNetwork, time: Months) -> bool | None:
-    """Whether a network trained by the product learned from scored months; None where its card does not say."""
-    members = network.card.training.get("members")
-    if not isinstance(members, dict):
-        return None
-    scored = np.unique(time.index[:, None] + np.arange(-MARGIN, MARGIN + 1))
-    for member in (*members["train"], *members["validation"]):
-        for period in member.get("periods", ()):
-            first, last = (int(part[:4]) * 12 + int(part[4:6]) - 1 for part in period.split("-"))
-            if ((scored >= first) & (scored <= last)).any():
-                return True
-    return False
+    Months are compared whatever member they are of: the product holds out years of all members. Validation chooses
+    the weights, and so counts as learned from.
+    """
+    members = training.get("members")
+    listed = [m for use in ("train", "validation") for m in members[use]] if isinstance(members, dict) else []
+    if split.name == "d":
+        known = {str(m["family"]) for m in listed}
+        known |= {family_of(name) for name in training.get("forced_responses", {}).get("sources", ())}
+        met = sorted({family_of(world.name) for world in split.worlds} & known)
+        if met:
+            return f"it learned from the model family {', '.join(met)}"
+        return "" if listed else "its card does not list the families that it learned from"
+    if "refit" in training or training.get("covariances") == "all months":
+        return "its covariances are those of all months"
+    if not all("periods" in m for m in listed):
+        return "its card does not list the months of all members"
+    periods = [parse_period(text) for m in listed for text in m["periods"]]
+    labels = [training[key] for key in ("months", "months_of_training") if isinstance(training.get(key), list)]
+    learned = [np.arange(p.start, p.end + 1) for p in periods]
+    learned += [np.array([parse_month(label) for label in months]) for months in labels]
+    if not learned:
+        return "its card does not list the months that it learned from"
+    scored = np.concatenate([world.time.index for world in split.worlds])
+    close = np.intersect1d(np.concatenate(learned), scored[:, None] + np.arange(-MARGIN, MARGIN + 1))
+    return f"it learned from {len(close)} months within {MARGIN} of those scored" if len(close) else ""

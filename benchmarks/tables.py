@@ -2,15 +2,14 @@ r"""Render the tables of docs/results.md from the benchmarks' JSON in docs/resul
 
     python benchmarks/tables.py
 
-Each table stands between two comments, ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``. A test fails when a table is
-stale. The JSON comes from the commands below. ``FOLDER/punet5-heldout`` is the network that a training scores (its folder
-``network``; the shipped network is in ``refitted``); ``punet-a`` one whose training held out the months of the split a,
-and so on::
+Each table stands between two comments, ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``; a page must not have those of
+a table whose JSON is missing. A test fails when a table is stale. docs/results/ablation.json is a list of rows with the
+keys ``part``, ``split``, ``case`` and the scores. The other JSON comes from::
 
+    python benchmarks/held_out.py --data DATA --out FOLDER
     python benchmarks/skill.py --data DATA --networks FOLDER/punet5-heldout,kadow2020 --published --json \
         > docs/results/skill.json
-    python benchmarks/skill.py --data DATA --split a --networks FOLDER/punet-a --seeds 2 --json \
-        > docs/results/skill-a.json
+    python benchmarks/skill.py --data DATA --split a --networks … --json > docs/results/skill-a.json    # and b, d
     python benchmarks/withheld.py --data DATA --json > docs/results/withheld.json
     python benchmarks/events.py --data DATA --networks FOLDER/punet5-heldout --parts bcd --json \
         > docs/results/events.json
@@ -44,6 +43,15 @@ NAMES = {
     "kriging 2000 km": "kriging, 2,000 km, nugget 0.1",
     "kriging fitted": "kriging, fitted",
 }
+#: Split of the skill benchmark -> its months, in the order of the page.
+SPLITS = {
+    "a": "Warm: learned up to 1985, scored on 1988-2002.",
+    "b": "Cold: learned from 1975 on, scored on 1930-1957, known cells alone.",
+    "c": "Interleaved: the twenty years of the tables above.",
+    "d": "Other models: learned as in (c), scored on CMCC-CESM of 2066-2075 and IPSL-CM6A-LR of 2040-2049.",
+}
+#: Cases in which splits are compared: those of one mask and independent errors.
+COMPARED = ("clean", "noisy", "cold")
 Row = dict[str, Any]
 
 
@@ -94,6 +102,56 @@ def skill(measured: Row) -> str:
             rows.append(cells)
         parts.append(f"**Case {case}.** {CASES[case]}\n\n{table(head, rows)}")
     return "\n\n".join(parts)
+
+
+def splits(*measured: Row) -> str:
+    """What the splits are for, in words, and a table for each; of several worlds the means first."""
+    head = [
+        "case", "method", "RMSE, K", "RMSE / kriging's", "RMSE / learned OI's", "less learned OI's, K",
+        "CRPS / kriging's", "CRPS / learned OI's", "annual mean: bias, K", "RMSE, K", "trend ratio",
+    ]  # fmt: skip
+    parts = [
+        "A method that is learned from some decades may do worse in others. Each table scores the methods in months "
+        "warmer or colder than those learned from, or in the world of a climate model. A ratio below 1 is better than "
+        "the reference. `learned OI + model patterns` also has the forced responses of climate models. The right trend "
+        "ratio is 1."
+    ]
+    for one in measured:
+        labelled = [("", one["cases"]), *((f", {world}", cases) for world, cases in one.get("worlds", {}).items())]
+        rows = [
+            [f"{case}{label}", name(method), *compared(row, itself=method == "learned OI")]
+            for label, cases in labelled
+            for case in COMPARED
+            for method, row in cases.get(case, {}).items()
+        ]
+        doubtful = [f"`{network}`" for network, fine in one["held_out_ok"].items() if not fine]
+        doubt = f" Not shown to be held out: {', '.join(doubtful)}." if doubtful else ""
+        seeds = f" Seeds: {one['seeds']}; n = {one['n_months']} months."
+        parts.append(f"**({one['split']})** {SPLITS[one['split']]}{seeds}{doubt}\n\n{table(head, rows)}")
+    return "\n\n".join(parts)
+
+
+def compared(row: Row, itself: bool) -> list[str]:
+    """The cells of a method beside its name; ``itself``: of the one that differences are to."""
+    ratios = ("rmse_over_kriging", "rmse_over_oi", "crps_over_kriging", "crps_over_oi")
+    first, second, third, fourth = (f"{row[key]:.2f}" if key in row else "" for key in ratios)
+    less = "" if itself else between(row["rmse_minus_oi_90"])
+    trend = row.get("annual_mean_trend_ratio")
+    return [
+        f"{row['rmse']:.3f}", first, second, less, third, fourth, f"{row['annual_mean_bias']:+.3f}",
+        f"{row['annual_mean_rmse']:.3f}", "" if trend is None else f"{trend:.3f}",
+    ]  # fmt: skip
+
+
+def ablation(measured: list[Row]) -> str:
+    """RMSE in K, clean / noisy, of each part that is taken away, by split."""
+    found = {(row["part"], row["split"], row["case"]): f"{row['rmse']:.3f}" for row in measured}
+    parts, present = (list(dict.fromkeys(row[key] for row in measured)) for key in ("part", "split"))
+    rows = [
+        [part, *(" / ".join(found.get((part, split, case), "-") for case in ("clean", "noisy")) for split in present)]
+        for part in parts
+    ]
+    return table(["taken away", *(f"({split}) clean / noisy, K" for split in present)], rows)
 
 
 def response(measured: Row) -> str:
@@ -223,74 +281,47 @@ def seams(measured: Row) -> str:
     return table(head, rows)
 
 
-#: Split -> what is learned from and what is scored.
-SPLITS = {
-    "a": "warm: learned up to 1985, scored on 1988-2002",
-    "b": "cold: learned from 1975 on, scored on 1930-1957",
-    "c": "same climate: learned around the 20 scored years",
-    "d": "a model's 2066-2075, learned from GISTEMP",
+#: Name of a table -> the benchmarks' JSON and what renders it.
+TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
+    "skill": (("skill",), skill),
+    "splits": (("skill-a", "skill-b", "skill", "skill-d"), splits),
+    "ablation": (("ablation",), ablation),
+    "response": (("skill",), response),
+    "withheld": (("withheld",), withheld),
+    "nino": (("withheld",), nino),
+    "geography": (("events",), geography),
+    "events": (("events",), events),
+    "early": (("events",), early),
+    "seams": (("events",), seams),
 }
 
 
-def splits(measured: dict[str, Row]) -> str:
-    """RMSE, CRPS and annual means of some methods in all splits."""
-    rows = []
-    for split, text in SPLITS.items():
-        result = measured[split]
-        for case in ("clean", "noisy"):
-            for method, found in result["cases"][case].items():
-                if method.startswith("published") or method == "kadow2020":
-                    continue
-                rows.append([
-                    f"{split}, {text}", case, name("punet" if method.startswith("punet") else method),
-                    f"{found['rmse']:.3f}", f"{found['rmse_over_oi']:.3f}", between(found["rmse_minus_oi_90"]),
-                    f"{found['crps_over_kriging']:.2f}" if "crps_over_kriging" in found else "",
-                    f"{found['annual_mean_bias']:+.3f}", f"{found.get('annual_mean_trend_ratio', float('nan')):.2f}",
-                    f"{found['annual_mean_rmse']:.3f}",
-                ])  # fmt: skip
-    head = ["split", "case", "method", "RMSE, K", "over learned OI", "difference, 90 %", "CRPS over kriging",
-            "annual mean: bias, K", "trend ratio", "RMSE, K"]  # fmt: skip
-    return table(head, rows)
-
-
-#: Name of a table -> the benchmark, or several by what they are called in the table, and what renders it.
-TABLES: dict[str, tuple[str | dict[str, str], Callable[[Any], str]]] = {
-    "splits": ({"a": "skill-a", "b": "skill-b", "c": "skill", "d": "skill-d"}, splits),
-    "skill": ("skill", skill),
-    "response": ("skill", response),
-    "withheld": ("withheld", withheld),
-    "nino": ("withheld", nino),
-    "geography": ("events", geography),
-    "events": ("events", events),
-    "early": ("events", early),
-    "seams": ("events", seams),
-}
-
-
-def result_of(benchmark: str) -> Row:
-    """The JSON that a benchmark printed."""
-    found: Row = json.loads((RESULTS / f"{benchmark}.json").read_text(encoding="utf-8"))
-    return found
-
-
-def with_tables(text: str) -> str:
+def with_tables(text: str, results: Path = RESULTS) -> str:
     """The page with its tables renewed.
+
+    Parameters
+    ----------
+    results:
+        Folder of the JSON.
 
     Raises
     ------
     ValueError
-        If the page lacks the comments of a table.
+        If the page lacks the comments of a table, or has those of one whose JSON is missing.
     """
-    for label, (benchmark, render) in TABLES.items():
+    for label, (benchmarks, render) in TABLES.items():
         begin, end = f"<!-- {label}: begin -->", f"<!-- {label}: end -->"
+        files = [results / f"{benchmark}.json" for benchmark in benchmarks]
+        missing = [file.name for file in files if not file.exists()]
+        if missing:
+            if begin in text or end in text:
+                raise ValueError(f"{PAGE.name} holds {begin} or {end}, but {', '.join(missing)} is missing")
+            continue
         if text.count(begin) != 1 or text.count(end) != 1:
             raise ValueError(f"{PAGE.name} must hold {begin} and {end} once")
-        if isinstance(benchmark, str):
-            measured = result_of(benchmark)
-        else:
-            measured = {key: result_of(one) for key, one in benchmark.items()}
+        measured = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         before, rest = text.split(begin)
-        text = f"{before}{begin}\n{render(measured)}\n{end}{rest.split(end)[1]}"
+        text = f"{before}{begin}\n{render(*measured)}\n{end}{rest.split(end)[1]}"
     return text
 
 

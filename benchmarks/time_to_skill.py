@@ -32,8 +32,7 @@ from typing import Any
 import netCDF4
 import numpy as np
 import torch
-from skill import scoring_masks
-from splits import fields_of, held_out, near
+from splits import fields_of, held_out, near, scoring_masks
 
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother
@@ -53,8 +52,7 @@ from climrecon.training import published_task, unet_network, unet_task
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, Plan
 from climrecon.training.fields import TrainingFields
-from climrecon.training.recipe_settings import PublishedRecipe, UNetRecipe
-from climrecon.training.recipes import recipe
+from climrecon.training.recipes import PublishedRecipe, UNetRecipe, recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +85,49 @@ def test_tables_of_results_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
     page = (DOCS / "results.md").read_text(encoding="utf-8")
     assert page == tables.with_tables(page), "run python benchmarks/tables.py"
     assert page.count("**punet5-heldout**") > 10
+
+
+def made_skill(split: str, rmse: float) -> dict[str, Any]:
+    """The JSON of a split with one method beside the references, in the case noisy; ``d`` with a world of its own."""
+    score = {"rmse_minus_oi_90": [-0.02, -0.01], "annual_mean_bias": -0.004, "annual_mean_rmse": 0.03}
+    row = {**score, "rmse": rmse, "rmse_over_oi": 0.954, "rmse_over_kriging": 0.8, "annual_mean_trend_ratio": 1.021}
+    cases = {"noisy": {"net": row, "learned OI": {**row, "crps_over_oi": 1.0}}}
+    about = {"split": split, "seeds": 3, "n_months": 180, "held_out_ok": {"net": split != "a"}, "cases": cases}
+    return {**about, "worlds": {"CMCC-CESM": cases}} if split == "d" else about
+
+
+def test_splits_and_parts_taken_away_are_rendered_once_their_results_are_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import tables
+
+    monkeypatch.setattr(tables, "TABLES", {key: tables.TABLES[key] for key in ("splits", "ablation")})
+    page = "<!-- splits: begin -->\n<!-- splits: end -->\n<!-- ablation: begin -->\n<!-- ablation: end -->\n"
+    assert tables.with_tables("no marks", tmp_path) == "no marks"
+    with pytest.raises(ValueError, match=r"skill-a\.json, skill-b\.json, skill\.json, skill-d\.json is missing"):
+        tables.with_tables(page, tmp_path)
+    for number, file in enumerate(("skill-a", "skill-b", "skill", "skill-d")):
+        made = made_skill("abcd"[number], 0.7 + 0.01 * number)
+        (tmp_path / f"{file}.json").write_text(json.dumps(made), encoding="utf-8")
+    parts = [
+        {"part": "nothing", "split": "a", "case": "clean", "rmse": 0.61, "crps": 0.2},
+        {"part": "nothing", "split": "a", "case": "noisy", "rmse": 0.69, "crps": 0.3},
+        {"part": "U-Net", "split": "b", "case": "clean", "rmse": 0.64, "crps": 0.2},
+    ]
+    (tmp_path / "ablation.json").write_text(json.dumps(parts), encoding="utf-8")
+    with pytest.raises(ValueError, match="once"):
+        tables.with_tables("no marks", tmp_path)
+    lines = tables.with_tables(page, tmp_path).replace("\N{NO-BREAK SPACE}", " ").splitlines()
+    scores = "0.80 | 0.95 | -0.020 to -0.010 |  |  | -0.004 | 0.030 | 1.021 |"
+    for rmse, case in ((0.70, "noisy"), (0.71, "noisy"), (0.72, "noisy"), (0.73, "noisy"), (0.73, "noisy, CMCC-CESM")):
+        assert f"| {case} | net | {rmse:.3f} | {scores}" in lines
+    assert "| noisy | learned OI | 0.730 | 0.80 | 0.95 |  |  | 1.00 | -0.004 | 0.030 | 1.021 |" in lines
+    assert [line[:7] for line in lines if "Not shown to be held out: `net`." in line] == ["**(a)**"]
+    assert "| nothing | 0.610 / 0.690 | - / - |" in lines
+    assert "| U-Net | - / - | 0.640 / - |" in lines
+    rendered = tables.with_tables(page, tmp_path)
+    assert tables.with_tables(rendered, tmp_path) == rendered
 
 
 @pytest.mark.parametrize(
