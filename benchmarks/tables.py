@@ -4,9 +4,9 @@ r"""Render the tables of docs/results.md from the benchmarks' JSON in docs/resul
 
 Each table stands between two comments, ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``; a page must not have those of
 a table whose JSON is missing. A test fails when a table is stale. docs/results/ablation.json is a list of rows with the
-keys ``part``, ``split``, ``case`` and the scores. The other JSON comes from::
+keys ``part``, ``split``, ``case`` and the scores. FOLDER/punet5-heldout is the network that a training scores (its folder
+``network`` in the cache; ``refitted`` is the one that ships). The other JSON comes from::
 
-    python benchmarks/held_out.py --data DATA --out FOLDER
     python benchmarks/skill.py --data DATA --networks FOLDER/punet5-heldout,kadow2020 --published --json \
         > docs/results/skill.json
     python benchmarks/skill.py --data DATA --split a --networks … --json > docs/results/skill-a.json    # and b, d
@@ -40,6 +40,8 @@ NAMES = {
     "published 20crtasgn72": "published, later",
     "punet5-heldout": "**punet5-heldout**",
     "punet5": "**punet5**",
+    "punet": "**punet**",
+    "punet5 of 0.1": "punet5 of version 0.1",
     "kriging 2000 km": "kriging, 2,000 km, nugget 0.1",
     "kriging fitted": "kriging, fitted",
 }

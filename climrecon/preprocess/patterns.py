@@ -13,6 +13,7 @@ from climrecon.grid import Grid
 from climrecon.preprocess.axes import Horizontal, find_horizontal
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.regrid import remap
+from climrecon.variables import VARIABLES
 
 #: Labels of a season axis -> calendar months, 1..12.
 SEASONS = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10, 11)}
@@ -59,7 +60,9 @@ def read_patterns(path: Path, grid: Grid, scratch: Path) -> tuple[tuple[str, ...
 
 def _field(file: netCDF4.Dataset, path: Path) -> netCDF4.Variable:
     candidates = [v for v in file.variables.values() if v.ndim >= 2 and v.dtype.kind == "f" and "bnds" not in v.name]
-    per_kelvin = [v for v in candidates if str(getattr(v, "units", "")).replace("/", " ").split() in _PER_KELVIN]
+    unit = VARIABLES["tas"].units
+    accepted = (f"{unit} {unit}-1", f"{unit}/{unit}", "1")
+    per_kelvin = [v for v in candidates if str(getattr(v, "units", "")).replace("^", "").strip() in accepted]
     if len(per_kelvin) != 1:
         found = ", ".join(f"{v.name} ({getattr(v, 'units', 'no units')})" for v in candidates) or "no field"
         raise InputDataError(
@@ -67,9 +70,6 @@ def _field(file: netCDF4.Dataset, path: Path) -> netCDF4.Variable:
             "Name another file, or state the units of its field.",
         )
     return per_kelvin[0]
-
-
-_PER_KELVIN = (["K", "K-1"], ["K", "K"], ["K", "K^-1"], ["degC", "K-1"], ["degC", "degC-1"], ["1"])
 
 
 def _by_month(
