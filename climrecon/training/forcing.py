@@ -17,21 +17,43 @@ from climrecon.training.fields import TrainingFields
 from climrecon.training.recipe_settings import UNetRecipe
 from climrecon.training.source_weights import month_weights, spread_over_sets
 
+#: Runs from which on they count as models among models.
+FEWEST_MODELS = 4
 #: What tells the random stream of a sample's climate from that of its gaps and errors.
 STREAM = 2
 
 
 @dataclass(frozen=True)
 class Forcing:
-    """Forced responses, their amplitudes, and the climates that samples are taken to."""
+    """Forced responses, their amplitudes, and the climates that samples are taken to.
 
-    responses: ForcedResponses
+    Attributes
+    ----------
+    runs, models:
+        Responses of the runs that are trained on, and of models. Few runs beside models are a record of observations
+        or reanalyses: how the world's response departs from the models' mean, which its own years tell, is a direction
+        of its own. Many runs are models among models.
+    """
+
+    runs: ForcedResponses
+    models: ForcedResponses
     amplitudes: Amplitudes
     climates: Climates
 
+    @property
+    def responses(self) -> ForcedResponses:
+        """All of them."""
+        return self.runs + self.models
+
     def directions(self) -> NDArray[np.float64]:
         """(F, 12, P) K, for :func:`climrecon.methods.priors.covariance.learn_patterns`."""
-        return self.responses.directions(self.amplitudes.mean, self.amplitudes.differences)
+        sources = compared(self.runs, self.models)
+        found = sources.directions(self.amplitudes.mean, self.amplitudes.differences)
+        if sources is not self.models:
+            return found
+        apart = [ForcedResponses((), one[None], self.runs.area).directions(1.0, 0.0) for one in self.runs.patterns]
+        mean = self.models.directions(1.0, 0.0)
+        return np.concatenate([found, *(self.amplitudes.mean * (one - mean) for one in apart)])
 
     def change(self, seed: int, number: int, index: IntArray) -> FloatArray:
         """(T, P) K: how the months ``index`` since 0000-01 of a sample differ in the climate that it is taken to."""
@@ -52,9 +74,14 @@ class Forcing:
         }
 
 
+def compared(runs: ForcedResponses, models: ForcedResponses) -> ForcedResponses:
+    """The sources whose mean and differences are directions: the models beside a few runs, else all."""
+    return models if len(models) and len(runs) < FEWEST_MODELS else runs + models
+
+
 def no_forcing(grid: Grid) -> Forcing:
     """Nothing is known of other climates."""
-    return Forcing(none_on(grid), Amplitudes(), Climates(0.0))
+    return Forcing(none_on(grid), none_on(grid), Amplitudes(), Climates(0.0))
 
 
 def forcing_of(
@@ -62,15 +89,13 @@ def forcing_of(
 ) -> Forcing:
     """The forcing of a training: responses of its runs and of ``models``, amplitudes as the recipe wants them."""
     climates = Climates(recipe.climates, recipe.coldest, recipe.warmest)
-    responses = responses_of_runs(fields) + models
-    if recipe.amplitudes:
-        return Forcing(responses, Amplitudes(*recipe.amplitudes), climates)
-    if not len(responses):
-        return Forcing(responses, Amplitudes(), climates)
+    runs = responses_of_runs(fields)
+    if recipe.amplitudes or not len(runs + models):
+        return Forcing(runs, models, Amplitudes(*recipe.amplitudes), climates)
     rows = spread_over_sets(fields, np.arange(len(fields)), recipe.covariance_months)
 
     def known(keep: BoolArray) -> ForcedResponses:
-        return responses_of_runs(fields, rows[keep]) + models
+        return compared(responses_of_runs(fields, rows[keep]), models)
 
     index = np.asarray(fields.index)[rows]
     judged = Climates(0.5 * (recipe.climates > 0), recipe.coldest, recipe.warmest)
@@ -78,7 +103,7 @@ def forcing_of(
         fields.known(rows), index, fields.grid, known, masks, judged, seed,
         judging=fields.source(rows) == 0, weights=month_weights(fields, rows),
     )  # fmt: skip
-    return Forcing(responses, fitted, climates)
+    return Forcing(runs, models, fitted, climates)
 
 
 def responses_of_runs(fields: TrainingFields, rows: IntArray | None = None) -> ForcedResponses:

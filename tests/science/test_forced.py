@@ -9,7 +9,7 @@ from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.grid import Grid
 from climrecon.methods.priors.covariance import learn_patterns
 from climrecon.methods.priors.forced import ForcedResponses, none_on, response_of
-from climrecon.training.amplitudes import Climates, fit_amplitudes
+from climrecon.training.amplitudes import Amplitudes, Climates, fit_amplitudes
 from climrecon.training.fields import TrainingFields
 from climrecon.training.forcing import Forcing, forcing_of, no_forcing, responses_of_runs
 from climrecon.training.recipe_settings import UNetRecipe
@@ -139,7 +139,7 @@ def test_runs_of_a_model_are_one_source() -> None:
 
 
 def test_samples_are_taken_to_other_climates_along_a_response() -> None:
-    forcing = Forcing(sources(3), no_forcing(GRID).amplitudes, Climates(0.5, -1.0, 2.0))
+    forcing = Forcing(none_on(GRID), sources(3), no_forcing(GRID).amplitudes, Climates(0.5, -1.0, 2.0))
     index = np.array([23_000, 22_999, 23_001])
     changes = np.stack([forcing.change(0, number, index) for number in range(400)])
     assert changes.shape == (400, 3, AREA.size)
@@ -158,3 +158,15 @@ def test_given_amplitudes_are_taken_and_the_card_names_sources() -> None:
     assert found.card()["sources"] == ["GISTEMP", "model 0", "model 1"]
     assert (found.amplitudes.mean, found.amplitudes.differences) == (0.5, 0.2)
     assert found.climates.share == 0.25
+
+
+def test_a_record_beside_models_has_a_direction_of_its_own() -> None:
+    models, own = sources(6), pattern(9)
+    record = ForcedResponses(("record",), np.repeat(own[None, None], 12, axis=1), AREA)
+    amplitudes = Amplitudes(0.5, 0.3)
+    alone = Forcing(none_on(GRID), models, amplitudes, Climates()).directions()
+    beside = Forcing(record, models, amplitudes, Climates()).directions()
+    np.testing.assert_array_equal(beside[:-1], alone)
+    # The mean and its departure together make the record's response.
+    np.testing.assert_allclose(beside[0, 0] + beside[-1, 0], 0.5 * (own - 1.0), atol=1e-9)
+    assert len(Forcing(sources(5), models, amplitudes, Climates()).directions()) == 1 + 6

@@ -18,7 +18,7 @@ from climrecon.training.store import rows_text
 from climrecon.workflow.fingerprint import fingerprint
 
 #: Version of the training stage: raised whenever equal members and settings give another network.
-VERSION = 5
+VERSION = 6
 
 
 @dataclass(frozen=True)
