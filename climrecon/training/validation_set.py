@@ -111,7 +111,7 @@ def draw_validation_set(
     seed: int,
     auxiliary_sd: FloatArray | None = None,
 ) -> ValidationSet:
-    """Draw masks (each held for a whole year) and errors for whole years; the same for the same ``seed``.
+    """Draw masks (each held for a whole year) and persisting errors for whole years; the same for the same ``seed``.
 
     Parameters
     ----------
@@ -127,17 +127,16 @@ def draw_validation_set(
     year, member = np.asarray(fields.index)[rows] // 12, np.asarray(fields.member)[rows]
     ends = (np.diff(year) != 0) | (np.diff(rows) < 0) | (np.diff(member) != 0)
     block = np.cumsum(np.r_[True, ends]) - 1
-    mask, stated, values = np.zeros(truth.shape, bool), np.zeros_like(truth), np.zeros_like(truth)
-    shape = truth.shape[1:]
-    for number in range(len(rows)):
-        # The mask's stream belongs to the year, the errors' to the month.
-        mask[number] = masks.draw(np.random.default_rng([seed, 1, int(block[number])])).reshape(shape)
-        error = np.zeros(shape)
-        stated[number] = 0.1
+    mask, values = np.zeros(truth.shape, bool), truth.copy()
+    stated = np.full(truth.shape, 0.1, np.float32)
+    for number in range(block[-1] + 1):
+        of_block = block == number
+        mask[of_block] = masks.draw(np.random.default_rng([seed, 1, number])).reshape(truth.shape[1:])
         if noise is not None:
-            parts = noise.draw(np.random.default_rng([seed, 2, number]))
-            error, stated[number] = (np.asarray(part, np.float64).reshape(shape) for part in parts)
-        values[number] = truth[number] + error
+            # Gaps and errors persist: ships and stations stay in use for a season.
+            error, size = noise.draw_months(np.random.default_rng([seed, 2, number]), int(of_block.sum()))
+            values[of_block] += error.reshape(-1, *truth.shape[1:]).astype(np.float32)
+            stated[of_block] = size.reshape(truth.shape[1:])
     mask &= scored
     values[~mask] = 0.0
     counts = np.bincount(block)

@@ -62,9 +62,9 @@ def test_settings_stand_behind_the_recipes_name(tmp_path: Path) -> None:
     made = recipe("punet")
     for setting in ("rank", "trailing", "seasons", "stride", "misfit", "width"):
         assert getattr(made, setting) == shipped.architecture[setting]
-    chosen = {"hold_out", "validate_on"}
-    trained = {name: value for name, value in shipped.training["recipe"].items() if name not in chosen}
-    assert trained == made.model_dump(mode="json", exclude=chosen)
+    trained = {name: value for name, value in shipped.training["settings"].items() if name != "steps"}
+    assert {name: made.model_dump()[name] for name in trained} == trained
+    assert made.iterations == shipped.training["settings"]["steps"]
     assert parse("kadow2020, widths=4 6,losses.hole=5.5,vgg=a.pth") == (
         "kadow2020", {"widths": [4, 6], "losses": {"hole": 5.5}, "vgg": "a.pth"},
     )  # fmt: skip

@@ -23,6 +23,7 @@ from climrecon.methods.card import describe
 from climrecon.methods.store import as_network, load_network, save_network
 from climrecon.preprocess.auxiliary import read_auxiliary
 from climrecon.settings import load_site, validate
+from climrecon.settings.site import TrainingSet
 from climrecon.tasks.run import run_task
 from climrecon.tasks.train.task import Training
 from climrecon.tasks.training_data.members import _of_files
@@ -102,7 +103,7 @@ def test_a_variable_that_carries_information_lowers_the_error(both: dict[str, Tr
     """n = 120 held-out months, and the validation's 240, a quarter of which see nothing of the further variable."""
     alone, with_psl = (both[name].card["validation"] for name in ("tas", "psl"))
     assert with_psl["rmse"] < 0.97 * alone["rmse"]
-    assert with_psl["score"] < alone["score"] - 0.02
+    assert with_psl["score"] < 0.95 * alone["score"]
     networks = {name: stored(one, tmp_path / name) for name, one in both.items()}
     known = Auxiliary(("psl",), HELD.index, HELD.auxiliary["psl"][:, None])
     found = {
@@ -299,7 +300,7 @@ def test_lists_of_files_tell_variables_by_their_names(tmp_path: Path) -> None:
     ]
     for name in names:
         (tmp_path / name).touch()
-    first, second = _of_files("mine", [str(tmp_path / "*.nc")], "tas", ("psl",))
+    first, second = _of_files("mine", TrainingSet(files=[str(tmp_path / "*.nc")]), "tas", ("psl",))
     assert [path.name for path in first.files["psl"]] == names[4:]
     assert [path.name for path in first.files["tas"]] == names[:2]
     assert list(second.files) == ["tas"]
