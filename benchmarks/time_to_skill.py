@@ -52,7 +52,9 @@ from climrecon.training import published_task, unet_network, unet_task
 from climrecon.training.distributed import Workers
 from climrecon.training.engine import Loop, Plan
 from climrecon.training.fields import TrainingFields
-from climrecon.training.recipes import PublishedRecipe, UNetRecipe, recipe
+from climrecon.training.forcing import no_forcing
+from climrecon.training.recipe_settings import PublishedRecipe, UNetRecipe
+from climrecon.training.recipes import recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser
 
@@ -197,13 +199,14 @@ def race(
             every = 250
         else:
             assert isinstance(made, UNetRecipe)
-            unet, priors = unet_network.new_network(made, fields, None, clock.drawing)
+            forcing = no_forcing(fields.grid)
+            unet, priors = unet_network.new_network(made, fields, None, forcing, clock.drawing)
             done = score(0, unet)
             covariances = rows[-1]["minutes"]
             every = 100
             if not done:
                 task = unet_task.UNetTask.drawn(
-                    made, unet, priors, fields, validation, masks, noise, 0, workers, clock.drawing
+                    made, unet, priors, fields, validation, masks, noise, 0, workers, forcing, clock.drawing
                 )
         if not done:
             plan = Plan(made.iterations, 10**9, made.averaging, clip=1.0 if isinstance(made, UNetRecipe) else None)
