@@ -215,8 +215,8 @@ def recipe_for(text: str, iterations: int | None, auxiliary: Sequence[str] = ())
     if isinstance(chosen, UNetRecipe):
         changes["pool"] = min(chosen.pool, iterations * chosen.batch)
         if iterations < SHORT:
-            # To try things out: fewer checks, and covariances learned once instead of five times.
-            trial = {"checks": min(chosen.checks, 64), "folds": 1, "validation_years": 2}
+            # To try things out: fewer checks, and covariances learned once instead of seven times.
+            trial = {"checks": min(chosen.checks, 64), "folds": 1, "validation_years": 2, "refit": False}
             changes |= {key: value for key, value in trial.items() if key not in given}
     return recipe(name, **changes)
 
