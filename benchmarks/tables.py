@@ -1,8 +1,8 @@
-r"""Render the tables of docs/results.md from the benchmarks' JSON in docs/results.
+r"""Render the tables of docs/results.md, and the cost in README.md, from the benchmarks' JSON in docs/results.
 
     python benchmarks/tables.py
 
-Each table stands between two comments, ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``. A test fails when a table is
+Each stands between two comments, ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``. A test fails when a table is
 stale. The JSON comes from::
 
     python benchmarks/held_out.py --data DATA --out FOLDER
@@ -11,6 +11,7 @@ stale. The JSON comes from::
     python benchmarks/withheld.py --data DATA --json > docs/results/withheld.json
     python benchmarks/events.py --data DATA --networks FOLDER/punet5-heldout --parts bcd --json \
         > docs/results/events.json
+    python benchmarks/reconstruct.py --json > docs/results/reconstruct.json
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGE, RESULTS = DOCS / "results.md", DOCS / "results"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
 
 #: Case of the skill benchmark -> its observations, in the order of the page.
 CASES = {
@@ -220,31 +221,73 @@ def seams(measured: Row) -> str:
     return table(head, rows)
 
 
-#: Name of a table -> the benchmark and what renders it.
-TABLES: dict[str, tuple[str, Callable[[Row], str]]] = {
-    "skill": ("skill", skill),
-    "response": ("skill", response),
-    "withheld": ("withheld", withheld),
-    "nino": ("withheld", nino),
-    "geography": ("events", geography),
-    "events": ("events", events),
-    "early": ("events", early),
-    "seams": ("events", seams),
+def on(measured: Row) -> str:
+    return f"{measured['cores']} cores of {measured['processor']}"
+
+
+def cost_sentence(measured: Row) -> str:
+    return f"{measured['n_months']:,} months take {measured['seconds_median']:.0f} s on {on(measured)}."
+
+
+def cost(measured: Row) -> str:
+    """Seconds and memory of a whole process."""
+    low, high = measured["seconds_min_max"]
+    rows = [
+        [
+            "without figures",
+            f"{measured['seconds_median']:.1f} ({low:.1f}-{high:.1f})",
+            f"{measured['peak_mb_median']}",
+        ],
+        [
+            "with figures and report",
+            f"{measured['with_figures_and_report_seconds']:.1f}",
+            f"{measured['with_figures_and_report_peak_mb']}",
+        ],
+        ["observations without errors", f"{measured['without_errors_seconds']:.1f}", ""],
+        [
+            "kriging, extrapolated from every twelfth month",
+            f"{measured['kriging_seconds_extrapolated_from_every_twelfth_month']:.0f}",
+            "",
+        ],
+    ]
+    head = (
+        f"{measured['n_months']:,} months at 36 × 72 with the spread, whole process, {on(measured)}, "
+        f"Python {measured['python']}; medians, the first row's of {measured['runs']} runs, "
+        f"the next two of {max(measured['runs'] // 2, 1)}; `import torch` {measured['import_torch_seconds']:.1f} s."
+    )
+    return f"{head}\n\n{table(['run', 'seconds', 'peak memory, MB'], rows)}"
+
+
+#: Page -> name of a table -> the benchmark and what renders it.
+PAGES: dict[Path, dict[str, tuple[str, Callable[[Row], str]]]] = {
+    ROOT / "docs" / "results.md": {
+        "skill": ("skill", skill),
+        "response": ("skill", response),
+        "withheld": ("withheld", withheld),
+        "nino": ("withheld", nino),
+        "geography": ("events", geography),
+        "events": ("events", events),
+        "early": ("events", early),
+        "seams": ("events", seams),
+        "cost": ("reconstruct", cost),
+    },
+    ROOT / "README.md": {"cost": ("reconstruct", cost_sentence)},
 }
 
 
-def with_tables(text: str) -> str:
-    """The page with its tables renewed.
+def with_tables(page: Path) -> str:
+    """Text of a page with its tables renewed.
 
     Raises
     ------
     ValueError
         If the page lacks the comments of a table.
     """
-    for label, (benchmark, render) in TABLES.items():
+    text = page.read_text(encoding="utf-8")
+    for label, (benchmark, render) in PAGES[page].items():
         begin, end = f"<!-- {label}: begin -->", f"<!-- {label}: end -->"
         if text.count(begin) != 1 or text.count(end) != 1:
-            raise ValueError(f"{PAGE.name} must hold {begin} and {end} once")
+            raise ValueError(f"{page.name} must hold {begin} and {end} once")
         measured = json.loads((RESULTS / f"{benchmark}.json").read_text(encoding="utf-8"))
         before, rest = text.split(begin)
         text = f"{before}{begin}\n{render(measured)}\n{end}{rest.split(end)[1]}"
@@ -252,8 +295,9 @@ def with_tables(text: str) -> str:
 
 
 def main() -> None:
-    """Write the page."""
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write the pages."""
+    for page in PAGES:
+        page.write_text(with_tables(page), encoding="utf-8")
 
 
 if __name__ == "__main__":
