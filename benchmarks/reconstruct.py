@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -67,6 +68,15 @@ def run_once(command: list[str]) -> tuple[float, float]:
     return time.monotonic() - before, usage.ru_maxrss / 1024.0
 
 
+def processor() -> str:
+    """Name, family and model of the processor, and its vector and matrix units."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    fields = dict(re.findall(r"^(\S.*?)\s*: (.*)$", text.split("\n\n")[0], re.MULTILINE))
+    numbers = [f"{name} {fields[name]}" for name in ("cpu family", "model") if name in fields]
+    units = [name for name in ("avx2", "avx512f", "amx_tile") if name in fields.get("flags", "").split()]
+    return f"{fields.get('model name', platform.machine())} ({', '.join([*numbers, *units])})"
+
+
 def kriging_seconds() -> float:
     """Seconds kriging needs for all months, from every twelfth."""
     climate = make_climate(Months(np.arange(FIRST * 12, LAST * 12 + 12, 12)), 0)
@@ -111,7 +121,9 @@ def main() -> None:
         "import_torch_seconds": round(statistics.median(empty), 2),
         "kriging_seconds_extrapolated_from_every_twelfth_month": round(kriging, 1),
         "ratio_kriging_over_ours": round(kriging / seconds, 1),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
         "own_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     print(json.dumps(result) if options.json else "\n".join(f"{key}: {value}" for key, value in result.items()))

@@ -1,4 +1,4 @@
-r"""Render the tables of docs/results.md from the benchmarks' JSON in docs/results.
+r"""Render the tables of docs/results.md, and a sentence of README.md, from the benchmarks' JSON in docs/results.
 
     python benchmarks/tables.py
 
@@ -10,6 +10,7 @@ keys ``part``, ``split``, ``case`` and the scores. FOLDER/punet5-heldout is the 
     python benchmarks/skill.py --data DATA --networks FOLDER/punet5-heldout,kadow2020 --published --json \
         > docs/results/skill.json
     python benchmarks/skill.py --data DATA --split a --networks … --json > docs/results/skill-a.json    # and b, d
+    python benchmarks/reconstruct.py --json > docs/results/reconstruct.json    # on a quiet machine
     python benchmarks/withheld.py --data DATA --json > docs/results/withheld.json
     python benchmarks/events.py --data DATA --networks FOLDER/punet5-heldout --parts bcd --json \
         > docs/results/events.json
@@ -283,6 +284,43 @@ def seams(measured: Row) -> str:
     return table(head, rows)
 
 
+def on(measured: Row) -> str:
+    return f"{measured['cores']} cores of {measured['processor']}"
+
+
+def cost_sentence(measured: Row) -> str:
+    return f"{measured['n_months']:,} months take {measured['seconds_median']:.0f} s on {on(measured)}."
+
+
+def cost(measured: Row) -> str:
+    """Seconds and memory of a whole process."""
+    low, high = measured["seconds_min_max"]
+    rows = [
+        [
+            "without figures",
+            f"{measured['seconds_median']:.1f} ({low:.1f}-{high:.1f})",
+            f"{measured['peak_mb_median']}",
+        ],
+        [
+            "with figures and report",
+            f"{measured['with_figures_and_report_seconds']:.1f}",
+            f"{measured['with_figures_and_report_peak_mb']}",
+        ],
+        ["observations without errors", f"{measured['without_errors_seconds']:.1f}", ""],
+        [
+            "kriging, extrapolated from every twelfth month",
+            f"{measured['kriging_seconds_extrapolated_from_every_twelfth_month']:.0f}",
+            "",
+        ],
+    ]
+    head = (
+        f"{measured['n_months']:,} months at 36 × 72 with the spread, whole process, {on(measured)}, "
+        f"Python {measured['python']}; medians, the first row's of {measured['runs']} runs, "
+        f"the next two of {max(measured['runs'] // 2, 1)}; `import torch` {measured['import_torch_seconds']:.1f} s."
+    )
+    return f"{head}\n\n{table(['run', 'seconds', 'peak memory, MB'], rows)}"
+
+
 #: Name of a table -> the benchmarks' JSON and what renders it.
 TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "skill": (("skill",), skill),
@@ -295,32 +333,40 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "events": (("events",), events),
     "early": (("events",), early),
     "seams": (("events",), seams),
+    "cost": (("reconstruct",), cost),
+}
+#: Page -> its tables.
+PAGES: dict[Path, dict[str, tuple[tuple[str, ...], Callable[..., str]]]] = {
+    PAGE: TABLES,
+    DOCS.parent / "README.md": {"cost": (("reconstruct",), cost_sentence)},
 }
 
 
-def with_tables(text: str, results: Path = RESULTS) -> str:
+def with_tables(text: str, results: Path = RESULTS, tables: dict[str, Any] = TABLES) -> str:
     """The page with its tables renewed.
 
     Parameters
     ----------
     results:
         Folder of the JSON.
+    tables:
+        The page's.
 
     Raises
     ------
     ValueError
         If the page lacks the comments of a table, or has those of one whose JSON is missing.
     """
-    for label, (benchmarks, render) in TABLES.items():
+    for label, (benchmarks, render) in tables.items():
         begin, end = f"<!-- {label}: begin -->", f"<!-- {label}: end -->"
         files = [results / f"{benchmark}.json" for benchmark in benchmarks]
         missing = [file.name for file in files if not file.exists()]
         if missing:
             if begin in text or end in text:
-                raise ValueError(f"{PAGE.name} holds {begin} or {end}, but {', '.join(missing)} is missing")
+                raise ValueError(f"The page holds {begin} or {end}, but {', '.join(missing)} is missing")
             continue
         if text.count(begin) != 1 or text.count(end) != 1:
-            raise ValueError(f"{PAGE.name} must hold {begin} and {end} once")
+            raise ValueError(f"The page must hold {begin} and {end} once")
         measured = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         before, rest = text.split(begin)
         text = f"{before}{begin}\n{render(*measured)}\n{end}{rest.split(end)[1]}"
@@ -328,8 +374,9 @@ def with_tables(text: str, results: Path = RESULTS) -> str:
 
 
 def main() -> None:
-    """Write the page."""
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write the pages."""
+    for page, tables in PAGES.items():
+        page.write_text(with_tables(page.read_text(encoding="utf-8"), tables=tables), encoding="utf-8")
 
 
 if __name__ == "__main__":
