@@ -79,13 +79,13 @@ lint: $(ENV)/.tested ## Check style, spelling, types and layers
 
 # Needs the Python environment alone: no system package, no host, no network.
 check: lint ## Check everything that takes under two minutes
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -m "not host and not slow and not browser" $(FAST)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile -m "not host and not slow and not browser" $(FAST)
 
 test: lint host_env ## Run all checks and tests
 	@python3 host/system_packages.py $(TEST_PACKAGES)
 	@rm -f .coverage .coverage.*
 	@OMP_NUM_THREADS=1 $(PY) -m pytest --cov --cov-report=term -q \
-		-n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 docs: $(ENV)/.tested ## Build the documentation in build/site; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(ENV)/bin/mkdocs build && echo "Documentation: $(BUILD)/site/index.html"

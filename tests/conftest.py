@@ -22,12 +22,10 @@ def shared_data() -> Path:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several workers the longest begin, and one Slurm serves all tests; with one the real host comes last."""
+    """With several workers the longest folders begin; with one the real host comes last."""
     if getattr(config.option, "numprocesses", None) or os.environ.get("PYTEST_XDIST_WORKER"):
         first = ("jobs", "host", "unchanged", "training", "science")
         items.sort(key=lambda item: first.index(_folder(item)) if _folder(item) in first else len(first))
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group("jobs" if _folder(item) == "jobs" else item.path.stem))
     else:
         items.sort(key=lambda item: item.get_closest_marker("host") is not None)
 
