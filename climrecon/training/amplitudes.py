@@ -40,9 +40,9 @@ ROUNDS = 6
 class Climates:
     """Other climates: a ``share`` of months is taken there by a warming between ``coldest`` and ``warmest``, K."""
 
-    share: float = 0.5
-    coldest: float = -1.5
-    warmest: float = 2.5
+    share: float
+    coldest: float = 0.0
+    warmest: float = 0.0
 
     def draw(
         self, rng: np.random.Generator, count: int, responses: ForcedResponses
@@ -202,7 +202,7 @@ def fit_amplitudes(
     masks:
         What is observed.
     climates:
-        That half of the months are judged in.
+        That a share of the months are judged in.
     judging:
         (N,) months that are left out and judge; None: all.
     weights:

@@ -15,7 +15,7 @@ from climrecon.array_types import BoolArray, IntArray
 from climrecon.settings.periods import parse_period
 
 #: Months left out on both sides of a block. What is alike in neighbouring months must not be learned from; the networks
-#: see one month on either side, and the folds and the masks keep the same distance. A year, as beside a single block,
+#: see one month on either side, and the folds and the masks keep the same distance. A year, as next to a single block,
 #: would cost as many months as the blocks hold.
 MARGIN = 2
 #: Share of the whole years for the test and for validation, each; blocks of so many years; fewest blocks.

@@ -241,8 +241,8 @@ def _judge(
     boxes: FloatArray,
     rng: np.random.Generator,
 ) -> Judged:
-    beside = [(year[0], -1), (year[-1], 1)] if network.neighbour_months else []
-    rows = np.array(sorted([*year, *(row + step for row, step in beside if follows(fields, row, step))]))
+    ends = [(year[0], -1), (year[-1], 1)] if network.neighbour_months else []
+    rows = np.array(sorted([*year, *(row + step for row, step in ends if follows(fields, row, step))]))
     truth = np.stack([known_cells(fields, row) for row in rows])
     known = np.isfinite(truth)
     truth = np.where(known, truth, 0.0)

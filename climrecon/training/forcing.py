@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.data.masks import MaskSource
+from climrecon.errors import InputDataError
 from climrecon.grid import Grid
 from climrecon.methods.priors.forced import ForcedResponses, none_on, response_of
 from climrecon.training.amplitudes import Amplitudes, Climates, fit_amplitudes
 from climrecon.training.fields import TrainingFields
+from climrecon.training.rarely_known import with_neighbours
 from climrecon.training.recipe_settings import UNetRecipe
 from climrecon.training.source_weights import month_weights, spread_over_sets
 
@@ -30,9 +32,9 @@ class Forcing:
     Attributes
     ----------
     runs, models:
-        Responses of the runs that are trained on, and of models. Few runs beside models are a record of observations
-        or reanalyses: how the world's response departs from the models' mean, which its own years tell, is a direction
-        of its own. Many runs are models among models.
+        Responses of the runs that are trained on, and of models. Few runs together with models are a record of
+        observations or reanalyses: the departure of its own response from the models' mean is a further direction.
+        Many runs are models among models.
     """
 
     runs: ForcedResponses
@@ -75,7 +77,7 @@ class Forcing:
 
 
 def compared(runs: ForcedResponses, models: ForcedResponses) -> ForcedResponses:
-    """The sources whose mean and differences are directions: the models beside a few runs, else all."""
+    """The sources whose mean and differences are directions: the models where the runs are few, else all."""
     return models if len(models) and len(runs) < FEWEST_MODELS else runs + models
 
 
@@ -85,12 +87,24 @@ def no_forcing(grid: Grid) -> Forcing:
 
 
 def forcing_of(
-    recipe: UNetRecipe, fields: TrainingFields, models: ForcedResponses, masks: MaskSource, seed: int
+    recipe: UNetRecipe,
+    fields: TrainingFields,
+    models: ForcedResponses | None,
+    masks: MaskSource,
+    seed: int,
+    *,
+    continues: bool = False,
 ) -> Forcing:
-    """The forcing of a training: responses of its runs and of ``models``, amplitudes as the recipe wants them."""
+    """The forcing of a training: responses of its runs and of ``models``, amplitudes as the recipe wants them.
+
+    ``continues``: a network is gone on from, whose covariance stays; there are no amplitudes then.
+    """
+    models = models or none_on(fields.grid)
     climates = Climates(recipe.climates, recipe.coldest, recipe.warmest)
     runs = responses_of_runs(fields)
-    if recipe.amplitudes or not len(runs + models):
+    if continues or not len(runs + models):
+        return Forcing(runs, models, Amplitudes(), climates)
+    if recipe.amplitudes:
         return Forcing(runs, models, Amplitudes(*recipe.amplitudes), climates)
     rows = spread_over_sets(fields, np.arange(len(fields)), recipe.covariance_months)
 
@@ -98,16 +112,17 @@ def forcing_of(
         return compared(responses_of_runs(fields, rows[keep]), models)
 
     index = np.asarray(fields.index)[rows]
-    judged = Climates(0.5 * (recipe.climates > 0), recipe.coldest, recipe.warmest)
     fitted = fit_amplitudes(
-        fields.known(rows), index, fields.grid, known, masks, judged, seed,
+        fields.known(rows), index, fields.grid, known, masks, climates, seed,
         judging=fields.source(rows) == 0, weights=month_weights(fields, rows),
     )  # fmt: skip
     return Forcing(runs, models, fitted, climates)
 
 
 def responses_of_runs(fields: TrainingFields, rows: IntArray | None = None) -> ForcedResponses:
-    """The forced response of each model among the runs, a mean over its runs; of runs that tell one.
+    """The forced response of each model among the runs, a mean over its runs; of runs that determine one.
+
+    Rarely known cells take their neighbours' response, as in covariances; a run with too many has none.
 
     Parameters
     ----------
@@ -121,7 +136,11 @@ def responses_of_runs(fields: TrainingFields, rows: IntArray | None = None) -> F
         months = chosen[member == number]
         if not len(months):
             continue
-        pattern = response_of(np.asarray(fields.values[months]), np.asarray(fields.index)[months], fields.grid)
+        try:
+            values = with_neighbours(fields.known(months), fields.grid)
+        except InputDataError:
+            continue
+        pattern = response_of(values, np.asarray(fields.index)[months], fields.grid)
         if pattern is not None:
             found.setdefault(name.split()[0], []).append(pattern)
     none = none_on(fields.grid)

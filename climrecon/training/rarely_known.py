@@ -29,7 +29,7 @@ def rarely_known(fields: TrainingFields) -> BoolArray:
 
 
 def text_on(rare: BoolArray) -> str:
-    """What is said of these cells in notes and cards; "" where there are none."""
+    """Text on these cells for notes and cards; "" where there are none."""
     if not rare.any():
         return ""
     what = "1 cell is" if rare.sum() == 1 else f"{rare.sum()} cells are"

@@ -211,8 +211,8 @@ class UNetRecipe(Recipe):
     climates:
         Share of samples that are taken to other climates, by the forced response of a source drawn at random; 0: none.
     coldest, warmest:
-        Bounds of that warming, K of the global mean. Half of the months by whose likelihood the forced responses get
-        their amplitudes are taken to such climates too.
+        Bounds of that warming, K of the global mean. The same share of the months by whose likelihood the forced
+        responses get their amplitudes is taken to such climates too.
     amplitudes:
         Standard deviations in K of a warming along the mean forced response, and along the differences between sources;
         empty: estimated (:mod:`climrecon.training.amplitudes`).

@@ -101,7 +101,7 @@ def train(
     start:
         A network to go on from: fine-tuning.
     models:
-        Forced responses of models, beside those of the runs that are trained on.
+        Forced responses of models, in addition to those of the runs that are trained on.
     report:
         Called every few seconds and after every validation.
     drawing:
@@ -135,17 +135,18 @@ def train(
     checkpoints.read()
     with workers(device) as processes:
         torch.manual_seed(seed)
+        if processes.rank:
+            drawing = None
         forcing = no_forcing(fields.grid)
         if isinstance(recipe, UNetRecipe):
             if start is None:
-                if drawing is not None and not processes.rank and len(fields.set_names) > 1:
+                if drawing is not None and len(fields.set_names) > 1:
                     drawing("Weighting training sets", 0, 1)
                 fields = replace(fields, shares=fit_shares(fields, masks, seed))
-            forcing = forcing_of(recipe, fields, models or forcing.responses, masks, seed)
-        task, priors = _task(
-            recipe, fields, validation, masks, noise, seed, processes, start, forcing,
-            None if processes.rank else drawing,
-        )  # fmt: skip
+                if drawing is not None:
+                    drawing("Estimating the amplitudes of forced responses", 0, 1)
+            forcing = forcing_of(recipe, fields, models, masks, seed, continues=start is not None)
+        task, priors = _task(recipe, fields, validation, masks, noise, seed, processes, start, forcing, drawing)
         known = reference_scores(checkpoints, task.cases, {} if processes.rank else references or {})
         _check_room(folder, task.network)
         steps = optimiser(recipe, task.groups())
@@ -153,7 +154,7 @@ def train(
         history = loop.run()
         calibration: dict[str, Any] = {}
         if isinstance(task, unet_task.UNetTask):
-            calibrating = None if processes.rank or drawing is None else partial(drawing, "Calibrating the spread")
+            calibrating = None if drawing is None else partial(drawing, "Calibrating the spread")
             calibration = calibrate(task.network, priors, fields, task.checks, masks, seed, calibrating)
         network = task.network.to("cpu").eval()
         for parameter in network.parameters():
@@ -163,7 +164,7 @@ def train(
         if isinstance(task, unet_task.UNetTask):
             card["calibration"] = calibration
             card["persistence"] = unet_task.persistence_of(task.network, task.cases)
-            card["forced_responses"] = forcing.card()
+            card["forced_responses"] = forcing.card() if start is None else {}
             card["sources"] = dict(fields.shares)
         return Trained(network, card, history, forcing, fields.shares)
 

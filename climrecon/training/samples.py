@@ -111,18 +111,20 @@ def draw_samples(
         Of the other climates that a share of the samples is taken to; None: all stay as they are.
     """
     which = np.random.default_rng(seed).choice(np.flatnonzero(fold >= 0), count)
-    parts: list[tuple[Tensor, ...]] = []
-    order: list[IntArray] = []
+    columns: list[Tensor] = []
+    done = 0
     for position, prior in enumerate(priors):
         wanted = np.flatnonzero(fold[which] == position)
         for start in range(0, len(wanted), chunk):
             numbers = wanted[start : start + chunk]
-            order.append(numbers)
-            parts.append(_samples(network, prior, fields, which[numbers], numbers, draws, seed, forcing))
+            parts = _samples(network, prior, fields, which[numbers], numbers, draws, seed, forcing)
+            # In place: joined afterwards, the parts would be in memory three times.
+            columns = columns or [part.new_empty(count, *part.shape[1:]) for part in parts]
+            for column, part in zip(columns, parts, strict=True):
+                column[torch.as_tensor(numbers)] = part
+            done += len(numbers)
             if progress:
-                progress(sum(map(len, order)), count)
-    back = torch.as_tensor(np.argsort(np.concatenate(order)))
-    columns = (torch.cat(column)[back] for column in zip(*parts, strict=True))
+                progress(done, count)
     return SamplePool(network.complete_channels, *columns)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from climrecon.array_types import FloatArray, IntArray
+from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.fields import Auxiliary
@@ -28,6 +28,7 @@ from climrecon.training.gaussian import LOSSES
 from climrecon.training.precision import autocast_type, convolutions_in
 from climrecon.training.recipe_settings import UNetRecipe
 from climrecon.training.samples import IMAGES, SamplePool, draw_samples
+from climrecon.training.source_weights import spread
 from climrecon.training.unet_network import Drawing
 from climrecon.training.validation_set import ValidationSet, draw_validation_set
 
@@ -110,7 +111,22 @@ class UNetTask:
 
         Samples are drawn on the CPU, the same on any machine and in every process.
         """
-        pool, checks = draw_pools(recipe, network, priors, fields, validation, masks, noise, seed, forcing, drawing)
+        # A network that is gone on from may not see whether errors are misstated.
+        misstated = recipe.misstated if network.misfit else 0.0
+        draws = MaskErrorBank(masks, noise, seed, min(BANK, max(recipe.pool, recipe.checks)), misstated)
+        fold, check = np.full(len(fields), -1), np.full(len(validation), -1)
+        rows = spread(np.arange(len(fields)), MOST_MONTHS)
+        fold[rows] = folds_of(np.asarray(fields.index), len(priors))[rows] if len(priors) > 1 else 0
+        check[spread(np.arange(len(validation)), recipe.checks)] = 0
+        reports = [
+            None if drawing is None else partial(drawing, f"Drawing {what} samples")
+            for what in ("training", "validation")
+        ]
+        pool = draw_samples(network, priors, fields, fold, draws, recipe.pool, seed + 1, forcing, reports[0])
+        # The best weights are chosen on months as they were.
+        checks = draw_samples(
+            network, [network.prior], validation, check, draws, recipe.checks, seed + 2, progress=reports[1]
+        )
         sd = network.auxiliary_sd.cpu().numpy() if network.auxiliary else None
         cases = draw_validation_set(validation, masks, noise, recipe.validation_years, seed + VALIDATION, sd)
         return cls(recipe, network, pool, checks, cases, seed, workers)
@@ -159,37 +175,3 @@ def persistence_of(network: UNet, cases: ValidationSet) -> float:
     if len(first) < 10 or first.std() == 0 or second.std() == 0:
         return 0.0
     return round(float(np.clip(np.corrcoef(first, second)[0, 1], 0.0, 0.95)), 2)
-
-
-def draw_pools(
-    recipe: UNetRecipe,
-    network: UNet,
-    priors: Sequence[FullPrior],
-    fields: TrainingFields,
-    validation: TrainingFields,
-    masks: MaskSource,
-    noise: NoiseSource,
-    seed: int,
-    forcing: Forcing,
-    drawing: Drawing | None = None,
-) -> tuple[SamplePool, SamplePool]:
-    """Samples to train with, and to choose the best weights with: these of months as they were."""
-    # A network that is gone on from may not see whether errors are misstated.
-    misstated = recipe.misstated if network.misfit else 0.0
-    draws = MaskErrorBank(masks, noise, seed, min(BANK, max(recipe.pool, recipe.checks)), misstated)
-    draw = partial(draw_samples, network, draws=draws)
-    fold, check = np.full(len(fields), -1), np.full(len(validation), -1)
-    rows, held = _spread(len(fields), MOST_MONTHS), _spread(len(validation), recipe.checks)
-    fold[rows] = folds_of(np.asarray(fields.index), len(priors))[rows] if len(priors) > 1 else 0
-    check[held] = 0
-    reports = [
-        None if drawing is None else partial(drawing, f"Drawing {what} samples") for what in ("training", "validation")
-    ]
-    pool = draw(priors, fields, fold, count=recipe.pool, seed=seed + 1, forcing=forcing, progress=reports[0])
-    checks = draw([network.prior], validation, check, count=recipe.checks, seed=seed + 2, progress=reports[1])
-    return pool, checks
-
-
-def _spread(months: int, count: int) -> IntArray:
-    """Numbers of at most ``count`` of so many months, spread evenly."""
-    return np.unique(np.linspace(0, months - 1, count).astype(int))

@@ -138,6 +138,25 @@ def test_runs_of_a_model_are_one_source() -> None:
     assert np.corrcoef(found.patterns[0, 0], pattern(3))[0, 1] > 0.95
 
 
+def test_cells_that_are_never_known_take_their_neighbours_response() -> None:
+    values, index = run(3, warming=2.0)
+    values[:, 0] = np.nan
+    polar, adjacent = responses_of_runs(months(values, index)).patterns[0, 0].reshape(GRID.shape)[:2]
+    # Not zero, which would be a strong cooling against the mean.
+    assert polar.min() >= 0.99 * adjacent.min() > 0.5
+    assert polar.max() <= 1.01 * adjacent.max()
+    values[:, :5] = np.nan
+    assert not len(responses_of_runs(months(values, index)))
+
+
+def test_a_network_that_is_gone_on_from_keeps_its_covariance() -> None:
+    chosen = recipe("punet", amplitudes=[0.5, 0.2])
+    assert isinstance(chosen, UNetRecipe)
+    found = forcing_of(chosen, months(*run(5, warming=2.0)), sources(2), masks(), 0, continues=True)
+    assert not found.directions().any()
+    assert len(found.responses) == 3, "samples are taken to other climates all the same"
+
+
 def test_samples_are_taken_to_other_climates_along_a_response() -> None:
     forcing = Forcing(none_on(GRID), sources(3), no_forcing(GRID).amplitudes, Climates(0.5, -1.0, 2.0))
     index = np.array([23_000, 22_999, 23_001])
@@ -160,13 +179,13 @@ def test_given_amplitudes_are_taken_and_the_card_names_sources() -> None:
     assert found.climates.share == 0.25
 
 
-def test_a_record_beside_models_has_a_direction_of_its_own() -> None:
+def test_a_record_among_models_has_a_direction_of_its_own() -> None:
     models, own = sources(6), pattern(9)
     record = ForcedResponses(("record",), np.repeat(own[None, None], 12, axis=1), AREA)
     amplitudes = Amplitudes(0.5, 0.3)
-    alone = Forcing(none_on(GRID), models, amplitudes, Climates()).directions()
-    beside = Forcing(record, models, amplitudes, Climates()).directions()
-    np.testing.assert_array_equal(beside[:-1], alone)
+    alone = Forcing(none_on(GRID), models, amplitudes, Climates(0.0)).directions()
+    together = Forcing(record, models, amplitudes, Climates(0.0)).directions()
+    np.testing.assert_array_equal(together[:-1], alone)
     # The mean and its departure together make the record's response.
-    np.testing.assert_allclose(beside[0, 0] + beside[-1, 0], 0.5 * (own - 1.0), atol=1e-9)
-    assert len(Forcing(sources(5), models, amplitudes, Climates()).directions()) == 1 + 6
+    np.testing.assert_allclose(together[0, 0] + together[-1, 0], 0.5 * (own - 1.0), atol=1e-9)
+    assert len(Forcing(sources(5), models, amplitudes, Climates(0.0)).directions()) == 1 + 6

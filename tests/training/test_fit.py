@@ -345,6 +345,17 @@ def test_grids_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         train(recipe("punet", **UNET), fields(), finer, *gaps(), folder=tmp_path, seed=1, device="cpu")
 
 
+def test_errors_of_a_validation_year_persist() -> None:
+    """Else the errors of trained networks seem to have no memory, and realisations get none."""
+    held = fields(120, 1, 9)
+    cases = draw_validation_set(held, *gaps(), 10, 0)
+    error = np.where(cases.mask, cases.values - cases.truth, np.nan)
+    common = np.nanmean(error, axis=(1, 2))
+    follows = np.diff(cases.index) == 1
+    assert np.corrcoef(common[:-1][follows], common[1:][follows])[0, 1] > 0.3
+    assert all((cases.stated[n] == cases.stated[12 * (n // 12)]).all() for n in range(len(cases.stated)))
+
+
 def test_scores_are_what_they_say() -> None:
     held = fields(36, 1, 9)
     cases = draw_validation_set(held, gaps()[0], None, 3, 0)

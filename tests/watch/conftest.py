@@ -101,8 +101,8 @@ def ended(watching: Watching) -> int:
     return len((watching.output.parent / "ended").read_text().splitlines())
 
 
-def in_child(work: Callable[[], int]) -> int:
-    """Exit code of ``work`` in a process of its own, negative if a signal ended it."""
+def started(work: Callable[[], int]) -> int:
+    """Number of a process of its own that ends with ``work``'s exit code."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -110,7 +110,12 @@ def in_child(work: Callable[[], int]) -> int:
             code = work()
         finally:
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return child
+
+
+def in_child(work: Callable[[], int]) -> int:
+    """Exit code of ``work`` in a process of its own, negative if a signal ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(started(work), 0)[1])
 
 
 def finished_by_next_look(watching: Watching) -> None:

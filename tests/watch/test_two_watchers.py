@@ -18,7 +18,7 @@ from climrecon.watch import codes, lock
 from climrecon.watch import run as watch_run
 from climrecon.watch.releases import decide
 from climrecon.watch.state import RUNNING
-from watch.conftest import NEW, OLD, Watching, die, ended, finished_by_next_look, in_child
+from watch.conftest import NEW, OLD, Watching, die, ended, finished_by_next_look, in_child, started
 
 
 def test_watchers_at_once_run_a_release_once(updated: Watching) -> None:
@@ -32,16 +32,7 @@ def test_watchers_at_once_run_a_release_once(updated: Watching) -> None:
         tasks_run.run_task = slow
         return updated().code
 
-    children = []
-    for _ in range(5):
-        child = os.fork()
-        if child == 0:
-            code = 99
-            try:
-                code = one()
-            finally:
-                os._exit(code)
-        children.append(child)
+    children = [started(one) for _ in range(5)]
     ends = sorted(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
     assert set(ends) <= {0, codes.WAITING}
     assert ends.count(codes.WAITING) >= 1

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.grid import Grid
 
-#: Years from which calendar months have patterns of their own, with those beside them.
+#: Years from which calendar months have patterns of their own, with the adjacent ones.
 SEASONAL_YEARS = 100
-#: Fewest years of a run, and least standard deviation of its slow warming, K, that tell a pattern.
+#: Fewest years of a run, and least standard deviation of its slow warming, K, for a pattern.
 FEWEST_YEARS, LEAST_WARMING = 20, 0.08
 #: Directions in which models differ: so many leading ones.
 DIFFERENCES = 6
@@ -89,7 +89,7 @@ def none_on(grid: Grid) -> ForcedResponses:
 
 
 def response_of(fields: FloatArray, index: IntArray, grid: Grid) -> NDArray[np.float64] | None:
-    """(12, P) change of each calendar month per kelvin of the annual global mean, K/K; None where a run tells none.
+    """(12, P) change of each calendar month per kelvin of the annual global mean, K/K; None where a run determines none.
 
     The regression of each cell on a cubic in time that is fitted to the global mean: the cubic holds what is forced, and
     little of what varies by itself. From :data:`SEASONAL_YEARS` on each calendar month is regressed with those beside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.training_data.coverage import coverage_files
 from climrecon.tasks.training_data.material import GRID, Material, TrainingData
-from climrecon.training.recipe_settings import Recipe
+from climrecon.training.recipe_settings import Recipe, UNetRecipe
 from climrecon.training.store import rows_text
 from climrecon.workflow.fingerprint import fingerprint
 
@@ -54,23 +55,26 @@ class TrainingPlan:
     def coverage_hashes(self) -> list[tuple[str, str]]:
         """Files of gaps, errors and forced responses, with their hashes."""
         store = self.data.preparation.store
-        patterns = [Path(self.settings.forced_patterns)] if self.settings.forced_patterns else []
-        files = [*(path for _, path in coverage_files(self.coverage_inputs)), *patterns]
+        files = [*(path for _, path in coverage_files(self.coverage_inputs)), *self.patterns]
         return [(str(path), store.sha256(path)) for path in files]
+
+    @property
+    def patterns(self) -> tuple[Path, ...]:
+        """The file of forced responses; none where none is given, or the recipe's network knows of none."""
+        given = self.settings.forced_patterns
+        return (Path(given),) if given and isinstance(self.recipe, UNetRecipe) else ()
 
     @cached_property
     def models(self) -> ForcedResponses | None:
-        """The forced responses of ``forced_patterns``; None where none is given."""
-        path = self.settings.forced_patterns
-        if path is None:
-            return None
-        with self.data.preparation.store.scratch() as scratch:
-            return ForcedResponses(*read_patterns(Path(path), GRID, scratch), GRID.area.reshape(-1))
+        """The forced responses of the file; None where there is none."""
+        for path in self.patterns:
+            with tempfile.TemporaryDirectory() as scratch:
+                return ForcedResponses(*read_patterns(path, GRID, Path(scratch)), GRID.area.reshape(-1))
+        return None
 
     @cached_property
     def fingerprint(self) -> str:
         """Equal for trainings of equal members, gaps, settings and start."""
-        patterns = self.settings.forced_patterns
         split, store = self.material.split, self.data.preparation.store
         uses = {
             use: [[n, rows_text(rows)] for n, rows in members]
@@ -80,7 +84,7 @@ class TrainingPlan:
         inputs = [
             *self.material.keys,
             *(f"gaps {role} {store.sha256(path)}" for role, path in coverage_files(self.coverage_inputs)),
-            *([f"patterns {store.sha256(Path(patterns))}"] if patterns else []),
+            *(f"patterns {store.sha256(path)}" for path in self.patterns),
         ]
         settings = {
             **self.settings.fingerprinted("train"),

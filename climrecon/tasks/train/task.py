@@ -73,6 +73,8 @@ class Training:
         self.data = TrainingData.of(members, settings, cache, settings.auxiliary_variables, recipe.calendar)
         inputs = mask_inputs(settings, site, Quiet())
         self.plan = TrainingPlan(settings, site, recipe, start, self.data, left_out, inputs, cache)
+        #: Read now, so that a file that cannot be used is refused before members are prepared.
+        self.models = self.plan.models
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages of this run, in order."""
@@ -157,6 +159,11 @@ class Training:
             f"{sum(data.preparation.can_blend(m) for m in data.members)}",
             *([f"  auxiliary variables: {', '.join(plan.recipe.auxiliary)}"] if plan.recipe.auxiliary else []),
             f"  gaps and errors of: {plan.coverage_inputs.label}",
+            *(
+                [f"  forced responses of: {len(self.models)} models in {', '.join(map(str, plan.patterns))}"]
+                if self.models
+                else []
+            ),
             f"  recipe {self.recipe_text}, {plan.recipe.iterations} steps, "
             f"starting from {plan.start.name if plan.start else 'scratch'}",
             f"  cache: {plan.cache}; network store: {self.store}",
