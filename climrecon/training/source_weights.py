@@ -5,7 +5,7 @@ decades. Months of the training set that was named first judge: covariances are 
 after the other, as for the amplitudes of forced responses (:mod:`climrecon.training.amplitudes`). A set counts by its
 weight, whatever its number of months.
 
-Source: type II maximum likelihood, as there; weights of a mixture of covariances beside the sample's own are those of
+Source: type II maximum likelihood, as there; weights of a mixture of covariances with the sample's own are those of
 hybrid data assimilation (Hamill & Snyder 2000, Mon. Weather Rev. 128:2905), here learned.
 """
 

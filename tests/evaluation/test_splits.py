@@ -29,7 +29,7 @@ def card(*periods: str, **more: Any) -> dict[str, Any]:
         (card("196001-198710"), "a", ""),
         (card("196001-198711"), "a", "1 months within 2"),
         (card("196001-198512", "200212-200212"), "a", "1 months within 2"),
-        (card("196001-198512", refit="covariances of all months"), "a", "covariances are those of all months"),
+        (card("196001-198512", covariances="all 876 months"), "a", "covariances are those of all months"),
         ({"months": 240}, "a", "does not list the months"),
         ({"months": ["1985-12", "1988-01"]}, "a", "1 months within 2"),
         ({"members": {"train": [{"family": "GISTEMP"}], "validation": []}}, "a", "of all members"),

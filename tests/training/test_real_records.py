@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 import netCDF4
 import numpy as np
 import pytest
+import torch
 
 from climrecon.errors import InputDataError, ProblemList, UsageError
 from climrecon.fields import Estimate, Months
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.priors.covariance import great_circle
+from climrecon.methods.store import load_network, network_of
 from climrecon.scores.suite import score_table
 from climrecon.settings import load_site, validate
 from climrecon.tasks.evaluate.plan import EvaluationRun
@@ -105,7 +107,7 @@ def test_overlapping_files_with_gaps_and_unknown_poles_are_trained_on(
 ) -> None:
     paths, record = two_files
     site = site_of(paths, 'join = true\nperiod = "1931-2000"\n')
-    text = f"{SMALL.replace('folds=2', 'folds=1')},validation_years=1,hold_out=1963-1967 1983-1987"
+    text = f"{SMALL.replace('folds=2', 'folds=1')},seasons=false,refit=true,validation_years=1,hold_out=1963-1967 1983-1987"
     training = job(tmp_path, monkeypatch, site, recipe=text, iterations=3, masks=str(paths[0]))
     assert [member.name for member in training.data.members] == ["mine"]
     held = "test 1963-1967, 1983-1987"
@@ -120,10 +122,10 @@ def test_overlapping_files_with_gaps_and_unknown_poles_are_trained_on(
     reporter = Notes()
     training.train(0, reporter)
     # Six months of two rows are known.
-    said = "144 cells are known in fewer than 24 months; their covariances are their neighbours'."
-    assert said in reporter.notes
+    rare = "144 cells are known in fewer than 24 months; their covariances are their neighbours'."
+    assert rare in reporter.notes
     card = json.loads((training.plan.folder / "network" / "card.json").read_text())
-    assert said in card["caveats"]
+    assert rare in card["caveats"]
     (entry,) = card["training"]["members"]["test"]
     assert entry["periods"] == ["196301-196712", "198301-198712"]
     (entry,) = card["training"]["members"]["train"]
@@ -131,8 +133,25 @@ def test_overlapping_files_with_gaps_and_unknown_poles_are_trained_on(
     assert "of months that stand in several" in " ".join(entry["notes"])
     assert card["training"]["recipe"]["hold_out"] == ["1963-1967", "1983-1987"]
     assert held in card["training"]["held_out"]
+    # The network that is scored does not know the test's years, the one that is stored does.
+    scored, stored = (load_network(str(training.plan.folder / folder)) for folder in ("network", "refitted"))
+    assert stored.card.training["covariances"] == "all 840 months"
+    assert 600 < int(scored.card.training["covariances"].split()[0]) < 720
+    weights = [network_of(one).state_dict() for one in (scored, stored)]
+    assert torch.equal(weights[0]["head.weight"], weights[1]["head.weight"])
+    assert not torch.equal(weights[0]["prior.vectors"], weights[1]["prior.vectors"])
     other = job(tmp_path, monkeypatch, site, recipe=f"{text} 1993-1995", iterations=3, masks=str(paths[0]))
     assert other.plan.fingerprint != training.plan.fingerprint
+
+
+def test_a_file_that_holds_no_patterns_is_refused_at_once(
+    two_files: tuple[list[Path], np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, _ = two_files
+    with pytest.raises(InputDataError, match=r"has tas \(K\).*kelvin per kelvin"):
+        job(tmp_path, monkeypatch, site_of(paths[:1]), masks=str(paths[0]), forced_patterns=str(paths[0]))
+    quiet = {"recipe": "kadow2020,iterations=2", "masks": str(paths[0]), "forced_patterns": str(paths[0])}
+    assert job(tmp_path, monkeypatch, site_of(paths[:1]), **quiet).models is None, "its network knows of none"
 
 
 def test_a_period_without_months_is_said(
@@ -285,8 +304,10 @@ def test_the_real_record_is_trained_on(shared_data: Path, tmp_path: Path, monkey
     years = "hold_out=1963-1967 1973-1977 1983-1987 1993-1997,validate_on=1969-1971 1979-1981 1989-1991"
     site = site_of([old, new], 'join = true\nperiod = "1930-2002"\n')
     training = job(
-        tmp_path, monkeypatch, site, masks=str(old), iterations=20, recipe=f"{SMALL},validation_years=1,{years}"
-    )
+        tmp_path, monkeypatch, site, masks=str(old), iterations=20, recipe=f"{SMALL},validation_years=1,{years}",
+        forced_patterns=str(shared_data / "forced_patterns_cmip5" / "tas_patterns_41_models_5x5.nc"),
+    )  # fmt: skip
+    assert any("forced responses of: 41 models in" in line for line in training.dry_run(0, Quiet()).summary)
     training.data.prepare(0, Quiet())
     reporter = Notes()
     training.train(0, reporter)
@@ -296,3 +317,5 @@ def test_the_real_record_is_trained_on(shared_data: Path, tmp_path: Path, monkey
     assert card["training"]["members"]["validation"][0]["months"].endswith("108 months")
     assert card["training"]["members"]["train"][0]["target"] == "as observed"
     assert np.isfinite(card["training"]["validation"]["rmse"])
+    assert len(card["training"]["forced_responses"]["sources"]) == 42
+    assert card["training"]["forced_responses"]["amplitude_of_mean_K"] > 0.2

@@ -131,14 +131,16 @@ def run_training(
         material, joined = plan.material, plan.cache / "joined"
         untested = material.fields((*material.split.train, *material.split.validation), joined)
         every = material.fields([(number, slice(None)) for number in range(len(material.stored))], joined)
-        text = f"{len(every)} months; those of the network that is scored, {len(untested)} months without the test"
-        card = card.model_copy(update={"training": {**card.training, "covariances": text}})
-        final, network = (
-            refitted(network, replace(months, shares=trained.shares), chosen, trained.forcing)
-            for months in (every, untested)
-        )
-        save_network(final, card, plan.folder / REFITTED)
-    save_network(network, card, plan.folder / SCORED)
+        uses = {
+            REFITTED: (every, f"all {len(every)} months"),
+            SCORED: (untested, f"{len(untested)} months, those learned from and those validated on"),
+        }
+        for folder, (months, text) in uses.items():
+            network = refitted(network, replace(months, shares=trained.shares), chosen, trained.forcing)
+            card = card.model_copy(update={"training": {**card.training, "covariances": text}})
+            save_network(network, card, plan.folder / folder)
+    else:
+        save_network(network, card, plan.folder / SCORED)
     remove_checkpoints(plan.folder)
 
 
