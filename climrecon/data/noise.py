@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 
-#: Range of the standard deviation of the monthly global mean that the correlated parts carry, K: HadCRUT5 before
-#: 1900 (Morice et al. 2021, J. Geophys. Res. 126, e2019JD032361, figure 4).
-GLOBAL_MEAN_SD = (0.05, 0.08)
+#: Range of the standard deviation of the monthly global mean that the correlated parts carry, K, the same chance for
+#: each order of magnitude: HadCRUT5 from today to before 1900 (Morice et al. 2021, J. Geophys. Res. 126,
+#: e2019JD032361, figure 4).
+GLOBAL_MEAN_SD = (0.01, 0.08)
 #: Months after which a regional error has fallen to 1/e: ships and instruments stay in use for a season.
 PERSISTENCE_MONTHS = 4.0
 #: Error of a cell where nothing is stated for it, K.
@@ -111,7 +112,7 @@ class NoiseSource:
         if self.systematic is not None:
             total = float(self.systematic[rng.integers(len(self.systematic))])
         else:
-            total = float(rng.uniform(*self.global_sd))
+            total = float(np.exp(rng.uniform(*np.log(self.global_sd))))
         share = rng.uniform(0.3, 0.8)
         of_regional, of_slow = self._global_mean_sd
         if stated is None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_SHOWN = ("data", "further", "held_out", "masks", "noise", "recipe", "start", "seed", "seconds", "hardware")
+_SHOWN = (
+    "command", "data", "further", "held_out", "covariances", "masks", "noise", "recipe", "start", "seed", "seconds", "hardware",
+)  # fmt: skip
 _SCORES = (
     ("rmse", "RMSE, {}"),
     ("crps", "CRPS, {}"),
