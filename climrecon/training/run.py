@@ -198,13 +198,13 @@ def _task(
         return published_task.PublishedTask(recipe, network, fields, validation, masks, noise, seed, processes), ()
     if isinstance(recipe, UNetRecipe):
         if noise is None:
-            raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.")
+            raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.", "Give noise.")
         unet, priors = unet_network.new_network(recipe, fields, start, forcing, drawing)
         task = unet_task.UNetTask.drawn(
             recipe, unet, priors, fields, validation, masks, noise, seed, processes, forcing, drawing
         )
         return task, priors
-    raise UsageError(f"The recipe {recipe.name} has no training.")
+    raise UsageError(f"The recipe {recipe.name} has no training.", "Use recipe=punet or recipe=kadow2020.")
 
 
 def plan_of(recipe: Recipe, max_hours: float | None = None) -> Plan:
