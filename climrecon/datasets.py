@@ -81,9 +81,9 @@ class DataSet:
 #: Blends come first: their names and titles name their parts too (``gistemp1200_GHCNv4_ERSSTv5.nc``).
 DATA_SETS: tuple[DataSet, ...] = (
     DataSet(
-        "CowtanWay", r"had4_krig|cowtan",
+        "CowtanWay", r"had4\w*_(?:krig|uah)|cowtan",
         blended=True, parts=("HadCRUT", "CRUTEM", "HadSST"), base=(1961, 1990), institute="UYork",
-        infilled=r"had4_krig|cowtan",
+        infilled=r"had4\w*_(?:krig|uah)|cowtan",
     ),
     DataSet(
         "HadCRUT", r"hadcrut",
@@ -103,12 +103,12 @@ DATA_SETS: tuple[DataSet, ...] = (
         blended=True, parts=("ERSST",), base=(1971, 2000), institute="NOAA", names={"anom": "tas"},
     ),
     DataSet(
-        "BerkeleyEarth", r"land_and_ocean_latlong|berkeley",
+        "BerkeleyEarth", r"land_and_ocean_latlong\d?|berkeley",
         blended=True, parts=("HadSST",), base=(1951, 1980), institute="BerkeleyEarth",
     ),
     DataSet("CRUTEM", r"crutem", base=(1961, 1990), institute="MOHC", generations=True),
     DataSet(
-        "CRU-TS", r"cru[\W_]?ts(?![a-z])", version=r"cru[\W_]?ts[\W_]?v?(\d\.\d\d)",
+        "CRU-TS", r"(?<![a-z])cru(?:_reanaly)?[\W_]?ts(?![a-z])", version=r"[\W_]?ts[\W_]?v?(\d\.\d\d)",
         institute="UEA-CRU", absolute=True,
     ),
     DataSet(
@@ -134,8 +134,11 @@ _NOT_INFILLED = (
     r"(?<![a-z])(?:non|not|no|un|without|never|before)(?:[\W_]+(?:been|yet|the|any)\b)*[\W_]*"
     rf"{_FILLED}|(?<![a-z])unfilled"
 )
-#: Attributes that describe in sentences, and those that are flags.
-_PROSE = ("comment", "summary", "description")
+#: Attributes that name a product as titles do, those about other things than the data, and those that are flags.
+_NAMES_PRODUCT = re.compile(r"product\w*|source_label|variant_info|data(?:_?set)?_type", re.IGNORECASE)
+_NOT_ON_DATA = re.compile(
+    r"history|references?|licen[cs]e|acknowledg\w*|institution\w*|\w*ur[il]|\w*doi", re.IGNORECASE
+)
 _FLAG = re.compile(r"(?:is_?)?(?:in|gap_?)?filled", re.IGNORECASE)
 #: Names and standard names of fields about a variable, not of it.
 _ABOUT_A_VARIABLE = re.compile(r"climatolog|_unc\b|uncertainty|error|std|spread|bnds|bounds|status|flag", re.IGNORECASE)
@@ -312,10 +315,10 @@ def why_infilled(stated: Stated, data_set: DataSet | None = None) -> str | None:
     pattern = "|".join(filter(None, (data_set.infilled if data_set else "", _INFILLED)))
     found: list[tuple[str, str]] = []
     denied = ""
-    for where, text in _on_gaps(stated):
+    for where, text, names in _on_gaps(stated):
         if _search(_NOT_INFILLED, text):
             denied = denied or f"{where} ({text!r})"
-        elif match := _search(_FILLED if where in _PROSE else pattern, text):
+        elif match := _search(pattern if names else _FILLED, text):
             found.append((where, match[0]))
     if found and denied:
         raise InputDataError(
@@ -328,16 +331,16 @@ def why_infilled(stated: Stated, data_set: DataSet | None = None) -> str | None:
     return f"{found[0][0]} says that its gaps are filled already ({found[0][1]!r})" if found else None
 
 
-def _on_gaps(stated: Stated) -> Iterator[tuple[str, str]]:
-    """Where a text stands that may state that gaps are filled, and the text; flags become texts."""
-    yield from ((where, text) for where, text in stated.texts if where not in (_USER, _FOLDER))
-    for attributes in (stated.variable, stated.attributes):
+def _on_gaps(stated: Stated) -> Iterator[tuple[str, str, bool]]:
+    """Where a text stands that may state that gaps are filled, the text, and whether it is a name; flags become texts."""
+    yield from ((where, text, True) for where, text in stated.texts if where not in (_USER, _FOLDER))
+    for attributes, known in ((stated.variable, _OF_VARIABLE), (stated.attributes, _OF_FILE)):
         for key, value in attributes.items():
-            if key.lower() in _PROSE:
-                yield key, str(value)
-            elif _FLAG.fullmatch(key):
+            if _FLAG.fullmatch(key):
                 filled = str(value).strip().lower() in ("true", "t", "yes", "y", "1", ".true.")
-                yield f"the attribute {key}={value}", "infilled" if filled else "non-infilled"
+                yield f"the attribute {key}={value}", "infilled" if filled else "non-infilled", True
+            elif isinstance(value, str) and key not in known and not _NOT_ON_DATA.fullmatch(key):
+                yield f"its {key}", value, bool(_NAMES_PRODUCT.fullmatch(key))
 
 
 def _infilled_folder(path: str) -> str | None:

@@ -14,7 +14,7 @@ Period = tuple[int, int]
 _YEAR = r"(?<!\d)(1[6-9]\d\d|20\d\d)"
 #: Month, day and hour behind a year, and those before one.
 _DATE = r"(?:[-/.]?(?:0[1-9]|1[0-2])(?:[-/.]?[0-3]\d)?(?:[T ][\d:]+Z?)?(?!\d))?"
-_BEFORE = r"(?:(?:\d{1,2}\.?\s+)?[A-Za-z]{3,9}\.?\s+|years?\s+)?"
+_BEFORE = r"(?:(?:\d{1,2}\.?\s+)?[A-Za-z]{3,9}\.?\s+(?:\d{1,2},?\s+)?)?"
 _TO = r"\s*(?:-|–|—|−|:|/|\.{2,}|\b(?:to|until|till|through|thru|and|bis)\b)\s*"
 _PERIOD = re.compile(rf"{_YEAR}{_DATE}{_TO}{_BEFORE}(1[6-9]\d\d|20\d\d|(?<=[-–/])[2-9]\d){_DATE}(?!\d)", re.IGNORECASE)
 #: As an attribute made for it has it: two numbers.
@@ -27,17 +27,18 @@ _ATTRIBUTE = re.compile(
 _CITATION = ("reference", "ref")
 #: Words right before a period that is a reference period, however long.
 _RELATIVE = re.compile(
-    r"(?:relative to|with respect to|with reference to|refer\w* to|re-?based? (?:to|on)|(?:departure|deviation)s? from"
+    r"(?:relative to|with (?:respect|reference|regard) to|normali[sz]ed to|cent(?:er|re)d on"
+    r"|refer\w* to|re-?based? (?:to|on)|(?:departure|deviation)s? from"
     r"|differences? (?:from|to)|compared (?:to|with)|anomal\w+ (?:from|to|against|versus|vs\.?|on)|minus"
     r"|(?<!data)(?<!data )\bbase(?:line)?(?:[ _-]?(?:period|years?))?"
     r"|(?:reference|normal|climatolog\w+)[ _-](?:period|years?)"
-    r"|based on)\W*(?:\w+\W+){0,4}$",
+    r"|zero (?:mean )?(?:over|in|for)|based on)\W*(?:\w+\W+){0,6}$",
     re.IGNORECASE,
 )
 #: Words near a period that may be the span of the data as well.
 _NEAR_BEFORE = re.compile(r"\b(?:climatolog|climo|clim\b|reference|normals?\b|base)\w*[^.;]{0,60}$", re.IGNORECASE)
 _NEAR_AFTER = re.compile(
-    r"\s*(?:\w+\s+)?(?:average|mean|climatolog\w*|climo|normals?|base\w*|reference)\b", re.IGNORECASE
+    r"[\s)\]]*(?:=\s*0|(?:\w+\s+)?(?:average|mean|climatolog\w*|climo|normals?|base\w*|reference)\b)", re.IGNORECASE
 )
 _ANOMALY = re.compile(r"anomal", re.IGNORECASE)
 _LONGEST_NEAR, _LENGTHS_OF_ANOMALY = 60, (10, 40)
@@ -48,8 +49,9 @@ _IN_NAME = re.compile(
 )
 #: Attributes in which words near a period count too; in others only words right before one.
 _DESCRIPTIONS = ("long_name", "comment", "title", "description", "units", "summary")
-#: How sure a statement is: made for it, by words near, by the file's name, by the word anomaly alone.
-_SURE, _LIKELY, _NAME, _PERHAPS = range(4)
+#: How sure a statement is: made for it, by words near, by the file's name, by the word anomaly alone; a period of another
+#: kind is none.
+_SURE, _LIKELY, _NAME, _PERHAPS, _MENTION = range(5)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Statement:
 def base_period(stated: Stated, years: Period) -> tuple[Statement | None, tuple[Statement, ...]]:
     """The statement of the reference period that counts most, and those that are as sure but state another period.
 
+    Without a statement the others are periods that a description mentions, and that may or may not be reference periods.
+
     The variable counts before the file, the file before its name. A period as long as the data is a reference period only
     where its words leave no doubt.
 
@@ -72,8 +76,9 @@ def base_period(stated: Stated, years: Period) -> tuple[Statement | None, tuple[
         First and last year of the data.
     """
     found = sorted(_statements(stated, years), key=lambda pair: pair[0])
-    if not found:
-        return None, ()
+    mentions = tuple(one for rank, one in found if rank == _MENTION)
+    if len(mentions) == len(found):
+        return None, mentions
     sure, first = found[0]
     others = {one.period: one for rank, one in found if rank == sure == _SURE and one.period != first.period}
     return first, tuple(others.values())
@@ -117,6 +122,8 @@ def _in_attribute(key: str, text: str, years: Period) -> Iterator[tuple[int, Per
             yield _LIKELY, period
         elif _LENGTHS_OF_ANOMALY[0] <= length <= _LENGTHS_OF_ANOMALY[1] and _ANOMALY.search(before[-60:] + after[:30]):
             yield _PERHAPS, period
+        else:
+            yield _MENTION, period
 
 
 def _from_pair_of_attributes(holder: Mapping[str, Any], of: str) -> Iterator[tuple[int, Statement]]:

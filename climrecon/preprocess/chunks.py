@@ -119,6 +119,10 @@ def _base(stated: Stated, release: Release | None, index: IntArray, notes: list[
         notes.append(f"the base period is {first}-{last}, by {statement.where}")
         notes += [f"{one.where} states another base period, {one.period[0]}-{one.period[1]}" for one in others]
         return statement.period
+    notes += [
+        f"{one.where} mentions {one.period[0]}-{one.period[1]}, which is not taken for the base period"
+        for one in others
+    ]
     if release and release.base:
         first, last = release.base
         notes.append(

@@ -40,6 +40,7 @@ def find_variable(
     """
     candidates = [v for v in file.variables.values() if v.ndim >= 2 and v.dtype is not str and v.dtype.kind in "fiu"]
     names = {v.name: canonical_variable(v.name, v.__dict__, data_set) for v in candidates}
+    names |= dict.fromkeys(v.name for v in candidates if v.name != wanted and _on_pressure_level(file, v))
     held = ", ".join(f"{v.name} ({names[v.name] or 'unknown'})" for v in candidates if "bnds" not in v.name)
     if named:
         chosen = next((v for v in candidates if v.name == named), None)
@@ -68,6 +69,13 @@ def find_variable(
         if held
         else "Choose another variable or file.",
     )
+
+
+def _on_pressure_level(file: netCDF4.Dataset, variable: netCDF4.Variable) -> bool:
+    """Whether a field is one of the free atmosphere, by its coordinates; its names may be those of a near-surface one."""
+    names = (*variable.dimensions, *str(getattr(variable, "coordinates", "")).split())
+    units = (str(getattr(file.variables.get(name), "units", "")).lower().rstrip("s") for name in names)
+    return any(unit in ("pa", "hpa", "mb", "mbar", "millibar") for unit in units)
 
 
 def all_of(*steps: Callable[[], Any]) -> list[Any]:

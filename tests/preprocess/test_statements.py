@@ -141,6 +141,19 @@ def test_of_absolute_values_and_anomalies_the_anomalies_are_read(tmp_path):
     assert read(path, variable="tos", values="absolute", reference_period=(1961, 1963)).source.variable_in_file == "sst"
 
 
+def test_a_field_on_a_pressure_level_is_not_near_the_surface(tmp_path):
+    path = write(
+        tmp_path, "x.nc", variable="air", standard_name="air_temperature", coordinates="plev", long_name="anomaly"
+    )
+    assert read(path).source.variable_in_file == "air"
+    with netCDF4.Dataset(path, "a") as file:
+        file.createVariable("plev", "f8", ()).units = "hPa"
+        file["plev"][:] = 500.0
+    with pytest.raises(InputDataError, match=r"No variable is tas; the file holds air \(unknown\)"):
+        read(path)
+    assert read(path, obs_variable="air").mask.any()
+
+
 def test_the_user_names_the_variable(tmp_path):
     path = write(tmp_path, "x.nc", variable="T_near_surface", long_name="anomaly")
     with pytest.raises(InputDataError, match=r"T_near_surface \(unknown\)[\s\S]*obs_variable"):
@@ -169,6 +182,10 @@ def test_the_user_names_the_variable(tmp_path):
         ("anomalies with respect to the pre-industrial period 1861-1890", (1861, 1890)),
         ("the mean between 1971 and 2000 minus; relative to 1971-2000", (1971, 2000)),
         ("re-based to 1961-1990", (1961, 1990)),
+        ("relative to Jan. 1, 1961 - Dec. 31, 1990", (1961, 1990)),
+        ("the 30-year (1961-1990) mean was removed", (1961, 1990)),
+        ("with respect to the mean seasonal cycle over 1991 through 2020", (1991, 2020)),
+        ("zero mean over 1850-1900", (1850, 1900)),
         # The span of the data is no reference period.
         ("HadCRUT5 temperature anomalies 1850-2022", None),
         ("HadCRUT5 1850-2022 mean temperature anomalies", None),
@@ -180,7 +197,8 @@ def test_the_user_names_the_variable(tmp_path):
 @pytest.mark.parametrize("attribute", ["long_name", "title", "comment"])
 def test_words_for_a_base_period(attribute, text, period):
     statement, others = base_period(Stated("x.nc", {attribute: text}), (1850, 2022))
-    assert (statement and statement.period, others) == (period, ())
+    assert (statement and statement.period) == period
+    assert period is None or others == ()
 
 
 @pytest.mark.parametrize(
@@ -216,6 +234,15 @@ def test_base_periods_in_names(name, period):
     assert (statement and statement.period) == period
 
 
+def test_a_period_of_unclear_meaning_is_noted(tmp_path):
+    path = write(tmp_path, "HadCRUT5.nc", long_name="temperature", comment="homogenised with stations of 1931-1960")
+    observations = read(path)
+    assert observations.reference_period == (1961, 1990)
+    notes = " | ".join(observations.source.notes)
+    assert "mentions 1931-1960, which is not taken for the base period" in notes
+    assert "1961-1990 is the default of the data set HadCRUT" in notes
+
+
 def test_a_statement_counts_more_than_the_default_of_the_data_set(tmp_path):
     path = write(tmp_path, "HadCRUT.5.0.2.0.nc", long_name="anomaly relative to 1850-1900")
     with netCDF4.Dataset(path, "a") as file:
@@ -245,6 +272,9 @@ def test_a_statement_counts_more_than_the_default_of_the_data_set(tmp_path):
         ("obs.nc", {"comment": "Cells without observations are infilled."}),
         ("obs.nc", {"title": "gap-filled temperature anomalies"}),
         ("HadCRUT4_kriged.nc", {}),
+        ("had4_short_uah_v2_0_0.nc", {}),
+        ("hadcrut5.nc", {"product_type": "analysis"}),
+        ("hadcrut5.nc", {"processing": "statistically infilled fields"}),
         ("/obs/HadCRUT5/analysis/HadCRUT.5.0.0.0_anomalies_ensemble-mean.nc", {}),
     ],
 )
