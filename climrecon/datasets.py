@@ -194,18 +194,16 @@ class Stated:
         """Where a text stands, and the text; what counts most comes first."""
         found = [(_USER, self.named), *((f"the {key} of its variable", self.variable.get(key)) for key in _OF_VARIABLE)]
         found += [(f"its {key}", self.attributes.get(key)) for key in (*_OF_FILE, "source_id")]
-        found += [("the catalogue's model", self.model), (_FOLDER, self._folder), (_NAME, self.name)]
+        folders = reversed(PurePath(self.path).parent.parts)
+        folder = next(filter(_is_data_set, folders), "")  # the nearest
+        model = self.model if _is_data_set(self.model) else ""
+        found += [("the catalogue's model", model), (_FOLDER, folder), (_NAME, self.name)]
         return tuple((where, str(text)) for where, text in found if isinstance(text, str) and text.strip())
 
-    @cached_property
-    def _folder(self) -> str:
-        """The nearest folder that bears the name of a data set, and nothing else but its version."""
-        for folder in reversed(PurePath(self.path).parent.parts):
-            if any(
-                re.fullmatch(rf"(?:{row.pattern})[\W_]*v?[\d._-]*[a-z]?", folder, re.IGNORECASE) for row in DATA_SETS
-            ):
-                return folder
-        return ""
+
+def _is_data_set(text: str) -> bool:
+    """Whether ``text`` is the name of a data set, and nothing else but its version."""
+    return any(re.fullmatch(rf"(?:{row.pattern})[\W_]*v?[\d._-]*[a-z]?", text, re.IGNORECASE) for row in DATA_SETS)
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def _facets(path: Path, folder: Path, stated: Stated) -> dict[str, str]:
         return _of_observations(release, path, folder, stated)
     return {
         "project": _first(metadata, "project_id", "mip_era", "project") or "other",
-        "product": _first(metadata, "product", "activity_id"),
+        "product": "analysis" if why_infilled(stated) else _first(metadata, "product", "activity_id"),
         "institute": _first(metadata, "institute_id", "institution_id", "institution"),
         "model": _first(metadata, "model_id", "source_id", "case") or path.parent.name,
         "experiment": _first(metadata, "experiment_id", "experiment"),

@@ -102,7 +102,7 @@ def _statements(stated: Stated, years: Period) -> Iterator[tuple[int, Statement]
 
 
 def _in_attribute(key: str, text: str, years: Period) -> Iterator[tuple[int, Period]]:
-    if key in ("history", "references") or key.startswith(("time_coverage", "Conventions")):
+    if key == "references" or key.startswith(("time_coverage", "Conventions")):
         return
     made_for_it = bool(_ATTRIBUTE.fullmatch(key))
     text = re.sub(r"w\.?\s?r\.?\s?t\.?(?=\W)", "relative to", text, flags=re.IGNORECASE)
@@ -114,6 +114,10 @@ def _in_attribute(key: str, text: str, years: Period) -> Iterator[tuple[int, Per
         after = text[match.end() :]
         length, spans_data = period[1] - period[0] + 1, period[0] <= years[0] and years[1] <= period[1]
         alone = match[0] == text.strip("[]() ")
+        if key == "history":  # of former states too
+            if _RELATIVE.search(before):
+                yield _PERHAPS, period
+            continue
         if (made_for_it and (alone or key not in _CITATION)) or _RELATIVE.search(before):
             yield _SURE, period
         elif key not in _DESCRIPTIONS or spans_data:

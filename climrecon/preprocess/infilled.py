@@ -15,8 +15,9 @@ INSTEAD = (
 )
 #: A product with fewer gaps than this has been filled already, or has none to fill.
 COMPLETE_COVERAGE = 0.97
-#: A region that is missing in every month is a gap to fill if it has this share of the area: a third of Europe.
-REGION = 0.003
+#: A region that is missing in every month is a gap to fill if it has this share of the area (a country); at a pole, where
+#: products with filled gaps end, this one.
+REGION, POLAR_REGION = 0.001, 0.01
 #: Months at the end that must be complete for a record that became complete.
 _COMPLETE_MONTHS = 12
 #: Most rows of a grid of five degrees: on coarser ones means cover more than the observations do.
@@ -44,7 +45,7 @@ def reason_against(
         return reason
     covered = coverage(mask, grid.area)
     if float(covered.mean()) > COMPLETE_COVERAGE:
-        if _missing_region(mask, grid.area) >= REGION:
+        if _lacks_region(mask, grid.area):
             return None
         return f"{100 * covered.mean():.1f} % of its area is covered, so there is nothing to reconstruct"
     if data_set and data_set.most_covered < 1.0 and mask.shape[1] >= _COARSE_ROWS:
@@ -54,23 +55,21 @@ def reason_against(
                 f"up to {100 * covered.max():.0f} % of the area is covered in a month; {data_set.name} with its real "
                 f"gaps never covers more than {100 * data_set.most_covered:.0f} %"
             )
-    # Data sets of the table whose producers fill no gaps (GISTEMP reaches 1200 km) may become complete.
-    if anomaly and (data_set is None or data_set.infilled):
+    # Blends of which there is no other product (GISTEMP's stations reach 1200 km) may become complete.
+    if anomaly and (data_set is None or data_set.infilled or not data_set.blended):
         gappy = np.flatnonzero(covered <= COMPLETE_COVERAGE)
         complete = len(covered) - 1 - int(gappy[-1])
-        if complete >= _COMPLETE_MONTHS and _missing_region(mask[-complete:], grid.area) < REGION:
+        if complete >= _COMPLETE_MONTHS and not _lacks_region(mask[-complete:], grid.area):
             return f"its last {complete} months are complete, as those of an infilled product are"
     return None
 
 
-def _missing_region(mask: BoolArray, area: FloatArray) -> float:
-    """Share of the area of the largest connected region that is missing in every month."""
+def _lacks_region(mask: BoolArray, area: FloatArray) -> bool:
+    """Whether a connected region is missing in every month."""
     from scipy.ndimage import label
 
-    never = ~mask.any(axis=0)
-    if not never.any():
-        return 0.0
     # Twice around the Earth, so that a region across the date line is one.
-    labels, _ = label(np.tile(never, 2))
-    sizes = np.bincount(labels.ravel(), weights=np.tile(area, 2).ravel())
-    return min(float(sizes[1:].max()), float(area[never].sum()))
+    regions, count = label(np.tile(~mask.any(axis=0), 2))
+    shares = np.bincount(regions.ravel(), weights=np.tile(area, 2).ravel(), minlength=count + 1)
+    polar = np.isin(np.arange(count + 1), regions[[0, -1]])
+    return bool((shares[1:] >= np.where(polar, POLAR_REGION, REGION)[1:]).any())

@@ -108,10 +108,12 @@ def test_the_analysis_is_left_out_and_the_gappy_fields_are_taken(tmp_path: Path)
         search(catalogue, DEFAULTS)
     gappy = small(tmp_path / "OBS_HadCRUT5_ground_5.0.1.0-noninfilled_Amon_tas_185001-185003.nc")
     rows = listed(tmp_path)
+    unknown = small(tmp_path / "tas_obs.nc", title="gap-filled temperature anomalies")
+    assert listed(tmp_path)[unknown.name]["product"] == "analysis"
     assert {rows[path.name]["product"] for path in (analysis, other)} == {"analysis"}
     found = search(open_catalogue(tmp_path / "catalogue.json"), DEFAULTS)
     assert found.main == (gappy,)
-    assert {item.path for item in found.left_out} == {str(analysis), str(other)}
+    assert {item.path for item in found.left_out} == {str(path) for path in (analysis, other)}
 
 
 def test_data_sets_of_shared_names_are_listed_by_their_titles(tmp_path: Path) -> None:

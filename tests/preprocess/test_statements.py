@@ -91,6 +91,7 @@ def test_the_catalogue_names_a_data_set_too(tmp_path):
     path = write(tmp_path, "obs.nc", standard_name="air_temperature_anomaly")
     source = read(path, facets={"model": "HadCRUT4"}).source
     assert (source.dataset, source.version, source.blended) == ("HadCRUT", "4", True)
+    assert read(path, facets={"model": "GISTEMP study"}).source.label == "GISTEMP study"  # the name of a folder
     named = write(tmp_path, "gistemp.nc", standard_name="air_temperature_anomaly")
     with pytest.raises(InputDataError, match="catalogue's model"):
         read(named, facets={"model": "HadCRUT4"})
@@ -210,6 +211,8 @@ def test_words_for_a_base_period(attribute, text, period):
         ({"anomaly_reference_period": "1991, 2020"}, (1991, 2020)),
         ({"baseline_years": "1850-2022"}, (1850, 2022)),
         ({"base_period_start": 1951, "base_period_end": 1980}, (1951, 1980)),
+        ({"history": "Created by SBBX_to_nc 2.0 - ILAND=1200, IOCEAN=NCDC/ER5, Base: 1951-1980"}, (1951, 1980)),
+        ({"history": "cdo -sub a.nc -selyear,1961/1990 b.nc"}, None),
         ({"climatology": "climatology_bounds"}, None),
         ({"reference": "Jones 1999, 2012; Morice 2012-2021"}, None),
         ({"time_coverage_start": "1961-1990"}, None),
@@ -341,6 +344,10 @@ def test_a_missing_region_of_a_complete_field_is_a_gap(tmp_path):
     values = field(missing=0.0)
     values[:, 20:24, :3] = values[:, 20:24, -3:] = np.nan  # across the date line
     assert read(write(tmp_path, "dateline.nc", values, long_name="anomaly")).mask.any()
+    values = field(missing=0.0)
+    values[:, 0] = np.nan  # where products with filled gaps end
+    with pytest.raises(InputDataError, match="nothing to reconstruct"):
+        read(write(tmp_path, "polar.nc", values, long_name="anomaly"))
     scattered = field(missing=0.02)
     with pytest.raises(InputDataError, match="nothing to reconstruct"):
         read(write(tmp_path, "scattered.nc", scattered, long_name="anomaly"))
