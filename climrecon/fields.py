@@ -58,7 +58,7 @@ class Source:
     """Origin of observations and form of their file, which the result's file shares.
 
     ``lat`` and ``lon`` are the file's coordinate values in the file's order; ``dtype`` is
-    the unpacked dtype of its variable.
+    the unpacked dtype of its variable; ``infilled`` is why its gaps seem to be filled, "" if they do not.
     """
 
     dataset: str
@@ -77,6 +77,7 @@ class Source:
     calendar: str = "standard"
     facets: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    infilled: str = ""
 
     @property
     def label(self) -> str:

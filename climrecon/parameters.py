@@ -88,7 +88,14 @@ PARAMETERS = (
               help="Time frequency; only monthly means (mon) are reconstructed."),
     Parameter("obs_file", FILE, None,
               help="A netCDF file of gridded observations to use instead of a search by facets. It must have gaps, "
-                   "monthly means and a global latitude-longitude grid."),
+                   "monthly means and a global latitude-longitude grid. Of the facets only model may be given with it: "
+                   "the data set that the file holds, where the file does not state it or contradicts itself."),
+    Parameter("obs_variable", TEXT, None,
+              help="Name of the variable in the files of the observations. Empty: names and attributes in the files "
+                   "decide."),
+    Parameter("allow_infilled", BOOL, False,
+              help="Read a product whose gaps seem to be filled. The result states it: interpolated cells then count as "
+                   "observations."),
     Parameter("period", PERIOD, None, in_fingerprint=True,
               help="Months to use: 1850-2025, 1850:2025 or 185001-202512; either end may be open. Empty: all months."),
     Parameter("network", NAME_OR_PATH, "punet5", site=True,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from climrecon.catalogue.descriptor import write_catalogue
 from climrecon.catalogue.dialects import frequency
 from climrecon.catalogue.metadata import times, variables
 from climrecon.catalogue.opening import LeftOut
-from climrecon.catalogue.roles import COVARIANCE, MEMBER, member_number, role_of, version_in, why_infilled
-from climrecon.datasets import Release, infilled_product, release_of
-from climrecon.errors import NoDataError, OutputError
+from climrecon.catalogue.roles import COVARIANCE, MEMBER, member_number, role_of, version_in
+from climrecon.datasets import Release, Stated, release_of, why_infilled
+from climrecon.errors import InputDataError, NoDataError, OutputError
 from climrecon.variables import VARIABLES
 
 _ENDINGS = (".nc", ".nc4")
@@ -60,6 +60,8 @@ def build_catalogue(
     for number, path in enumerate(paths, 1):
         try:
             rows.append(_row(path, folder))
+        except InputDataError as error:
+            left_out.append(LeftOut(str(path), error.message))
         # netCDF4 and odd headers raise what they like; one bad file must not hide the others.
         except (OSError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
             left_out.append(LeftOut(str(path), _why_unreadable(path, error)))
@@ -95,30 +97,33 @@ def _row(path: Path, folder: Path) -> dict[str, Any]:
     import netCDF4
 
     with netCDF4.Dataset(path) as file:
-        names = variables(file)
         metadata = {key: str(getattr(file, key, "")) for key in file.ncattrs()}
+        stated = Stated(str(path.absolute()), metadata)
+        release = release_of(stated)
+        names = variables(file, release.data_set if release else None)
+        stated = replace(stated, variable=file[next(iter(names.values()))].__dict__)
         time_range, step = times(file)
-    facets = _facets(path, folder, metadata)
+    facets = _facets(path, folder, stated)
     match = _CMOR.match(path.name)
-    stated = metadata.get("frequency") or (frequency("", match["table"]) if match else "")
+    stated_step = metadata.get("frequency") or (frequency("", match["table"]) if match else "")
     if step == "fx" and role_of(path.name) == COVARIANCE:
         step = "mon"  # one for each month, whether the file has a time axis or not
-    facets.setdefault("time_frequency", stated or step)
-    facets.setdefault("realm", VARIABLES[names[0]].realm)
-    return {"file": str(path.absolute()), **facets, "variable": names, "time_range": time_range, "format": "nc"}
+    facets.setdefault("time_frequency", stated_step or step)
+    facets.setdefault("realm", VARIABLES[next(iter(names))].realm)
+    return {"file": str(path.absolute()), **facets, "variable": list(names), "time_range": time_range, "format": "nc"}
 
 
-def _facets(path: Path, folder: Path, metadata: dict[str, str]) -> dict[str, str]:
+def _facets(path: Path, folder: Path, stated: Stated) -> dict[str, str]:
     """Facets from the file name, the folders above it, and the file's attributes."""
-    release = release_of(path.name, metadata.get("title", ""), metadata.get("version", ""))
+    release, metadata = release_of(stated), stated.attributes
     match = _CMOR.match(path.name)
     if match and (release is None or release.data_set.reanalysis):
         return _of_cmor_name(match, path.relative_to(folder), metadata, release is not None)
     if release is not None:
-        return _of_observations(release, path, folder, metadata)
+        return _of_observations(release, path, folder, stated)
     return {
         "project": _first(metadata, "project_id", "mip_era", "project") or "other",
-        "product": _first(metadata, "product", "activity_id"),
+        "product": "analysis" if why_infilled(stated) else _first(metadata, "product", "activity_id"),
         "institute": _first(metadata, "institute_id", "institution_id", "institution"),
         "model": _first(metadata, "model_id", "source_id", "case") or path.parent.name,
         "experiment": _first(metadata, "experiment_id", "experiment"),
@@ -127,11 +132,11 @@ def _facets(path: Path, folder: Path, metadata: dict[str, str]) -> dict[str, str
     }
 
 
-def _first(metadata: dict[str, str], *names: str) -> str:
+def _first(metadata: Mapping[str, str], *names: str) -> str:
     return next((metadata[name] for name in names if metadata.get(name)), "")
 
 
-def _ripf(metadata: dict[str, str]) -> str:
+def _ripf(metadata: Mapping[str, str]) -> str:
     """``r1i1p1`` from CMIP5's three attributes, or the bare number of the realisation."""
     numbers = [metadata.get(name, "") for name in ("realization", "initialization_method", "physics_version")]
     if all(numbers):
@@ -139,7 +144,9 @@ def _ripf(metadata: dict[str, str]) -> str:
     return numbers[0]
 
 
-def _of_cmor_name(match: re.Match[str], relative: Path, metadata: dict[str, str], reanalysis: bool) -> dict[str, str]:
+def _of_cmor_name(
+    match: re.Match[str], relative: Path, metadata: Mapping[str, str], reanalysis: bool
+) -> dict[str, str]:
     # The DRS has output1 where the attribute is output.
     folder = next((part for part in relative.parts[:-1] if _DRS_PRODUCT.match(part)), "")
     project = _first(metadata, "mip_era", "project_id") or ("CMIP6" if "f" in match["ensemble"] else "CMIP5")
@@ -155,18 +162,18 @@ def _of_cmor_name(match: re.Match[str], relative: Path, metadata: dict[str, str]
     }
 
 
-def _of_observations(release: Release, path: Path, folder: Path, metadata: dict[str, str]) -> dict[str, str]:
+def _of_observations(release: Release, path: Path, folder: Path, stated: Stated) -> dict[str, str]:
     row, relative = release.data_set, path.relative_to(folder)
     generation = release.version.split(".")[0]
     if row.generations and not generation:
         match = re.search(rf"{row.name}\W?(\d)(?!\d)", str(relative), re.IGNORECASE)
         generation = match[1] if match else ""
-    infilled = infilled_product(path.name, metadata.get("title", "")) or why_infilled(str(path.absolute()))
+    infilled = why_infilled(stated, row)
     mean = re.search(r"ensemble[_-]mean", path.name, re.IGNORECASE)
     ensemble = f"r{member_number(path.name)}" if role_of(path.name) == MEMBER else "mean" if mean else ""
     return {
         "project": "reanalysis" if row.reanalysis else "observations",
-        "product": metadata.get("product_id") or ("analysis" if infilled else "grid"),
+        "product": "analysis" if infilled else stated.attributes.get("product_id") or "grid",
         "institute": row.institute,
         "model": row.name + generation if row.generations else row.name,
         "experiment": "historical",

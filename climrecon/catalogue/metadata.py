@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from climrecon.datasets import canonical_variable
+from climrecon.datasets import DataSet, canonical_variable
 
 _ERROR_OF = re.compile(r"_unc$|_cov$|uncertainty|covariance")
 #: Days from one time to the next, up to which a frequency is called so. Months of 28 to 31 days and single
@@ -14,23 +14,23 @@ _ERROR_OF = re.compile(r"_unc$|_cov$|uncertainty|covariance")
 _STEPS = ((0.9, "hr"), (20.0, "day"), (300.0, "mon"))
 
 
-def variables(file: Any) -> list[str]:
-    """CMOR names of what an open file holds; errors count as the variable they are about.
+def variables(file: Any, data_set: DataSet | None = None) -> dict[str, str]:
+    """CMOR name -> name in the file of what an open file holds; errors count as the variable they are about.
 
     Raises
     ------
     ValueError
         If it holds no known variable.
     """
-    names: list[str] = []
+    names: dict[str, str] = {}
     for variable in file.variables.values():
         if variable.ndim < 2 or variable.name.endswith(("bnds", "_bounds", "vertices")):
             continue
-        name = canonical_variable(variable.name, variable.__dict__)
+        name = canonical_variable(variable.name, variable.__dict__, data_set)
         if name is None and _ERROR_OF.search(variable.name):
             name = canonical_variable(variable.name.split("_")[0], {})
         if name and name not in names:
-            names.append(name)
+            names[name] = variable.name
     if not names:
         raise ValueError(f"no known variable; it holds {', '.join(file.variables) or 'none'}")
     return names

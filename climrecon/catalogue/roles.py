@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from climrecon.datasets import infilled_folder, infilled_product, release_of
+from climrecon.datasets import Stated, release_of
+from climrecon.datasets import why_infilled as stated_infilled
 
 MAIN, MEMBER, UNCORRELATED, COVARIANCE = "main", "member", "uncorrelated", "error_covariance"
 #: Other files of a data set: further uncertainties, counts, weights.
@@ -53,17 +54,18 @@ def version_in(path: str) -> str:
     """Version by the path: of a DRS folder ``v20120101``, or of a known data set's file name; else ""."""
     place = PurePosixPath(path)
     folder = next((part for part in reversed(place.parts[:-1]) if _VERSION_FOLDER.match(part)), "")
-    known = None if folder else release_of(place.name)
+    known = None if folder else release_of(Stated(place.name))
     return folder or (known.version if known else "")
 
 
 def why_infilled(path: str, product: str = "") -> str | None:
-    """Why the gaps of this file are known to be filled, by its name, folder or product; None if not."""
-    place = PurePosixPath(path)
-    reason = infilled_product(place.name)
-    if reason or "infilled" in place.name.lower():  # "non-infilled" in a name decides
+    """Why the gaps of this file are known to be filled, by its name, product or folder; None if not."""
+    name = Stated(PurePosixPath(path).name)
+    release = release_of(name)
+    row = release.data_set if release else None
+    reason = stated_infilled(name, row)
+    if reason or "infilled" in name.path.lower():  # "non-infilled" in a name decides
         return reason
     if product.casefold() in _INFILLED_PRODUCTS:
         return f"its product says that its gaps are filled already ({product!r})"
-    folder = infilled_folder(path)
-    return f"its folder says that its gaps are filled already ({folder!r})" if folder else None
+    return stated_infilled(Stated(path), row)

@@ -76,7 +76,9 @@ def none_usable(
     return NoDataError(
         f"The search {_asked(wanted)} in {catalogue.origin} matches {n_matching} files, but none can be used:\n"
         f"{listed(reasons)}",
-        "Use another data set, or fetch the files.",
+        "Use the product with its real gaps, or say allow_infilled=true."
+        if all("filled already" in reason for reason in reasons)
+        else "Use another data set, or fetch the files.",
     )
 
 

@@ -296,6 +296,7 @@ def global_attributes(
         "climrecon_network": network.name,
         "climrecon_network_sha256": network.sha256 or "",
         "climrecon_dataset": source.label,
+        **({"climrecon_infilled_input": source.infilled} if source.infilled else {}),
         "climrecon_observation_errors": product.errors.describe(),
         "climrecon_inputs": _listed(inputs),
         "climrecon_settings": json.dumps(dict(settings), sort_keys=True),

@@ -22,6 +22,7 @@ from climrecon.preprocess.field import field_of, find_variable
 from climrecon.preprocess.filled import flags_of
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.regrid import OBSERVED_SHARE, ROUNDING, remap_with_gaps
+from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.values import read_values
 
 
@@ -82,7 +83,7 @@ def prepare_anomalies(
 
 def _known_of(path: Path, variable_name: str, realisation: int | None) -> Chunk:
     """A file without the cells that it marks as filled."""
-    chunk = read_chunk(path, variable_name, "anomaly", realisation)
+    chunk = read_chunk(path, PrepareRequest(variable=variable_name, values="anomaly"), realisation)
     with opened(path) as file:
         variable = find_variable(file, variable_name)
         flags = flags_of(file, variable)

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 
 from climrecon.array_types import FloatArray, IntArray
-from climrecon.datasets import Release, release_of
+from climrecon.datasets import DataSet, Release, Stated, canonical_variable, release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.preprocess.axes import Horizontal
+from climrecon.preprocess.base_period import base_period
 from climrecon.preprocess.field import Field, field_of, find_variable
 from climrecon.preprocess.opening import opened
-from climrecon.preprocess.values import (
-    base_period,
-    check_units,
-    check_values,
-    is_anomaly,
-    member_count,
-    to_units,
-    unpacked_dtype,
-)
+from climrecon.preprocess.request import PrepareRequest
+from climrecon.preprocess.values import check_units, check_values, is_anomaly, member_count, to_units, unpacked_dtype
 from climrecon.variables import VARIABLES
 
 
@@ -38,20 +33,19 @@ class Chunk:
     calendar: str
     anomaly: bool
     base: tuple[int, int] | None
+    stated: Stated
     release: Release | None
     metadata: dict[str, str]
     notes: list[str]
 
 
-def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int | None = None) -> Chunk:
+def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = None) -> Chunk:
     """Read one file; of one that holds several members their mean, where all of them have a value.
 
     Parameters
     ----------
-    variable_name:
-        CMOR name of the variable wanted.
-    values_are:
-        ``auto``, ``anomaly`` or ``absolute``.
+    request:
+        Which variable is wanted, what its values are, and what the user or the catalogue states about the file.
     realisation:
         Which member, from 0, of a file that holds several along a dimension; None: their mean.
 
@@ -62,9 +56,19 @@ def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int
     """
     notes: list[str] = []
     with opened(path) as file:
-        description = VARIABLES[variable_name]
-        field = field_of(file, find_variable(file, variable_name), lambda units: check_units(units, description))
-        variable, units = field.variable, field.units
+        description = VARIABLES[request.variable]
+        stated = Stated(
+            str(path.absolute()), file.__dict__, model=request.facets.get("model", ""), named=request.data_set
+        )
+        known = release_of(stated)
+        row = known.data_set if known else None
+        variable = find_variable(file, request.variable, request.obs_variable, row, request.values)
+        notes += _choice_notes(file, variable, request, row)
+        stated = replace(stated, variable=variable.__dict__)
+        release = release_of(stated)
+        row = release.data_set if release else None
+        field = field_of(file, variable, lambda units: check_units(units, description))
+        units = field.units
         members = member_count(variable)
         if realisation is None and members > 1:
             values = _mean_of_members(field, members)
@@ -74,7 +78,7 @@ def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int
         labels, place = Months(field.index).labels(), field.horizontal.place
         if not np.isfinite(values).any():
             check_values(values, True, labels, place, description)
-        anomaly = is_anomaly(values_are, file, variable, path.name, values, description)
+        anomaly = is_anomaly(request.values, stated, row, variable, values, description)
         values = to_units(values, units, anomaly, description)
         if units.strip() in ("", "1"):
             notes.append(f"{variable.name} states no units; its anomalies are taken as {description.units}")
@@ -85,12 +89,48 @@ def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int
             "references": str(getattr(file, "references", getattr(file, "reference", ""))),
             **{key: str(getattr(file, key, "")) for key in ("title", "institution", "history")},
         }
-        release = release_of(path.name, metadata["title"], str(getattr(file, "version", "")))
-        base = base_period(file, variable) if anomaly else None
-    if anomaly and base is None and release and release.data_set.base:
-        base = release.data_set.base
-        notes.append(f"the file does not state its base period; {release.name} uses {base[0]}-{base[1]}")
-    return Chunk(values, field.index, field.horizontal, field.calendar, anomaly, base, release, metadata, notes)
+    base = _base(stated, release, field.index, notes) if anomaly else None
+    if release:
+        notes.insert(0, release.note)
+    return Chunk(values, field.index, field.horizontal, field.calendar, anomaly, base, stated, release, metadata, notes)
+
+
+def _choice_notes(
+    file: netCDF4.Dataset, variable: netCDF4.Variable, request: PrepareRequest, data_set: DataSet | None
+) -> list[str]:
+    """Notes on the choice of ``variable``: by the user, or among several."""
+    if request.obs_variable:
+        return [f"{variable.name} is read as {request.variable}, by obs_variable"]
+    others = [
+        name
+        for name, one in file.variables.items()
+        if one.dimensions == variable.dimensions
+        and name != variable.name
+        and canonical_variable(name, one.__dict__, data_set) == request.variable
+    ]
+    return [f"{variable.name} is read, not {', '.join(others)}; obs_variable chooses another"] if others else []
+
+
+def _base(stated: Stated, release: Release | None, index: IntArray, notes: list[str]) -> tuple[int, int] | None:
+    """First and last year of the anomalies' reference period: as the file states it, else by default of its data set."""
+    statement, others = base_period(stated, (int(index.min()) // 12, int(index.max()) // 12))
+    if statement is not None:
+        first, last = statement.period
+        notes.append(f"the base period is {first}-{last}, by {statement.where}")
+        notes += [f"{one.where} states another base period, {one.period[0]}-{one.period[1]}" for one in others]
+        return statement.period
+    notes += [
+        f"{one.where} mentions {one.period[0]}-{one.period[1]}, which is not taken for the base period"
+        for one in others
+    ]
+    if release and release.base:
+        first, last = release.base
+        notes.append(
+            f"the file does not state its base period; {first}-{last} is the default of the data set {release.name}"
+        )
+        return release.base
+    notes.append("the file does not state its base period, and there is no default; reference_period is taken for it")
+    return None
 
 
 def _mean_of_members(field: Field, members: int) -> FloatArray:
@@ -162,6 +202,8 @@ def check_alike(chunks: Sequence[Chunk], names: Sequence[str]) -> None:
                 if chunk.axes.grid.shape != first.axes.grid.shape
                 else "grids with different latitudes or longitudes"
             )
+        if chunk.release and first.release and chunk.release.name != first.release.name:
+            problems.append(f"the data sets {chunk.release.name} and {first.release.name}")
         if chunk.anomaly != first.anomaly:
             problems.append("anomalies in one, absolute values in the other")
         elif chunk.base != first.base:

@@ -10,16 +10,28 @@ from typing import Any
 import netCDF4
 
 from climrecon.array_types import IntArray
-from climrecon.datasets import canonical_variable
+from climrecon.datasets import DataSet, canonical_variable
 from climrecon.errors import InputDataError
 from climrecon.preprocess.axes import Horizontal, find_horizontal
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time, month_index
-from climrecon.preprocess.values import member_count, read_values
+from climrecon.preprocess.values import is_called_anomaly, member_count, read_values
+from climrecon.variables import VARIABLES
 
 
-def find_variable(file: netCDF4.Dataset, wanted: str) -> netCDF4.Variable:
-    """The variable of ``file`` that is ``wanted`` by its CMOR name.
+def find_variable(
+    file: netCDF4.Dataset, wanted: str, named: str = "", data_set: DataSet | None = None, values: str = "auto"
+) -> netCDF4.Variable:
+    """The variable of ``file`` that is ``wanted`` by its CMOR name; of several the anomaly.
+
+    Parameters
+    ----------
+    named:
+        Its name in the file, if the user states it.
+    data_set:
+        Of the file; producers have names of their own.
+    values:
+        ``absolute``: of several variables none that is an anomaly.
 
     Raises
     ------
@@ -27,21 +39,43 @@ def find_variable(file: netCDF4.Dataset, wanted: str) -> netCDF4.Variable:
         If there is none, or more than one.
     """
     candidates = [v for v in file.variables.values() if v.ndim >= 2 and v.dtype is not str and v.dtype.kind in "fiu"]
-    names = {v.name: canonical_variable(v.name, v.__dict__) for v in candidates}
+    names = {v.name: canonical_variable(v.name, v.__dict__, data_set) for v in candidates}
+    names |= dict.fromkeys(v.name for v in candidates if v.name != wanted and _on_pressure_level(file, v))
+    held = ", ".join(f"{v.name} ({names[v.name] or 'unknown'})" for v in candidates if "bnds" not in v.name)
+    if named:
+        chosen = next((v for v in candidates if v.name == named), None)
+        if chosen is None:
+            raise InputDataError(
+                f"There is no field {named!r}, which obs_variable names; the file holds "
+                f"{held or 'none with two dimensions'}.",
+                "Name one of these with obs_variable=.",
+            )
+        return chosen
     matching = [v for v in candidates if names[v.name] == wanted]
-    matching = [v for v in matching if v.name == wanted] or matching
+    if len(matching) > 1:
+        anomalies = values != "absolute"
+        alike = [v for v in matching if is_called_anomaly(v, VARIABLES[wanted]) == anomalies] or matching
+        matching = [v for v in alike if v.name == wanted] or alike
     if len(matching) > 1:
         raise InputDataError(
             f"Several variables could be {wanted}: {', '.join(v.name for v in matching)}.",
-            "Leave one in the file, or give that one the name.",
+            f"Name one of them with obs_variable=, e.g. obs_variable={matching[0].name}.",
         )
     if matching:
         return matching[0]
-    held = ", ".join(f"{v.name} ({names[v.name] or 'unknown'})" for v in candidates if "bnds" not in v.name)
     raise InputDataError(
         f"No variable is {wanted}; the file holds {held or 'none with two dimensions'}.",
-        "Choose another variable or file.",
+        f"If one of them is {wanted} under another name, state obs_variable=NAME; else choose another variable or file."
+        if held
+        else "Choose another variable or file.",
     )
+
+
+def _on_pressure_level(file: netCDF4.Dataset, variable: netCDF4.Variable) -> bool:
+    """Whether a field is one of the free atmosphere, by its coordinates; its names may be those of a near-surface one."""
+    names = (*variable.dimensions, *str(getattr(variable, "coordinates", "")).split())
+    units = (str(getattr(file.variables.get(name), "units", "")).lower().rstrip("s") for name in names)
+    return any(unit in ("pa", "hpa", "mb", "mbar", "millibar") for unit in units)
 
 
 def all_of(*steps: Callable[[], Any]) -> list[Any]:
@@ -100,7 +134,7 @@ def field_of(file: netCDF4.Dataset, variable: netCDF4.Variable, check: Callable[
     return Field(variable, units, name, index, calendar, horizontal)
 
 
-def members_within(path: Path, variable: str = "tas") -> int:
+def members_within(path: Path, variable: str = "tas", named: str = "") -> int:
     """Number of members that one file holds along a dimension; 1 where there is none.
 
     Raises
@@ -109,7 +143,7 @@ def members_within(path: Path, variable: str = "tas") -> int:
         If the file cannot be read.
     """
     with opened(path) as file:
-        return member_count(find_variable(file, variable))
+        return member_count(find_variable(file, variable, named))
 
 
 def months_within(path: Path, variable: str = "tas") -> IntArray:

@@ -11,6 +11,7 @@ import netCDF4
 import numpy as np
 
 from climrecon.array_types import FloatArray, IntArray
+from climrecon.datasets import Stated, release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
@@ -205,7 +206,9 @@ def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, descript
     sample = missing_to_nan(variable[tuple(chosen)])
     if not np.isfinite(sample).any():
         raise InputDataError("Every value of its first year is missing.", "Check the file.")
-    if is_anomaly("auto", file, variable, name, sample, description):
+    stated = Stated(name, file.__dict__, variable.__dict__)
+    release = release_of(stated)
+    if is_anomaly("auto", stated, release.data_set if release else None, variable, sample, description):
         return True
     units = str(getattr(variable, "units", ""))
     if description.accepted_units(units):  # else cdo's values are taken as they are

@@ -9,18 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from climrecon.array_types import BoolArray, IntArray
-from climrecon.datasets import infilled_product
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
 from climrecon.files import sha256_of
-from climrecon.grid import Grid, coverage
+from climrecon.grid import Grid
 from climrecon.preprocess.chunks import Chunk, joined, read_chunk, read_once, some
 from climrecon.preprocess.climatology import anomalies_of
+from climrecon.preprocess.infilled import INSTEAD, reason_against
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.uncertainty import with_errors
-
-#: A product with fewer gaps than this has been filled already, or has none to fill.
-COMPLETE_COVERAGE = 0.97
 
 
 def read_observations(
@@ -46,14 +43,16 @@ def read_observations(
     if not files:
         raise InputDataError("No file was given.", "Name at least one.")
     files = [Path(path) for path in files]
-    chunks = [read_chunk(path, request.variable, request.values) for path in files]
+    chunks = [read_chunk(path, request) for path in files]
     notes = [note for chunk in chunks[:1] for note in chunk.notes]
     values, index = joined(chunks, [path.name for path in files], notes)
     chunk = replace(chunks[0], values=np.empty(0, np.float32))
     del chunks  # their values are in the joined ones
     values, grid = read_once(values, chunk.axes.grid, notes)
+    infilled = ""
     if not request.allow_complete:
-        _refuse_complete(np.isfinite(values), grid, files[0].name, chunk.metadata["title"])
+        allowed = request.allow_infilled
+        infilled = _refuse_infilled(np.isfinite(values), grid, chunk, files[0].name, allowed, notes)
     base = chunk.base
     if not chunk.anomaly:
         base = request.reference_period
@@ -79,21 +78,23 @@ def read_observations(
         time=Months(index),
         grid=grid,
         reference_period=base,
-        source=_source(files, chunk, request, notes),
+        source=_source(files, chunk, request, notes, infilled),
     )
-    return observations if uncorrelated is None else with_errors(observations, Path(uncorrelated))
+    if uncorrelated is None:
+        return observations
+    return with_errors(observations, Path(uncorrelated), allow_infilled=request.allow_infilled)
 
 
-def _refuse_complete(mask: BoolArray, grid: Grid, name: str, title: str) -> None:
-    reason = infilled_product(name, title)
-    covered = float(coverage(mask, grid.area).mean())
-    if reason is None and covered > COMPLETE_COVERAGE:
-        reason = f"{100 * covered:.1f} % of its area is covered, so there is nothing to reconstruct"
-    if reason:
-        raise InputDataError(
-            f"{name} is not reconstructed: {reason}.",
-            "Use the product with its real gaps, for HadCRUT5 the non-infilled 'anomalies' files.",
-        )
+def _refuse_infilled(mask: BoolArray, grid: Grid, chunk: Chunk, name: str, allowed: bool, notes: list[str]) -> str:
+    """Refuse products whose gaps are filled; where they are ``allowed``, why the gaps seem filled, else ""."""
+    row = chunk.release.data_set if chunk.release else None
+    reason = reason_against(mask, grid, chunk.stated, row, anomaly=chunk.anomaly)
+    if reason is None:
+        return ""
+    if not allowed:
+        raise InputDataError(f"{name} is not reconstructed: {reason}.", INSTEAD)
+    notes.append(f"read by allow_infilled, though {reason}; filled cells count as observations")
+    return reason
 
 
 def _within(index: IntArray, first: int | None, last: int | None) -> BoolArray:
@@ -119,7 +120,7 @@ def _gap_notes(index: IntArray, mask: BoolArray, notes: list[str]) -> None:
         notes.append(f"{len(empty)} months hold no observation and are estimated without any: {shown}")
 
 
-def _source(files: Sequence[Path], chunk: Chunk, request: PrepareRequest, notes: list[str]) -> Source:
+def _source(files: Sequence[Path], chunk: Chunk, request: PrepareRequest, notes: list[str], infilled: str) -> Source:
     release = chunk.release
     return Source(
         dataset=release.name if release else request.facets.get("model") or files[0].stem,
@@ -138,4 +139,5 @@ def _source(files: Sequence[Path], chunk: Chunk, request: PrepareRequest, notes:
         calendar=chunk.calendar,
         facets=dict(request.facets),
         notes=tuple(notes),
+        infilled=infilled,
     )

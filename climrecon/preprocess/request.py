@@ -21,6 +21,12 @@ class PrepareRequest:
         First and last year of the climatology taken off absolute values.
     facets:
         From the catalogue; may be empty.
+    obs_variable:
+        Name of the variable in the file; "" where its names and attributes decide.
+    data_set:
+        The data set as the user names it; "" where the file decides.
+    allow_infilled:
+        Read products whose gaps are filled too.
     allow_complete:
         Read fields without gaps too (for evaluation).
     """
@@ -30,4 +36,7 @@ class PrepareRequest:
     period: tuple[int | None, int | None] = (None, None)
     reference_period: tuple[int, int] = (1961, 1990)
     facets: dict[str, str] = field(default_factory=dict)
+    obs_variable: str = ""
+    data_set: str = ""
+    allow_infilled: bool = False
     allow_complete: bool = False

@@ -15,24 +15,38 @@ from climrecon.files import sha256_of
 from climrecon.grid import Grid
 from climrecon.preprocess.chunks import read_chunk, read_once
 from climrecon.preprocess.field import field_of
+from climrecon.preprocess.infilled import INSTEAD
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.values import check_units
 from climrecon.variables import VARIABLES
 
+#: Share of the observed cells that may lack an error in months that have errors: those that a producer fills have none.
+MOST_WITHOUT_ERROR = 0.2
 
-def with_errors(observations: Observations, uncorrelated: Path) -> Observations:
+
+def with_errors(observations: Observations, uncorrelated: Path, *, allow_infilled: bool = False) -> Observations:
     """Observations with the one-sigma error of their cells, (T, H, W), NaN where it is not known.
 
     Raises
     ------
     InputDataError
-        If the file cannot be used, or does not go with the observations.
+        If the file cannot be used or does not go with the observations, or so many cells have no error that their values
+        are interpolated, unless this is allowed.
     """
     source = observations.source
+    errors = read_uncorrelated(uncorrelated, observations)
+    stated = np.isfinite(errors)
+    seen = observations.mask & stated.any(axis=(1, 2), keepdims=True)
+    lacking = float((seen & ~stated).sum() / max(seen.sum(), 1))
+    if lacking > MOST_WITHOUT_ERROR:
+        reason = f"{100 * lacking:.0f} % of its cells have no error in {uncorrelated.name}: they seem to be filled"
+        if not allow_infilled:
+            raise InputDataError(f"{Path(source.files[0]).name} is not reconstructed: {reason}.", INSTEAD)
+        source = replace(source, notes=(*source.notes, f"read by allow_infilled, though {reason}"), infilled=reason)
     return replace(
         observations,
-        obs_sd=read_uncorrelated(uncorrelated, observations),
+        obs_sd=errors,
         source=replace(
             source,
             files=(*source.files, str(uncorrelated)),
@@ -88,7 +102,10 @@ def read_member(path: Path, request: PrepareRequest, like: Observations, realisa
     InputDataError
         If the file cannot be used, or has another grid, kind or base.
     """
-    chunk = read_chunk(path, request.variable, request.values, realisation)
+    if request.obs_variable:  # members may call it otherwise than their mean does
+        with opened(path) as file:
+            request = request if request.obs_variable in file.variables else replace(request, obs_variable="")
+    chunk = read_chunk(path, request, realisation)
     if not chunk.anomaly:
         raise InputDataError(
             f"{path.name} holds absolute values; its ensemble holds anomalies.",

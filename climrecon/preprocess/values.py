@@ -1,8 +1,7 @@
-"""Values of a file: fill values, units, base period, and whether they are anomalies or absolute."""
+"""Values of a file: fill values, units, and whether they are anomalies or absolute."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import netCDF4
 import numpy as np
 
 from climrecon.array_types import FloatArray
-from climrecon.datasets import release_of
+from climrecon.datasets import DataSet, Stated
 from climrecon.errors import InputDataError
 from climrecon.preprocess.axes import Horizontal
 from climrecon.variables import VARIABLES, Variable
@@ -25,9 +24,7 @@ _SAMPLE = 200_000
 #: Names of a dimension along which one file holds several members.
 MEMBER_DIMENSIONS = ("ensemble", "ensemble_member", "member", "realization", "realisation", "number", "ens")
 
-_YEAR = r"(1[89]\d\d|20\d\d)"
-_PERIOD = re.compile(rf"{_YEAR}\s*(?:-|–|:|/|,|\s|to|until)\s*{_YEAR}")
-_BASE_WORDS = re.compile(r"anomal|base|relative|climatolog|climo|reference|w\.?r\.?t|normals", re.IGNORECASE)
+#: Attributes that only anomalies have.
 _BASE_ATTRIBUTES = (
     "reference_period",
     "climatology_period",
@@ -36,9 +33,6 @@ _BASE_ATTRIBUTES = (
     "baseline_period",
     "climo_period",
 )
-_DESCRIPTIONS = ("long_name", "comment", "title", "description", "units", "summary")
-#: Lengths in years that a base period can have; longer ones are the span of the data.
-_BASE_YEARS = (10, 40)
 
 
 def unpacked_dtype(variable: netCDF4.Variable) -> str:
@@ -122,30 +116,15 @@ def missing_to_nan(raw: Any) -> FloatArray:
     return values
 
 
-def base_period(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[int, int] | None:
-    """First and last year of the climatology of the anomalies, as the file states it."""
-    for names, introduction in ((_BASE_ATTRIBUTES, None), (_DESCRIPTIONS, _BASE_WORDS)):
-        for holder in (variable, file):
-            for name in names:
-                if period := _stated(str(getattr(holder, name, "")), introduction):
-                    return period
-    return None
-
-
-def _stated(text: str, introduction: re.Pattern[str] | None) -> tuple[int, int] | None:
-    """The first period in ``text`` as long as a base period, with ``introduction`` in the words around it."""
-    for match in _PERIOD.finditer(text):
-        first, last = int(match[1]), int(match[2])
-        around = text[max(0, match.start() - 60) : match.start()] + " " + text[match.end() : match.end() + 30]
-        if _BASE_YEARS[0] <= last - first + 1 <= _BASE_YEARS[1] and (not introduction or introduction.search(around)):
-            return first, last
-    return None
-
-
 def is_anomaly(
-    wanted: str, file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, values: FloatArray, description: Variable
+    wanted: str,
+    stated: Stated,
+    data_set: DataSet | None,
+    variable: netCDF4.Variable,
+    values: FloatArray,
+    description: Variable,
 ) -> bool:
-    """Whether the values are anomalies: by the user's choice, else by attributes, product, then range.
+    """Whether the values are anomalies: by the user's choice, else by attributes, data set, names, then range.
 
     Raises
     ------
@@ -154,16 +133,19 @@ def is_anomaly(
     """
     if wanted != "auto":
         return wanted == "anomaly"
-    title = str(getattr(file, "title", ""))
-    texts = (variable.name, *(str(getattr(variable, key, "")) for key in ("standard_name", "long_name")))
-    if any(hasattr(variable, key) for key in _BASE_ATTRIBUTES) or any("anom" in text.lower() for text in texts):
+    if any(hasattr(variable, key) for key in _BASE_ATTRIBUTES) or is_called_anomaly(variable, description):
         return True
-    release = release_of(name, title)
-    if release and release.data_set.base:
+    if data_set and data_set.of_anomalies:
         return True
-    if "anom" in f"{title} {name} {getattr(variable, 'statistic', '')}".lower():
+    if "anom" in f"{stated.title} {stated.name} {getattr(variable, 'statistic', '')}".lower():
         return True
     return _by_range(variable, values, description)
+
+
+def is_called_anomaly(variable: netCDF4.Variable, description: Variable) -> bool:
+    """Whether the names of a variable state that it holds anomalies."""
+    texts = (variable.name, *(str(getattr(variable, key, "")) for key in ("standard_name", "long_name")))
+    return variable.name.lower() in description.anomaly_names or any("anom" in text.lower() for text in texts)
 
 
 def _by_range(variable: netCDF4.Variable, values: FloatArray, description: Variable) -> bool:

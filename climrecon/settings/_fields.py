@@ -19,6 +19,8 @@ class Fields(BaseModel):
     ensemble: k.Facet | None
     time_frequency: k.Facet
     obs_file: k.File | None
+    obs_variable: k.Text | None
+    allow_infilled: k.Bool
     period: k.Period | None
     network: k.Text
     auxiliary_files: k.Text | None

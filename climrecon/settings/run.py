@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError
 
 from climrecon import parameters as p
+from climrecon.datasets import canonical_variable
 from climrecon.errors import ProblemList, UsageError
 from climrecon.settings._fields import Fields
 from climrecon.settings.kinds import TRUE, read_period
@@ -20,6 +21,8 @@ from climrecon.variables import AUXILIARY
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 _DATASET_FACETS = tuple(name for name in p.FACETS if name not in ("variable", "time_frequency"))
+#: Of these the model may go with a file: it names the data set that the file holds.
+_SEARCH_FACETS = tuple(name for name in _DATASET_FACETS if name != "model")
 _OPTION = re.compile(r"^--?[A-Za-z][A-Za-z-]*(=[\w.:@%+/\-]*)?$")
 
 
@@ -37,6 +40,11 @@ class RunSettings(Fields):
     def facets(self) -> dict[str, str]:
         """The search facets that have a value."""
         return {name: value for name in p.FACETS if (value := getattr(self, name))}
+
+    @property
+    def data_set(self) -> str:
+        """The data set that ``obs_file`` holds, as the user names it; "" if the file decides."""
+        return self.model or "" if self.obs_file and "model" in self.given else ""
 
     @property
     def other_networks(self) -> list[str]:
@@ -58,12 +66,14 @@ class RunSettings(Fields):
     def fingerprinted(self, task: str) -> dict[str, Any]:
         """The parameters whose values change the result of ``task``, as JSON values."""
         plain = self.plain()
-        return {name: plain[name] for name in p.fingerprinted(task)}
+        # What is said of the files enters only if something is: other runs keep their fingerprints.
+        said = {"model": self.data_set, "obs_variable": self.obs_variable, "allow_infilled": self.allow_infilled}
+        return {name: plain[name] for name in p.fingerprinted(task)} | {name: one for name, one in said.items() if one}
 
     def plain(self) -> dict[str, Any]:
         """The parameters as JSON values, as a configuration file holds them; valid input again."""
         # With a file, the facets of a search are defaults that mean nothing and may not be given.
-        idle = _DATASET_FACETS if self.obs_file else ()
+        idle = (_SEARCH_FACETS if self.data_set else _DATASET_FACETS) if self.obs_file else ()
         # A training starts from a network only if one was given: a default must not be given on.
         if self.task == "train" and "network" not in self.given:
             idle = (*idle, "network")
@@ -93,6 +103,8 @@ def validate(raw: Mapping[str, Any], site: Site) -> RunSettings:
     problems = [_unknown(name) for name in raw if name not in p.BY_NAME]
     given = {name: value for name, value in raw.items() if name in p.BY_NAME and not _is_empty(value)}
     values = {q.name: given.get(q.name, site.default(q.name)) for q in p.PARAMETERS}
+    variable = str(values["variable"]).strip()
+    values["variable"] = canonical_variable(variable, {}) or variable  # tasa is tas
     settings: RunSettings | None = None
     try:
         settings = RunSettings.model_validate({**values, "given": frozenset(given)})
@@ -134,7 +146,7 @@ def _problem(item: Any, values: Mapping[str, Any]) -> str:
 def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]:
     """Problems of combinations. From raw values, so that problems of single values are reported with them."""
     problems = []
-    dataset = [name for name in _DATASET_FACETS if name in given]
+    dataset = [name for name in _SEARCH_FACETS if name in given]
     if "obs_file" in given and dataset:
         problems.append(f"obs_file: a file was named and also a search ({', '.join(dataset)}); give one or the other")
     if "detach" in given and str(values["detach"]).lower() in TRUE and str(values["dispatch"]).lower() == "local":

@@ -51,6 +51,9 @@ class Inputs:
             period=settings.period or (None, None),
             reference_period=settings.reference_period.years,
             facets=self.facets,
+            obs_variable=settings.obs_variable or "",
+            data_set=settings.data_set,
+            allow_infilled=settings.allow_infilled,
         )
 
 
@@ -68,7 +71,7 @@ def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
         if not settings.obs_file.is_file():
             raise InputDataError(f"There is no file {settings.obs_file}.", "Check obs_file; a relative path "
                                  "starts at the folder the command runs in.")  # fmt: skip
-        return Inputs(main=(settings.obs_file,))
+        return Inputs(main=(settings.obs_file,), facets={"model": settings.data_set} if settings.data_set else {})
     if not settings.catalogue:
         raise NoDataError(
             "No catalogue is known to search in.",
@@ -79,7 +82,11 @@ def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
 
     reporter.stage(f"Searching {settings.catalogue}")
     found = search(
-        open_catalogue(settings.catalogue), settings.facets, explicit=settings.given, preferred=site.file.dataset
+        open_catalogue(settings.catalogue),
+        settings.facets,
+        explicit=settings.given,
+        preferred=site.file.dataset,
+        allow_infilled=settings.allow_infilled,
     )
     for note in found.notes:
         reporter.note(note)

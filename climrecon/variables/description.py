@@ -76,8 +76,13 @@ class Variable(_Frozen):
         CF standard names of absolute values and of anomalies; the latter may be "".
     standard_names:
         Standard names by which a variable of a file is recognised.
-    names:
-        Names in files, lower case; those of single data sets stand in :mod:`climrecon.datasets`.
+    names, shared_names:
+        Names in files, lower case, of this variable alone, and those that other quantities bear too; names of single data
+        sets stand in :mod:`climrecon.datasets`.
+    anomaly_names:
+        Those of ``names`` that anomalies bear, beside all that hold "anom".
+    described:
+        Regular expression of words in long names, for files that call it by a shared name.
     units, units_metadata:
         As the package holds values, and CF's ``units_metadata`` of anomalies.
     accepted:
@@ -105,6 +110,9 @@ class Variable(_Frozen):
     anomaly_standard_name: str = ""
     standard_names: tuple[str, ...] = ()
     names: tuple[str, ...]
+    shared_names: tuple[str, ...] = ()
+    anomaly_names: tuple[str, ...] = ()
+    described: str = ""
     units: str
     units_metadata: str = ""
     accepted: tuple[AcceptedUnits, ...] = ()

@@ -86,6 +86,9 @@ def _input(release: Release, settings: RunSettings) -> tuple[FloatArray | None, 
             period=settings.period or (None, None),
             reference_period=settings.reference_period.years,
             facets=release.content["facets"],
+            obs_variable=settings.obs_variable or "",
+            data_set=settings.data_set,
+            allow_infilled=settings.allow_infilled,
         )
         observations = read_observations(main, request)
     except (ClimReconError, OSError, KeyError) as error:

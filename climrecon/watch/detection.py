@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from climrecon.catalogue.roles import why_infilled
-from climrecon.datasets import canonical_variable, release_of
+from climrecon.datasets import Stated, release_of
 from climrecon.errors import InputDataError
 from climrecon.watch.file_stamps import ARCHIVES, archives_in
 
@@ -49,11 +49,11 @@ def with_archives(
     """Add the archives of members: those in ``listed`` (of the catalogue), and those beside the field's file."""
     in_folders = [Path(text) for text in archives_in(sorted({path.parent for path in main}))]
     archives = {*in_folders, *(Path(text) for text in listed if _is_archive(Path(text)) and Path(text).is_file())}
-    release = release_of(main[0].name)
+    release = release_of(Stated(main[0].name))
     same = sorted(
         path
         for path in archives
-        if release is not None and release_of(path.name) == release and not why_infilled(str(path))
+        if release is not None and release_of(Stated(path.name)) == release and not why_infilled(str(path))
     )
     return ReleaseFiles(tuple(main), uncorrelated, tuple(members), tuple(same), tuple(in_folders))
 
@@ -90,15 +90,15 @@ class Header:
         return re.sub(r"[^\w.-]", "-", f"{label}_{self.span}")
 
 
-def read_header(paths: Sequence[Path], variable: str) -> Header:
-    """Read attributes and axes, no data.
+def read_header(paths: Sequence[Path], variable: str, named: str = "") -> Header:
+    """Read attributes and axes, no data, of a variable that may be ``named`` as the files call it.
 
     Raises
     ------
     InputDataError
         If a file cannot be opened or has no such axes.
     """
-    parts = [_read_one(path, variable) for path in paths]
+    parts = [_read_one(path, variable, named) for path in paths]
     months = set().union(*(part[0] for part in parts))
     if len({part[1] for part in parts}) > 1:
         raise InputDataError(
@@ -106,28 +106,31 @@ def read_header(paths: Sequence[Path], variable: str) -> Header:
             "Keep files of one grid under one name pattern.",
         )
     _, grid, title, stated = parts[-1]
-    known = release_of(paths[-1].name, title, stated)
-    dataset, version = (known.name, known.version) if known else (paths[-1].name.split(".")[0], "")
+    name = paths[-1].name
+    known = release_of(Stated(name))  # a version that the name has is compared with the one that the file states
+    if known is None or not known.version:
+        known = release_of(Stated(name, {"title": title, "version": stated}))
+    dataset, version = (known.name, known.version) if known else (name.split(".")[0], "")
     match = _VERSION.search(stated)
     return Header(dataset, version, match[0] if match else "", min(months), max(months), len(months), grid)
 
 
-def _read_one(path: Path, variable: str) -> tuple[set[int], str, str, str]:
+def _read_one(path: Path, variable: str, named: str) -> tuple[set[int], str, str, str]:
     """Months, grid, title and version attribute of a file."""
     import netCDF4
     import numpy as np
 
+    from climrecon.preprocess.field import find_variable
+
     try:
         with netCDF4.Dataset(path) as file:
-            name = next(
-                n for n, v in file.variables.items() if v.ndim >= 3 and canonical_variable(n, v.__dict__) == variable
-            )
-            time, lat, lon = (file[dimension] for dimension in file[name].dimensions[-3:])
+            chosen = find_variable(file, variable, named)
+            time, lat, lon = (file[dimension] for dimension in chosen.dimensions[-3:])
             dates = netCDF4.num2date(time[:], time.units, getattr(time, "calendar", "standard"))
             axes = [np.round(np.asarray(axis[:], dtype=np.float64), 4) for axis in (lat, lon)]
             title, stated = (str(getattr(file, key, "")) for key in ("title", "version"))
-    except StopIteration:
-        raise InputDataError(f"{path} holds no {variable}.", "Check variable= and the file.") from None
+    except InputDataError as error:
+        raise InputDataError(f"{path}: {error.message}", error.hint) from error
     # netCDF4 raises what it likes at a damaged file.
     except (OSError, RuntimeError, ValueError, LookupError, AttributeError) as error:
         raise InputDataError(
@@ -143,6 +146,6 @@ def _read_one(path: Path, variable: str) -> tuple[set[int], str, str, str]:
 def bare_name(path: Path | str) -> str:
     """A file's name without version and months: the same from release to release."""
     name = Path(path).name
-    known = release_of(name)
+    known = release_of(Stated(name))
     version = known.version if known else ""
     return _MONTHS.sub("", name.replace(version, "") if version else name).casefold()

@@ -116,7 +116,7 @@ class ReleaseCheck:
 
     def _take(self, files: ReleaseFiles, inputs: Inputs, previous: Release | None) -> Look:
         """Bring a release whose files are whole as far as it goes."""
-        header = read_header(files.main, self.settings.variable)
+        header = read_header(files.main, self.settings.variable, self.settings.obs_variable or "")
         hashes = self._hashes(files)
         digest = hashlib.sha256(json.dumps(sorted(hashes.values())).encode()).hexdigest()
         older = next((r for r in self.state.releases() if r.digest == digest), None)

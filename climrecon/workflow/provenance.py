@@ -30,7 +30,8 @@ class OutputFile:
 class Activity:
     """The run: when, as what, with which settings, versions and network.
 
-    ``other_networks`` are name and hash of the networks that ``network`` is compared with.
+    ``other_networks`` are name and hash of the networks that ``network`` is compared with; ``notes`` the decisions that
+    were taken, with their evidence.
     """
 
     run_id: str
@@ -44,6 +45,7 @@ class Activity:
     inputs: Sequence[tuple[str, str]]
     fingerprint: str
     other_networks: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,11 @@ def write_provenance(path: Path, activity: Activity, outputs: Sequence[OutputFil
         "run",
         activity.started,
         activity.ended,
-        {"climrecon:run_id": activity.run_id, "climrecon:fingerprint": activity.fingerprint},
+        [
+            ("climrecon:run_id", activity.run_id),
+            ("climrecon:fingerprint", activity.fingerprint),
+            *(("climrecon:note", note) for note in activity.notes),
+        ],
     )
     settings = document.entity(
         "settings", {"prov:type": PROV["Plan"], "prov:value": json.dumps(dict(activity.settings), sort_keys=True)}

@@ -162,6 +162,7 @@ class RunFolder:
         inputs: Iterable[tuple[str, str]],
         fingerprint: str,
         other_networks: Sequence[tuple[str, str]] = (),
+        notes: Sequence[str] = (),
     ) -> Outcome:
         """Write provenance, report and manifest.
 
@@ -175,6 +176,8 @@ class RunFolder:
             Writes the report: ``report(path, figures=…, outputs=…, activity=…)``; called if ``settings.report``.
         inputs:
             Path and hash of each input; one that is named twice is recorded once.
+        notes:
+            Decisions that were taken, with their evidence.
         """
         activity = Activity(
             run_id=self.run.id,
@@ -188,6 +191,7 @@ class RunFolder:
             inputs=list(dict.fromkeys(inputs)),
             fingerprint=fingerprint,
             other_networks=other_networks,
+            notes=notes,
         )
         write_provenance(self.stage / PROVENANCE, activity, self.files)
         self.add(PROVENANCE, "provenance", "W3C provenance: inputs, networks, settings, versions, outputs")

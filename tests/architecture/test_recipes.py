@@ -90,7 +90,7 @@ def test_add_a_data_set(copy: Copy) -> None:
         '    DataSet(\n        "CowtanWay"',
         '    DataSet("Polarstern", r"polarstern", base=(1971, 2000), institute="AWI"),\n',
     )
-    code = "from climrecon.datasets import release_of; r = release_of('Polarstern.2.1.0.nc'); print(r.name, r.version, r.data_set.base)"
+    code = "from climrecon.datasets import Stated, release_of; r = release_of(Stated('Polarstern.2.1.0.nc')); print(r.name, r.version, r.data_set.base)"
     assert copy.run("-c", code).strip() == "Polarstern 2.1.0 (1971, 2000)"
     assert len(copy.touched) <= most("data set")
 

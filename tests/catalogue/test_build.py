@@ -99,6 +99,38 @@ def test_a_title_that_says_infilled_is_believed(tmp_path: Path) -> None:
         search(catalogue, DEFAULTS)
 
 
+def test_the_analysis_is_left_out_and_the_gappy_fields_are_taken(tmp_path: Path) -> None:
+    """In the pool of ESMValTool the names differ in one word, and a `product_id` does not hide it."""
+    analysis = small(tmp_path / "OBS_HadCRUT5_ground_5.0.1.0-analysis_Amon_tas_185001-185003.nc", product_id="grid")
+    other = small(tmp_path / "renamed.nc", source_id="HadCRUT-5-0-1-0-analysis")
+    catalogue = open_catalogue(build_catalogue(tmp_path).path)
+    with pytest.raises(NoDataError, match=r"filled already[\s\S]*allow_infilled=true"):
+        search(catalogue, DEFAULTS)
+    gappy = small(tmp_path / "OBS_HadCRUT5_ground_5.0.1.0-noninfilled_Amon_tas_185001-185003.nc")
+    rows = listed(tmp_path)
+    unknown = small(tmp_path / "tas_obs.nc", title="gap-filled temperature anomalies")
+    assert listed(tmp_path)[unknown.name]["product"] == "analysis"
+    assert {rows[path.name]["product"] for path in (analysis, other)} == {"analysis"}
+    found = search(open_catalogue(tmp_path / "catalogue.json"), DEFAULTS)
+    assert found.main == (gappy,)
+    assert {item.path for item in found.left_out} == {str(path) for path in (analysis, other)}
+
+
+def test_data_sets_of_shared_names_are_listed_by_their_titles(tmp_path: Path) -> None:
+    small(tmp_path / "a" / "air.mon.anom.nc", name="air", title="CRUTEM4 Air Temperature Anomaly")
+    small(tmp_path / "b" / "air.mon.anom.nc", name="air", title="HADCRUT4 Combined Air Temperature/SST Anomaly")
+    small(tmp_path / "ersst.v5.185001.nc", name="anom", title="NOAA ERSSTv5")
+    small(tmp_path / "HadCRUT.5.0.2.0.nc", title="GISTEMP v4")
+    built = build_catalogue(tmp_path)
+    rows = json.loads(built.path.read_text())["catalog_dict"]
+    assert {(row["model"], *row["variable"]) for row in rows} == {
+        ("CRUTEM4", "tas"),
+        ("HadCRUT4", "tas"),
+        ("ERSST", "tos"),
+    }
+    assert ["not clear which data set" in item.reason for item in built.left_out] == [True]
+
+
 def test_each_kind_of_bad_file_has_its_reason(tmp_path: Path) -> None:
     good = small(tmp_path / "good.nc")
     small(tmp_path / "other.nc", name="wind")
@@ -155,7 +187,7 @@ def test_unreadable_files_are_left_out_with_the_reason(tmp_path: Path) -> None:
 @pytest.mark.shared
 def test_real_observations_are_all_found(shared_data: Path, tmp_path: Path) -> None:
     built = build_catalogue(shared_data / "observations", tmp_path / "c.json")
-    assert built.n_files == 4
+    assert built.n_files == 5
     catalogue = open_catalogue(built.path)
     for model in ("HadCRUT4", "CRUTEM4", "GISTEMP"):
         assert len(search(catalogue, {**DEFAULTS, "model": model}, explicit={"model"}).main) == 1

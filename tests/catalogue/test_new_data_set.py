@@ -52,7 +52,7 @@ def test_one_row_is_all_that_reader_builder_and_search_need(tmp_path: Path, monk
     source = observations.source
     assert (source.dataset, source.version, source.blended) == ("NewTemp", "7", True)
     assert observations.reference_period == (1971, 2000)
-    assert any("NewTemp uses 1971-2000" in note for note in source.notes)
+    assert any("1971-2000 is the default of the data set NewTemp" in note for note in source.notes)
 
     full = write(tmp_path / "NewTemp_full_rev7_1990-1991.nc")
     with pytest.raises(InputDataError, match="gaps are filled already"):

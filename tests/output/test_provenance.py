@@ -50,6 +50,14 @@ def test_other_networks_are_used_recorded_and_read_back(tmp_path: Path) -> None:
     assert read_provenance(path).network == "net"
 
 
+def test_notes_with_their_evidence_are_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "provenance.json"
+    notes = ("data set HadCRUT.4, by its title ('HADCRUT4')", "the base period is 1850-1900, by its comment")
+    write_provenance(path, replace(activity(), notes=notes), [])
+    (run,) = json.loads(path.read_text())["activity"].values()
+    assert sorted(run["climrecon:note"]) == sorted(notes)
+
+
 def test_provenance_uses_the_vocabulary_of_the_standard(tmp_path: Path) -> None:
     from prov.model import PROV, PROV_TYPE, ProvDocument
 

@@ -120,6 +120,7 @@ def test_two_variables_that_could_be_meant(make):
     path = make(name="tas_mean")
     with netCDF4.Dataset(path, "a") as file:
         file.createVariable("tas_median", "f4", ("time", "lat", "lon"))[:] = 0.0
+        file["tas_median"].long_name = "anomaly"
     refused(path, "Several variables could be tas: tas_mean, tas_median")
 
 

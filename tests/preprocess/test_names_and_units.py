@@ -11,9 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 import climrecon
-from climrecon.datasets import canonical_variable, infilled_product, release_of
+from climrecon.datasets import Stated, canonical_variable, release_of, why_infilled
 from climrecon.errors import InputDataError
-from climrecon.preprocess.values import base_period, is_anomaly, missing_to_nan, to_units
+from climrecon.preprocess.base_period import base_period
+from climrecon.preprocess.values import is_anomaly, missing_to_nan, to_units
 from climrecon.variables import AUXILIARY, VARIABLES, Variable
 
 
@@ -53,7 +54,7 @@ def test_variables(name, attributes, cmor):
     ],
 )
 def test_data_sets(name, title, version, expected):
-    release = release_of(name, title, version)
+    release = release_of(Stated(name, {"title": title, "version": version}))
     assert (release and (release.name, release.version, release.data_set.blended)) == expected
 
 
@@ -69,7 +70,9 @@ def test_data_sets(name, title, version, expected):
     ],
 )
 def test_infilled_products(name, title, infilled):
-    assert bool(infilled_product(name, title)) == infilled
+    stated = Stated(name, {"title": title})
+    release = release_of(stated)
+    assert bool(why_infilled(stated, release.data_set if release else None)) == infilled
 
 
 def test_units():
@@ -122,14 +125,16 @@ def test_each_variable_is_one_valid_description():
     ],
 )
 def test_base_period(attributes, period):
-    assert base_period(SimpleNamespace(), SimpleNamespace(**attributes)) == period
+    statement, _ = base_period(Stated("x.nc", variable=attributes), (1850, 2010))
+    assert (statement and statement.period) == period
 
 
 def decided(values, file="x.nc", title="", **attributes):
     variable = SimpleNamespace(**({"name": "tas"} | attributes))
-    return is_anomaly(
-        "auto", SimpleNamespace(title=title), variable, file, np.asarray(values, np.float32), VARIABLES["tas"]
-    )
+    stated = Stated(file, {"title": title}, attributes)
+    release = release_of(stated)
+    data_set = release.data_set if release else None
+    return is_anomaly("auto", stated, data_set, variable, np.asarray(values, np.float32), VARIABLES["tas"])
 
 
 def test_anomaly_or_absolute():

@@ -41,6 +41,21 @@ def test_all_problems_at_once_with_the_nearest_name() -> None:
     assert any("ends before it starts" in text for text in found)
 
 
+def test_a_synonym_of_the_variable_means_the_variable(site: Site) -> None:
+    assert [validate({"variable": name}, site).variable for name in ("tasa", "ssta", "wind")] == ["tas", "tos", "wind"]
+
+
+def test_the_model_of_a_file_is_its_data_set(site: Site) -> None:
+    settings = validate({"obs_file": "a.nc", "model": "GISTEMP", "obs_variable": "t"}, site)
+    assert settings.data_set == "GISTEMP"
+    assert {"model": "GISTEMP", "obs_variable": "t"}.items() <= settings.fingerprinted("reconstruct").items()
+    again = validate({name: value for name, value in settings.plain().items() if value is not None}, site)
+    assert again.data_set == "GISTEMP"
+    searched = validate({"model": "GISTEMP"}, site)
+    assert searched.data_set == ""
+    assert searched.fingerprinted("reconstruct") == validate({}, site).fingerprinted("reconstruct")
+
+
 def test_what_freva_sends_for_empty_fields_is_a_default(site: Site) -> None:
     settings = validate({"model": "None", "plot_month": "", "period": None}, site)
     assert (settings.model, settings.plot_month, settings.period) == (None, None, None)
@@ -57,7 +72,7 @@ def test_truth_values(site: Site, text: Any, value: bool) -> None:
 @pytest.mark.parametrize(
     ("raw", "word"),
     [
-        ({"obs_file": "a.nc", "model": "HadCRUT5"}, "obs_file"),
+        ({"obs_file": "a.nc", "project": "CMIP5"}, "obs_file"),
         ({"detach": "true", "dispatch": "local"}, "detach"),
         ({"reference_period": "1961-"}, "both ends"),
         ({"reference_period": "196102-199012"}, "whole years"),

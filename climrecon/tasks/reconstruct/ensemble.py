@@ -134,14 +134,14 @@ class MemberFile:
         return self.path.name if self.realisation is None else f"member {self.realisation + 1} of {self.path.name}"
 
 
-def all_members(inputs: Inputs, variable: str) -> list[MemberFile]:
+def all_members(inputs: Inputs, settings: RunSettings) -> list[MemberFile]:
     """The members there are: files of their own, else those within the file of the observations."""
     if inputs.members:
         return [MemberFile(path) for path in inputs.members]
     if len(inputs.main) > 1:
         return []
     try:
-        count = members_within(inputs.main[0], variable)
+        count = members_within(inputs.main[0], settings.variable, settings.obs_variable or "")
     except ClimReconError:
         return []  # reading the file raises its error
     return [MemberFile(inputs.main[0], number) for number in range(count if count > 1 else 0)]
@@ -149,7 +149,7 @@ def all_members(inputs: Inputs, variable: str) -> list[MemberFile]:
 
 def chosen_members(inputs: Inputs, settings: RunSettings) -> list[MemberFile]:
     """At most ``obs_members`` of the members, spread evenly over them; none where there are too few for a spread."""
-    members = all_members(inputs, settings.variable)
+    members = all_members(inputs, settings)
     count = min(settings.obs_members, len(members))
     if count < FEWEST:
         return []
@@ -205,7 +205,7 @@ def prepare_ensemble(
         If a file cannot be used, or does not go with the observations.
     """
     chosen, covariances = chosen_members(inputs, settings), chosen_covariances(inputs, settings)
-    total, request = len(all_members(inputs, settings.variable)), inputs.request(settings)
+    total, request = len(all_members(inputs, settings)), inputs.request(settings)
     errors = _uncorrelated(inputs, method.reconstructor.capabilities, settings.keep_observed)
     notes: list[str] = []
     used: list[MemberFile] = []

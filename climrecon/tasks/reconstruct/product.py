@@ -85,9 +85,8 @@ def product_of(
             members = ensemble.spread()
             total, observational = np.hypot(kept, members), np.where(mask, members, observational)
         stddev = None if stddev is None else np.where(mask, total, stddev)
-    wanted = settings.reference_period.years
-    shift = _shift(infilled, observations, wanted, reporter)
     notes = [*observations.source.notes, *([prepared.calibration] if prepared.calibration else [])]
+    shift, wanted = _shift(infilled, observations, settings, reporter, notes)
     if shift is not None:
         offset = shift[observations.time.month - 1]
         infilled, analysis = infilled - offset, (analysis - offset).astype(np.float32)
@@ -158,18 +157,22 @@ def _years(period: tuple[int, int] | None) -> str:
 
 
 def _shift(
-    infilled: FloatArray, observations: Observations, wanted: tuple[int, int], reporter: Reporter
-) -> FloatArray | None:
-    """Climatology to take off so that the result refers to ``wanted``; None if it does already."""
-    base = observations.reference_period
+    infilled: FloatArray, observations: Observations, settings: RunSettings, reporter: Reporter, notes: list[str]
+) -> tuple[FloatArray | None, tuple[int, int]]:
+    """Climatology to take off, None if there is none, and the reference period that the result then has."""
+    base, wanted = observations.reference_period, settings.reference_period.years
     if base == wanted:
-        return None
+        return None, wanted
     if base is None:
         reporter.warning(f"the data does not say what its anomalies refer to; taken as {_years(wanted)}")
-        return None
+        return None, wanted
     try:
-        return rebase_complete(infilled, observations.time, wanted)
+        return rebase_complete(infilled, observations.time, wanted), wanted
     except ClimReconError as error:
+        if "reference_period" not in settings.given:
+            notes.append(f"the result refers to {_years(base)}, the data's own base: {error.message}")
+            reporter.warning(notes[-1])
+            return None, base
         raise InputDataError(
             f"The anomalies refer to {_years(base)} and cannot be re-based to {_years(wanted)}: {error.message}",
             f"Use reference_period={_years(base)}, or a period that covers {_years(wanted)}.",

@@ -82,6 +82,7 @@ def write_results(
         ],
         fingerprint=with_networks(fingerprint, product.structural),
         other_networks=[(method.info.name, method.info.sha256) for method in others if method.info.sha256],
+        notes=product.notes,
     )
 
 

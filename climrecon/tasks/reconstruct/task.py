@@ -136,7 +136,7 @@ class Reconstruction:
         lines += [f"    {path} ({megabytes(path.stat().st_size)})" for path in inputs.observations]
         if members:
             held = megabytes(sum(path.stat().st_size for path in {one.path for one in members}))
-            total = len(all_members(inputs, settings.variable))
+            total = len(all_members(inputs, settings))
             lines.append(f"    {len(members)} of {total} members, each reconstructed too (obs_members; {held})")
         if covariances:
             lines.append(f"    {len(covariances)} error covariances, which errors of the members are drawn from")

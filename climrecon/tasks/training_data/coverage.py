@@ -14,7 +14,7 @@ from climrecon.catalogue.roles import COVARIANCE, MEMBER, UNCORRELATED, member_n
 from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother, hold_out_masks
 from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
-from climrecon.datasets import release_of
+from climrecon.datasets import Stated, release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations
 from climrecon.grid import Grid
@@ -71,11 +71,11 @@ def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs
 
 def _with_error_files(path: Path) -> Inputs:
     """The file, and the error files and members of the same data set and version in its folder."""
-    own = release_of(path.name)
+    own = release_of(Stated(path.name))
     others = [
         other
         for other in sorted(path.parent.glob("*.nc"))
-        if own and own.version and other != path and release_of(other.name) == own
+        if own and own.version and other != path and release_of(Stated(other.name)) == own
     ]
     by_role = {
         role: tuple(other for other in others if role_of(other.name) == role)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from climrecon.array_types import FloatArray
-from climrecon.datasets import release_of
+from climrecon.datasets import Stated, release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid, weighted_mean
@@ -236,7 +236,7 @@ class Preparation:
 
 def is_blended_product(member: Member) -> bool:
     """Whether a member is of data sets that blend air temperature with that of the sea surface, by its files' names."""
-    releases = [release_of(path.name) for path in member.files.get("tas", ())]
+    releases = [release_of(Stated(path.name)) for path in member.files.get("tas", ())]
     return bool(releases) and all(release and release.data_set.blended for release in releases)
 
 
