@@ -30,13 +30,13 @@ def factor_to_units(variable: str, units: str) -> float:
     InputDataError
         If ``units`` are none of the variable's.
     """
-    accepted = VARIABLES[variable].accepted_units(units)
-    if accepted is None:
+    to_ours = VARIABLES[variable].conversion(units)
+    if to_ours is None:
         raise InputDataError(
-            f"The units {units!r} of {variable} are not understood; {VARIABLES[variable].units_in_words} are.",
-            "Mend the units attribute, or leave the file out.",
+            f"The units {units!r} of {variable} are not those of a {VARIABLES[variable].quantity}.",
+            f"Units that convert to {VARIABLES[variable].units} are expected: mend the attribute, or leave the file out.",
         )
-    return accepted.factor
+    return to_ours.factor
 
 
 def prepare_auxiliary(

@@ -208,7 +208,7 @@ def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, descript
     if is_anomaly("auto", file, variable, name, sample, description):
         return True
     units = str(getattr(variable, "units", ""))
-    if description.accepted_units(units):  # else cdo's values are taken as they are
+    if description.conversion(units):  # else cdo's values are taken as they are
         sample = to_units(sample, units, False, description)
     low, high = float(np.nanmin(sample)), float(np.nanmax(sample))
     if low < description.absolute_range[0] or high > description.absolute_range[1]:

@@ -14,6 +14,7 @@ from climrecon.datasets import release_of
 from climrecon.errors import InputDataError
 from climrecon.preprocess.axes import Horizontal
 from climrecon.variables import VARIABLES, Variable
+from climrecon.variables.units import conversion
 
 #: Values beyond this, and these, are fill values, whether a file declares them or not.
 _BEYOND = 9.9e19
@@ -171,20 +172,24 @@ def _by_range(variable: netCDF4.Variable, values: FloatArray, description: Varia
     finite = finite[np.isfinite(finite)]
     if len(finite) < 100:
         finite = values[np.isfinite(values)]
-    low, high = np.quantile(finite, [0.01, 0.99])
-    middle = float(np.median(np.abs(finite)))
     units = str(getattr(variable, "units", ""))
     accepted = description.accepted_units(units)
-    if accepted and all(
-        value > bound for value, bound in zip((low, middle, high), accepted.absolute_above, strict=True)
-    ):
-        return False
+    if accepted and (to_scale := conversion(units, accepted.name)):
+        absolute = to_scale(finite, difference=False)
+        low, high = np.quantile(absolute, [0.01, 0.99])
+        found = (low, np.median(np.abs(absolute)), high)
+        if all(value > bound for value, bound in zip(found, accepted.absolute_above, strict=True)):
+            return False
+        finite = to_scale(finite, difference=True)
+    low, high = np.quantile(finite, [0.01, 0.99])
+    middle = float(np.median(np.abs(finite)))
     reach, most = description.anomaly_within
     narrow = accepted is None or high - low <= accepted.largest_anomaly_range
     if low > -reach and high < reach and middle < most and narrow:
         return True
+    scale = accepted.name if accepted else units or "no units"
     raise InputDataError(
-        f"It is not clear whether {variable.name} ({units or 'no units'}, 98 % in {low:.1f} to {high:.1f}) holds "
+        f"It is not clear whether {variable.name} ({scale}, 98 % in {low:.1f} to {high:.1f}) holds "
         f"anomalies or absolute {description.quantity}s.",
         "Say values=anomaly or values=absolute.",
     )
@@ -206,10 +211,10 @@ def check_units(units: str, description: Variable) -> None:
             if description.auxiliary is not None
             else f"Choose variable={names}.",
         )
-    if units.strip() not in ("", "1") and description.accepted and not description.accepted_units(units):
+    if units.strip() not in ("", "1") and not description.conversion(units):
         raise InputDataError(
             f"The units {units!r} are not those of a {description.quantity}.",
-            f"{description.units_in_words} are expected.",
+            f"{description.units_in_words} are expected, or other units of a {description.quantity}.",
         )
 
 
@@ -221,19 +226,14 @@ def to_units(values: FloatArray, units: str, anomaly: bool, description: Variabl
     InputDataError
         If absolute values have no units.
     """
-    accepted = description.accepted_units(units)
-    if accepted is None and not anomaly:
+    to_ours = description.conversion(units)
+    if to_ours is None and not anomaly:
         raise InputDataError(
             f"The variable states no units, so its absolute {description.quantity}s may be in "
             f"{description.units_in_words}.",
             f"Write them into the file, e.g. with ncatted -a units,{description.name},c,c,{description.units!r}.",
         )
-    number = values.dtype.type
-    if accepted and accepted.factor != 1.0:
-        values = np.asarray(values * number(accepted.factor))
-    if accepted and accepted.offset and not anomaly:
-        values = np.asarray(values + number(accepted.offset))
-    return values
+    return values if to_ours is None else to_ours(values, difference=anomaly)
 
 
 def check_values(
