@@ -31,10 +31,11 @@ from climrecon.preprocess.axes import find_horizontal
 from climrecon.preprocess.cdo import cdo_folder, run_cdo
 from climrecon.preprocess.climatology import check_covered
 from climrecon.preprocess.field import find_variable
+from climrecon.preprocess.missing import read_part
 from climrecon.preprocess.models import inspected, merged, prepare_member
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time
-from climrecon.preprocess.values import missing_to_nan, read_values
+from climrecon.preprocess.values import read_values
 
 #: What a blend needs of a member.
 NEEDED = ("tas", "tos", "sic", "sftlf")
@@ -125,7 +126,7 @@ def _land(path: Path, grid: Grid, scratch: Path) -> NDArray[np.floating[Any]]:
         run_cdo(["-remapcon,grid.txt", f"-selname,{name}", *links, "out.nc"], folder)
         with opened(folder / "out.nc") as file:
             axes = find_horizontal(file, file[name])
-            values = missing_to_nan(file[name][:]).reshape(-1, *grid.shape)[0]
+            values = read_part(file[name]).reshape(-1, *grid.shape)[0]
     share = _as_share(values[axes.rows][:, axes.columns], units, Path(path).name, "land fraction")
     return np.asarray(np.nan_to_num(share))  # some models mask the sea instead of writing zero
 

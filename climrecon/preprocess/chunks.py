@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,23 +15,16 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.preprocess.axes import Horizontal
-from climrecon.preprocess.field import Field, field_of, find_variable
+from climrecon.preprocess.field import field_of, find_variable
+from climrecon.preprocess.missing import Packing, Tally, without_flags
 from climrecon.preprocess.opening import opened
-from climrecon.preprocess.values import (
-    base_period,
-    check_units,
-    check_values,
-    is_anomaly,
-    member_count,
-    to_units,
-    unpacked_dtype,
-)
+from climrecon.preprocess.values import base_period, check_units, check_values, is_anomaly, member_count, to_units
 from climrecon.variables import VARIABLES
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One file: values in the package's order and units, months, axes, release and metadata."""
+    """One file: values in the package's order and units, months, axes, release, metadata, and a tally of masked cells."""
 
     values: FloatArray
     index: IntArray
@@ -41,6 +35,7 @@ class Chunk:
     release: Release | None
     metadata: dict[str, str]
     notes: list[str]
+    tally: Tally
 
 
 def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int | None = None) -> Chunk:
@@ -61,16 +56,24 @@ def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int
         If it cannot be used; the message names the file and the reason.
     """
     notes: list[str] = []
+    tally = Tally()
     with opened(path) as file:
         description = VARIABLES[variable_name]
         field = field_of(file, find_variable(file, variable_name), lambda units: check_units(units, description))
         variable, units = field.variable, field.units
         members = member_count(variable)
+        plausible = description.plausible(units)
+
+        def read(member: int | None) -> FloatArray:
+            first: dict[str, Any] = {} if member else {"notes": notes}
+            values = field.read(member, tally=tally, plausible=plausible, **first)
+            return without_flags(values, plausible, description, tally)
+
         if realisation is None and members > 1:
-            values = _mean_of_members(field, members)
+            values = _mean_of_members(read, members)
             notes.append(f"the file holds {members} members; the observations are their mean")
         else:
-            values = field.read(realisation)
+            values = read(realisation)
         labels, place = Months(field.index).labels(), field.horizontal.place
         if not np.isfinite(values).any():
             check_values(values, True, labels, place, description)
@@ -78,10 +81,11 @@ def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int
         values = to_units(values, units, anomaly, description)
         if units.strip() in ("", "1"):
             notes.append(f"{variable.name} states no units; its anomalies are taken as {description.units}")
+        values = without_flags(values, description.limits(anomaly), description, tally)
         check_values(values, anomaly, labels, place, description)
         metadata = {
             "variable": variable.name,
-            "dtype": unpacked_dtype(variable),
+            "dtype": Packing.of(variable).dtype,
             "references": str(getattr(file, "references", getattr(file, "reference", ""))),
             **{key: str(getattr(file, key, "")) for key in ("title", "institution", "history")},
         }
@@ -90,15 +94,16 @@ def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int
     if anomaly and base is None and release and release.data_set.base:
         base = release.data_set.base
         notes.append(f"the file does not state its base period; {release.name} uses {base[0]}-{base[1]}")
-    return Chunk(values, field.index, field.horizontal, field.calendar, anomaly, base, release, metadata, notes)
+    return Chunk(values, field.index, field.horizontal, field.calendar, anomaly, base, release, metadata, notes, tally)
 
 
-def _mean_of_members(field: Field, members: int) -> FloatArray:
+def _mean_of_members(read: Callable[[int], FloatArray], members: int) -> FloatArray:
     """(T, H, W) mean over the members of one file; one of them is in memory at a time."""
-    total = field.read(0).astype(np.float64)
+    first = read(0)
+    total = first.astype(np.float64)
     for member in range(1, members):
-        total += field.read(member)
-    return np.asarray((total / members).astype(unpacked_dtype(field.variable)))
+        total += read(member)
+    return np.asarray((total / members).astype(first.dtype))
 
 
 def joined(chunks: Sequence[Chunk], names: Sequence[str], notes: list[str]) -> tuple[FloatArray, IntArray]:

@@ -21,9 +21,10 @@ from climrecon.preprocess.chunks import some
 from climrecon.preprocess.climatology import anomalies_of, check_covered
 from climrecon.preprocess.field import all_of, field_of, find_variable
 from climrecon.preprocess.filled import Flags, flags_of
+from climrecon.preprocess.missing import flags_in, read_part
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time, month_index
-from climrecon.preprocess.values import check_units, is_anomaly, missing_to_nan, to_units
+from climrecon.preprocess.values import check_units, is_anomaly, to_units
 from climrecon.variables import VARIABLES, Variable
 
 #: Months of a file that are inspected before cdo reads it: a year, so that seasons do not deceive.
@@ -38,14 +39,16 @@ _FINE = "r360x180"
 class MemberHeader:
     """Header of a file of a member, read before cdo reads the file.
 
-    ``anomaly`` is None for variables that are not observable; ``remap`` are cdo's operators from its grid; ``lat`` and
-    ``lon`` that grid's coordinates in the file's order, one- or two-dimensional.
+    ``anomaly`` is None for variables that are not observable; ``flags`` are numbers that stand for no value; ``remap``
+    are cdo's operators from its grid; ``lat`` and ``lon`` that grid's coordinates in the file's order, one- or
+    two-dimensional.
     """
 
     name: str
     index: IntArray
     units: str
     anomaly: bool | None
+    flags: tuple[float, ...]
     remap: tuple[str, ...]
     filled: Flags | None
     lat: FloatArray
@@ -119,8 +122,9 @@ def prepare_member(
     check_covered(index, reference_period)
     with cdo_folder(scratch, grid, files) as (folder, links):
         source = merged(links)
+        missing = [f"-setctomiss,{flag!r}" for flag in headers[0].flags]
         level = [] if realisation is None else [f"-sellevidx,{realisation + 1}"]
-        run_cdo([*headers[0].remap, *level, f"-selname,{headers[0].name}", *source, "out.nc"], folder)
+        run_cdo([*headers[0].remap, *missing, *level, f"-selname,{headers[0].name}", *source, "out.nc"], folder)
         shown = Path(files[0]).name
         values, months = read_output(folder / "out.nc", headers[0].name, shown)
         if flags := headers[0].filled:
@@ -193,21 +197,27 @@ def _inspected(path: Path, wanted: str) -> MemberHeader:
             lambda: _source_grid(file, variable, ocean=description.on_sea),
             lambda: check_units(units, description) if description.observable else None,
         )
-        anomaly = _kind(file, variable, path.name, description) if description.observable else None
-        return MemberHeader(str(variable.name), index, units, anomaly, remap, flags_of(file, variable), lat, lon)
+        anomaly, flags = _kind(file, variable, path.name, description) if description.observable else (None, ())
+        filled = flags_of(file, variable)
+        return MemberHeader(str(variable.name), index, units, anomaly, flags, remap, filled, lat, lon)
 
 
-def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, description: Variable) -> bool:
-    """Whether a file holds anomalies, by its first year; values that its units do not fit are refused."""
+def _kind(
+    file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, description: Variable
+) -> tuple[bool, tuple[float, ...]]:
+    """Whether a file holds anomalies, and its flags, by its first year; values that its units do not fit are refused."""
     axis = variable.dimensions.index(find_time(file, variable)[0])
     chosen: list[Any] = [slice(None)] * variable.ndim
     chosen[axis] = slice(0, _INSPECTED_MONTHS)
-    sample = missing_to_nan(variable[tuple(chosen)])
+    sample = read_part(variable, tuple(chosen))
     if not np.isfinite(sample).any():
         raise InputDataError("Every value of its first year is missing.", "Check the file.")
-    if is_anomaly("auto", file, variable, name, sample, description):
-        return True
     units = str(getattr(variable, "units", ""))
+    found = flags_in(sample, description.plausible(units), description)
+    flags = tuple({flag.value for flag in description.flags} | set(found))
+    sample[np.isin(sample, flags)] = np.nan
+    if is_anomaly("auto", file, variable, name, sample, description):
+        return True, flags
     if description.conversion(units):  # else cdo's values are taken as they are
         sample = to_units(sample, units, False, description)
     low, high = float(np.nanmin(sample)), float(np.nanmax(sample))
@@ -217,7 +227,7 @@ def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, descript
             f"{description.units}: no {description.quantity} on Earth.",
             "Check the units attribute against the values.",
         )
-    return False
+    return False, flags
 
 
 def _source_grid(

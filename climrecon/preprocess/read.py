@@ -16,6 +16,7 @@ from climrecon.files import sha256_of
 from climrecon.grid import Grid, coverage
 from climrecon.preprocess.chunks import Chunk, joined, read_chunk, read_once, some
 from climrecon.preprocess.climatology import anomalies_of
+from climrecon.preprocess.missing import Tally
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.uncertainty import with_errors
 
@@ -49,6 +50,10 @@ def read_observations(
     chunks = [read_chunk(path, request.variable, request.values) for path in files]
     notes = [note for chunk in chunks[:1] for note in chunk.notes]
     values, index = joined(chunks, [path.name for path in files], notes)
+    tally = Tally()
+    for one in chunks:
+        tally.add(one.tally)
+    notes += tally.note(float(np.isfinite(values).mean()))
     chunk = replace(chunks[0], values=np.empty(0, np.float32))
     del chunks  # their values are in the joined ones
     values, grid = read_once(values, chunk.axes.grid, notes)

@@ -13,12 +13,10 @@ from climrecon.array_types import FloatArray
 from climrecon.datasets import release_of
 from climrecon.errors import InputDataError
 from climrecon.preprocess.axes import Horizontal
+from climrecon.preprocess.missing import Packing, Tally
 from climrecon.variables import VARIABLES, Variable
 from climrecon.variables.units import conversion
 
-#: Values beyond this, and these, are fill values, whether a file declares them or not.
-_BEYOND = 9.9e19
-_FILLS = (-9999.0, -999.0, 9999.0, -99999.0)
 #: Values read at once, so that masks and double precision never exist for a whole file.
 _BLOCK = 1 << 22
 _SAMPLE = 200_000
@@ -42,31 +40,38 @@ _DESCRIPTIONS = ("long_name", "comment", "title", "description", "units", "summa
 _BASE_YEARS = (10, 40)
 
 
-def unpacked_dtype(variable: netCDF4.Variable) -> str:
-    """``float32`` or ``float64``: what the variable's values are after scale and offset (CF, 8.1)."""
-    factors = [
-        np.asarray(getattr(variable, name)).dtype for name in ("scale_factor", "add_offset") if hasattr(variable, name)
-    ]
-    kind = np.result_type(*factors) if factors else variable.dtype
-    return "float64" if kind == np.float64 else "float32"
-
-
 def member_count(variable: netCDF4.Variable) -> int:
     """Number of members that a variable holds along a dimension; 1 where there is none."""
     sizes = dict(zip(variable.dimensions, variable.shape, strict=True))
     return int(next((size for name, size in sizes.items() if name.lower() in MEMBER_DIMENSIONS), 1))
 
 
-def read_values(variable: netCDF4.Variable, time_name: str, axes: Horizontal, realisation: int | None = None) -> Any:
+def read_values(
+    variable: netCDF4.Variable,
+    time_name: str,
+    axes: Horizontal,
+    realisation: int | None = None,
+    *,
+    tally: Tally | None = None,
+    notes: list[str] | None = None,
+    plausible: tuple[float, float] = (-np.inf, np.inf),
+) -> Any:
     """(T, H, W) in the unpacked dtype with NaN where missing, in the package's order.
 
     Read block by block along time; whatever order the dimensions stand in the file. Further dimensions must
     have length one, but for that of members of which ``realisation`` chooses one, from 0.
 
+    Parameters
+    ----------
+    tally, notes:
+        Take the number of cells that were masked by what the file does not declare as missing, and what was decided.
+    plausible:
+        Bounds of plausible values in the file's units, by which a valid range is read.
+
     Raises
     ------
     InputDataError
-        If a further dimension is longer.
+        If a further dimension is longer, or the valid range masks all values.
     """
     order = [variable.dimensions.index(name) for name in (time_name, axes.lat_name, axes.lon_name)]
     others = [position for position in range(variable.ndim) if position not in order]
@@ -81,17 +86,27 @@ def read_values(variable: netCDF4.Variable, time_name: str, axes: Horizontal, re
             f"{variable.name} has a further dimension: {', '.join(long)}.", "Select one of its values first."
         )
     steps, height, width = (variable.shape[position] for position in order)
+    packing, tally = Packing.of(variable), Tally() if tally is None else tally
     # Not narrower than the file: observed cells must come back bit by bit.
-    values = np.empty((steps, height, width), unpacked_dtype(variable))
+    values = np.empty((steps, height, width), packing.dtype)
     block = _block_length(variable, order[0], height * width)
-    for start in range(0, steps, block):
+
+    def part(start: int) -> tuple[Any, ...]:
         chosen: list[Any] = [slice(None)] * variable.ndim
         chosen[order[0]] = slice(start, start + block)
         for position in of_members[:1]:
             chosen[position] = slice(realisation, realisation + 1) if realisation is not None else slice(None)
-        piece = missing_to_nan(variable[tuple(chosen)])
+        return tuple(chosen)
+
+    packing.choose_range(map(part, range(0, steps, block)), plausible)
+    for start in range(0, steps, block):
+        piece = packing.values(packing.stored(part(start)), tally)
         moved = np.transpose(piece, others + order).reshape(-1, height, width)
         values[start : start + block] = moved[:, axes.rows][:, :, axes.columns]
+    packing.check(values)
+    tally.cells += values.size
+    if notes is not None:
+        notes += packing.notes
     return values
 
 
@@ -103,24 +118,6 @@ def _block_length(variable: netCDF4.Variable, time_position: int, cells: int) ->
         stored = int(chunks[time_position])
         length = max(stored, length // stored * stored)
     return length
-
-
-def missing_to_nan(raw: Any) -> FloatArray:
-    """Float array with NaN for values that are missing by any convention.
-
-    The library has applied scale, offset, ``_FillValue``, ``missing_value`` and the valid range; files
-    also use fill values they do not declare.
-    """
-    given = np.ma.asarray(raw)
-    masked = given if given.dtype.kind == "f" else given.astype(np.float64)
-    values = np.array(np.ma.filled(masked, np.nan))
-    with np.errstate(invalid="ignore"):
-        undeclared = np.abs(values) >= _BEYOND
-        for fill in _FILLS:
-            undeclared |= values == fill
-    undeclared &= np.isfinite(values)
-    values[undeclared] = np.nan
-    return values
 
 
 def base_period(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[int, int] | None:
@@ -258,8 +255,7 @@ def check_values(
         raise InputDataError(
             "Every value is missing (NaN or fill value).", "Check that the file holds data for this period."
         )
-    most, units = description.largest_anomaly, description.units
-    low, high = (-most, most) if anomaly else description.absolute_range
+    units, (low, high) = description.units, description.limits(anomaly)
     infinite = np.isinf(values)
     implausible = ((values < low) | (values > high)) & ~infinite
     what = "an anomaly" if anomaly else f"a {description.quantity}"
@@ -274,5 +270,6 @@ def check_values(
     if problems:
         raise InputDataError(
             f"The values cannot be used: {'; '.join(problems)}.",
-            "Repair the file; if its values are of the other kind, say values=anomaly or values=absolute.",
+            "Write missing values as the file's _FillValue, or correct its units; if its values are of the other kind, "
+            "say values=anomaly or values=absolute.",
         )

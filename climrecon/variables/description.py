@@ -32,6 +32,13 @@ class AcceptedUnits(_Frozen):
     largest_anomaly_range: float = math.inf
 
 
+class Flag(_Frozen):
+    """A number that files of some producer hold in place of a value, in their own units, and what it stands for."""
+
+    value: float
+    meaning: str
+
+
 class Maps(_Frozen):
     """Colours of maps (names of matplotlib), and limits and steps of their classes in the variable's units.
 
@@ -84,6 +91,8 @@ class Variable(_Frozen):
         Bounds of the 1 % and 99 % quantiles and of the median of sizes of anomalies.
     largest_anomaly, absolute_range:
         Monthly means stay within these; values outside are errors of the file.
+    flags:
+        Numbers in files that stand for the absence of a value.
     default_obs_sd:
         One-sigma error of an observed cell where neither data set nor network states one.
     indices:
@@ -107,6 +116,7 @@ class Variable(_Frozen):
     anomaly_within: tuple[float, float] = (0.0, 0.0)
     largest_anomaly: float = math.inf
     absolute_range: tuple[float, float] = (-math.inf, math.inf)
+    flags: tuple[Flag, ...] = ()
     default_obs_sd: float | None = Field(None, gt=0)
     indices: tuple[str, ...] = ()
     maps: Maps | None = None
@@ -125,6 +135,17 @@ class Variable(_Frozen):
             if least == 0.0:  # the usual units ask the library nothing
                 break
         return nearest
+
+    def limits(self, anomaly: bool) -> tuple[float, float]:
+        """Bounds of plausible values in the variable's units."""
+        return (-self.largest_anomaly, self.largest_anomaly) if anomaly else self.absolute_range
+
+    def plausible(self, units: str) -> tuple[float, float]:
+        """Bounds of values in a file's ``units``, whether these are absolute or anomalies."""
+        to_ours = self.conversion(units) or Conversion()
+        low, high = map(to_ours.back, self.absolute_range)
+        most = self.largest_anomaly / to_ours.factor
+        return min(low, -most), max(high, most)
 
     @property
     def units_in_words(self) -> str:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 import climrecon
 from climrecon.datasets import canonical_variable, infilled_product, release_of
 from climrecon.errors import InputDataError
-from climrecon.preprocess.values import base_period, is_anomaly, missing_to_nan, to_units
+from climrecon.preprocess.values import base_period, is_anomaly, to_units
 from climrecon.variables import AUXILIARY, VARIABLES, Variable
 from climrecon.variables.units import Conversion
 
@@ -156,14 +156,6 @@ def test_anomaly_or_absolute():
     for unclear, units in ((10 + anomalies, "degC"), (100 + anomalies, "K"), (kelvins, "")):
         with pytest.raises(InputDataError, match=r"not clear[\s\S]*values=anomaly or values=absolute"):
             decided(unclear, standard_name="air_temperature", units=units)
-
-
-@pytest.mark.parametrize("kind", ["f4", "f8"])
-def test_fill_values_nobody_declared(kind):
-    raw = np.array([1.5, np.nan, -1e30, 1e20, 9.96921e36, -9999.0, -999.0, np.inf, -3.0], kind)
-    values = missing_to_nan(raw)
-    np.testing.assert_array_equal(values, np.array([1.5] + [np.nan] * 6 + [np.inf, -3.0], kind))
-    assert np.isfinite(raw[2])  # the caller's array is left alone
 
 
 def test_importing_is_light():
