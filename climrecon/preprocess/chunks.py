@@ -74,6 +74,7 @@ def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int
             notes.append(f"the file holds {members} members; the observations are their mean")
         else:
             values = read(realisation)
+        notes += field.horizontal.notes
         labels, place = Months(field.index).labels(), field.horizontal.place
         if not np.isfinite(values).any():
             check_values(values, True, labels, place, description)

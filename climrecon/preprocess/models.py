@@ -15,7 +15,7 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.preprocess.anomalies import prepare_anomalies
-from climrecon.preprocess.axes import find_horizontal, is_called
+from climrecon.preprocess.axes import Horizontal, find_horizontal, is_called
 from climrecon.preprocess.cdo import cdo_folder, run_cdo
 from climrecon.preprocess.chunks import some
 from climrecon.preprocess.climatology import anomalies_of, check_covered
@@ -194,7 +194,7 @@ def _inspected(path: Path, wanted: str) -> MemberHeader:
         description = VARIABLES[wanted]
         (index, _), (remap, lat, lon), _ = all_of(
             lambda: month_index(file, find_time(file, variable)[1]),
-            lambda: _source_grid(file, variable, ocean=description.on_sea),
+            lambda: source_grid(file, variable, ocean=description.on_sea),
             lambda: check_units(units, description) if description.observable else None,
         )
         anomaly, flags = _kind(file, variable, path.name, description) if description.observable else (None, ())
@@ -230,7 +230,7 @@ def _kind(
     return False, flags
 
 
-def _source_grid(
+def source_grid(
     file: netCDF4.Dataset, variable: netCDF4.Variable, ocean: bool
 ) -> tuple[tuple[str, ...], FloatArray, FloatArray]:
     """cdo's operators from the grid of ``variable`` to the network's; its latitudes and longitudes, degrees.
@@ -244,13 +244,31 @@ def _source_grid(
     lat = next((v for v in cells if is_called(v, "latitude")), None) if ocean else None
     if lat is None:
         axes = find_horizontal(file, variable)
-        return ("-remapcon,grid.txt",), axes.lat, axes.lon
+        return ("-remapcon,grid.txt", *_without_repeats(file, axes)), axes.lat, axes.lon
     lon = next((v for v in cells if is_called(v, "longitude")), lat)
     corners = str(getattr(lat, "bounds", "")) in file.variables
     # Without the cells' corners there are no areas: values are taken at the points of a finer grid first.
     remap = ("-remapcon,grid.txt",) if corners else ("-remapcon,grid.txt", f"-remapbil,{_FINE}")
     lat, lon = (np.ma.filled(one[:].astype(np.float64), 0.0) for one in (lat, lon))
     return remap, lat, lon
+
+
+def _without_repeats(file: netCDF4.Dataset, axes: Horizontal) -> list[str]:
+    """cdo's operator that leaves out rows and columns which are written twice.
+
+    Raises
+    ------
+    InputDataError
+        If these lie amid others.
+    """
+    kept, sizes = (axes.columns, axes.rows), [file.dimensions[name].size for name in (axes.lon_name, axes.lat_name)]
+    if [len(one) for one in kept] == sizes:
+        return []
+    if any(np.ptp(one) + 1 != len(one) for one in kept):
+        raise InputDataError(
+            f"{'; '.join(axes.notes)}: cdo cannot leave out rows and columns amid others.", "Remove them from the file."
+        )
+    return [f"-selindexbox,{','.join(f'{one.min() + 1},{one.max() + 1}' for one in kept)}"]
 
 
 def merged(links: Sequence[str]) -> list[str]:

@@ -88,7 +88,7 @@ def read_values(
     steps, height, width = (variable.shape[position] for position in order)
     packing, tally = Packing.of(variable), Tally() if tally is None else tally
     # Not narrower than the file: observed cells must come back bit by bit.
-    values = np.empty((steps, height, width), packing.dtype)
+    values = np.empty((steps, len(axes.rows), len(axes.columns)), packing.dtype)
     block = _block_length(variable, order[0], height * width)
 
     def part(start: int) -> tuple[Any, ...]:
