@@ -13,12 +13,14 @@ from climrecon.datasets import infilled_product
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
 from climrecon.files import sha256_of
+from climrecon.geography import domain
 from climrecon.grid import Grid, coverage
 from climrecon.preprocess.chunks import Chunk, joined, read_chunk, read_once, some
 from climrecon.preprocess.climatology import anomalies_of
 from climrecon.preprocess.missing import Tally
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.uncertainty import with_errors
+from climrecon.variables import VARIABLES, Variable
 
 #: A product with fewer gaps than this has been filled already, or has none to fill.
 COMPLETE_COVERAGE = 0.97
@@ -57,6 +59,7 @@ def read_observations(
     chunk = replace(chunks[0], values=np.empty(0, np.float32))
     del chunks  # their values are in the joined ones
     values, grid = read_once(values, chunk.axes.grid, notes)
+    grid = _with_domain(grid, np.isfinite(values), VARIABLES[request.variable], notes)
     if not request.allow_complete:
         _refuse_complete(np.isfinite(values), grid, files[0].name, chunk.metadata["title"])
     base = chunk.base
@@ -87,6 +90,17 @@ def read_observations(
         source=_source(files, chunk, request, notes),
     )
     return observations if uncorrelated is None else with_errors(observations, Path(uncorrelated))
+
+
+def _with_domain(grid: Grid, mask: BoolArray, variable: Variable, notes: list[str]) -> Grid:
+    """The grid with the cells where the variable exists."""
+    grid = replace(grid, exists=domain(grid, variable.exists, mask))
+    if grid.exists is not None and not grid.exists.all():
+        notes.append(
+            f"{variable.label} exists over {variable.area_in_words} alone: {int((~grid.exists).sum())} cells, "
+            f"{100 * grid.outside_share:.0f} % of the globe's area, are neither estimated nor counted in means"
+        )
+    return grid
 
 
 def _refuse_complete(mask: BoolArray, grid: Grid, name: str, title: str) -> None:
