@@ -161,7 +161,7 @@ def test_anomaly_or_absolute():
 def test_importing_is_light():
     code = (
         "import sys, climrecon.preprocess; "
-        "print([m for m in ('torch', 'matplotlib', 'xarray', 'pandas', 'scipy') if m in sys.modules])"
+        "print([m for m in ('torch', 'matplotlib', 'xarray', 'pandas', 'scipy', 'pint') if m in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
