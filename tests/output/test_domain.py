@@ -18,6 +18,7 @@ from climrecon.output.series import make_series
 from climrecon.plots import draw_global_mean, draw_maps
 from climrecon.preprocess import PrepareRequest, read_observations
 from climrecon.variables import VARIABLES
+from climrecon.watch.changes import read_result
 from climrecon.workflow.progress import Quiet
 from climrecon.workflow.stage import run_stages
 from helpers.made_up import make_product
@@ -153,3 +154,14 @@ def test_figures_show_and_name_the_domain() -> None:
     assert "% of the sea observed (NH " in caption
     assert "White: outside the sea." in caption
     assert draw_global_mean(product, series).caption.startswith("Mean over the sea")
+
+
+def test_a_watched_release_is_compared_over_the_domain(whole: Path) -> None:
+    found = read_result(whole / "o", "tos")
+    with result(whole) as file:
+        values = np.ma.filled(file["tos"][:], np.nan)
+    exists = np.isfinite(values[0])
+    assert np.isfinite(found.field).all()
+    assert found.area.sum() == pytest.approx(1.0)
+    expected = weighted_mean(values, np.where(exists, GRID.area, 0.0))
+    np.testing.assert_allclose(found.global_mean, expected, atol=1e-6)
