@@ -35,9 +35,9 @@ import torch
 from observed_cases import CLEAN
 from splits import fields_of, held_out, scoring_masks
 
-from climrecon.data.geography import land_fraction
 from climrecon.data.masks import harmonic_smoother
 from climrecon.fields import Context, Estimate, Months
+from climrecon.geography import land_fraction
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.grid import NINO34, Region
 from climrecon.methods.contract import Method

@@ -28,8 +28,8 @@ from learned_oi import LearnedOI
 from observed_cases import CLEAN, NOISE, OWN, REGIONAL, SLOW, CorrelatedErrors, cases_of
 from splits import Split, not_held_out, scoring_masks, sparse_masks, split_of
 
-from climrecon.data.geography import land_fraction
 from climrecon.fields import Context, Estimate, Months, Observations, Source
+from climrecon.geography import land_fraction
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.contract import Method
 from climrecon.methods.kriging import Covariance, Kriging

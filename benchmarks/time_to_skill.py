@@ -34,10 +34,10 @@ import numpy as np
 import torch
 from splits import fields_of, held_out, near, scoring_masks
 
-from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
 from climrecon.fields import Context, Months
+from climrecon.geography import land_fraction
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.contract import Method
 from climrecon.methods.kadow2020.network import PublishedUNet

@@ -33,9 +33,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
+from climrecon.geography import land_fraction
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.priors.covariance import unit_vectors
 from climrecon.training import published_task, unet_network, unet_task

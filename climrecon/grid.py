@@ -6,7 +6,7 @@ order and are put in this one by :mod:`climrecon.preprocess`. No heavy imports h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -45,10 +45,14 @@ class Grid:
         (H + 1,) degrees north, strictly increasing, within [-90, 90].
     lon_edges:
         (W + 1,) degrees east, strictly increasing, spanning at most 360.
+    exists:
+        (H, W) the domain: cells where the variable exists. Cells outside have no area, so that means, scores and coverage
+        are over the domain. None: everywhere.
     """
 
     lat_edges: NDArray[np.float64]
     lon_edges: NDArray[np.float64]
+    exists: BoolArray | None = None
 
     @classmethod
     def regular(cls, nlat: int, nlon: int) -> Grid:
@@ -90,14 +94,26 @@ class Grid:
 
     @cached_property
     def area(self) -> NDArray[np.float64]:
-        """(H, W) share of the grid's area in each cell; sums to 1."""
+        """(H, W) share of the domain's area in each cell; sums to 1."""
         rows = np.diff(np.sin(np.radians(self.lat_edges)))
         columns = np.diff(self.lon_edges)
-        area = rows[:, None] * columns[None, :]
+        area = self._of_domain(rows[:, None] * columns[None, :])
         return np.asarray(area / area.sum())
 
+    def _of_domain(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return weights if self.exists is None else np.where(self.exists, weights, 0.0)
+
+    def known(self, field: FloatArray) -> FloatArray:
+        """(..., H, W) values, NaN outside the domain."""
+        return field if self.exists is None else np.where(self.exists, field, field.dtype.type(np.nan))
+
+    @property
+    def outside_share(self) -> float:
+        """Share of the whole grid's area outside the domain."""
+        return 0.0 if self.exists is None else float(replace(self, exists=None).area[~self.exists].sum())
+
     def region_weights(self, region: Region) -> NDArray[np.float64]:
-        """(H, W) area of each cell that lies within ``region``, cells cut by its edge in part.
+        """(H, W) area of each cell of the domain that lies within ``region``, cells cut by its edge in part.
 
         The weights are shares of the grid's whole area; divide by their sum for a mean.
         """
@@ -111,7 +127,7 @@ class Grid:
             for shift in (-360.0, 0.0, 360.0):
                 columns += np.diff(np.clip(self.lon_edges + shift, west, east))
         total = np.diff(np.sin(np.radians(self.lat_edges))).sum() * np.diff(self.lon_edges).sum()
-        return np.asarray(rows[:, None] * columns[None, :] / total)
+        return self._of_domain(np.asarray(rows[:, None] * columns[None, :] / total))
 
     def describe(self) -> str:
         """One phrase for messages, e.g. ``36 x 72 (5 x 5 degrees, global)``."""

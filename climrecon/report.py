@@ -89,6 +89,7 @@ def _facts(product: Product, series: Series) -> dict[str, Any]:
     status = product.status
     area = product.observations.grid.area
     return {
+        "outside": 100.0 * product.observations.grid.outside_share,
         "months": len(series.time),
         "first": series.time.labels()[0],
         "last": series.time.labels()[-1],

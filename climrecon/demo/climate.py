@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
-from climrecon.data.geography import land_fraction
 from climrecon.data.masks import harmonic_smoother
 from climrecon.fields import Months
+from climrecon.geography import land_fraction
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.priors.covariance import unit_vectors
 

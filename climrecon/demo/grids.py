@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from climrecon.array_types import FloatArray
-from climrecon.data.geography import land_fraction
+from climrecon.geography import land_fraction
 from climrecon.grid import Grid
 
 #: Rows of the T21 Gaussian grid, degrees north.

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from climrecon.data.geography import land_fraction
 from climrecon.demo.climate import Climate
 from climrecon.demo.grids import at, climatology, gaussian, ocean, on_grid, rows
 from climrecon.demo.writing import WARNING, Axes, Fields, axis, cells, days, write
 from climrecon.fields import Months
+from climrecon.geography import land_fraction
 from climrecon.grid import Grid
 from climrecon.variables import VARIABLES
 

@@ -96,7 +96,7 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
     naming, what = _naming(product)
     common = {
         **naming,
-        "cell_methods": "time: mean area: mean",
+        "cell_methods": product.cell_methods,
         "reference_period": f"{product.reference_period[0]}-{product.reference_period[1]}",
     }
     parts = {"stddev": product.stddev, "stddev_observational": product.observational, "status": product.status}
@@ -142,16 +142,20 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
         comment = f"Structural uncertainty: one sigma over {names}. It is not part of {variable}_stddev."
         what = " over reconstructions with different networks"
         add_spread("structural_stddev", structural_stddev(product), what, comment)
+    described = VARIABLES[variable]
+    meanings = STATUS_MEANINGS[: -1 if described.exists == "everywhere" else None]
+    without = f" outside_domain: not {described.exists}; {described.label} does not exist there."
     data[f"{variable}_status"] = (
         product.status,
         {
             "standard_name": "status_flag",
             "long_name": f"status of {variable}",
-            "flag_values": np.arange(1, len(STATUS_MEANINGS) + 1, dtype=np.int8),
-            "flag_meanings": " ".join(STATUS_MEANINGS),
+            "flag_values": np.arange(1, len(meanings) + 1, dtype=np.int8),
+            "flag_meanings": " ".join(meanings),
             "comment": "no_skill: the observations left more than 75 % of the variance about the month's mean. "
             "outside_training_range: more than two standard deviations beyond what the network's training months of "
-            "this calendar month reached in the cell; only where the network states that range.",
+            "this calendar month reached in the cell; only where the network states that range."
+            + (without if described.exists != "everywhere" else ""),
         },
     )
     return data
@@ -192,9 +196,7 @@ def _write_field(
 
     def final() -> NDArray[Any]:
         ordered = file_order(values, source)
-        if not whole and not np.isfinite(ordered).all():
-            ordered = np.where(np.isfinite(ordered), ordered, _FILL)
-        return np.ascontiguousarray(ordered, dtype=kind)
+        return np.ascontiguousarray(ordered if whole else _filled(ordered, _FILL), dtype=kind)
 
     chunks = (min(len(values), 120), len(source.lat), len(source.lon))
     fill = np.int8(-127) if whole else np.dtype(source.dtype).type(_FILL)
@@ -205,6 +207,11 @@ def _write_field(
     variable.set_auto_maskandscale(False)
     variable[:] = final()
     return final
+
+
+def _filled(values: NDArray[Any], fill: np.float32) -> NDArray[Any]:
+    finite = np.isfinite(values)
+    return values if finite.all() else np.where(finite, values, fill)
 
 
 def _realisations(file: netCDF4.Dataset, product: Product, name: str) -> None:
@@ -222,12 +229,12 @@ def _realisations(file: netCDF4.Dataset, product: Product, name: str) -> None:
         {
             **_naming(product)[0],
             "long_name": "equally likely complete fields given the observations",
-            "cell_methods": "time: mean area: mean",
+            "cell_methods": product.cell_methods,
             "comment": f"{_what_draws_hold(product)} {_months_of_draws(product)}",
         }
     )
     for member, field in enumerate(product.realisations()):
-        variable[member] = file_order(field, source)
+        variable[member] = _filled(file_order(field, source), _FILL)
 
 
 def _what_draws_hold(product: Product) -> str:

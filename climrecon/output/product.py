@@ -14,8 +14,9 @@ from climrecon.fields import Observations
 from climrecon.output.error_budget import ErrorBudget
 from climrecon.variables import VARIABLES
 
-OBSERVED, RECONSTRUCTED, NO_SKILL, OUTSIDE = 1, 2, 3, 4
-STATUS_MEANINGS = ("observed", "reconstructed", "no_skill", "outside_training_range")
+OBSERVED, RECONSTRUCTED, NO_SKILL, OUTSIDE, NO_DOMAIN = 1, 2, 3, 4, 5
+#: The last one only in results of variables that do not exist everywhere.
+STATUS_MEANINGS = ("observed", "reconstructed", "no_skill", "outside_training_range", "outside_domain")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Structural:
 
 @dataclass(frozen=True)
 class Product:
-    """Complete fields on the observations' own grid, in the package's order.
+    """Complete fields on the observations' own grid, in the package's order, NaN where the variable does not exist.
 
     Attributes
     ----------
@@ -114,6 +115,22 @@ class Product:
         return f"{units}, anomaly relative to {first}-{last}"
 
     @property
+    def area_in_words(self) -> str:
+        """The part of the globe that means are over: ``the globe`` or ``the sea``."""
+        return VARIABLES[self.observations.variable].area_in_words
+
+    @property
+    def mean_in_words(self) -> str:
+        """``global mean``, or ``mean over the sea``."""
+        return "global mean" if self.area_in_words == "the globe" else f"mean over {self.area_in_words}"
+
+    @property
+    def cell_methods(self) -> str:
+        """CF: means over the part of a cell where the variable exists (section 7.3.3)."""
+        exists = VARIABLES[self.observations.variable].exists
+        return "time: mean area: mean" + ("" if exists == "everywhere" else f" where {exists}")
+
+    @property
     def stem(self) -> str:
         """``tas_mon_climrecon-NETWORK_HadCRUT.5.0.2.0_185001-202510``."""
         source, time = self.observations.source, self.observations.time
@@ -122,7 +139,10 @@ class Product:
 
 
 def status_of(
-    mask: NDArray[np.bool_], unskilled: NDArray[np.bool_] | None, outside: NDArray[np.bool_] | None = None
+    mask: NDArray[np.bool_],
+    unskilled: NDArray[np.bool_] | None,
+    outside: NDArray[np.bool_] | None = None,
+    exists: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int8]:
     """(T, H, W) status: observed cells are observed whatever the skill there.
 
@@ -132,6 +152,8 @@ def status_of(
         Cells without skill; None if the method states no skill.
     outside:
         Cells whose analysis lies outside what the network's training months reached; a cell without skill stays one.
+    exists:
+        (H, W) cells where the variable exists; None: everywhere.
     """
     status = np.full(mask.shape, RECONSTRUCTED, np.int8)
     if outside is not None:
@@ -139,4 +161,6 @@ def status_of(
     if unskilled is not None:
         np.copyto(status, NO_SKILL, where=unskilled)
     np.copyto(status, OBSERVED, where=mask)
+    if exists is not None:
+        np.copyto(status, NO_DOMAIN, where=~exists)
     return status

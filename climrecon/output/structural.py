@@ -83,7 +83,7 @@ def rows(product: Product) -> list[Row]:
                 float(np.sqrt((difference**2).mean())),
                 float(difference[at]),
                 labels[at],
-                float(np.sqrt((squares * weights).sum() / max(weights.sum(), 1e-12))),
+                float(np.sqrt(np.nansum(squares * weights) / max(weights.sum(), 1e-12))),
                 float(10.0 * np.polyfit(years, difference, 1)[0]) if len(years) >= 10 else None,
             )
         )
@@ -123,7 +123,7 @@ def write_differences(file: netCDF4.Dataset, product: Product, naming: Mapping[s
     attributes = {
         **{key: value for key, value in naming.items() if key != "standard_name"},
         "long_name": f"global mean reconstructed with another network less that of {product.network.name}",
-        "cell_methods": "time: mean area: mean",
+        "cell_methods": product.cell_methods,
         "coordinates": "network_name",
         "comment": "Structural uncertainty: what learning from other data would have changed. Networks: "
         + "; ".join(f"{one} ({structural.learned_from[one]}; sha256 {structural.sha256[one]})" for one in means),

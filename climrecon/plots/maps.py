@@ -22,6 +22,8 @@ from climrecon.variables import VARIABLES
 
 PLATE = ccrs.PlateCarree()
 GAP = "#c9c9c9"
+#: Where the variable does not exist.
+NO_DOMAIN = "white"
 
 
 def draw_map(
@@ -35,7 +37,8 @@ def draw_map(
     size: float = 11,
     bar: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Any]:
-    """A global Robinson map of (H, W) values centred on 180 E, with coasts; what is missing stays grey.
+    """A global Robinson map of (H, W) values centred on 180 E, with coasts; missing values are grey, cells outside the
+    domain white.
 
     Parameters
     ----------
@@ -52,6 +55,8 @@ def draw_map(
     axes.set_global()
     axes.set_facecolor(GAP)
     axes.spines["geo"].set_linewidth(0.6)
+    if grid.exists is not None:
+        _marked(axes, grid, ~grid.exists, NO_DOMAIN)
     cells = None if field is None else draw_cells(axes, grid, field, scale)
     if bar is not None and cells is not None:
         draw_bar(figure, cells, axes, scale, **bar)
@@ -141,14 +146,17 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
 def _hatch(axes: Any, grid: Grid, where: NDArray[np.bool_]) -> None:
     if not where.any():
         return
-    edges, cells = from_greenwich(grid, where.astype(float))
-    flags = np.ma.masked_equal(cells, 0.0)
     # The hatch is drawn in the edge colour; a transparent face keeps the map below visible.
-    hatched = axes.pcolor(
-        edges, grid.lat_edges, flags, cmap=ListedColormap([(0.0, 0.0, 0.0, 0.0)]), hatch="/////", transform=PLATE
-    )
+    hatched = _marked(axes, grid, where, (0.0, 0.0, 0.0, 0.0), hatch="/////")
     hatched.set_edgecolor((0.15, 0.15, 0.15, 0.55))
     hatched.set_linewidth(0.0)
+
+
+def _marked(axes: Any, grid: Grid, where: NDArray[np.bool_], colour: Any, **look: Any) -> Any:
+    """Cells in one colour; returns what is drawn."""
+    edges, cells = from_greenwich(grid, where.astype(float))
+    flags = np.ma.masked_equal(cells, 0.0)
+    return axes.pcolor(edges, grid.lat_edges, flags, cmap=ListedColormap([colour]), transform=PLATE, **look)
 
 
 def maps_caption(product: Product, series: Series, month: int) -> str:
@@ -160,7 +168,8 @@ def maps_caption(product: Product, series: Series, month: int) -> str:
         nino += f" (90 % within {NINETY * series.nino34_sd[month]:.2f} {units})"
     return (
         f"{product.observations.source.label}, {product.observations.time.labels()[month]}: "
-        f"{share['global']:.0f} % of the globe observed (NH {share['NH']:.0f} %, SH {share['SH']:.0f} %). "
+        f"{share['global']:.0f} % of {product.area_in_words} observed (NH {share['NH']:.0f} %, SH {share['SH']:.0f} %). "
         f"Nino 3.4 (box) {nino}, "
         f"{100 * series.nino34_observed[month]:.0f} % of the box observed. {product.units}."
+        + (f" White: outside {product.area_in_words}." if product.observations.grid.exists is not None else "")
     )

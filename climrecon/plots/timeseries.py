@@ -104,7 +104,7 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     shown = np.concatenate([ours - reach, ours + reach, raw[np.isfinite(raw)]])
     top.set_ylim(shown.min() - 0.1, shown.max() + 0.25)
     top.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
-    _describe(top, product, "global mean", columns=2)
+    _describe(top, product, product.mean_in_words, columns=2)
     middle.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
     line.draw(middle, ours - raw, color=ACCENT, linewidth=1.1)
     middle.set_ylabel(f"{name} minus\nobserved, {units}", fontsize=9)
@@ -119,8 +119,8 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
         tidy(axes)
     spread = " with its 90 % range" if sd is not None else ""
     caption = (
-        f"Global mean, {product.observations.source.label}. Grey: observed cells alone, (NH + SH) / 2 of "
-        f"area-weighted hemispheric means, annual = mean of twelve months (HadCRUT's convention). "
+        f"{product.mean_in_words.capitalize()}, {product.observations.source.label}. Grey: observed cells alone, "
+        f"(NH + SH) / 2 of area-weighted hemispheric means, annual = mean of twelve months (HadCRUT's convention). "
         f"Blue: {name}{spread}. {product.units}."
     )
     return Picture(figure, caption)

@@ -16,6 +16,7 @@ from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.preprocess.climatology import anomalies_of
 from climrecon.preprocess.field import field_of, find_variable
+from climrecon.preprocess.missing import Tally, without_flags
 from climrecon.preprocess.models import inspected, prepare_member
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.regrid import OBSERVED_SHARE, remap_with_gaps
@@ -30,13 +31,13 @@ def factor_to_units(variable: str, units: str) -> float:
     InputDataError
         If ``units`` are none of the variable's.
     """
-    accepted = VARIABLES[variable].accepted_units(units)
-    if accepted is None:
+    to_ours = VARIABLES[variable].conversion(units)
+    if to_ours is None:
         raise InputDataError(
-            f"The units {units!r} of {variable} are not understood; {VARIABLES[variable].units_in_words} are.",
-            "Mend the units attribute, or leave the file out.",
+            f"The units {units!r} of {variable} are not those of a {VARIABLES[variable].quantity}.",
+            f"Units that convert to {VARIABLES[variable].units} are expected: mend the attribute, or leave the file out.",
         )
-    return accepted.factor
+    return to_ours.factor
 
 
 def prepare_auxiliary(
@@ -76,7 +77,8 @@ def read_auxiliary(
     """
     with opened(path) as file:
         field = field_of(file, find_variable(file, variable), lambda units: factor_to_units(variable, units))
-        values = field.read()
+        plausible = VARIABLES[variable].plausible(field.units)
+        values = without_flags(field.read(plausible=plausible), plausible, VARIABLES[variable], Tally())
     order = np.argsort(field.index)
     index, values = field.index[order], values[order]
     if (np.diff(index) == 0).any():

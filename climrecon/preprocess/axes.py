@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import netCDF4
@@ -21,6 +21,10 @@ _SHORT = {"latitude": "y", "longitude": "x"}
 _UNEVEN_ROWS = 0.12
 #: Rows that end within this share of the spacing from a pole are taken to reach it.
 _TO_THE_POLE = 0.75
+#: Coordinates nearer to each other than this, degrees, are one place; longitudes in single precision are not nearer.
+_SAME_PLACE = 1e-3
+#: Rows within this share of the spacing from a pole are at it.
+_EDGE = 0.02
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Horizontal:
     """Horizontal axes of a file.
 
     ``lat_name`` and ``lon_name`` are dimensions; ``rows`` and ``columns`` the file's indices in the
-    package's order (south to north, from -180); ``lat`` and ``lon`` the file's values in its order.
+    package's order (south to north, from -180); ``lat`` and ``lon`` the file's values in its order. Rows and columns that
+    are written twice, as the meridian of 0 and 360 degrees, are among them once; ``notes`` say so.
     """
 
     lat_name: str
@@ -38,10 +43,11 @@ class Horizontal:
     rows: IntArray
     columns: IntArray
     grid: Grid
+    notes: tuple[str, ...] = ()
 
     def place(self, row: int, column: int) -> str:
         """Where a cell of the package's order lies, in words."""
-        lat, lon = float(self.lat[self.rows[row]]), float(self.lon[self.columns[column]])
+        lat, lon = np.sort(self.lat)[row], self.lon[np.argsort(wrapped_longitude(self.lon))[column]]
         return f"latitude {lat:g}, longitude {lon:g}"
 
 
@@ -68,7 +74,8 @@ def find_horizontal(file: netCDF4.Dataset, variable: netCDF4.Variable) -> Horizo
     Raises
     ------
     InputDataError
-        If they are missing, curvilinear, irregular, or do not cover the globe.
+        If they are missing, curvilinear, irregular, edges of cells, or do not cover the globe; or if one place has two
+        different values.
     """
     latitude, longitude = (_find(file, variable, axis) for axis in _NAMES)
     if latitude is None or longitude is None or latitude.dimensions == longitude.dimensions:
@@ -80,12 +87,59 @@ def find_horizontal(file: netCDF4.Dataset, variable: netCDF4.Variable) -> Horizo
     lon = np.ma.filled(longitude[:].astype(np.float64), np.nan)
     if not (np.isfinite(lat).all() and np.isfinite(lon).all()) or len(lat) < 2 or len(lon) < 2:
         raise InputDataError("The latitudes or longitudes hold missing values, or fewer than two.", "Repair the file.")
-    rows = np.argsort(lat)
+    names = str(latitude.dimensions[0]), str(longitude.dimensions[0])
     wrapped = wrapped_longitude(lon)
-    columns = np.argsort(wrapped)
-    grid = Grid(_lat_edges(lat[rows], _bounds(file, latitude, rows)), _lon_edges(wrapped[columns]))
+    kept_rows, kept_columns = _places(lat, np.inf), _places(wrapped, 360.0)
+    notes = [
+        note
+        for name, what, values, kept in zip(names, _NAMES, (lat, lon), (kept_rows, kept_columns), strict=True)
+        for note in _once(variable, name, what, values, kept)
+    ]
+    rows, columns = (kept[np.argsort(values[kept])] for values, kept in ((lat, kept_rows), (wrapped, kept_columns)))
+    lon_bounds = _bounds(file, longitude, columns)
+    if lon_bounds is not None:
+        lon_bounds = lon_bounds + (wrapped - lon)[columns, None]
+    grid = Grid(_lat_edges(lat[rows], _bounds(file, latitude, rows)), _lon_edges(wrapped[columns], lon_bounds))
     _check(grid, lat[rows], wrapped[columns])
-    return Horizontal(str(latitude.dimensions[0]), str(longitude.dimensions[0]), lat, lon, rows, columns, grid)
+    _refuse_edges(grid, lat[rows], names)
+    return Horizontal(*names, lat[kept_rows], lon[kept_columns], rows, columns, grid, tuple(notes))
+
+
+def _places(values: FloatArray, circle: float) -> IntArray:
+    """Indices of coordinates, in the file's order, without those of a place that an earlier one has."""
+    order = np.argsort(values, kind="stable")
+    steps = np.diff(values[order], append=values[order[0]] + circle)
+    again = np.flatnonzero(steps < _SAME_PLACE)
+    repeated = np.maximum(order[again], order[(again + 1) % len(order)])
+    return np.setdiff1d(np.arange(len(values)), repeated)
+
+
+def _once(variable: netCDF4.Variable, dimension: str, what: str, values: FloatArray, kept: IntArray) -> Iterator[str]:
+    """Notes on rows or columns that are read once.
+
+    Raises
+    ------
+    InputDataError
+        If one of them has other values than the row or column of the same place.
+    """
+    variable.set_auto_maskandscale(False)
+    try:
+        for again in np.setdiff1d(np.arange(len(values)), kept):
+            apart = np.abs(values[kept] - values[again])
+            first = kept[np.argmin(np.minimum(apart, np.abs(apart - 360.0)) if what == "longitude" else apart)]
+            pair = f"{what} {values[again]:g}" + (f" is {values[first]:g} again" if apart.min() > 1.0 else " again")
+            one, other = (
+                variable[tuple(at if name == dimension else slice(None) for name in variable.dimensions)]
+                for at in (first, again)
+            )
+            if not np.array_equal(one, other, equal_nan=variable.dtype.kind == "f"):
+                raise InputDataError(
+                    f"{pair.capitalize()}, with other values.",
+                    f"Remove one of both from the file, e.g. with ncks -d {dimension},{kept[0]},{kept[-1]} IN OUT.",
+                )
+            yield f"{pair}, with equal values, and is read once"
+    finally:
+        variable.set_auto_maskandscale(True)
 
 
 def is_called(coordinate: netCDF4.Variable, axis: str) -> bool:
@@ -123,7 +177,7 @@ def _no_axes(file: netCDF4.Dataset, variable: netCDF4.Variable) -> str:
 
 def _bounds(file: netCDF4.Dataset, coordinate: netCDF4.Variable, order: IntArray) -> FloatArray | None:
     bounds = getattr(coordinate, "bounds", None)
-    if bounds and bounds in file.variables and file[bounds].shape == (len(order), 2):
+    if bounds and bounds in file.variables and file[bounds].shape == (coordinate.size, 2):
         values = np.ma.filled(file[bounds][:].astype(np.float64), np.nan)[order]
         if np.isfinite(values).all():
             return np.sort(values, axis=1)
@@ -147,23 +201,42 @@ def _lat_edges(lat: FloatArray, bounds: FloatArray | None) -> NDArray[np.float64
     return np.asarray(edges, np.float64)
 
 
-def _lon_edges(lon: FloatArray) -> NDArray[np.float64]:
+def _lon_edges(lon: FloatArray, bounds: FloatArray | None = None) -> NDArray[np.float64]:
     step = float(np.median(np.diff(lon)))
     edges = np.append(lon - 0.5 * step, lon[-1] + 0.5 * step)
+    if bounds is not None and np.allclose(bounds[1:, 0], bounds[:-1, 1], atol=1e-3):
+        stated = np.append(bounds[:, 0], bounds[-1, 1])
+        # Longitudes that are edges; rounded bounds about centres are no better than the centres.
+        if np.allclose(stated[:-1], lon, atol=0.1 * step) or np.allclose(stated[1:], lon, atol=0.1 * step):
+            edges = stated
     # 5-degree cells are exact in binary, 1.875-degree ones are not: keep the circle closed.
     if abs(edges[-1] - edges[0] - 360.0) < 0.05 * step:
         edges = edges[0] + np.linspace(0.0, 360.0, len(edges))
     return np.asarray(edges, np.float64)
 
 
+def _refuse_edges(grid: Grid, lat: FloatArray, names: tuple[str, str]) -> None:
+    """Refuse latitudes that are edges of cells, unless bounds say where the cells lie.
+
+    Rows at even distance that fill the globe and begin at a pole cannot be centres: one would lie beyond the pole.
+    """
+    step = 180.0 / len(lat)
+    ends = np.abs([lat[0] + 90.0, lat[-1] - 90.0]) < _EDGE * step
+    even = np.abs(np.diff(lat) - step).max() < _EDGE * step
+    if even and ends.any() and np.ptp(np.diff(grid.lat_edges)) > _EDGE * step:
+        shift = f"{'+' if ends[0] else '-'}{step / 2:g}"
+        side, corner = ("southern", "western") if ends[0] else ("northern", "eastern")
+        raise InputDataError(
+            f"The {len(lat)} latitudes from {lat[0]:g} to {lat[-1]:g} are {side} edges of cells, not their centres.",
+            f"Shift them, e.g. with ncap2 -s '{names[0]}={names[0]}{shift}' IN OUT, and {names[1]} too if these are "
+            f"{corner} edges; or state the cells' bounds in the file.",
+        )
+
+
 def _check(grid: Grid, lat: FloatArray, lon: FloatArray) -> None:
     problems = []
     if np.abs(lat).max() > 90.0 + 1e-6:
         problems.append(f"latitudes reach {lat[np.argmax(np.abs(lat))]:g} degrees")
-    for axis, what in ((lat, "latitude"), (lon, "longitude")):
-        if (np.diff(axis) <= 1e-6).any():
-            twice = round(float(axis[np.argmin(np.diff(axis))]), 6) + 0.0
-            problems.append(f"{what} {twice:g} stands there twice")
     if not problems:
         if len(lat) > 2 and np.ptp(np.diff(lat)) > _UNEVEN_ROWS * float(np.median(np.diff(lat))):
             problems.append("the latitudes are neither evenly spaced nor Gaussian")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -16,16 +17,17 @@ from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.preprocess.axes import Horizontal
 from climrecon.preprocess.base_period import base_period
-from climrecon.preprocess.field import Field, field_of, find_variable
+from climrecon.preprocess.field import field_of, find_variable
+from climrecon.preprocess.missing import Packing, Tally, without_flags
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.request import PrepareRequest
-from climrecon.preprocess.values import check_units, check_values, is_anomaly, member_count, to_units, unpacked_dtype
+from climrecon.preprocess.values import check_units, check_values, is_anomaly, member_count, to_units
 from climrecon.variables import VARIABLES
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One file: values in the package's order and units, months, axes, release and metadata."""
+    """One file: values in the package's order and units, months, axes, release, metadata, and a tally of masked cells."""
 
     values: FloatArray
     index: IntArray
@@ -37,6 +39,7 @@ class Chunk:
     release: Release | None
     metadata: dict[str, str]
     notes: list[str]
+    tally: Tally
 
 
 def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = None) -> Chunk:
@@ -55,6 +58,7 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         If it cannot be used; the message names the file and the reason.
     """
     notes: list[str] = []
+    tally = Tally()
     with opened(path) as file:
         description = VARIABLES[request.variable]
         stated = Stated(
@@ -70,11 +74,19 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         field = field_of(file, variable, lambda units: check_units(units, description))
         units = field.units
         members = member_count(variable)
+        plausible = description.plausible(units)
+
+        def read(member: int | None) -> FloatArray:
+            first: dict[str, Any] = {} if member else {"notes": notes}
+            values = field.read(member, tally=tally, plausible=plausible, **first)
+            return without_flags(values, plausible, description, tally)
+
         if realisation is None and members > 1:
-            values = _mean_of_members(field, members)
+            values = _mean_of_members(read, members)
             notes.append(f"the file holds {members} members; the observations are their mean")
         else:
-            values = field.read(realisation)
+            values = read(realisation)
+        notes += field.horizontal.notes
         labels, place = Months(field.index).labels(), field.horizontal.place
         if not np.isfinite(values).any():
             check_values(values, True, labels, place, description)
@@ -82,17 +94,20 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         values = to_units(values, units, anomaly, description)
         if units.strip() in ("", "1"):
             notes.append(f"{variable.name} states no units; its anomalies are taken as {description.units}")
+        values = without_flags(values, description.limits(anomaly), description, tally)
         check_values(values, anomaly, labels, place, description)
         metadata = {
             "variable": variable.name,
-            "dtype": unpacked_dtype(variable),
+            "dtype": Packing.of(variable).dtype,
             "references": str(getattr(file, "references", getattr(file, "reference", ""))),
             **{key: str(getattr(file, key, "")) for key in ("title", "institution", "history")},
         }
     base = _base(stated, release, field.index, notes) if anomaly else None
     if release:
         notes.insert(0, release.note)
-    return Chunk(values, field.index, field.horizontal, field.calendar, anomaly, base, stated, release, metadata, notes)
+    return Chunk(
+        values, field.index, field.horizontal, field.calendar, anomaly, base, stated, release, metadata, notes, tally
+    )
 
 
 def _choice_notes(
@@ -133,12 +148,13 @@ def _base(stated: Stated, release: Release | None, index: IntArray, notes: list[
     return None
 
 
-def _mean_of_members(field: Field, members: int) -> FloatArray:
+def _mean_of_members(read: Callable[[int], FloatArray], members: int) -> FloatArray:
     """(T, H, W) mean over the members of one file; one of them is in memory at a time."""
-    total = field.read(0).astype(np.float64)
+    first = read(0)
+    total = first.astype(np.float64)
     for member in range(1, members):
-        total += field.read(member)
-    return np.asarray((total / members).astype(unpacked_dtype(field.variable)))
+        total += read(member)
+    return np.asarray((total / members).astype(first.dtype))
 
 
 def joined(chunks: Sequence[Chunk], names: Sequence[str], notes: list[str]) -> tuple[FloatArray, IntArray]:

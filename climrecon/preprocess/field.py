@@ -111,9 +111,9 @@ class Field:
     calendar: str
     horizontal: Horizontal
 
-    def read(self, realisation: int | None = None) -> Any:
+    def read(self, realisation: int | None = None, **how: Any) -> Any:
         """(T, H, W) in the package's order; see :func:`climrecon.preprocess.values.read_values`."""
-        return read_values(self.variable, self.time_name, self.horizontal, realisation)
+        return read_values(self.variable, self.time_name, self.horizontal, realisation, **how)
 
 
 def field_of(file: netCDF4.Dataset, variable: netCDF4.Variable, check: Callable[[str], Any] = str) -> Field:

@@ -16,15 +16,16 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.preprocess.anomalies import prepare_anomalies
-from climrecon.preprocess.axes import find_horizontal, is_called
+from climrecon.preprocess.axes import Horizontal, find_horizontal, is_called
 from climrecon.preprocess.cdo import cdo_folder, run_cdo
 from climrecon.preprocess.chunks import some
 from climrecon.preprocess.climatology import anomalies_of, check_covered
 from climrecon.preprocess.field import all_of, field_of, find_variable
 from climrecon.preprocess.filled import Flags, flags_of
+from climrecon.preprocess.missing import flags_in, read_part
 from climrecon.preprocess.opening import opened
 from climrecon.preprocess.times import find_time, month_index
-from climrecon.preprocess.values import check_units, is_anomaly, missing_to_nan, to_units
+from climrecon.preprocess.values import check_units, is_anomaly, to_units
 from climrecon.variables import VARIABLES, Variable
 
 #: Months of a file that are inspected before cdo reads it: a year, so that seasons do not deceive.
@@ -39,14 +40,16 @@ _FINE = "r360x180"
 class MemberHeader:
     """Header of a file of a member, read before cdo reads the file.
 
-    ``anomaly`` is None for variables that are not observable; ``remap`` are cdo's operators from its grid; ``lat`` and
-    ``lon`` that grid's coordinates in the file's order, one- or two-dimensional.
+    ``anomaly`` is None for variables that are not observable; ``flags`` are numbers that stand for no value; ``remap``
+    are cdo's operators from its grid; ``lat`` and ``lon`` that grid's coordinates in the file's order, one- or
+    two-dimensional.
     """
 
     name: str
     index: IntArray
     units: str
     anomaly: bool | None
+    flags: tuple[float, ...]
     remap: tuple[str, ...]
     filled: Flags | None
     lat: FloatArray
@@ -120,8 +123,9 @@ def prepare_member(
     check_covered(index, reference_period)
     with cdo_folder(scratch, grid, files) as (folder, links):
         source = merged(links)
+        missing = [f"-setctomiss,{flag!r}" for flag in headers[0].flags]
         level = [] if realisation is None else [f"-sellevidx,{realisation + 1}"]
-        run_cdo([*headers[0].remap, *level, f"-selname,{headers[0].name}", *source, "out.nc"], folder)
+        run_cdo([*headers[0].remap, *missing, *level, f"-selname,{headers[0].name}", *source, "out.nc"], folder)
         shown = Path(files[0]).name
         values, months = read_output(folder / "out.nc", headers[0].name, shown)
         if flags := headers[0].filled:
@@ -191,27 +195,33 @@ def _inspected(path: Path, wanted: str) -> MemberHeader:
         description = VARIABLES[wanted]
         (index, _), (remap, lat, lon), _ = all_of(
             lambda: month_index(file, find_time(file, variable)[1]),
-            lambda: _source_grid(file, variable, ocean=description.on_sea),
+            lambda: source_grid(file, variable, ocean=description.on_sea),
             lambda: check_units(units, description) if description.observable else None,
         )
-        anomaly = _kind(file, variable, path.name, description) if description.observable else None
-        return MemberHeader(str(variable.name), index, units, anomaly, remap, flags_of(file, variable), lat, lon)
+        anomaly, flags = _kind(file, variable, path.name, description) if description.observable else (None, ())
+        filled = flags_of(file, variable)
+        return MemberHeader(str(variable.name), index, units, anomaly, flags, remap, filled, lat, lon)
 
 
-def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, description: Variable) -> bool:
-    """Whether a file holds anomalies, by its first year; values that its units do not fit are refused."""
+def _kind(
+    file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, description: Variable
+) -> tuple[bool, tuple[float, ...]]:
+    """Whether a file holds anomalies, and its flags, by its first year; values that its units do not fit are refused."""
     axis = variable.dimensions.index(find_time(file, variable)[0])
     chosen: list[Any] = [slice(None)] * variable.ndim
     chosen[axis] = slice(0, _INSPECTED_MONTHS)
-    sample = missing_to_nan(variable[tuple(chosen)])
+    sample = read_part(variable, tuple(chosen))
     if not np.isfinite(sample).any():
         raise InputDataError("Every value of its first year is missing.", "Check the file.")
+    units = str(getattr(variable, "units", ""))
+    found = flags_in(sample, description.plausible(units), description)
+    flags = tuple({flag.value for flag in description.flags} | set(found))
+    sample[np.isin(sample, flags)] = np.nan
     stated = Stated(name, file.__dict__, variable.__dict__)
     release = release_of(stated)
     if is_anomaly("auto", stated, release.data_set if release else None, variable, sample, description):
-        return True
-    units = str(getattr(variable, "units", ""))
-    if description.accepted_units(units):  # else cdo's values are taken as they are
+        return True, flags
+    if description.conversion(units):  # else cdo's values are taken as they are
         sample = to_units(sample, units, False, description)
     low, high = float(np.nanmin(sample)), float(np.nanmax(sample))
     if low < description.absolute_range[0] or high > description.absolute_range[1]:
@@ -220,10 +230,10 @@ def _kind(file: netCDF4.Dataset, variable: netCDF4.Variable, name: str, descript
             f"{description.units}: no {description.quantity} on Earth.",
             "Check the units attribute against the values.",
         )
-    return False
+    return False, flags
 
 
-def _source_grid(
+def source_grid(
     file: netCDF4.Dataset, variable: netCDF4.Variable, ocean: bool
 ) -> tuple[tuple[str, ...], FloatArray, FloatArray]:
     """cdo's operators from the grid of ``variable`` to the network's; its latitudes and longitudes, degrees.
@@ -237,13 +247,31 @@ def _source_grid(
     lat = next((v for v in cells if is_called(v, "latitude")), None) if ocean else None
     if lat is None:
         axes = find_horizontal(file, variable)
-        return ("-remapcon,grid.txt",), axes.lat, axes.lon
+        return ("-remapcon,grid.txt", *_without_repeats(file, axes)), axes.lat, axes.lon
     lon = next((v for v in cells if is_called(v, "longitude")), lat)
     corners = str(getattr(lat, "bounds", "")) in file.variables
     # Without the cells' corners there are no areas: values are taken at the points of a finer grid first.
     remap = ("-remapcon,grid.txt",) if corners else ("-remapcon,grid.txt", f"-remapbil,{_FINE}")
     lat, lon = (np.ma.filled(one[:].astype(np.float64), 0.0) for one in (lat, lon))
     return remap, lat, lon
+
+
+def _without_repeats(file: netCDF4.Dataset, axes: Horizontal) -> list[str]:
+    """cdo's operator that leaves out rows and columns which are written twice.
+
+    Raises
+    ------
+    InputDataError
+        If these lie amid others.
+    """
+    kept, sizes = (axes.columns, axes.rows), [file.dimensions[name].size for name in (axes.lon_name, axes.lat_name)]
+    if [len(one) for one in kept] == sizes:
+        return []
+    if any(np.ptp(one) + 1 != len(one) for one in kept):
+        raise InputDataError(
+            f"{'; '.join(axes.notes)}: cdo cannot leave out rows and columns amid others.", "Remove them from the file."
+        )
+    return [f"-selindexbox,{','.join(f'{one.min() + 1},{one.max() + 1}' for one in kept)}"]
 
 
 def merged(links: Sequence[str]) -> list[str]:

@@ -12,12 +12,15 @@ from climrecon.array_types import BoolArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
 from climrecon.files import sha256_of
+from climrecon.geography import domain
 from climrecon.grid import Grid
 from climrecon.preprocess.chunks import Chunk, joined, read_chunk, read_once, some
 from climrecon.preprocess.climatology import anomalies_of
 from climrecon.preprocess.infilled import INSTEAD, reason_against
+from climrecon.preprocess.missing import Tally
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.uncertainty import with_errors
+from climrecon.variables import VARIABLES, Variable
 
 
 def read_observations(
@@ -46,9 +49,14 @@ def read_observations(
     chunks = [read_chunk(path, request) for path in files]
     notes = [note for chunk in chunks[:1] for note in chunk.notes]
     values, index = joined(chunks, [path.name for path in files], notes)
+    tally = Tally()
+    for one in chunks:
+        tally.add(one.tally)
+    notes += tally.note(float(np.isfinite(values).mean()))
     chunk = replace(chunks[0], values=np.empty(0, np.float32))
     del chunks  # their values are in the joined ones
     values, grid = read_once(values, chunk.axes.grid, notes)
+    grid = _with_domain(grid, np.isfinite(values), VARIABLES[request.variable], notes)
     infilled = ""
     if not request.allow_complete:
         allowed = request.allow_infilled
@@ -95,6 +103,17 @@ def _refuse_infilled(mask: BoolArray, grid: Grid, chunk: Chunk, name: str, allow
         raise InputDataError(f"{name} is not reconstructed: {reason}.", INSTEAD)
     notes.append(f"read by allow_infilled, though {reason}; filled cells count as observations")
     return reason
+
+
+def _with_domain(grid: Grid, mask: BoolArray, variable: Variable, notes: list[str]) -> Grid:
+    """The grid with the cells where the variable exists."""
+    grid = replace(grid, exists=domain(grid, variable.exists, mask))
+    if grid.exists is not None and not grid.exists.all():
+        notes.append(
+            f"{variable.label} exists over {variable.area_in_words} alone: {int((~grid.exists).sum())} cells, "
+            f"{100 * grid.outside_share:.0f} % of the globe's area, are neither estimated nor counted in means"
+        )
+    return grid
 
 
 def _within(index: IntArray, first: int | None, last: int | None) -> BoolArray:

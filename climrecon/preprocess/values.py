@@ -12,11 +12,10 @@ from climrecon.array_types import FloatArray
 from climrecon.datasets import DataSet, Stated
 from climrecon.errors import InputDataError
 from climrecon.preprocess.axes import Horizontal
+from climrecon.preprocess.missing import Packing, Tally
 from climrecon.variables import VARIABLES, Variable
+from climrecon.variables.units import conversion
 
-#: Values beyond this, and these, are fill values, whether a file declares them or not.
-_BEYOND = 9.9e19
-_FILLS = (-9999.0, -999.0, 9999.0, -99999.0)
 #: Values read at once, so that masks and double precision never exist for a whole file.
 _BLOCK = 1 << 22
 _SAMPLE = 200_000
@@ -35,31 +34,38 @@ _BASE_ATTRIBUTES = (
 )
 
 
-def unpacked_dtype(variable: netCDF4.Variable) -> str:
-    """``float32`` or ``float64``: what the variable's values are after scale and offset (CF, 8.1)."""
-    factors = [
-        np.asarray(getattr(variable, name)).dtype for name in ("scale_factor", "add_offset") if hasattr(variable, name)
-    ]
-    kind = np.result_type(*factors) if factors else variable.dtype
-    return "float64" if kind == np.float64 else "float32"
-
-
 def member_count(variable: netCDF4.Variable) -> int:
     """Number of members that a variable holds along a dimension; 1 where there is none."""
     sizes = dict(zip(variable.dimensions, variable.shape, strict=True))
     return int(next((size for name, size in sizes.items() if name.lower() in MEMBER_DIMENSIONS), 1))
 
 
-def read_values(variable: netCDF4.Variable, time_name: str, axes: Horizontal, realisation: int | None = None) -> Any:
+def read_values(
+    variable: netCDF4.Variable,
+    time_name: str,
+    axes: Horizontal,
+    realisation: int | None = None,
+    *,
+    tally: Tally | None = None,
+    notes: list[str] | None = None,
+    plausible: tuple[float, float] = (-np.inf, np.inf),
+) -> Any:
     """(T, H, W) in the unpacked dtype with NaN where missing, in the package's order.
 
     Read block by block along time; whatever order the dimensions stand in the file. Further dimensions must
     have length one, but for that of members of which ``realisation`` chooses one, from 0.
 
+    Parameters
+    ----------
+    tally, notes:
+        Take the number of cells that were masked by what the file does not declare as missing, and what was decided.
+    plausible:
+        Bounds of plausible values in the file's units, by which a valid range is read.
+
     Raises
     ------
     InputDataError
-        If a further dimension is longer.
+        If a further dimension is longer, or the valid range masks all values.
     """
     order = [variable.dimensions.index(name) for name in (time_name, axes.lat_name, axes.lon_name)]
     others = [position for position in range(variable.ndim) if position not in order]
@@ -74,17 +80,27 @@ def read_values(variable: netCDF4.Variable, time_name: str, axes: Horizontal, re
             f"{variable.name} has a further dimension: {', '.join(long)}.", "Select one of its values first."
         )
     steps, height, width = (variable.shape[position] for position in order)
+    packing, tally = Packing.of(variable), Tally() if tally is None else tally
     # Not narrower than the file: observed cells must come back bit by bit.
-    values = np.empty((steps, height, width), unpacked_dtype(variable))
+    values = np.empty((steps, len(axes.rows), len(axes.columns)), packing.dtype)
     block = _block_length(variable, order[0], height * width)
-    for start in range(0, steps, block):
+
+    def part(start: int) -> tuple[Any, ...]:
         chosen: list[Any] = [slice(None)] * variable.ndim
         chosen[order[0]] = slice(start, start + block)
         for position in of_members[:1]:
             chosen[position] = slice(realisation, realisation + 1) if realisation is not None else slice(None)
-        piece = missing_to_nan(variable[tuple(chosen)])
+        return tuple(chosen)
+
+    packing.choose_range(map(part, range(0, steps, block)), plausible)
+    for start in range(0, steps, block):
+        piece = packing.values(packing.stored(part(start)), tally)
         moved = np.transpose(piece, others + order).reshape(-1, height, width)
         values[start : start + block] = moved[:, axes.rows][:, :, axes.columns]
+    packing.check(values)
+    tally.cells += values.size
+    if notes is not None:
+        notes += packing.notes
     return values
 
 
@@ -96,24 +112,6 @@ def _block_length(variable: netCDF4.Variable, time_position: int, cells: int) ->
         stored = int(chunks[time_position])
         length = max(stored, length // stored * stored)
     return length
-
-
-def missing_to_nan(raw: Any) -> FloatArray:
-    """Float array with NaN for values that are missing by any convention.
-
-    The library has applied scale, offset, ``_FillValue``, ``missing_value`` and the valid range; files
-    also use fill values they do not declare.
-    """
-    given = np.ma.asarray(raw)
-    masked = given if given.dtype.kind == "f" else given.astype(np.float64)
-    values = np.array(np.ma.filled(masked, np.nan))
-    with np.errstate(invalid="ignore"):
-        undeclared = np.abs(values) >= _BEYOND
-        for fill in _FILLS:
-            undeclared |= values == fill
-    undeclared &= np.isfinite(values)
-    values[undeclared] = np.nan
-    return values
 
 
 def is_anomaly(
@@ -153,20 +151,24 @@ def _by_range(variable: netCDF4.Variable, values: FloatArray, description: Varia
     finite = finite[np.isfinite(finite)]
     if len(finite) < 100:
         finite = values[np.isfinite(values)]
-    low, high = np.quantile(finite, [0.01, 0.99])
-    middle = float(np.median(np.abs(finite)))
     units = str(getattr(variable, "units", ""))
     accepted = description.accepted_units(units)
-    if accepted and all(
-        value > bound for value, bound in zip((low, middle, high), accepted.absolute_above, strict=True)
-    ):
-        return False
+    if accepted and (to_scale := conversion(units, accepted.name)):
+        absolute = to_scale(finite, difference=False)
+        low, high = np.quantile(absolute, [0.01, 0.99])
+        found = (low, np.median(np.abs(absolute)), high)
+        if all(value > bound for value, bound in zip(found, accepted.absolute_above, strict=True)):
+            return False
+        finite = to_scale(finite, difference=True)
+    low, high = np.quantile(finite, [0.01, 0.99])
+    middle = float(np.median(np.abs(finite)))
     reach, most = description.anomaly_within
     narrow = accepted is None or high - low <= accepted.largest_anomaly_range
     if low > -reach and high < reach and middle < most and narrow:
         return True
+    scale = accepted.name if accepted else units or "no units"
     raise InputDataError(
-        f"It is not clear whether {variable.name} ({units or 'no units'}, 98 % in {low:.1f} to {high:.1f}) holds "
+        f"It is not clear whether {variable.name} ({scale}, 98 % in {low:.1f} to {high:.1f}) holds "
         f"anomalies or absolute {description.quantity}s.",
         "Say values=anomaly or values=absolute.",
     )
@@ -188,10 +190,10 @@ def check_units(units: str, description: Variable) -> None:
             if description.auxiliary is not None
             else f"Choose variable={names}.",
         )
-    if units.strip() not in ("", "1") and description.accepted and not description.accepted_units(units):
+    if units.strip() not in ("", "1") and not description.conversion(units):
         raise InputDataError(
             f"The units {units!r} are not those of a {description.quantity}.",
-            f"{description.units_in_words} are expected.",
+            f"{description.units_in_words} are expected, or other units of a {description.quantity}.",
         )
 
 
@@ -203,19 +205,14 @@ def to_units(values: FloatArray, units: str, anomaly: bool, description: Variabl
     InputDataError
         If absolute values have no units.
     """
-    accepted = description.accepted_units(units)
-    if accepted is None and not anomaly:
+    to_ours = description.conversion(units)
+    if to_ours is None and not anomaly:
         raise InputDataError(
             f"The variable states no units, so its absolute {description.quantity}s may be in "
             f"{description.units_in_words}.",
             f"Write them into the file, e.g. with ncatted -a units,{description.name},c,c,{description.units!r}.",
         )
-    number = values.dtype.type
-    if accepted and accepted.factor != 1.0:
-        values = np.asarray(values * number(accepted.factor))
-    if accepted and accepted.offset and not anomaly:
-        values = np.asarray(values + number(accepted.offset))
-    return values
+    return values if to_ours is None else to_ours(values, difference=anomaly)
 
 
 def check_values(
@@ -240,8 +237,7 @@ def check_values(
         raise InputDataError(
             "Every value is missing (NaN or fill value).", "Check that the file holds data for this period."
         )
-    most, units = description.largest_anomaly, description.units
-    low, high = (-most, most) if anomaly else description.absolute_range
+    units, (low, high) = description.units, description.limits(anomaly)
     infinite = np.isinf(values)
     implausible = ((values < low) | (values > high)) & ~infinite
     what = "an anomaly" if anomaly else f"a {description.quantity}"
@@ -256,5 +252,6 @@ def check_values(
     if problems:
         raise InputDataError(
             f"The values cannot be used: {'; '.join(problems)}.",
-            "Repair the file; if its values are of the other kind, say values=anomaly or values=absolute.",
+            "Write missing values as the file's _FillValue, or correct its units; if its values are of the other kind, "
+            "say values=anomaly or values=absolute.",
         )

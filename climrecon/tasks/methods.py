@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from climrecon.fields import Observations
@@ -67,7 +67,9 @@ def load_method(name: str, settings: RunSettings, site: Site) -> LoadedMethod:
 
 
 def on_method_grid(observations: Observations, method: LoadedMethod, scratch: Path) -> Observations:
-    """Observations on the method's grid."""
+    """Observations on the method's grid, all of it: methods estimate complete fields, wherever the variable exists."""
+    if observations.grid.exists is not None:
+        observations = replace(observations, grid=replace(observations.grid, exists=None))
     grid = method.native_grid
     if grid is None and observations.grid.area.size > MOST_CELLS:
         grid = FIVE_DEGREES

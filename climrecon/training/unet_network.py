@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from climrecon.array_types import IntArray
-from climrecon.data.geography import land_fraction
 from climrecon.errors import InputDataError, UsageError
+from climrecon.geography import land_fraction
 from climrecon.grid import Grid
 from climrecon.methods.priors.covariance import learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior

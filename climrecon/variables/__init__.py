@@ -1,4 +1,4 @@
-"""Variables: ``NAME.toml`` in this folder describes one completely. Standard library and pydantic."""
+"""Variables: ``NAME.toml`` in this folder describes one completely. Standard library and pydantic; units by pint."""
 
 from climrecon.variables.description import AcceptedUnits, Maps, Variable
 from climrecon.variables.table import AUXILIARY, VARIABLES

@@ -1,11 +1,13 @@
-"""The description of a variable: names, units with conversions, plausible values, colours of maps."""
+"""The description of a variable: names, units, where it exists, plausible values, colours of maps."""
 
 from __future__ import annotations
 
 import math
-import re
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from climrecon.variables.units import Conversion, conversion
 
 
 class _Frozen(BaseModel):
@@ -13,16 +15,12 @@ class _Frozen(BaseModel):
 
 
 class AcceptedUnits(_Frozen):
-    """Units that files may state for a variable, and the conversion to the variable's units.
+    """A scale on which files state a variable, and how its numbers distinguish absolute values from anomalies.
 
     Attributes
     ----------
     name:
         As messages name them.
-    pattern:
-        Regular expression of all spellings, matched as a whole; None: ``name`` alone.
-    factor, offset:
-        Absolute values are multiplied and shifted; anomalies, being differences, are multiplied only.
     absolute_above:
         Lower bounds of the 1 % quantile, the median of sizes and the 99 % quantile; data above all three are absolute.
     largest_anomaly_range:
@@ -30,16 +28,15 @@ class AcceptedUnits(_Frozen):
     """
 
     name: str
-    pattern: str | None = None
-    factor: float = 1.0
-    offset: float = 0.0
     absolute_above: tuple[float, float, float] = (math.inf, math.inf, math.inf)
     largest_anomaly_range: float = math.inf
 
-    def spells(self, units: str) -> bool:
-        """Whether a file's ``units`` are these."""
-        text = " ".join(units.split())
-        return text == self.name if self.pattern is None else bool(re.fullmatch(self.pattern, text))
+
+class Flag(_Frozen):
+    """A number that files of some producer hold in place of a value, in their own units, and what it stands for."""
+
+    value: float
+    meaning: str
 
 
 class Maps(_Frozen):
@@ -86,7 +83,10 @@ class Variable(_Frozen):
     units, units_metadata:
         As the package holds values, and CF's ``units_metadata`` of anomalies.
     accepted:
-        Units of files; none: any are taken as they are.
+        Scales of files, where they distinguish absolute values from anomalies; all units that convert to ``units`` are
+        taken.
+    exists:
+        Where the variable exists; elsewhere it is neither estimated nor counted in means.
     auxiliary:
         Position among the variables that a network may take as auxiliary input; None: it may not.
     observable:
@@ -96,6 +96,8 @@ class Variable(_Frozen):
         Bounds of the 1 % and 99 % quantiles and of the median of sizes of anomalies.
     largest_anomaly, absolute_range:
         Monthly means stay within these; values outside are errors of the file.
+    flags:
+        Numbers in files that stand for the absence of a value.
     default_obs_sd:
         One-sigma error of an observed cell where neither data set nor network states one.
     indices:
@@ -116,23 +118,52 @@ class Variable(_Frozen):
     units: str
     units_metadata: str = ""
     accepted: tuple[AcceptedUnits, ...] = ()
+    exists: Literal["everywhere", "sea", "land"] = "everywhere"
     auxiliary: int | None = None
     observable: bool = False
     anomaly_within: tuple[float, float] = (0.0, 0.0)
     largest_anomaly: float = math.inf
     absolute_range: tuple[float, float] = (-math.inf, math.inf)
+    flags: tuple[Flag, ...] = ()
     default_obs_sd: float | None = Field(None, gt=0)
     indices: tuple[str, ...] = ()
     maps: Maps | None = None
 
+    def conversion(self, units: str) -> Conversion | None:
+        """From a file's ``units`` to the variable's, None if they are those of another quantity."""
+        return conversion(units, self.units)
+
     def accepted_units(self, units: str) -> AcceptedUnits | None:
-        """The accepted units that a file's ``units`` spell, None if there are none."""
-        return next((one for one in self.accepted if one.spells(units)), None)
+        """The scale whose zero is nearest to that of a file's ``units``; None if they are those of another quantity."""
+        nearest, least = None, math.inf
+        for one in self.accepted:
+            found = conversion(units, one.name)
+            if found and abs(found.offset) < least:
+                nearest, least = one, abs(found.offset)
+            if least == 0.0:  # the usual units ask the library nothing
+                break
+        return nearest
+
+    def limits(self, anomaly: bool) -> tuple[float, float]:
+        """Bounds of plausible values in the variable's units."""
+        return (-self.largest_anomaly, self.largest_anomaly) if anomaly else self.absolute_range
+
+    def plausible(self, units: str) -> tuple[float, float]:
+        """Bounds of values in a file's ``units``, whether these are absolute or anomalies."""
+        to_ours = self.conversion(units) or Conversion()
+        low, high = map(to_ours.back, self.absolute_range)
+        most = self.largest_anomaly / to_ours.factor
+        return min(low, -most), max(high, most)
 
     @property
     def units_in_words(self) -> str:
-        """All accepted units, for messages."""
-        return " or ".join(one.name for one in self.accepted)
+        """Units that files state, for messages."""
+        return " or ".join([one.name for one in self.accepted] or [self.units])
+
+    @property
+    def area_in_words(self) -> str:
+        """The part of the globe where the variable exists, for messages and captions."""
+        return "the globe" if self.exists == "everywhere" else f"the {self.exists}"
 
     @property
     def on_sea(self) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.errors import InputDataError
 from climrecon.files import sha256_of
+from climrecon.output.product import NO_DOMAIN
 from climrecon.workflow.manifest import read_manifest
 
 #: Cells of the input: as before, of another value, newly observed, no longer observed.
@@ -35,9 +36,9 @@ class Result:
     lat, lon, lat_bounds, lon_bounds:
         (H,), (W,), (H, 2), (W, 2) degrees.
     area:
-        (H, W) share of the globe.
+        (H, W) share of the area where the variable exists; 0 elsewhere.
     field, analysis:
-        (T, H, W) K: as published; the network's estimate everywhere.
+        (T, H, W) K: as published; the network's estimate everywhere. Zero where the variable does not exist.
     stddev:
         (T, H, W) K or None.
     status:
@@ -130,16 +131,23 @@ def _fields(file: Any, variable: str) -> dict[str, Any]:
     rows = np.abs(np.diff(np.sin(np.radians(lat_bounds)), axis=1))
     area = rows * np.abs(np.diff(lon_bounds, axis=1)).T
     stddev = f"{variable}_stddev"
+    status = np.asarray(np.ma.filled(file[f"{variable}_status"][:], 0)).astype(np.int8)
+    exists = (status != NO_DOMAIN).any(axis=0)
+    area = np.where(exists, area, 0.0)
+
+    def values(name: str) -> FloatArray:
+        return np.where(exists, _values(file, name), np.float32(0.0))
+
     return {
         "months": np.array([d.year * 12 + d.month - 1 for d in dates], dtype=np.int64),
         **axes,
         "lat_bounds": lat_bounds,
         "lon_bounds": lon_bounds,
         "area": area / area.sum(),
-        "field": _values(file, variable),
-        "analysis": _values(file, f"{variable}_analysis"),
-        "stddev": _values(file, stddev) if stddev in file.variables else None,
-        "status": np.asarray(np.ma.filled(file[f"{variable}_status"][:], 0)).astype(np.int8),
+        "field": values(variable),
+        "analysis": values(f"{variable}_analysis"),
+        "stddev": values(stddev) if stddev in file.variables else None,
+        "status": status,
     }
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
+from climrecon.geography import land_fraction
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.priors.covariance import learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior

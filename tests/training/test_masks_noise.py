@@ -32,7 +32,7 @@ def coverage() -> np.ndarray:
 
 
 def sea_cells() -> np.ndarray:
-    from climrecon.data.geography import land_fraction
+    from climrecon.geography import land_fraction
 
     return (land_fraction(GRID) < 0.5).reshape(-1)
 

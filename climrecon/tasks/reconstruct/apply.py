@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Estimate, Observations
+from climrecon.geography import domain
 from climrecon.grid import NINO34, TROPICS, Grid
 from climrecon.methods.contract import Method
 from climrecon.preprocess import FileGrid
 from climrecon.scores.masked_truth import REGIONS
+from climrecon.variables import VARIABLES
 from climrecon.workflow.progress import Reporter
 
 #: Nino 3.4 above the tropics, K, from which on an event is called El Nino, as in NOAA's definition.
@@ -121,7 +123,9 @@ def complete_fields(
         drawn = np.lib.format.open_memmap(
             scratch / "realisations.npy", mode="w+", dtype=np.float32, shape=(members, *shape)
         )
-    weights = {region.name: observations.grid.region_weights(region) for region in REGIONS}
+    exists = domain(observations.grid, VARIABLES[observations.variable].exists, observations.mask)
+    over = replace(observations.grid, exists=exists)  # all months decide, so that parts agree
+    weights = {region.name: over.region_weights(region) for region in REGIONS}
     # Noise that belongs to a date goes on from chunk to chunk; other streams must not begin anew with each.
     dated = method.capabilities.draws_depend_on_date_only
     for months_of_all, estimate in reconstruct(
@@ -173,6 +177,6 @@ def largest_el_nino(field: FloatArray, grid: Grid) -> int:
     the latest event, not the largest (van Oldenborgh et al. 2021, Environ. Res. Lett. 16:044003).
     """
     box, tropics = grid.region_weights(NINO34), grid.region_weights(TROPICS)
-    relative = (field * (box / box.sum() - tropics / tropics.sum())).sum(axis=(1, 2))
+    relative = (np.nan_to_num(field) * (box / box.sum() - tropics / tropics.sum())).sum(axis=(1, 2))
     month = int(np.argmax(relative))
     return month if relative[month] >= EL_NINO else len(field) - 1

@@ -72,7 +72,7 @@ def product_of(
     """Keep observed cells and re-base; ``fields`` are on the grid of ``observations``."""
     on_network, ensemble = prepared.on_network, prepared.ensemble
     back = FileGrid(observations.grid, on_network.grid, observations.source, scratch)
-    mask = observations.mask
+    mask, grid = observations.mask, observations.grid
     analysis = fields.mean
     infilled = np.where(mask, observations.values, analysis) if settings.keep_observed else analysis
     stddev, observational, unskilled = fields.stddev, fields.observational, None
@@ -109,14 +109,15 @@ def product_of(
         if kept is not None:
             draws = with_observed_cells(draws, observations, kept, ensemble, settings.seed)
         for drawn in draws:
-            yield (drawn if shift is None else drawn - shift[observations.time.month - 1]).astype(np.float32)
+            rebased = drawn if shift is None else drawn - shift[observations.time.month - 1]
+            yield grid.known(rebased.astype(np.float32))
 
     return Product(
         observations=observations,
-        infilled=infilled.astype(observations.values.dtype, copy=False),
-        analysis=analysis,
-        stddev=None if stddev is None else stddev.astype(np.float32, copy=False),
-        status=status_of(mask, unskilled, outside),
+        infilled=grid.known(infilled.astype(observations.values.dtype, copy=False)),
+        analysis=grid.known(analysis),
+        stddev=None if stddev is None else grid.known(stddev.astype(np.float32, copy=False)),
+        status=status_of(mask, unskilled, outside, grid.exists),
         reference_period=wanted,
         network=method.info,
         region_sd=dict(fields.region_sd),
@@ -125,7 +126,7 @@ def product_of(
         shift=shift,
         keep_observed=settings.keep_observed,
         notes=tuple(notes),
-        observational=None if observational is None else observational.astype(np.float32, copy=False),
+        observational=None if observational is None else grid.known(observational.astype(np.float32, copy=False)),
         errors=prepared.record.errors,
     )
 

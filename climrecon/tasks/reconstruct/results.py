@@ -166,8 +166,9 @@ def _figures(results: RunFolder, product: Product, series: Series, others: Seque
 
 def _summary(product: Product, series: Series) -> list[str]:
     covered = 100 * float(series.coverage["global"].mean())
+    area = "the area" if product.area_in_words == "the globe" else f"{product.area_in_words}'s area"
     return [
         f"Reconstructed {len(product.observations.time)} months of {product.observations.source.label} "
-        f"({covered:.0f} % of the area was observed) with {product.network.name}.",
+        f"({covered:.0f} % of {area} was observed) with {product.network.name}.",
         *structural_lines(product),
     ]

@@ -58,7 +58,7 @@ def _infilled(product: Product, method: LoadedMethod, scratch: Path, reporter: R
     if product.shift is not None:
         shift = rebase_complete(field, observations.time, product.reference_period)
         field = field - shift[observations.time.month - 1]
-    return field.astype(np.float32), calibration
+    return observations.grid.known(field.astype(np.float32)), calibration
 
 
 def _learned_from(method: LoadedMethod) -> str:
@@ -77,7 +77,7 @@ def lines(product: Product) -> list[str]:
     """For the end of a run: one line for each other network."""
     units, ours = VARIABLES[product.observations.variable].units, product.network.name
     return [
-        f"Structural uncertainty, {row.name} less {ours}: global mean {row.mean:+.3f} {units} on average, "
+        f"Structural uncertainty, {row.name} less {ours}: {product.mean_in_words} {row.mean:+.3f} {units} on average, "
         f"{row.largest:+.3f} {units} at most ({row.when}); cells that were not observed {row.cells:.2f} {units} (RMS)."
         for row in (rows(product) if product.structural else [])
     ]

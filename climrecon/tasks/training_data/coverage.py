@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.catalogue.roles import COVARIANCE, MEMBER, UNCORRELATED, member_number, role_of
-from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother, hold_out_masks
 from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
 from climrecon.datasets import Stated, release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations
+from climrecon.geography import land_fraction
 from climrecon.grid import Grid
 from climrecon.preprocess import PrepareRequest, read_member, read_observations, to_network_grid
 from climrecon.preprocess.error_covariance import month_in_name, read_error_stddev

