@@ -27,13 +27,13 @@ from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
+from climrecon.netcdf.opening import opened
+from climrecon.netcdf.times import find_time
 from climrecon.preprocess.axes import find_horizontal
 from climrecon.preprocess.cdo import cdo_folder, run_cdo
 from climrecon.preprocess.climatology import check_covered
 from climrecon.preprocess.field import find_variable
 from climrecon.preprocess.models import inspected, merged, prepare_member
-from climrecon.preprocess.opening import opened
-from climrecon.preprocess.times import find_time
 from climrecon.preprocess.values import missing_to_nan, read_values
 
 #: What a blend needs of a member.

@@ -13,18 +13,11 @@ from climrecon.datasets import Release, release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
+from climrecon.netcdf.coordinates import member_count
+from climrecon.netcdf.opening import opened
 from climrecon.preprocess.axes import Horizontal
 from climrecon.preprocess.field import Field, field_of, find_variable
-from climrecon.preprocess.opening import opened
-from climrecon.preprocess.values import (
-    base_period,
-    check_units,
-    check_values,
-    is_anomaly,
-    member_count,
-    to_units,
-    unpacked_dtype,
-)
+from climrecon.preprocess.values import base_period, check_units, check_values, is_anomaly, to_units, unpacked_dtype
 from climrecon.variables import VARIABLES
 
 
@@ -65,6 +58,7 @@ def read_chunk(path: Path, variable_name: str, values_are: str, realisation: int
         description = VARIABLES[variable_name]
         field = field_of(file, find_variable(file, variable_name), lambda units: check_units(units, description))
         variable, units = field.variable, field.units
+        notes += field.notes
         members = member_count(variable)
         if realisation is None and members > 1:
             values = _mean_of_members(field, members)

@@ -14,6 +14,8 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
+from climrecon.netcdf.opening import opened
+from climrecon.netcdf.times import find_time, month_index
 from climrecon.preprocess.anomalies import prepare_anomalies
 from climrecon.preprocess.axes import find_horizontal, is_called
 from climrecon.preprocess.cdo import cdo_folder, run_cdo
@@ -21,8 +23,6 @@ from climrecon.preprocess.chunks import some
 from climrecon.preprocess.climatology import anomalies_of, check_covered
 from climrecon.preprocess.field import all_of, field_of, find_variable
 from climrecon.preprocess.filled import Flags, flags_of
-from climrecon.preprocess.opening import opened
-from climrecon.preprocess.times import find_time, month_index
 from climrecon.preprocess.values import check_units, is_anomaly, missing_to_nan, to_units
 from climrecon.variables import VARIABLES, Variable
 

@@ -12,6 +12,7 @@ import numpy as np
 from climrecon.array_types import FloatArray
 from climrecon.datasets import release_of
 from climrecon.errors import InputDataError
+from climrecon.netcdf.coordinates import member_dimension
 from climrecon.preprocess.axes import Horizontal
 from climrecon.variables import VARIABLES, Variable
 
@@ -21,9 +22,6 @@ _FILLS = (-9999.0, -999.0, 9999.0, -99999.0)
 #: Values read at once, so that masks and double precision never exist for a whole file.
 _BLOCK = 1 << 22
 _SAMPLE = 200_000
-
-#: Names of a dimension along which one file holds several members.
-MEMBER_DIMENSIONS = ("ensemble", "ensemble_member", "member", "realization", "realisation", "number", "ens")
 
 _YEAR = r"(1[89]\d\d|20\d\d)"
 _PERIOD = re.compile(rf"{_YEAR}\s*(?:-|–|:|/|,|\s|to|until)\s*{_YEAR}")
@@ -50,12 +48,6 @@ def unpacked_dtype(variable: netCDF4.Variable) -> str:
     return "float64" if kind == np.float64 else "float32"
 
 
-def member_count(variable: netCDF4.Variable) -> int:
-    """Number of members that a variable holds along a dimension; 1 where there is none."""
-    sizes = dict(zip(variable.dimensions, variable.shape, strict=True))
-    return int(next((size for name, size in sizes.items() if name.lower() in MEMBER_DIMENSIONS), 1))
-
-
 def read_values(variable: netCDF4.Variable, time_name: str, axes: Horizontal, realisation: int | None = None) -> Any:
     """(T, H, W) in the unpacked dtype with NaN where missing, in the package's order.
 
@@ -69,7 +61,7 @@ def read_values(variable: netCDF4.Variable, time_name: str, axes: Horizontal, re
     """
     order = [variable.dimensions.index(name) for name in (time_name, axes.lat_name, axes.lon_name)]
     others = [position for position in range(variable.ndim) if position not in order]
-    of_members = [p for p in others if realisation is not None and variable.dimensions[p].lower() in MEMBER_DIMENSIONS]
+    of_members = [p for p in others if realisation is not None and variable.dimensions[p] == member_dimension(variable)]
     long = [
         f"{variable.dimensions[p]} ({variable.shape[p]})"
         for p in others

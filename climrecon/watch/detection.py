@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from climrecon.catalogue.roles import why_infilled
-from climrecon.datasets import canonical_variable, release_of
+from climrecon.datasets import release_of
 from climrecon.errors import InputDataError
 from climrecon.watch.file_stamps import ARCHIVES, archives_in
 
@@ -111,30 +111,25 @@ def read_header(paths: Sequence[Path], variable: str) -> Header:
 
 def _read_one(path: Path, variable: str) -> tuple[set[int], str, str, str]:
     """Months, grid, title and version attribute of a file."""
-    import netCDF4
     import numpy as np
 
+    from climrecon.netcdf.opening import opened
+    from climrecon.netcdf.times import find_time, month_index
+    from climrecon.preprocess.axes import find_horizontal
+    from climrecon.preprocess.field import find_variable
+
     try:
-        with netCDF4.Dataset(path) as file:
-            name = next(
-                n for n, v in file.variables.items() if v.ndim >= 3 and canonical_variable(n, v.__dict__) == variable
-            )
-            time, lat, lon = (file[dimension] for dimension in file[name].dimensions[-3:])
-            dates = netCDF4.num2date(time[:], time.units, getattr(time, "calendar", "standard"))
-            axes = [np.round(np.asarray(axis[:], dtype=np.float64), 4) for axis in (lat, lon)]
+        with opened(path) as file:
+            field = find_variable(file, variable)
+            months = month_index(file, find_time(file, field)[1]).index
+            horizontal = find_horizontal(file, field)
+            axes = [np.round(axis, 4) for axis in (horizontal.lat, horizontal.lon)]
             title, stated = (str(getattr(file, key, "")) for key in ("title", "version"))
-    except StopIteration:
-        raise InputDataError(f"{path} holds no {variable}.", "Check variable= and the file.") from None
-    # netCDF4 raises what it likes at a damaged file.
-    except (OSError, RuntimeError, ValueError, LookupError, AttributeError) as error:
-        raise InputDataError(
-            f"{path} cannot be read: {error}", "It is damaged, or still being copied; the next look reads it again."
-        ) from error
-    months = {int(date.year) * 12 + int(date.month) - 1 for date in np.ravel(dates)}
-    if not months:
-        raise InputDataError(f"{path} holds no month.", "It is damaged, or still being written.")
+    except InputDataError as error:
+        hint = f"{error.hint or ''} If the file is still being copied, the next look reads it again.".strip()
+        raise InputDataError(error.message, hint) from error
     digest = hashlib.sha256(b"".join(axis.tobytes() for axis in axes)).hexdigest()[:12]
-    return months, f"{len(axes[0])} x {len(axes[1])} ({digest})", title, stated
+    return set(months.tolist()), f"{len(axes[0])} x {len(axes[1])} ({digest})", title, stated
 
 
 def bare_name(path: Path | str) -> str:

@@ -80,6 +80,32 @@ def test_the_time_axis_tells_the_frequency(tmp_path: Path, days: tuple[float, ..
     assert listed(tmp_path)["x.nc"]["time_frequency"] == frequency
 
 
+def test_months_are_those_that_the_reader_gives(tmp_path: Path) -> None:
+    """ERA5's ``valid_time``, stamps at the end of the month, dates as text, decimal years."""
+    for name, times in (
+        ("valid_time", None),
+        ("end", None),
+        ("text", None),
+        ("years", 1961 + (np.arange(12) + 0.5) / 12),
+    ):
+        with netCDF4.Dataset(tmp_path / f"{name}.nc", "w") as file:
+            dimension = name if name == "valid_time" else "time"
+            for size, one in ((12, dimension), (2, "lat"), (3, "lon")):
+                file.createDimension(one, size)
+            if name == "text":
+                file.createVariable("time", str, ("time",))[:] = np.array(
+                    [f"1961-{m:02d}-15" for m in range(1, 13)], object
+                )
+            else:
+                time = file.createVariable(dimension, "f8", (dimension,))
+                time.units = "year A.D." if name == "years" else "days since 1961-01-01"
+                firsts = np.cumsum([31.0, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+                time[:] = times if times is not None else firsts - 16.0 if name == "valid_time" else firsts
+            file.createVariable("tas", "f4", (dimension, "lat", "lon"))[:] = 0.0
+    rows = listed(tmp_path)
+    assert {(row["time_range"], row["time_frequency"]) for row in rows.values()} == {("196101-196112", "mon")}
+
+
 @pytest.mark.parametrize(
     ("name", "cmor"),
     [("temperature_anomaly", "tas"), ("tas_mean", "tas"), ("tempanomaly", "tas"), ("air", "tas"), ("anom", "tas"),
