@@ -216,7 +216,9 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     """Turn SIGTERM into an exception, so that half results are cleaned up on the way out."""
     # A second signal must not break the cleaning up.
     signal.signal(number, signal.SIG_IGN)
-    raise Interrupted(f"Stopped by {signal.Signals(number).name}; no result was left behind.")
+    raise Interrupted(
+        f"Stopped by {signal.Signals(number).name}; no result was left behind.", "The same command begins again."
+    )
 
 
 def run_app(arguments: list[str] | None = None) -> None:

@@ -22,6 +22,7 @@ EPILOG = (
 #: The return value of a command: its answer for programs, and the lines for people.
 Printed = tuple[Any, Iterable[str]]
 _JSON = "climrecon.json"
+_EXPECTED = 'Give {"variable": "tas"}, or {"parameters": {…}, "run": {…}}.'
 
 
 def json_option(text: str = "Print as JSON.") -> Callable[[F], F]:
@@ -64,13 +65,13 @@ def read_config(text: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"{name} is no valid JSON: {error}") from error
+        raise UsageError(f"{name} is no valid JSON: {error}", _EXPECTED) from error
     if not isinstance(content, dict):
-        raise UsageError(f"{name} holds a {type(content).__name__}; expected one JSON object of parameters.")
+        raise UsageError(f"{name} holds a {type(content).__name__}; expected one JSON object of parameters.", _EXPECTED)
     parameters = content.get("parameters", content)
     run = content.get("run", {}) if "parameters" in content else {}
     if not isinstance(parameters, dict) or not isinstance(run, dict):
-        raise UsageError(f"{name}: 'parameters' and 'run' must be JSON objects.")
+        raise UsageError(f"{name}: 'parameters' and 'run' must be JSON objects.", _EXPECTED)
     return parameters, run
 
 

@@ -121,7 +121,7 @@ def _options(chosen: dict[str, Any], site: Any) -> Any:
         settings = Watch.model_validate({**site.file.watch.model_dump(), **given})
     except ValidationError as error:
         problems = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())
-        raise UsageError(f"These options cannot be used: {problems}.") from error
+        raise UsageError(f"These options cannot be used: {problems}.", "See 'climrecon watch --help'.") from error
     freva = (chosen["freva"] or find("freva") or "") if chosen["through"] == FREVA else ""
     freva = str(Path(freva).absolute()) if "/" in freva else freva
     rebuild = chosen["rebuild"].absolute() if chosen["rebuild"] else None

@@ -74,7 +74,10 @@ def _call(command: Sequence[str], patience: float = PATIENCE, umask: int = -1) -
         text = "; ".join(line.strip() for line in (answer.stderr or answer.stdout).splitlines() if line.strip())
         if _NO_ANSWER.search(text):
             raise SlurmSilent(f"Slurm does not answer: {text}", "Try again later, or use dispatch=local.")
-        raise Refused(f"{command[0]}: {text or f'ended with exit code {answer.returncode}'}")
+        raise Refused(
+            f"{command[0]}: {text or f'ended with exit code {answer.returncode}'}",
+            "Correct the [slurm] table of the site file, or use dispatch=local.",
+        )
     return answer.stdout
 
 
@@ -110,7 +113,10 @@ def sbatch(script: Path, folder: Path, options: Sequence[str] = (), umask: int =
     # With several clusters it is "number;cluster".
     number = text.strip().splitlines()[-1].split(";")[0]
     if not number.isdigit():
-        raise Refused(f"sbatch did not say the number of the job: {text.strip()!r}")
+        raise Refused(
+            f"sbatch did not say the number of the job: {text.strip()!r}",
+            "See 'squeue --me', and use dispatch=local meanwhile.",
+        )
     return int(number)
 
 

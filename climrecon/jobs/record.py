@@ -119,7 +119,10 @@ def read_chain(folder: Path) -> Chain:
     try:
         content = json.loads((folder / CHAIN).read_text(encoding="utf-8"))
         if content.pop("schema_version") != SCHEMA_VERSION:
-            raise UsageError(f"{folder / CHAIN} is of another version of climrecon.")
+            raise UsageError(
+                f"{folder / CHAIN} is of another version of climrecon.",
+                "Use that version, or give the command of the run again.",
+            )
         jobs = tuple(Submitted(**{**job, "parts": tuple(job["parts"])}) for job in content.pop("jobs"))
         content["skipped"] = tuple(content["skipped"])
         # Where it was found, not where it was written: a folder may have been moved.

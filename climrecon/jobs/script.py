@@ -105,7 +105,7 @@ def render(job: Job, *, name: str, folder: Path, cwd: Path, umask: int, limit: i
     check_folder(folder)
     for word in (job.stage, name):
         if not _NAME.fullmatch(word):
-            raise UsageError(f"{word!r} is no name of a job.")
+            raise UsageError(f"{word!r} is no name of a job.", "Use letters, digits, dot, dash, underscore.")
     part = "%a" if job.array else str(job.parts[0])
     options = [
         f"--job-name={name}",
@@ -151,5 +151,5 @@ def render(job: Job, *, name: str, folder: Path, cwd: Path, umask: int, limit: i
 
 def _variable(name: str) -> _Option:
     if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-        raise UsageError(f"{name!r} is no name of a variable.")
+        raise UsageError(f"{name!r} is no name of a variable.", "Use capitals, digits and underscores.")
     return _Option(name)

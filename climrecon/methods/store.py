@@ -69,7 +69,10 @@ def as_network(module: object) -> Network:
     """
     if isinstance(module, UNet | PublishedUNet):
         return module
-    raise NetworkError(f"{type(module).__name__} is no kind of network that can be stored.")
+    raise NetworkError(
+        f"{type(module).__name__} is no kind of network that can be stored.",
+        "Store a network of climrecon's own kinds.",
+    )
 
 
 def as_reconstructor(
@@ -106,7 +109,10 @@ def network_of(loaded: LoadedNetwork) -> Network:
     method = loaded.method
     if isinstance(method, UNetReconstructor | PublishedReconstructor):
         return as_network(method.network)
-    raise NetworkError(f"{loaded.name} has no weights to go on training from.")
+    raise NetworkError(
+        f"{loaded.name} has no weights to go on training from.",
+        "Start from a network; 'climrecon networks' lists them.",
+    )
 
 
 def save_network(network: Network, card: Card, folder: Path) -> Path:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _SHOWN = (
-    "command", "data", "further", "held_out", "covariances", "masks", "noise", "recipe", "start", "seed", "seconds", "hardware",
+    "command", "data", "further", "held_out", "covariances", "masks", "noise", "recipe", "start", "seed", "seconds",
+    "hardware",
 )  # fmt: skip
 _SCORES = (
     ("rmse", "RMSE, {}"),

@@ -75,7 +75,10 @@ def _read(path: Path, like: Observations) -> tuple[int, FloatArray, NDArray[np.i
         square = np.ma.filled(np.ma.asarray(matrix[:]).astype(np.float32), np.nan)
     month = month_in_name(path) if month is None else month
     if month is None:
-        raise InputDataError(f"{path.name}: neither its name nor a time axis states its month.")
+        raise InputDataError(
+            f"{path.name}: neither its name nor a time axis states its month.",
+            "Name the file with year and month, as HadCRUT5's are.",
+        )
     square = square.reshape(rows * columns, rows * columns)
     square[~(np.abs(square) < 1e4)] = np.nan
     number = np.arange(rows * columns).reshape(rows, columns)

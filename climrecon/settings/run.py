@@ -185,7 +185,7 @@ def check_name(name: str) -> None:
         If it is none.
     """
     if not _NAME.match(name):
-        raise UsageError(_no_name(name))
+        raise UsageError(f"{_no_name(name)}.", "Choose another name, e.g. my-network.")
 
 
 def _training_sets(values: Mapping[str, Any], site: Site) -> list[str]:

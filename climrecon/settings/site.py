@@ -158,7 +158,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The site file {path} cannot be read: {error}") from error
+        raise UsageError(
+            f"The site file {path} cannot be read: {error}", "Make it readable for all users, or move it away."
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"The site file {path} is no valid TOML: {error}", "Correct the line it names.") from error
 

@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from climrecon.errors import InputDataError, OutputError, UsageError
 from climrecon.methods.priors.forced import ForcedResponses
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.training import published_task, unet_network, unet_task
+from climrecon.training.banks import VALIDATION
 from climrecon.training.calibration import calibrate
 from climrecon.training.distributed import Workers, workers
 from climrecon.training.engine import Loop, Plan, Progress, Shown, TrainingHistory
@@ -140,12 +142,11 @@ def train(
         forcing = no_forcing(fields.grid)
         if isinstance(recipe, UNetRecipe):
             if start is None:
-                if drawing is not None and len(fields.set_names) > 1:
-                    drawing("Weighting training sets", 0, 1)
-                fields = replace(fields, shares=fit_shares(fields, masks, seed))
-                if drawing is not None:
-                    drawing("Estimating the amplitudes of forced responses", 0, 1)
-            forcing = forcing_of(recipe, fields, models, masks, seed, continues=start is not None)
+                with _one_step(drawing if len(fields.set_names) > 1 else None, "Weighting training sets"):
+                    fields = replace(fields, shares=fit_shares(fields, masks, seed))
+            shown_as = drawing if start is None else None
+            with _one_step(shown_as, "Estimating the amplitudes of forced responses"):
+                forcing = forcing_of(recipe, fields, models, masks, seed, continues=start is not None)
         task, priors = _task(recipe, fields, validation, masks, noise, seed, processes, start, forcing, drawing)
         known = reference_scores(checkpoints, task.cases, {} if processes.rank else references or {})
         _check_room(folder, task.network)
@@ -163,10 +164,20 @@ def train(
         card["validation_beside"] = {name: dict(scores) for name, scores in known.items()}
         if isinstance(task, unet_task.UNetTask):
             card["calibration"] = calibration
-            card["persistence"] = unet_task.persistence_of(task.network, task.cases)
+            card["persistence"] = unet_task.persistence_of(task.network, task.cases, seed + VALIDATION)
             card["forced_responses"] = forcing.card() if start is None else {}
             card["sources"] = dict(fields.shares)
         return Trained(network, card, history, forcing, fields.shares)
+
+
+@contextmanager
+def _one_step(drawing: unet_network.Drawing | None, what: str) -> Iterator[None]:
+    """Report the beginning and the end of what has no steps of its own."""
+    if drawing is not None:
+        drawing(what, 0, 1)
+    yield
+    if drawing is not None:
+        drawing(what, 1, 1)
 
 
 def _task(
@@ -187,13 +198,13 @@ def _task(
         return published_task.PublishedTask(recipe, network, fields, validation, masks, noise, seed, processes), ()
     if isinstance(recipe, UNetRecipe):
         if noise is None:
-            raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.")
+            raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.", "Give noise.")
         unet, priors = unet_network.new_network(recipe, fields, start, forcing, drawing)
         task = unet_task.UNetTask.drawn(
             recipe, unet, priors, fields, validation, masks, noise, seed, processes, forcing, drawing
         )
         return task, priors
-    raise UsageError(f"The recipe {recipe.name} has no training.")
+    raise UsageError(f"The recipe {recipe.name} has no training.", "Use recipe=punet or recipe=kadow2020.")
 
 
 def plan_of(recipe: Recipe, max_hours: float | None = None) -> Plan:

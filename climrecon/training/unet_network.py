@@ -48,7 +48,10 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: UNetRecipe,
     """
     rows = spread_over_sets(fields, rows[month_weights(fields, rows) > 0], recipe.covariance_months)
     if len(rows) < FEWEST:
-        raise InputDataError(f"There are {len(rows)} training months; {FEWEST} are needed for covariances.")
+        raise InputDataError(
+            f"There are {len(rows)} training months; {FEWEST} are needed for covariances.",
+            "Train on more months: a longer period or more members.",
+        )
     values: NDArray[np.floating[Any]] = np.asarray(fields.values[rows], dtype=np.float64)
     if fields.scored is not None:
         known = np.asarray(fields.scored[rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -166,9 +167,15 @@ def estimate(network: UNet, cases: ValidationSet) -> FloatArray:
     return cases.estimate(method)
 
 
-def persistence_of(network: UNet, cases: ValidationSet) -> float:
-    """Correlation of the error of the global mean from month to month, 0 to 0.95; 0 where there are too few months."""
-    error = np.where(cases.scored, estimate(network, cases) - cases.truth, 0.0)
+def persistence_of(network: UNet, cases: ValidationSet, seed: int) -> float:
+    """Correlation of the error of the global mean from month to month, 0 to 0.95; 0 where there are too few months.
+
+    It is that of realisations, which hold what missing cells and the cells' own errors leave open: errors that persist
+    are for a data set's ensemble to state. So the cases are observed with independent errors, as large as stated.
+    """
+    noise = np.random.default_rng(seed).normal(size=cases.truth.shape).astype(np.float32)
+    observed = np.where(cases.mask, cases.truth + cases.stated * noise, np.float32(0.0))
+    error = np.where(cases.scored, estimate(network, replace(cases, values=observed)) - cases.truth, 0.0)
     series = (error * cases.grid.area).sum((1, 2))
     follows = np.diff(cases.index) == 1
     first, second = series[:-1][follows], series[1:][follows]

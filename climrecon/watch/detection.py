@@ -101,7 +101,10 @@ def read_header(paths: Sequence[Path], variable: str) -> Header:
     parts = [_read_one(path, variable) for path in paths]
     months = set().union(*(part[0] for part in parts))
     if len({part[1] for part in parts}) > 1:
-        raise InputDataError(f"The files {', '.join(p.name for p in paths)} have different grids.", None)
+        raise InputDataError(
+            f"The files {', '.join(p.name for p in paths)} have different grids.",
+            "Keep files of one grid under one name pattern.",
+        )
     _, grid, title, stated = parts[-1]
     known = release_of(paths[-1].name, title, stated)
     dataset, version = (known.name, known.version) if known else (paths[-1].name.split(".")[0], "")

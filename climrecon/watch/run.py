@@ -69,7 +69,8 @@ def _through_freva(context: Context, release: Release, folder: Path) -> None:
         return
     tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])
     failure = ClimReconError(
-        f"Freva's run of {release.name} left no result (exit code {code}); {log} ends with:\n{tail}", None
+        f"Freva's run of {release.name} left no result (exit code {code}); {log} ends with:\n{tail}",
+        "The log above names the reason; once it is gone, 'climrecon watch --once' runs the release again.",
     )
     failure.exit_code = code if code and code > 0 else 1
     raise failure

@@ -81,5 +81,7 @@ def one_stage(stages: Sequence[Stage], name: str, part: int) -> Stage:
     if stage is None:
         raise UsageError(f"The task has no stage {name!r}.", f"Its stages: {', '.join(one.name for one in stages)}.")
     if not 0 <= part < stage.parts:
-        raise UsageError(f"The stage {name} has parts 0 to {stage.parts - 1}; {part} is none of them.")
+        raise UsageError(
+            f"The stage {name} has parts 0 to {stage.parts - 1}; {part} is none of them.", "Name one of these parts."
+        )
     return stage

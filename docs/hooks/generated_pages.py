@@ -1,13 +1,19 @@
 """Parts of the pages that are made from the code when the site is built.
 
-A page holds a comment where a part belongs: ``<!-- table of parameters -->``, ``<!-- public modules -->``.
+A page holds a comment where a part belongs: ``<!-- table of parameters -->``, ``<!-- public modules -->``,
+``<!-- table of refusals -->``.
 """
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from climrecon import parameters as p
+
+sys.path.insert(0, str(Path(__file__).parent))  # mkdocs loads this file by its path
+from refusals import table_of_refusals
 
 #: The public modules, in the order of the page; whatever else the package holds may change without notice.
 PUBLIC_MODULES = (
@@ -19,6 +25,7 @@ PUBLIC_MODULES = (
 )
 TABLE = "<!-- table of parameters -->"
 MODULES = "<!-- public modules -->"
+REFUSALS = "<!-- table of refusals -->"
 
 
 def table_of_parameters() -> str:
@@ -48,4 +55,6 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         markdown = markdown.replace(TABLE, table_of_parameters())
     if MODULES in markdown:
         markdown = markdown.replace(MODULES, public_modules())
+    if REFUSALS in markdown:
+        markdown = markdown.replace(REFUSALS, table_of_refusals())
     return markdown

@@ -147,3 +147,14 @@ def test_files_named_in_the_documentation_exist() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]:
         for path in named.findall(page.read_text(encoding="utf-8")):
             assert "NAME" in path or any((place / path).exists() for place in places), f"{page.name}: {path}"
+
+
+def test_every_error_message_has_a_next_step(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS / "hooks"))
+    from refusals import refusals
+
+    found = list(refusals())
+    assert len(found) > 200
+    assert not [f"{one.where}: {one.message}" for one in found if len(one.hint.split()) < 2 and one.hint != "…"]
+    page = (site / "reference" / "refusals.html").read_text(encoding="utf-8")
+    assert page.count("<tr>") > 200

@@ -99,7 +99,8 @@ def test_it_is_compared_with_kriging_and_says_how_far_it_is(whole) -> None:
     small("punet", folder, references={"kriging": lambda cases: 1 / 0})
     names = list(dict.fromkeys(what for what, _, _ in drawn))
     assert names == [
-        "Estimating the amplitudes of forced responses", "Learning covariances", "Drawing training samples", "Drawing validation samples", "Calibrating the spread",
+        "Estimating the amplitudes of forced responses", "Learning covariances",
+        "Drawing training samples", "Drawing validation samples", "Calibrating the spread",
     ]  # fmt: skip
     for name in names:
         steps = [(done, total) for what, done, total in drawn if what == name]

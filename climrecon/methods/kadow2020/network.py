@@ -255,7 +255,10 @@ def weights_of(content: object) -> dict[str, Tensor]:
         steps = [key for key in content if str(key).isdigit()]
         if steps:
             return weights_of(content[max(steps, key=int)])
-    raise NetworkError("The checkpoint holds no network in either of the published layouts.")
+    raise NetworkError(
+        "The checkpoint holds no network in either of the published layouts.",
+        "Give weights of the published code, or a network of the store.",
+    )
 
 
 def _by_layer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -46,7 +46,9 @@ class Evaluation:
     def __init__(self, settings: RunSettings, site: Site, run: RunInfo) -> None:
         self.settings, self.run = settings, run
         if settings.variable != "tas":
-            raise UsageError(f"Networks are evaluated for tas; variable={settings.variable} was asked for.", "")
+            raise UsageError(
+                f"Networks are evaluated for tas; variable={settings.variable} was asked for.", "Use variable=tas."
+            )
         methods: dict[str, LoadedMethod] = {}
         labels: dict[str, str] = {}
         for name in dict.fromkeys([settings.network, *settings.other_networks]):

@@ -73,7 +73,7 @@ def job_of(
         If a name or value cannot stand in a table.
     """
     if not _NAME.match(name):
-        raise UsageError(f"{name!r} is no name for a schedule; use letters, digits, dot, dash, underscore.")
+        raise UsageError(f"{name!r} is no name for a schedule.", "Use letters, digits, dot, dash, underscore.")
     values = with_absolute_paths(with_new_names(raw), Path.cwd())
     command = [sys.executable, "-m", "climrecon", "watch", "--once"]
     for key, value in values.items():

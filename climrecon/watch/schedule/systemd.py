@@ -33,7 +33,10 @@ def unit_texts(job: Job) -> dict[Path, str]:
     if job.at and (check := commands.find("systemd-analyze")):
         answer = commands.run([check, "calendar", job.at])
         if answer.code not in (0, None):
-            raise UsageError(f"--at {job.at!r} is no calendar expression: {answer.err.strip()}", None)
+            raise UsageError(
+                f"--at {job.at!r} is no calendar expression: {answer.err.strip()}",
+                "Write e.g. --at '*-*-* *:17': each hour at 17 minutes past.",
+            )
     begin = markers(job.name)[0]
     service = rendered(
         "watch.service.j2",
@@ -71,7 +74,9 @@ def installing(job: Job) -> Change:
             for path, text in texts.items():
                 write_text(path, text)
         except OSError as error:
-            raise OutputError(f"The units cannot be written to {place}: {error}", None) from error
+            raise OutputError(
+                f"The units cannot be written to {place}: {error}", "Make the folder writable, or use --kind cron."
+            ) from error
         timer = f"{unit_name(job.name)}.timer"
         problem = _systemctl("daemon-reload") or _systemctl("enable", "--now", timer)
         if problem:
