@@ -49,6 +49,11 @@ def opened(path: Path) -> Iterator[netCDF4.Dataset]:
         file.close()
 
 
+def local(path: Path) -> Path:
+    """The netCDF file itself."""
+    return path
+
+
 def _check_length(path: Path) -> None:
     """Refuse classic files that end early: the netCDF library reads zeros for what is missing.
 

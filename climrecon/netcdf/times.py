@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import cftime
 import netCDF4
 import numpy as np
+from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.errors import InputDataError
@@ -37,14 +38,6 @@ _ROUNDING = 0.016
 _SOUND_SHARE = 0.5
 
 
-class MonthAxis(NamedTuple):
-    """A monthly time axis: ``year * 12 + month - 1`` of each of T times, the calendar, and notes on decisions."""
-
-    index: IntArray
-    calendar: str
-    notes: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True)
 class TimeAxis:
     """A time axis of any frequency.
@@ -67,7 +60,8 @@ class TimeAxis:
     stamped: bool
 
 
-class _Decoded(NamedTuple):
+@dataclass(frozen=True)
+class _Decoded:
     """(T,) months, days since any origin, and whether a time is the very start of its month."""
 
     index: IntArray
@@ -104,10 +98,10 @@ def find_time(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[str, n
 
 def _holds_dates(variable: netCDF4.Variable) -> bool:
     texts = texts_of(variable)
-    return bool(texts) and bool(_ISO.match(texts[0]))
+    return texts is not None and bool(texts) and bool(_ISO.match(texts[0]))
 
 
-def month_index(file: netCDF4.Dataset, time: netCDF4.Variable) -> MonthAxis:
+def month_index(file: netCDF4.Dataset, time: netCDF4.Variable) -> TimeAxis:
     """The months of a monthly time axis, by :func:`read_axis`.
 
     Raises
@@ -117,7 +111,7 @@ def month_index(file: netCDF4.Dataset, time: netCDF4.Variable) -> MonthAxis:
     """
     axis = read_axis(file, time, monthly=True)
     _check_monthly(axis.index, len(np.unique(axis.days)), axis.name)
-    return MonthAxis(axis.index, axis.calendar, axis.notes)
+    return axis
 
 
 def read_axis(file: netCDF4.Dataset, time: netCDF4.Variable, *, monthly: bool = False) -> TimeAxis:
@@ -167,7 +161,7 @@ def read_axis(file: netCDF4.Dataset, time: netCDF4.Variable, *, monthly: bool = 
             f"The time axis {time.name} with units {units!r} and calendar {calendar!r} cannot be read: {error}",
             "Units like 'days since 1850-01-01' are expected.",
         ) from error
-    index, notes = decoded.index.copy(), ()
+    index, notes = decoded.index.copy(), tuple[str, ...]()
     later = decoded.index[sound] - middle.index
     index[sound] = middle.index
     if not sound.all() and (later == later[0]).all():
@@ -231,7 +225,7 @@ def _without_bounds(
     offsets:
         (T, 2) bounds less times, of bounds that do not hold the times; None where there are none.
     """
-    index, notes = decoded.index, ()
+    index, notes = decoded.index, tuple[str, ...]()
     why = _why_at_the_end(file, decoded, offsets)
     if why:
         index = index - 1
@@ -278,11 +272,11 @@ def _check_width(bounds: FloatArray, units: str, name: str) -> None:
         )
 
 
-def _dates(values: FloatArray, units: str, calendar: str) -> Sequence[cftime.datetime]:
+def _dates(values: FloatArray, units: str, calendar: str) -> NDArray[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cftime.CFWarning)
         dates = cftime.num2date(values, units, calendar=calendar, only_use_cftime_datetimes=True)
-    return np.atleast_1d(dates)  # type: ignore[no-any-return]
+    return np.atleast_1d(dates)
 
 
 def _decoded(values: FloatArray, units: str, calendar: str) -> _Decoded:

@@ -14,7 +14,7 @@ from climrecon.datasets import canonical_variable
 from climrecon.errors import InputDataError
 from climrecon.netcdf.coordinates import member_count
 from climrecon.netcdf.opening import opened
-from climrecon.netcdf.times import MonthAxis, find_time, month_index
+from climrecon.netcdf.times import TimeAxis, find_time, month_index
 from climrecon.preprocess.axes import Horizontal, find_horizontal
 from climrecon.preprocess.values import read_values
 
@@ -94,7 +94,7 @@ def field_of(file: netCDF4.Dataset, variable: netCDF4.Variable, check: Callable[
     """
     units = str(getattr(variable, "units", ""))
 
-    def time() -> tuple[str, MonthAxis]:
+    def time() -> tuple[str, TimeAxis]:
         dimension, coordinate = find_time(file, variable)
         return dimension, month_index(file, coordinate)
 

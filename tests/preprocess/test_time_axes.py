@@ -37,7 +37,8 @@ def months_of(
     with netCDF4.Dataset(path) as file:
         dimension, coordinate = find_time(file, file["tas"])
         assert dimension == "time"
-        return month_index(file, coordinate)
+        axis = month_index(file, coordinate)
+        return axis.index, axis.calendar, axis.notes
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,8 @@ def text_times(path, texts, kind, dims=("time", "lat"), name="time"):
     with netCDF4.Dataset(path) as file:
         found, coordinate = find_time(file, file["tas"])
         assert found == dimension
-        return month_index(file, coordinate)
+        axis = month_index(file, coordinate)
+        return axis.index, axis.calendar, axis.notes
 
 
 @pytest.mark.parametrize("kind", ["strings", "characters"])

@@ -157,7 +157,7 @@ class Preparation:
         used = self._used(member)
         if target == "blended":
             try:
-                values, months = prepare_blended(used, self.grid, self.reference_period, scratch)
+                values, months = prepare_blended(used, self.grid, self.reference_period, scratch, notes)
             except InputDataError as error:
                 if self.target == "blended":
                     raise
@@ -181,6 +181,7 @@ class Preparation:
                 self.variable,
                 realisation=member.realisation,
                 last_counts=member.join,
+                notes=notes,
             )
         if member.join:
             named = ", ".join(path.name for path in used[self.variable])
