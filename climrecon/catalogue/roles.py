@@ -6,6 +6,7 @@ import re
 from pathlib import PurePosixPath
 
 from climrecon.datasets import infilled_folder, infilled_product, release_of
+from climrecon.netcdf.names import plain_name
 
 MAIN, MEMBER, UNCORRELATED, COVARIANCE = "main", "member", "uncorrelated", "error_covariance"
 #: Other files of a data set: further uncertainties, counts, weights.
@@ -36,7 +37,7 @@ _INFILLED_PRODUCTS = ("analysis", "infilled")
 
 def role_of(path: str) -> str:
     """Role of a file, by its name."""
-    name = PurePosixPath(path).name
+    name = plain_name(PurePosixPath(path).name)
     for role, pattern in _PATTERNS:
         if pattern.search(name):
             return role
@@ -45,7 +46,7 @@ def role_of(path: str) -> str:
 
 def member_number(path: str) -> int:
     """Number of a realisation's file, 0 if it has none."""
-    match = _MEMBER.search(PurePosixPath(path).name)
+    match = _MEMBER.search(plain_name(PurePosixPath(path).name))
     return int(match[1]) if match else 0
 
 

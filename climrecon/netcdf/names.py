@@ -18,3 +18,19 @@ def span_in(text: str) -> tuple[int, int] | None:
         first, last = int(match[1]) * 12, int(match[2]) * 12 + 11
         return (first, last) if first <= last else None
     return None
+
+
+#: Endings of names of netCDF files, compressed ones among them.
+COMPRESSED = (".gz", ".bz2", ".xz")
+NETCDF = (".nc", ".nc4", *(f"{kind}{packed}" for kind in (".nc", ".nc4") for packed in COMPRESSED))
+
+
+def plain_name(name: str) -> str:
+    """The name of a file without the ending of its compression."""
+    return next((name.removesuffix(end) for end in COMPRESSED if name.lower().endswith(end)), name)
+
+
+def address_in(path: object) -> str | None:
+    """The address that a path stands for; a path may have lost one of its two slashes. None: it is a path."""
+    match = re.match(r"^([a-z][a-z0-9+.-]+):/+(?=[^/])", str(path))
+    return f"{match[1]}://{str(path)[match.end() :]}" if match and match[1] != "file" else None

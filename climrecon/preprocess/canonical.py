@@ -16,7 +16,7 @@ import numpy as np
 
 from climrecon.array_types import IntArray
 from climrecon.netcdf.coordinates import member_dimension, texts_of
-from climrecon.netcdf.opening import local
+from climrecon.netcdf.forms import local
 from climrecon.netcdf.times import TimeAxis, find_time, month_index
 from climrecon.preprocess.cdo import link
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from climrecon.errors import DependencyError, InputDataError, OutputError
 from climrecon.grid import Grid
-from climrecon.netcdf.opening import local
+from climrecon.netcdf.forms import local
 
 _FULL = re.compile(r"no space left|disk quota|file too large", re.IGNORECASE)
 
