@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlparse
 
 from climrecon.catalogue.dialects import COLUMNS, columns_of, frequency
 from climrecon.catalogue.other_kinds import descriptor_of_table, one_descriptor_of
-from climrecon.catalogue.roles import role_of, version_in
+from climrecon.catalogue.roles import grid_in, role_of, version_in
 from climrecon.errors import NoDataError
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class Catalogue:
             facets[name] = next(iter(column.values[column.codes[position]]), "")
         # Freva's exports have no version column; equal files of two versions must be distinguished all the same.
         facets["version"] = facets["version"] or version_in(path)
+        facets["grid_label"] = facets["grid_label"] or grid_in(path)
         variable = self.columns.get("variable")
         return Row(path, facets, variable.values[variable.codes[position]] if variable else ())
 

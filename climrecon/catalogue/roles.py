@@ -32,6 +32,8 @@ _PATTERNS = (
     (MEMBER, _MEMBER),
 )
 _VERSION_FOLDER = re.compile(r"^v\d{1,8}$")
+_GRID_NAME = re.compile(r"_r\d+i\d+p\d+f\d+_(g[a-z0-9]{1,4})(?=[_.])")
+_GRID_FOLDER = re.compile(r"^g[mnr]\d?[a-z]?$")
 _INFILLED_PRODUCTS = ("analysis", "infilled")
 
 
@@ -56,6 +58,13 @@ def version_in(path: str) -> str:
     folder = next((part for part in reversed(place.parts[:-1]) if _VERSION_FOLDER.match(part)), "")
     known = None if folder else release_of(place.name)
     return folder or (known.version if known else "")
+
+
+def grid_in(path: str) -> str:
+    """The label of the grid (``gn``, ``gr``) by a file's name or folder in CMIP6's form; else ""."""
+    place = PurePosixPath(path)
+    named = _GRID_NAME.search(place.name)
+    return named[1] if named else next((part for part in reversed(place.parts[:-1]) if _GRID_FOLDER.match(part)), "")
 
 
 def why_infilled(path: str, product: str = "") -> str | None:

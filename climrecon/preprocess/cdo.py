@@ -77,7 +77,10 @@ def run_cdo(arguments: Sequence[str], folder: Path) -> None:
             raise OutputError(
                 f"The disk is full: cdo could not write in {folder}.", "Free some space, or choose another folder."
             )
-        raise InputDataError(f"cdo could not prepare the data: {message}", f"The call was: {' '.join(command)}")
+        call = " ".join(command)
+        raise InputDataError(
+            f"cdo could not prepare the data: {message}", f"Check the file with 'cdo sinfo'; the call was: {call}"
+        )
 
 
 def write_grid(grid: Grid, path: Path) -> None:

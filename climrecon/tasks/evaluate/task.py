@@ -62,7 +62,7 @@ class Evaluation:
             members = members_of_file(settings.truth_file, settings.variable)
             self.data = TrainingData.of(members, settings, cache / "training")
         else:
-            members, _ = training_members(settings, site)
+            members, _, _ = training_members(settings, site)
             calendar = _calendar_of(methods[labels[settings.network]])
             self.data = TrainingData.of(members, settings, cache / "training", settings.auxiliary_variables, calendar)
         self.plan = EvaluationRun(
