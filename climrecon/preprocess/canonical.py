@@ -6,6 +6,7 @@ counts of days, not text or decimal years, and no bounds that nothing links.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,8 @@ def _copy(path: Path, layout: Layout, months: IntArray, names: Sequence[str], re
 
     days = [cftime.date2num(cftime.datetime(int(m) // 12, int(m) % 12 + 1, 15), _UNITS, "standard") for m in months]
     along = {layout.time, layout.members}
-    with xarray.open_dataset(path, engine="netcdf4", decode_cf=False, cache=False) as data:
+    with warnings.catch_warnings(), xarray.open_dataset(path, engine="netcdf4", decode_cf=False, cache=False) as data:
+        warnings.simplefilter("ignore")  # xarray's on attributes that it cannot interpret
         grid = [
             name
             for name, one in data.variables.items()

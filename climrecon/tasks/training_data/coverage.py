@@ -75,8 +75,8 @@ def _with_error_files(path: Path) -> Inputs:
     own = release_of(path.name)
     others = [
         other
-        for other in sorted(path.parent.glob("*.nc"))
-        if own and own.version and other != path and release_of(other.name) == own
+        for other in sorted(path.parent.iterdir())
+        if other.name.endswith(NETCDF) and own and own.version and other != path and release_of(other.name) == own
     ]
     by_role = {
         role: tuple(other for other in others if role_of(other.name) == role)

@@ -185,7 +185,9 @@ class TrainingData:
         kept = tuple(member for number, member in enumerate(stored) if number not in same)
         if not kept:
             listed = "\n".join(f"  {name}: {reason}" for name, reason in left_out[:12])
-            raise InputDataError(f"No member can be used:\n{listed}", "Mend or exchange the files.")
+            raise InputDataError(
+                f"No member can be used:\n{listed}", "Mend or exchange the files as each reason suggests."
+            )
         uses = _split_by_set(kept, self.calendar)
         caveats = (*uses.caveats, *shared_history(kept, uses))
         auxiliary: tuple[Mapping[str, StoredMember], ...] = ()
