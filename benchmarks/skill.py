@@ -34,6 +34,7 @@ from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.contract import Method
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.observation_ensemble import reconstruct_members
+from climrecon.methods.optimal_interpolation import optimal_interpolation
 from climrecon.methods.store import load_network
 from climrecon.scores import scores
 from climrecon.scores.paired import difference, drawn_years
@@ -44,6 +45,8 @@ from climrecon.tasks.train.fit import periods_of
 AREA = GRID.area
 #: Methods that the others are compared with, as keys of the JSON name them.
 REFERENCES = {"kriging": "kriging", "oi": "learned OI"}
+#: Before a network's name: the interpolation that its U-Net corrects.
+ALONE = "oi:"
 
 
 def score(estimate: Estimate, truth: np.ndarray, hidden: np.ndarray, time_axis: Months, seed: int) -> dict[str, Any]:
@@ -199,7 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="c", choices=list("abcd"))
-    parser.add_argument("--networks", default="punet5")
+    parser.add_argument("--networks", default="punet5", help=f"names or folders; {ALONE}NAME: without its U-Net")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cases", help="of clean, noisy, sparse and cold; by default all of the split")
     parser.add_argument("--published", action="store_true", help="also the published networks")
@@ -212,9 +215,14 @@ def main() -> None:
         parser.error(f"split {split.name} has the cases {', '.join(split.cases)}, not {', '.join(sorted(unknown))}")
     sparse = sparse_masks(options.data, land_fraction(GRID), masks) if "sparse" in split.cases else []
     errors = CorrelatedErrors()
-    loaded = [load_network(name) for name in filter(None, options.networks.split(","))]
-    networks = {network.name: network.method for network in loaded}
-    doubts = {network.name: not_held_out(network.card.training, split) for network in loaded}
+    networks: dict[str, Method] = {}
+    doubts = {}
+    for given in filter(None, options.networks.split(",")):
+        loaded = load_network(given.removeprefix(ALONE))
+        alone = given.startswith(ALONE)
+        name = f"{loaded.name} without its U-Net" if alone else loaded.name
+        networks[name] = optimal_interpolation(loaded) if alone else loaded.method
+        doubts[name] = not_held_out(loaded.card.training, split)
     for name, doubt in doubts.items():
         if doubt:
             print(f"warning: {name} may have seen what split {split.name} scores: {doubt}", file=sys.stderr)

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 
-#: Range of the standard deviation of the monthly global mean that the correlated parts carry, K, the same chance for
-#: each order of magnitude: HadCRUT5 from today to before 1900 (Morice et al. 2021, J. Geophys. Res. 126,
-#: e2019JD032361, figure 4).
-GLOBAL_MEAN_SD = (0.01, 0.08)
+#: Range of the standard deviation of the monthly global mean that the correlated parts carry, K: HadCRUT5 before
+#: 1900 (Morice et al. 2021, J. Geophys. Res. 126, e2019JD032361, figure 4).
+GLOBAL_MEAN_SD = (0.05, 0.08)
+#: Range of generic levels of the cells' errors, K. With smaller ones the correlated parts are smaller in proportion:
+#: both fall as observations become more and better.
+LEVELS = (0.05, 0.7)
 #: Months after which a regional error has fallen to 1/e: ships and instruments stay in use for a season.
 PERSISTENCE_MONTHS = 4.0
 #: Error of a cell where nothing is stated for it, K.
@@ -96,7 +98,7 @@ class NoiseSource:
     def _sizes(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray | float, float]:
         """Standard deviations: of the cells' own errors (P,), of the regional (P,) or all and the slow part, K."""
         size = self.regional.shape[0]
-        level = np.exp(rng.uniform(np.log(0.05), np.log(0.7)))
+        level = np.exp(rng.uniform(*np.log(LEVELS)))
         when = rng.random()
         if self.own is not None:
             cell_sd = _at(self.own, when)
@@ -112,7 +114,7 @@ class NoiseSource:
         if self.systematic is not None:
             total = float(self.systematic[rng.integers(len(self.systematic))])
         else:
-            total = float(np.exp(rng.uniform(*np.log(self.global_sd))))
+            total = float(rng.uniform(*self.global_sd)) * (1.0 if self.own is not None else level / LEVELS[1])
         share = rng.uniform(0.3, 0.8)
         of_regional, of_slow = self._global_mean_sd
         if stated is None:
@@ -134,7 +136,7 @@ class NoiseSource:
         if self.own is not None:
             cells = f"cell by cell as the data set states them in {len(self.own)} months"
         else:
-            cells = "cell by cell 0.05-0.7 K" + (
+            cells = f"cell by cell {LEVELS[0]:g}-{LEVELS[1]:g} K" + (
                 ", larger where observations are few" if self.rarity is not None else ""
             )
         low, high = self.global_sd
@@ -151,7 +153,7 @@ class NoiseSource:
             return f"{cells}; regional up to 0.6 of it; slow up to 0.08 K"
         return (
             f"{cells}; regional (1,500 km) and slow (5,000 km) parts that together give the monthly global mean a "
-            f"standard deviation {ensemble or f'of {low:g}-{high:g} K'}"
+            f"standard deviation {ensemble or f'of {low:g}-{high:g} K, less where cell errors are generic and small'}"
         )
 
 

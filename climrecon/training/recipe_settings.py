@@ -246,8 +246,8 @@ class UNetRecipe(Recipe):
     decay: float = Field(0.3, ge=0)
     mirror: bool = True
     misstated: float = Field(0.2, ge=0, le=1)
-    climates: float = Field(0.5, ge=0, le=1)
-    coldest: float = Field(-1.5, ge=-10, le=0)
+    climates: float = Field(0.25, ge=0, le=1)
+    coldest: float = Field(-1.0, ge=-10, le=0)
     warmest: float = Field(1.5, ge=0, le=10)
     amplitudes: tuple[float, ...] = ()
     sees_level: bool = True

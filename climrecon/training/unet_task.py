@@ -28,7 +28,7 @@ from climrecon.training.forcing import Forcing
 from climrecon.training.gaussian import LOSSES
 from climrecon.training.precision import autocast_type, convolutions_in
 from climrecon.training.recipe_settings import UNetRecipe
-from climrecon.training.samples import IMAGES, SamplePool, draw_samples
+from climrecon.training.samples import IMAGES, PackedSamples, SamplePool, draw_samples, sample_parts
 from climrecon.training.source_weights import spread
 from climrecon.training.unet_network import Drawing
 from climrecon.training.validation_set import ValidationSet, draw_validation_set
@@ -41,7 +41,12 @@ class UNetModule(nn.Module):
     """The loss of a step: the recipe's score of the true field, area-weighted over all scored cells."""
 
     def __init__(
-        self, network: UNet, pool: SamplePool, choices: Choices, precision: torch.dtype | None, loss: str
+        self,
+        network: UNet,
+        pool: SamplePool | PackedSamples,
+        choices: Choices,
+        precision: torch.dtype | None,
+        loss: str,
     ) -> None:
         super().__init__()
         self.cell_loss = LOSSES[loss]
@@ -52,7 +57,7 @@ class UNetModule(nn.Module):
         """The mean loss of this process's share of the samples of ``step``."""
         return self.loss(self.pool, self.choices.at(step)[0], share=True)
 
-    def loss(self, pool: SamplePool, numbers: Tensor, share: bool = False) -> Tensor:
+    def loss(self, pool: SamplePool | PackedSamples, numbers: Tensor, share: bool = False) -> Tensor:
         """Of chosen samples. ``share``: weighted so that the mean over processes is that of their union."""
         network = self.network
         samples = pool.at(numbers)
@@ -76,7 +81,7 @@ class UNetTask:
         self,
         recipe: UNetRecipe,
         network: UNet,
-        pool: SamplePool,
+        pool: SamplePool | PackedSamples,
         checks: SamplePool,
         cases: ValidationSet,
         seed: int,
@@ -123,7 +128,8 @@ class UNetTask:
             None if drawing is None else partial(drawing, f"Drawing {what} samples")
             for what in ("training", "validation")
         ]
-        pool = draw_samples(network, priors, fields, fold, draws, recipe.pool, seed + 1, forcing, reports[0])
+        parts = sample_parts(network, priors, fields, fold, draws, recipe.pool, seed + 1, forcing, reports[0])
+        pool = PackedSamples(recipe.pool, parts)
         # The best weights are chosen on months as they were.
         checks = draw_samples(
             network, [network.prior], validation, check, draws, recipe.checks, seed + 2, progress=reports[1]

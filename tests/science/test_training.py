@@ -25,7 +25,7 @@ from climrecon.training.fields import TrainingFields
 from climrecon.training.recipes import recipe
 from climrecon.training.resume import Checkpoints
 from climrecon.training.run import optimiser, plan_of
-from climrecon.training.samples import SamplePool, draw_samples
+from climrecon.training.samples import PackedSamples, SamplePool, draw_samples, sample_parts
 from climrecon.training.unet_task import UNetTask
 from climrecon.training.validation_set import draw_validation_set
 
@@ -275,3 +275,22 @@ def test_the_spread_factor_goes_with_the_weights() -> None:
     assert 0.5 < float(network.spread_factor) < 1.0
     again = build_unet("mine", network.state_dict(), unet_arguments(network))
     assert torch.equal(again.spread_factor, network.spread_factor)
+
+
+@pytest.mark.parametrize("neighbours", [0, 1])
+def test_packed_samples_are_the_samples(parts, neighbours: int) -> None:
+    prior, _, _, data = parts
+    full = FullPrior(prior.vectors[:, :8], prior.vectors[:, 8:], prior.residual, prior.scale)
+    net = network(full, misfit=True, sees_level=True, neighbour_months=neighbours)
+    given = net, [full], data, FOLD, bank(parts), 30, 5
+    whole, packed = draw_samples(*given), PackedSamples(30, sample_parts(*given, chunk=7))
+    numbers = torch.tensor([3, 29, 30, 44, 59])
+    for name, values in vars(whole.at(numbers)).items():
+        found = getattr(packed.at(numbers), name)
+        if name == "channels":
+            assert found == values
+        else:
+            torch.testing.assert_close(found, values, atol=2e-3, rtol=2e-3, msg=name)
+    assert sum(part.nbytes for part in packed.kept.values()) < 0.6 * sum(
+        part.nbytes for name, part in vars(whole).items() if name != "channels"
+    )

@@ -70,15 +70,19 @@ def test_masks_that_score_are_never_trained_with() -> None:
 
 
 def test_correlated_errors_reach_the_global_mean() -> None:
-    """The sd of the global mean is that of HadCRUT5's early years; cell errors alone would give a third of it on these cells of ten degrees."""
-    noise = NoiseSource(REGIONAL, SLOW, area=AREA)
+    """Of stated cell errors the sd is that of HadCRUT5's early years; generic ones have less where they are small."""
+    noise = NoiseSource(REGIONAL, SLOW, area=AREA, own=np.full((1, AREA.size), 1e-6))
     rng = np.random.default_rng(3)
     means = np.array([AREA @ noise.draw(rng)[0] for _ in range(3000)])
-    # Uniform between 0.05 and 0.08: the root of the mean square is 0.0656, and cells add a little.
-    assert means.std() == pytest.approx(0.0656, rel=0.08)
+    # Uniform between 0.05 and 0.08: the root of the mean square is 0.0656.
+    assert means.std() == pytest.approx(0.0656, rel=0.05)
+    generic = np.array([AREA @ NoiseSource(REGIONAL, SLOW, area=AREA).draw(rng)[0] for _ in range(3000)])
     own = NoiseSource(np.zeros_like(REGIONAL) + 1e-30, np.zeros_like(SLOW) + 1e-30)
-    alone = np.array([AREA @ own.draw(rng)[0] for _ in range(1000)])
+    alone = np.array([AREA @ own.draw(rng)[0] for _ in range(3000)])
     assert alone.std() < 0.025
+    # Levels with the same chance for each order of magnitude between 0.05 and 0.7: the mean of the square of level / 0.7.
+    share = (0.7**2 - 0.05**2) / (2 * np.log(0.7 / 0.05)) / 0.7**2
+    assert np.sqrt(generic.var() - alone.var()) == pytest.approx(0.0656 * np.sqrt(share), rel=0.08)
 
 
 def test_the_ensembles_own_size_takes_the_place_of_the_assumed_one() -> None:
