@@ -9,6 +9,7 @@ import lzma
 import os
 import shlex
 import shutil
+import tarfile
 import urllib.error
 import urllib.request
 import warnings
@@ -127,6 +128,19 @@ def members_in(path: Path) -> tuple[Path, ...]:
     return tuple(_from_zip(path, members)) if len(members) > 1 else ()
 
 
+def files_at(path: Path) -> tuple[Path, ...]:
+    """The files that ``path`` stands for: those in a zip of several, the copy of a store or an address, else itself.
+
+    Raises
+    ------
+    InputDataError
+        If it cannot be unpacked or reached.
+    """
+    if address_in(path) or (path.is_dir() and is_zarr(path)):
+        return (local(path),)
+    return members_in(path) or (path,)
+
+
 def start_of(path: Path) -> bytes:
     """The first bytes of a file."""
     with path.open("rb") as file:
@@ -140,6 +154,8 @@ def is_packed(start: bytes) -> bool:
 
 def other_kind(path: Path) -> tuple[str, str] | None:
     """What a file is that is no netCDF, and the next step; None if it is not known."""
+    if tarfile.is_tarfile(path):
+        return "a tar archive", f"Unpack it, tar -xf {shlex.quote(str(path))}, and name a file in it."
     start = start_of(path).lstrip()
     return next((text for magic, text in _OTHERS.items() if start.startswith(magic)), None)
 

@@ -156,6 +156,17 @@ def test_files_of_other_kinds_are_named(tmp_path: Path, content: bytes, finding:
         pass
 
 
+def test_a_tar_archive(tmp_path: Path, plain: Path) -> None:
+    import tarfile
+
+    for name, mode in (("x.tar", "w"), ("x.nc.gz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as archive:
+            archive.add(plain, plain.name)
+        with pytest.raises(InputDataError, match="is a tar archive") as caught, opened(tmp_path / name):
+            pass
+        assert "tar -xf" in caught.value.hint
+
+
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match="is a folder"):
         readable(tmp_path, "obs_file")

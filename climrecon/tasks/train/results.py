@@ -26,7 +26,7 @@ from climrecon.tasks.train.example_months import Samples
 from climrecon.tasks.train.fit import REFITTED, SCORED, SHORT, command, remove_checkpoints
 from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage
-from climrecon.tasks.training_data.material import Material
+from climrecon.tasks.training_data.material import Material, lines_of
 from climrecon.training.fields import TrainingFields
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
@@ -38,8 +38,6 @@ YEARS, MEMBERS = 10, 4
 #: Of a trial, a training of a few steps, so many years.
 TRIAL_YEARS = 3
 NOISE_SEEDS = (0,)
-#: Members left out that the last lines name; the card names all.
-SHOWN = 12
 REFERENCE_METHOD = "kriging"
 
 
@@ -197,6 +195,4 @@ def _summary(card: Card, stored: Path, material: Material, left_out: Sequence[tu
     for case, methods in card.scores["cases"].items():
         row = ", ".join(f"{method} {values['rmse']:.3f}" for method, values in methods.items())
         lines.append(f"  RMSE in {card.units} where nothing was seen, {case}: {row}")
-    lines += [f"  left out: {name}: {reason}" for name, reason in left_out[:SHOWN]]
-    lines += [f"  and {len(left_out) - SHOWN} more, which the card names"] if len(left_out) > SHOWN else []
-    return [*lines, f"Stored in {stored}; use it with network={card.name}."]
+    return [*lines, *lines_of(left_out), f"Stored in {stored}; use it with network={card.name}."]

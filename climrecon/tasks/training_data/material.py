@@ -23,6 +23,8 @@ from climrecon.workflow.stage import Stage
 
 #: The grid of prepared members: that of the observational data sets.
 GRID = FIVE_DEGREES
+#: Members left out that the last lines name.
+SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,12 @@ class TrainingData:
                     one.prepare(member)
                 if store.why_left_out(key) is not None:
                     break  # auxiliary variables of a member left out are not prepared
+
+
+def lines_of(left_out: Sequence[tuple[str, str]]) -> list[str]:
+    """The last lines of a run on members left out; of many the first are named."""
+    more = [f"  left out: {len(left_out) - SHOWN} more"] if len(left_out) > SHOWN else []
+    return [*(f"  left out: {name}: {reason}" for name, reason in left_out[:SHOWN]), *more]
 
 
 def _warn(member: Member, reason: str | None, reporter: Reporter) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from climrecon.array_types import IntArray
 from climrecon.errors import ClimReconError, NoDataError, UsageError
+from climrecon.netcdf.forms import files_at
 from climrecon.netcdf.names import plain_name
 from climrecon.preprocess.field import members_within, months_within
 from climrecon.settings import RunSettings, Site
@@ -148,7 +149,7 @@ def _of_query(
                 name=" ".join(filter(None, (model, ensemble))),
                 model=model,
                 family=family_of(model),
-                files=one.files,
+                files={variable: tuple(f for p in paths for f in files_at(p)) for variable, paths in one.files.items()},
                 notes=one.notes,
                 lacking=one.lacking,
             )
@@ -169,7 +170,7 @@ def _of_files(name: str, chosen: TrainingSet, variable: str, auxiliary: Sequence
         hits = sorted(glob.glob(expanded, recursive=True)) if glob.has_magic(expanded) else [expanded]  # noqa: PTH207
         if not hits:
             raise NoDataError(f"Training set {name}: no file matches {pattern}.", "Mend the site file.")
-        paths += [Path(hit) for hit in hits]
+        paths += [path for hit in hits for path in files_at(Path(hit))]
     if absent := [path for path in paths if not path.is_file()]:
         raise NoDataError(
             f"Training set {name}: {len(absent)} of its files do not exist, e.g. {absent[0]}.", "Mend the site file."
