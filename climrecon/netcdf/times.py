@@ -62,11 +62,11 @@ class TimeAxis:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """(T,) months, days since any origin, and whether a time is the very start of its month."""
+    """(T,) months, days since any origin, and whether every time is the very start of its month."""
 
     index: IntArray
     days: FloatArray
-    start: BoolArray
+    start: bool
 
 
 def find_time(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[str, netCDF4.Variable]:
@@ -146,10 +146,15 @@ def read_axis(file: netCDF4.Dataset, time: netCDF4.Variable, *, monthly: bool = 
         values = np.ma.filled(np.ma.asarray(raw).astype(np.float64), np.nan)
         if not np.isfinite(values).all():
             raise InputDataError(f"The time axis {time.name} holds missing values.", "Repair the file.")
-        decoded = _decoded(values, units, calendar)
         plain = _unit(units) in _DAYS_IN
         bounds = _bounds(file, time, units, calendar, values)
         sound = np.zeros(0, bool) if bounds is None else _sound(bounds, values)
+        if bounds is not None and sound.all() and (values < bounds[:, 1]).all():
+            if monthly:
+                _check_width(bounds, units, time.name)
+            decoded = _decoded(bounds.mean(axis=1), units, calendar)
+            return TimeAxis(time.name, decoded.index, decoded.days, calendar, (), plain)
+        decoded = _decoded(values, units, calendar)
         if bounds is None or sound.mean() < _SOUND_SHARE:
             offsets = None if bounds is None else bounds - values[:, None]
             return _without_bounds(file, time.name, decoded, offsets, calendar, plain)
@@ -232,18 +237,22 @@ def _without_bounds(
         notes = (
             f"the times of {name} are taken as the end of their months, each a month earlier than its date: {why}",
         )
+    elif why is not None:
+        notes = (
+            f"the times of {name} stand at 00:00 on the first without bounds; they are taken as the beginning of months",
+        )
     return TimeAxis(name, index, decoded.days, calendar, notes, plain and not why)
 
 
-def _why_at_the_end(file: netCDF4.Dataset, decoded: _Decoded, offsets: FloatArray | None) -> str:
-    """Why stamps at 00:00 on the first are the ends of the months before; "" if nothing shows it."""
+def _why_at_the_end(file: netCDF4.Dataset, decoded: _Decoded, offsets: FloatArray | None) -> str | None:
+    """Why stamps at 00:00 on the first are the ends of the months before; "" if it is open, None if they are not."""
     index = decoded.index
-    if not decoded.start.all() or len(index) < 2 or (np.diff(index) != 1).any():
-        return ""
+    if not decoded.start or len(index) < 2 or (np.diff(index) != 1).any():
+        return None
     span = (int(index[0]), int(index[-1]))
     named = span_in(Path(file.filepath()).stem)
     if named == span:
-        return ""
+        return None
     if named == (span[0] - 1, span[1] - 1):
         return "the file's name holds these months"
     if offsets is not None and np.isfinite(offsets).all():
@@ -251,12 +260,12 @@ def _why_at_the_end(file: netCDF4.Dataset, decoded: _Decoded, offsets: FloatArra
         if fixed[1] and not fixed[0]:
             return "the widths of its bounds are those of the months before"
         if fixed[0] and not fixed[1]:
-            return ""
+            return None
     if str(getattr(file, "source", "")).strip() in ("CAM", "CLM") or hasattr(file, "time_period_freq"):
         return "CESM, which wrote the file, stamps its means at their end"
     if span[0] % 12 == 1 and span[1] % 12 == 0:
         return "the record would otherwise run from February to January"
-    return ""
+    return None if span[0] % 12 == 0 else ""  # a record that begins in January has no stamps at the end
 
 
 def _check_width(bounds: FloatArray, units: str, name: str) -> None:
@@ -299,14 +308,14 @@ def _decoded(values: FloatArray, units: str, calendar: str) -> _Decoded:
         return _of_months(months + part, origin.year * 12 + origin.month - 1)
     dates = _dates(values, units, calendar)
     index = np.array([date.year * 12 + date.month - 1 for date in dates], dtype=np.int64)
-    start = np.array([(date.day, date.hour, date.minute, date.second) == (1, 0, 0, 0) for date in dates])
+    start = all((date.day, date.hour, date.minute, date.second) == (1, 0, 0, 0) for date in dates)
     return _Decoded(index, values * _DAYS_IN.get(unit, 1.0), start)
 
 
 def _of_months(months: FloatArray, origin: int = 0) -> _Decoded:
     """From months begun since ``origin``, with half a day to spare for rounded fractions."""
     index = np.floor(months + _ROUNDING).astype(np.int64)
-    return _Decoded(np.asarray(index + origin), months * _MEAN_MONTH, np.asarray(np.abs(months - index) <= _ROUNDING))
+    return _Decoded(np.asarray(index + origin), months * _MEAN_MONTH, bool((np.abs(months - index) <= _ROUNDING).all()))
 
 
 def _digits(values: FloatArray, *, with_day: bool) -> _Decoded:
@@ -323,7 +332,7 @@ def _of_parts(year: IntArray, month: IntArray, day: IntArray, fraction: FloatArr
     if ((month < 1) | (month > 12) | (year < _YEARS[0]) | (year > _YEARS[1])).any():
         raise ValueError("its values are not of the form YYYYMM")
     index = np.asarray(year * 12 + month - 1)
-    return _Decoded(index, index * _MEAN_MONTH + day + fraction, np.asarray((day == 1) & (fraction == 0.0)))
+    return _Decoded(index, index * _MEAN_MONTH + day + fraction, bool(((day == 1) & (fraction == 0.0)).all()))
 
 
 def _of_texts(texts: Sequence[str], name: str) -> _Decoded:

@@ -150,6 +150,12 @@ def test_without_bounds_the_months_of_the_name_decide(tmp_path, name, later):
     assert bool(notes) == (later == 0)
 
 
+def test_stamps_that_nothing_explains_are_noted(tmp_path):
+    index, _, notes = months_of(tmp_path, FIRSTS[2:9], "days since 1900-01-01", "noleap")
+    np.testing.assert_array_equal(index, JANUARY_1900 + 3 + np.arange(7))
+    assert "taken as the beginning of months" in notes[0]
+
+
 def test_stamps_at_the_beginning_stay(tmp_path):
     index, _, notes = months_of(tmp_path, np.append(0.0, FIRSTS[:-1]), "days since 1900-01-01", "noleap")
     np.testing.assert_array_equal(index, JANUARY_1900 + np.arange(12))
