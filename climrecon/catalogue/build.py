@@ -15,10 +15,10 @@ from climrecon.catalogue.metadata import times, variables
 from climrecon.catalogue.opening import LeftOut
 from climrecon.catalogue.roles import COVARIANCE, MEMBER, member_number, role_of, version_in
 from climrecon.datasets import Release, Stated, release_of, why_infilled
-from climrecon.errors import InputDataError, NoDataError, OutputError
+from climrecon.errors import ClimReconError, NoDataError, OutputError
+from climrecon.netcdf.names import NETCDF, plain_name
 from climrecon.variables import VARIABLES
 
-_ENDINGS = (".nc", ".nc4")
 #: tas_Amon_MODEL_EXPERIMENT_rRiIpP[fF][_GRID][_YYYYMM-YYYYMM].nc, in CMIP5 and CMIP6
 _CMOR = re.compile(
     r"^(?P<variable>[A-Za-z0-9]+)_(?P<table>[A-Za-z0-9]+)_(?P<model>[A-Za-z0-9.-]+)"
@@ -42,6 +42,8 @@ def build_catalogue(
 ) -> BuiltCatalogue:
     """Write an intake-esm catalogue (Freva's dialect, entries inline) over the netCDF files below ``folder``.
 
+    Compressed files are listed as they are; of archives and Zarr stores the reason says how to use them.
+
     Only headers and time axes are read. Files that cannot be opened or hold no known variable are left
     out, with the reason.
 
@@ -55,15 +57,17 @@ def build_catalogue(
     # Entries are absolute and free of "..", but links stay what they are: they may move on to a newer release.
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links
     output = output or folder / "catalogue.json"
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in _ENDINGS and not path.name.startswith("."))
+    endings = (*NETCDF, ".zip", ".zarr")
+    paths = sorted(path for path in folder.rglob("*") if path.name.endswith(endings) and not path.name.startswith("."))
     rows, left_out = [], []
     for number, path in enumerate(paths, 1):
         try:
-            rows.append(_row(path, folder))
-        except InputDataError as error:
-            left_out.append(LeftOut(str(path), error.message))
-        # netCDF4 and odd headers raise what they like; one bad file must not hide the others.
-        except (OSError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
+            if reason := _other_form(path):
+                left_out.append(LeftOut(str(path), reason))
+            elif path.name.endswith(NETCDF):
+                rows.append(_row(path, folder))
+        # Odd headers raise what they like; one bad file must not hide the others.
+        except (ClimReconError, OSError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
             left_out.append(LeftOut(str(path), _why_unreadable(path, error)))
         if progress:
             progress(number, len(paths))
@@ -79,24 +83,40 @@ def build_catalogue(
     return BuiltCatalogue(output, len(rows), tuple(left_out))
 
 
+def _other_form(path: Path) -> str:
+    """Why a Zarr store, or an archive of netCDF files, is not listed; "" for other paths."""
+    from climrecon.netcdf.forms import is_zarr, names_in_zip
+
+    if path.suffix == ".zip":
+        count = len(names_in_zip(path))
+        where = f"unzip '{path}' -d '{path.with_suffix('')}'"
+        return f"it is a zip of {count} netCDF files; unpack it: {where}" if count else ""
+    return "it is a Zarr store; name it with obs_file, or write it as netCDF" if is_zarr(path) else ""
+
+
 def _why_unreadable(path: Path, error: Exception) -> str:
-    """Tell text and empty files apart from damaged netCDF: the library names neither."""
+    """The finding; text and empty files are distinguished from damaged netCDF, for the library names neither."""
+    from climrecon.netcdf.forms import is_packed, other_kind, start_of
+
+    problem = error.message if isinstance(error, ClimReconError) else str(error)
     try:
-        with path.open("rb") as file:
-            start = file.read(8)
+        start, kind = start_of(path), other_kind(path)
     except OSError:
-        return str(error)
+        return problem
     if not start:
         return "it is empty"
-    if not start.startswith((b"CDF", b"\x89HDF")):
-        return "it is no netCDF file, whatever its name says"
-    return f"it is damaged or truncated ({error})" if isinstance(error, OSError | RuntimeError) else str(error)
+    if start.startswith((b"CDF", b"\x89HDF")):
+        damaged = isinstance(error, ClimReconError | OSError | RuntimeError)
+        return f"it is damaged or truncated ({problem})" if damaged else problem
+    if is_packed(start):
+        return problem
+    return "it is no netCDF file, whatever its name says" + (f": it is {kind[0]}" if kind else "")
 
 
 def _row(path: Path, folder: Path) -> dict[str, Any]:
-    import netCDF4
+    from climrecon.netcdf.opening import opened
 
-    with netCDF4.Dataset(path) as file:
+    with opened(path) as file:
         metadata = {key: str(getattr(file, key, "")) for key in file.ncattrs()}
         stated = Stated(str(path.absolute()), metadata)
         release = release_of(stated)
@@ -104,8 +124,8 @@ def _row(path: Path, folder: Path) -> dict[str, Any]:
         stated = replace(stated, variable=file[next(iter(names.values()))].__dict__)
         time_range, step = times(file)
     facets = _facets(path, folder, stated)
-    match = _CMOR.match(path.name)
-    stated_step = metadata.get("frequency") or (frequency("", match["table"]) if match else "")
+    match = _CMOR.match(plain_name(path.name))
+    stated_step = frequency(metadata.get("frequency", ""), match["table"] if match else "")
     if step == "fx" and role_of(path.name) == COVARIANCE:
         step = "mon"  # one for each month, whether the file has a time axis or not
     facets.setdefault("time_frequency", stated_step or step)
@@ -116,7 +136,7 @@ def _row(path: Path, folder: Path) -> dict[str, Any]:
 def _facets(path: Path, folder: Path, stated: Stated) -> dict[str, str]:
     """Facets from the file name, the folders above it, and the file's attributes."""
     release, metadata = release_of(stated), stated.attributes
-    match = _CMOR.match(path.name)
+    match = _CMOR.match(plain_name(path.name))
     if match and (release is None or release.data_set.reanalysis):
         return _of_cmor_name(match, path.relative_to(folder), metadata, release is not None)
     if release is not None:

@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from climrecon.catalogue.metadata import time_range
 from climrecon.catalogue.opening import LeftOut, Row
 from climrecon.catalogue.search_errors import listed
-from climrecon.errors import NoDataError
+from climrecon.errors import InputDataError, NoDataError
 from climrecon.files import sha256_of
-
-_MONTHS = re.compile(r"(?<!\d)(\d{4})-?(\d{2})\d{0,8}\s*[-_]\s*(\d{4})-?(\d{2})\d{0,8}(?!\d)")
-_YEARS = re.compile(r"(?<!\d)(\d{4})\s*[-_]\s*(\d{4})(?!\d)")
+from climrecon.netcdf.names import MONTHS, YEARS, span_in
 
 
 def months_of(row: Row) -> tuple[int, int] | None:
     """First and last month (year * 12 + month - 1) by the catalogue or the file's name, None if neither has any."""
     for text in (row.facets["time_range"], PurePosixPath(row.path).stem):
-        if span := _span(text):
+        if span := span_in(text):
             return span
-    return None
-
-
-def _span(text: str) -> tuple[int, int] | None:
-    if match := _MONTHS.search(text):
-        first, last = int(match[1]) * 12 + int(match[2]) - 1, int(match[3]) * 12 + int(match[4]) - 1
-        if first <= last and all(1 <= int(month) <= 12 for month in (match[2], match[4])):
-            return first, last
-    if match := _YEARS.search(text):
-        first, last = int(match[1]) * 12, int(match[2]) * 12 + 11
-        return (first, last) if first <= last else None
     return None
 
 
 def _read(row: Row) -> tuple[int, int] | None:
     """As :func:`months_of`, else from the file's time axis."""
     try:
-        return months_of(row) or _span(time_range(Path(row.path)))
-    except (OSError, RuntimeError, ValueError):
+        return months_of(row) or span_in(time_range(Path(row.path)))
+    except InputDataError:
         return None
 
 
@@ -51,7 +37,7 @@ def label(index: int) -> str:
 def _series(row: Row) -> str:
     """What the names of all chunks of one series have in common."""
     stem = PurePosixPath(row.path).stem
-    return _YEARS.sub("", _MONTHS.sub("", stem)).strip("._-").casefold()
+    return YEARS.sub("", MONTHS.sub("", stem)).strip("._-").casefold()
 
 
 def in_time(rows: Sequence[Row], notes: list[str]) -> tuple[list[Row], list[LeftOut]]:

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.datasets import DataSet, canonical_variable
+from climrecon.errors import InputDataError
 
 _ERROR_OF = re.compile(r"_unc$|_cov$|uncertainty|covariance")
+#: Endings of the names of variables with two dimensions that are no fields.
+NO_FIELDS = ("bnds", "_bounds", "_bound", "vertices")
 #: Days from one time to the next, up to which a frequency is called so. Months of 28 to 31 days and single
 #: months that are absent are monthly still.
 _STEPS = ((0.9, "hr"), (20.0, "day"), (300.0, "mon"))
@@ -24,7 +27,7 @@ def variables(file: Any, data_set: DataSet | None = None) -> dict[str, str]:
     """
     names: dict[str, str] = {}
     for variable in file.variables.values():
-        if variable.ndim < 2 or variable.name.endswith(("bnds", "_bounds", "vertices")):
+        if variable.ndim < 2 or variable.name.endswith(NO_FIELDS):
             continue
         name = canonical_variable(variable.name, variable.__dict__, data_set)
         if name is None and _ERROR_OF.search(variable.name):
@@ -38,30 +41,26 @@ def variables(file: Any, data_set: DataSet | None = None) -> dict[str, str]:
 
 def times(file: Any) -> tuple[str, str]:
     """``YYYYMM-YYYYMM`` and the frequency, from the time axis of an open file; "" and fx where there is none."""
-    for name in ("time", "t", "T"):
-        if name in file.variables and file[name].ndim == 1 and len(file[name]):
-            return _of_axis(file[name])
+    from climrecon.netcdf.times import find_time, read_axis
+
+    for variable in file.variables.values():
+        if variable.ndim < 2 or variable.name.endswith(NO_FIELDS):
+            continue
+        try:
+            coordinate = find_time(file, variable)[1]
+        except InputDataError:
+            continue
+        try:
+            axis = read_axis(file, coordinate)
+        except InputDataError:  # it is refused when the file is read
+            return "", "mon"
+        first, last = int(axis.index.min()), int(axis.index.max())
+        span = "-".join(f"{month // 12:04d}{month % 12 + 1:02d}" for month in (first, last))
+        if len(axis.index) < 3:
+            return span, "mon"
+        step = float(axis.days.max() - axis.days.min()) / (len(axis.days) - 1)
+        return span, next((frequency for upto, frequency in _STEPS if step <= upto), "yr")
     return "", "fx"
-
-
-def _of_axis(time: Any) -> tuple[str, str]:
-    import netCDF4
-    import numpy as np
-
-    units = str(getattr(time, "units", ""))
-    calendar = str(getattr(time, "calendar", "standard"))
-    if " since " not in units:
-        return "", "mon"
-    ends = np.asarray(np.ma.filled(time[[0, -1] if len(time) > 1 else [0, 0]].astype(float), np.nan))
-    try:
-        first, last = netCDF4.num2date(ends, units, calendar)
-    except (ValueError, OverflowError):  # the axis is mended, or refused, when the file is read
-        return "", "mon"
-    span = f"{first.year:04d}{first.month:02d}-{last.year:04d}{last.month:02d}"
-    if len(time) < 3:
-        return span, "mon"
-    step = (last - first).total_seconds() / 86400.0 / (len(time) - 1)
-    return span, next((frequency for upto, frequency in _STEPS if step <= upto), "yr")
 
 
 def time_range(path: Path) -> str:
@@ -69,10 +68,10 @@ def time_range(path: Path) -> str:
 
     Raises
     ------
-    OSError
+    InputDataError
         If it cannot be opened.
     """
-    import netCDF4
+    from climrecon.netcdf.opening import opened
 
-    with netCDF4.Dataset(path) as file:
+    with opened(path) as file:
         return times(file)[0]

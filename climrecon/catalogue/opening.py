@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 from climrecon.catalogue.dialects import COLUMNS, columns_of, frequency
-from climrecon.catalogue.roles import role_of, version_in
+from climrecon.catalogue.other_kinds import descriptor_of_table, one_descriptor_of
+from climrecon.catalogue.roles import grid_in, role_of, version_in
 from climrecon.errors import NoDataError
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Catalogue:
             facets[name] = next(iter(column.values[column.codes[position]]), "")
         # Freva's exports have no version column; equal files of two versions must be distinguished all the same.
         facets["version"] = facets["version"] or version_in(path)
+        facets["grid_label"] = facets["grid_label"] or grid_in(path)
         variable = self.columns.get("variable")
         return Row(path, facets, variable.values[variable.codes[position]] if variable else ())
 
@@ -118,16 +120,19 @@ class Catalogue:
 def open_catalogue(origin: str | Path) -> Catalogue:
     """Open a descriptor with inline entries or a CSV next to it, at a path or an http(s) URL.
 
+    Of a YAML catalogue that holds one such descriptor, that one is opened; a CSV whose files stand in a usual column is
+    read as it is.
+
     Raises
     ------
     NoDataError
         If it cannot be reached or read, or is no intake-esm catalogue.
     """
     origin = str(origin)
-    remote = origin.startswith(("http://", "https://"))
-    if not remote:
+    if not _is_remote(origin):
         origin = str(Path(origin).expanduser())
-    content = _descriptor(origin, remote)
+    origin, content = _descriptor(origin)
+    remote = _is_remote(origin)
     try:
         import intake_esm
         import pandas  # type: ignore[import-untyped,unused-ignore]
@@ -160,24 +165,40 @@ def open_catalogue(origin: str | Path) -> Catalogue:
     return Catalogue(origin, frozenset(columns), columns, locations, base)
 
 
-def _descriptor(origin: str, remote: bool) -> dict[str, Any]:
-    """The descriptor's content; fails early, and clearly, where it is absent or is no JSON."""
+def _is_remote(origin: str) -> bool:
+    return origin.startswith(("http://", "https://"))
+
+
+def _descriptor(origin: str) -> tuple[str, dict[str, Any]]:
+    """Where the descriptor is, and its content; fails early, and clearly, where it is absent or of another kind."""
     try:
-        if remote:
+        if _is_remote(origin):
             with urllib.request.urlopen(origin, timeout=TIMEOUT) as answer:
                 text = answer.read()
         else:
             text = Path(origin).read_bytes()
-        content = json.loads(text)
     except (OSError, urllib.error.URLError, http.client.HTTPException) as error:
         raise NoDataError(
             f"The catalogue {origin} cannot be reached: {error}", "Check catalogue= or the site file."
         ) from error
+    kind = PurePosixPath(urlparse(origin).path).name.lower()
+    if kind.endswith((".yaml", ".yml")):
+        return _descriptor(one_descriptor_of(origin, text))
+    if ".csv" in kind:
+        return origin, descriptor_of_table(origin, text)
+    try:
+        content = json.loads(text)
     except ValueError as error:
-        raise NoDataError(f"The catalogue {origin} is no valid JSON: {error}", "Check catalogue=.") from error
+        raise NoDataError(
+            f"The catalogue {origin} is no valid JSON: {error}",
+            "Give the JSON descriptor of an intake-esm catalogue; 'climrecon catalogue build DIR' writes one.",
+        ) from error
     if not isinstance(content, dict) or "assets" not in content:
-        raise NoDataError(f"{origin} is JSON, but no intake-esm catalogue: it names no assets.", "Check catalogue=.")
-    return content
+        raise NoDataError(
+            f"{origin} is JSON, but no intake-esm catalogue: it names no assets.",
+            "Give the JSON descriptor of an intake-esm catalogue; 'climrecon catalogue build DIR' writes one.",
+        )
+    return origin, content
 
 
 def _coded(series: Any) -> Column:

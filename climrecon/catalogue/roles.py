@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from climrecon.datasets import Stated, release_of
 from climrecon.datasets import why_infilled as stated_infilled
+from climrecon.netcdf.names import plain_name
 
 MAIN, MEMBER, UNCORRELATED, COVARIANCE = "main", "member", "uncorrelated", "error_covariance"
 #: Other files of a data set: further uncertainties, counts, weights.
@@ -32,12 +33,14 @@ _PATTERNS = (
     (MEMBER, _MEMBER),
 )
 _VERSION_FOLDER = re.compile(r"^v\d{1,8}$")
+_GRID_NAME = re.compile(r"_r\d+i\d+p\d+f\d+_(g[a-z0-9]{1,4})(?=[_.])")
+_GRID_FOLDER = re.compile(r"^g[mnr]\d?[a-z]?$")
 _INFILLED_PRODUCTS = ("analysis", "infilled")
 
 
 def role_of(path: str) -> str:
     """Role of a file, by its name."""
-    name = PurePosixPath(path).name
+    name = plain_name(PurePosixPath(path).name)
     for role, pattern in _PATTERNS:
         if pattern.search(name):
             return role
@@ -46,7 +49,7 @@ def role_of(path: str) -> str:
 
 def member_number(path: str) -> int:
     """Number of a realisation's file, 0 if it has none."""
-    match = _MEMBER.search(PurePosixPath(path).name)
+    match = _MEMBER.search(plain_name(PurePosixPath(path).name))
     return int(match[1]) if match else 0
 
 
@@ -56,6 +59,13 @@ def version_in(path: str) -> str:
     folder = next((part for part in reversed(place.parts[:-1]) if _VERSION_FOLDER.match(part)), "")
     known = None if folder else release_of(Stated(place.name))
     return folder or (known.version if known else "")
+
+
+def grid_in(path: str) -> str:
+    """The label of the grid (``gn``, ``gr``) by a file's name or folder in CMIP6's form; else ""."""
+    place = PurePosixPath(path)
+    named = _GRID_NAME.search(place.name)
+    return named[1] if named else next((part for part in reversed(place.parts[:-1]) if _GRID_FOLDER.match(part)), "")
 
 
 def why_infilled(path: str, product: str = "") -> str | None:

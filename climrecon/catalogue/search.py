@@ -14,6 +14,7 @@ from climrecon.catalogue.roles import ANCILLARY, COVARIANCE, MAIN, MEMBER, UNCOR
 from climrecon.catalogue.versions import newest, version_key
 from climrecon.datasets import canonical_variable
 from climrecon.errors import NoDataError
+from climrecon.netcdf.forms import is_zarr
 
 #: Facets that distinguish data sets; the last two only among the fields themselves, because realisations
 #: and error files differ in `ensemble` and belong to their mean all the same.
@@ -167,16 +168,22 @@ def why_not(row: Row, excluded: Sequence[str], allow_infilled: bool) -> tuple[st
     if infilled:
         return infilled, False
     if row.path.lower().endswith(_ARCHIVES):
-        return "it is an archive of files, not a netCDF file", False
+        return f"it is an archive of files; unpack it, e.g. with {_unpacking(row.path)}, and list the folder", False
     if row.role == ANCILLARY:
         return "it holds errors, counts or weights, not the field", False
     if row.path.startswith("slk://"):
         return "it is on tape; retrieve it first", True
     if "://" in row.path:
-        return "only files are read, no remote services", True
+        return "it is an address; download it, or name it with obs_file", True
+    if Path(row.path).is_dir() and not is_zarr(Path(row.path)):
+        return "it is a folder, not a netCDF file", True
     if Path(row.path).is_dir():
-        return "it is a folder (zarr?), not a netCDF file", True
+        return None, False
     return (None, False) if Path(row.path).is_file() else ("the file does not exist", True)
+
+
+def _unpacking(path: str) -> str:
+    return f"unzip '{path}' -d FOLDER" if path.lower().endswith(".zip") else f"tar -xf '{path}' -C FOLDER"
 
 
 def _key(row: Row) -> tuple[str, ...]:

@@ -16,11 +16,11 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
+from climrecon.netcdf.opening import opened
 from climrecon.preprocess.chunks import Chunk, check_alike, joined, read_chunk, read_once
 from climrecon.preprocess.climatology import anomalies_of
 from climrecon.preprocess.field import field_of, find_variable
 from climrecon.preprocess.filled import flags_of
-from climrecon.preprocess.opening import opened
 from climrecon.preprocess.regrid import OBSERVED_SHARE, ROUNDING, remap_with_gaps
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.values import read_values

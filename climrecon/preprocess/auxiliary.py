@@ -14,11 +14,11 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
+from climrecon.netcdf.opening import opened
 from climrecon.preprocess.climatology import anomalies_of
 from climrecon.preprocess.field import field_of, find_variable
 from climrecon.preprocess.missing import Tally, without_flags
 from climrecon.preprocess.models import inspected, prepare_member
-from climrecon.preprocess.opening import opened
 from climrecon.preprocess.regrid import OBSERVED_SHARE, remap_with_gaps
 from climrecon.variables import VARIABLES
 

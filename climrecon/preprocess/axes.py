@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import netCDF4
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.grid import Grid
+from climrecon.netcdf.coordinates import coordinate_along
 
 #: Names of each axis, and its units; axes of projections are called y and x too.
 _NAMES = {"latitude": ("lat", "latitude", "nav_lat"), "longitude": ("lon", "longitude", "nav_lon")}
@@ -49,18 +50,6 @@ class Horizontal:
         """Where a cell of the package's order lies, in words."""
         lat, lon = np.sort(self.lat)[row], self.lon[np.argsort(wrapped_longitude(self.lon))[column]]
         return f"latitude {lat:g}, longitude {lon:g}"
-
-
-def coordinate_along(
-    file: netCDF4.Dataset, dimension: str, fits: Callable[[netCDF4.Variable], bool]
-) -> netCDF4.Variable | None:
-    """The one-dimensional variable along ``dimension`` that ``fits``; the one of its name first."""
-    named = [file[dimension]] if dimension in file.variables else []
-    others = [v for v in file.variables.values() if v.dimensions == (dimension,) and v.name != dimension]
-    for variable in [*named, *others]:
-        if variable.dimensions == (dimension,) and fits(variable):
-            return variable
-    return None
 
 
 def wrapped_longitude(lon: FloatArray) -> FloatArray:

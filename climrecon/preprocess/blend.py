@@ -27,14 +27,15 @@ from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
+from climrecon.netcdf.opening import opened
+from climrecon.netcdf.times import find_time
 from climrecon.preprocess.axes import find_horizontal
-from climrecon.preprocess.cdo import cdo_folder, run_cdo
+from climrecon.preprocess.canonical import chain
+from climrecon.preprocess.cdo import cdo_folder, link, run_cdo
 from climrecon.preprocess.climatology import check_covered
 from climrecon.preprocess.field import find_variable
 from climrecon.preprocess.missing import read_part
-from climrecon.preprocess.models import inspected, merged, prepare_member, source_grid
-from climrecon.preprocess.opening import opened
-from climrecon.preprocess.times import find_time
+from climrecon.preprocess.models import inspected, prepare_member, source_grid, sources_of
 from climrecon.preprocess.values import read_values
 
 #: What a blend needs of a member.
@@ -67,7 +68,11 @@ def blend(
 
 
 def prepare_blended(
-    files: Mapping[str, Sequence[Path]], grid: Grid, reference_period: tuple[int, int], scratch: Path
+    files: Mapping[str, Sequence[Path]],
+    grid: Grid,
+    reference_period: tuple[int, int],
+    scratch: Path,
+    notes: list[str] | None = None,
 ) -> tuple[FloatArray, Months]:
     """Blended anomalies of one member, for the months that ``tas`` and ``tos`` share.
 
@@ -78,6 +83,8 @@ def prepare_blended(
     ----------
     files:
         ``tas``, ``tos``, ``sic`` (each split in time at will) and ``sftlf``.
+    notes:
+        Takes decisions on the files' times.
 
     Raises
     ------
@@ -88,8 +95,8 @@ def prepare_blended(
         raise InputDataError(
             f"The archive has no {', '.join(lacking)} of this member.", "Use training_target=auto or tas."
         )
-    air, months = prepare_member(files["tas"], grid, reference_period, scratch, "tas")
-    sea, of_sea = prepare_member(files["tos"], grid, reference_period, scratch, "tos", gaps=True)
+    air, months = prepare_member(files["tas"], grid, reference_period, scratch, "tas", notes=notes)
+    sea, of_sea = prepare_member(files["tos"], grid, reference_period, scratch, "tos", gaps=True, notes=notes)
     common, ours, theirs = np.intersect1d(months.index, of_sea.index, return_indices=True)
     check_covered(common, reference_period)
     ice = _ice(files["sic"], grid, reference_period, scratch)
@@ -102,10 +109,9 @@ def _ice(files: Sequence[Path], grid: Grid, period: tuple[int, int], scratch: Pa
     """(12, H, W) mean ice concentration of each calendar month of ``period``, 0..1."""
     headers = inspected(files, "sic")
     check_covered(np.concatenate([one.index for one in headers]), period)
-    with cdo_folder(scratch, grid, files) as (folder, links):
-        years = f"-selyear,{period[0]}/{period[1]}"
-        select = [years, f"-selname,{headers[0].name}", *merged(links)]
-        run_cdo([*headers[0].remap, "-ymonmean", *select, "out.nc"], folder)
+    with cdo_folder(scratch, grid) as folder:
+        source = chain(sources_of(headers, files, folder, dated=True), headers[0].name)
+        run_cdo([*headers[0].remap, "-ymonmean", f"-selyear,{period[0]}/{period[1]}", *source, "out.nc"], folder)
         with opened(folder / "out.nc") as file:
             variable, axes = file[headers[0].name], find_horizontal(file, file[headers[0].name])
             # Its bounds span all years of a calendar month, so the axis is no monthly one.
@@ -122,8 +128,8 @@ def _land(path: Path, grid: Grid, scratch: Path) -> NDArray[np.floating[Any]]:
         variable = find_variable(file, "sftlf")
         remap, _, _ = source_grid(file, variable, ocean=False)
         name, units = str(variable.name), str(getattr(variable, "units", ""))
-    with cdo_folder(scratch, grid, [path]) as (folder, links):
-        run_cdo([*remap, f"-selname,{name}", *links, "out.nc"], folder)
+    with cdo_folder(scratch, grid) as folder:
+        run_cdo([*remap, f"-selname,{name}", link(path, folder), "out.nc"], folder)
         with opened(folder / "out.nc") as file:
             axes = find_horizontal(file, file[name])
             values = read_part(file[name]).reshape(-1, *grid.shape)[0]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from climrecon.errors import DependencyError, InputDataError, OutputError
 from climrecon.grid import Grid
+from climrecon.netcdf.forms import local
 
 _FULL = re.compile(r"no space left|disk quota|file too large", re.IGNORECASE)
 
@@ -76,7 +77,10 @@ def run_cdo(arguments: Sequence[str], folder: Path) -> None:
             raise OutputError(
                 f"The disk is full: cdo could not write in {folder}.", "Free some space, or choose another folder."
             )
-        raise InputDataError(f"cdo could not prepare the data: {message}", f"The call was: {' '.join(command)}")
+        call = " ".join(command)
+        raise InputDataError(
+            f"cdo could not prepare the data: {message}", f"Check the file with 'cdo sinfo'; the call was: {call}"
+        )
 
 
 def write_grid(grid: Grid, path: Path) -> None:
@@ -92,13 +96,16 @@ def write_grid(grid: Grid, path: Path) -> None:
     )
 
 
-@contextmanager
-def cdo_folder(scratch: Path, grid: Grid, files: Sequence[Path] = ()) -> Iterator[tuple[Path, list[str]]]:
-    """A temporary folder in ``scratch`` with links to ``files`` and cdo's description of ``grid``, ``grid.txt``.
+def link(path: Path, folder: Path, number: int = 0) -> str:
+    """The plain name ``in0000.nc`` … of a link in ``folder`` to a user's file, unpacked where it is compressed."""
+    name = f"in{number:04d}.nc"
+    (folder / name).symlink_to(local(Path(path)).resolve())
+    return name
 
-    Yields
-    ------
-    The folder, and the names of the links, ``in0000.nc`` …
+
+@contextmanager
+def cdo_folder(scratch: Path, grid: Grid) -> Iterator[Path]:
+    """A temporary folder in ``scratch`` with cdo's description of ``grid``, ``grid.txt``.
 
     Raises
     ------
@@ -107,11 +114,9 @@ def cdo_folder(scratch: Path, grid: Grid, files: Sequence[Path] = ()) -> Iterato
     """
     try:
         with tempfile.TemporaryDirectory(prefix="cdo-", dir=scratch) as name:
-            folder, links = Path(name), [f"in{number:04d}.nc" for number in range(len(files))]
-            for link, path in zip(links, files, strict=True):
-                (folder / link).symlink_to(Path(path).resolve())
+            folder = Path(name)
             write_grid(grid, folder / "grid.txt")
-            yield folder, links
+            yield folder
     except OSError as error:
         raise OutputError(
             f"The files for cdo cannot be written in {scratch}: {error}",

@@ -15,13 +15,14 @@ from climrecon.datasets import DataSet, Release, Stated, canonical_variable, rel
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
+from climrecon.netcdf.coordinates import member_count
+from climrecon.netcdf.opening import opened
 from climrecon.preprocess.axes import Horizontal
 from climrecon.preprocess.base_period import base_period
 from climrecon.preprocess.field import field_of, find_variable
 from climrecon.preprocess.missing import Packing, Tally, without_flags
-from climrecon.preprocess.opening import opened
 from climrecon.preprocess.request import PrepareRequest
-from climrecon.preprocess.values import check_units, check_values, is_anomaly, member_count, to_units
+from climrecon.preprocess.values import check_units, check_values, is_anomaly, to_units
 from climrecon.variables import VARIABLES
 
 
@@ -73,6 +74,7 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         row = release.data_set if release else None
         field = field_of(file, variable, lambda units: check_units(units, description))
         units = field.units
+        notes += field.notes
         members = member_count(variable)
         plausible = description.plausible(units)
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.errors import ClimReconError, InputDataError
 from climrecon.fields import Observations
+from climrecon.netcdf.opening import opened
+from climrecon.netcdf.times import find_time, month_index
 from climrecon.preprocess.axes import wrapped_longitude
-from climrecon.preprocess.opening import opened
-from climrecon.preprocess.times import find_time, month_index
 
 _MONTH = re.compile(r"(?<!\d)(1[6-9]\d\d|2[0-2]\d\d)(0[1-9]|1[0-2])(?!\d)")
 _SQUARED = re.compile(r"^\s*(k|kelvin|degc|deg_c|celsius)\s*(\^|\*\*)?\s*2\s*$", re.IGNORECASE)
@@ -100,7 +100,7 @@ def _matrix(file: netCDF4.Dataset, cells: int) -> netCDF4.Variable:
 
 def _month(file: netCDF4.Dataset, matrix: netCDF4.Variable) -> int | None:
     try:
-        index, _ = month_index(file, find_time(file, matrix)[1])
+        index = month_index(file, find_time(file, matrix)[1]).index
     except ClimReconError:
         return None
     return int(index[0]) if len(index) == 1 else None

@@ -12,10 +12,11 @@ import netCDF4
 from climrecon.array_types import IntArray
 from climrecon.datasets import DataSet, canonical_variable
 from climrecon.errors import InputDataError
+from climrecon.netcdf.coordinates import member_count
+from climrecon.netcdf.opening import opened
+from climrecon.netcdf.times import TimeAxis, find_time, month_index
 from climrecon.preprocess.axes import Horizontal, find_horizontal
-from climrecon.preprocess.opening import opened
-from climrecon.preprocess.times import find_time, month_index
-from climrecon.preprocess.values import is_called_anomaly, member_count, read_values
+from climrecon.preprocess.values import is_called_anomaly, read_values
 from climrecon.variables import VARIABLES
 
 
@@ -102,7 +103,7 @@ def all_of(*steps: Callable[[], Any]) -> list[Any]:
 
 @dataclass(frozen=True)
 class Field:
-    """A variable of an open file: its units, time dimension, (T,) months, calendar, and latitude and longitude."""
+    """A variable of an open file: its units, time dimension, (T,) months, calendar, latitude and longitude, and notes."""
 
     variable: netCDF4.Variable
     units: str
@@ -110,6 +111,7 @@ class Field:
     index: IntArray
     calendar: str
     horizontal: Horizontal
+    notes: tuple[str, ...] = ()
 
     def read(self, realisation: int | None = None, **how: Any) -> Any:
         """(T, H, W) in the package's order; see :func:`climrecon.preprocess.values.read_values`."""
@@ -126,12 +128,12 @@ def field_of(file: netCDF4.Dataset, variable: netCDF4.Variable, check: Callable[
     """
     units = str(getattr(variable, "units", ""))
 
-    def time() -> tuple[str, IntArray, str]:
+    def time() -> tuple[str, TimeAxis]:
         dimension, coordinate = find_time(file, variable)
-        return dimension, *month_index(file, coordinate)
+        return dimension, month_index(file, coordinate)
 
-    (name, index, calendar), horizontal, _ = all_of(time, lambda: find_horizontal(file, variable), lambda: check(units))
-    return Field(variable, units, name, index, calendar, horizontal)
+    (name, axis), horizontal, _ = all_of(time, lambda: find_horizontal(file, variable), lambda: check(units))
+    return Field(variable, units, name, axis.index, axis.calendar, horizontal, axis.notes)
 
 
 def members_within(path: Path, variable: str = "tas", named: str = "") -> int:
@@ -155,19 +157,22 @@ def months_within(path: Path, variable: str = "tas") -> IntArray:
         If the file cannot be read.
     """
     with opened(path) as file:
-        return month_index(file, find_time(file, find_variable(file, variable))[1])[0]
+        return month_index(file, find_time(file, find_variable(file, variable))[1]).index
 
 
 def dimensions(path: Path) -> tuple[int, int]:
     """Time steps of the largest variable of a file, and its values at each; zeros if it cannot be read."""
     try:
         with opened(path) as file:
-            sizes = [
-                (variable.shape[i], variable.size // max(variable.shape[i] * member_count(variable), 1))
-                for variable in file.variables.values()
-                for i, name in enumerate(variable.dimensions)
-                if variable.ndim >= 3 and name.lower() in ("time", "t")
-            ]
+            fields = [variable for variable in file.variables.values() if variable.ndim >= 3]
+            sizes = [(n, v.size // max(n * member_count(v), 1)) for v in fields if (n := _steps(file, v))]
             return max(sizes, key=lambda pair: pair[0] * pair[1], default=(0, 0))
     except InputDataError:
         return 0, 0
+
+
+def _steps(file: netCDF4.Dataset, variable: netCDF4.Variable) -> int:
+    try:
+        return int(variable.shape[variable.dimensions.index(find_time(file, variable)[0])])
+    except InputDataError:
+        return 0

@@ -15,17 +15,18 @@ from climrecon.datasets import Stated, release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Months
 from climrecon.grid import Grid
+from climrecon.netcdf.opening import opened
+from climrecon.netcdf.times import find_time
 from climrecon.preprocess.anomalies import prepare_anomalies
 from climrecon.preprocess.axes import Horizontal, find_horizontal, is_called
+from climrecon.preprocess.canonical import Layout, Source, cdo_sources, chain, layout_of
 from climrecon.preprocess.cdo import cdo_folder, run_cdo
 from climrecon.preprocess.chunks import some
 from climrecon.preprocess.climatology import anomalies_of, check_covered
-from climrecon.preprocess.field import all_of, field_of, find_variable
+from climrecon.preprocess.field import all_of, find_variable
 from climrecon.preprocess.filled import Flags, flags_of
 from climrecon.preprocess.missing import flags_in, read_part
-from climrecon.preprocess.opening import opened
-from climrecon.preprocess.times import find_time, month_index
-from climrecon.preprocess.values import check_units, is_anomaly, to_units
+from climrecon.preprocess.values import check_units, is_anomaly, read_values, to_units
 from climrecon.variables import VARIABLES, Variable
 
 #: Months of a file that are inspected before cdo reads it: a year, so that seasons do not deceive.
@@ -42,7 +43,7 @@ class MemberHeader:
 
     ``anomaly`` is None for variables that are not observable; ``flags`` are numbers that stand for no value; ``remap``
     are cdo's operators from its grid; ``lat`` and ``lon`` that grid's coordinates in the file's order, one- or
-    two-dimensional.
+    two-dimensional; ``notes`` those on its times.
     """
 
     name: str
@@ -54,6 +55,8 @@ class MemberHeader:
     filled: Flags | None
     lat: FloatArray
     lon: FloatArray
+    layout: Layout
+    notes: tuple[str, ...]
 
     def place(self) -> str:
         """Its grid in words."""
@@ -79,6 +82,7 @@ def prepare_member(
     realisation: int | None = None,
     gaps: bool = False,
     last_counts: bool = False,
+    notes: list[str] | None = None,
 ) -> tuple[FloatArray, Months]:
     """Anomalies of one member, which may be split in time over several files.
 
@@ -95,6 +99,8 @@ def prepare_member(
         reanalyses have none. Anomalies, which is what data sets of observations are, may always have gaps.
     last_counts:
         Of anomalies: whether months that stand in several files are taken from the last.
+    notes:
+        Takes decisions on the files' times.
 
     Returns
     -------
@@ -110,6 +116,8 @@ def prepare_member(
         If cdo is not installed.
     """
     headers = _alike(files, variable, one_by_one=not gaps)
+    if notes is not None:
+        notes += dict.fromkeys(f"{variable}: {note}" for one in headers for note in one.notes)
     if headers[0].anomaly and not gaps:
         return prepare_anomalies(
             files, grid, reference_period, scratch, variable, realisation=realisation, last_counts=last_counts
@@ -121,22 +129,36 @@ def prepare_member(
         )
     index = _apart(headers, files)
     check_covered(index, reference_period)
-    with cdo_folder(scratch, grid, files) as (folder, links):
-        source = merged(links)
+    order = np.argsort(index, kind="stable")
+    with cdo_folder(scratch, grid) as folder:
+        sources = sources_of(headers, files, folder, realisation)
         missing = [f"-setctomiss,{flag!r}" for flag in headers[0].flags]
-        level = [] if realisation is None else [f"-sellevidx,{realisation + 1}"]
-        run_cdo([*headers[0].remap, *missing, *level, f"-selname,{headers[0].name}", *source, "out.nc"], folder)
+        run_cdo([*headers[0].remap, *missing, *chain(sources, headers[0].name), "out.nc"], folder)
         shown = Path(files[0]).name
-        values, months = read_output(folder / "out.nc", headers[0].name, shown)
+        values = _read_output(folder / "out.nc", headers[0].name, shown, order)
         if flags := headers[0].filled:
-            marks = [f"-expr,{flags.expression}", *level, f"-selname,{flags.name}"]
-            run_cdo([*headers[0].remap, *marks, *source, "filled.nc"], folder)
-            filled, _ = read_output(folder / "filled.nc", flags.name, shown)
-            values = np.where(filled > 0, np.nan, values)
+            marks = [f"-expr,{flags.expression}", *chain(sources, flags.name)]
+            run_cdo([*headers[0].remap, *marks, "filled.nc"], folder)
+            values = np.where(_read_output(folder / "filled.nc", flags.name, shown, order) > 0, np.nan, values)
             gaps = True
+    months = Months(index[order])
     values = anomalies_of(values, months.index, reference_period)
     _check(values, shown, gaps, VARIABLES[variable])
     return values, months
+
+
+def sources_of(
+    headers: Sequence[MemberHeader],
+    files: Sequence[Path],
+    folder: Path,
+    realisation: int | None = None,
+    *,
+    dated: bool = False,
+) -> list[Source]:
+    """The files of one member for cdo, by :func:`climrecon.preprocess.canonical.cdo_sources`."""
+    names = [headers[0].name, *([headers[0].filled.name] if headers[0].filled else [])]
+    layouts, months = [one.layout for one in headers], [one.index for one in headers]
+    return cdo_sources(files, layouts, months, names, realisation, folder, dated=dated)
 
 
 def inspected(files: Sequence[Path], variable: str) -> list[MemberHeader]:
@@ -193,14 +215,15 @@ def _inspected(path: Path, wanted: str) -> MemberHeader:
         variable = find_variable(file, wanted)
         units = str(getattr(variable, "units", ""))
         description = VARIABLES[wanted]
-        (index, _), (remap, lat, lon), _ = all_of(
-            lambda: month_index(file, find_time(file, variable)[1]),
+        (layout, axis), (remap, lat, lon), _ = all_of(
+            lambda: layout_of(file, variable),
             lambda: source_grid(file, variable, ocean=description.on_sea),
             lambda: check_units(units, description) if description.observable else None,
         )
         anomaly, flags = _kind(file, variable, path.name, description) if description.observable else (None, ())
         filled = flags_of(file, variable)
-        return MemberHeader(str(variable.name), index, units, anomaly, flags, remap, filled, lat, lon)
+        name, index = str(variable.name), axis.index
+        return MemberHeader(name, index, units, anomaly, flags, remap, filled, lat, lon, layout, axis.notes)
 
 
 def _kind(
@@ -274,20 +297,16 @@ def _without_repeats(file: netCDF4.Dataset, axes: Horizontal) -> list[str]:
     return [f"-selindexbox,{','.join(f'{one.min() + 1},{one.max() + 1}' for one in kept)}"]
 
 
-def merged(links: Sequence[str]) -> list[str]:
-    """The files of one member as one source of a chain."""
-    return list(links) if len(links) == 1 else ["[", "-mergetime", *links, "]"]
-
-
-def read_output(path: Path, name: str, shown: str) -> tuple[FloatArray, Months]:
-    """cdo's output: (T, H, W) in the package's order, NaN where missing, in order of time."""
+def _read_output(path: Path, name: str, shown: str, order: IntArray) -> FloatArray:
+    """cdo's output in the package's order, (T, H, W) by ``order`` of its times, NaN where missing."""
     with opened(path) as file:
-        field = field_of(file, file[name])
-        values, index = field.read(), field.index
-    if not len(index):
-        raise InputDataError(f"cdo gave no field of {shown}.", "Check the file.")
-    order = np.argsort(index)
-    return values[order], Months(index[order])
+        variable = file[name]
+        values = read_values(variable, find_time(file, variable)[0], find_horizontal(file, variable))
+    if len(values) != len(order):
+        raise InputDataError(
+            f"cdo gave {len(values)} fields of the {len(order)} of {shown}.", "Check the file with cdo sinfo."
+        )
+    return np.asarray(values[order])
 
 
 def _check(values: FloatArray, shown: str, gaps: bool, description: Variable) -> None:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from climrecon.errors import InputDataError
 from climrecon.grid import Grid
+from climrecon.netcdf.opening import opened
 from climrecon.preprocess.axes import Horizontal, find_horizontal
-from climrecon.preprocess.opening import opened
 from climrecon.preprocess.regrid import remap
 from climrecon.variables import VARIABLES
 

@@ -14,6 +14,7 @@ from climrecon.fields import Months, Observations, Source
 from climrecon.files import sha256_of
 from climrecon.geography import domain
 from climrecon.grid import Grid
+from climrecon.netcdf.names import plain_name
 from climrecon.preprocess.chunks import Chunk, joined, read_chunk, read_once, some
 from climrecon.preprocess.climatology import anomalies_of
 from climrecon.preprocess.infilled import INSTEAD, reason_against
@@ -142,7 +143,7 @@ def _gap_notes(index: IntArray, mask: BoolArray, notes: list[str]) -> None:
 def _source(files: Sequence[Path], chunk: Chunk, request: PrepareRequest, notes: list[str], infilled: str) -> Source:
     release = chunk.release
     return Source(
-        dataset=release.name if release else request.facets.get("model") or files[0].stem,
+        dataset=release.name if release else request.facets.get("model") or Path(plain_name(files[0].name)).stem,
         version=(release.version if release else "") or request.facets.get("version", ""),
         files=tuple(str(path) for path in files),
         sha256=tuple(sha256_of(path) for path in files),

@@ -89,7 +89,7 @@ def remap_with_gaps(
 
 def _cdo_remap(fields: Mapping[str, NDArray[Any]], source: Grid, target: Grid, scratch: Path) -> dict[str, FloatArray]:
     """One cdo call for all ``fields``; its files are gone afterwards."""
-    with cdo_folder(scratch, target) as (folder, _):
+    with cdo_folder(scratch, target) as folder:
         write_grid(source, folder / "from.txt")
         _write(fields, source, folder / "in.nc")
         run_cdo(["-remapcon,grid.txt", "-setgrid,from.txt", "in.nc", "out.nc"], folder)

@@ -13,10 +13,10 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Observations
 from climrecon.files import sha256_of
 from climrecon.grid import Grid
+from climrecon.netcdf.opening import opened
 from climrecon.preprocess.chunks import read_chunk, read_once
 from climrecon.preprocess.field import field_of
 from climrecon.preprocess.infilled import INSTEAD
-from climrecon.preprocess.opening import opened
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.values import check_units
 from climrecon.variables import VARIABLES

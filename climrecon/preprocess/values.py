@@ -11,6 +11,7 @@ import numpy as np
 from climrecon.array_types import FloatArray
 from climrecon.datasets import DataSet, Stated
 from climrecon.errors import InputDataError
+from climrecon.netcdf.coordinates import member_dimension
 from climrecon.preprocess.axes import Horizontal
 from climrecon.preprocess.missing import Packing, Tally
 from climrecon.variables import VARIABLES, Variable
@@ -19,9 +20,6 @@ from climrecon.variables.units import conversion
 #: Values read at once, so that masks and double precision never exist for a whole file.
 _BLOCK = 1 << 22
 _SAMPLE = 200_000
-
-#: Names of a dimension along which one file holds several members.
-MEMBER_DIMENSIONS = ("ensemble", "ensemble_member", "member", "realization", "realisation", "number", "ens")
 
 #: Attributes that only anomalies have.
 _BASE_ATTRIBUTES = (
@@ -32,12 +30,6 @@ _BASE_ATTRIBUTES = (
     "baseline_period",
     "climo_period",
 )
-
-
-def member_count(variable: netCDF4.Variable) -> int:
-    """Number of members that a variable holds along a dimension; 1 where there is none."""
-    sizes = dict(zip(variable.dimensions, variable.shape, strict=True))
-    return int(next((size for name, size in sizes.items() if name.lower() in MEMBER_DIMENSIONS), 1))
 
 
 def read_values(
@@ -69,7 +61,7 @@ def read_values(
     """
     order = [variable.dimensions.index(name) for name in (time_name, axes.lat_name, axes.lon_name)]
     others = [position for position in range(variable.ndim) if position not in order]
-    of_members = [p for p in others if realisation is not None and variable.dimensions[p].lower() in MEMBER_DIMENSIONS]
+    of_members = [p for p in others if realisation is not None and variable.dimensions[p] == member_dimension(variable)]
     long = [
         f"{variable.dimensions[p]} ({variable.shape[p]})"
         for p in others

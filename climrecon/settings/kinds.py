@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from climrecon.netcdf.names import address_in
 from climrecon.settings.periods import Period as Months
 from climrecon.settings.periods import parse_month, parse_period
 
@@ -65,8 +66,16 @@ def _month(value: Any) -> str:
     return f"{index // 12:04d}-{index % 12 + 1:02d}"
 
 
+class Address(type(Path())):  # type: ignore[misc]
+    """An address in the place of a path; a path would lose one of its two slashes."""
+
+    def __str__(self) -> str:
+        return address_in(super().__str__()) or super().__str__()
+
+
 def _path(value: Any) -> Path:
-    return Path(_text(value)).expanduser()
+    text = _text(value)
+    return Address(text) if address_in(text) else Path(text.removeprefix("file://")).expanduser()
 
 
 Facet = Annotated[str, BeforeValidator(_facet)]

@@ -14,6 +14,7 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Auxiliary
 from climrecon.files import sha256_of
 from climrecon.methods.store import LoadedNetwork, network_of
+from climrecon.netcdf.forms import readable
 from climrecon.preprocess.auxiliary import read_auxiliary
 from climrecon.settings import RunSettings
 
@@ -33,12 +34,11 @@ def load_auxiliary(
     """
     if not files:
         return None, ()
+    files = {name: readable(path, f"auxiliary_files, which names it for {name}")[0] for name, path in files.items()}
     grid = network.card.grid.grid
     period = network.card.reference_period or settings.reference_period.years
     found = {}
     for name, path in files.items():
-        if not path.is_file():
-            raise InputDataError(f"There is no file {path}.", f"Check auxiliary_files, which names it for {name}.")
         try:
             with tempfile.TemporaryDirectory(prefix="climrecon-") as scratch:
                 found[name] = read_auxiliary(path, name, grid, period, Path(scratch))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from climrecon.errors import InputDataError, NoDataError
+from climrecon.errors import NoDataError
 from climrecon.settings import RunSettings, Site
 from climrecon.workflow.progress import Reporter
 
@@ -57,6 +57,31 @@ class Inputs:
         )
 
 
+def of_file(path: Path, parameter: str, reporter: Reporter) -> Inputs:
+    """The observations in one file, or in a zip of several: the field's files, and members of an ensemble by number.
+
+    Raises
+    ------
+    InputDataError
+        If there is no such file; ``parameter`` named it.
+    """
+    from climrecon.catalogue.roles import MAIN, MEMBER, member_number, role_of
+    from climrecon.netcdf.forms import members_in, readable
+
+    path, note = readable(path, parameter)
+    files = sorted(members_in(path), key=lambda one: (member_number(one.name), one.name))
+    members = tuple(one for one in files if role_of(one.name) == MEMBER)
+    main = tuple(one for one in files if role_of(one.name) == MAIN) or members[:1] or (path,)
+    if files:
+        note = (
+            f"{path.name} holds {len(main)} files of the field" if main != members[:1] else f"{path.name} holds no mean"
+        )
+        note += f" and {len(members)} members of an ensemble"
+    if note:
+        reporter.note(note)
+    return Inputs(main=main, members=members, notes=(note,) if note else ())
+
+
 def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
     """Find the observations that ``settings`` ask for.
 
@@ -68,10 +93,8 @@ def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
         If no catalogue is known, or the search gives nothing or more than one data set.
     """
     if settings.obs_file:
-        if not settings.obs_file.is_file():
-            raise InputDataError(f"There is no file {settings.obs_file}.", "Check obs_file; a relative path "
-                                 "starts at the folder the command runs in.")  # fmt: skip
-        return Inputs(main=(settings.obs_file,), facets={"model": settings.data_set} if settings.data_set else {})
+        named = of_file(settings.obs_file, "obs_file", reporter)
+        return replace(named, facets={"model": settings.data_set} if settings.data_set else {})
     if not settings.catalogue:
         raise NoDataError(
             "No catalogue is known to search in.",
@@ -79,6 +102,7 @@ def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
             "'climrecon catalogue build DIR' ('climrecon demo DIR' makes data to try).",
         )
     from climrecon.catalogue import open_catalogue, search
+    from climrecon.netcdf.forms import readable
 
     reporter.stage(f"Searching {settings.catalogue}")
     found = search(
@@ -91,7 +115,7 @@ def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
     for note in found.notes:
         reporter.note(note)
     return Inputs(
-        main=tuple(found.main),
+        main=tuple(readable(path, "catalogue")[0] for path in found.main),
         members=tuple(found.members),
         uncorrelated=found.uncorrelated,
         facets=dict(found.facets),

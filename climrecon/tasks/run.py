@@ -51,6 +51,10 @@ def stages_of(settings: RunSettings, site: Site, run: RunInfo) -> tuple[Stage, .
         raise UsageError(
             f"task={settings.task} is not part of this version of climrecon.", f"Tasks: {', '.join(TASKS)}."
         )
+    from climrecon.netcdf.forms import cache_in
+    from climrecon.tasks.network_store import cache_folder
+
+    cache_in(cache_folder(settings.cachedir))
     return TASKS[settings.task](settings, site, run)
 
 

@@ -117,30 +117,25 @@ def read_header(paths: Sequence[Path], variable: str, named: str = "") -> Header
 
 def _read_one(path: Path, variable: str, named: str) -> tuple[set[int], str, str, str]:
     """Months, grid, title and version attribute of a file."""
-    import netCDF4
     import numpy as np
 
+    from climrecon.netcdf.opening import opened
+    from climrecon.netcdf.times import find_time, month_index
+    from climrecon.preprocess.axes import find_horizontal
     from climrecon.preprocess.field import find_variable
 
     try:
-        with netCDF4.Dataset(path) as file:
-            chosen = find_variable(file, variable, named)
-            time, lat, lon = (file[dimension] for dimension in chosen.dimensions[-3:])
-            dates = netCDF4.num2date(time[:], time.units, getattr(time, "calendar", "standard"))
-            axes = [np.round(np.asarray(axis[:], dtype=np.float64), 4) for axis in (lat, lon)]
+        with opened(path) as file:
+            field = find_variable(file, variable, named)
+            months = month_index(file, find_time(file, field)[1]).index
+            horizontal = find_horizontal(file, field)
+            axes = [np.round(axis, 4) for axis in (horizontal.lat, horizontal.lon)]
             title, stated = (str(getattr(file, key, "")) for key in ("title", "version"))
     except InputDataError as error:
-        raise InputDataError(f"{path}: {error.message}", error.hint) from error
-    # netCDF4 raises what it likes at a damaged file.
-    except (OSError, RuntimeError, ValueError, LookupError, AttributeError) as error:
-        raise InputDataError(
-            f"{path} cannot be read: {error}", "It is damaged, or still being copied; the next look reads it again."
-        ) from error
-    months = {int(date.year) * 12 + int(date.month) - 1 for date in np.ravel(dates)}
-    if not months:
-        raise InputDataError(f"{path} holds no month.", "It is damaged, or still being written.")
+        hint = f"{error.hint or ''} If the file is still being copied, the next look reads it again.".strip()
+        raise InputDataError(error.message, hint) from error
     digest = hashlib.sha256(b"".join(axis.tobytes() for axis in axes)).hexdigest()[:12]
-    return months, f"{len(axes[0])} x {len(axes[1])} ({digest})", title, stated
+    return set(months.tolist()), f"{len(axes[0])} x {len(axes[1])} ({digest})", title, stated
 
 
 def bare_name(path: Path | str) -> str:

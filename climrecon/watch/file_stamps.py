@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from climrecon.errors import NoDataError
+from climrecon.netcdf.names import NETCDF
 
 #: Size, mtime and ctime in nanoseconds; the latter cannot be set back by whoever copied a file.
 Stamp = tuple[int, int, int]
@@ -49,9 +50,9 @@ def unchanged(stamps: Mapping[str, Sequence[int] | None]) -> bool:
     return all(stamp_of(path) == (tuple(before) if before else None) for path, before in stamps.items())
 
 
-def tree(folder: Path, endings: tuple[str, ...] = (".nc", ".nc4")) -> dict[str, Stamp | None]:
+def tree(folder: Path) -> dict[str, Stamp | None]:
     """Stamps of all netCDF files below ``folder`` that a catalogue over it would list."""
-    files = (path for path in folder.rglob("*") if path.suffix in endings and not path.name.startswith("."))
+    files = (path for path in folder.rglob("*") if path.name.endswith(NETCDF) and not path.name.startswith("."))
     return stamps_of(sorted(files))
 
 

@@ -54,10 +54,10 @@ def test_no_module_is_long() -> None:
 #: Files whose objects are of other libraries and may lack an attribute -> why.
 MAY_LACK = {
     "catalogue/build.py": "attributes of netCDF files",
-    "catalogue/metadata.py": "attributes of netCDF variables",
     "catalogue/opening.py": "a pandas cell is a text or a list of texts",
     "cli/options.py": "click collects the options of a function in an attribute of it",
     "methods/kadow2020/network.py": "layers of a torch module, registered by name",
+    "netcdf/": "attributes of netCDF files and variables",
     "preprocess/": "attributes of netCDF files and variables",
     "watch/changes.py": "attributes of netCDF files and variables",
     "watch/detection.py": "attributes of netCDF files and variables",

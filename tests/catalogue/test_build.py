@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,32 @@ def test_the_time_axis_tells_the_frequency(tmp_path: Path, days: tuple[float, ..
     assert listed(tmp_path)["x.nc"]["time_frequency"] == frequency
 
 
+def test_months_are_those_that_the_reader_gives(tmp_path: Path) -> None:
+    """ERA5's ``valid_time``, stamps at the end of the month, dates as text, decimal years."""
+    for name, times in (
+        ("valid_time", None),
+        ("end", None),
+        ("text", None),
+        ("years", 1961 + (np.arange(12) + 0.5) / 12),
+    ):
+        with netCDF4.Dataset(tmp_path / f"{name}.nc", "w") as file:
+            dimension = name if name == "valid_time" else "time"
+            for size, one in ((12, dimension), (2, "lat"), (3, "lon")):
+                file.createDimension(one, size)
+            if name == "text":
+                file.createVariable("time", str, ("time",))[:] = np.array(
+                    [f"1961-{m:02d}-15" for m in range(1, 13)], object
+                )
+            else:
+                time = file.createVariable(dimension, "f8", (dimension,))
+                time.units = "year A.D." if name == "years" else "days since 1961-01-01"
+                firsts = np.cumsum([31.0, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+                time[:] = times if times is not None else firsts - 16.0 if name == "valid_time" else firsts
+            file.createVariable("tas", "f4", (dimension, "lat", "lon"))[:] = 0.0
+    rows = listed(tmp_path)
+    assert {(row["time_range"], row["time_frequency"]) for row in rows.values()} == {("196101-196112", "mon")}
+
+
 @pytest.mark.parametrize(
     ("name", "cmor"),
     [("temperature_anomaly", "tas"), ("tas_mean", "tas"), ("tempanomaly", "tas"), ("air", "tas"), ("anom", "tas"),
@@ -141,9 +169,35 @@ def test_each_kind_of_bad_file_has_its_reason(tmp_path: Path) -> None:
     reasons = {Path(item.path).name: item.reason for item in built.left_out}
     assert built.n_files == 1
     assert reasons["empty.nc"] == "it is empty"
-    assert reasons["text.nc"] == "it is no netCDF file, whatever its name says"
+    assert reasons["text.nc"] == "it is no netCDF file, whatever its name says: it is a web page or XML, not data"
     assert reasons["cut.nc"].startswith("it is damaged or truncated")
     assert reasons["other.nc"] == "no known variable; it holds time, wind"
+
+
+def test_compressed_files_are_listed_and_archives_named_with_the_command(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("CLIMRECON_UNPACKED", str(tmp_path / "cache"))
+    folder = tmp_path / "files"
+    drs = "tas_Amon_MPI-ESM-LR_historical_r2i1p1_185001-185003.nc"
+    content = small(tmp_path / drs, frequency="monthly mean").read_bytes()
+    folder.mkdir()
+    (folder / f"{drs}.gz").write_bytes(gzip.compress(content))
+    with zipfile.ZipFile(folder / "members.zip", "w") as archive:
+        archive.writestr("a.nc", content)
+        archive.writestr("b.nc", content)
+    with zipfile.ZipFile(folder / "papers.zip", "w") as archive:
+        archive.writestr("a.pdf", "text")
+    (folder / "x.zarr").mkdir()
+    (folder / "x.zarr" / ".zgroup").write_text("{}")
+    (folder / "damaged.nc.gz").write_bytes(gzip.compress(content)[:100])
+    built = build_catalogue(folder)
+    (row,) = json.loads(built.path.read_text())["catalog_dict"]
+    assert (row["model"], row["ensemble"], row["time_range"]) == ("MPI-ESM-LR", "r2i1p1", "185001-185003")
+    assert row["time_frequency"] == "mon"
+    reasons = {Path(item.path).name: item.reason for item in built.left_out}
+    assert set(reasons) == {"members.zip", "x.zarr", "damaged.nc.gz"}
+    assert reasons["members.zip"].startswith("it is a zip of 2 netCDF files; unpack it: unzip '")
+    assert "Zarr store" in reasons["x.zarr"]
+    assert "damaged or cut short" in reasons["damaged.nc.gz"]
 
 
 def test_a_catalogue_that_cannot_be_written(tmp_path: Path) -> None:

@@ -72,6 +72,27 @@ def test_infilled_products_are_told_by_name_folder_or_product() -> None:
 
 def test_one_frequency_has_many_names() -> None:
     assert {frequency(name) for name in ("mon", "Monthly", "Amon", "Omon", "1mon")} == {"mon"}
+    words = (
+        "P1M",
+        "monthly mean",
+        "monthly-mean",
+        "mean_mon",
+        "mon ",
+        "MON",
+        "1month",
+        "1 month",
+        "month",
+        "Monthly averages",
+    )
+    assert {frequency(name) for name in words} == {"mon"}
+    assert [frequency(name) for name in ("P1D", "daily mean", "PT6H", "P1Y", "fixed")] == [
+        "day",
+        "day",
+        "6hr",
+        "yr",
+        "fx",
+    ]
+    assert frequency("monC") == "monc"
     assert frequency("", "OImon") == "mon"
     assert frequency("day") == "day"
     assert frequency("", "unknown") == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import http.server
 import json
 import threading
@@ -79,6 +80,39 @@ def test_a_url_with_a_query_and_a_csv_beside_a_url(archive: Archive, served: str
     pd.DataFrame(archive.rows).to_csv(tmp_path / "c.csv.gz", index=False)
     (tmp_path / "beside.json").write_text(json.dumps(descriptor("file", FREVA, None, "c.csv.gz")))
     assert search(open_catalogue(f"{served}/beside.json"), DEFAULTS).main == (path,)
+
+
+def test_a_yaml_catalogue_of_one_or_several_descriptors(archive: Archive, tmp_path: Path) -> None:
+    path = archive.add("HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc")
+    archive.catalogue()
+    source = (
+        "  {}:\n    driver: intake_esm.core.esm_datastore\n    args:\n      {}: '{{{{CATALOG_DIR}}}}/catalogue.json'\n"
+    )
+    main = tmp_path / "main.yaml"
+    main.write_text("description: main\nsources:\n" + source.format("one", "obj"))
+    assert search(open_catalogue(main), DEFAULTS).main == (path,)
+    main.write_text("sources:\n" + source.format("one", "obj") + source.format("two", "esmcol_obj"))
+    with pytest.raises(NoDataError, match=r"YAML catalogue of 2 catalogues:\n  one: .*catalogue\.json") as caught:
+        open_catalogue(main)
+    assert "Give the JSON of one of them" in caught.value.hint
+    for text in ("sources: {a: {driver: csv, args: {urlpath: x}}}", "- a list", "a: [b"):
+        main.write_text(text)
+        with pytest.raises(NoDataError, match="YAML") as caught:
+            open_catalogue(main)
+        assert "JSON descriptor" in caught.value.hint
+
+
+def test_a_table_without_its_descriptor(tmp_path: Path) -> None:
+    path = tmp_path / "HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"
+    path.write_bytes(b"")
+    text = f"project,model,frequency,variable_id,uri\nobservations,HadCRUT5,P1M,\"['tas']\",{path.name}\n"
+    for name, content in (("c.csv", text.encode()), ("c.csv.gz", gzip.compress(text.encode()))):
+        (tmp_path / name).write_bytes(content)
+        assert search(open_catalogue(tmp_path / name), DEFAULTS).main == (path,)
+    (tmp_path / "c.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(NoDataError, match=r"no column of files .* it has a, b") as caught:
+        open_catalogue(tmp_path / "c.csv")
+    assert "JSON descriptor" in caught.value.hint
 
 
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,8 @@ class EvaluationRun:
         Files of the gaps and errors that the truth is seen with.
     cache:
         Folder of intermediate sums.
+    lost:
+        (member, reason) left out before preparation.
     """
 
     settings: RunSettings
@@ -51,6 +53,12 @@ class EvaluationRun:
     data: TrainingData
     coverage_inputs: Inputs
     cache: Path
+    lost: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def left_out(self) -> tuple[tuple[str, str], ...]:
+        """(member, reason) left out of the training sets that the truth is held out of."""
+        return () if self.settings.truth_file else (*self.lost, *self.data.material.left_out)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,6 +87,7 @@ class EvaluationRun:
         notes = [f"held out of {self.settings.training_data}: {material.split.how}", *material.split.caveats]
         if len(test) > len(chosen):
             notes.append(f"{len(chosen)} of {len(test)} held-out members are taken")
+        notes += [f"{name} is left out: {reason}" for name, reason in self.left_out]
         return Truth(chosen, tuple(notes))
 
     def _truth_of_file(self) -> Truth:
@@ -91,6 +100,8 @@ class EvaluationRun:
                 raise InputDataError(f"{member.name} cannot be the truth: {stored}", "Give complete fields.")
             members.append((stored, slice(None)))
         notes = [str(note) for stored, _ in members for note in stored.about["notes"]]
+        if len(self.data.members) > len(members):
+            notes.append(f"{len(members)} of the {len(self.data.members)} members of the file are taken")
         return Truth(tuple(members), tuple(dict.fromkeys(notes)))
 
     def learned_from(self) -> list[str]:

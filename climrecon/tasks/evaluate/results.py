@@ -20,6 +20,7 @@ from climrecon.scores.series import annual_means
 from climrecon.scores.table import score_methods
 from climrecon.tasks.evaluate.plan import EvaluationRun
 from climrecon.tasks.evaluate.truth import PseudoObservations
+from climrecon.tasks.training_data.material import lines_of
 from climrecon.variables import VARIABLES
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
@@ -68,7 +69,7 @@ def write_evaluation(
         return results.finish(
             content["title"],
             {"product": "evaluation", "model": evaluation.main},
-            _summary(content),
+            [*_summary(content), *lines_of(evaluation.left_out)],
             partial(write_evaluation_report, content=content),
             network=main.info.name,
             network_sha256=main.info.sha256,

@@ -58,11 +58,12 @@ class Evaluation:
             methods[labels[name]] = method
             _check_grid(labels[name], method)
         cache = cache_folder(settings.cachedir)
+        lost: tuple[tuple[str, str], ...] = ()
         if settings.truth_file:
             members = members_of_file(settings.truth_file, settings.variable)
             self.data = TrainingData.of(members, settings, cache / "training")
         else:
-            members, _ = training_members(settings, site)
+            members, lost, _ = training_members(settings, site)
             calendar = _calendar_of(methods[labels[settings.network]])
             self.data = TrainingData.of(members, settings, cache / "training", settings.auxiliary_variables, calendar)
         self.plan = EvaluationRun(
@@ -73,6 +74,7 @@ class Evaluation:
             data=self.data,
             coverage_inputs=mask_inputs(settings, site, Quiet()),
             cache=cache,
+            lost=lost,
         )
 
     def stages(self) -> tuple[Stage, ...]:

@@ -12,6 +12,8 @@ from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
 from climrecon.grid import Grid
+from climrecon.netcdf.forms import readable
+from climrecon.netcdf.names import plain_name
 from climrecon.preprocess.field import members_within
 from climrecon.scores.masked_truth import MaskedTruth
 from climrecon.scores.suite import CLEAN
@@ -37,9 +39,8 @@ def members_of_file(path: Path, variable: str) -> tuple[Member, ...]:
     InputDataError
         If there is no such file, or it cannot be read.
     """
-    if not path.is_file():
-        raise InputDataError(f"There is no file {path}.", "Check truth_file.")
-    model = path.name.removesuffix(".nc").removesuffix(".nc4")
+    path, _ = readable(path, "truth_file")
+    model = Path(plain_name(path.name)).name.removesuffix(".nc").removesuffix(".nc4")
     count = members_within(path, variable)
     names = [model] if count == 1 else [f"{model} {number + 1}" for number in range(count)]
     return tuple(

@@ -24,6 +24,7 @@ from climrecon.settings import RunSettings
 from climrecon.tasks.train.example_months import Samples, shown_while_training
 from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage
+from climrecon.tasks.training_data.preparation import OBSERVED
 from climrecon.training.auxiliary import DESCRIPTION
 from climrecon.training.distributed import process_rank
 from climrecon.training.engine import Progress, Shown
@@ -239,7 +240,9 @@ def command(settings: RunSettings) -> str:
 def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
     """The card's entries on data, members, gaps and errors."""
     settings, material = plan.settings, plan.material
-    blended = sum(member.about["target"] != "tas" for member in material.stored)
+    targets = [member.about["target"] for member in material.stored]
+    kinds = {"blended": "blended like observations", OBSERVED: "as observed", "tas": "air temperature alone"}
+    counts = [f"{targets.count(target)} {text}" for target, text in kinds.items() if target in targets]
 
     def member(number: int, rows: Rows) -> dict[str, Any]:
         stored = material.stored[number]
@@ -254,10 +257,9 @@ def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
     return {
         "fingerprint": plan.fingerprint,
         "data": f"{settings.training_data}: {len(material.stored)} members, anomalies to "
-        f"{'-'.join(map(str, settings.reference_period.years))}; {blended} blended like observations, "
-        f"{len(material.stored) - blended} air temperature alone",
+        + "; ".join(["-".join(map(str, settings.reference_period.years)), *filter(None, [", ".join(counts)])]),
         "members": {use: [member(*one) for one in members] for use, members in uses.items()},
-        "left_out": [list(item) for item in (*material.left_out, *plan.left_out)],
+        "left_out": [list(item) for item in (*material.left_out, *plan.left_out, *plan.files_left_out)],
         "held_out": split.how,
         "further": material.auxiliary_card(DESCRIPTION),
         "masks": f"{gaps.label}: {gaps.masks.describe()}; those of {', '.join(gaps.scoring)} are not among them, nor "
@@ -284,8 +286,8 @@ def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
     alone = sum(member.about["target"] == "tas" for member in material.stored)
     if alone and plan.settings.training_target != "tas":
         caveats.append(
-            f"{alone} of {len(material.stored)} members hold air temperature over sea too, for want of tos, sic or "
-            "sftlf: over the sea such fields vary and warm more than the blended fields of observational data sets."
+            f"{alone} of {len(material.stored)} members hold air temperature over sea too, for want of usable tos, sic "
+            "or sftlf: over the sea such fields vary and warm more than the blended fields of observational data sets."
         )
     elif alone:
         caveats.append("It learned air temperature everywhere; observational data sets blend it with that of the sea.")

@@ -31,7 +31,9 @@ class TrainingPlan:
     start:
         The network to go on from; None: fresh weights.
     left_out:
-        (file or member, reason) left out before preparation.
+        (member, reason) left out before preparation.
+    files_left_out:
+        (file, reason) left out of members.
     coverage_inputs:
         Files whose gaps and errors are trained with.
     cache:
@@ -44,6 +46,7 @@ class TrainingPlan:
     start: LoadedNetwork | None
     data: TrainingData
     left_out: tuple[tuple[str, str], ...]
+    files_left_out: tuple[tuple[str, str], ...]
     coverage_inputs: Inputs
     cache: Path
 

@@ -26,7 +26,7 @@ from climrecon.tasks.train.example_months import Samples
 from climrecon.tasks.train.fit import REFITTED, SCORED, SHORT, command, remove_checkpoints
 from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage
-from climrecon.tasks.training_data.material import Material
+from climrecon.tasks.training_data.material import Material, lines_of
 from climrecon.training.fields import TrainingFields
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
@@ -76,7 +76,7 @@ def collect(training: TrainingPlan, gaps: Coverage, run: RunInfo, reporter: Repo
         return results.finish(
             f"training of {card.name}",
             {"product": "network", "model": training.name, "experiment": settings.training_data},
-            _summary(card, stored, material),
+            _summary(card, stored, material, (*training.left_out, *material.left_out)),
             partial(write_training_report, card=card.model_dump(mode="json")),
             network=training.start.name if training.start else "none",
             network_sha256=training.start.sha256 if training.start else None,
@@ -186,13 +186,13 @@ def _figures(results: RunFolder, card: Card, network: LoadedNetwork, gaps: Cover
         results.add_figure(f"sample_{number}.png", draw_sample(grid, truth, seen, estimate, what, card.name))
 
 
-def _summary(card: Card, stored: Path, material: Material) -> list[str]:
+def _summary(card: Card, stored: Path, material: Material, left_out: Sequence[tuple[str, str]]) -> list[str]:
     split = material.split
     lines = [
         f"Trained {card.name} on {len(split.train)} members ({len(split.validation)} for validation, "
-        f"{len(split.test)} for the test, {len(material.left_out)} left out)."
+        f"{len(split.test)} for the test, {len(left_out)} left out)."
     ]
     for case, methods in card.scores["cases"].items():
         row = ", ".join(f"{method} {values['rmse']:.3f}" for method, values in methods.items())
         lines.append(f"  RMSE in {card.units} where nothing was seen, {case}: {row}")
-    return [*lines, f"Stored in {stored}; use it with network={card.name}."]
+    return [*lines, *lines_of(left_out), f"Stored in {stored}; use it with network={card.name}."]

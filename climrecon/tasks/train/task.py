@@ -69,10 +69,10 @@ class Training:
             check_free_name(name, site)
         self.store = writable_store(site)
         cache = cache_folder(settings.cachedir) / "training"
-        members, left_out = training_members(settings, site)
+        members, left_out, files = training_members(settings, site)
         self.data = TrainingData.of(members, settings, cache, settings.auxiliary_variables, recipe.calendar)
         inputs = mask_inputs(settings, site, Quiet())
-        self.plan = TrainingPlan(settings, site, recipe, start, self.data, left_out, inputs, cache)
+        self.plan = TrainingPlan(settings, site, recipe, start, self.data, left_out, files, inputs, cache)
         #: Read now, so that a file that cannot be used is refused before members are prepared.
         self.models = self.plan.models
 
@@ -121,7 +121,7 @@ class Training:
         for note in renamed(*parse(self.recipe_text))[2]:
             reporter.note(note)
         material = plan.material
-        for name, reason in material.left_out:
+        for name, reason in (*plan.left_out, *material.left_out):
             reporter.warning(f"{name} is left out: {reason}")
         plan.folder.mkdir(parents=True, exist_ok=True)
         note_start(plan.folder)
@@ -170,7 +170,7 @@ class Training:
             *file_system_lines(self._needs(waiting)),
             *data.split_lines(),
             *data.lines(),
-            *(f"  left out: {path}: {reason}" for path, reason in plan.left_out),
+            *(f"  left out: {path}: {reason}" for path, reason in (*plan.left_out, *plan.files_left_out)),
             *(f"  note: {note}" for note in notes),
         ]
         return Outcome.of_dry_run(lines)

@@ -14,15 +14,16 @@ from climrecon.catalogue.roles import COVARIANCE, MEMBER, UNCORRELATED, member_n
 from climrecon.data.masks import MaskSource, harmonic_smoother, hold_out_masks
 from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
 from climrecon.datasets import Stated, release_of
-from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations
 from climrecon.geography import land_fraction
 from climrecon.grid import Grid
+from climrecon.netcdf.forms import members_in
+from climrecon.netcdf.names import NETCDF
 from climrecon.preprocess import PrepareRequest, read_member, read_observations, to_network_grid
 from climrecon.preprocess.error_covariance import month_in_name, read_error_stddev
 from climrecon.preprocess.regrid import remap_with_gaps
 from climrecon.settings import RunSettings, Site
-from climrecon.tasks.inputs import Inputs, resolve
+from climrecon.tasks.inputs import Inputs, of_file, resolve
 from climrecon.workflow.progress import Reporter
 
 REGIONAL_KM, SLOW_KM = 1500.0, 5000.0
@@ -61,10 +62,10 @@ def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs
     if not named:
         return resolve(settings, site, reporter)
     path = Path(named).expanduser()
-    if path.is_file():
+    if path.is_file() and not members_in(path):
         return _with_error_files(path)
-    if "/" in named or named.endswith((".nc", ".nc4")):
-        raise InputDataError(f"There is no file {named}.", "Check masks=; a data set's name is understood too.")
+    if "/" in named or named.endswith(NETCDF):
+        return of_file(path, "masks, which takes the name of a data set too", reporter)
     changed = {"model": named, "obs_file": None, "given": settings.given | {"model"}}
     return resolve(settings.model_copy(update=changed), site, reporter)
 
@@ -74,8 +75,9 @@ def _with_error_files(path: Path) -> Inputs:
     own = release_of(Stated(path.name))
     others = [
         other
-        for other in sorted(path.parent.glob("*.nc"))
-        if own and own.version and other != path and release_of(Stated(other.name)) == own
+        for other in sorted(path.parent.iterdir())
+        if other.name.endswith(NETCDF) and own and own.version and other != path
+        if release_of(Stated(other.name)) == own
     ]
     by_role = {
         role: tuple(other for other in others if role_of(other.name) == role)

@@ -23,6 +23,8 @@ from climrecon.workflow.stage import Stage
 
 #: The grid of prepared members: that of the observational data sets.
 GRID = FIVE_DEGREES
+#: Members left out that the last lines name.
+SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,9 @@ class TrainingData:
         kept = tuple(member for number, member in enumerate(stored) if number not in same)
         if not kept:
             listed = "\n".join(f"  {name}: {reason}" for name, reason in left_out[:12])
-            raise InputDataError(f"No member can be used:\n{listed}", "Mend or exchange the files.")
+            raise InputDataError(
+                f"No member can be used:\n{listed}", "Mend or exchange the files as each reason suggests."
+            )
         uses = _split_by_set(kept, self.calendar)
         caveats = (*uses.caveats, *shared_history(kept, uses))
         auxiliary: tuple[Mapping[str, StoredMember], ...] = ()
@@ -208,6 +212,12 @@ class TrainingData:
                     one.prepare(member)
                 if store.why_left_out(key) is not None:
                     break  # auxiliary variables of a member left out are not prepared
+
+
+def lines_of(left_out: Sequence[tuple[str, str]]) -> list[str]:
+    """The last lines of a run on members left out; of many the first are named."""
+    more = [f"  left out: {len(left_out) - SHOWN} more"] if len(left_out) > SHOWN else []
+    return [*(f"  left out: {name}: {reason}" for name, reason in left_out[:SHOWN]), *more]
 
 
 def _warn(member: Member, reason: str | None, reporter: Reporter) -> None:

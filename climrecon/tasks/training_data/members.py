@@ -5,13 +5,16 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from climrecon.array_types import IntArray
 from climrecon.errors import ClimReconError, NoDataError, UsageError
+from climrecon.netcdf.forms import files_at
+from climrecon.netcdf.names import plain_name
 from climrecon.preprocess.field import members_within, months_within
 from climrecon.settings import RunSettings, Site
 from climrecon.settings.periods import Period
@@ -36,6 +39,8 @@ class Member:
         Whether months that stand in several files are taken from the last.
     period:
         Months that are used; None: all.
+    lacking:
+        Variable -> why the archive's files of it cannot be used.
     """
 
     set: str
@@ -47,6 +52,7 @@ class Member:
     notes: tuple[str, ...] = ()
     join: bool = False
     period: Period | None = None
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
     def months(self, variable: str) -> IntArray:
         """(T,) months that its files hold, within its period, by their headers alone.
@@ -60,8 +66,16 @@ class Member:
         return index if self.period is None else index[self.period.holds(index)]
 
 
-def training_members(settings: RunSettings, site: Site) -> tuple[tuple[Member, ...], tuple[tuple[str, str], ...]]:
-    """The members of all sets in ``training_data``, in order; and (file or member, reason) of what is left out.
+class TrainingMembers(NamedTuple):
+    """Members; (member, reason) of members left out; (file, reason) of files left out of members."""
+
+    members: tuple[Member, ...]
+    left_out: tuple[tuple[str, str], ...]
+    files_left_out: tuple[tuple[str, str], ...]
+
+
+def training_members(settings: RunSettings, site: Site) -> TrainingMembers:
+    """The members of all sets in ``training_data``, in order, and what is left out.
 
     Raises
     ------
@@ -75,28 +89,36 @@ def training_members(settings: RunSettings, site: Site) -> tuple[tuple[Member, .
     auxiliary = settings.auxiliary_variables
     members: list[Member] = []
     left_out: list[tuple[str, str]] = []
+    files_left_out: list[tuple[str, str]] = []
     for name in names:
         chosen = known[name]
         if chosen.files:
             found = _of_files(name, chosen, settings.variable, auxiliary)
         else:
-            found, without = _of_query(name, chosen, settings)
-            left_out += without
+            found, lost, without = _of_query(name, chosen, settings)
+            left_out += lost
+            files_left_out += without
         members += [replace(member, period=chosen.period) for member in found]
     for member in members:
         lacking = [variable for variable in auxiliary if not member.files.get(variable)]
         if lacking:
-            left_out.append((member.name, f"the training set has no {', '.join(lacking)} of it"))
+            why = "; ".join(f"{one} cannot be used: {member.lacking[one]}" for one in lacking if one in member.lacking)
+            left_out.append((member.name, why or f"the training set has no {', '.join(lacking)} of it"))
     members = [member for member in members if all(member.files.get(variable) for variable in auxiliary)]
     if not members:
         raise NoDataError(
             f"No member of {settings.training_data} has {', '.join((settings.variable, *auxiliary))}.",
             "Choose another auxiliary=, or training sets that have these variables.",
         )
-    return tuple(_unique(_expanded(members, settings.variable))), tuple(left_out)
+    return TrainingMembers(
+        tuple(_unique(_expanded(members, settings.variable))), tuple(left_out), tuple(files_left_out)
+    )
 
 
-def _of_query(name: str, chosen: TrainingSet, settings: RunSettings) -> tuple[list[Member], list[tuple[str, str]]]:
+def _of_query(
+    name: str, chosen: TrainingSet, settings: RunSettings
+) -> tuple[list[Member], list[tuple[str, str]], list[tuple[str, str]]]:
+    """Members, members left out, and files left out."""
     if not chosen.query:
         raise UsageError(
             f"The training set {name} has neither a query nor files.", "Mend [training_data] in the site file."
@@ -127,11 +149,12 @@ def _of_query(name: str, chosen: TrainingSet, settings: RunSettings) -> tuple[li
                 name=" ".join(filter(None, (model, ensemble))),
                 model=model,
                 family=family_of(model),
-                files=one.files,
+                files={variable: tuple(f for p in paths for f in files_at(p)) for variable, paths in one.files.items()},
                 notes=one.notes,
+                lacking=one.lacking,
             )
         )
-    return members, list(found.left_out)
+    return members, list(found.lost), list(found.left_out)
 
 
 def _of_files(name: str, chosen: TrainingSet, variable: str, auxiliary: Sequence[str] = ()) -> list[Member]:
@@ -147,7 +170,7 @@ def _of_files(name: str, chosen: TrainingSet, variable: str, auxiliary: Sequence
         hits = sorted(glob.glob(expanded, recursive=True)) if glob.has_magic(expanded) else [expanded]  # noqa: PTH207
         if not hits:
             raise NoDataError(f"Training set {name}: no file matches {pattern}.", "Mend the site file.")
-        paths += [Path(hit) for hit in hits]
+        paths += [path for hit in hits for path in files_at(Path(hit))]
     if absent := [path for path in paths if not path.is_file()]:
         raise NoDataError(
             f"Training set {name}: {len(absent)} of its files do not exist, e.g. {absent[0]}.", "Mend the site file."
@@ -163,7 +186,7 @@ def _of_files(name: str, chosen: TrainingSet, variable: str, auxiliary: Sequence
             by_variable = others.setdefault((name_parts[1], name_parts[2]), {})
             by_variable.setdefault(path.name.split("_")[0], []).append(path)
             continue
-        groups.setdefault(str(path.parent / _TIME.sub("", path.name)), []).append(path)
+        groups.setdefault(str(path.parent / _TIME.sub("", plain_name(path.name))), []).append(path)
     members = []
     for key, group in groups.items():
         match = _CMOR_NAME.match(group[0].name)

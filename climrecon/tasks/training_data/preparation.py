@@ -149,15 +149,19 @@ class Preparation:
                 try:
                     self._make(member, key, scratch)
                 except InputDataError as error:
-                    store.leave_out(key, member.name, error.message)
+                    store.leave_out(key, member.name, " ".join(filter(None, (error.message, error.hint))))
         return store.why_left_out(key)
 
     def _make(self, member: Member, key: str, scratch: Path) -> None:
         target, notes = self.wanted(member), list(member.notes)
         used = self._used(member)
+        if target == "blended" and not self.can_blend(member):
+            raise InputDataError(
+                f"It cannot be blended: {why_not_blended(member)}.", "Use training_target=auto or tas."
+            )
         if target == "blended":
             try:
-                values, months = prepare_blended(used, self.grid, self.reference_period, scratch)
+                values, months = prepare_blended(used, self.grid, self.reference_period, scratch, notes)
             except InputDataError as error:
                 if self.target == "blended":
                     raise
@@ -166,8 +170,7 @@ class Preparation:
         elif self.variable == "tas" and is_blended_product(member):
             target = OBSERVED
         elif self.target == "auto" and self.variable == "tas":
-            lacking = ", ".join(name for name in NEEDED if not member.files.get(name)) or "single members"
-            notes.append(f"not blended, air temperature alone: the archive has no {lacking} of it")
+            notes.append(f"not blended, air temperature alone: {why_not_blended(member)}")
         if self.variable in AUXILIARY and self.variable != "tas":
             values, months = prepare_auxiliary(
                 used[self.variable], self.grid, self.reference_period, scratch, self.variable, member.realisation
@@ -181,6 +184,7 @@ class Preparation:
                 self.variable,
                 realisation=member.realisation,
                 last_counts=member.join,
+                notes=notes,
             )
         if member.join:
             named = ", ".join(path.name for path in used[self.variable])
@@ -232,6 +236,15 @@ class Preparation:
         found = self.store.get(key)
         named: dict[str, Any] = {"name": member.name, "set": member.set, "family": member.family}
         return replace(found, about={**found.about, **named})
+
+
+def why_not_blended(member: Member) -> str:
+    """Which of the fields that blending needs a member lacks, and why."""
+    lacking = [name for name in NEEDED if not member.files.get(name)]
+    absent = ", ".join(name for name in lacking if name not in member.lacking)
+    unusable = [f"{name} cannot be used: {member.lacking[name]}" for name in lacking if name in member.lacking]
+    texts = [*([f"the archive has no {absent} of it"] if absent else []), *unusable]
+    return "; ".join(texts) or "its files hold several members"
 
 
 def is_blended_product(member: Member) -> bool:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import netCDF4
 
 from climrecon.errors import InputDataError
+from climrecon.netcdf.forms import local, other_kind
 
 _DAMAGED = "It is damaged, cut short, or another kind of file; fetch it again."
 
@@ -21,16 +22,18 @@ _STREAMING = 0xFFFFFFFF
 
 @contextmanager
 def opened(path: Path) -> Iterator[netCDF4.Dataset]:
-    """Open a netCDF file for reading; what goes wrong inside the block names the file.
+    """Open a netCDF file for reading, by :func:`climrecon.netcdf.forms.local`; problems in the block name the file.
 
     Raises
     ------
     InputDataError
         If it does not exist, may not be read, or is damaged, cut short or no netCDF.
     """
+    found = path
     try:
-        _check_length(path)
-        file = netCDF4.Dataset(path)
+        found = local(path)
+        _check_length(found)
+        file = netCDF4.Dataset(found)
     except PermissionError as error:
         raise InputDataError(f"{path} may not be read: permission denied.", "Ask its owner.") from error
     except FileNotFoundError as error:
@@ -38,6 +41,8 @@ def opened(path: Path) -> Iterator[netCDF4.Dataset]:
     except IsADirectoryError as error:
         raise InputDataError(f"{path} is a folder; a netCDF file is expected.", "Name a file in it.") from error
     except (OSError, RuntimeError) as error:
+        if kind := other_kind(found):
+            raise InputDataError(f"{path} is {kind[0]}.", kind[1]) from error
         raise InputDataError(f"{path} cannot be opened as netCDF: {error}", _DAMAGED) from error
     try:
         yield file
