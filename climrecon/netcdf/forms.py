@@ -9,7 +9,6 @@ import lzma
 import os
 import shlex
 import shutil
-import tarfile
 import urllib.error
 import urllib.request
 import warnings
@@ -141,10 +140,10 @@ def files_at(path: Path) -> tuple[Path, ...]:
     return members_in(path) or (path,)
 
 
-def start_of(path: Path) -> bytes:
+def start_of(path: Path, size: int = 8) -> bytes:
     """The first bytes of a file."""
     with path.open("rb") as file:
-        return file.read(8)
+        return file.read(size)
 
 
 def is_packed(start: bytes) -> bool:
@@ -154,7 +153,7 @@ def is_packed(start: bytes) -> bool:
 
 def other_kind(path: Path) -> tuple[str, str] | None:
     """What a file is that is no netCDF, and the next step; None if it is not known."""
-    if tarfile.is_tarfile(path):
+    if start_of(path, 262)[257:] == b"ustar":
         return "a tar archive", f"Unpack it, tar -xf {shlex.quote(str(path))}, and name a file in it."
     start = start_of(path).lstrip()
     return next((text for magic, text in _OTHERS.items() if start.startswith(magic)), None)

@@ -185,5 +185,5 @@ def test_tape_entries_of_a_real_export_are_named_as_such(shared_data: Path) -> N
     message = str(caught.value)
     assert "matches 7 files, but none can be used" in message
     assert message.count("it is on tape; retrieve it first") == 2
-    assert message.count("only files are read, no remote services") == 2
+    assert message.count("it is an address; download it") == 2
     assert message.count("the file does not exist") == 3
