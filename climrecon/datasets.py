@@ -290,7 +290,7 @@ def _with_version(row: DataSet, stated: Stated, evidence: str) -> Release:
 def _version_in(row: DataSet, text: str, *, alone: bool) -> str:
     """The version in ``text``, which names the data set, or is a version's place (``alone``)."""
     match = _search(row.pattern, text)
-    if match is None and not alone:
+    if match is None and (not alone or _named_in(text)):  # a version of another data set is none of this one
         return ""
     if not alone:
         text = _WRITTEN_FOR.sub("", text)

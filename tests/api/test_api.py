@@ -90,3 +90,31 @@ def test_the_tutorial_runs() -> None:
         output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
     ]
     assert len(figures) == 2
+
+
+def test_short_anomalies_keep_their_base_unless_another_is_asked_for(observations: Path) -> None:
+    with xr.open_dataset(observations) as file:
+        name = next(name for name, one in file.data_vars.items() if one.ndim == 3)
+        field = file[name].isel(time=slice(0, 24)).load()
+    field = field.rename("t_near_surface").assign_attrs(long_name="anomaly relative to 1951-1980", standard_name="")
+    with pytest.raises(ClimReconError, match="obs_variable"):
+        climrecon.reconstruct(field, "idw")
+    named = {"obs_variable": "t_near_surface", "model": "GISTEMP"}
+    result = climrecon.reconstruct(field, "idw", **named)
+    assert result["tas"].attrs["reference_period"] == "1951-1980"
+    assert result.attrs["climrecon_dataset"] == "GISTEMP"
+    assert "the result refers to 1951-1980, the data's own base" in result.attrs["comment"].replace("The", "the")
+    known = np.isfinite(field.values)
+    np.testing.assert_array_equal(result["tas"].values[known], field.values[known])
+    with pytest.raises(ClimReconError, match="cannot be re-based to 1961-1990"):
+        climrecon.reconstruct(field, "idw", reference_period="1961-1990", **named)
+
+
+def test_the_result_of_an_infilled_product_states_it(observations: Path) -> None:
+    with xr.open_dataset(observations) as file:
+        infilled = file.isel(time=slice(0, 24)).load().assign_attrs(title="HadCRUT5, infilled")
+    with pytest.raises(ClimReconError, match="allow_infilled=true"):
+        climrecon.reconstruct(infilled, "idw")
+    result = climrecon.reconstruct(infilled, "idw", allow_infilled=True)
+    assert "filled already" in result.attrs["climrecon_infilled_input"]
+    assert "allow_infilled" in result.attrs["comment"]

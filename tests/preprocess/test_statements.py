@@ -39,6 +39,11 @@ def read(path, **request):
 # --- Data sets ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_version_of_another_data_set_is_none_of_this_one():
+    release = release_of(Stated("HadCRUT.5.0.2.0.nc", {"version": "HadCRUT.5.0.2.0"}, named="GISTEMP"))
+    assert (release.name, release.version, release.doubts) == ("GISTEMP", "", ())
+
+
 @pytest.mark.parametrize(
     ("name", "attributes", "variable", "label", "evidence"),
     [
@@ -81,7 +86,7 @@ def test_contradictions_are_refused_and_the_user_decides(tmp_path):
         read(path)
     assert "model=GISTEMP" in caught.value.hint
     observations = read(path, data_set="GISTEMP")
-    assert observations.source.dataset == "GISTEMP"
+    assert observations.source.label == "GISTEMP.4"
     assert observations.reference_period == (1951, 1980)
     assert any("by the parameter model" in note for note in observations.source.notes)
     assert read(path, data_set="Ours", facets={"model": "Ours"}).source.label == "Ours"
