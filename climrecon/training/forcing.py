@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,7 @@ def forcing_of(
 
     index = np.asarray(fields.index)[rows]
     fitted = fit_amplitudes(
-        fields.known(rows), index, fields.grid, known, masks, replace(climates, share=float(climates.share > 0)), seed,
+        fields.known(rows), index, fields.grid, known, masks, climates, seed,
         judging=fields.source(rows) == 0, weights=month_weights(fields, rows),
     )  # fmt: skip
     return Forcing(runs, models, fitted, climates)

@@ -211,8 +211,8 @@ class UNetRecipe(Recipe):
     climates:
         Share of samples that are taken to other climates, by the forced response of a source drawn at random; 0: none.
     coldest, warmest:
-        Bounds of that warming, K of the global mean. The months by whose likelihood the forced responses get their
-        amplitudes are all taken to such climates, unless ``climates`` is 0.
+        Bounds of that warming, K of the global mean. The same share of the months by whose likelihood the forced
+        responses get their amplitudes is taken to such climates too.
     amplitudes:
         Standard deviations in K of a warming along the mean forced response, and along the differences between sources;
         empty: estimated (:mod:`climrecon.training.amplitudes`).
@@ -247,8 +247,8 @@ class UNetRecipe(Recipe):
     mirror: bool = True
     misstated: float = Field(0.2, ge=0, le=1)
     climates: float = Field(0.25, ge=0, le=1)
-    coldest: float = Field(-1.5, ge=-10, le=0)
-    warmest: float = Field(2.5, ge=0, le=10)
+    coldest: float = Field(-1.0, ge=-10, le=0)
+    warmest: float = Field(1.5, ge=0, le=10)
     amplitudes: tuple[float, ...] = ()
     sees_level: bool = True
     refit: bool = True
