@@ -1,13 +1,17 @@
-"""Writing files so that nothing half-written ever looks whole; hashes of files. Standard library alone."""
+"""Writing files so that nothing half-written ever looks whole; hashes of files; JSON. Standard library alone."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from climrecon.interruption import commit_point
 
 _BLOCK = 1 << 20
 
@@ -27,7 +31,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~mask)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        commit_point(f"before {target.name}")
         temporary.replace(target)
+        commit_point(f"after {target.name}")
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -36,6 +42,20 @@ def write_text(target: Path, text: str) -> None:
     """Write a UTF-8 file in one step."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The content of JSON from anywhere.
+
+    Raises
+    ------
+    ValueError
+        If it is none, is no UTF-8, or is nested too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def sha256_of(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import http.client
-import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlparse
 from climrecon.catalogue.dialects import COLUMNS, columns_of, frequency
 from climrecon.catalogue.roles import role_of, version_in
 from climrecon.errors import NoDataError
+from climrecon.files import parse_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,6 +137,8 @@ def open_catalogue(origin: str | Path) -> Catalogue:
         source = origin if inline is None else {"esmcat": content, "df": pandas.DataFrame(inline)}
         store = intake_esm.esm_datastore(source)
         frame, asset = store.df, store.esmcat.assets.column_name
+    except MemoryError:
+        raise
     except Exception as error:  # intake-esm raises what its many parsers raise
         problem = next(iter(str(error).splitlines()), "")[:300]
         raise NoDataError(
@@ -168,7 +170,7 @@ def _descriptor(origin: str, remote: bool) -> dict[str, Any]:
                 text = answer.read()
         else:
             text = Path(origin).read_bytes()
-        content = json.loads(text)
+        content = parse_json(text)
     except (OSError, urllib.error.URLError, http.client.HTTPException) as error:
         raise NoDataError(
             f"The catalogue {origin} cannot be reached: {error}", "Check catalogue= or the site file."

@@ -44,6 +44,8 @@ def _bool(value: Any) -> bool:
 def _number(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError(f"{value!r} is no number")  # noqa: TRY004 - pydantic collects ValueErrors only
+    if str(value).strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        raise ValueError(f"{value!r} is no finite number")
     return value
 
 

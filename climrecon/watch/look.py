@@ -14,6 +14,7 @@ from climrecon.errors import NoDataError
 from climrecon.files import sha256_of
 from climrecon.tasks.inputs import Inputs, resolve
 from climrecon.watch import codes, publish
+from climrecon.watch.adoption import names_taken
 from climrecon.watch.context import Context, Look
 from climrecon.watch.detection import ReleaseFiles, read_header, with_archives
 from climrecon.watch.file_stamps import Stamp, remote_digest, signature, stamps_of, tree, youngest
@@ -146,7 +147,8 @@ class ReleaseCheck:
                 "network": self.settings.network,
                 "through": self.context.options.through,
             }
-            release = self.state.add(header.name, digest, self.settings_digest, content)
+            taken = names_taken(self.context.output, content)
+            release = self.state.add(header.name, digest, self.settings_digest, content, taken)
         if names["main"] != release.content["files"]["main"]:
             release = self.state.update(release, files=names, inputs=hashes)
         if stop:
