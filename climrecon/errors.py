@@ -131,3 +131,10 @@ def explained(error: Exception) -> ClimReconError | None:
             "Install the environment again; with little memory (ulimit -v) libraries cannot be loaded either.",
         )
     return None
+
+
+def unexpected(error: Exception) -> ClimReconError:
+    """An error that is no user's: a mistake of ours, or of a library."""
+    return ClimReconError(
+        f"Unexpected {type(error).__name__}: {error}", "Run again with 'climrecon --debug …' and report it."
+    )

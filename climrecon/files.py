@@ -38,6 +38,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_remains(target: Path) -> None:
+    """Remove what writes of ``target`` left that were killed; nobody else may be writing it."""
+    for remains in target.parent.glob(f".{target.stem}.*{target.suffix}"):
+        remains.unlink(missing_ok=True)
+
+
 def write_text(target: Path, text: str) -> None:
     """Write a UTF-8 file in one step."""
     with atomic_path(target) as temporary:

@@ -214,7 +214,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) and value[:1] in "[(" and value[-1:] in "])":
         try:
             value = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):  # the latter two of deep brackets
             return (value,)
     if not isinstance(value, str) and hasattr(value, "__iter__"):
         return tuple(str(part) for part in value)

@@ -28,7 +28,7 @@ from climrecon.cli.run_command import (
     task_command,
 )
 from climrecon.cli.watching import releases, schedule, watch
-from climrecon.errors import ClimReconError, Explained, Interrupted, explained
+from climrecon.errors import ClimReconError, Explained, Interrupted, explained, unexpected
 from climrecon.interruption import end_if_stopped, signals_end_run
 from climrecon.version import __version__
 
@@ -86,7 +86,7 @@ for _command in (*(task_command(*task) for task in _TASKS.items()), networks, ca
 @json_option("Print the manifest as JSON on standard output.")
 def run(config: Path) -> Printed:
     """Run the task in a JSON file of parameters, as Freva does."""
-    return run_parameters(*read_config(config.read_text(encoding="utf-8"), str(config)))
+    return run_parameters(*read_config(config.read_bytes(), str(config)))
 
 
 @app.command(epilog=EPILOG)
@@ -109,7 +109,7 @@ def stage(name: str, config: Path, part: int, record: Path | None) -> None:
     from climrecon.workflow.stage import one_stage
 
     with ending_recorded(record, name, part):
-        parameters, known = read_config(config.read_text(encoding="utf-8"), str(config))
+        parameters, known = read_config(config.read_bytes(), str(config))
         site = load_site()
         chosen = one_stage(stages_of(validate(parameters, site), site, run_info(known)), name, part)
         first = is_first_process()
@@ -137,7 +137,7 @@ def check(config: str) -> None:
 
     answer: dict[str, Any] = {"problems": [], "hint": None, "extra_scheduler_options": ""}
     try:
-        text = sys.stdin.read() if config == "-" else Path(config).read_text(encoding="utf-8")
+        text = sys.stdin.buffer.read() if config == "-" else Path(config).read_bytes()
         parameters, _ = read_config(text, config)
         site = load_site()
         answer["extra_scheduler_options"] = site.batch_options
@@ -229,10 +229,7 @@ def run_app(arguments: list[str] | None = None) -> None:
     except Explained as error:
         raise SystemExit(_show(error, error)) from None
     except Exception as error:
-        unexpected = ClimReconError(
-            f"Unexpected {type(error).__name__}: {error}", "Run again with 'climrecon --debug …' and report it."
-        )
-        raise SystemExit(_show(error, explained(error) or unexpected)) from None
+        raise SystemExit(_show(error, explained(error) or unexpected(error))) from None
 
 
 def _format_warning(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:

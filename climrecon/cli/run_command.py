@@ -17,7 +17,7 @@ from climrecon.parameters import of_task
 
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
-    "4 input unusable; 5 network unusable; 6 result cannot be written; 7 a program is missing; "
+    "4 input unusable; 5 network unusable; 6 result cannot be written, or no memory; 7 a program is missing; "
     "8 a batch job failed; 20 to 22 see 'climrecon watch --help'; 75 stopped, the same call continues; "
     "130 interrupted."
 )
@@ -66,7 +66,7 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def read_config(text: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_config(text: str | bytes, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parameters and run information of a configuration: ``{"parameters": …, "run": …}`` or flat.
 
     Raises

@@ -50,10 +50,7 @@ class _Row(BaseModel):
     rmse: float | None = None
     crps: float | None = None
     covers_90: float | None = None
-    annual_r: float | None = None
-    annual_rmse: float | None = None
     annual_mean_bias: float | None = None
-    annual_mean_rmse: float | None = None
     annual_mean_r_detrended: float | None = None
     annual_mean_trend_ratio: float | None = None
 
@@ -63,15 +60,7 @@ class _Scores(BaseModel):
     seeds: Any
     cases: dict[str, dict[str, _Row]]
     members: list[str] | None = None
-    response: dict[str, dict[str, float]] = {}
-
-
-class _Training(BaseModel):
-    fingerprint: str = ""
-    versions: dict[str, Any] = {}
-    left_out: list[tuple[str, str]] = []
-    validation: _Row = _Row()
-    validation_beside: dict[str, _Row] = {}
+    response: dict[str, dict[str, float | None]] = {}
 
 
 class _Architecture(BaseModel):
@@ -83,7 +72,7 @@ def _read_as(model: type[BaseModel]) -> AfterValidator:
 
     def check(part: dict[str, Any]) -> dict[str, Any]:
         if part:
-            model.model_validate(part)
+            model.model_validate(part, strict=True)
         return part
 
     return AfterValidator(check)
@@ -113,7 +102,7 @@ class Card(BaseModel):
     default_obs_sd: float | None = None
     weights_sha256: str = ""
     range_sha256: str | None = None
-    training: Annotated[dict[str, Any], _read_as(_Training)] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
     scores: Annotated[dict[str, Any], _read_as(_Scores)] = Field(default_factory=dict)
     caveats: list[str] = Field(default_factory=list)
 

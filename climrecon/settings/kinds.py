@@ -58,7 +58,7 @@ def read_period(value: Any) -> Months:
         If it is none.
     """
     if isinstance(value, list | tuple):
-        value = "-".join(str(part) for part in (value[0], value[-1]))
+        value = "-".join(str(part) for part in (*value[:1], *value[-1:]))
     return parse_period(str(value))
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, OutputError, UsageError
-from climrecon.files import atomic_path, write_text
+from climrecon.files import atomic_path, remove_remains, write_text
 from climrecon.interruption import handled_by
 from climrecon.methods.priors.forced import ForcedResponses
 from climrecon.training.fields import TrainingFields
@@ -121,8 +121,7 @@ class Checkpoints:
         UsageError
             If it belongs to another training; what differs is named.
         """
-        for remains in self.folder.glob(f".{self.path.stem}.*{self.path.suffix}"):
-            remains.unlink(missing_ok=True)
+        remove_remains(self.path)
         if not self.path.is_file():
             return None
         try:

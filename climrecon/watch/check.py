@@ -12,7 +12,7 @@ import numpy as np
 
 from climrecon.array_types import Array, FloatArray
 from climrecon.errors import InputDataError, OutputError
-from climrecon.files import sha256_of, write_text
+from climrecon.files import remove_remains, sha256_of, write_text
 from climrecon.settings import RunSettings, validate
 from climrecon.watch import publish, state
 from climrecon.watch.adoption import FACTS
@@ -133,6 +133,8 @@ def report(context: Context, release: Release, changes: Changes | None) -> Relea
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "no_comparison": no_comparison,
     }
+    for name in (CHANGES, REPORT, FACTS):
+        remove_remains(folder / name)
     try:
         write_changes(folder / CHANGES, changes, attributes)
         write_change_report(folder / REPORT, changes, page, draw=_settings(context, release).plots)

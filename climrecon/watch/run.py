@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from climrecon.errors import ClimReconError, DependencyError, InputDataError, Interrupted, explained
+from climrecon.errors import ClimReconError, DependencyError, InputDataError, Interrupted, explained, unexpected
 from climrecon.settings import validate
 from climrecon.watch import commands, publish, state
 from climrecon.watch.adoption import facts_of, matches
@@ -46,7 +46,7 @@ def run(context: Context, release: Release) -> Release:
             run_task(settings, context.site, context.reporter, run_info({"id": f"watch-{release.id}", "host": "watch"}))
     # Whatever a run raises must not keep the watch from reporting it, and from trying again.
     except Exception as error:
-        known = explained(error) or ClimReconError(f"{type(error).__name__}: {error}")
+        known = explained(error) or unexpected(error)
         return failed(context, release, str(known), known.exit_code)
     return after_run(context, release)
 
