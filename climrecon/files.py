@@ -14,17 +14,27 @@ from typing import Any
 from climrecon.interruption import commit_point
 
 _BLOCK = 1 << 20
+#: Bytes that a netCDF file needs for its header; its library ends the process where they cannot be written.
+NETCDF_HEADER = 1 << 16
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, room: int = 0) -> Iterator[Path]:
     """Give a temporary name beside ``target``; rename it on success, remove it on any failure.
 
     The file is made by whoever writes it, so its permissions follow the umask; a library that makes
     it 0600 is corrected.
+
+    Parameters
+    ----------
+    room:
+        Bytes that are tried first, for a library that does not bear a full disk.
     """
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     try:
+        if room:
+            temporary.write_bytes(bytes(room))
+            temporary.unlink()
         yield temporary
         mask = os.umask(0)
         os.umask(mask)

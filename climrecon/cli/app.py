@@ -244,4 +244,6 @@ def _show(error: BaseException, meaning: Explained) -> int:
     if os.environ.get("CLIMRECON_DEBUG"):
         traceback.print_exception(error)
     click.echo(f"Error: {meaning}", err=True)
+    # Ends generators at work, and with them their threads: else the process would wait for all that is begun.
+    traceback.clear_frames(error.__traceback__)
     return meaning.exit_code

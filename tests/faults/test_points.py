@@ -74,6 +74,25 @@ def test_reconstruction(archive: MadeArchive, tmp_path: Path, site: Path, counts
         assert data_of(output) == data_of(calm)
 
 
+def test_a_system_that_takes_no_more(archive: MadeArchive, tmp_path: Path, site: Path, counts: Counts) -> None:
+    """Files of any size are refused in turn: the earlier result stays, or the new one is whole."""
+    (path,) = archive.folder.glob("*ensemble_mean.nc")
+    run = ["reconstruct", "--obs-file", str(path), *QUICK]
+    before, output = tmp_path / "before", tmp_path / "output"
+    check_ending(call([*run, "--period", "1990-1990", "--output", str(before)], tmp_path), None)
+    largest = max(file.stat().st_size for file in before.iterdir()) * 2
+    random, until = np.random.default_rng(6), time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        shutil.rmtree(output, ignore_errors=True)
+        shutil.copytree(before, output)
+        counts.of["inputs"] += 1
+        ending = call([*run, "--output", str(output)], tmp_path, largest=int(largest ** random.uniform(0.5, 1.0)))
+        assert ending.code in (0, 6), ending.output
+        check_ending(ending, None if ending.code == 0 else signal.SIGTERM, codes=(6,))
+        assert check_output(output, ending.code)
+        assert (data_of(output) == data_of(before)) == (ending.code == 6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["evaluate", "train"])
 def test_other_tasks(task: str, demo: Path, tmp_path: Path, site: Path, counts: Counts) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -29,6 +30,7 @@ import climrecon.watch.advance
 import climrecon.watch.watcher  # noqa: F401 - all that a command imports: a fork is quick then
 from climrecon import interruption
 from climrecon.cli.app import run_app
+from climrecon.cli.streams import never_fail
 from climrecon.files import sha256_of
 from climrecon.workflow.manifest import read_manifest
 
@@ -50,7 +52,13 @@ class Ending:
 
 
 def call(
-    arguments: Sequence[str], folder: Path, *, at: int = 0, number: int = signal.SIGTERM, after: float | None = None
+    arguments: Sequence[str],
+    folder: Path,
+    *,
+    at: int = 0,
+    number: int = signal.SIGTERM,
+    after: float | None = None,
+    largest: int = resource.RLIM_INFINITY,
 ) -> Ending:
     """Call climrecon in a session of its own.
 
@@ -62,12 +70,15 @@ def call(
         The commit point, from 1, at which the process sends ``number`` to itself.
     after:
         Seconds after which ``number`` is sent from outside.
+    largest:
+        Bytes of a file; the system takes no more.
     """
     printed, reached, sent, begun = folder / "printed", folder / "reached", folder / "sent", time.monotonic()
     reached.write_text("")
     sent.write_text("")
     child = os.fork()
     if child == 0:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
         _in_child(arguments, printed, reached, sent, at, number)
     code: int | None = None
     while code is None:
@@ -95,7 +106,7 @@ def _in_child(arguments: Sequence[str], printed: Path, reached: Path, sent: Path
         file = os.open(printed, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         os.dup2(file, 1)
         os.dup2(file, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+        never_fail()
         points = 0
 
         def hook(name: str) -> None:
