@@ -14,7 +14,6 @@ from climrecon.errors import NoDataError
 from climrecon.files import sha256_of
 from climrecon.tasks.inputs import Inputs, resolve
 from climrecon.watch import codes, publish
-from climrecon.watch.adoption import names_taken
 from climrecon.watch.context import Context, Look
 from climrecon.watch.detection import ReleaseFiles, read_header, with_archives
 from climrecon.watch.file_stamps import Stamp, remote_digest, signature, stamps_of, tree, youngest
@@ -135,6 +134,9 @@ class ReleaseCheck:
         }
         release = self.state.release(digest, self.settings_digest)
         if release is None:
+            # Only here: a look without news has no use for checks and manifests.
+            from climrecon.watch.adoption import names_taken
+
             self._supersede()
             self.context.reporter.note(f"new release: {header.name}")
             content = {
