@@ -15,7 +15,7 @@ from climrecon.interruption import commit_point
 
 _BLOCK = 1 << 20
 #: Bytes that a netCDF file needs for its header; its library ends the process where they cannot be written.
-NETCDF_HEADER = 1 << 16
+NETCDF_HEADER = 1 << 15
 
 
 @contextmanager
