@@ -25,7 +25,7 @@ PYTHON := $(shell for p in python3.12 python3.11 python3; do \
 	then echo $$p; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help plugin_env host_env run check test lint docs bench clean
+.PHONY: help plugin_env host_env run check test faults lint docs bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z_]+:.*## ' Makefile | sed -E 's/^([a-z_]+):.*## /\1\t/' | column -ts $$'\t' 2>/dev/null || \
@@ -86,6 +86,9 @@ test: lint host_env ## Run all checks and tests
 	@rm -f .coverage .coverage.*
 	@OMP_NUM_THREADS=1 $(PY) -m pytest --cov --cov-report=term -q \
 		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+faults: $(ENV)/.tested ## Look for faults for an hour: signals and kills at every commit point, made-up files
+	@CLIMRECON_FAULTS_SECONDS=300 OMP_NUM_THREADS=1 $(PY) -m pytest -q --timeout 7200 tests/faults
 
 docs: $(ENV)/.tested ## Build the documentation in build/site; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(ENV)/bin/mkdocs build && echo "Documentation: $(BUILD)/site/index.html"

@@ -13,7 +13,7 @@ import numpy as np
 
 from climrecon.array_types import Array
 from climrecon.errors import InputDataError
-from climrecon.files import atomic_path
+from climrecon.files import atomic_path, parse_json
 
 _KINDS = {"F32": np.float32, "F64": np.float64, "BOOL": np.bool_, "I32": np.int32, "I64": np.int64}
 _MOST_HEADER = 100_000_000
@@ -28,16 +28,20 @@ def write_arrays(path: Path, arrays: Mapping[str, Array], about: Mapping[str, An
 
     Raises
     ------
-    OSError, safetensors.SafetensorError
+    OSError
         If it cannot be written; nothing is left then.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     said = {**about, "sha256": _checksum(whole, about)}
     # One entry: safetensors writes several in any order, and equal content is to give equal files.
     with atomic_path(path) as temporary:
-        save_file(whole, temporary, {"about": json.dumps(said, sort_keys=True)})
+        try:
+            save_file(whole, temporary, {"about": json.dumps(said, sort_keys=True)})
+        except SafetensorError as error:  # its own error for what the system refused
+            raise OSError(str(error)) from error
 
 
 def is_whole(path: Path) -> bool:
@@ -67,7 +71,7 @@ def open_arrays(path: Path, *, check: bool) -> tuple[dict[str, Array], dict[str,
         raise Damaged(f"The file {path} is absent or damaged.", "Run the same command again.")
     try:
         header, start = _header(path)
-        about = json.loads(header.pop("__metadata__")["about"])
+        about = parse_json(header.pop("__metadata__")["about"])
         expected = about.pop("sha256", None)
         arrays: dict[str, Array] = {
             name: np.memmap(path, _KINDS[entry["dtype"]], "r", start + entry["data_offsets"][0], tuple(entry["shape"]))
@@ -95,5 +99,5 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
         (length,) = struct.unpack("<Q", file.read(8))
         if length > _MOST_HEADER:
             raise ValueError("no safetensors header")
-        header: dict[str, Any] = json.loads(file.read(length))
+        header: dict[str, Any] = parse_json(file.read(length))
     return header, 8 + length

@@ -2,15 +2,18 @@
 
 Every error that a user can cause or cure is a :class:`ClimReconError`. Its ``exit_code`` is what the
 command line ends with; the codes are listed in docs/reference/exit-codes.md and in ``climrecon --help``.
+A stop by a signal is no error: a :class:`Stopped` passes every ``except Exception``.
 """
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterable
 
 
-class ClimReconError(Exception):
-    """A problem a user can understand.
+class Explained(BaseException):
+    """An end of a run that a user can understand.
 
     Parameters
     ----------
@@ -34,6 +37,14 @@ class ClimReconError(Exception):
         return self.message if not self.hint else f"{self.message}\n  -> {self.hint}"
 
 
+class ClimReconError(Explained, Exception):
+    """A problem a user can understand."""
+
+
+class Stopped(Explained):
+    """Somebody asked the run to stop."""
+
+
 class UsageError(ClimReconError, exit_code=2):
     """A parameter or setting is unknown, malformed or impossible."""
 
@@ -51,18 +62,18 @@ class NetworkError(ClimReconError, exit_code=5):
 
 
 class OutputError(ClimReconError, exit_code=6):
-    """A result cannot be written: folder not writable, disk full ..."""
+    """A result cannot be written, or the machine has no room for the run: disk full, too little memory ..."""
 
 
 class DependencyError(ClimReconError, exit_code=7):
     """A program or library the run needs is missing (cdo, sbatch, ...)."""
 
 
-class Unfinished(ClimReconError, exit_code=75):
+class Unfinished(Stopped, exit_code=75):
     """A long stage was stopped and has saved its state: the same command continues it."""
 
 
-class Interrupted(ClimReconError, exit_code=130):
+class Interrupted(Stopped, exit_code=130):
     """The run was stopped by a signal; nothing whole-looking was left behind."""
 
 
@@ -81,3 +92,49 @@ class ProblemList(UsageError):
         self.problems = list(problems)
         body = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(f"{heading}\n{body}", hint)
+
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Words of the libraries that raise a RuntimeError where memory or a limit on processes is exhausted.
+_NO_MEMORY = re.compile(r"out of memory|allocate memory|memory allocation|start new thread", re.IGNORECASE)
+
+
+def explained(error: Exception) -> ClimReconError | None:
+    """What the system refused, in a user's words; None for an error that nobody expects."""
+    if isinstance(error, ClimReconError):
+        return error
+    number = error.errno if isinstance(error, OSError) else None
+    refused = isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or refused:
+        return OutputError(
+            f"There was not enough memory: {str(error) or 'none was left'}.",
+            "Give the run more memory, or choose a shorter period=, fewer obs_members= or fewer realisations=.",
+        )
+    if number in _NO_SPACE:
+        return OutputError(
+            f"The disk is full, or a quota or a limit on the size of files is reached: {error}.",
+            "Free some space, raise the limit (ulimit -f), or choose another outputdir or cachedir.",
+        )
+    if isinstance(error, FileNotFoundError | NotADirectoryError) and error.filename is not None:
+        return InputDataError(
+            f"{error.filename} is not there, or was removed during the run.",
+            "Restore the file, keep it in place until the run has ended, and give the same command again.",
+        )
+    if isinstance(error, OSError):
+        return OutputError(
+            f"The system refused to read or write: {error}.",
+            "Check permissions, limits (ulimit -a) and the file system, then give the same command again.",
+        )
+    if isinstance(error, ImportError):
+        return DependencyError(
+            f"A library of climrecon's environment cannot be loaded: {error}.",
+            "Install the environment again; with little memory (ulimit -v) libraries cannot be loaded either.",
+        )
+    return None
+
+
+def unexpected(error: Exception) -> ClimReconError:
+    """An error that is no user's: a mistake of ours, or of a library."""
+    return ClimReconError(
+        f"Unexpected {type(error).__name__}: {error}", "Run again with 'climrecon --debug …' and report it."
+    )

@@ -56,6 +56,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the fault suite tried."""
+    reports = [one for key in ("passed", "failed") for one in terminalreporter.stats.get(key, [])]
+    for report in reports:
+        for name, value in getattr(report, "user_properties", []):
+            if name == "faults":
+                terminalreporter.write_line(f"{report.nodeid.partition('::')[2]}: {value}")
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo archive's folder."""

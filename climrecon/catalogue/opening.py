@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import http.client
-import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from climrecon.catalogue.dialects import COLUMNS, columns_of, frequency
 from climrecon.catalogue.other_kinds import descriptor_of_table, one_descriptor_of
 from climrecon.catalogue.roles import grid_in, role_of, version_in
 from climrecon.errors import NoDataError
+from climrecon.files import parse_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,6 +142,8 @@ def open_catalogue(origin: str | Path) -> Catalogue:
         source = origin if inline is None else {"esmcat": content, "df": pandas.DataFrame(inline)}
         store = intake_esm.esm_datastore(source)
         frame, asset = store.df, store.esmcat.assets.column_name
+    except MemoryError:
+        raise
     except Exception as error:  # intake-esm raises what its many parsers raise
         problem = next(iter(str(error).splitlines()), "")[:300]
         raise NoDataError(
@@ -187,7 +189,7 @@ def _descriptor(origin: str) -> tuple[str, dict[str, Any]]:
     if ".csv" in kind:
         return origin, descriptor_of_table(origin, text)
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         raise NoDataError(
             f"The catalogue {origin} is no valid JSON: {error}",
@@ -233,7 +235,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) and value[:1] in "[(" and value[-1:] in "])":
         try:
             value = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):  # the latter two of deep brackets
             return (value,)
     if not isinstance(value, str) and hasattr(value, "__iter__"):
         return tuple(str(part) for part in value)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -30,7 +28,8 @@ from climrecon.cli.run_command import (
     task_command,
 )
 from climrecon.cli.watching import releases, schedule, watch
-from climrecon.errors import ClimReconError, Interrupted
+from climrecon.errors import ClimReconError, Explained, Interrupted, explained, unexpected
+from climrecon.interruption import end_if_stopped, signals_end_run
 from climrecon.version import __version__
 
 _PLAIN_FORMAT = warnings.formatwarning
@@ -87,7 +86,7 @@ for _command in (*(task_command(*task) for task in _TASKS.items()), networks, ca
 @json_option("Print the manifest as JSON on standard output.")
 def run(config: Path) -> Printed:
     """Run the task in a JSON file of parameters, as Freva does."""
-    return run_parameters(*read_config(config.read_text(encoding="utf-8"), str(config)))
+    return run_parameters(*read_config(config.read_bytes(), str(config)))
 
 
 @app.command(epilog=EPILOG)
@@ -110,7 +109,7 @@ def stage(name: str, config: Path, part: int, record: Path | None) -> None:
     from climrecon.workflow.stage import one_stage
 
     with ending_recorded(record, name, part):
-        parameters, known = read_config(config.read_text(encoding="utf-8"), str(config))
+        parameters, known = read_config(config.read_bytes(), str(config))
         site = load_site()
         chosen = one_stage(stages_of(validate(parameters, site), site, run_info(known)), name, part)
         first = is_first_process()
@@ -138,7 +137,7 @@ def check(config: str) -> None:
 
     answer: dict[str, Any] = {"problems": [], "hint": None, "extra_scheduler_options": ""}
     try:
-        text = sys.stdin.read() if config == "-" else Path(config).read_text(encoding="utf-8")
+        text = sys.stdin.buffer.read() if config == "-" else Path(config).read_bytes()
         parameters, _ = read_config(text, config)
         site = load_site()
         answer["extra_scheduler_options"] = site.batch_options
@@ -212,22 +211,13 @@ def demo(folder: Path, seed: int) -> None:
     click.echo(f"Try: climrecon reconstruct --catalogue {path} --output result")
 
 
-def _on_signal(number: int, frame: FrameType | None) -> None:
-    """Turn SIGTERM into an exception, so that half results are cleaned up on the way out."""
-    # A second signal must not break the cleaning up.
-    signal.signal(number, signal.SIG_IGN)
-    raise Interrupted(
-        f"Stopped by {signal.Signals(number).name}; no result was left behind.", "The same command begins again."
-    )
-
-
 def run_app(arguments: list[str] | None = None) -> None:
     """Run the command line; every error ends in one message and a documented exit code."""
-    signal.signal(signal.SIGTERM, _on_signal)
-    signal.signal(signal.SIGINT, _on_signal)
     warnings.formatwarning = _format_warning
     try:
-        app.main(args=arguments, prog_name="climrecon", standalone_mode=False)
+        with signals_end_run():
+            app.main(args=arguments, prog_name="climrecon", standalone_mode=False)
+            end_if_stopped()
     except click.exceptions.Exit as stop:
         raise SystemExit(stop.exit_code) from None
     except click.ClickException as error:
@@ -236,17 +226,10 @@ def run_app(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         raise SystemExit(Interrupted.exit_code) from None
-    except ClimReconError as error:
-        _show(error, str(error))
-        raise SystemExit(error.exit_code) from None
-    except BrokenPipeError:
-        # The reader of a pipe went away (`climrecon networks | head`): nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+    except Explained as error:
+        raise SystemExit(_show(error, error)) from None
     except Exception as error:
-        hint = "Run again with 'climrecon --debug …' and report it."
-        _show(error, f"Unexpected {type(error).__name__}: {error}\n  -> {hint}")
-        raise SystemExit(1) from None
+        raise SystemExit(_show(error, explained(error) or unexpected(error))) from None
 
 
 def _format_warning(message: Warning | str, category: type[Warning], *place: Any, **line: Any) -> str:
@@ -256,7 +239,11 @@ def _format_warning(message: Warning | str, category: type[Warning], *place: Any
     return _PLAIN_FORMAT(message, category, *place, **line)
 
 
-def _show(error: BaseException, text: str) -> None:
+def _show(error: BaseException, meaning: Explained) -> int:
+    """Show what ended the command; its exit code."""
     if os.environ.get("CLIMRECON_DEBUG"):
         traceback.print_exception(error)
-    click.echo(f"Error: {text}", err=True)
+    click.echo(f"Error: {meaning}", err=True)
+    # Ends generators at work, and with them their threads: else the process would wait for all that is begun.
+    traceback.clear_frames(error.__traceback__)
+    return meaning.exit_code

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.cli.progress import LogReporter
-from climrecon.errors import ClimReconError, Unfinished
+from climrecon.errors import Explained, Unfinished
 from climrecon.files import write_text
 
 #: A shared file system is spared: progress is written at most this often.
@@ -66,7 +66,7 @@ def ending_recorded(record: Path | None, stage: str, part: int) -> Iterator[None
         return
     try:
         yield
-    except ClimReconError as error:
+    except Explained as error:
         # The first that fails is the cause; that the others lost it is what followed.
         with suppress(OSError), (record / "status" / f"{stage}-{part}.exit").open("x") as file:
             file.write(f"{error.exit_code}\nError: {error}\n")

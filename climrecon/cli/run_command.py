@@ -10,12 +10,14 @@ import click
 
 from climrecon.cli.options import F, parameter_options
 from climrecon.cli.progress import make_reporter
-from climrecon.errors import UsageError
+from climrecon.cli.streams import output_lost
+from climrecon.errors import OutputError, UsageError
+from climrecon.files import parse_json
 from climrecon.parameters import of_task
 
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
-    "4 input unusable; 5 network unusable; 6 result cannot be written; 7 a program is missing; "
+    "4 input unusable; 5 network unusable; 6 result cannot be written, or no memory; 7 a program is missing; "
     "8 a batch job failed; 20 to 22 see 'climrecon watch --help'; 75 stopped, the same call continues; "
     "130 interrupted."
 )
@@ -41,12 +43,22 @@ def wants_json() -> bool:
 
 
 def print_result(result: Printed | None, **_: Any) -> None:
-    """Print what a command returned."""
-    if result is None:
-        return
-    content, lines = result
-    for line in [json.dumps(content, indent=1)] if wants_json() else lines:
+    """Print what a command returned.
+
+    Raises
+    ------
+    OutputError
+        If standard output takes no more. A task or a watch has its results in a folder: a warning is enough there.
+    """
+    content, lines = result or (None, ())
+    for line in [json.dumps(content, indent=1)] if result and wants_json() else lines:
         click.echo(line)
+    if error := output_lost():
+        if click.get_current_context().invoked_subcommand not in ("networks", "catalogue", "jobs", "releases", "settings",
+                                                                  "schedule", "check"):  # fmt: skip
+            click.echo(f"Standard output took no more: {error}. The results are not touched by that.", err=True)
+            return
+        raise OutputError(f"Standard output took no more: {error}.", "Print to a place with room for it.")
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +66,7 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def read_config(text: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_config(text: str | bytes, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parameters and run information of a configuration: ``{"parameters": …, "run": …}`` or flat.
 
     Raises
@@ -63,7 +75,7 @@ def read_config(text: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         If it is no such JSON.
     """
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         raise UsageError(f"{name} is no valid JSON: {error}", _EXPECTED) from error
     if not isinstance(content, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,24 @@ import click
 from climrecon.cli.options import F, parameter_options
 from climrecon.cli.progress import make_reporter
 from climrecon.cli.run_command import Printed, given, json_option, wants_json
-from climrecon.errors import ClimReconError, UsageError
+from climrecon.errors import UsageError, explained
+from climrecon.interruption import end_if_stopped
 from climrecon.parameters import RECONSTRUCT, of_task
 
+
+class _Seconds(click.FloatRange):
+    """Seconds up to a year; ``nan`` is a float without being in any range."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
+
+
+SECONDS = _Seconds(0.0, 366 * 86400.0)
 EPILOG = (
     "Exit codes: 0 nothing to do, or a new release was run, checked and published; 20 waiting (files are still being "
     "copied, or another watcher is at work); 21 held (the newest result did not pass its checks, the release before "
@@ -42,8 +58,8 @@ def _decorated(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 _watch_options = _decorated(
     parameter_options(of_task(RECONSTRUCT)),
-    click.option("--settle-seconds", type=float, metavar="S", help="A file that nobody wrote to for S seconds counts as "
-                 "complete; a younger one does so when a second look finds it unchanged.  [default: the site's, 900]"),
+    click.option("--settle-seconds", type=SECONDS, metavar="S", help="A file that nobody wrote to for S seconds counts "
+                 "as complete; a younger one does so when a second look finds it unchanged.  [default: the site's, 900]"),
     click.option("--keep", type=int, metavar="N", help="Published releases that stay; 0: all.  "
                  "[default: the site's, 0]"),
     click.option("--rebuild", type=_FOLDER, metavar="DIR", help="Write --catalogue anew over the files below DIR "
@@ -69,7 +85,7 @@ _schedule_options = _decorated(
 @click.command(epilog=EPILOG)
 @_watch_options
 @click.option("--once", is_flag=True, help="Look once and end, as a scheduled line does.")
-@click.option("--interval", type=float, metavar="S", help="Seconds between looks.  [default: the site's, 3600]")
+@click.option("--interval", type=SECONDS, metavar="S", help="Seconds between looks.  [default: the site's, 3600]")
 @json_option("Print JSON, one line for each look.")
 def watch(**values: Any) -> None:
     """Reconstruct and publish each new release.
@@ -89,13 +105,15 @@ def watch(**values: Any) -> None:
         progress = make_reporter()
         try:
             answer = look(raw, site, options, progress).as_dict()
-        except ClimReconError as error:
-            if chosen["once"] or error.exit_code in (2, 130):
+        except Exception as error:
+            known = explained(error)
+            if known is None or chosen["once"] or isinstance(known, UsageError):
                 raise
-            answer = {"code": error.exit_code, "message": str(error)}
+            answer = {"code": known.exit_code, "message": str(known)}
         finally:
             progress.close()
         click.echo(json.dumps(answer) if wants_json() else answer["message"])
+        end_if_stopped()
         if chosen["once"]:
             raise SystemExit(answer["code"])
         time.sleep(max(chosen["interval"] or site.file.watch.interval_seconds, 0.05))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 from climrecon.fields import Months
-from climrecon.files import atomic_path
+from climrecon.files import NETCDF_HEADER, atomic_path
 
 #: Name -> values and attributes of an axis.
 Axes = Mapping[str, tuple[NDArray[Any], dict[str, Any]]]
@@ -49,7 +49,7 @@ def write(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = "NETCDF4_CLASSIC" if classic else "NETCDF4"
-    with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format=kind) as file:
+    with atomic_path(path, NETCDF_HEADER) as temporary, netCDF4.Dataset(temporary, "w", format=kind) as file:
         file.setncatts(dict(attributes))
         for name, (values, about) in axes.items():
             variable_name, _, along = name.partition("|")

@@ -16,8 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from climrecon.errors import UsageError
-from climrecon.files import write_text
+from climrecon.files import parse_json, write_text
 
 SCHEMA_VERSION = 1
 FOLDER = "jobs"
@@ -76,7 +78,7 @@ class Chain:
     def read(self, kind: str, stage: str, part: int) -> dict[str, Any]:
         """The ``status``, ``progress`` or ``outcome`` of a part; empty while there is none."""
         try:
-            content = json.loads((self.folder / kind / f"{stage}-{part}.json").read_text(encoding="utf-8"))
+            content = parse_json((self.folder / kind / f"{stage}-{part}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}
@@ -117,16 +119,14 @@ def read_chain(folder: Path) -> Chain:
         If there is none, or it is of another version.
     """
     try:
-        content = json.loads((folder / CHAIN).read_text(encoding="utf-8"))
+        content = dict(parse_json((folder / CHAIN).read_text(encoding="utf-8")))
         if content.pop("schema_version") != SCHEMA_VERSION:
             raise UsageError(
                 f"{folder / CHAIN} is of another version of climrecon.",
                 "Use that version, or give the command of the run again.",
             )
-        jobs = tuple(Submitted(**{**job, "parts": tuple(job["parts"])}) for job in content.pop("jobs"))
-        content["skipped"] = tuple(content["skipped"])
         # Where it was found, not where it was written: a folder may have been moved.
-        return Chain(**{**content, "folder": folder, "jobs": jobs})
+        return TypeAdapter(Chain).validate_python({**content, "folder": folder})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"There is no record of batch jobs in {folder}: {error}", "See 'climrecon jobs list'."
@@ -160,13 +160,27 @@ def remember(chain: Chain) -> str | None:
     return None
 
 
+def _pointed_to(pointer: Path) -> Path:
+    """The folder that an entry of the user's list names.
+
+    Raises
+    ------
+    UsageError
+        If the entry is none of ours.
+    """
+    try:
+        return Path(parse_json(pointer.read_text(encoding="utf-8"))["folder"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{pointer} names no folder of a run: {error}", "Remove that file.") from error
+
+
 def all_chains() -> Iterator[Chain]:
     """All runs in the user's list that still have a folder; the newest first."""
     chains = []
     for path in _index().glob("*.json"):
         try:
-            chains.append(read_chain(Path(json.loads(path.read_text(encoding="utf-8"))["folder"])))
-        except (OSError, ValueError, KeyError, UsageError):
+            chains.append(read_chain(_pointed_to(path)))
+        except UsageError:
             continue
     yield from sorted(chains, key=lambda chain: chain.submitted, reverse=True)
 
@@ -182,7 +196,7 @@ def find_chain(name: str) -> Chain:
     if re.fullmatch(r"[0-9a-f]{6}", name):
         pointer = _index() / f"{name}.json"
         if pointer.is_file():
-            return read_chain(Path(json.loads(pointer.read_text(encoding="utf-8"))["folder"]))
+            return read_chain(_pointed_to(pointer))
     folder = Path(name)
     if (folder / CHAIN).is_file():
         return read_chain(folder.absolute())

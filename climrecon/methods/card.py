@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from climrecon.errors import NetworkError
 from climrecon.grid import Grid
@@ -18,13 +18,22 @@ from climrecon.variables import VARIABLES
 Network = UNet | PublishedUNet
 
 
+def _rising(edges: list[float]) -> list[float]:
+    if not (len(edges) > 1 and np.all(np.isfinite(edges)) and np.all(np.diff(edges) > 0)):
+        raise ValueError("edges of cells are finite numbers that rise")
+    return edges
+
+
+_Edges = Annotated[list[float], AfterValidator(_rising)]
+
+
 class GridCard(BaseModel):
     """The grid a network works on: cell edges in degrees."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    lat_edges: list[float]
-    lon_edges: list[float]
+    lat_edges: _Edges
+    lon_edges: _Edges
 
     @classmethod
     def of(cls, grid: Grid) -> GridCard:
@@ -35,6 +44,38 @@ class GridCard(BaseModel):
     def grid(self) -> Grid:
         """As a grid."""
         return Grid(np.array(self.lat_edges), np.array(self.lon_edges))
+
+
+class _Row(BaseModel):
+    rmse: float | None = None
+    crps: float | None = None
+    covers_90: float | None = None
+    annual_mean_bias: float | None = None
+    annual_mean_r_detrended: float | None = None
+    annual_mean_trend_ratio: float | None = None
+
+
+class _Scores(BaseModel):
+    n_months: int
+    seeds: Any
+    cases: dict[str, dict[str, _Row]]
+    members: list[str] | None = None
+    response: dict[str, dict[str, float | None]] = {}
+
+
+class _Architecture(BaseModel):
+    auxiliary: list[str] = []
+
+
+def _read_as(model: type[BaseModel]) -> AfterValidator:
+    """Refuse a part of a card that cannot be shown; what is kept stays as the card has it."""
+
+    def check(part: dict[str, Any]) -> dict[str, Any]:
+        if part:
+            model.model_validate(part, strict=True)
+        return part
+
+    return AfterValidator(check)
 
 
 class Card(BaseModel):
@@ -57,12 +98,12 @@ class Card(BaseModel):
     inputs: list[str]
     outputs: list[str]
     normalisation: str
-    architecture: dict[str, Any]
+    architecture: Annotated[dict[str, Any], _read_as(_Architecture)]
     default_obs_sd: float | None = None
     weights_sha256: str = ""
     range_sha256: str | None = None
     training: dict[str, Any] = Field(default_factory=dict)
-    scores: dict[str, Any] = Field(default_factory=dict)
+    scores: Annotated[dict[str, Any], _read_as(_Scores)] = Field(default_factory=dict)
     caveats: list[str] = Field(default_factory=list)
 
     @property

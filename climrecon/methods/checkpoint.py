@@ -18,7 +18,10 @@ from climrecon.files import atomic_path
 def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     """Write a safetensors file (to a temporary name, then renamed)."""
     with atomic_path(path) as temporary:
-        save_file({key: value.detach().contiguous().cpu() for key, value in weights.items()}, temporary)
+        try:
+            save_file({key: value.detach().contiguous().cpu() for key, value in weights.items()}, temporary)
+        except SafetensorError as error:  # its own error for what the system refused
+            raise OSError(str(error)) from error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -47,6 +50,8 @@ def read_published(path: Path) -> Any:
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except Exception as error:  # torch raises whatever its reader meets in a damaged file
         raise NetworkError(
             f"The checkpoint {path} cannot be read: {str(error).splitlines()[0]}",

@@ -7,7 +7,6 @@ decided from the card alone.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from climrecon.errors import NetworkError
-from climrecon.files import sha256_of, write_text
+from climrecon.files import parse_json, sha256_of, write_text
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.card import Card, Network, describe_published
 from climrecon.methods.checkpoint import read_published, read_weights, save_weights
@@ -144,7 +143,7 @@ def list_networks(store: Sequence[Path] = ()) -> list[tuple[Card, Path]]:
 
 def _read_card(path: Path) -> Card:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and content.get("kind") == FORMER_KIND:
             raise NetworkError(
                 f"The network of {path} was trained by an earlier version, with the recipe native; this version of "

@@ -65,8 +65,8 @@ def _validation(training: Mapping[str, Any], units: str) -> Iterator[str]:
         return
     parts = []
     for key, what in (("rmse", f"RMSE, {units}"), ("annual_r", "annual mean r"), ("annual_rmse", f"its RMSE, {units}")):
-        if key in network:
-            rest = ", ".join(f"{name} {row[key]:.4f}" for name, row in others.items() if key in row)
+        if network.get(key) is not None:
+            rest = ", ".join(f"{name} {row[key]:.4f}" for name, row in others.items() if row.get(key) is not None)
             parts.append(f"{what} {network[key]:.4f} ({rest})")
     yield f"- validation, by which the weights were chosen: {'; '.join(parts)}"
 
@@ -85,7 +85,7 @@ def _score_lines(scores: Mapping[str, Any], units: str) -> Iterator[str]:
     yield "|---|---|" + "---|" * len(_SCORES)
     for case, methods in scores["cases"].items():
         for method, row in methods.items():
-            shown = " | ".join(f"{row[key]:.3f}" if key in row else "" for key, _ in _SCORES)
+            shown = " | ".join(f"{row[key]:.3f}" if row.get(key) is not None else "" for key, _ in _SCORES)
             yield f"| {case} | {method} | {shown} |"
     for method, answer in scores.get("response", {}).items():
         answers = ", ".join(f"{value:.3f} {units} ({mask})" for mask, value in answer.items())

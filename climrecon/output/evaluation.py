@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
-from climrecon.files import atomic_path, write_text
+from climrecon.files import NETCDF_HEADER, atomic_path, write_text
 from climrecon.grid import Grid
 from climrecon.output.axes import add_horizontal_axis, add_variable
 from climrecon.variables import VARIABLES
@@ -32,7 +32,10 @@ def write_cells(
     variable: str,
 ) -> None:
     """Write each method's (H, W) RMSE of ``variable``, and the (H, W) number of months in which a cell was scored."""
-    with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file:
+    with (
+        atomic_path(path, NETCDF_HEADER) as temporary,
+        netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file,
+    ):
         file.setncatts({"Conventions": "CF-1.8", **attributes})
         names = list(rmse)
         file.createDimension("method", len(names))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.errors import OutputError
-from climrecon.files import atomic_path
+from climrecon.files import NETCDF_HEADER, atomic_path
 from climrecon.output.axes import add_variable, write_axes
 from climrecon.output.product import STATUS_MEANINGS, Product
 from climrecon.output.structural import stddev as structural_stddev
@@ -59,7 +59,10 @@ def write_netcdf(
     wanted = variables or (*data, *([members] if product.realisations else []))
     written: dict[str, Callable[[], NDArray[Any]]] = {}
     try:
-        with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file:
+        with (
+            atomic_path(path, NETCDF_HEADER) as temporary,
+            netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file,
+        ):
             file.setncatts({key: value for key, value in attributes.items() if value})
             write_axes(file, product)
             for name in wanted:

@@ -45,6 +45,8 @@ def _bool(value: Any) -> bool:
 def _number(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError(f"{value!r} is no number")  # noqa: TRY004 - pydantic collects ValueErrors only
+    if str(value).strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        raise ValueError(f"{value!r} is no finite number")
     return value
 
 
@@ -57,7 +59,7 @@ def read_period(value: Any) -> Months:
         If it is none.
     """
     if isinstance(value, list | tuple):
-        value = "-".join(str(part) for part in (value[0], value[-1]))
+        value = "-".join(str(part) for part in (*value[:1], *value[-1:]))
     return parse_period(str(value))
 
 

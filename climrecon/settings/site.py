@@ -161,7 +161,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"The site file {path} cannot be read: {error}", "Make it readable for all users, or move it away."
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"The site file {path} is no valid TOML: {error}", "Correct the line it names.") from error
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+#: Longest time between two looks, s, as on the command line.
+A_YEAR = 366 * 86400.0
 _ADDRESS = re.compile(r"^[A-Za-z0-9][\w.+%-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?$")
 
 
@@ -53,7 +55,7 @@ class Checks(BaseModel):
         Names of checks that are reported, but do not hold a release back.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     unchanged_rms: float = Field(default=0.05, ge=0)
     global_mean_jump: float = Field(default=0.15, ge=0)
@@ -83,10 +85,10 @@ class Watch(BaseModel):
         The names before ``on_event``: a program with its arguments, and an address that ``mail`` writes to.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    settle_seconds: float = Field(default=900.0, ge=0)
-    interval_seconds: float = Field(default=3600.0, ge=1)
+    settle_seconds: float = Field(default=900.0, ge=0, le=A_YEAR)
+    interval_seconds: float = Field(default=3600.0, ge=1, le=A_YEAR)
     keep: int = Field(default=0, ge=0)
     attempts: int = Field(default=3, ge=1)
     on_event: Annotated[list[_Command], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = []

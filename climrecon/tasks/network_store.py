@@ -10,6 +10,7 @@ from pathlib import Path
 from platformdirs import user_cache_path, user_data_path
 
 from climrecon.errors import NetworkError, OutputError, UsageError
+from climrecon.interruption import commit_point, signals_wait
 from climrecon.methods.registry import registered
 from climrecon.methods.store import CARD, RANGE, WEIGHTS, list_networks, load_network, shipped
 from climrecon.settings import Site
@@ -108,9 +109,12 @@ def add_network(source: Path, name: str, site: Site, *, replace: bool = False) -
             shutil.copyfile(folder / RANGE, incoming / RANGE)
         card = loaded.card.model_copy(update={"name": name})
         (incoming / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        if target.exists():
-            target.replace(gone)
-        incoming.replace(target)
+        with signals_wait():
+            if target.exists():
+                target.replace(gone)
+                commit_point(f"without the network {name}")
+            incoming.replace(target)
+            commit_point(f"with the network {name}")
     except OSError as error:
         raise OutputError(f"The network cannot be written to {store}: {error}", "Is the disk full?") from error
     finally:

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch import distributed as dist
 from climrecon.errors import InputDataError, Unfinished
 from climrecon.training.distributed import Workers
 from climrecon.training.reference_scores import ReferenceScores, compared
-from climrecon.training.resume import Checkpoints, stop_when_asked
+from climrecon.training.resume import Checkpoints, StopRequest, stop_when_asked
 
 #: Called with a step's number and the network as it was validated.
 Shown = Callable[[int, nn.Module], None]
@@ -209,13 +209,7 @@ class Loop:
                 late = plan.max_seconds is not None and self.history.seconds > plan.max_seconds
                 stop = self.workers.any(2 * bool(asked.signal) + late)
                 if stop >= 2:
-                    self._write()
-                    self.workers.wait()  # nobody leaves, and has the others ended, before the state is saved
-                    raise Unfinished(
-                        f"Training was asked to stop ({asked.signal or 'another process'}) after step {self.step} of "
-                        f"{plan.iterations}; its state is saved in {self.checkpoints.path}.",
-                        "The same command continues it.",
-                    )
+                    self._stop(asked)
                 if stop == 1:
                     if self.step % plan.check_every:
                         self._check()
@@ -223,13 +217,24 @@ class Loop:
                 if now - written > plan.checkpoint_seconds:
                     self._write()
                     written = time.monotonic()
-        self._write()
+            self._write()
+            if self.workers.any(int(bool(asked.signal))):  # during the last step, or its checkpoint
+                self._stop(asked)
         if self.workers.world > 1:  # rank 0 alone knows which weights were best
             for value in self.best.values():
                 dist.broadcast(value, 0)
         self.task.network.load_state_dict(self.best)
         self.history.ended = self.history.ended or "all iterations"
         return self.history
+
+    def _stop(self, asked: StopRequest) -> NoReturn:
+        self._write()
+        self.workers.wait()  # nobody leaves, and has the others ended, before the state is saved
+        raise Unfinished(
+            f"Training was asked to stop ({asked.signal or 'another process'}) after step {self.step} of "
+            f"{self.plan.iterations}; its state is saved in {self.checkpoints.path}.",
+            "The same command continues it.",
+        )
 
     def _trial(self, module: nn.Module) -> None:
         """One step forward and back that leaves no trace."""

@@ -61,6 +61,8 @@ class Vgg(nn.Module):
                 else torch.load(path, map_location="cpu", weights_only=True)
             )
             return cls(weights)
+        except MemoryError:
+            raise
         except Exception as error:  # torch and safetensors raise whatever they meet in a damaged file
             raise NetworkError(
                 f"{path} cannot be used as weights of VGG16: {str(error).splitlines()[0]}",

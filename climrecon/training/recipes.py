@@ -71,7 +71,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     if text.endswith(".toml"):
         try:
             content = tomllib.loads(Path(text).expanduser().read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(
                 f"The recipe {text} cannot be read: {error}", 'It holds recipe = "punet" and settings.'
             ) from error

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from climrecon.files import write_text
+from climrecon.files import parse_json, write_text
 from climrecon.training.resume import Checkpoints
 from climrecon.training.validation_set import Estimator, ValidationSet
 
@@ -26,7 +26,7 @@ def reference_scores(
     digest = hashlib.sha256(about.encode()).hexdigest()
     path = checkpoints.folder / FILE
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = parse_json(path.read_text(encoding="utf-8"))
         if kept["training"] == digest:
             return dict(kept["scores"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -6,13 +6,11 @@ import hashlib
 import io
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,8 @@ from torch import Tensor
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, OutputError, UsageError
-from climrecon.files import atomic_path, write_text
+from climrecon.files import atomic_path, remove_remains, write_text
+from climrecon.interruption import handled_by
 from climrecon.methods.priors.forced import ForcedResponses
 from climrecon.training.fields import TrainingFields
 
@@ -122,8 +121,7 @@ class Checkpoints:
         UsageError
             If it belongs to another training; what differs is named.
         """
-        for remains in self.folder.glob(f".{self.path.stem}.*{self.path.suffix}"):
-            remains.unlink(missing_ok=True)
+        remove_remains(self.path)
         if not self.path.is_file():
             return None
         try:
@@ -131,6 +129,8 @@ class Checkpoints:
             identity, state = content["identity"], content["state"]
             if content["format"] != FORMAT:
                 raise ValueError(f"its layout is {content['format']}, {FORMAT} is expected")
+        except MemoryError:
+            raise
         except Exception as error:  # torch raises whatever its reader meets in a damaged file
             raise InputDataError(
                 f"The checkpoint {self.path} cannot be read: {str(error).splitlines()[0]}",
@@ -189,16 +189,5 @@ def stop_when_asked() -> Iterator[StopRequest]:
     Batch systems send SIGTERM some time before they kill, and SIGUSR1 where asked to (sbatch --signal).
     """
     asked = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
+    with handled_by(lambda number, frame: asked.ask(signal.Signals(number).name), (signal.SIGTERM, signal.SIGUSR1)):
         yield asked
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        asked.ask(signal.Signals(number).name)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

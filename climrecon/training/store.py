@@ -28,7 +28,7 @@ import numpy as np
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import InputDataError, OutputError
-from climrecon.files import atomic_path, sha256_of, write_text
+from climrecon.files import atomic_path, parse_json, sha256_of, write_text
 
 #: Months of a member by their positions: a slice, or (n,) positions in order.
 Rows = slice | IntArray
@@ -96,7 +96,7 @@ class MemberStore:
         if self.has(key):
             return None
         try:
-            content = json.loads((self.folder / f"{key}{LEFT_OUT}").read_text(encoding="utf-8"))
+            content = parse_json((self.folder / f"{key}{LEFT_OUT}").read_text(encoding="utf-8"))
             return str(content["reason"])
         except (OSError, ValueError, KeyError):
             return None
@@ -118,10 +118,7 @@ class MemberStore:
             self.make_room(values.nbytes)
             kept = {"values": np.ascontiguousarray(values, np.float32), "index": index.astype(np.int32)}
             write_arrays(self.path(key), kept, about)
-        except OutputError:
-            raise
-        # safetensors raises its own error for what the system says.
-        except Exception as error:
+        except OSError as error:
             raise OutputError(
                 f"The prepared member cannot be written to {self.folder}: {error}",
                 "Is the disk full? Free some space or choose another cachedir.",
@@ -219,7 +216,7 @@ class MemberStore:
     def known_sha256(self, path: Path) -> str | None:
         """As :meth:`sha256`, None where the file would have to be read."""
         try:
-            content = json.loads(self._note(path).read_text(encoding="utf-8"))
+            content = parse_json(self._note(path).read_text(encoding="utf-8"))
             return str(content["sha256"]) if content["seen"] == _stamp(path) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None

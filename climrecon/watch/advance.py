@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from climrecon.interruption import end_if_stopped
 from climrecon.watch import check, codes, publish, run, state
 from climrecon.watch.changes import Changes
 from climrecon.watch.checks import failures, from_state
@@ -74,7 +75,10 @@ def _may_retry(context: Context, release: Release) -> bool:
 def _publish(context: Context, release: Release) -> Release:
     if failures(from_state(release.content["checks"])) and not release.content.get("accepted"):
         return context.state.update(release, stage=state.HELD)
+    end_if_stopped()
     publish.switch(context.output, release.name)
+    if replaced := release.content.get("replaces"):
+        publish.remove(context.output, replaced)
     release = context.state.make_current(release)
     if context.options.watch.keep:
         _remove_old(context, release.name, context.options.watch.keep)

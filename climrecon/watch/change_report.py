@@ -14,7 +14,7 @@ import xarray as xr
 from climrecon.array_types import Array, FloatArray
 from climrecon.errors import OutputError
 from climrecon.fields import Months
-from climrecon.files import atomic_path, write_text
+from climrecon.files import NETCDF_HEADER, atomic_path, write_text
 from climrecon.grid import Grid
 from climrecon.output.axes import month_coordinates
 from climrecon.output.product import OBSERVED
@@ -164,7 +164,7 @@ def write_changes(path: Path, changes: Changes, attributes: dict[str, str]) -> N
     """
     data = _dataset(changes).assign_attrs({"Conventions": "CF-1.8", **attributes})
     try:
-        with atomic_path(path) as temporary:
+        with atomic_path(path, NETCDF_HEADER) as temporary:
             data.to_netcdf(temporary, engine="netcdf4", format="NETCDF4_CLASSIC", unlimited_dims=["time"])
     except (OSError, RuntimeError) as error:
         raise OutputError(f"{path} could not be written: {error}", "Is there space left?") from error

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from climrecon.array_types import Array, FloatArray
-from climrecon.errors import ClimReconError, InputDataError, OutputError
-from climrecon.files import sha256_of, write_text
+from climrecon.errors import InputDataError, OutputError
+from climrecon.files import remove_remains, sha256_of, write_text
 from climrecon.settings import RunSettings, validate
 from climrecon.watch import publish, state
+from climrecon.watch.adoption import FACTS
 from climrecon.watch.change_report import write_change_report, write_changes
 from climrecon.watch.changes import CHANGES, Changes, compare, read_result, summary
 from climrecon.watch.checks import FAILED, Check, ExpectedResult, failures, from_state, run_checks
@@ -22,7 +23,6 @@ from climrecon.watch.context import Context
 from climrecon.watch.state import Release
 
 REPORT = "changes.html"
-FACTS = "release.json"
 _FACTS = ("header", "inputs", "settings", "network", "network_sha256", "checks", "changes", "confirmed",
           "accepted")  # fmt: skip
 
@@ -78,21 +78,21 @@ def _input(release: Release, settings: RunSettings) -> tuple[FloatArray | None, 
     main = [Path(path) for path in release.content["files"]["main"]]
     known = release.content["inputs"]
     try:
-        if any(sha256_of(path) != known[str(path)] for path in main):
+        if any(sha256_of(path) != known.get(str(path)) for path in main):
             return None, None, "the input has changed since the run"
-        request = PrepareRequest(
-            variable=settings.variable,
-            values=settings.values,
-            period=settings.period or (None, None),
-            reference_period=settings.reference_period.years,
-            facets=release.content["facets"],
-            obs_variable=settings.obs_variable or "",
-            data_set=settings.data_set,
-            allow_infilled=settings.allow_infilled,
-        )
-        observations = read_observations(main, request)
-    except (ClimReconError, OSError, KeyError) as error:
-        return None, None, f"the input cannot be read again: {error}"
+    except FileNotFoundError as error:
+        return None, None, f"the input is not there any more: {error.filename}"
+    request = PrepareRequest(
+        variable=settings.variable,
+        values=settings.values,
+        period=settings.period or (None, None),
+        reference_period=settings.reference_period.years,
+        facets=release.content["facets"],
+        obs_variable=settings.obs_variable or "",
+        data_set=settings.data_set,
+        allow_infilled=settings.allow_infilled,
+    )
+    observations = read_observations(main, request)
     values = file_order(np.where(observations.mask, observations.values, np.nan), observations.source)
     months = np.asarray(observations.time.index, dtype=np.int64)
     why_not = ""
@@ -136,6 +136,8 @@ def report(context: Context, release: Release, changes: Changes | None) -> Relea
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "no_comparison": no_comparison,
     }
+    for name in (CHANGES, REPORT, FACTS):
+        remove_remains(folder / name)
     try:
         write_changes(folder / CHANGES, changes, attributes)
         write_change_report(folder / REPORT, changes, page, draw=_settings(context, release).plots)

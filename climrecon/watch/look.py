@@ -134,6 +134,9 @@ class ReleaseCheck:
         }
         release = self.state.release(digest, self.settings_digest)
         if release is None:
+            # Only here: a look without news has no use for checks and manifests.
+            from climrecon.watch.adoption import names_taken
+
             self._supersede()
             self.context.reporter.note(f"new release: {header.name}")
             content = {
@@ -146,7 +149,8 @@ class ReleaseCheck:
                 "network": self.settings.network,
                 "through": self.context.options.through,
             }
-            release = self.state.add(header.name, digest, self.settings_digest, content)
+            taken = names_taken(self.context.output, content)
+            release = self.state.add(header.name, digest, self.settings_digest, content, taken)
         if names["main"] != release.content["files"]["main"]:
             release = self.state.update(release, files=names, inputs=hashes)
         if stop:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from climrecon.errors import OutputError
+from climrecon.interruption import commit_point
 
 FOLDER, LATEST = "releases", "latest"
 MANIFEST = "manifest.json"
@@ -21,6 +22,12 @@ def folder_of(output: Path, name: str) -> Path:
 def whole(folder: Path) -> bool:
     """Whether a run into ``folder`` came to its end."""
     return (folder / MANIFEST).is_file()
+
+
+def latest(output: Path) -> str | None:
+    """Name of the release that ``latest`` points to; None if it points to none."""
+    link = output / LATEST
+    return link.readlink().name if link.is_symlink() else None
 
 
 def switch(output: Path, name: str) -> None:
@@ -38,7 +45,9 @@ def switch(output: Path, name: str) -> None:
         if link.is_symlink() and link.readlink() == target:
             return
         temporary.symlink_to(target)
+        commit_point(f"before {LATEST}")
         temporary.replace(link)
+        commit_point(f"after {LATEST}")
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OutputError(
@@ -48,10 +57,14 @@ def switch(output: Path, name: str) -> None:
 
 
 def remove(output: Path, name: str) -> None:
-    """Remove a release's folder; it vanishes at once, so that nobody meets half of it."""
+    """Remove a release's folder, unless it is the one that ``latest`` points to.
+
+    It vanishes at once, so that nobody meets half of it.
+    """
     folder = folder_of(output, name)
-    if folder.exists():
+    if folder.exists() and name != latest(output):
         folder.replace(folder.with_name(f"{_GOING}{secrets.token_hex(4)}-{name}"))
+        commit_point(f"without {name}")
     sweep(output)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from climrecon.errors import ClimReconError, DependencyError, InputDataError, Interrupted, OutputError
+from climrecon.errors import ClimReconError, DependencyError, InputDataError, Interrupted, explained, unexpected
 from climrecon.settings import validate
 from climrecon.watch import commands, publish, state
+from climrecon.watch.adoption import facts_of, matches
 from climrecon.watch.context import FREVA, Context
 from climrecon.watch.lock import identity
 from climrecon.watch.state import Release
@@ -19,7 +20,18 @@ LOG = "run.log"
 def run(context: Context, release: Release) -> Release:
     """Run a release; its stage says how that ended. Only an interruption is raised."""
     folder = publish.folder_of(context.output, release.name)
+    if matches(folder, release.content):
+        context.reporter.note(f"{release.name} stands in its folder already, whole; it is taken as it is")
+        facts = facts_of(folder, release.content)
+        if facts is not None:
+            return context.state.update(release, stage=state.REPORTED, **facts)
+        return after_run(context, release)
     publish.remove(context.output, release.name)
+    if folder.exists():
+        # ``latest`` points to it: it stays until its successor is checked.
+        folders = {path.name for path in folder.parent.iterdir()}
+        release = context.state.rename(release, folders)
+        folder = publish.folder_of(context.output, release.name)
     release = context.state.update(
         release, stage=state.RUNNING, attempts=release.attempts + 1, child=None, error="", code=0, notified=""
     )
@@ -32,14 +44,10 @@ def run(context: Context, release: Release) -> Release:
 
             settings = validate({**context.raw, "outputdir": str(folder)}, context.site)
             run_task(settings, context.site, context.reporter, run_info({"id": f"watch-{release.id}", "host": "watch"}))
-    except Interrupted:
-        raise
-    except ClimReconError as error:
-        return failed(context, release, str(error), error.exit_code)
     # Whatever a run raises must not keep the watch from reporting it, and from trying again.
     except Exception as error:
-        code = OutputError.exit_code if isinstance(error, OSError) else 1
-        return failed(context, release, f"{type(error).__name__}: {error}", code)
+        known = explained(error) or unexpected(error)
+        return failed(context, release, str(known), known.exit_code)
     return after_run(context, release)
 
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from climrecon.errors import OutputError
+from climrecon.interruption import commit_point
 from climrecon.watch.file_stamps import Stamp
 
 FILE_NAME = "watch.sqlite"
@@ -26,6 +28,8 @@ DUE, RUNNING, MADE, CHECKED, REPORTED = "due", "running", "made", "checked", "re
 PUBLISHED, HELD, FAILED = "published", "held", "failed"
 SUPERSEDED, REMOVED = "superseded", "removed"
 UNFINISHED = (RUNNING, MADE, CHECKED, REPORTED)
+#: What is no part of a release's content.
+_COLUMNS = ("name", "stage", "attempts", "published_at", "notified")
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -59,8 +63,8 @@ class Release:
     """One release as the state holds it.
 
     ``content`` holds ``header``, ``files``, ``inputs`` (path -> sha256), ``settings``, ``network``,
-    ``network_sha256``, ``through``, ``child``, ``checks``, ``changes``, ``error``, ``code``; ``notified`` is the last
-    event that was delivered.
+    ``network_sha256``, ``through``, ``child``, ``checks``, ``changes``, ``error``, ``code``, ``replaces``; ``notified``
+    is the last event that was delivered.
     """
 
     id: int
@@ -124,7 +128,9 @@ class State:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db
+            commit_point("before the state")
             self._db.execute("COMMIT")
+            commit_point("after the state")
         except BaseException as error:
             if self._db.in_transaction:  # a full disk has ended it already
                 self._db.execute("ROLLBACK")
@@ -223,19 +229,23 @@ class State:
         """The one that ``latest`` points to."""
         return self._one("name = ?", self.get("current"))
 
-    def add(self, name: str, digest: str, settings_digest: str, content: Mapping[str, Any]) -> Release:
-        """A release that is due; ``name`` gets a number where another release bears it."""
+    def add(
+        self, name: str, digest: str, settings_digest: str, content: Mapping[str, Any], taken: Set[str] = frozenset()
+    ) -> Release:
+        """A release that is due; ``name`` gets a number where another release bears it, or it is among ``taken``."""
         with self.change() as db:
-            taken = {row["name"] for row in db.execute("SELECT name FROM releases")}
-            names = [name, *(f"{name}_{k}" for k in range(2, len(taken) + 2))]
-            free = next(text for text in names if text not in taken)
             db.execute(
                 "INSERT INTO releases (name, digest, settings_digest, stage, content, seen_at) VALUES (?, ?, ?, ?, ?, ?)",
-                (free, digest, settings_digest, DUE, json.dumps(content), now()),
+                (_free(db, name, taken), digest, settings_digest, DUE, json.dumps(content), now()),
             )
         added = self.release(digest, settings_digest)
         assert added is not None
         return added
+
+    def rename(self, release: Release, taken: Set[str]) -> Release:
+        """Give a release a name that is not ``taken``; its content names the former one as ``replaces``."""
+        with self.change() as db:
+            return self._update(db, release, {"name": _free(db, release.name, taken), "replaces": release.name})
 
     def update(self, release: Release, **values: Any) -> Release:
         """Set columns of a release; other names become parts of its content. One transaction."""
@@ -249,7 +259,7 @@ class State:
             return self._update(db, release, {"stage": PUBLISHED, "published_at": now()})
 
     def _update(self, db: sqlite3.Connection, release: Release, values: dict[str, Any]) -> Release:
-        columns = {k: v for k, v in values.items() if k in ("stage", "attempts", "published_at", "notified")}
+        columns = {k: v for k, v in values.items() if k in _COLUMNS}
         content = {**release.content, **{k: v for k, v in values.items() if k not in columns}}
         names = ", ".join(f"{name} = ?" for name in (*columns, "content"))
         bound = (*columns.values(), json.dumps(content), release.id)
@@ -276,6 +286,11 @@ class State:
         if self.stops():
             with self.change() as db:
                 db.execute(f"UPDATE stops SET {column} = ? WHERE open", (value,))
+
+
+def _free(db: sqlite3.Connection, name: str, taken: Set[str]) -> str:
+    borne = taken | {row["name"] for row in db.execute("SELECT name FROM releases")}
+    return next(text for k in count(2) for text in (name, f"{name}_{k}") if text not in borne)
 
 
 def _release(row: sqlite3.Row) -> Release:

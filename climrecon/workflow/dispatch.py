@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from climrecon.errors import ClimReconError, Interrupted, UsageError
+from climrecon.errors import ClimReconError, Stopped, UsageError
 from climrecon.files import write_text
 from climrecon.jobs.chain import cancel, submit
 from climrecon.jobs.commands import SlurmSilent, silence
@@ -290,7 +290,7 @@ def _cancel_after(error: BaseException, chain: Chain, reporter: Reporter) -> Non
             f"'climrecon jobs cancel {chain.id}' does it later"
         )
         return
-    if isinstance(error, Interrupted):
+    if isinstance(error, Stopped):
         reporter.warning(f"the jobs {', '.join(map(str, chain.numbers))} of this run were cancelled")
 
 

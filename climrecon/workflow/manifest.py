@@ -7,14 +7,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from climrecon.errors import InputDataError
-from climrecon.files import write_text
+from climrecon.files import parse_json, write_text
 from climrecon.workflow.provenance import OutputFile
 
 FILE_NAME = "manifest.json"
 SCHEMA = 1
 #: The host stores captions in a column of this width.
 LONGEST_CAPTION = 255
+
+
+class _Output(BaseModel):
+    path: str
+    role: str
+    sha256: str
+
+
+class _Manifest(BaseModel):
+    """What readers of a manifest rely on."""
+
+    outputs: list[_Output]
 
 
 def short(caption: str) -> str:
@@ -47,10 +61,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputDataError
-        If there is none: the run has not finished.
+        If there is none, since the run has not finished, or it is none of ours.
     """
     try:
-        content: dict[str, Any] = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        content: dict[str, Any] = parse_json((folder / FILE_NAME).read_text(encoding="utf-8"))
+        _Manifest.model_validate(content)
     except (OSError, ValueError) as error:
         raise InputDataError(f"{folder} holds no finished run: {error}", "Run it again.") from error
     return content

@@ -9,8 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from climrecon.errors import InputDataError
-from climrecon.files import write_text
+from climrecon.files import parse_json, write_text
 
 NAMESPACE = "https://climrecon.readthedocs.io/ns#"
 
@@ -141,7 +143,7 @@ def read_provenance(path: Path) -> Recorded:
         If the file is none of ours.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
         entities = {key.split(":")[-1]: value for key, value in document["entity"].items()}
         inputs = {v["prov:location"]: v["climrecon:sha256"] for k, v in entities.items() if k.startswith("input_")}
         outputs = {
@@ -150,16 +152,17 @@ def read_provenance(path: Path) -> Recorded:
             if k.startswith("output_")
         }
         digest = entities["network"]["climrecon:sha256"]
-        return Recorded(
-            settings=json.loads(entities["settings"]["prov:value"]),
-            inputs=inputs,
-            network=entities["network"]["prov:label"],
-            network_sha256=None if digest == "none" else digest,
-            outputs=outputs,
-            other_networks={
+        recorded = {
+            "settings": parse_json(entities["settings"]["prov:value"]),
+            "inputs": inputs,
+            "network": entities["network"]["prov:label"],
+            "network_sha256": None if digest == "none" else digest,
+            "outputs": outputs,
+            "other_networks": {
                 v["prov:label"]: v["climrecon:sha256"] for k, v in entities.items() if k.startswith("further_network_")
             },
-        )
+        }
+        return TypeAdapter(Recorded).validate_python(recorded)
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputDataError(
             f"{path} is no provenance file of climrecon: {type(error).__name__} {error}",

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from climrecon.errors import OutputError
 from climrecon.files import sha256_of
+from climrecon.interruption import commit_point, end_if_stopped, signals_wait
 from climrecon.settings import RunSettings
 from climrecon.workflow.manifest import FILE_NAME as MANIFEST
 from climrecon.workflow.manifest import short, write_manifest
@@ -90,13 +91,17 @@ def staged(folder: Path) -> Iterator[Path]:
 
 def _publish(stage: Path, folder: Path) -> None:
     """Move everything up, the manifest last: a folder with a manifest is whole."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    entries = sorted(stage.iterdir(), key=lambda path: path.name == MANIFEST)
-    for path in entries:
-        target = folder / path.name
-        if path.is_dir() and target.is_dir():
-            shutil.rmtree(target)
-        path.replace(target)
+    end_if_stopped()
+    with signals_wait():  # else the results of before would be gone, and those of now not there
+        commit_point("before the results")
+        (folder / MANIFEST).unlink(missing_ok=True)
+        entries = sorted(stage.iterdir(), key=lambda path: path.name == MANIFEST)
+        for path in entries:
+            target = folder / path.name
+            if path.is_dir() and target.is_dir():
+                shutil.rmtree(target)
+            path.replace(target)
+            commit_point(f"with {path.name} in place")
 
 
 class Picture(Protocol):
@@ -138,8 +143,8 @@ class RunFolder:
             yield cls(folder, stage, run, settings, reporter)
 
     def add(self, file: str | Path, role: str, caption: str, content_sha256: str | None = None) -> None:
-        """Add a file that has been written to ``stage``."""
-        path = self.stage / file
+        """Add a file that has been written to ``stage``; by its name there, or its path."""
+        path = Path(file) if Path(file).is_relative_to(self.stage) else self.stage / file
         name = str(path.relative_to(self.stage))
         self.files.append(OutputFile(name, role, short(caption), sha256_of(path), content_sha256))
         if role == "figure":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from climrecon.files import write_text
+from climrecon.files import parse_json, write_text
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def note_start(folder: Path) -> None:
 def start_noted(folder: Path) -> datetime:
     """The start that :func:`note_start` noted in ``folder``; now if there is none."""
     try:
-        return datetime.fromisoformat(json.loads((folder / "started.json").read_text(encoding="utf-8"))["started"])
-    except (OSError, ValueError, KeyError):
+        return datetime.fromisoformat(parse_json((folder / "started.json").read_text(encoding="utf-8"))["started"])
+    except (OSError, ValueError, KeyError, TypeError):
         return datetime.now(UTC)
 
 

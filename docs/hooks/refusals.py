@@ -31,7 +31,7 @@ class Refusal:
 def _kinds() -> dict[str, int]:
     """Name -> exit code of all classes of errors, also of those outside the module of errors."""
     found: dict[str, int] = {}
-    waiting: list[type[errors.ClimReconError]] = [errors.ClimReconError]
+    waiting: list[type[errors.Explained]] = [errors.ClimReconError, errors.Stopped]
     import climrecon.jobs.messages  # noqa: F401 - brings errors of its own
 
     while waiting:

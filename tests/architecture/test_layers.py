@@ -83,6 +83,52 @@ def test_no_contract_holds_by_absence() -> None:
         )
 
 
+#: Function that takes any error without raising one -> why.
+TAKES_ANY_ERROR = {
+    "cli/recording.py: ending_recorded": "torchrun ends all processes at the first that does not end with 0",
+    "cli/watching.py: watch": "what the system refused to one look, the next one tries again",
+    "watch/run.py: run": "whatever a run raises, the watch reports it and tries again",
+    "plugin.py: _to_databrowser": "the host's indexing fails without its server; the files are put in place",
+}
+
+
+def takes_any_error(path: Path) -> set[str]:
+    """Functions in which a broad ``except`` ends without ``raise``, or one of ``BaseException`` without a bare one."""
+    found = set()
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.ExceptHandler):
+                names = {"BaseException"} if node.type is None else {ast.unparse(one) for one in _types(node.type)}
+                last = node.body[-1]
+                passes = isinstance(last, ast.Raise) and ("BaseException" not in names or last.exc is None)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "suppress":
+                names, passes = {ast.unparse(one) for one in node.args}, False
+            else:
+                continue
+            if names & BROAD and not passes:
+                found.add(function.name)
+    return found
+
+
+#: A stop is no error: who names one of these takes it for one.
+BROAD = {"Exception", "BaseException", "Explained", "Stopped", "Interrupted", "Unfinished", "KeyboardInterrupt"}
+
+
+def _types(node: ast.expr) -> list[ast.expr]:
+    return node.elts if isinstance(node, ast.Tuple) else [node]
+
+
+def test_no_error_and_no_signal_is_taken_unseen() -> None:
+    found = {
+        f"{path.relative_to(PACKAGE if PACKAGE in path.parents else ROOT)}: {name}"
+        for path in (*PACKAGE.rglob("*.py"), ROOT / "plugin.py")
+        for name in takes_any_error(path)
+    }
+    assert found == set(TAKES_ANY_ERROR)
+
+
 def test_layers() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

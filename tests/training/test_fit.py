@@ -167,6 +167,21 @@ def test_a_training_that_was_told_to_stop_goes_on_to_the_same_bits(
     assert [row[:3] for row in resumed.history.rows] == [row[:3] for row in whole[name].history.rows]
 
 
+def test_a_stop_during_the_last_checkpoint_is_not_lost(whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = engine.Loop._write
+
+    def interrupted(self: engine.Loop) -> None:
+        write(self)
+        if self.step == 30:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(engine.Loop, "_write", interrupted)
+    with pytest.raises(Unfinished, match="after step 30 of 30"):
+        small(NAMES[0], tmp_path)
+    monkeypatch.undo()
+    same(small(NAMES[0], tmp_path).network, whole[NAMES[0]].network)
+
+
 KILLED = """
 import os, signal, sys
 sys.path[:0] = [{here!r}]

@@ -59,16 +59,19 @@ def build_unet(name: str, weights: Mapping[str, Tensor], arguments: Mapping[str,
         If weights and arguments of the network ``name`` do not belong together.
     """
     with matching(name):
-        network = empty_unet(arguments)
-        levels = len({key.split(".")[0] for key in weights if key.startswith("enc_")})
-        if levels != network.depth:
+        levels, depth = len({key.split(".")[0] for key in weights if key.startswith("enc_")}), _depth(arguments)
+        if levels != depth:
             raise NetworkError(
-                f"The network's weights have {levels} levels, its card says {network.depth}: they do not belong "
-                "together.",
+                f"The network's weights have {levels} levels, its card says {depth}: they do not belong together.",
                 "Fetch the network again, or restore the card that was written beside the weights.",
             )
+        network = empty_unet(arguments)
         network.load_state_dict(dict(weights))
     return network.eval()
+
+
+def _depth(arguments: Mapping[str, Any]) -> int:
+    return int(arguments.get("depth", DEPTH))
 
 
 def empty_unet(arguments: Mapping[str, Any]) -> UNet:
@@ -89,7 +92,7 @@ def empty_unet(arguments: Mapping[str, Any]) -> UNet:
         stride=int(arguments["stride"]),
         misfit=bool(arguments["misfit"]),
         # The card of the shipped network was written before there were these.
-        depth=int(arguments.get("depth", DEPTH)),
+        depth=_depth(arguments),
         neighbour_months=int(arguments.get("neighbour_months", 1)),
         sees_level=bool(arguments.get("sees_level", False)),
         auxiliary=tuple(map(str, arguments.get("auxiliary", ()))),

@@ -44,7 +44,7 @@ def write_file(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, A
     """
     try:
         write_arrays(path, arrays, metadata)
-    except Exception as error:  # safetensors raises its own error for those of the system
+    except OSError as error:
         raise OutputError(
             f"{path} could not be written: {error}",
             "Is the disk full? Free some space, or choose another outputdir or cachedir; finished parts stay.",

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from climrecon.array_types import FloatArray
 from climrecon.datasets import Stated, release_of
-from climrecon.errors import InputDataError
+from climrecon.errors import InputDataError, OutputError
 from climrecon.fields import Months
 from climrecon.grid import Grid, weighted_mean
+from climrecon.interruption import signals_wait
 from climrecon.preprocess.auxiliary import prepare_auxiliary
 from climrecon.preprocess.blend import NEEDED, prepare_blended
 from climrecon.preprocess.cdo import cdo_program, cdo_version
@@ -35,6 +42,9 @@ VERSION = 2
 OBSERVED = "as observed"
 #: More workers than this gain nothing on a disk.
 MOST_WORKERS = 16
+#: Seconds that a process has to end its cdo and to remove its scratch.
+GRACE = 5.0
+_ASKED_TO_END = 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True)
@@ -285,15 +295,66 @@ def prepare_all(
             notify(done, member, preparation.prepare(member))
         return
     cdo_program()
+    with _several(count) as pool:
+        with signals_wait():  # a process that has begun is one that can be ended
+            waiting = {pool.submit(_prepare, preparation, member): member for member in members}
+        for done, future in enumerate(as_completed(waiting), 1):
+            notify(done, waiting[future], future.result())
+
+
+@contextmanager
+def _several(count: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of ``count`` processes; none of them is left, however the work in it ends.
+
+    Raises
+    ------
+    OutputError
+        If one of them was killed.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
-        waiting = {pool.submit(preparation.prepare, member): member for member in members}
-        try:
-            for done, future in enumerate(as_completed(waiting), 1):
-                notify(done, waiting[future], future.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
+    # Ctrl-C goes to all processes of a terminal; this one alone acts on it, and ends the others.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    forkserver.ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    pool = ProcessPoolExecutor(count, context, _begin_process)
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException as error:
+        processes = list((pool._processes or {}).values())  # the pool forgets them when it is shut down
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(GRACE)
+            process.kill()
+        if isinstance(error, BrokenProcessPool):
+            raise OutputError(
+                f"A process that prepared members was killed ({count} ran at a time); most often memory ran out.",
+                "Give the run more memory, or fewer cores, since each prepares a member. What is prepared stays; the "
+                "same command continues.",
+            ) from error
+        raise
+
+
+def _begin_process() -> None:
+    """A process of the pool ends when it is asked to, and when the process that asked for it is gone."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(_ASKED_TO_END)
+
+    def follow() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _prepare(preparation: Preparation, member: Member) -> str | None:
+    try:
+        return preparation.prepare(member)
+    except SystemExit:  # cdo has ended; the pool would take the exception for a result, and go on
+        os._exit(_ASKED_TO_END)
