@@ -135,6 +135,7 @@ def check(config: str) -> None:
     """
     from climrecon.errors import ProblemList
     from climrecon.settings import load_site, validate
+    from climrecon.tasks.inputs import check_obs_file
 
     answer: dict[str, Any] = {"problems": [], "hint": None, "extra_scheduler_options": ""}
     try:
@@ -144,6 +145,7 @@ def check(config: str) -> None:
         answer["extra_scheduler_options"] = site.batch_options
         chosen = validate(parameters, site)
         answer["extra_scheduler_options"] = site.batch_options_of(chosen.task)
+        check_obs_file(chosen)
     except ProblemList as error:
         answer.update(problems=error.problems, hint=error.hint)
     except ClimReconError as error:

@@ -98,21 +98,25 @@ class Site:
         return self.batch_options_of("reconstruct")
 
     def batch_options_of(self, task: str) -> str:
-        """The same for ``task``: the job of a training waits for its jobs, longer than it would compute."""
-        given = self.file.defaults.get("extra_scheduler_options")
-        if given:
-            return str(given)
+        """The same for ``task``: the job of a training waits for its jobs, longer than it would compute.
+
+        Only what a site file gives: the host has options of its own.
+        """
+        if "extra_scheduler_options" in self.file.defaults:
+            return str(self.file.defaults["extra_scheduler_options"])
         slurm = self.file.slurm
-        options = [
-            f"--cpus-per-task={slurm.cpus_per_task}",
-            f"--mem={slurm.memory}",
-            f"--time={slurm.waiting_walltime if task == 'train' else slurm.walltime}",
-        ]
-        if slurm.partition:
-            options.insert(0, f"--partition={slurm.partition}")
-        if slurm.account:
-            options.append(f"--account={slurm.account}")
-        return ",".join(options)
+        options = {
+            "partition": ("partition", slurm.partition),
+            "cpus_per_task": ("cpus-per-task", slurm.cpus_per_task),
+            "memory": ("mem", slurm.memory),
+            "walltime": ("time", slurm.walltime),
+            "account": ("account", slurm.account),
+        }
+        given = set(slurm.model_fields_set)
+        if task == "train" and given & {"caller_walltime", "walltime", "gpu_walltime", "max_links"}:
+            options["walltime"] = ("time", slurm.waiting_walltime)
+            given.add("walltime")
+        return ",".join(f"--{name}={value}" for key, (name, value) in options.items() if key in given and value)
 
 
 def candidates() -> list[Path]:

@@ -54,6 +54,19 @@ class Inputs:
         )
 
 
+def check_obs_file(settings: RunSettings) -> None:
+    """Refuse a named file that does not exist.
+
+    Raises
+    ------
+    InputDataError
+        If there is none.
+    """
+    if settings.obs_file and not settings.obs_file.is_file():
+        raise InputDataError(f"There is no file {settings.obs_file}.", "Check obs_file; a relative path "
+                             "starts at the folder the command runs in.")  # fmt: skip
+
+
 def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
     """Find the observations that ``settings`` ask for.
 
@@ -65,9 +78,7 @@ def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
         If no catalogue is known, or the search gives nothing or more than one data set.
     """
     if settings.obs_file:
-        if not settings.obs_file.is_file():
-            raise InputDataError(f"There is no file {settings.obs_file}.", "Check obs_file; a relative path "
-                                 "starts at the folder the command runs in.")  # fmt: skip
+        check_obs_file(settings)
         return Inputs(main=(settings.obs_file,))
     if not settings.catalogue:
         raise NoDataError(
