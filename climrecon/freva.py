@@ -5,30 +5,27 @@ This module runs in the host's Python, which has none of the plugin's libraries;
 one class of a module; the host executes them anew for each step, so what has to be remembered stays here.
 """
 
+import filecmp
 import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
-from typing import Any, Dict, List, Optional, Set
+from pathlib import Path
+from typing import Any, Dict, Optional, Set
 
 from evaluation_system.api import parameters as host
 from evaluation_system.api import plugin
 from evaluation_system.misc import logger
+from evaluation_system.model import repository
 from evaluation_system.model.history.models import History
 
 from climrecon import form
 from climrecon import parameters as p
+from climrecon.freva_child import FOLDER, called, environment_of_child, let_forks_die, run
 from climrecon.version import __version__
 
 VERSION = tuple(int(part) for part in __version__.split("."))
 DEVELOPER = {"name": "The climrecon developers", "email": "climrecon@example.org"}
-#: The plugin's folder. The host's own way to ask for it fails at the first load of a plugin.
-FOLDER = str(form.PACKAGE.parent)
-#: Seconds a stopped run has to clean up before it is killed.
-GRACE = 20.0
 #: What the host can show; other files it lists would break its previews.
 SHOWN = (".png", ".gif", ".mp4", ".html", ".nc", ".json")
 
@@ -39,7 +36,6 @@ class _Remembered:
     answers: Dict[str, Any] = {}  # of ``climrecon check``, by what it was asked
     noted: Set[str] = set()  # old names of parameters whose note was written
     refusal = ""  # why the run that is to be submitted cannot be
-    forks_die = False
 
 
 def _host_parameter(parameter):
@@ -61,35 +57,6 @@ def _host_parameter(parameter):
         return kinds[parameter.kind](**common)
     # A list separator that no value holds: the host would cut values at commas otherwise.
     return host.String(item_separator="\n", **common)
-
-
-def _python():
-    """Python of the plugin's own environment."""
-    path = os.path.join(FOLDER, "plugin_env", "bin", "python")
-    if not os.path.exists(path):
-        raise RuntimeError(
-            "climrecon's environment is missing: there is no {}. Run 'make plugin_env' in {}.".format(path, FOLDER)
-        )
-    return path
-
-
-def _environment(**variables):
-    """Environment of the child: its own Python first, nothing of the host's Python."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    environment["PATH"] = os.path.join(FOLDER, "plugin_env", "bin") + os.pathsep + environment.get("PATH", "")
-    environment["PYTHONUNBUFFERED"] = "1"
-    return {**environment, **variables}
-
-
-def _called(*arguments, **kwargs):
-    """A finished call of ``climrecon``; without its environment the command line ends with code 7."""
-    try:
-        command = [_python(), "-m", "climrecon", *arguments]
-    except RuntimeError as error:
-        _stop(7, str(error))
-    return subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=_environment(), **kwargs
-    )
 
 
 def _stop(code, text):
@@ -119,6 +86,7 @@ class Parameters(host.ParameterDictionary):
 
     def parse_arguments(self, opt_arr, use_defaults=False, complete_defaults=False, check_errors=True):
         """Parse ``key=value`` texts; on the command line exit with code 2 if there are problems."""
+        _spare_errors_of_git()
         texts = [opt_arr] if not isinstance(opt_arr, (list, tuple, set)) else list(opt_arr)
         given = dict(_pair(text) for text in texts)
         if logger.is_cli:
@@ -161,12 +129,38 @@ class Parameters(host.ParameterDictionary):
         return True
 
 
+def _spare_errors_of_git():
+    """Tell the host that there is no version to read where the plugin's folder is no clone of a remote.
+
+    It would log two errors at each run, and record the same.
+    """
+    from evaluation_system.api import plugin_manager  # loads the plugins, so not before they are loaded
+
+    git = Path(FOLDER, ".git")
+    found = vars(repository).get("__version_cache")
+    if found is None or git.is_file() or 'remote "origin"' in _text_of(git / "config"):
+        return
+    for one in plugin_manager.get_plugins().values():
+        if os.path.realpath(os.path.dirname(one.plugin_module)) == FOLDER:
+            found.setdefault(one.plugin_module, ("unknown", "unknown"))
+
+
+def _text_of(path):
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def _answer(task, given):
     """The answer of ``climrecon check`` to the given parameters; the host parses them several times."""
     values = {"task": task, **form.from_form({k: v for k, v in given.items() if k != "debug"})}
     text = json.dumps(values, sort_keys=True)
     if text not in _Remembered.answers:
-        answer = _called("check", "-", input=text)
+        try:
+            answer = called("check", "-", input=text)
+        except RuntimeError as error:
+            _stop(7, str(error))
         try:
             _Remembered.answers[text] = json.loads(answer.stdout)
         except ValueError:
@@ -188,41 +182,13 @@ def _dollar(value):
     return "$" in value and not value.startswith(("$USER_", "$SYSTEM_"))
 
 
-def _let_forks_die():
-    """Processes that the host forks from now on end at once when they are told to.
-
-    The host makes previews in a pool of forked processes, which have its own handler of SIGTERM: it says in the
-    history that the run broke, and ends by an exception, which may go unheard in a process that has just begun. The
-    host then waits for that process forever (3 of 43 pools on a busy machine). So signals wait while a process is
-    forked, and the new one treats them as any program does.
-    """
-    if _Remembered.forks_die:
-        return
-    _Remembered.forks_die = True
-    before = threading.local()
-    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT}
-
-    def hold():
-        before.mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-
-    def go_on():
-        signal.pthread_sigmask(signal.SIG_SETMASK, before.mask)
-
-    def in_child():
-        for number in signals:
-            signal.signal(number, signal.SIG_DFL)
-        go_on()
-
-    os.register_at_fork(before=hold, after_in_parent=go_on, after_in_child=in_child)
-
-
 def _plain(value):
     return ",".join(value) if isinstance(value, list) else value
 
 
 def run_tool(self, config_dict=None):
     """The method of each plugin: write one JSON file, call climrecon in its own environment, hand over its outputs."""
-    _let_forks_die()
+    let_forks_die()
     # The history may hold a run of the version before, submitted or to be repeated.
     known = {p.OLD_NAMES.get(name, name): _plain(value) for name, value in (config_dict or {}).items()}
     try:
@@ -234,7 +200,7 @@ def run_tool(self, config_dict=None):
     # The cache of the host where neither the user nor the site names one.
     cache = self.user.getUserCacheDir(tool=type(self).__name__.lower(), create=False)
     try:
-        code, last = _run({"parameters": values, "run": about}, _environment(CLIMRECON_CACHE=cache))
+        code, last = run({"parameters": values, "run": about}, environment_of_child(CLIMRECON_CACHE=cache))
     except RuntimeError as error:
         return _failed(7, str(error))
     if code:
@@ -257,42 +223,6 @@ def run_tool(self, config_dict=None):
     return self.prepare_output(outputs)
 
 
-def _run(config, environment):
-    """Call the child, show its lines as they come; returns its exit code and its last lines.
-
-    Not through ``self.call``: that waits for the child when the host is stopped, so the child
-    would run to its end. Here whatever stops the host stops the child, which then cleans up.
-    """
-    handle, name = tempfile.mkstemp(prefix="climrecon-", suffix=".json")
-    child = None
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(config, file)
-        child = subprocess.Popen(
-            [_python(), "-m", "climrecon", "run", name],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            universal_newlines=True,
-            env=environment,
-        )
-        with _PassingOn(child):
-            last: List[str] = []
-            assert child.stdout is not None
-            for line in child.stdout:
-                print(line, end="", flush=True)
-                last = (last + [line])[-8:]
-            return child.wait(), "".join(last)
-    finally:
-        if child is not None and child.poll() is None:
-            child.terminate()
-            try:
-                child.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-        os.unlink(name)
-
-
 def _failed(code, text):
     """End so that the history says broken and the shell sees the child's exit code."""
     if logger.is_cli:
@@ -312,11 +242,25 @@ def _to_databrowser(self, folder, manifest):
         facets = {name: value.replace(".", "-").replace("_", "-") for name, value in facets.items()}
         arguments = {"project": "climrecon", "product": "reconstruction", "time_frequency": "mon", **facets}
         try:
-            self.add_output_to_databrowser(path, index_data=True, **arguments)
+            place = self.add_output_to_databrowser(path, index_data=True, **arguments)
         except Exception as error:
             # Without a Solr server indexing fails; the files are put in place all the same.
             print("climrecon: the data browser did not index the result: {}".format(error), flush=True)
-            self.add_output_to_databrowser(path, index_data=False, **arguments)
+            place = self.add_output_to_databrowser(path, index_data=False, **arguments)
+        _link_copies(path, Path(place), self.rowid)
+
+
+def _link_copies(path, place, rowid):
+    """Make the host's copy of ``path`` a link to it, which takes no space; on another file system it stays a copy."""
+    for copy in place.glob("**/v{}/**/*.nc".format(rowid)):
+        if os.path.samefile(path, copy) or not filecmp.cmp(path, str(copy), shallow=False):
+            continue
+        link = copy.with_suffix(".link")
+        try:
+            os.link(path, str(link))
+            os.replace(str(link), str(copy))
+        except OSError:
+            continue
 
 
 def submit_job_script(self, *args, log_directory: Optional[str] = None, **kwargs):
@@ -325,7 +269,7 @@ def submit_job_script(self, *args, log_directory: Optional[str] = None, **kwargs
         _broken(self, log_directory, 2, _Remembered.refusal)
     status = plugin.PluginAbstract.submit_job_script(self, *args, log_directory=log_directory, **kwargs)
     if status.workload_manager == "slurm" and not status.submit_status:
-        answer = _called("jobs", "startable", status.job_id)
+        answer = called("jobs", "startable", status.job_id)
         if answer.returncode:
             _broken(self, log_directory, answer.returncode, answer.stderr)
     return status
@@ -341,32 +285,3 @@ def _broken(self, log_directory, code, text):
     if logger.is_cli:
         _stop(code, text)
     raise RuntimeError(text)
-
-
-class _PassingOn:
-    """While it holds, SIGTERM and SIGINT reach the child before the host's own handlers act."""
-
-    def __init__(self, child):
-        self.child, self.before = child, {}
-
-    def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self.before[number] = signal.signal(number, self._pass)
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _pass(self, number, frame):
-        self.child.terminate()
-        try:
-            self.child.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-        handler = self.before.get(number)
-        if callable(handler):
-            handler(number, frame)
-        else:
-            raise SystemExit(128 + number)

@@ -190,5 +190,22 @@ def test_the_data_browser_keeps_every_facet(host: Host) -> None:
     assert answer.returncode == 0, answer.stdout
     (path,) = host.state.rglob("user-*/**/tas_mon_*.nc")
     # variable, table, model, experiment, ensemble and months, as the host's drs_config names files.
-    assert path.name == "tas_mon_hadcrut-5-0-2-0_idw_mean_187701-187712.nc"
+    assert path.name == "tas_mon_hadcrut-5-0-2-0_idw_mean_187701161200-187712161200.nc"
     assert "climrecon.reconstruction" in path.parts
+    (ours,) = host.newest().glob("databrowser/tas_mon_*.nc")
+    assert path.samefile(ours), "the host's copy is a link, which takes no space"
+
+
+def test_a_folder_without_git_leads_to_no_error_lines(host: Host, tmp_path: Path) -> None:
+    for name in ("plugin.py", "plugin_env"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "climrecon", tmp_path / "climrecon", ignore=shutil.ignore_patterns("__pycache__"))
+    section = f"[plugin:climrecon]\npython_path = {tmp_path}\nmodule = plugin\n"
+    before = host.environment
+    host.environment = with_sections(host, tmp_path / "conf", section)
+    try:
+        answer = host.freva("plugin", "climrecon", "period=1877", "dryrun=true")
+    finally:
+        host.environment = before
+    assert "Would reconstruct" in answer.stdout, answer.stdout
+    assert "ERROR" not in answer.stdout
