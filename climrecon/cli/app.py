@@ -142,9 +142,8 @@ def check(config: str) -> None:
         text = sys.stdin.read() if config == "-" else Path(config).read_text(encoding="utf-8")
         parameters, _ = read_config(text, config)
         site = load_site()
-        answer["extra_scheduler_options"] = site.batch_options
         chosen = validate(parameters, site)
-        answer["extra_scheduler_options"] = site.batch_options_of(chosen.task)
+        answer["extra_scheduler_options"] = site.host_batch_options(chosen.task)
         check_obs_file(chosen)
     except ProblemList as error:
         answer.update(problems=error.problems, hint=error.hint)

@@ -147,22 +147,19 @@ def test_site_file_errors_name_the_file_and_the_key(tmp_path: Path, monkeypatch:
 
 
 def test_batch_options_ask_for_no_gpu() -> None:
-    slurm = {
-        "partition": "shared",
-        "account": "ab0123",
-        "gpu_partition": "gpu",
-        "gpu_walltime": "02:00:00",
-        "max_links": 3,
-    }
-    site = Site(SiteFile.model_validate({"slurm": slurm}))
-    assert site.batch_options == "--partition=shared,--account=ab0123"
-    assert site.batch_options_of("train") == "--partition=shared,--time=08:00:00,--account=ab0123"
+    assert "gpu" not in Site(SiteFile()).batch_options
+    site = Site(SiteFile.model_validate({"slurm": {"partition": "shared", "account": "ab0123"}}))
+    assert site.batch_options == "--partition=shared,--cpus-per-task=4,--mem=8G,--time=01:00:00,--account=ab0123"
 
 
 def test_batch_options_are_the_hosts_unless_the_site_gives_them() -> None:
-    assert Site(SiteFile()).batch_options == ""
-    assert Site(SiteFile()).batch_options_of("train") == ""
-    given = SiteFile.model_validate({"slurm": {"memory": "8G"}})
-    assert Site(given).batch_options == "--mem=8G", "a value that is the built-in one is given all the same"
-    given = SiteFile.model_validate({"defaults": {"extra_scheduler_options": "--qos=low"}, "slurm": {"memory": "8G"}})
-    assert Site(given).batch_options == "--qos=low"
+    def options(task: str, **content: Any) -> str:
+        return Site(SiteFile.model_validate(content)).host_batch_options(task)
+
+    assert options("reconstruct") == options("train") == ""
+    slurm = {"partition": "shared", "account": "ab0123", "gpu_walltime": "02:00:00", "max_links": 3}
+    assert options("reconstruct", slurm=slurm) == "--partition=shared,--account=ab0123"
+    assert options("train", slurm=slurm) == "--partition=shared,--time=08:00:00,--account=ab0123"
+    assert options("train", slurm={"memory": "8G"}) == "--mem=8G", "the built-in value, but given"
+    defaults = {"extra_scheduler_options": "--qos=low"}
+    assert options("reconstruct", defaults=defaults, slurm=slurm) == "--qos=low"
