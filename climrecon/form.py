@@ -8,6 +8,7 @@ The host's Python imports this module, see :mod:`climrecon.freva`: standard libr
 import ast
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Tuple
 
@@ -107,6 +108,7 @@ def _options(text: str) -> List[Tuple[str, str]]:
     return pairs
 
 
+@lru_cache(maxsize=1)
 def baselines() -> Tuple[str, ...]:
     """Names of the baselines. The registry imports numpy, which the host lacks, so its table is read as text."""
     tree = ast.parse((PACKAGE / "methods" / "registry.py").read_text(encoding="utf-8"))

@@ -204,7 +204,7 @@ def run_tool(self, config_dict=None):
     except RuntimeError as error:
         return _failed(7, str(error))
     if code:
-        return _failed(code, last)
+        return _failed(code, last, shown=True)
     if str(values.get("dryrun", "")).lower() == "true":
         return {}
     folder = str(values["outputdir"])
@@ -223,10 +223,10 @@ def run_tool(self, config_dict=None):
     return self.prepare_output(outputs)
 
 
-def _failed(code, text):
-    """End so that the history says broken and the shell sees the child's exit code."""
+def _failed(code, text, shown=False):
+    """End so that the history says broken and the shell sees the child's exit code; ``text`` may stand there already."""
     if logger.is_cli:
-        _stop(code if code > 0 else 1, "" if code not in (2, 7) else text)
+        _stop(code if code > 0 else 1, "" if shown else text)
     raise RuntimeError("climrecon ended with exit code {}:\n{}".format(code, text))
 
 

@@ -47,6 +47,12 @@ def test_what_freva_sends_for_empty_fields_is_a_default(site: Site) -> None:
     assert settings.given == frozenset()
 
 
+def test_a_default_beside_a_file_is_no_search(site: Site) -> None:
+    """The history of Freva holds such calls of version 0.1, which sent all defaults."""
+    assert validate({"obs_file": "a.nc", "project": "observations"}, site).obs_file == Path("a.nc")
+    assert any("also a search (project)" in text for text in problems({"obs_file": "a.nc", "project": "CMIP6"}))
+
+
 @pytest.mark.parametrize(
     ("text", "value"), [("true", True), ("False", False), ("1", True), ("no", False), (True, True)]
 )
