@@ -89,12 +89,16 @@ class Parameters(host.ParameterDictionary):
         _spare_errors_of_git()
         texts = [opt_arr] if not isinstance(opt_arr, (list, tuple, set)) else list(opt_arr)
         given = dict(_pair(text) for text in texts)
+        # So the host writes an empty field when it looks for equal runs; numbers cannot be read from it.
+        empty = [name for name, value in given.items() if value == "None" and name in self and self[name] is None]
+        given = {name: value for name, value in given.items() if name not in empty}
         if logger.is_cli:
             given = self._checked(given)
-        return super().parse_arguments(
+        parsed = super().parse_arguments(
             ["{}={}".format(*pair) for pair in form.to_form(self.task, given).items()],
             use_defaults=use_defaults, complete_defaults=complete_defaults, check_errors=check_errors,
         )  # fmt: skip
+        return {**parsed, **dict.fromkeys(empty)}
 
     def _checked(self, given):
         """``given`` with the scheduler's options; bad parameters are refused."""

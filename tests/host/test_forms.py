@@ -163,6 +163,18 @@ def test_what_the_web_sends(host: Host, demo: Path, plugin: str, fields: dict[st
     assert expected in log
 
 
+def test_the_host_finds_equal_runs(host: Host) -> None:
+    """The web asks for them with all fields of a run, the empty ones as the text None."""
+    code = (
+        "from evaluation_system.api import plugin_manager as pm\n"
+        "fields = {'realisations': None, 'animation': None, 'compare_with': None, 'network': 'oi', 'options': 'seed=3'}\n"
+        "print('FOUND', [one.value for one in pm.dict2conf('climrecon', fields)])"
+    )
+    host.freva("plugin", "climrecon", "period=1877", "dryrun=true")  # makes the parameters known to the data base
+    answer = host.python(code).stdout
+    assert """FOUND ['null', 'null', 'null', '"oi"', '"seed=3"']""" in answer, answer
+
+
 def test_a_refusal_in_batch_mode_leaves_a_broken_run_with_the_message(host: Host) -> None:
     before = runs(host)
     answer = host.freva("plugin", "climrecon", "--batchmode", "realisations=2000", "varable=tas", "seed=many")
