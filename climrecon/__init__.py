@@ -1,11 +1,11 @@
 """climrecon: neural-network reconstruction of gappy historical climate observations.
 
 From Python: :func:`climrecon.reconstruct`, :func:`climrecon.evaluate`, :func:`climrecon.methods`; see
-:mod:`climrecon.api`. This module is imported by the host's Python as well (see ``plugin.py``), so it holds nothing
-but the version, what finds these functions and two notes of the plugin, in syntax that Python 3.8 reads.
+:mod:`climrecon.api`. This module is imported by the host's Python as well (see :mod:`climrecon.freva`), so it
+holds nothing but the version and what finds these functions, in syntax that Python 3.8 reads.
 """
 
-from typing import TYPE_CHECKING, Any, FrozenSet
+from typing import TYPE_CHECKING, Any
 
 from climrecon.version import __version__ as __version__
 
@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from climrecon.api import evaluate as evaluate
     from climrecon.api import methods as methods
     from climrecon.api import reconstruct as reconstruct
-
-# The host loads plugin.py anew for the run; what it has to remember stays here.
-#: Names of the parameters that were typed on the command line.
-typed: FrozenSet[str] = frozenset()
-#: Whether forked processes of the host end at a signal, see ``plugin.py``.
-forks_die = False
 
 _FUNCTIONS = ("evaluate", "methods", "reconstruct")
 

@@ -13,7 +13,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 Default = Union[None, bool, int, float, str]
 
-# Kinds of parameters. plugin.py chooses the Freva type for each.
+# Kinds of parameters. climrecon/freva.py chooses the Freva type for each.
 FACET = "facet"  # a search facet; a drop-down fed by the data browser in the web form
 TEXT = "text"
 CHOICE = "choice"
@@ -52,7 +52,7 @@ class Parameter(NamedTuple):
     site:
         Whether the site file may change the default.
     host_default:
-        Replaces ``default`` where Freva runs the plugin; may hold the host's own variables.
+        What Freva's form holds at first, where it is not empty; may hold the host's own variables.
     tasks:
         Tasks that read the parameter; () for the call itself.
     in_fingerprint:
@@ -133,12 +133,13 @@ PARAMETERS = (
     Parameter("report", BOOL, True, site=True, tasks=(RECONSTRUCT, EVALUATE),
               help="Write one self-contained HTML report."),
     Parameter("add_to_databrowser", BOOL, False, site=True, tasks=(RECONSTRUCT,),
-              help="Add the result to the data browser (product 'reconstruction'), one file for each variable."),
+              help="Add the result to the data browser: product climrecon.reconstruction of your own project, one file "
+                   "for each variable."),
     Parameter("dryrun", BOOL, False,
               help="Print the input files, the steps and the size of the result, and stop before computing."),
     Parameter("outputdir", OUTPUT, None, site=True, host_default="$USER_OUTPUT_DIR",
               help="Folder for the results; Freva adds the number of the run."),
-    Parameter("cachedir", FOLDER, None, site=True, host_default="$USER_CACHE_DIR",
+    Parameter("cachedir", FOLDER, None, site=True,
               help="Folder for intermediate results that your runs share. Empty: your cache folder."),
     Parameter("device", CHOICE, "auto", choices=("auto", "cpu", "cuda"), site=True,
               help="Processor for the network; auto takes a GPU if there is one. A reconstruction needs no GPU."),

@@ -17,6 +17,8 @@ from pathlib import Path
 
 PLUGIN = Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent
+#: Section -> module.
+PLUGINS = {"climrecon": "plugin", "climrecontrain": "plugin_train", "climreconevaluate": "plugin_evaluate"}
 
 
 #: Where users' own results go, and how their names are made.
@@ -71,7 +73,8 @@ def write_configuration(state, database=None, scheduler="local", scheduler_optio
     }
     options = {"memory": "4G", "queue": "", "project": "", "walltime": "01:00:00", "cpus": "2", "extra_options": ""}
     config["scheduler_options"] = {**options, **(scheduler_options or {})}
-    config["plugin:climrecon"] = {"python_path": str(plugin), "module": "plugin"}
+    for name, module in PLUGINS.items():
+        config[f"plugin:{name}"] = {"python_path": str(plugin), "module": module}
     with (state / "evaluation_system.conf").open("w") as file:
         config.write(file)
     # Freva installs these two into its environment only where pip builds it anew, not from pip's cache.

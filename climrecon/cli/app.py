@@ -133,6 +133,7 @@ def check(config: str) -> None:
     CONFIG is the file, or - for standard input. Prints one JSON object.
     """
     from climrecon.errors import ProblemList
+    from climrecon.netcdf.forms import check_there
     from climrecon.settings import load_site, validate
 
     answer: dict[str, Any] = {"problems": [], "hint": None, "extra_scheduler_options": ""}
@@ -140,9 +141,10 @@ def check(config: str) -> None:
         text = sys.stdin.buffer.read() if config == "-" else Path(config).read_bytes()
         parameters, _ = read_config(text, config)
         site = load_site()
-        answer["extra_scheduler_options"] = site.batch_options
         chosen = validate(parameters, site)
-        answer["extra_scheduler_options"] = site.batch_options_of(chosen.task)
+        answer["extra_scheduler_options"] = site.host_batch_options(chosen.task)
+        if chosen.obs_file:
+            check_there(chosen.obs_file, "obs_file")
     except ProblemList as error:
         answer.update(problems=error.problems, hint=error.hint)
     except ClimReconError as error:

@@ -53,6 +53,15 @@ def jobs_follow(run: str) -> Printed:
     return outcome.manifest, outcome.summary
 
 
+@jobs.command("startable", hidden=True)
+@click.argument("job", type=int)
+def jobs_startable(job: int) -> None:
+    """Cancel JOB, which the host submitted, if it can never start."""
+    from climrecon.jobs.follow import cancel_if_it_never_starts
+
+    cancel_if_it_never_starts(job)
+
+
 @jobs.command("cancel")
 @click.argument("run")
 def jobs_cancel(run: str) -> None:

@@ -10,12 +10,14 @@ from typing import Protocol
 from climrecon.jobs import commands
 from climrecon.jobs.chain import cancel
 from climrecon.jobs.commands import Row, SlurmSilent
-from climrecon.jobs.messages import failure
+from climrecon.jobs.messages import failure, impossible
 from climrecon.jobs.record import Chain
-from climrecon.jobs.states import BAD, GOOD, PartState, endings, states_of
+from climrecon.jobs.states import BAD, GOOD, PartState, endings, never_starts, states_of
 
 #: Seconds between two looks at the jobs' own records, and between two questions to Slurm (it grows).
 LOOK, ASK, ASK_MOST = 0.25, 1.0, 20.0
+#: Seconds to wait for Slurm's first reason why a job waits.
+PATIENCE = 10.0
 #: A shared file system may show what a job wrote a little later; so long a vanished job is not called lost.
 LAG = 30.0
 #: Reasons for waiting that come and go and mean nothing but that it is not its turn.
@@ -58,6 +60,29 @@ def follow(chain: Chain, listener: Listener, sleep: Callable[[float], None] = ti
     while not watch.over():
         sleep(LOOK)
     return watch.chain
+
+
+def cancel_if_it_never_starts(job: int, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Cancel a job that was submitted by the host, not by us, if it can never start.
+
+    Slurm gives its reason for waiting a moment after the submission. A Slurm that does not answer is no reason.
+
+    Raises
+    ------
+    JobError
+        If it can never start.
+    """
+    try:
+        for _ in range(round(PATIENCE / LOOK)):
+            row = commands.queue([job]).get(str(job))
+            if row is None or row.state != "PENDING" or row.reason not in ("None", ""):
+                break
+            sleep(LOOK)
+        if row is not None and never_starts(row):
+            commands.cancel([job])
+            raise impossible(job, row.reason, commands.offers(""))
+    except SlurmSilent:
+        return
 
 
 class _Watch:

@@ -44,8 +44,8 @@ def refusal(stage: str, text: str, offers: list[str]) -> tuple[str, str]:
         (what for pattern, what in _REFUSALS if re.search(pattern, text, re.IGNORECASE)),
         "Look at the site file ('climrecon settings' shows it) and at extra_scheduler_options.",
     )
-    there = "\n  There is:\n" + "\n".join(f"    {line}" for line in offers) if offers else ""
-    return (f"Slurm refused the job of the stage {stage}; nothing was left in the queue.\n  {text}{there}", hint)
+    text = f"Slurm refused the job of the stage {stage}; nothing was left in the queue.\n  {text}{_there_is(offers)}"
+    return text, hint
 
 
 def tail(path: Path, lines: int = LINES) -> list[str]:
@@ -100,6 +100,19 @@ def failure(chain: Chain, bad: PartState, others: int, offers: list[str]) -> Job
         text += f"\n  The end of {log}:\n" + "\n".join(f"    {line}" for line in lines)
     elif bad.state != "impossible":
         text += f"\n  It left no log ({log})."
-    if bad.state == "impossible" and offers:
-        text += "\n  There is:\n" + "\n".join(f"    {line}" for line in offers)
+    if bad.state == "impossible":
+        text += _there_is(offers)
     return JobError(text, _HINTS.get(bad.state), bad.exit_code)
+
+
+def impossible(job: int, reason: str, offers: list[str]) -> JobError:
+    """The error for a job of the host that can never start."""
+    return JobError(
+        f"The job {job} of this run can never start ({reason}).{_there_is(offers)}",
+        "It would wait for ever and was cancelled. Ask for less in extra_scheduler_options, or ask the operator to "
+        "correct [slurm] in the site file or the host's [scheduler_options].",
+    )
+
+
+def _there_is(offers: list[str]) -> str:
+    return "\n  There is:\n" + "\n".join(f"    {line}" for line in offers) if offers else ""

@@ -108,6 +108,11 @@ def states_of(chain: Chain, rows: Mapping[str, Row] | None) -> list[PartState]:
     return [_state(chain, job, part, rows) for job in chain.jobs for part in job.parts]
 
 
+def never_starts(row: Row) -> bool:
+    """Whether a job waits for something that no waiting will bring."""
+    return _OF_SLURM.get(row.state) == "queued" and any(never in row.reason for never in _NEVER)
+
+
 def _state(chain: Chain, job: Submitted, part: int, rows: Mapping[str, Row] | None) -> PartState:
     key = job.key(part)
     report = chain.read("status", job.stage, part)
@@ -123,7 +128,7 @@ def _state(chain: Chain, job: Submitted, part: int, rows: Mapping[str, Row] | No
         state = _OF_SLURM.get(row.state, row.state.lower())
         reason = "" if row.reason in ("None", "(null)") else row.reason
         node = row.node or node
-        if state == "queued" and any(never in reason for never in _NEVER):
+        if never_starts(row):
             return made("impossible", reason)
         if state == "queued" and "JobHeld" in reason:
             return made("held", reason)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from climrecon.errors import NetworkError
 from climrecon.grid import Grid
 from climrecon.methods.kadow2020.network import PublishedUNet
+from climrecon.methods.registry import registered
 from climrecon.methods.unet.build import unet_arguments
 from climrecon.methods.unet.network import OBSERVED_CHANNELS, UNet
 from climrecon.variables import VARIABLES
@@ -183,7 +184,8 @@ def check_variable(card: Card, variable: str) -> None:
     if card.variable != variable:
         raise NetworkError(
             f"The network {card.name} was made for {card.variable}; the observations hold {variable}.",
-            f"Use variable={card.variable}, or a network for {variable} (see 'climrecon networks').",
+            f"Use network={' or '.join(list(registered())[:3])}, which take any variable; a network trained for "
+            f"{variable}; or variable={card.variable}.",
         )
 
 

@@ -26,6 +26,7 @@ from climrecon.methods.contract import Method
 from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet, from_state, weights_of
 from climrecon.methods.kadow2020.reconstructor import PublishedReconstructor
 from climrecon.methods.priors.covariance import great_circle
+from climrecon.methods.registry import registered
 from climrecon.methods.unet.build import build_unet, matching
 from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
@@ -178,12 +179,14 @@ def find_network(name: str, store: Sequence[Path] = ()) -> Path:
     path = Path(name).expanduser()
     if path.is_dir() or path.is_file():
         return path
-    names = [card.name for card, _ in list_networks(store)]
+    networks = [card.name for card, _ in list_networks(store)]
+    names = [*networks, *registered()]
     near = difflib.get_close_matches(name, names, 1)
     raise NetworkError(
-        f"There is no network called {name!r}, and no file of that name."
+        f"There is no network or baseline called {name!r}, and no file of that name."
         + (f" Did you mean {near[0]}?" if near else ""),
-        f"Networks: {', '.join(names) or 'none'}; see 'climrecon networks'.",
+        f"Networks: {', '.join(networks) or 'none'}; baselines and other methods: {', '.join(registered())}; see "
+        "'climrecon networks'.",
     )
 
 

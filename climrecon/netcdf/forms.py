@@ -98,17 +98,30 @@ def readable(path: Path, parameter: str) -> tuple[Path, str]:
     InputDataError
         If there is none; ``parameter`` named it.
     """
+    check_there(path, parameter)
     address = address_in(path)
-    if address or (path.is_dir() and is_zarr(path)):
+    if address or path.is_dir():
         copy = local(path)
         return copy, f"{address or path} was copied to {copy}"
+    return path, ""
+
+
+def check_there(path: Path, parameter: str) -> None:
+    """Refuse what is no file, no Zarr store and no address, without reading any of these.
+
+    Raises
+    ------
+    InputDataError
+        With the ``parameter`` that named it.
+    """
+    if address_in(path) or (path.is_dir() and is_zarr(path)):
+        return
     if path.is_dir():
         raise InputDataError(f"{path} is a folder; {parameter} names a file.", "Name a file in it.")
     if not path.is_file():
         raise InputDataError(
             f"There is no file {path}.", f"Check {parameter}; a relative path starts at the folder the command runs in."
         )
-    return path, ""
 
 
 def members_in(path: Path) -> tuple[Path, ...]:

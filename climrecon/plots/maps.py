@@ -106,14 +106,14 @@ def _box(axes: Any) -> None:
 
 
 def draw_maps(product: Product, series: Series, month: int, others: Mapping[str, FloatArray]) -> Picture:
-    """Four maps of one month: observations, reconstruction, standard deviation, difference to another method.
+    """Maps of one month: observations, reconstruction, standard deviation, and the difference to another method.
 
     Parameters
     ----------
     month:
         Index on the time axis.
     others:
-        Name -> (H, W) mean of other methods in that month; the first is shown.
+        Name -> (H, W) mean of other methods in that month; the first is shown. Without one there are three maps.
     """
     grid, label = product.observations.grid, product.observations.time.labels()[month]
     mask, status = product.observations.mask[month], product.status[month]
@@ -132,12 +132,14 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
     sd = None if product.stddev is None else product.stddev[month]
     title = "Standard deviation" + ("; at observed cells that of the observation" if product.keep_observed else "")
     title = title if sd is not None else f"Standard deviation: {name} gives none"
-    spread, _ = draw_map(figure, places[1, 0], grid, sd, scales.spread, title, bar={"format": "%g"})
     other = next(iter(others), None)
-    change = None if other is None else product.analysis[month] - others[other]
-    title = "Difference: no method to compare with was chosen" if other is None else f"Difference: {name} minus {other}"
-    difference, _ = draw_map(figure, places[1, 1], grid, change, scales.difference, title, bar={})
-    for axes in (observed, complete, spread, difference):
+    below = places[1, 0] if other is not None else places[1, :]
+    spread, _ = draw_map(figure, below, grid, sd, scales.spread, title, bar={"format": "%g"})
+    drawn = [observed, complete, spread]
+    if other is not None:
+        change, title = product.analysis[month] - others[other], f"Difference: {name} minus {other}"
+        drawn.append(draw_map(figure, places[1, 1], grid, change, scales.difference, title, bar={})[0])
+    for axes in drawn:
         _box(axes)
     figure.suptitle(f"{product.observations.source.label}, {label}", fontsize=14)
     return Picture(figure, maps_caption(product, series, month))

@@ -119,9 +119,9 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
         tidy(axes)
     spread = " with its 90 % range" if sd is not None else ""
     caption = (
-        f"{product.mean_in_words.capitalize()}, {product.observations.source.label}. Grey: observed cells alone, "
-        f"(NH + SH) / 2 of area-weighted hemispheric means, annual = mean of twelve months (HadCRUT's convention). "
-        f"Blue: {name}{spread}. {product.units}."
+        f"{product.mean_in_words.capitalize()}, {product.observations.source.label}; blue: {name}{spread}, grey: "
+        f"observed cells alone. These are (NH + SH) / 2 of area-weighted hemispheric means, annual = mean of twelve "
+        f"months (HadCRUT's convention). {product.units}."
     )
     return Picture(figure, caption)
 
@@ -150,7 +150,7 @@ def draw_nino34(product: Product, series: Series) -> Picture:
     tidy(axes)
     spread = " with its 90 % range" if series.nino34_sd is not None else ""
     caption = (
-        f"Nino 3.4 (5S-5N, 170-120W, cells weighted with their overlap){spread}, {product.observations.source.label} "
-        f"by {name}; grey where under 25 % of the box was observed. {product.units}."
+        f"Nino 3.4{spread}, {product.observations.source.label} by {name}. Cells in 5S-5N, 170-120W are weighted with "
+        f"their overlap; grey where under 25 % of the box was observed. {product.units}."
     )
     return Picture(figure, caption)

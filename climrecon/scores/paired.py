@@ -9,7 +9,7 @@ about n^(1/3), Hall, Horowitz & Jing (1995), Biometrika 82:561.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,3 +90,19 @@ def difference(
     low, high = (float(v) for v in np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
     verdict = BETTER if high < 0 else WORSE if low > 0 else SIMILAR
     return {"difference": observed, "interval": [low, high], "first_is": verdict}
+
+
+def in_words(found: Mapping[str, Any], reference: str, units: str) -> str:
+    """The result of :func:`difference` for RMSE in words, e.g. "RMSE better than that of kriging".
+
+    An interval that holds zero may hold large differences too: then difference and interval stand there.
+    """
+    if found["first_is"] == UNTESTED:
+        return f"too few years to compare its RMSE with that of {reference}"
+    if found["first_is"] != SIMILAR:
+        return f"RMSE {found['first_is']} than that of {reference}"
+    low, high = found["interval"]
+    return (
+        f"RMSE less that of {reference} {found['difference']:+.3f} {units}, not significant "
+        f"({100 * LEVEL:.0f} % interval {low:+.3f} to {high:+.3f})"
+    )

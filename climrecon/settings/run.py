@@ -146,7 +146,8 @@ def _problem(item: Any, values: Mapping[str, Any]) -> str:
 def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]:
     """Problems of combinations. From raw values, so that problems of single values are reported with them."""
     problems = []
-    dataset = [name for name in _SEARCH_FACETS if name in given]
+    # A default that is given is no search: a history of Freva may hold it beside a file.
+    dataset = [n for n in _SEARCH_FACETS if n in given and values[n] != p.BY_NAME[n].default]
     if "obs_file" in given and dataset:
         problems.append(f"obs_file: a file was named and also a search ({', '.join(dataset)}); give one or the other")
     if "detach" in given and str(values["detach"]).lower() in TRUE and str(values["dispatch"]).lower() == "local":

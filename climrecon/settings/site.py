@@ -77,6 +77,16 @@ BUILT_IN: dict[str, Any] = {
 }
 
 
+#: Setting of the ``[slurm]`` table -> option of sbatch, for a job that needs no GPU.
+_OPTIONS = {
+    "partition": "partition",
+    "cpus_per_task": "cpus-per-task",
+    "memory": "mem",
+    "walltime": "time",
+    "account": "account",
+}
+
+
 @dataclass(frozen=True)
 class Site:
     """The merged site settings and where each value came from.
@@ -94,25 +104,26 @@ class Site:
 
     @property
     def batch_options(self) -> str:
-        """Default of ``extra_scheduler_options``: a shared CPU partition and a few cores, no GPU."""
-        return self.batch_options_of("reconstruct")
+        """Options of a batch job that reconstructs: a shared CPU partition and a few cores, no GPU."""
+        return self._batch_options(set(_OPTIONS), self.file.slurm.walltime)
 
-    def batch_options_of(self, task: str) -> str:
-        """The same for ``task``: the job of a training waits for its jobs, longer than it would compute."""
-        given = self.file.defaults.get("extra_scheduler_options")
-        if given:
-            return str(given)
+    def host_batch_options(self, task: str) -> str:
+        """Those of the job that the host submits for ``task``, as far as a site file gives them: the host has its own.
+
+        The job of a training waits for its jobs, longer than it would compute.
+        """
         slurm = self.file.slurm
-        options = [
-            f"--cpus-per-task={slurm.cpus_per_task}",
-            f"--mem={slurm.memory}",
-            f"--time={slurm.waiting_walltime if task == 'train' else slurm.walltime}",
-        ]
-        if slurm.partition:
-            options.insert(0, f"--partition={slurm.partition}")
-        if slurm.account:
-            options.append(f"--account={slurm.account}")
-        return ",".join(options)
+        given = set(slurm.model_fields_set)
+        if task == "train" and given & {"caller_walltime", "walltime", "gpu_walltime", "max_links"}:
+            return self._batch_options(given | {"walltime"}, slurm.waiting_walltime)
+        return self._batch_options(given, slurm.walltime)
+
+    def _batch_options(self, chosen: set[str], walltime: str) -> str:
+        if options := self.file.defaults.get("extra_scheduler_options"):
+            return str(options)
+        values = {**self.file.slurm.model_dump(), "walltime": walltime}
+        pairs = ((name, values[key]) for key, name in _OPTIONS.items() if key in chosen)
+        return ",".join(f"--{name}={value}" for name, value in pairs if value)
 
 
 def candidates() -> list[Path]:

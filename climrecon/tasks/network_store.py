@@ -15,6 +15,8 @@ from climrecon.methods.registry import registered
 from climrecon.methods.store import CARD, RANGE, WEIGHTS, list_networks, load_network, shipped
 from climrecon.settings import Site
 
+#: The variable by which ``climrecon/freva.py`` names the cache folder of the host.
+CACHE_VARIABLE = "CLIMRECON_CACHE"
 _INCOMING = ".incoming-"
 _DAY = 86400.0
 
@@ -47,8 +49,9 @@ def writable_store(site: Site) -> Path:
 
 
 def cache_folder(cachedir: Path | None) -> Path:
-    """``cachedir``, or the user's cache folder."""
-    return cachedir or user_cache_path("climrecon")
+    """``cachedir``, or the cache folder that Freva gives the user, or the user's own."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return cachedir or (Path(named) if named else user_cache_path("climrecon"))
 
 
 def check_free_name(name: str, site: Site, sha256: str | None = None) -> None:

@@ -29,7 +29,7 @@ from climrecon.workflow.slurm_options import allocated_gpu, gpus_of, holds_gpu, 
 from climrecon.workflow.stage import Stage, run_stages
 
 #: Environment variables of the user's shell that jobs need too.
-_PASSED_ON = ("CLIMRECON_CONFIG", "CLIMRECON_DEBUG")
+_PASSED_ON = ("CLIMRECON_CONFIG", "CLIMRECON_DEBUG", "CLIMRECON_CACHE")
 #: Threads on a login node, which is everyone's.
 LOGIN_THREADS = 4
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from climrecon.workflow.provenance import OutputFile
 
 FILE_NAME = "manifest.json"
 SCHEMA = 1
-#: The host stores captions in a column of this width.
-LONGEST_CAPTION = 255
+#: The host stores 255 characters of a caption, and shows so many beside an enlarged figure.
+LONGEST_CAPTION = 119
 
 
 class _Output(BaseModel):
@@ -32,10 +33,13 @@ class _Manifest(BaseModel):
 
 
 def short(caption: str) -> str:
-    """A caption that fits the host, cut at a word."""
+    """A caption that fits the host: its first sentences, or the first one cut at a word."""
     text = " ".join(caption.split())
     if len(text) <= LONGEST_CAPTION:
         return text
+    ends = [end.start() for end in re.finditer(r"(?<=[.]) (?=[A-Z])", text) if end.start() <= LONGEST_CAPTION]
+    if ends:
+        return text[: ends[-1]]
     return text[: LONGEST_CAPTION - 2].rsplit(" ", 1)[0] + " …"
 
 

@@ -1,7 +1,7 @@
 """Parts of the pages that are made from the code when the site is built.
 
-A page holds a comment where a part belongs: ``<!-- table of parameters -->``, ``<!-- public modules -->``,
-``<!-- table of refusals -->``.
+A page holds a comment where a part belongs: ``<!-- table of parameters -->``, ``<!-- fields of the forms -->``,
+``<!-- public modules -->``, ``<!-- table of refusals -->``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from climrecon import form
 from climrecon import parameters as p
 
 sys.path.insert(0, str(Path(__file__).parent))  # mkdocs loads this file by its path
@@ -24,6 +25,7 @@ PUBLIC_MODULES = (
     "climrecon.errors",
 )
 TABLE = "<!-- table of parameters -->"
+FORMS = "<!-- fields of the forms -->"
 MODULES = "<!-- public modules -->"
 REFUSALS = "<!-- table of refusals -->"
 
@@ -44,6 +46,18 @@ def table_of_parameters() -> str:
     return "\n".join(lines)
 
 
+def fields_of_forms() -> str:
+    """The fields of each Freva plugin in their order, with their help there."""
+    plugins = {p.RECONSTRUCT: "ClimRecon", p.TRAIN: "ClimReconTrain", p.EVALUATE: "ClimReconEvaluate"}
+    lines = []
+    for task, plugin in plugins.items():
+        rows = [(field.name, field.help) for field in form.fields(task)]
+        rows += [(form.OPTIONS, form.OPTIONS_HELP.format(task)), (form.SCHEDULER, "Options for the batch job.")]
+        lines += [f"**{plugin}**", "", "| field | help |", "|---|---|"]
+        lines += [f"| `{name}` | {text.replace('|', chr(92) + '|')} |" for name, text in rows] + [""]
+    return "\n".join(lines)
+
+
 def public_modules() -> str:
     """The directives that put the docstrings of the public modules into the page."""
     return "\n\n".join(f"::: {name}" for name in PUBLIC_MODULES)
@@ -53,6 +67,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by mkdocs for each page before it is rendered."""
     if TABLE in markdown:
         markdown = markdown.replace(TABLE, table_of_parameters())
+    if FORMS in markdown:
+        markdown = markdown.replace(FORMS, fields_of_forms())
     if MODULES in markdown:
         markdown = markdown.replace(MODULES, public_modules())
     if REFUSALS in markdown:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from climrecon.form import FORMS
 from climrecon.parameters import PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,8 @@ def test_generated_parts_are_in_their_pages(site: Path) -> None:
     parameters = (site / "reference" / "parameters.html").read_text(encoding="utf-8")
     for parameter in PARAMETERS:
         assert f"<code>{parameter.name}</code>" in parameters
+    forms = (site / "how-to" / "freva.html").read_text(encoding="utf-8")
+    assert all(f"<code>{name}</code>" in forms for names in FORMS.values() for name in names)
     api = (site / "reference" / "python-api.html").read_text(encoding="utf-8")
     assert 'id="climrecon.fields.Estimate"' in api
 

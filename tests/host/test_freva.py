@@ -141,8 +141,9 @@ SMALL = "recipe=native,rank=12,width=4,pool=64,folds=1,checks=16,validation_year
 FAST = ("period=1877", "plots=false", "report=false", "compare_with=none")
 
 
-def test_the_plugin_file_suits_an_old_host() -> None:
-    source = (ROOT / "plugin.py").read_text()
+@pytest.mark.parametrize("name", ["plugin.py", "plugin_train.py", "plugin_evaluate.py"])
+def test_the_plugin_files_suit_an_old_host(name: str) -> None:
+    source = (ROOT / name).read_text()
     tree = ast.parse(source, feature_version=(3, 8))
     assert not any(isinstance(node, ast.Name) and node.id == "__file__" for node in ast.walk(tree))
     names = {
@@ -153,10 +154,10 @@ def test_the_plugin_file_suits_an_old_host() -> None:
 
 
 def test_it_is_listed_and_described(sqlite: Host) -> None:
-    assert "ClimRecon" in sqlite.freva("plugin", "-l").stdout
     described = sqlite.freva("plugin", "climrecon", "--doc").stdout
-    for word in ("variable", "keep_observed", "For task=train alone", "1850-2025"):
+    for word in ("variable", "keep_observed", "1850-2025"):
         assert word in described
+    assert "truth_file" not in described
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "mariadb"])
@@ -202,15 +203,23 @@ def test_bad_parameters_are_refused_before_a_run(sqlite: Host) -> None:
     assert len(sqlite.statuses()) == before
 
 
-def test_without_any_parameter_the_batch_options_are_the_sites(sqlite: Host) -> None:
+def test_without_any_parameter_the_batch_options_are_the_hosts_and_the_sites(
+    sqlite: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "climrecon.toml"
+    site.write_text('[slurm]\ncpus_per_task = 4\nmemory = "8G"\n')
+    monkeypatch.setitem(sqlite.environment, "CLIMRECON_CONFIG", str(site))
+    config = Path(sqlite.environment["EVALUATION_SYSTEM_CONFIG_FILE"])
+    changed = tmp_path / "evaluation_system.conf"
+    changed.write_text(config.read_text().replace("extra_options = ", "extra_options = --qos=low"))
+    monkeypatch.setitem(sqlite.environment, "EVALUATION_SYSTEM_CONFIG_FILE", str(changed))
     code = (
         "from evaluation_system.misc import logger\nlogger.is_cli = True\nimport freva\n"
         "from evaluation_system.api import plugin_manager as pm\n"
         "print('OPTIONS', pm.parse_arguments('climrecon', [])['extra_scheduler_options'])"
     )
     answer = sqlite.python(code).stdout
-    assert "OPTIONS --cpus-per-task=4,--mem=8G" in answer, answer
-    assert "gpu" not in answer.split("OPTIONS")[1]
+    assert "OPTIONS --qos=low,--cpus-per-task=4,--mem=8G\n" in answer, answer
 
 
 def test_from_a_python_session(sqlite: Host) -> None:
@@ -352,7 +361,8 @@ def test_without_its_environment_the_plugin_says_what_to_do(sqlite: Host, tmp_pa
     shutil.copytree(ROOT / "climrecon", bare / "climrecon", ignore=shutil.ignore_patterns("__pycache__", "weights"))
     config = Path(sqlite.environment["EVALUATION_SYSTEM_CONFIG_FILE"])
     changed = tmp_path / "evaluation_system.conf"
-    changed.write_text(config.read_text().replace(f"python_path = {ROOT}", f"python_path = {bare}"))
+    sections = config.read_text().partition("[plugin:")[0]
+    changed.write_text(f"{sections}[plugin:climrecon]\npython_path = {bare}\nmodule = plugin\n")
     environment: dict[str, Any] = {**sqlite.environment, "EVALUATION_SYSTEM_CONFIG_FILE": str(changed)}
     answer = subprocess.run(
         [str(HOST.with_name("freva")), "plugin", "climrecon", "variable=tas"],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from helpers.cluster import Cluster
 from helpers.user import User, wait_until
@@ -202,3 +204,43 @@ def test_a_training_in_batch_mode_ends_where_there_is_one_gpu(host: SlurmHost) -
     assert (host.newest() / "card.json").exists()
     (run, *_) = host.user.jobs("list")
     assert {part["node"] for part in run["parts"]} == {"n3"}
+
+
+def scheduled(host: SlurmHost, answer: str) -> str:
+    """The job script of the run that a call in batch mode scheduled."""
+    (number,) = re.findall(r"history id: (\d+)", answer)
+    code = (
+        f"from evaluation_system.api import plugin_manager as pm; print(pm.get_batch_settings({number})['job_script'])"
+    )
+    return host.python(code).stdout
+
+
+def test_batch_options_are_the_hosts_where_the_site_gives_none(host: SlurmHost) -> None:
+    host.user.site_file.write_text(tomli_w.dumps({"defaults": {"catalogue": str(host.user.catalogue)}}))
+    answer = host.freva("plugin", "climrecon", "--batchmode", "period=1877", "dryrun=true")
+    script = scheduled(host, answer.stdout)
+    for option in ("-p shared", "-A ab0123", "--cpus-per-task=1", "--mem=2G", "-t 00:10:00"):
+        assert script.count(f"#SBATCH {option}\n") == 1, script
+    assert script.count("--mem") == script.count("--cpus-per-task") == 1
+    host.user.site_file.write_text(
+        tomli_w.dumps({"defaults": {"catalogue": str(host.user.catalogue)}, "slurm": {"memory": "3G"}})
+    )
+    answer = host.freva("plugin", "climrecon", "--batchmode", "period=1877", "dryrun=true")
+    script = scheduled(host, answer.stdout)
+    assert script.index("--mem=2G") < script.index("--mem=3G"), "of options given twice Slurm takes the last"
+    assert script.count("--cpus-per-task") == 1
+    wait_until(lambda: not host.jobs(), "both jobs to end", 400)
+
+
+def test_a_job_that_can_never_start_is_cancelled_and_the_run_broken(host: SlurmHost) -> None:
+    options = "extra_scheduler_options=--time=10:00:00"
+    answer = host.freva("plugin", "climrecon", "--batchmode", "period=1877", "dryrun=true", options)
+    assert answer.returncode == 8, answer.stdout
+    for words in (
+        "can never start (PartitionTimeLimit)",
+        "It would wait for ever and was cancelled",
+        "time up to 1:00:00",
+    ):
+        assert words in answer.stdout
+    assert host.statuses()[0] == "broken"
+    wait_until(lambda: not host.jobs(), "the job to go", 60)

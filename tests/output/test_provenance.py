@@ -107,3 +107,6 @@ def test_captions_fit_the_host() -> None:
     assert short("one\n two") == "one two"
     assert len(short("word " * 100)) <= LONGEST_CAPTION
     assert short("word " * 100).endswith("word …")
+    assert LONGEST_CAPTION < 120
+    first = "HadCRUT.5.0.2.0, 1877-09: 25 % of the globe observed (NH 33 %, SH 17 %)."
+    assert short(f"{first} Nino 3.4 (box) +2.10 K (90 % within 0.50 K), 30 % of the box observed. K.") == first

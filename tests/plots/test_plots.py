@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cartopy.mpl.geoaxes import GeoAxes
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from PIL import Image
@@ -72,12 +73,16 @@ def test_every_variable_that_networks_take_has_map_colours(variable: str) -> Non
         )
 
 
-def test_maps_without_uncertainty_or_comparison_say_so() -> None:
+def test_maps_without_uncertainty_say_so_and_without_comparison_have_no_map_of_it() -> None:
     product = make_product(3)
     plain = type(product)(**{**vars(product), "stddev": None})
-    shown = texts(draw_maps(plain, make_series(plain), 0, {}).figure)
-    assert "punet5 gives none" in shown
-    assert "no method to compare with" in shown
+    series = make_series(plain)
+    alone, beside = (draw_maps(plain, series, 0, others).figure for others in ({}, {"idw": plain.analysis[0]}))
+    assert "punet5 gives none" in texts(alone)
+    assert "Difference" not in texts(alone)
+    assert "Difference: punet5 minus idw" in texts(beside)
+    maps = [sum(isinstance(axes, GeoAxes) for axes in figure.axes) for figure in (alone, beside)]
+    assert maps == [3, 4]
 
 
 def test_series_figures_state_their_conventions() -> None:
@@ -181,7 +186,7 @@ def test_barely_seen_months_are_grey() -> None:
     assert "punet5, under 25 % of the box observed" in labels
 
 
-def test_captions_fit_the_host_uncut() -> None:
+def test_whole_sentences_of_captions_fit_the_host() -> None:
     product = make_product(48)
     source = replace(product.observations.source, dataset="NOAAGlobalTemp", version="v6.0.0")
     network = replace(product.network, name="published-20cr-1000000")
@@ -189,7 +194,10 @@ def test_captions_fit_the_host_uncut() -> None:
     series = make_series(product)
     pictures = (draw_maps(product, series, 1, {}), draw_global_mean(product, series), draw_nino34(product, series))
     for picture in pictures:
-        assert short(picture.caption) == picture.caption
+        shown = short(picture.caption)
+        assert shown.endswith(".")
+        assert picture.caption.startswith(f"{shown} ")
+        assert "NOAAGlobalTemp" in shown
         assert picture.caption.endswith("K, anomaly relative to 1961-1990.")
 
 

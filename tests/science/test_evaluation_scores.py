@@ -13,6 +13,7 @@ from climrecon.fields import Months
 from climrecon.grid import GLOBE, NINO34, Grid
 from climrecon.scores import paired, scores
 from climrecon.scores.masked_truth import LEVELS, RAW, MaskedTruth, MethodOutput, raw_mean, sums_of
+from climrecon.scores.paired import in_words
 from climrecon.scores.series import annual_means, series_scores
 from climrecon.scores.table import score_methods
 
@@ -147,6 +148,10 @@ def test_better_is_said_of_what_is_better_and_of_nothing_else(known: MaskedTruth
     assert found["one"]["paired"]["rmse"]["first_is"] == "does not differ significantly"
     low, high = found["one"]["paired"]["rmse"]["interval"]
     assert low < found["one"]["paired"]["rmse"]["difference"] < high
+    assert in_words(found["worse"]["paired"]["rmse"], "other", "K") == "RMSE worse than that of other"
+    assert f"not significant (90 % interval {low:+.3f} to {high:+.3f})" in in_words(
+        found["one"]["paired"]["rmse"], "other", "K"
+    )
     turned = table(known, {"worse": worse, "other": other}, "worse")["other"]["paired"]["rmse"]
     assert turned["first_is"] == "better"
     assert turned["difference"] == pytest.approx(-found["worse"]["paired"]["rmse"]["difference"], abs=1e-4)

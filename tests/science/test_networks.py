@@ -128,6 +128,14 @@ def test_unknown_and_wrong_networks_are_refused(tmp_path: Path) -> None:
         load_network("punet")
     with pytest.raises(NetworkError, match="made for tas; the observations hold tos"):
         check_variable(load_network(NAME).card, "tos")
+    with pytest.raises(NetworkError, match="network=kriging or oi or pca, which take any variable"):
+        check_variable(load_network(NAME).card, "tos")
+    with pytest.raises(
+        NetworkError, match="Networks: punet5, kadow2020; baselines and other methods: kriging, oi, pca"
+    ):
+        load_network("nosuch")
+    with pytest.raises(NetworkError, match="Did you mean kriging"):
+        load_network("kriginh")
     copy = tmp_path / "mine"
     shutil.copytree(shipped() / NAME, copy)
     assert load_network(str(copy)).sha256 == load_network(NAME).sha256

@@ -62,6 +62,12 @@ def test_what_freva_sends_for_empty_fields_is_a_default(site: Site) -> None:
     assert settings.given == frozenset()
 
 
+def test_a_default_beside_a_file_is_no_search(site: Site) -> None:
+    """The history of Freva holds such calls of version 0.1, which sent all defaults."""
+    assert validate({"obs_file": "a.nc", "project": "observations"}, site).obs_file == Path("a.nc")
+    assert any("also a search (project)" in text for text in problems({"obs_file": "a.nc", "project": "CMIP6"}))
+
+
 @pytest.mark.parametrize(
     ("text", "value"), [("true", True), ("False", False), ("1", True), ("no", False), (True, True)]
 )
@@ -164,5 +170,17 @@ def test_site_file_errors_name_the_file_and_the_key(tmp_path: Path, monkeypatch:
 def test_batch_options_ask_for_no_gpu() -> None:
     assert "gpu" not in Site(SiteFile()).batch_options
     site = Site(SiteFile.model_validate({"slurm": {"partition": "shared", "account": "ab0123"}}))
-    assert site.batch_options.startswith("--partition=shared,")
-    assert "--account=ab0123" in site.batch_options
+    assert site.batch_options == "--partition=shared,--cpus-per-task=4,--mem=8G,--time=01:00:00,--account=ab0123"
+
+
+def test_batch_options_are_the_hosts_unless_the_site_gives_them() -> None:
+    def options(task: str, **content: Any) -> str:
+        return Site(SiteFile.model_validate(content)).host_batch_options(task)
+
+    assert options("reconstruct") == options("train") == ""
+    slurm = {"partition": "shared", "account": "ab0123", "gpu_walltime": "02:00:00", "max_links": 3}
+    assert options("reconstruct", slurm=slurm) == "--partition=shared,--account=ab0123"
+    assert options("train", slurm=slurm) == "--partition=shared,--time=08:00:00,--account=ab0123"
+    assert options("train", slurm={"memory": "8G"}) == "--mem=8G", "the built-in value, but given"
+    defaults = {"extra_scheduler_options": "--qos=low"}
+    assert options("reconstruct", defaults=defaults, slurm=slurm) == "--qos=low"

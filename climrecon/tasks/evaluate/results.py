@@ -15,7 +15,7 @@ from climrecon.output.content import content_sha256
 from climrecon.output.evaluation import write_cells, write_scores
 from climrecon.report import write_evaluation_report
 from climrecon.scores.masked_truth import RAW, Sums
-from climrecon.scores.paired import BETTER, LEVEL, SIMILAR, UNTESTED, WORSE
+from climrecon.scores.paired import LEVEL, in_words
 from climrecon.scores.series import annual_means
 from climrecon.scores.table import score_methods
 from climrecon.tasks.evaluate.plan import EvaluationRun
@@ -29,13 +29,6 @@ from climrecon.workflow.run_folder import RunFolder
 from climrecon.workflow.run_info import RunInfo
 
 COUNTED = "Only cells that were missing under the mask count, area-weighted; regional means are of the whole analysis."
-#: Verdict of the paired test -> the beginning of a sentence that the reference ends.
-_VERDICTS = {
-    BETTER: "RMSE better than",
-    WORSE: "RMSE worse than",
-    SIMILAR: "RMSE does not differ significantly from",
-    UNTESTED: "too few years to compare its RMSE with",
-}
 
 
 def write_evaluation(
@@ -175,7 +168,7 @@ def _summary(content: Mapping[str, Any]) -> list[str]:
         if "crps" in cells:
             row += [f"CRPS {_number(cells['crps'])} {units}", f"90 % covers {_number(cells['covers_90'])}"]
         if scores["paired"]:
-            row.append(f"{_VERDICTS[scores['paired']['rmse']['first_is']]} that of {content['reference']}")
+            row.append(in_words(scores["paired"]["rmse"], content["reference"], units))
         lines.append(f"  {name:<14} " + ", ".join(row))
     return lines
 
