@@ -88,7 +88,9 @@ TAKES_ANY_ERROR = {
     "cli/recording.py: ending_recorded": "torchrun ends all processes at the first that does not end with 0",
     "cli/watching.py: watch": "what the system refused to one look, the next one tries again",
     "watch/run.py: run": "whatever a run raises, the watch reports it and tries again",
-    "plugin.py: _to_databrowser": "the host's indexing fails without its server; the files are put in place",
+    "freva.py: _to_databrowser": "the host's indexing fails without its server; the files are put in place",
+    "freva.py: _takes": "the host parses values as it likes; one that it cannot store is left out of the row of a refusal",
+    "variables/units.py: conversion": "of text that is no unit the library's parser raises whatever it meets",
 }
 
 
