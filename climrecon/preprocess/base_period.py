@@ -89,11 +89,8 @@ def _statements(stated: Stated, years: Period) -> Iterator[tuple[int, Statement]
         ordered = sorted(holder, key=lambda key: _DESCRIPTIONS.index(key) if key in _DESCRIPTIONS else -1)
         for key in ordered:
             text = " ".join(str(holder[key]).split())
-            for rank, period in _in_attribute(key, text, years):
-                yield (
-                    rank,
-                    Statement(period, f"the {key}{of} ({_cut(text)!r})" if of else f"its {key} ({_cut(text)!r})"),
-                )
+            for rank, period, words in _in_attribute(key, text, years):
+                yield rank, Statement(period, f"the {key}{of} ({words!r})" if of else f"its {key} ({words!r})")
         yield from _from_pair_of_attributes(holder, of)
     if match := _IN_NAME.search(stated.name):
         named = _period(match[1], match[2]) if match[1] else _period(f"19{match[3]}", match[4])
@@ -101,7 +98,7 @@ def _statements(stated: Stated, years: Period) -> Iterator[tuple[int, Statement]
             yield _NAME, Statement(named, f"its name ({stated.name!r})")
 
 
-def _in_attribute(key: str, text: str, years: Period) -> Iterator[tuple[int, Period]]:
+def _in_attribute(key: str, text: str, years: Period) -> Iterator[tuple[int, Period, str]]:
     if key == "references" or key.startswith(("time_coverage", "Conventions")):
         return
     made_for_it = bool(_ATTRIBUTE.fullmatch(key))
@@ -112,22 +109,23 @@ def _in_attribute(key: str, text: str, years: Period) -> Iterator[tuple[int, Per
             continue
         before = re.split(r";|\.\s+(?=[A-Z])|\)", text[: match.start()])[-1]
         after = text[match.end() :]
+        words = _around(text, match)
         length, spans_data = period[1] - period[0] + 1, period[0] <= years[0] and years[1] <= period[1]
         alone = match[0] == text.strip("[]() ")
         if key == "history":  # of former states too
             if _RELATIVE.search(before):
-                yield _PERHAPS, period
+                yield _PERHAPS, period, words
             continue
         if (made_for_it and (alone or key not in _CITATION)) or _RELATIVE.search(before):
-            yield _SURE, period
+            yield _SURE, period, words
         elif key not in _DESCRIPTIONS or spans_data:
             continue
         elif length <= _LONGEST_NEAR and (_NEAR_BEFORE.search(before) or _NEAR_AFTER.match(after)):
-            yield _LIKELY, period
+            yield _LIKELY, period, words
         elif _LENGTHS_OF_ANOMALY[0] <= length <= _LENGTHS_OF_ANOMALY[1] and _ANOMALY.search(before[-60:] + after[:30]):
-            yield _PERHAPS, period
+            yield _PERHAPS, period, words
         else:
-            yield _MENTION, period
+            yield _MENTION, period, words
 
 
 def _from_pair_of_attributes(holder: Mapping[str, Any], of: str) -> Iterator[tuple[int, Statement]]:
@@ -151,5 +149,9 @@ def _period(first: str, last: str) -> Period | None:
     return (start, end) if start <= end else None
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _around(text: str, match: re.Match[str]) -> str:
+    """The period with the words around it, ``text`` where it is short."""
+    if len(text) <= 80:
+        return text
+    first, last = max(0, match.start() - 45), min(len(text), match.end() + 25)
+    return f"{'...' if first else ''}{text[first:last].strip()}{'...' if last < len(text) else ''}"
