@@ -58,7 +58,8 @@ class Source:
     """Origin of observations and form of their file, which the result's file shares.
 
     ``lat`` and ``lon`` are the file's coordinate values in the file's order; ``dtype`` is
-    the unpacked dtype of its variable; ``infilled`` is why its gaps seem to be filled, "" if they do not.
+    the unpacked dtype of its variable; ``infilled`` is why its gaps seem to be filled, "" if they do not. ``warnings``
+    are those of ``notes`` that the user should look at.
     """
 
     dataset: str
@@ -78,11 +79,17 @@ class Source:
     facets: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     infilled: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """Dataset with its version, as in file names: ``HadCRUT.5.0.2.0``."""
         return f"{self.dataset}.{self.version}" if self.version else self.dataset
+
+    def warned(self, *warnings: str) -> Source:
+        """With ``warnings`` among its notes; empty ones are left out."""
+        new = tuple(filter(None, warnings))
+        return replace(self, notes=(*self.notes, *new), warnings=(*self.warnings, *new))
 
 
 @dataclass(frozen=True)

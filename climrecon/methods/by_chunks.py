@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from climrecon.fields import Months
+from climrecon.methods import checked
 from climrecon.methods.contract import Context, Estimate, Method, Observations
 from climrecon.methods.observation_ensemble import reconstruct_members
 from climrecon.methods.threads import one_thread_each
@@ -86,8 +87,8 @@ def reconstruct(
                 lambda finished: progressed.report(start, finished * months),
             )
         else:
-            estimate = method.reconstruct(
-                seen.values, seen.mask, seen.obs_sd, seen.time.month, Context(seen.grid, seen.time)
+            estimate = checked.reconstruct(
+                method, seen.values, seen.mask, seen.obs_sd, seen.time.month, Context(seen.grid, seen.time)
             )
             progressed.report(start, months)
         return part, estimate.months(slice(part.start - wide.start, part.stop - wide.start))

@@ -24,6 +24,7 @@ import numpy as np
 
 from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
+from climrecon.methods import checked
 from climrecon.methods.contract import Context, Estimate, Method, Observations
 
 #: A variance needs two members at least.
@@ -60,13 +61,13 @@ def reconstruct_members(
     context = Context(observations.grid, observations.time)
 
     given = (observations.mask, observations.obs_sd, observations.time.month, context)
-    main = method.reconstruct(observations.values, *given)
+    main = checked.reconstruct(method, observations.values, *given)
     departures: list[FloatArray] = []
     if step:
         step(1)
     for values in _batches(members, method.capabilities.members_at_once):
         filled = np.stack([np.where(np.isfinite(one), one, observations.values) for one in values])
-        for mean in method.same_mask_means(filled, *given):
+        for mean in checked.same_mask_means(method, filled, *given):
             departures.append((mean - main.mean).astype(np.float32))
             if step:
                 step(1 + len(departures))

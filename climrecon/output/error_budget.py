@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from climrecon.preprocess.uncertainty import share_in_words
+
 
 @dataclass(frozen=True)
 class ErrorBudget:
@@ -21,6 +23,8 @@ class ErrorBudget:
         Members that were reconstructed, and how many there are.
     drawn:
         Members that were made by drawing partly correlated errors, where the data set has no ensemble.
+    share:
+        Share of the observed cells for which the file states an uncorrelated error.
     covariances, months:
         Months with an error covariance that errors were drawn from, and months there are.
     """
@@ -33,6 +37,7 @@ class ErrorBudget:
     drawn: int = 0
     covariances: int = 0
     months: int = 0
+    share: float = 1.0
 
     @property
     def included(self) -> list[str]:
@@ -51,7 +56,8 @@ class ErrorBudget:
             )
         if self.uncorrelated and not self.left_out:
             where = ", at kept cells alone: the method estimates its own" if self.observed_cells_only else ""
-            parts.append(f"uncorrelated errors of the cells ({self.uncorrelated}{where})")
+            share = share_in_words(self.share)
+            parts.append(f"uncorrelated errors of the cells ({self.uncorrelated}{share}{where})")
         return parts
 
     @property

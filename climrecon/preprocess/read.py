@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from climrecon.array_types import BoolArray, IntArray
+from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
 from climrecon.files import sha256_of
@@ -19,9 +19,13 @@ from climrecon.preprocess.chunks import Chunk, joined, read_chunk, read_once, so
 from climrecon.preprocess.climatology import anomalies_of
 from climrecon.preprocess.infilled import INSTEAD, reason_against
 from climrecon.preprocess.missing import Tally
+from climrecon.preprocess.plausibility import doubtful_spread
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.uncertainty import with_errors
 from climrecon.variables import VARIABLES, Variable
+
+#: Share of the observed values that may be lost with cells whose climatology cannot be worked out.
+MOST_DROPPED = 0.9
 
 
 def read_observations(
@@ -58,7 +62,7 @@ def read_observations(
     del chunks  # their values are in the joined ones
     values, grid = read_once(values, chunk.axes.grid, notes)
     grid = _with_domain(grid, np.isfinite(values), VARIABLES[request.variable], notes)
-    infilled = ""
+    infilled, dropped = "", ""
     if not request.allow_complete:
         allowed = request.allow_infilled
         infilled = _refuse_infilled(np.isfinite(values), grid, chunk, files[0].name, allowed, notes)
@@ -66,7 +70,7 @@ def read_observations(
     if not chunk.anomaly:
         base = request.reference_period
         try:
-            values = anomalies_of(values, index, base)
+            values, dropped = _less_climatology(values, index, base)
         except InputDataError as error:
             raise InputDataError(f"{files[0].name}: {error.message}", error.hint) from error
         notes.append(f"absolute values turned into anomalies relative to {base[0]}-{base[1]}")
@@ -87,11 +91,33 @@ def read_observations(
         time=Months(index),
         grid=grid,
         reference_period=base,
-        source=_source(files, chunk, request, notes, infilled),
+        source=_source(files, chunk, request, notes, infilled).warned(
+            dropped, doubtful_spread(values, mask, VARIABLES[request.variable], chunk.metadata["variable"])
+        ),
     )
     if uncorrelated is None:
         return observations
     return with_errors(observations, Path(uncorrelated), allow_infilled=request.allow_infilled)
+
+
+def _less_climatology(values: FloatArray, index: IntArray, base: tuple[int, int]) -> tuple[FloatArray, str]:
+    """Anomalies, and a warning on the observed values that are lost with cells without a climatology.
+
+    Raises
+    ------
+    InputDataError
+        If the base is not covered, or nearly all observed values are lost.
+    """
+    anomalies = anomalies_of(values, index, base)
+    before, after = (int(np.isfinite(one).sum()) for one in (values, anomalies))
+    lost = f"{100 * (1 - after / before):.1f} % of the observed values"
+    years = f"fewer than two thirds of the years {base[0]}-{base[1]} in their calendar month"
+    if before - after > MOST_DROPPED * before:
+        raise InputDataError(
+            f"{lost} are in cells with {years}, and have no anomaly.",
+            "Choose a reference_period in which more cells are observed, or give anomalies.",
+        )
+    return anomalies, f"{lost} are left out: their cells have {years}" if after < before else ""
 
 
 def _refuse_infilled(mask: BoolArray, grid: Grid, chunk: Chunk, name: str, allowed: bool, notes: list[str]) -> str:

@@ -17,8 +17,9 @@ from climrecon.netcdf.opening import opened
 from climrecon.preprocess.chunks import read_chunk, read_once
 from climrecon.preprocess.field import field_of
 from climrecon.preprocess.infilled import INSTEAD
+from climrecon.preprocess.plausibility import check_errors
 from climrecon.preprocess.request import PrepareRequest
-from climrecon.preprocess.values import check_units
+from climrecon.preprocess.values import check_units, to_units
 from climrecon.variables import VARIABLES
 
 #: Share of the observed cells that may lack an error in months that have errors: those that a producer fills have none.
@@ -31,11 +32,16 @@ def with_errors(observations: Observations, uncorrelated: Path, *, allow_infille
     Raises
     ------
     InputDataError
-        If the file cannot be used or does not go with the observations, or so many cells have no error that their values
-        are interpolated, unless this is allowed.
+        If the file cannot be used or does not go with the observations, if its errors cannot be right, or if so many
+        cells have none that their values are interpolated, unless this is allowed.
     """
     source = observations.source
     errors = read_uncorrelated(uncorrelated, observations)
+    share = float(np.mean(errors[observations.mask] > 0))
+    if share == 0.0:
+        unused = f"{uncorrelated.name} states no error above zero of an observed cell, and is not used"
+        return replace(observations, source=source.warned(unused))
+    doubt = check_errors(errors, observations, VARIABLES[observations.variable], uncorrelated.name)
     stated = np.isfinite(errors)
     seen = observations.mask & stated.any(axis=(1, 2), keepdims=True)
     lacking = float((seen & ~stated).sum() / max(seen.sum(), 1))
@@ -51,9 +57,14 @@ def with_errors(observations: Observations, uncorrelated: Path, *, allow_infille
             source,
             files=(*source.files, str(uncorrelated)),
             sha256=(*source.sha256, sha256_of(uncorrelated)),
-            notes=(*source.notes, f"uncorrelated cell errors from {uncorrelated.name}"),
-        ),
+            notes=(*source.notes, f"uncorrelated cell errors from {uncorrelated.name}{share_in_words(share)}"),
+        ).warned(doubt),
     )
+
+
+def share_in_words(share: float) -> str:
+    """``, for 40.0 % of the observed cells``; nothing where all have an error."""
+    return f", for {100 * share:.1f} % of the observed cells" if share < 0.999 else ""
 
 
 def read_uncorrelated(path: Path, like: Observations) -> FloatArray:
@@ -66,7 +77,7 @@ def read_uncorrelated(path: Path, like: Observations) -> FloatArray:
     """
     with opened(path) as file:
         field = field_of(file, _error_variable(file), lambda units: check_units(units, VARIABLES[like.variable]))
-        errors = field.read()
+        errors = to_units(field.read(), field.units, True, VARIABLES[like.variable])
         if (errors < 0).any() or np.isinf(errors).any():
             raise InputDataError(f"{field.variable.name} holds negative or infinite errors.", "Repair the file.")
     return _aligned(errors, field.index, field.horizontal.grid, like, path.name)

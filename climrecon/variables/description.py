@@ -96,6 +96,9 @@ class Variable(_Frozen):
         Bounds of the 1 % and 99 % quantiles and of the median of sizes of anomalies.
     largest_anomaly, absolute_range:
         Monthly means stay within these; values outside are errors of the file.
+    anomaly_spread:
+        Bounds of the standard deviation of anomalies over the cells of a month (the median over months); data outside
+        are doubted, and stated errors above are refused.
     flags:
         Numbers in files that stand for the absence of a value.
     default_obs_sd:
@@ -124,6 +127,7 @@ class Variable(_Frozen):
     anomaly_within: tuple[float, float] = (0.0, 0.0)
     largest_anomaly: float = math.inf
     absolute_range: tuple[float, float] = (-math.inf, math.inf)
+    anomaly_spread: tuple[float, float] = (0.0, math.inf)
     flags: tuple[Flag, ...] = ()
     default_obs_sd: float | None = Field(None, gt=0)
     indices: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from climrecon.errors import NetworkError
 from climrecon.fields import Context, Estimate, Observations
 from climrecon.geography import domain
 from climrecon.grid import NINO34, TROPICS, Grid
+from climrecon.methods import checked
 from climrecon.methods.contract import Method
 from climrecon.preprocess import FileGrid
 from climrecon.scores.masked_truth import REGIONS
@@ -167,7 +168,8 @@ def single_month(method: Method, observations: Observations, index: int) -> Esti
     keep = np.zeros(len(observations.time), dtype=bool)
     keep[index] = True
     month = observations.select(keep)
-    return method.reconstruct(month.values, month.mask, month.obs_sd, month.time.month, Context(month.grid, month.time))
+    context = Context(month.grid, month.time)
+    return checked.reconstruct(method, month.values, month.mask, month.obs_sd, month.time.month, context)
 
 
 def largest_el_nino(field: FloatArray, grid: Grid) -> int:

@@ -25,9 +25,11 @@ from climrecon.output.error_budget import ErrorBudget
 from climrecon.preprocess import read_member
 from climrecon.preprocess.error_covariance import month_in_name, read_error_covariance
 from climrecon.preprocess.field import members_within
+from climrecon.preprocess.plausibility import check_member
 from climrecon.settings import RunSettings
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import LoadedMethod, on_method_grid
+from climrecon.variables import VARIABLES
 from climrecon.workflow.progress import Reporter
 
 Write = Callable[[Path, Mapping[str, Array], Mapping[str, Any]], None]
@@ -206,7 +208,7 @@ def prepare_ensemble(
     """
     chosen, covariances = chosen_members(inputs, settings), chosen_covariances(inputs, settings)
     total, request = len(all_members(inputs, settings)), inputs.request(settings)
-    errors = _uncorrelated(inputs, method.reconstructor.capabilities, settings.keep_observed)
+    errors = _uncorrelated(inputs, observations, method.reconstructor.capabilities, settings.keep_observed)
     notes: list[str] = []
     used: list[MemberFile] = []
     seen = np.maximum(observations.mask.sum(), 1)
@@ -215,10 +217,13 @@ def prepare_ensemble(
     for number, one in enumerate(chosen, 1):
         values = read_member(one.path, request, observations, one.realisation)
         lacking = float((observations.mask & ~np.isfinite(values)).sum() / seen)
+        reason, doubt = check_member(values, observations, VARIABLES[observations.variable])
         if lacking > MOST_LACKING:
-            notes.append(f"{one.name} lacks {100 * lacking:.0f} % of the observed cells and is not used")
+            reason = f"lacks {100 * lacking:.0f} % of the observed cells"
+        if reason or doubt:
+            notes.append(f"{one.name} {reason} and is not used" if reason else f"{one.name} {doubt}")
             reporter.warning(notes[-1])
-        else:
+        if not reason:
             there = np.isfinite(values) & observations.mask
             filled = np.where(there, values, observations.values).astype(np.float32)
             write(_read(folder, len(used)), {"own": filled}, {"file": one.name})
@@ -226,6 +231,7 @@ def prepare_ensemble(
         reporter.step(number, len(chosen))
     if chosen and len(used) < FEWEST:
         notes.append("too few members are left for a spread: no systematic errors are in")
+        reporter.warning(notes[-1])
         used = []
     count = len(used) or (settings.obs_members if covariances else 0)
     partly, months = None, 0
@@ -266,17 +272,20 @@ def prepare_ensemble(
     return EnsembleRecord(count, tuple(map(str, files)), hashes, tuple(notes), errors)
 
 
-def _uncorrelated(inputs: Inputs, method: Capabilities, keep_observed: bool) -> ErrorBudget:
+def _uncorrelated(inputs: Inputs, observations: Observations, method: Capabilities, keep_observed: bool) -> ErrorBudget:
     """Where the uncorrelated errors that a file states are in the result's standard deviations."""
     if inputs.uncorrelated is None:
         return ErrorBudget()
-    left_out = ""
-    if not method.gives_spread:
+    left_out, stated = "", observations.obs_sd
+    if stated is None:
+        left_out = "the file states none of an observed cell"
+    elif not method.gives_spread:
         used = method.uses_observation_errors
         left_out = "the method gives no standard deviation" if used else "the method does not use them"
     elif not (method.uses_observation_errors or keep_observed):
         left_out = "the method estimates its own"
-    return ErrorBudget(inputs.uncorrelated.name, not method.uses_observation_errors, left_out)
+    share = 0.0 if stated is None else float(np.mean(stated[observations.mask] > 0))
+    return ErrorBudget(inputs.uncorrelated.name, not method.uses_observation_errors, left_out, share=share)
 
 
 def open_ensemble(folder: Path, record: EnsembleRecord, *, check: bool = True) -> Ensemble | None:

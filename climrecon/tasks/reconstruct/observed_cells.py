@@ -9,6 +9,7 @@ import numpy as np
 from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Observations
+from climrecon.methods import checked
 from climrecon.preprocess import FileGrid
 from climrecon.tasks.methods import LoadedMethod
 from climrecon.tasks.reconstruct.ensemble import Ensemble
@@ -29,7 +30,7 @@ def observed_cell_sd(
         If the data set states no error, and neither the network's card nor the variable's description has a default.
     """
     stated = None if on_network.obs_sd is None else np.where(on_network.mask, on_network.obs_sd, np.nan)
-    used = method.reconstructor.observation_sd(stated, on_network.values.shape)
+    used = checked.observation_sd(method.reconstructor, stated, on_network.values.shape)
     if used is not None:
         return back.to_native_grid(used).astype(np.float32)
     sd = np.zeros(observations.values.shape) if observations.obs_sd is None else observations.obs_sd

@@ -151,7 +151,9 @@ def _other_means(methods: Sequence[LoadedMethod], product: Product, month: int, 
 def _figures(results: RunFolder, product: Product, series: Series, others: Sequence[LoadedMethod]) -> None:
     from climrecon.plots import animate, draw_global_mean, draw_maps, draw_nino34
 
-    month = _plot_month(results.settings, product)
+    month, time = _plot_month(results.settings, product), product.observations.time
+    if (wanted := results.settings.plot_month) and parse_month(wanted) != time.index[month]:
+        results.reporter.warning(f"plot_month={wanted} is none of the months of {time.span()}; the nearest is drawn")
     means = _other_means(others, product, month, results.stage)
     label = product.observations.time.labels()[month]
     results.add_figure(f"maps_{label}.png", draw_maps(product, series, month, means))

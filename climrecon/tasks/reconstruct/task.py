@@ -172,8 +172,9 @@ class Reconstruction:
             self._observations = read_observations(
                 self.inputs.main, self.inputs.request(self.settings), uncorrelated=self.inputs.uncorrelated
             )
-            for note in self._observations.source.notes:
-                reporter.note(note)
+            source = self._observations.source
+            for note in source.notes:
+                (reporter.warning if note in source.warnings else reporter.note)(note)
         return self._observations
 
     def _prepare(

@@ -21,9 +21,11 @@ from climrecon.netcdf.forms import members_in
 from climrecon.netcdf.names import NETCDF
 from climrecon.preprocess import PrepareRequest, read_member, read_observations, to_network_grid
 from climrecon.preprocess.error_covariance import month_in_name, read_error_stddev
+from climrecon.preprocess.plausibility import check_member
 from climrecon.preprocess.regrid import remap_with_gaps
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs, of_file, resolve
+from climrecon.variables import VARIABLES
 from climrecon.workflow.progress import Reporter
 
 REGIONAL_KM, SLOW_KM = 1500.0, 5000.0
@@ -163,8 +165,15 @@ def _systematic(
     means = []
     for number, path in enumerate(chosen, 1):
         values = read_member(path, request, like)
+        reason, doubt = check_member(values, like, VARIABLES[like.variable])
+        if reason or doubt:
+            reporter.warning(f"{path.name} {reason} and is not used" if reason else f"{path.name} {doubt}")
+        if reason:
+            continue
         means.append((np.nan_to_num(values) * weights).sum(axis=(1, 2)) / np.maximum(covered, 1e-9))
         reporter.step(number, len(chosen))
+    if len(means) < FEWEST_MEMBERS:
+        return None
     spread = np.std(means, axis=0, ddof=1)
     return np.asarray(spread[covered > 0])
 
