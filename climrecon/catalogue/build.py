@@ -121,7 +121,9 @@ def _row(path: Path, folder: Path) -> dict[str, Any]:
         stated = Stated(str(path.absolute()), metadata)
         release = release_of(stated)
         names = variables(file, release.data_set if release else None)
-        stated = replace(stated, variable=file[next(iter(names.values()))].__dict__)
+        # As the reader does, by the attributes of a variable too: of several those count that name a data set.
+        each = [replace(stated, variable=one.__dict__) for one in file.variables.values() if one.ndim > 1]
+        stated = next((one for one in each if release_of(one) != release), stated)
         time_range, step = times(file)
     facets = _facets(path, folder, stated)
     match = _CMOR.match(plain_name(path.name))

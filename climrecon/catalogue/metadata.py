@@ -26,14 +26,16 @@ def variables(file: Any, data_set: DataSet | None = None) -> dict[str, str]:
         If it holds no known variable.
     """
     names: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for variable in file.variables.values():
         if variable.ndim < 2 or variable.name.endswith(NO_FIELDS):
             continue
         name = canonical_variable(variable.name, variable.__dict__, data_set)
-        if name is None and _ERROR_OF.search(variable.name):
-            name = canonical_variable(variable.name.split("_")[0], {})
-        if name and name not in names:
-            names[name] = variable.name
+        if name:
+            names.setdefault(name, variable.name)
+        elif _ERROR_OF.search(variable.name) and (of := canonical_variable(variable.name.split("_")[0], {})):
+            errors.setdefault(of, variable.name)
+    names |= {name: error for name, error in errors.items() if name not in names}
     if not names:
         raise ValueError(f"no known variable; it holds {', '.join(file.variables) or 'none'}")
     return names

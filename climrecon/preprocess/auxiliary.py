@@ -55,11 +55,11 @@ def prepare_auxiliary(
     InputDataError
         If a file cannot be used.
     """
-    factor = factor_to_units(variable, inspected(files, variable)[0].units)
+    factor_to_units(variable, inspected(files, variable)[0].units)  # refuses those of other quantities
     values, months = prepare_member(
         files, grid, reference_period, scratch, variable, realisation=realisation, gaps=True
     )
-    return np.asarray(values * np.float32(factor), np.float32), months
+    return np.asarray(values, np.float32), months
 
 
 def read_auxiliary(

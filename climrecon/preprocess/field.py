@@ -64,12 +64,17 @@ def find_variable(
         )
     if matching:
         return matching[0]
-    raise InputDataError(
-        f"No variable is {wanted}; the file holds {held or 'none with two dimensions'}.",
-        f"If one of them is {wanted} under another name, state obs_variable=NAME; else choose another variable or file."
-        if held
-        else "Choose another variable or file.",
-    )
+    others = [v for v in candidates if (one := VARIABLES.get(names[v.name] or "")) and one.observable]
+    hint = "Choose another variable or file."
+    if others:
+        other = names[others[0].name]
+        hint = f"To read {others[0].name}, use variable={other} with a method for it, e.g. network=kriging."
+    elif held:
+        hint = (
+            f"If one of them is {wanted} under another name, state obs_variable=NAME; else choose another variable or "
+            "file."
+        )
+    raise InputDataError(f"No variable is {wanted}; the file holds {held or 'none with two dimensions'}.", hint)
 
 
 def _on_pressure_level(file: netCDF4.Dataset, variable: netCDF4.Variable) -> bool:

@@ -211,7 +211,7 @@ class Packing:
             return np.asarray(stored * self.scale)
         if self.offset is not None and self.offset != 0.0:
             return np.asarray(stored + self.offset)
-        return stored.astype(stored.dtype if stored.dtype.kind == "f" else np.float64)
+        return stored.astype(stored.dtype if stored.dtype.kind == "f" else np.float64, copy=False)
 
     def _declared(self, stored: NDArray[Any], values: FloatArray) -> BoolArray:
         missing = np.zeros(stored.shape, bool)
@@ -281,11 +281,18 @@ def _outside(numbers: NDArray[Any], limits: tuple[float, float]) -> BoolArray:
     return np.asarray((numbers < limits[0]) | (numbers > limits[1]))
 
 
+def _reach_within(values: FloatArray, limits: tuple[float, float]) -> bool:
+    """Whether all known values lie between ``limits``; most files need no more than these two numbers of them."""
+    low, high = np.fmin.reduce(values, axis=None, initial=np.inf), np.fmax.reduce(values, axis=None, initial=-np.inf)
+    return bool(limits[0] < low and high < limits[1])
+
+
 def _undeclared(values: FloatArray, tally: Tally) -> FloatArray:
     """Values in place, with NaN for fill values that files do not declare."""
-    sizes = np.abs(values)
-    if not (sizes >= min(map(abs, _FILLS))).any():  # one comparison for most files
+    least = min(map(abs, _FILLS))
+    if _reach_within(values, (-least, least)):
         return values
+    sizes = np.abs(values)
     for fill in _FILLS:
         found = values == fill
         if found.any():
@@ -309,6 +316,8 @@ def flags_in(values: FloatArray, limits: tuple[float, float], description: Varia
 
     A number outside ``limits`` that stands in many cells was not measured there.
     """
+    if _reach_within(values, limits):
+        return {}
     bad = _outside(values, limits)
     if not bad.any():
         return {}

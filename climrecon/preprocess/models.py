@@ -143,6 +143,8 @@ def prepare_member(
             gaps = True
     months = Months(index[order])
     values = anomalies_of(values, months.index, reference_period)
+    if to_ours := VARIABLES[variable].conversion(headers[0].units):
+        values = to_ours(values, difference=True)
     _check(values, shown, gaps, VARIABLES[variable])
     return values, months
 
@@ -270,13 +272,23 @@ def source_grid(
     lat = next((v for v in cells if is_called(v, "latitude")), None) if ocean else None
     if lat is None:
         axes = find_horizontal(file, variable)
-        return ("-remapcon,grid.txt", *_without_repeats(file, axes)), axes.lat, axes.lon
+        return ("-remapcon,grid.txt", *_eastward(file, axes), *_without_repeats(file, axes)), axes.lat, axes.lon
     lon = next((v for v in cells if is_called(v, "longitude")), lat)
     corners = str(getattr(lat, "bounds", "")) in file.variables
     # Without the cells' corners there are no areas: values are taken at the points of a finer grid first.
     remap = ("-remapcon,grid.txt",) if corners else ("-remapcon,grid.txt", f"-remapbil,{_FINE}")
     lat, lon = (np.ma.filled(one[:].astype(np.float64), 0.0) for one in (lat, lon))
     return remap, lat, lon
+
+
+def _eastward(file: netCDF4.Dataset, axes: Horizontal) -> list[str]:
+    """cdo's operator that lets longitudes begin in the west: where those with bounds jump back, cdo finds no cells."""
+    bounded = any(hasattr(one, "bounds") for one in file.variables.values() if one.dimensions == (axes.lon_name,))
+    jumps = np.flatnonzero(np.diff(axes.lon) < 0)
+    if not bounded or len(jumps) != 1:
+        return []
+    first = int(jumps[0]) + 2
+    return [f"-selindexbox,{first},{first - 1},1,{len(axes.rows)}"]
 
 
 def _without_repeats(file: netCDF4.Dataset, axes: Horizontal) -> list[str]:

@@ -13,41 +13,30 @@ import netCDF4
 import numpy as np
 from hypothesis import strategies as st
 
+from climrecon.grid import Grid
+from fuzz.statements import (
+    ABSOLUTE_BESIDE,
+    ABSOLUTE_NAMES,
+    BASES,
+    FILE_NAMES,
+    GAPS,
+    HADCRUT,
+    NAMES,
+    OTHERS,
+    PRODUCERS,
+    UNITS,
+    USUAL_BASES,
+)
+
 ROWS, COLUMNS, MONTHS = 6, 8, 14
-LAT, LON = np.arange(-75.0, 90, 30.0), np.arange(-157.5, 180, 45.0)
 FIRST = 1901 * 12 + 4
 INDEX = np.arange(FIRST, FIRST + MONTHS)
-HADCRUT = "HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"
+#: Of files of absolute values: whole years, all of them the reference period.
+YEARS = (1901, 1903)
+WHOLE_YEARS = np.arange(YEARS[0] * 12, (YEARS[1] + 1) * 12)
+#: Between members, K.
+APART = 0.1
 
-#: Statements of a base period: attribute, of the variable or the file, its value, and the years that it means.
-BASES: list[tuple[str, bool, Any, tuple[int, int]]] = [
-    ("reference_period", True, "1951-1980", (1951, 1980)),
-    ("reference_period", True, np.array([1961, 1990], dtype=np.int16), (1961, 1990)),
-    ("long_name", True, "near-surface temperature anomaly relative to 1850-1900", (1850, 1900)),
-    ("long_name", True, "temperature anomaly (base 1971-2000)", (1971, 2000)),
-    (
-        "comment",
-        False,
-        "Anomalies are relative to the Jan 1951-Dec 1980 average; data from 1850 to 2020.",
-        (1951, 1980),
-    ),
-    ("comment", False, "monthly anomalies relative to 1961-1990 climatology", (1961, 1990)),
-    ("climatology", True, "1981-2010", (1981, 2010)),
-    ("description", False, "temperature anomalies w.r.t. 1986 to 2005", (1986, 2005)),
-    ("summary", False, "anomalies from the 1991/2020 normals", (1991, 2020)),
-]
-#: Names of the variable in the file, and attributes that go with them.
-NAMES: list[tuple[str, dict[str, Any]]] = [
-    ("tas", {}),
-    ("tas", {"standard_name": "air_temperature_anomaly"}),
-    ("tasa", {"long_name": "Near-Surface Air Temperature Anomaly"}),
-    ("temperature_anomaly", {}),
-    ("tempanomaly", {"long_name": "Surface temperature anomaly"}),
-    ("anom", {"standard_name": "air_temperature_anomaly"}),
-    ("air", {"standard_name": "air_temperature_anomaly"}),
-    ("tas_mean", {}),
-    ("anything", {"standard_name": "air_temperature_anomaly"}),
-]
 TIMES = (
     "days since 1850-01-01", "days since 1850-1-1 00:00:00", "hours since 1800-1-1 00:00:0.0",
     "seconds since 1970-01-01", "months since 1900-01-01", "month as %Y%m.%f", "day as %Y%m%d.%f",
@@ -55,11 +44,18 @@ TIMES = (
 )  # fmt: skip
 STAMPS = ("middle", "start", "end")
 BOUNDS = (None, "linked", "named", "own units")
-UNITS = ("K", "degC", "deg C", "degrees C", "degrees Celsius", "Celsius", "degree_C", "kelvin", "Kelvin", "degK", "C")
+#: Of a refusal: statements name several data sets.
+UNCLEAR = "which data set"
+#: How rows and columns lie in the file.
+GRIDS = ("centres", "twin rows", "poles", "edges", "edges with bounds", "bounds")
 
 layouts = st.fixed_dictionaries(
     {
-        "file_name": st.sampled_from(["data.nc", HADCRUT, "air.mon.anom.nc", "out put.nc"]),
+        "file_name": st.sampled_from(["data.nc", "data.nc", HADCRUT, *FILE_NAMES]),
+        "producers": st.lists(st.sampled_from(PRODUCERS), max_size=2),
+        "gaps": st.sampled_from([None, None, None, *GAPS]),
+        "grid": st.sampled_from(["centres", "centres", *GRIDS]),
+        "others": st.lists(st.sampled_from([*OTHERS, ABSOLUTE_BESIDE]), max_size=2, unique_by=lambda one: one[0]),
         "compressed": st.sampled_from(["", "", "", "", ".gz", ".bz2"]),
         "name": st.sampled_from(NAMES),
         "base": st.sampled_from([None, *BASES]),
@@ -67,10 +63,10 @@ layouts = st.fixed_dictionaries(
         "north_first": st.booleans(),
         "east_of_greenwich": st.booleans(),
         "turned_by": st.integers(0, COLUMNS - 1),
-        "cyclic": st.sampled_from([False, False, False, True]),
+        "cyclic": st.sampled_from(["", "", "", "", "", "", "", "", "equal", "equal", "equal", "other"]),
         "axes": st.sampled_from([("time", "lat", "lon"), ("time", "latitude", "longitude"), ("valid_time", "y", "x")]),
         "dims": st.permutations(["time", "lat", "lon"]),
-        "members": st.sampled_from([None, None, ("realization", 1), ("number", 1), ("ens", 2), ("run", 2)]),
+        "members": st.sampled_from([None, None, ("realization", 1), ("number", 1), ("ens", 2), ("run", 2), ("member_id", 3)]),
         "packing": st.sampled_from(["f4", "f8", "i2", "i4"]),
         "fill": st.sampled_from([np.nan, -1e30, 1e20, -9999.0, -999.0, 9.96921e36]),
         "declared": st.sampled_from(["_FillValue", "missing_value", "both", "not"]),
@@ -83,41 +79,120 @@ layouts = st.fixed_dictionaries(
         "format": st.sampled_from(["NETCDF4", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF4_CLASSIC"]),
     }
 )  # fmt: skip
+#: The same of absolute values; ``share`` of the cells is missing.
+absolute_layouts = st.builds(
+    lambda layout, name, share: {
+        **layout, "name": name, "share": share, "base": None, "producers": [], "gaps": None, "file_name": "data.nc",
+        "others": [one for one in layout["others"] if one is not ABSOLUTE_BESIDE],
+        "order_of_time": range(len(WHOLE_YEARS)),
+    },
+    layouts, st.sampled_from(ABSOLUTE_NAMES), st.sampled_from([0.0, 0.05]),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Made:
-    """A file and its truth: (T, H, W) anomalies in K in the package's order, (T,) months, base period."""
+    """A file and its truth.
+
+    Attributes
+    ----------
+    values:
+        (T, H, W) in the package's order, NaN where missing: anomalies, or absolute values; K. Of members the mean.
+    index:
+        (T,) months.
+    base:
+        Reference period of anomalies.
+    data_set:
+        Its name, "" if none is named.
+    members:
+        How many the file holds along a dimension.
+    refused:
+        Words of the reasons for which the file must be refused, as a pattern; "" if it must be read.
+    infilled:
+        Whether the file states that its gaps are filled.
+    """
 
     path: Path
     values: np.ndarray
     index: np.ndarray
     base: tuple[int, int] | None
     tolerance: float
+    grid: Grid
+    data_set: str
+    members: int
+    refused: str
+    infilled: bool
+
+    def member(self, number: int) -> np.ndarray:
+        """(T, H, W) of one member, from 0."""
+        return self.values + APART * (number - (self.members - 1) / 2)
 
 
-def truth(seed: int) -> np.ndarray:
-    """Anomalies in hundredths of K, which packed files hold exactly; NaN where missing."""
+def truth(seed: int, *, absolute: bool = False, share: float = 0.4) -> np.ndarray:
+    """Values in hundredths of K, which packed files hold exactly; NaN where missing."""
     rng = np.random.default_rng(seed)
-    values = np.round(rng.normal(0.0, 1.2, (MONTHS, ROWS, COLUMNS)).clip(-6, 6) * 100) / 100
-    values[rng.random(values.shape) < 0.4] = np.nan
+    shape = (len(WHOLE_YEARS) if absolute else MONTHS, ROWS, COLUMNS)
+    values = rng.normal(0.0, 1.2, shape).clip(-6, 6)
+    if absolute:
+        season = np.cos(np.arange(shape[0]) * np.pi / 6)[:, None, None]
+        values += np.array([245.0, 270.0, 295.0, 298.0, 275.0, 255.0])[:, None] + 9.0 * season
+    values = np.round(values * 100) / 100
+    values[rng.random(values.shape) < share] = np.nan
     return values
+
+
+def anomalies(values: np.ndarray) -> np.ndarray:
+    """(T, H, W) whole years of absolute values less the mean of their calendar month, where two of three years are known."""
+    years = values.reshape(-1, 12, *values.shape[1:])
+    known = np.isfinite(years).sum(axis=0)
+    mean = np.where(known >= 2, np.where(np.isfinite(years), years, 0.0).sum(axis=0) / np.maximum(known, 1), np.nan)
+    return np.asarray((years - mean).reshape(values.shape))
+
+
+def on_even_rows(values: np.ndarray, grid: Grid) -> np.ndarray:
+    """(T, H, W) means over the rows of a regular grid of as many rows, by the areas that they share with those of ``grid``."""
+    edges = np.sin(np.radians(np.linspace(-90.0, 90.0, ROWS + 1)))[:, None]
+    known = np.sin(np.radians(grid.lat_edges))
+    shared = np.minimum(edges[1:], known[1:]) - np.maximum(edges[:-1], known[:-1])
+    return np.asarray(np.einsum("rs,tsw->trw", shared.clip(0) / np.diff(edges, axis=0), values))
 
 
 def made(folder: Path, layout: dict[str, Any], seed: int = 3) -> Made:
     """Write the file of ``layout``."""
-    values, index = truth(seed), INDEX
-    written, lat, lon = values[np.array(layout["order_of_time"])], LAT, LON
+    absolute = "share" in layout
+    values = truth(seed, absolute=absolute, share=layout.get("share", 0.4))
+    index = WHOLE_YEARS if absolute else INDEX
+    name, lat_edges = layout["file_name"], np.linspace(-90.0, 90.0, ROWS + 1)
+    lat, written = lat_edges[:-1] + 15.0, values[np.array(layout["order_of_time"])]
+    lat_bounds = np.stack([lat_edges[:-1], lat_edges[1:]], axis=1)
+    if layout["grid"] == "twin rows":
+        lat, written = np.arange(-82.5, 90, 15.0), np.repeat(written, 2, axis=1)
+    elif layout["grid"] == "poles":
+        lat, lat_edges = np.linspace(-90.0, 90.0, ROWS), np.array([-90.0, *np.arange(-72.0, 90, 36.0), 90.0])
+    elif layout["grid"].startswith("edges"):
+        lat = lat_edges[1:] if layout["north_first"] else lat_edges[:-1]
+    lon = np.arange(-157.5, 180, 45.0)
+    lon_bounds = np.stack([lon - 22.5, lon + 22.5], axis=1)
+    if layout["grid"].startswith("edges"):
+        lon = lon - 22.5
+    lon_edges = np.linspace(-180.0, 180.0, COLUMNS + 1)
     if layout["north_first"]:
-        lat, written = lat[::-1], written[:, ::-1]
+        lat, lat_bounds, written = lat[::-1], lat_bounds[::-1, ::-1], written[:, ::-1]
     if layout["east_of_greenwich"]:
-        lon = lon % 360.0
-    lon, written = np.roll(lon, layout["turned_by"]), np.roll(written, layout["turned_by"], axis=2)
+        turns = lon % 360.0 - lon
+        lon, lon_bounds = lon + turns, lon_bounds + turns[:, None]
+    by = layout["turned_by"]
+    lon, lon_bounds, written = np.roll(lon, by), np.roll(lon_bounds, by, axis=0), np.roll(written, by, axis=2)
     if layout["cyclic"]:
-        lon, written = np.append(lon, lon[0] + 360.0), np.concatenate([written, written[..., :1]], axis=2)
-    path = folder / layout["file_name"]
+        lon, lon_bounds = np.append(lon, lon[0] + 360.0), np.append(lon_bounds, lon_bounds[:1] + 360.0, axis=0)
+        again = written[..., :1] + (0.5 if layout["cyclic"] == "other" else 0.0)
+        written = np.concatenate([written, again], axis=2)
+    if layout["gaps"] and layout["gaps"][0] == "name":
+        name = layout["gaps"][1]
+    path = folder / name
+    axes = {"lat": (lat, lat_bounds), "lon": (lon, lon_bounds)}
     with netCDF4.Dataset(path, "w", format=layout["format"]) as file:
-        _write(file, layout, written, index[np.array(layout["order_of_time"])], lat, lon)
+        _write(file, layout, written, index[np.array(layout["order_of_time"])], axes)
     if layout["compressed"]:
         opener = gzip.open if layout["compressed"] == ".gz" else bz2.open
         packed = path.with_name(path.name + layout["compressed"])
@@ -125,8 +200,20 @@ def made(folder: Path, layout: dict[str, Any], seed: int = 3) -> Made:
             target.write(path.read_bytes())
         path.unlink()
         path = packed
-    default = (1961, 1990) if layout["file_name"] == HADCRUT else None
-    return Made(path, values, index, layout["base"][3] if layout["base"] else default, 2e-5)
+    statements = {one[:2]: one[3] for one in layout["producers"]}
+    named = {FILE_NAMES.get(name, "HadCRUT"), *statements.values()} - {""}
+    data_set = named.pop() if len(named) == 1 else ""
+    reasons = [UNCLEAR] if named else []
+    reasons += ["edges of cells"] if layout["grid"] == "edges" else []
+    reasons += ["again, with other values"] if layout["cyclic"] == "other" else []
+    infilled = bool(layout["gaps"] and layout["gaps"][2])
+    base = layout["base"][3] if layout["base"] else USUAL_BASES.get(data_set)
+    tolerance = 1e-4 if absolute else 2e-5
+    if layout["units"][1] != 1.0:
+        tolerance = 6e-3 if layout["packing"] in ("i2", "i4") else 2e-4
+    members = layout["members"][1] if layout["members"] else 1
+    grid = Grid(lat_edges, lon_edges)
+    return Made(path, values, index, base, tolerance, grid, data_set, members, "|".join(reasons), infilled)
 
 
 def _write(
@@ -134,27 +221,46 @@ def _write(
     layout: dict[str, Any],
     values: np.ndarray,
     index: np.ndarray,
-    lat: np.ndarray,
-    lon: np.ndarray,
+    axes: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> None:
     names = dict(zip(("time", "lat", "lon"), layout["axes"], strict=True))
-    for axis, size in (("time", len(index)), ("lat", len(lat)), ("lon", len(lon))):
+    sizes = {"time": len(index), **{axis: len(numbers) for axis, (numbers, _) in axes.items()}}
+    for axis, size in sizes.items():
         file.createDimension(names[axis], size)
-    for axis, numbers, units in (("lat", lat, "degrees_north"), ("lon", lon, "degrees_east")):
+    for axis, units in (("lat", "degrees_north"), ("lon", "degrees_east")):
         coordinate = file.createVariable(names[axis], "f8", (names[axis],))
         coordinate.units = units
-        coordinate[:] = numbers
+        coordinate[:], bounds = axes[axis]
+        if "bounds" in layout["grid"]:
+            coordinate.bounds = f"{names[axis]}_bnds"
+            if "two" not in file.dimensions:
+                file.createDimension("two", 2)
+            file.createVariable(coordinate.bounds, "f8", (names[axis], "two"))[:] = bounds
     write_time(file, names["time"], layout, index)
     name, attributes = layout["name"]
-    attributes = {**attributes, "units": layout["units"]}
+    attributes = {**attributes, "units": layout["units"][0]}
     if layout["base"]:
         attribute, of_variable, value, _ = layout["base"]
         if of_variable:
             attributes[attribute] = value
         else:
             file.setncattr(attribute, value)
+    for attribute, of_variable, text, _ in layout["producers"]:
+        if of_variable:
+            attributes[attribute] = text
+        else:
+            file.setncattr(attribute, text)
+    if layout["gaps"] and layout["gaps"][0] != "name":
+        attribute, value, _ = layout["gaps"]
+        known = f"{file.comment} " if attribute == "comment" and "comment" in file.ncattrs() else ""
+        file.setncattr(attribute, known + value if known else value)
     if "long_name" not in attributes:
-        attributes["long_name"] = "temperature anomaly"
+        attributes["long_name"] = "temperature" if "share" in layout else "temperature anomaly"
+    for other, about, value in layout["others"]:
+        if other != name:
+            field = file.createVariable(other, "f4", [names[axis] for axis in layout["dims"]])
+            field.setncatts(about)
+            field[:] = value
     _write_values(file, name, attributes, layout, values, names)
 
 
@@ -162,7 +268,7 @@ def _write_values(
     file: netCDF4.Dataset, name: str, attributes: dict[str, Any], layout: dict[str, Any], values: np.ndarray,
     names: dict[str, str],
 ) -> None:  # fmt: skip
-    packed = layout["packing"] in ("i2", "i4")
+    packed, absolute = layout["packing"] in ("i2", "i4"), "share" in layout
     fill = np.float64(-9999 if packed else layout["fill"])
     shape = [names[axis] for axis in layout["dims"]]
     data = np.transpose(values, [("time", "lat", "lon").index(axis) for axis in layout["dims"]])
@@ -173,7 +279,7 @@ def _write_values(
         member.standard_name = "realization"
         member[:] = np.arange(1, count + 1)
         shape.insert(1, dimension)
-        data = np.repeat(np.expand_dims(data, 1), count, 1)
+        data = np.stack([data + APART * (number - (count - 1) / 2) for number in range(count)], axis=1)
     declared = layout["declared"] if not packed else "both"
     number = np.dtype(layout["packing"]).type
     variable = file.createVariable(
@@ -184,13 +290,18 @@ def _write_values(
         variable.setncattr(key, value)
     if declared in ("missing_value", "both"):
         variable.missing_value = number(fill)
+    _, factor, zero = layout["units"]
+    middle = 275.0 if absolute else 1.0
+    scale, offset = np.float32(0.01 * factor), np.float32(middle * factor + zero * absolute)
+    data = data * factor + zero * absolute
+    limits = np.array([175.0, 349.0] if absolute else [-20.0, 20.0]) * factor + zero * absolute
     if packed:
-        variable.scale_factor, variable.add_offset = np.float32(0.01), np.float32(1.0)
-        data = np.round((data - 1.0) / 0.01)
+        variable.scale_factor, variable.add_offset = scale, offset
+        data = np.round((data - np.float64(offset)) / np.float64(scale))
     if layout["valid"] and not np.isnan(fill):
-        low, high = (-20.0, 20.0) if layout["valid"] == "unpacked" or not packed else (-2100, 1900)
-        kind = np.float32 if layout["valid"] == "unpacked" or not packed else number
-        variable.valid_range = np.array([low, high], dtype=kind)
+        of_values = layout["valid"] == "unpacked" or not packed
+        limits = limits if of_values else np.round((limits - np.float64(offset)) / np.float64(scale))
+        variable.valid_range = limits.astype(np.float32 if of_values else number)
     variable[:] = np.where(np.isnan(data), fill, data)
 
 
@@ -226,7 +337,8 @@ def write_time(file: netCDF4.Dataset, name: str, layout: dict[str, Any], index: 
     time[:] = {"middle": numbers(index, kind, calendar, 15), "start": starts, "end": ends}[layout["stamp"]]
     if bounds is None:
         return
-    file.createDimension("two", 2)
+    if "two" not in file.dimensions:
+        file.createDimension("two", 2)
     edges = np.stack([starts, ends], axis=1)
     held = file.createVariable(f"{name}_bnds", "f8", (name, "two"))
     if bounds == "linked":

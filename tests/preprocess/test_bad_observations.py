@@ -116,6 +116,12 @@ def test_wrong_variable(make):
     refused(make(name="psl"), r"No variable is tas; the file holds psl \(psl\)")
 
 
+def test_another_variable_that_can_be_reconstructed_is_offered(make):
+    error = refused(make(name="sst"), r"No variable is tas; the file holds sst \(tos\)")
+    assert "variable=tos" in error.hint
+    assert "network=kriging" in error.hint
+
+
 def test_two_variables_that_could_be_meant(make):
     path = make(name="tas_mean")
     with netCDF4.Dataset(path, "a") as file:

@@ -37,7 +37,7 @@ from climrecon.version import __version__
 from climrecon.workflow.fingerprint import fingerprint
 
 #: Version of this stage: raised whenever equal input gives another member.
-VERSION = 2
+VERSION = 3
 #: What a member holds that was neither blended here nor is air temperature alone.
 OBSERVED = "as observed"
 #: More workers than this gain nothing on a disk.
