@@ -1,46 +1,134 @@
-"""Writing files so that nothing half-written ever looks whole; hashes of files. Standard library alone."""
+"""Writing files so that nothing half-written ever looks whole, and no link is followed; reading and hashing files.
+
+Standard library alone.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import secrets
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+from climrecon.errors import InputDataError
 
 _BLOCK = 1 << 20
+#: Reasons of :func:`why_unreadable`.
+ABSENT, CLOSED = "the file does not exist", "its folder may not be entered: permission denied"
+FOLDER = "it is a folder, not a file"
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``target``; rename it on success, remove it on any failure.
+def atomic_path(target: Path, mode: int = 0o666) -> Iterator[Path]:
+    """Give a name in a hidden folder beside ``target``; rename the file on success, remove it on any failure.
 
-    The file is made by whoever writes it, so its permissions follow the umask; a library that makes
-    it 0600 is corrected.
+    Only its owner may enter the folder, so that nobody can plant a link for the writer to follow. A link at ``target``
+    is replaced, not followed.
+
+    Parameters
+    ----------
+    mode:
+        Permissions of the file, less the umask, whatever those are that its writer gives it.
     """
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{target.stem[:100]}.", dir=target.parent) as folder:
+        temporary = Path(folder) / target.name
         yield temporary
         mask = os.umask(0)
         os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
+        temporary.chmod(mode & ~mask)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
-def write_text(target: Path, text: str) -> None:
-    """Write a UTF-8 file in one step."""
-    with atomic_path(target) as temporary:
+def write_text(target: Path, text: str, mode: int = 0o666) -> None:
+    """Write a UTF-8 file in one step; ``mode`` as in :func:`atomic_path`."""
+    with atomic_path(target, mode) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
+def create(path: Path, mode: int = 0o666) -> BinaryIO:
+    """Open a new file for writing, where nothing is yet: neither a file nor a link.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something of that name.
+    """
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "wb")
+
+
+def why_unreadable(path: Path) -> str | None:
+    """Why ``path`` is no file that can be read; None if it is one.
+
+    Opens nothing: opening a pipe waits for whoever writes to it, and a device has no end.
+    """
+    try:
+        str(path).encode()
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ABSENT
+    except PermissionError:
+        return CLOSED
+    except UnicodeEncodeError:
+        return "its name holds bytes that are no UTF-8"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    except ValueError as error:
+        return f"it has no possible name: {error}"
+    if stat.S_ISDIR(mode):
+        return FOLDER
+    if not stat.S_ISREG(mode):
+        return "it is a pipe, socket or device, not a file"
+    return None if os.access(path, os.R_OK) else "it may not be read: permission denied"
+
+
+def require_file(path: Path, hint: str) -> None:
+    """Refuse what is no file that can be read.
+
+    Raises
+    ------
+    InputDataError
+        With the reason, and ``hint``.
+    """
+    why = why_unreadable(path)
+    if why:
+        raise InputDataError(f"There is no file {path}." if why == ABSENT else f"{path} cannot be used: {why}.", hint)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Bytes of a file.
+
+    Raises
+    ------
+    OSError
+        If it is none, or cannot be read.
+    """
+    if why := why_unreadable(path):
+        raise OSError(f"{path}: {why}")
+    return path.read_bytes()
+
+
+def read_text(path: Path) -> str:
+    """Text of a UTF-8 file; errors as of :func:`read_bytes`, and UnicodeDecodeError."""
+    return read_bytes(path).decode()
+
+
 def sha256_of(path: Path) -> str:
-    """sha256 of a file's bytes, read in pieces."""
+    """sha256 of a file's bytes, read in pieces.
+
+    Raises
+    ------
+    OSError
+        If it is no file, or cannot be read.
+    """
     digest = hashlib.sha256()
+    if why := why_unreadable(path):
+        raise OSError(f"{path}: {why}")
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from climrecon.catalogue.descriptor import write_catalogue
+from climrecon.catalogue.descriptor import check_replaceable, write_catalogue
 from climrecon.catalogue.dialects import frequency
 from climrecon.catalogue.metadata import times, variables
 from climrecon.catalogue.opening import LeftOut
@@ -18,6 +18,7 @@ from climrecon.datasets import Release, infilled_product, release_of
 from climrecon.errors import NoDataError, OutputError
 from climrecon.variables import VARIABLES
 
+DESCRIPTION = "written by climrecon catalogue build"
 _ENDINGS = (".nc", ".nc4")
 #: tas_Amon_MODEL_EXPERIMENT_rRiIpP[fF][_GRID][_YYYYMM-YYYYMM].nc, in CMIP5 and CMIP6
 _CMOR = re.compile(
@@ -50,11 +51,12 @@ def build_catalogue(
     NoDataError
         If no file is left.
     OutputError
-        If the catalogue cannot be written.
+        If the catalogue cannot be written, or would replace another file.
     """
     # Entries are absolute and free of "..", but links stay what they are: they may move on to a newer release.
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links
     output = output or folder / "catalogue.json"
+    check_replaceable(output, DESCRIPTION)
     paths = sorted(path for path in folder.rglob("*") if path.suffix in _ENDINGS and not path.name.startswith("."))
     rows, left_out = [], []
     for number, path in enumerate(paths, 1):
@@ -69,7 +71,7 @@ def build_catalogue(
         detail = "".join(f"\n  {item.path}: {item.reason}" for item in left_out[:12])
         raise NoDataError(f"No netCDF file below {folder} can be listed.{detail}", "Check the folder.")
     try:
-        write_catalogue(output, f"netCDF files below {folder.name}", "written by climrecon catalogue build", rows)
+        write_catalogue(output, f"netCDF files below {folder.name}", DESCRIPTION, rows)
     except OSError as error:
         raise OutputError(
             f"The catalogue {output} cannot be written: {error}", "Name another file with --output."

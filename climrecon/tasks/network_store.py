@@ -13,6 +13,7 @@ from climrecon.errors import NetworkError, OutputError, UsageError
 from climrecon.methods.registry import registered
 from climrecon.methods.store import CARD, RANGE, WEIGHTS, list_networks, load_network, shipped
 from climrecon.settings import Site
+from climrecon.working_folders import working_folder
 
 _INCOMING = ".incoming-"
 _DAY = 86400.0
@@ -99,25 +100,25 @@ def add_network(source: Path, name: str, site: Site, *, replace: bool = False) -
         check_free_name(name, site, loaded.sha256)
     store = writable_store(site)
     _sweep(store)
-    incoming, gone = (store / f"{_INCOMING}{state}-{name}-{os.getpid()}" for state in ("new", "old"))
-    target = store / name
+    target, gone = store / name, store / f"{_INCOMING}old-{name}-{os.getpid()}"
     try:
-        incoming.mkdir()
-        shutil.copyfile(folder / WEIGHTS, incoming / WEIGHTS)
-        if loaded.card.range_sha256:
-            shutil.copyfile(folder / RANGE, incoming / RANGE)
-        card = loaded.card.model_copy(update={"name": name})
-        (incoming / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        if target.exists():
-            target.replace(gone)
-        incoming.replace(target)
+        with working_folder(store) as work:
+            incoming = work / name
+            incoming.mkdir()
+            shutil.copyfile(folder / WEIGHTS, incoming / WEIGHTS)
+            if loaded.card.range_sha256:
+                shutil.copyfile(folder / RANGE, incoming / RANGE)
+            card = loaded.card.model_copy(update={"name": name})
+            (incoming / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            if target.exists():
+                target.replace(gone)
+            incoming.replace(target)
     except OSError as error:
         raise OutputError(f"The network cannot be written to {store}: {error}", "Is the disk full?") from error
     finally:
         if gone.exists() and not target.exists():
             gone.replace(target)
-        for left in (incoming, gone):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(gone, ignore_errors=True)
     return target
 
 

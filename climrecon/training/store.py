@@ -14,11 +14,9 @@ import hashlib
 import json
 import os
 import shutil
-import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import InputDataError, OutputError
 from climrecon.files import atomic_path, sha256_of, write_text
+from climrecon.working_folders import working_folder
 
 #: Months of a member by their positions: a slice, or (n,) positions in order.
 Rows = slice | IntArray
@@ -178,23 +177,23 @@ class MemberStore:
         OutputError
             If it cannot be made.
         """
-        place = self.folder / ".scratch" / f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
-        try:
-            self._sweep()
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"{self.folder} cannot be written to: {error}", "Choose another cachedir, or free some space."
-            ) from error
-        try:
-            yield place
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+        place = self.folder / ".scratch"
+        with ExitStack() as held:
+            try:
+                self._sweep()
+                place.mkdir(parents=True, exist_ok=True)
+                folder = held.enter_context(working_folder(place))
+            except OSError as error:
+                raise OutputError(
+                    f"{self.folder} cannot be written to: {error}", "Choose another cachedir, or free some space."
+                ) from error
+            yield folder
 
     def _sweep(self) -> None:
-        for left in (*self.folder.glob(".scratch/*"), *self.folder.glob(".*.*")):
+        """Remove what is left of files that killed processes were writing."""
+        for left in self.folder.glob(".*.*"):
             try:
-                if time.time() - left.stat().st_mtime > _STALE_SECONDS or _is_orphan(left.name):
+                if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
             except OSError:
                 continue
@@ -231,20 +230,6 @@ class MemberStore:
 def _stamp(path: Path) -> list[int]:
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ino]
-
-
-def _is_orphan(name: str) -> bool:
-    """Whether a scratch folder's name says that a process of this machine made it that is no longer there."""
-    host, _, rest = name.rpartition("-")[0].rpartition("-")
-    if host != socket.gethostname() or not rest.isdigit():
-        return False
-    try:
-        os.kill(int(rest), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _text_hash(text: str) -> str:

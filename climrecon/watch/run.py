@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from climrecon.errors import ClimReconError, DependencyError, InputDataError, Interrupted, OutputError
+from climrecon.processes import identity
 from climrecon.settings import validate
 from climrecon.watch import commands, publish, state
 from climrecon.watch.context import FREVA, Context
-from climrecon.watch.lock import identity
 from climrecon.watch.state import Release
 from climrecon.workflow.provenance import read_provenance
 from climrecon.workflow.run_info import run_info
@@ -62,7 +62,6 @@ def _through_freva(context: Context, release: Release, folder: Path) -> None:
     command.append(f"outputdir={folder}")
     context.reporter.stage(f"Running {release.name} through Freva")
     log = context.output / f"{release.name}.{LOG}"
-    log.unlink(missing_ok=True)
     code = commands.run_logged(command, log, lambda pid: _note_child(context, release, pid))
     if publish.whole(folder):
         log.replace(folder / LOG)
