@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from climrecon.redaction import redacted
+
 
 class ClimReconError(Exception):
     """A problem a user can understand.
@@ -26,9 +28,10 @@ class ClimReconError(Exception):
         cls.exit_code = cls.exit_code if exit_code is None else exit_code
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        # An error reaches terminals, logs, records and mails: secrets leave it here.
+        self.message = redacted(message)
+        self.hint = None if hint is None else redacted(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message if not self.hint else f"{self.message}\n  -> {self.hint}"
@@ -78,6 +81,6 @@ class ProblemList(UsageError):
     """
 
     def __init__(self, problems: Iterable[str], heading: str, hint: str | None = None) -> None:
-        self.problems = list(problems)
+        self.problems = [redacted(problem) for problem in problems]
         body = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(f"{heading}\n{body}", hint)

@@ -84,7 +84,7 @@ def why_unreadable(path: Path) -> str | None:
         return FOLDER
     if not stat.S_ISREG(mode):
         return "it is a pipe, socket or device, not a file"
-    return None if os.access(path, os.R_OK) else "it may not be read: permission denied"
+    return None if os.access(path, os.R_OK, effective_ids=True) else "it may not be read: permission denied"
 
 
 def require_file(path: Path, hint: str) -> None:

@@ -14,8 +14,10 @@ from climrecon.catalogue.dialects import frequency
 from climrecon.catalogue.metadata import times, variables
 from climrecon.catalogue.opening import LeftOut
 from climrecon.catalogue.roles import COVARIANCE, MEMBER, member_number, role_of, version_in, why_infilled
+from climrecon.classic_netcdf import check_length
 from climrecon.datasets import Release, infilled_product, release_of
-from climrecon.errors import NoDataError, OutputError
+from climrecon.errors import InputDataError, NoDataError, OutputError
+from climrecon.files import why_unreadable
 from climrecon.variables import VARIABLES
 
 DESCRIPTION = "written by climrecon catalogue build"
@@ -60,13 +62,16 @@ def build_catalogue(
     paths = sorted(path for path in folder.rglob("*") if path.suffix in _ENDINGS and not path.name.startswith("."))
     rows, left_out = [], []
     for number, path in enumerate(paths, 1):
+        if progress:
+            progress(number, len(paths))
+        if why := why_unreadable(path):
+            left_out.append(LeftOut(str(path), why))
+            continue
         try:
             rows.append(_row(path, folder))
         # netCDF4 and odd headers raise what they like; one bad file must not hide the others.
-        except (OSError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
-            left_out.append(LeftOut(str(path), _why_unreadable(path, error)))
-        if progress:
-            progress(number, len(paths))
+        except (InputDataError, OSError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
+            left_out.append(LeftOut(str(path), _why_damaged(path, error)))
     if not rows:
         detail = "".join(f"\n  {item.path}: {item.reason}" for item in left_out[:12])
         raise NoDataError(f"No netCDF file below {folder} can be listed.{detail}", "Check the folder.")
@@ -79,7 +84,7 @@ def build_catalogue(
     return BuiltCatalogue(output, len(rows), tuple(left_out))
 
 
-def _why_unreadable(path: Path, error: Exception) -> str:
+def _why_damaged(path: Path, error: Exception) -> str:
     """Tell text and empty files apart from damaged netCDF: the library names neither."""
     try:
         with path.open("rb") as file:
@@ -90,12 +95,15 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         return "it is empty"
     if not start.startswith((b"CDF", b"\x89HDF")):
         return "it is no netCDF file, whatever its name says"
+    if isinstance(error, InputDataError):
+        return f"it is damaged or truncated ({error.message})"
     return f"it is damaged or truncated ({error})" if isinstance(error, OSError | RuntimeError) else str(error)
 
 
 def _row(path: Path, folder: Path) -> dict[str, Any]:
     import netCDF4
 
+    check_length(path)
     with netCDF4.Dataset(path) as file:
         names = variables(file)
         metadata = {key: str(getattr(file, key, "")) for key in file.ncattrs()}

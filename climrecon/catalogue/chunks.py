@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from climrecon.catalogue.metadata import time_range
 from climrecon.catalogue.opening import LeftOut, Row
 from climrecon.catalogue.search_errors import listed
-from climrecon.errors import NoDataError
+from climrecon.errors import InputDataError, NoDataError
 from climrecon.files import sha256_of
 
 _MONTHS = re.compile(r"(?<!\d)(\d{4})-?(\d{2})\d{0,8}\s*[-_]\s*(\d{4})-?(\d{2})\d{0,8}(?!\d)")
@@ -39,7 +39,7 @@ def _read(row: Row) -> tuple[int, int] | None:
     """As :func:`months_of`, else from the file's time axis."""
     try:
         return months_of(row) or _span(time_range(Path(row.path)))
-    except (OSError, RuntimeError, ValueError):
+    except (InputDataError, OSError, RuntimeError, ValueError, LookupError, AttributeError, TypeError):
         return None
 
 

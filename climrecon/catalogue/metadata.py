@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from climrecon.classic_netcdf import check_length
 from climrecon.datasets import canonical_variable
 
 _ERROR_OF = re.compile(r"_unc$|_cov$|uncertainty|covariance")
@@ -69,10 +70,11 @@ def time_range(path: Path) -> str:
 
     Raises
     ------
-    OSError
+    OSError, InputDataError
         If it cannot be opened.
     """
     import netCDF4
 
+    check_length(path)
     with netCDF4.Dataset(path) as file:
         return times(file)[0]

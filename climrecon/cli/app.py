@@ -31,6 +31,8 @@ from climrecon.cli.run_command import (
 )
 from climrecon.cli.watching import releases, schedule, watch
 from climrecon.errors import ClimReconError, Interrupted
+from climrecon.files import why_unreadable
+from climrecon.redaction import redacted
 from climrecon.version import __version__
 
 _PLAIN_FORMAT = warnings.formatwarning
@@ -123,7 +125,7 @@ def stage(name: str, config: Path, part: int, record: Path | None) -> None:
         if record is not None and first:
             leave_outcome(outcome, record, name, part)
         for line in outcome.summary if outcome else []:
-            click.echo(line)
+            click.echo(redacted(line))
 
 
 @app.command()
@@ -183,7 +185,8 @@ def settings() -> Printed:
     def lines() -> Iterator[str]:
         yield "Site files, the first that gives a value wins:"
         for path in candidates():
-            yield f"  {path}{'' if path.is_file() else '  (absent)'}"
+            why = why_unreadable(path)
+            yield f"  {path}{f'  ({why})' if why else ''}"
         yield "\nDefaults:"
         width = max(len(name) for name in values)
         for name, value, origin in rows:
@@ -258,5 +261,5 @@ def _format_warning(message: Warning | str, category: type[Warning], *place: Any
 
 def _show(error: BaseException, text: str) -> None:
     if os.environ.get("CLIMRECON_DEBUG"):
-        traceback.print_exception(error)
-    click.echo(f"Error: {text}", err=True)
+        click.echo(redacted("".join(traceback.format_exception(error))), err=True)
+    click.echo(f"Error: {redacted(text)}", err=True)

@@ -12,6 +12,7 @@ from climrecon.cli.options import F, parameter_options
 from climrecon.cli.progress import make_reporter
 from climrecon.errors import UsageError
 from climrecon.parameters import of_task
+from climrecon.redaction import redacted
 
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
@@ -46,7 +47,7 @@ def print_result(result: Printed | None, **_: Any) -> None:
         return
     content, lines = result
     for line in [json.dumps(content, indent=1)] if wants_json() else lines:
-        click.echo(line)
+        click.echo(redacted(line))
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:

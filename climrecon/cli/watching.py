@@ -15,6 +15,7 @@ from climrecon.cli.progress import make_reporter
 from climrecon.cli.run_command import Printed, given, json_option, wants_json
 from climrecon.errors import ClimReconError, UsageError
 from climrecon.parameters import RECONSTRUCT, of_task
+from climrecon.redaction import redacted
 
 EPILOG = (
     "Exit codes: 0 nothing to do, or a new release was run, checked and published; 20 waiting (files are still being "
@@ -179,7 +180,7 @@ def schedule_print(kind: str, **values: Any) -> None:
     from climrecon.watch import schedule as scheduling
 
     job, batch_options = _job(**values)
-    click.echo(scheduling.printed(kind, job, batch_options).rstrip("\n"))
+    click.echo(redacted(scheduling.printed(kind, job, batch_options).rstrip("\n")))
 
 
 def _job(at: str | None, log: Path | None, name: str, **values: Any) -> tuple[Any, str]:
@@ -205,7 +206,7 @@ def schedule_show(kind: str) -> None:
     from climrecon.watch import schedule as scheduling
 
     shown = scheduling.installed(kind)
-    click.echo(shown.rstrip("\n") if shown else f"No line of climrecon is in the {kind} table.")
+    click.echo(redacted(shown.rstrip("\n")) if shown else f"No line of climrecon is in the {kind} table.")
 
 
 @schedule.command("remove")
@@ -227,7 +228,7 @@ def schedule_remove(kind: str, name: str, yes: bool) -> None:
 
 
 def _apply(change: Any, yes: bool) -> None:
-    click.echo(change.shown.rstrip("\n"))
+    click.echo(redacted(change.shown.rstrip("\n")))
     if not yes:
         click.confirm(change.question, abort=True, err=True)
     click.echo(change.apply())

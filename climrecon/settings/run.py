@@ -12,6 +12,7 @@ from pydantic import ConfigDict, ValidationError
 
 from climrecon import parameters as p
 from climrecon.errors import ProblemList, UsageError
+from climrecon.redaction import redacted
 from climrecon.settings._fields import Fields
 from climrecon.settings.kinds import TRUE, read_period
 from climrecon.settings.periods import Period
@@ -59,6 +60,10 @@ class RunSettings(Fields):
         """The parameters whose values change the result of ``task``, as JSON values."""
         plain = self.plain()
         return {name: plain[name] for name in p.fingerprinted(task)}
+
+    def recorded(self) -> dict[str, Any]:
+        """As :meth:`plain`, for files that others read: without secrets."""
+        return {name: redacted(value) if isinstance(value, str) else value for name, value in self.plain().items()}
 
     def plain(self) -> dict[str, Any]:
         """The parameters as JSON values, as a configuration file holds them; valid input again."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from climrecon.errors import InputDataError
 from climrecon.fields import Auxiliary
-from climrecon.files import sha256_of
+from climrecon.files import require_file, sha256_of
 from climrecon.methods.store import LoadedNetwork, network_of
 from climrecon.preprocess.auxiliary import read_auxiliary
 from climrecon.settings import RunSettings
@@ -37,8 +37,7 @@ def load_auxiliary(
     period = network.card.reference_period or settings.reference_period.years
     found = {}
     for name, path in files.items():
-        if not path.is_file():
-            raise InputDataError(f"There is no file {path}.", f"Check auxiliary_files, which names it for {name}.")
+        require_file(path, f"Check auxiliary_files, which names it for {name}.")
         try:
             with tempfile.TemporaryDirectory(prefix="climrecon-") as scratch:
                 found[name] = read_auxiliary(path, name, grid, period, Path(scratch))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from climrecon.errors import InputDataError, NoDataError
+from climrecon.errors import NoDataError
+from climrecon.files import require_file
 from climrecon.settings import RunSettings, Site
 from climrecon.workflow.progress import Reporter
 
@@ -65,9 +66,7 @@ def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
         If no catalogue is known, or the search gives nothing or more than one data set.
     """
     if settings.obs_file:
-        if not settings.obs_file.is_file():
-            raise InputDataError(f"There is no file {settings.obs_file}.", "Check obs_file; a relative path "
-                                 "starts at the folder the command runs in.")  # fmt: skip
+        require_file(settings.obs_file, "Check obs_file; a relative path starts at the folder the command runs in.")
         return Inputs(main=(settings.obs_file,))
     if not settings.catalogue:
         raise NoDataError(

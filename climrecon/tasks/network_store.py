@@ -67,7 +67,7 @@ def check_free_name(name: str, site: Site, sha256: str | None = None) -> None:
     if taken := registered().get(name):
         what = f"a method of the package {taken.package}" if taken.package else "a baseline"
         raise UsageError(f"{name} is the name of {what}.", "Choose another name.")
-    for card, path in list_networks([place for place in store_places(site) if place.is_dir()]):
+    for card, path in list_networks(store_places(site)):
         if path.name == name and (sha256 is None or card.weights_sha256 != sha256):
             raise UsageError(
                 f"There is a network {name} already, in {path}.",

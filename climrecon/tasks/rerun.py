@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.errors import InputDataError, NetworkError
-from climrecon.files import sha256_of
+from climrecon.files import sha256_of, why_unreadable
 from climrecon.methods.registry import registered
 from climrecon.methods.store import load_network
 from climrecon.parameters import OLD_NAMES
@@ -57,8 +57,8 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
     problems = []
     for name, digest in recorded.inputs.items():
         path = Path(name)
-        if not path.is_file():
-            problems.append(f"{name} is gone")
+        if why := why_unreadable(path):
+            problems.append(f"{name}: {why}")
         elif sha256_of(path) != digest:
             problems.append(f"{name} has changed since (sha256 {sha256_of(path)[:12]}… instead of {digest[:12]}…)")
     if problems:

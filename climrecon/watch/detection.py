@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from climrecon.catalogue.roles import why_infilled
+from climrecon.classic_netcdf import check_length
 from climrecon.datasets import canonical_variable, release_of
 from climrecon.errors import InputDataError
+from climrecon.files import require_file, why_unreadable
 from climrecon.watch.file_stamps import ARCHIVES, archives_in
 
 _VERSION = re.compile(r"\d+(?:\.\d+){2,3}")
@@ -48,7 +50,10 @@ def with_archives(
 ) -> ReleaseFiles:
     """Add the archives of members: those in ``listed`` (of the catalogue), and those beside the field's file."""
     in_folders = [Path(text) for text in archives_in(sorted({path.parent for path in main}))]
-    archives = {*in_folders, *(Path(text) for text in listed if _is_archive(Path(text)) and Path(text).is_file())}
+    archives = {
+        *in_folders,
+        *(Path(text) for text in listed if _is_archive(Path(text)) and why_unreadable(Path(text)) is None),
+    }
     release = release_of(main[0].name)
     same = sorted(
         path
@@ -117,7 +122,9 @@ def _read_one(path: Path, variable: str) -> tuple[set[int], str, str, str]:
     import netCDF4
     import numpy as np
 
+    require_file(path, "The next look searches again.")
     try:
+        check_length(path)
         with netCDF4.Dataset(path) as file:
             name = next(
                 n for n, v in file.variables.items() if v.ndim >= 3 and canonical_variable(n, v.__dict__) == variable
@@ -129,7 +136,7 @@ def _read_one(path: Path, variable: str) -> tuple[set[int], str, str, str]:
     except StopIteration:
         raise InputDataError(f"{path} holds no {variable}.", "Check variable= and the file.") from None
     # netCDF4 raises what it likes at a damaged file.
-    except (OSError, RuntimeError, ValueError, LookupError, AttributeError) as error:
+    except (OSError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise InputDataError(
             f"{path} cannot be read: {error}", "It is damaged, or still being copied; the next look reads it again."
         ) from error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from climrecon.errors import ClimReconError, DependencyError, InputDataError, Interrupted, OutputError
 from climrecon.processes import identity
+from climrecon.redaction import redacted
 from climrecon.settings import validate
 from climrecon.watch import commands, publish, state
 from climrecon.watch.context import FREVA, Context
@@ -98,4 +99,4 @@ def after_run(context: Context, release: Release) -> Release:
 
 def failed(context: Context, release: Release, error: str, code: int) -> Release:
     """Write down why a run failed."""
-    return context.state.update(release, stage=state.FAILED, child=None, error=error, code=code)
+    return context.state.update(release, stage=state.FAILED, child=None, error=redacted(error), code=code)

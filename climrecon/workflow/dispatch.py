@@ -140,7 +140,8 @@ def _as_jobs(stages: Sequence[Stage], settings: RunSettings, site: Site, reporte
     if running is None:
         try:
             chain = new_chain(output, settings.task, digest, bool(settings.detach))
-            write_text(chain.folder / "config.json", json.dumps(config, indent=1) + "\n")
+            # Its owner's alone: a catalogue's address may hold a token.
+            write_text(chain.folder / "config.json", json.dumps(config, indent=1) + "\n", mode=0o600)
         except OSError as error:
             from climrecon.errors import OutputError
 

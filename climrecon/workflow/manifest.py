@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.errors import InputDataError
-from climrecon.files import write_text
+from climrecon.files import read_text, write_text
 from climrecon.workflow.provenance import OutputFile
 
 FILE_NAME = "manifest.json"
@@ -50,7 +50,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         If there is none: the run has not finished.
     """
     try:
-        content: dict[str, Any] = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(read_text(folder / FILE_NAME))
     except (OSError, ValueError) as error:
         raise InputDataError(f"{folder} holds no finished run: {error}", "Run it again.") from error
     return content

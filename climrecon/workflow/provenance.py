@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.errors import InputDataError
-from climrecon.files import write_text
+from climrecon.files import read_text, write_text
 
 NAMESPACE = "https://climrecon.readthedocs.io/ns#"
 
@@ -135,7 +135,7 @@ def read_provenance(path: Path) -> Recorded:
         If the file is none of ours.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_text(path))
         entities = {key.split(":")[-1]: value for key, value in document["entity"].items()}
         inputs = {v["prov:location"]: v["climrecon:sha256"] for k, v in entities.items() if k.startswith("input_")}
         outputs = {

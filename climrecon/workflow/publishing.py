@@ -18,7 +18,7 @@ from glob import escape
 from pathlib import Path
 
 from climrecon.errors import OutputError
-from climrecon.files import write_text
+from climrecon.files import read_text, write_text
 from climrecon.workflow.manifest import FILE_NAME as MANIFEST
 
 LOCK = ".climrecon-publishing.lock"
@@ -30,7 +30,7 @@ LONGEST_WAIT = 50.0
 def listed(path: Path) -> set[str]:
     """The files that a manifest (or a record) of ours lists, itself among them; nothing for other files."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
         outputs = [entry["path"] for entry in content["outputs"]]
         if not isinstance(content["schema"], int) or not all(isinstance(name, str) for name in outputs):
             return set()

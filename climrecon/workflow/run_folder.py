@@ -179,7 +179,7 @@ class RunFolder:
             started=self.run.started,
             ended=datetime.now(UTC),
             user=self.run.user,
-            settings=self.settings.plain(),
+            settings=self.settings.recorded(),
             versions=versions(),
             network=network,
             network_sha256=network_sha256,

@@ -11,6 +11,7 @@ from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
+from climrecon.files import require_file
 from climrecon.grid import Grid
 from climrecon.preprocess.field import members_within
 from climrecon.scores.masked_truth import MaskedTruth
@@ -37,8 +38,7 @@ def members_of_file(path: Path, variable: str) -> tuple[Member, ...]:
     InputDataError
         If there is no such file, or it cannot be read.
     """
-    if not path.is_file():
-        raise InputDataError(f"There is no file {path}.", "Check truth_file.")
+    require_file(path, "Check truth_file.")
     model = path.name.removesuffix(".nc").removesuffix(".nc4")
     count = members_within(path, variable)
     names = [model] if count == 1 else [f"{model} {number + 1}" for number in range(count)]

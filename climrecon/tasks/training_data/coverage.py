@@ -15,8 +15,8 @@ from climrecon.data.geography import land_fraction
 from climrecon.data.masks import MaskSource, harmonic_smoother, hold_out_masks
 from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
 from climrecon.datasets import release_of
-from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations
+from climrecon.files import ABSENT, require_file, why_unreadable
 from climrecon.grid import Grid
 from climrecon.preprocess import PrepareRequest, read_member, read_observations, to_network_grid
 from climrecon.preprocess.error_covariance import month_in_name, read_error_stddev
@@ -61,10 +61,9 @@ def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs
     if not named:
         return resolve(settings, site, reporter)
     path = Path(named).expanduser()
-    if path.is_file():
+    if "/" in named or named.endswith((".nc", ".nc4")) or why_unreadable(path) != ABSENT:
+        require_file(path, "Check masks=; a data set's name is understood too.")
         return _with_error_files(path)
-    if "/" in named or named.endswith((".nc", ".nc4")):
-        raise InputDataError(f"There is no file {named}.", "Check masks=; a data set's name is understood too.")
     changed = {"model": named, "obs_file": None, "given": settings.given | {"model"}}
     return resolve(settings.model_copy(update=changed), site, reporter)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from climrecon.array_types import IntArray
 from climrecon.errors import ClimReconError, NoDataError, UsageError
+from climrecon.files import ABSENT, why_unreadable
 from climrecon.preprocess.field import members_within, months_within
 from climrecon.settings import RunSettings, Site
 from climrecon.settings.periods import Period
@@ -148,7 +149,7 @@ def _of_files(name: str, chosen: TrainingSet, variable: str, auxiliary: Sequence
         if not hits:
             raise NoDataError(f"Training set {name}: no file matches {pattern}.", "Mend the site file.")
         paths += [Path(hit) for hit in hits]
-    if absent := [path for path in paths if not path.is_file()]:
+    if absent := [path for path in paths if why_unreadable(path) == ABSENT]:
         raise NoDataError(
             f"Training set {name}: {len(absent)} of its files do not exist, e.g. {absent[0]}.", "Mend the site file."
         )
