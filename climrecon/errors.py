@@ -49,6 +49,10 @@ class InputDataError(ClimReconError, exit_code=4):
     """A file cannot be used: unreadable, wrong units, wrong grid, no gaps ..."""
 
 
+class InputChanged(InputDataError):
+    """A file was changed while a run used it; no fault of the file."""
+
+
 class NetworkError(ClimReconError, exit_code=5):
     """A network is unknown, corrupt, or made for something else."""
 

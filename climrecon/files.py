@@ -11,15 +11,18 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
-from climrecon.errors import InputDataError
+from climrecon.errors import InputChanged, InputDataError
 
 _BLOCK = 1 << 20
 #: Reasons of :func:`why_unreadable`.
 ABSENT, CLOSED = "the file does not exist", "its folder may not be entered: permission denied"
 FOLDER = "it is a folder, not a file"
+#: Path -> stamp of the inputs that this run has opened or hashed; None outside of a run.
+_FIRST: ContextVar[dict[str, list[int]] | None] = ContextVar("first stamps of inputs", default=None)
 
 
 @contextmanager
@@ -87,6 +90,47 @@ def why_unreadable(path: Path) -> str | None:
     return None if os.access(path, os.R_OK, effective_ids=True) else "it may not be read: permission denied"
 
 
+def stamp_of(path: Path) -> list[int]:
+    """Size, times of the last changes of content and of status, and inode: another one means that a file was changed."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+@contextmanager
+def unchanged_inputs() -> Iterator[None]:
+    """Within this context, every input file stays what it was when it was first opened or hashed, or is refused.
+
+    So hashes are those of what was read, whenever a file changes. One context within another is part of it.
+    """
+    token = _FIRST.set({}) if _FIRST.get() is None else None
+    try:
+        yield
+    finally:
+        if token:
+            _FIRST.reset(token)
+
+
+def note_input(path: Path) -> None:
+    """Note that an input is opened or hashed; see :func:`unchanged_inputs`.
+
+    Raises
+    ------
+    InputChanged
+        If it is not the file that was noted before.
+    OSError
+        If there is none.
+    """
+    first = _FIRST.get()
+    if first is None:
+        return
+    now = stamp_of(path)
+    if first.setdefault(os.path.abspath(path), now) != now:  # noqa: PTH100 - links stay
+        raise InputChanged(
+            f"{path} was changed while it was in use: what was read before and what is there now may differ.",
+            "Give the same command again once nobody writes to the file.",
+        )
+
+
 def require_file(path: Path, hint: str) -> None:
     """Refuse what is no file that can be read.
 
@@ -133,3 +177,20 @@ def sha256_of(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def input_sha256(path: Path) -> str:
+    """:func:`sha256_of` an input, which :func:`unchanged_inputs` holds to what was read.
+
+    Raises
+    ------
+    InputChanged
+        If the file was changed since it was opened, or is changed meanwhile.
+    OSError
+        If it is no file, or cannot be read.
+    """
+    with unchanged_inputs():
+        note_input(path)
+        digest = sha256_of(path)
+        note_input(path)
+    return digest

@@ -37,7 +37,8 @@ def working_folder(parent: Path) -> Iterator[Path]:
     sweep(parent)
     here = identity(os.getpid())
     mark = f"{here['host']}.{here['boot']}.{here['pid']}.{here['started']}"
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{mark}.", dir=parent))
+    # In full: what joins a path in the folder to the folder gets the path again.
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{mark}.", dir=parent.absolute()))
     try:
         yield folder
     finally:

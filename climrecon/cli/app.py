@@ -31,7 +31,7 @@ from climrecon.cli.run_command import (
 )
 from climrecon.cli.watching import releases, schedule, watch
 from climrecon.errors import ClimReconError, Interrupted
-from climrecon.files import why_unreadable
+from climrecon.files import unchanged_inputs, why_unreadable
 from climrecon.redaction import redacted
 from climrecon.version import __version__
 
@@ -111,7 +111,7 @@ def stage(name: str, config: Path, part: int, record: Path | None) -> None:
     from climrecon.workflow.run_info import run_info
     from climrecon.workflow.stage import one_stage
 
-    with ending_recorded(record, name, part):
+    with ending_recorded(record, name, part), unchanged_inputs():
         parameters, known = read_config(config.read_text(encoding="utf-8"), str(config))
         site = load_site()
         chosen = one_stage(stages_of(validate(parameters, site), site, run_info(known)), name, part)

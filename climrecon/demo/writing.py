@@ -27,7 +27,7 @@ def is_demo(path: Path) -> bool:
         return False
     try:
         with netCDF4.Dataset(path) as file:
-            return str(getattr(file, "comment", "")).startswith(WARNING)
+            return str(file.__dict__.get("comment", "")).startswith(WARNING)
     except (OSError, RuntimeError, ValueError):
         return False
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from climrecon.errors import NetworkError
-from climrecon.files import ABSENT, FOLDER, read_text, sha256_of, why_unreadable, write_text
+from climrecon.files import ABSENT, FOLDER, read_text, sha256_of, stamp_of, why_unreadable, write_text
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.card import Card, Network, describe_published
 from climrecon.methods.checkpoint import read_published, read_weights, save_weights
@@ -210,6 +210,7 @@ def load_network(name: str, *, device: str = "cpu", store: Sequence[Path] = ()) 
     card = _read_card(folder / CARD)
     if why := why_unreadable(weights):
         raise NetworkError(f"The network {card.name} has no {WEIGHTS} in {folder}: {why}.", "Fetch it again.")
+    stamp = stamp_of(weights)
     digest = sha256_of(weights)
     if digest != card.weights_sha256:
         raise NetworkError(
@@ -217,7 +218,10 @@ def load_network(name: str, *, device: str = "cpu", store: Sequence[Path] = ()) 
             f"{card.weights_sha256[:12]}… is expected.",
             "The file is damaged or was exchanged; fetch the network again.",
         )
-    return LoadedNetwork(_method(card, weights, device), card, digest, folder, _training_range(card, folder))
+    method = _method(card, weights, device)
+    if stamp_of(weights) != stamp:
+        raise NetworkError(f"The weights of {card.name} ({weights}) were changed while they were read.", "Try again.")
+    return LoadedNetwork(method, card, digest, folder, _training_range(card, folder))
 
 
 def _method(card: Card, path: Path, device: str) -> Method:

@@ -9,8 +9,8 @@ from pathlib import Path
 import netCDF4
 
 from climrecon.classic_netcdf import DAMAGED, check_length
-from climrecon.errors import ClimReconError, InputDataError
-from climrecon.files import require_file
+from climrecon.errors import ClimReconError, InputChanged, InputDataError
+from climrecon.files import note_input, require_file
 
 
 @contextmanager
@@ -24,6 +24,7 @@ def opened(path: Path) -> Iterator[netCDF4.Dataset]:
     """
     require_file(path, "Check the name, and ask the owner of the file where it may not be read.")
     try:
+        note_input(path)
         check_length(path)
         file = netCDF4.Dataset(path)
     except ClimReconError:
@@ -32,6 +33,8 @@ def opened(path: Path) -> Iterator[netCDF4.Dataset]:
         raise InputDataError(f"{path} cannot be opened as netCDF: {error}", DAMAGED) from error
     try:
         yield file
+    except InputChanged:
+        raise
     except InputDataError as error:
         raise InputDataError(f"{path.name}: {error.message}", error.hint) from error
     except ClimReconError:

@@ -12,7 +12,7 @@ from climrecon.array_types import BoolArray, IntArray
 from climrecon.datasets import infilled_product
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
-from climrecon.files import sha256_of
+from climrecon.files import input_sha256, unchanged_inputs
 from climrecon.grid import Grid, coverage
 from climrecon.preprocess.chunks import Chunk, joined, read_chunk, read_once, some
 from climrecon.preprocess.climatology import anomalies_of
@@ -23,6 +23,7 @@ from climrecon.preprocess.uncertainty import with_errors
 COMPLETE_COVERAGE = 0.97
 
 
+@unchanged_inputs()
 def read_observations(
     files: Sequence[Path], request: PrepareRequest, *, uncorrelated: Path | None = None
 ) -> Observations:
@@ -125,7 +126,7 @@ def _source(files: Sequence[Path], chunk: Chunk, request: PrepareRequest, notes:
         dataset=release.name if release else request.facets.get("model") or files[0].stem,
         version=(release.version if release else "") or request.facets.get("version", ""),
         files=tuple(str(path) for path in files),
-        sha256=tuple(sha256_of(path) for path in files),
+        sha256=tuple(input_sha256(path) for path in files),
         variable_in_file=chunk.metadata["variable"],
         title=chunk.metadata["title"],
         institution=chunk.metadata["institution"],

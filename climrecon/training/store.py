@@ -26,7 +26,7 @@ import numpy as np
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import InputDataError, OutputError
-from climrecon.files import atomic_path, sha256_of, write_text
+from climrecon.files import atomic_path, input_sha256, note_input, stamp_of, write_text
 from climrecon.working_folders import working_folder
 
 #: Months of a member by their positions: a slice, or (n,) positions in order.
@@ -199,18 +199,21 @@ class MemberStore:
                 continue
 
     def sha256(self, path: Path) -> str:
-        """sha256 of an input file, worked out once as long as its size, time and inode stay the same.
+        """sha256 of an input file, worked out once as long as its size, times and inode stay the same.
 
         Raises
         ------
         OSError
             If it cannot be read.
+        InputChanged
+            If it was changed since this run opened it.
         """
         known = self.known_sha256(path)
         if known is not None:
+            note_input(path)
             return known
-        note, stamp = self._note(path), _stamp(path)
-        digest = sha256_of(path)
+        note, stamp = self._note(path), stamp_of(path)
+        digest = input_sha256(path)
         note.parent.mkdir(parents=True, exist_ok=True)
         write_text(note, json.dumps({"path": str(path), "seen": stamp, "sha256": digest}) + "\n")
         return digest
@@ -219,17 +222,12 @@ class MemberStore:
         """As :meth:`sha256`, None where the file would have to be read."""
         try:
             content = json.loads(self._note(path).read_text(encoding="utf-8"))
-            return str(content["sha256"]) if content["seen"] == _stamp(path) else None
+            return str(content["sha256"]) if content["seen"] == stamp_of(path) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def _note(self, path: Path) -> Path:
         return self.folder / _HASHES / f"{_text_hash(os.path.abspath(path))}.json"  # noqa: PTH100 - links stay
-
-
-def _stamp(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def _text_hash(text: str) -> str:

@@ -62,8 +62,8 @@ def check_output(settings: RunSettings) -> None:
     refuse_foreign(output_folder(settings), [*names, *(["databrowser"] if settings.add_to_databrowser else ())])
 
 
-def _problem(error: OSError, folder: Path) -> OutputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _problem(error: Exception, folder: Path) -> OutputError:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(
             f"The disk is full: {folder} took no more data.", "Free some space or choose another outputdir."
         )
@@ -81,9 +81,10 @@ def staged(folder: Path) -> Iterator[Path]:
     """
     with ExitStack() as held:
         try:
+            str(folder.absolute()).encode()  # else neither netCDF nor provenance can name a file in it
             folder.mkdir(parents=True, exist_ok=True)
             stage = held.enter_context(working_folder(folder))
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:
             raise _problem(error, folder) from error
         try:
             yield stage

@@ -138,6 +138,19 @@ def test_a_run_that_does_not_stop_publishing_is_named(tmp_path: Path, monkeypatc
         publish(tmp_path, RESULT)
 
 
+def test_relative_output_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    publish(Path("o"), RESULT)
+    assert set(tree(tmp_path / "o")) == {*RESULT, "manifest.json"}
+    with working_folder(Path("o")) as folder:
+        assert folder.is_absolute()
+
+
+def test_an_output_folder_that_no_file_can_name(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        publish(tmp_path / os.fsdecode(b"o\xff"), RESULT)
+
+
 def test_working_folders_are_for_their_owner_alone(tmp_path: Path) -> None:
     tmp_path.chmod(0o2777)
     with working_folder(tmp_path) as folder:

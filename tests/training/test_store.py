@@ -94,7 +94,7 @@ def test_hashes_are_worked_out_once_and_anew_when_a_file_changes(
     assert store.known_sha256(path) is None
     first = store.sha256(path)
     assert store.known_sha256(path) == first
-    monkeypatch.setattr(module, "sha256_of", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(module, "input_sha256", lambda path: pytest.fail("read again"))
     assert store.sha256(path) == first
     monkeypatch.undo()
     path.write_bytes(b"two")

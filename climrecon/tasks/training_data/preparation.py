@@ -14,8 +14,9 @@ import numpy as np
 
 from climrecon.array_types import FloatArray
 from climrecon.datasets import release_of
-from climrecon.errors import InputDataError
+from climrecon.errors import InputChanged, InputDataError
 from climrecon.fields import Months
+from climrecon.files import unchanged_inputs
 from climrecon.grid import Grid, weighted_mean
 from climrecon.preprocess.auxiliary import prepare_auxiliary
 from climrecon.preprocess.blend import NEEDED, prepare_blended
@@ -138,6 +139,7 @@ class Preparation:
                 reason = found and f"{one.variable}: {found}"
         return reason
 
+    @unchanged_inputs()
     def _prepare(self, member: Member) -> str | None:
         cdo_program()
         store = self.store
@@ -148,6 +150,8 @@ class Preparation:
             if not store.is_done(key):
                 try:
                     self._make(member, key, scratch)
+                except InputChanged:
+                    raise
                 except InputDataError as error:
                     store.leave_out(key, member.name, error.message)
         return store.why_left_out(key)
@@ -159,7 +163,7 @@ class Preparation:
             try:
                 values, months = prepare_blended(used, self.grid, self.reference_period, scratch)
             except InputDataError as error:
-                if self.target == "blended":
+                if self.target == "blended" or isinstance(error, InputChanged):
                     raise
                 notes.append(f"not blended, air temperature alone: {error.message}")
                 target, used = "tas", {"tas": used["tas"]}
