@@ -83,12 +83,13 @@ def run_parameters(parameters: Mapping[str, Any], run: Mapping[str, Any]) -> Pri
     """
     from climrecon.settings import load_site, validate
     from climrecon.tasks.run import run_task
+    from climrecon.workflow.run_folder import own_folder
     from climrecon.workflow.run_info import run_info
 
     site = load_site()
-    chosen = validate(parameters, site)
     reporter = make_reporter()
-    outcome = run_task(chosen, site, reporter, run_info(run))
+    with own_folder(validate(parameters, site)) as chosen:
+        outcome = run_task(chosen, site, reporter, run_info(run))
     reporter.close()
     return outcome.manifest, outcome.summary
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from climrecon.errors import OutputError
 from climrecon.files import sha256_of
+from climrecon.jobs.record import chains_in
 from climrecon.settings import RunSettings
 from climrecon.workflow.manifest import FILE_NAME as MANIFEST
 from climrecon.workflow.manifest import short, write_manifest
@@ -44,8 +45,42 @@ DEFAULT_FOLDERS = {"reconstruct": "climrecon-result", "train": "climrecon-traini
 
 
 def output_folder(settings: RunSettings) -> Path:
-    """Folder of a run's results."""
+    """Folder of a run's results; the command line takes one of :func:`own_folder`."""
     return settings.outputdir or Path(DEFAULT_FOLDERS[settings.task])
+
+
+@contextmanager
+def own_folder(settings: RunSettings) -> Iterator[RunSettings]:
+    """``settings`` with a folder of this run's own where none is given: ``climrecon-result``, ``climrecon-result-2``, …
+
+    The folder is made here, so two runs that begin together have one each; if it stays empty it is removed. Jobs that
+    are not done keep theirs: the same command follows them.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be made.
+    """
+    if settings.outputdir is not None:
+        yield settings
+        return
+    first = output_folder(settings)
+    for folder in (first, *(first.with_name(f"{first.name}-{number}") for number in range(2, 10000))):
+        try:
+            if settings.dryrun and not folder.exists():
+                break
+            folder.mkdir()
+            break
+        except FileExistsError:
+            if chains_in(folder) and not (folder / MANIFEST).exists():
+                break
+        except OSError as error:
+            raise _problem(error, folder) from error
+    try:
+        yield settings.model_copy(update={"outputdir": folder})
+    finally:
+        with suppress(OSError):  # it holds something
+            folder.rmdir()
 
 
 def check_output(settings: RunSettings) -> None:
