@@ -61,7 +61,6 @@ def test_maps_show_observations_reconstruction_and_standard_deviation(tmp_path: 
     assert image.std() > 20
 
 
-@pytest.mark.parametrize("variable", ["tas", "tos", "psl", "pr"])
 @pytest.mark.parametrize("name", ["cost$^$", r"a$\frac$b", "$", r"$\mathdefault{$", "50 % {x}_y"])
 def test_names_are_shown_as_they_are(tmp_path: Path, name: str) -> None:
     """Two dollar signs in the name of a file or network are no formula, in labels of ticks neither."""
@@ -79,6 +78,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path, name: str) -> None:
     assert len(list(tmp_path.glob("*.png"))) == 3
 
 
+@pytest.mark.parametrize("variable", ["tas", "tos", "psl", "pr"])
 def test_every_variable_that_networks_take_has_map_colours(variable: str) -> None:
     scales = scales_of(variable)
     for scale in (scales.anomaly, scales.difference, scales.spread, scales.rmse):
