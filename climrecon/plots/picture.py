@@ -20,7 +20,7 @@ OURS, RAW, ACCENT = "#0072B2", "#8c8c8c", "#D55E00"
 _PLAIN = {"Software": None}  # equal figures are equal files
 
 
-class _PlainText(Figure):
+class _PlainText(Figure):  # type: ignore[misc,unused-ignore]
     """A figure whose texts are shown as they are: dollar signs in the name of a file or network are no formulae."""
 
     def draw(self, renderer: RendererBase) -> None:

@@ -76,6 +76,14 @@ def test_a_run_folder_lists_its_files_in_order_with_their_hashes(tmp_path: Path)
     assert activity.inputs == [("/a", "1")]
 
 
+def test_no_result_holds_a_secret(tmp_path: Path) -> None:
+    rendered: list[dict[str, Any]] = []
+    write(tmp_path / "o", run_info(), rendered, catalogue="https://a:S3cret@host/c.json?token=S3cret&model=HadCRUT5")
+    assert rendered[0]["activity"].settings["catalogue"] == "https://***@host/c.json?token=***&model=HadCRUT5"
+    for path in (tmp_path / "o").iterdir():
+        assert "S3cret" not in path.read_text()
+
+
 def test_a_report_is_written_if_it_is_asked_for(tmp_path: Path) -> None:
     rendered: list[dict[str, Any]] = []
     write(tmp_path / "o", run_info(), rendered, report="false")

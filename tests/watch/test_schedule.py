@@ -17,7 +17,7 @@ import pytest
 
 from climrecon.errors import OutputError, UsageError
 from climrecon.watch.schedule import tables
-from climrecon.watch.schedule.job import Job, job_of, markers
+from climrecon.watch.schedule.job import Job, job_of, markers, script_of
 from helpers.made_archive import MadeArchive
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -342,10 +342,10 @@ def test_secrets_stand_in_no_table_and_in_no_output(kind: str, tmp_path: Path, m
 def test_a_script_of_others_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job("n", None, ("/py",), {"A": "x" * 1000}, tmp_path / "watch.log")
     monkeypatch.setattr(tables, "_table", lambda kind: ("crontab", ""))
-    tables.script_of(job).write_text("mine")
+    script_of(job).write_text("mine")
     with pytest.raises(UsageError, match="no script of climrecon"):
         tables.installing("cron", job, "")
-    assert tables.script_of(job).read_text() == "mine"
+    assert script_of(job).read_text() == "mine"
 
 
 def test_every_path_of_a_call_is_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
