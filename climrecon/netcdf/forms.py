@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.errors import InputDataError, OutputError
-from climrecon.files import atomic_path
+from climrecon.files import FOLDER, atomic_path, note_input, require_file, why_unreadable
 from climrecon.netcdf.names import NETCDF, address_in, plain_name
 
 #: Names the folder in the environment, so that the processes of a run share it.
@@ -70,8 +70,12 @@ def local(path: Path) -> Path:
     """
     if address := address_in(path):
         return _fetched(address)
-    if path.is_dir():
-        return _from_zarr(path) if is_zarr(path) else path
+    if why_unreadable(path) == FOLDER:
+        if is_zarr(path):
+            return _from_zarr(path)
+        raise InputDataError(f"{path} is a folder; a netCDF file is expected.", "Name a file in it.")
+    require_file(path, "Check the name, and ask the owner of the file where it may not be read.")
+    note_input(path)  # before it is unpacked: its hash is that of what is unpacked here
     start = start_of(path)
     if start.startswith(_ZIP):
         members = names_in_zip(path)
@@ -99,15 +103,13 @@ def readable(path: Path, parameter: str) -> tuple[Path, str]:
         If there is none; ``parameter`` named it.
     """
     address = address_in(path)
-    if address or (path.is_dir() and is_zarr(path)):
+    folder = not address and why_unreadable(path) == FOLDER
+    if address or (folder and is_zarr(path)):
         copy = local(path)
         return copy, f"{address or path} was copied to {copy}"
-    if path.is_dir():
+    if folder:
         raise InputDataError(f"{path} is a folder; {parameter} names a file.", "Name a file in it.")
-    if not path.is_file():
-        raise InputDataError(
-            f"There is no file {path}.", f"Check {parameter}; a relative path starts at the folder the command runs in."
-        )
+    require_file(path, f"Check {parameter}; a relative path starts at the folder the command runs in.")
     return path, ""
 
 
@@ -121,7 +123,7 @@ def members_in(path: Path) -> tuple[Path, ...]:
     OutputError
         If the cache folder cannot be written.
     """
-    if address_in(path) or not path.is_file() or not start_of(path).startswith(_ZIP):
+    if address_in(path) or why_unreadable(path) or not start_of(path).startswith(_ZIP):
         return ()
     members = names_in_zip(path)
     return tuple(_from_zip(path, members)) if len(members) > 1 else ()
@@ -135,7 +137,7 @@ def files_at(path: Path) -> tuple[Path, ...]:
     InputDataError
         If it cannot be unpacked or reached.
     """
-    if address_in(path) or (path.is_dir() and is_zarr(path)):
+    if address_in(path) or (why_unreadable(path) == FOLDER and is_zarr(path)):
         return (local(path),)
     return members_in(path) or (path,)
 

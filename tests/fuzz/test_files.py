@@ -49,7 +49,7 @@ def reading(path: Path) -> Iterator[None]:
             yield
         except ClimReconError as error:
             COUNTED[f"refused: {error.message[-70:]}"] += 1
-            assert error.hint, error.message
+            assert error.hint, error.message  # noqa: PT017
             raise Refused from error
         finally:
             path.unlink()
