@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.errors import InputDataError, OutputError
-from climrecon.files import FOLDER, atomic_path, note_input, require_file, why_unreadable
+from climrecon.files import FOLDER, atomic_path, note_input, require_file, stamp_of, why_unreadable
 from climrecon.netcdf.names import NETCDF, address_in, plain_name
 
 #: Names the folder in the environment, so that the processes of a run share it.
@@ -58,7 +58,7 @@ def is_zarr(path: Path) -> bool:
 def local(path: Path) -> Path:
     """``path`` itself if it can be opened as it is, else its content as a netCDF file in the cache folder.
 
-    A file that was unpacked before is taken again until size or date of the original changes; an address is fetched once
+    A file that was unpacked before is taken again until the original changes; an address is fetched once
     a day.
 
     Raises
@@ -169,8 +169,7 @@ def _place(text: str) -> Path:
 
 
 def _stamp(path: Path) -> str:
-    status = path.stat()
-    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    return f"{path.resolve()} {stamp_of(path)}"
 
 
 def _once(target: Path, write: Callable[[Path], None], source: Path | str, command: str) -> Path:
@@ -224,7 +223,7 @@ def _from_zip(path: Path, names: list[str]) -> list[Path]:
 
 
 def _from_zarr(path: Path) -> Path:
-    stamps = sorted((str(one.relative_to(path)), one.stat().st_mtime_ns) for one in path.rglob("*"))
+    stamps = sorted((str(one.relative_to(path)), stamp_of(one)) for one in path.rglob("*"))
     target = _place(f"{path.resolve()} {stamps}") / f"{path.name.removesuffix('.zarr')}.nc"
     if target.is_file():
         return target
