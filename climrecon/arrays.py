@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,19 @@ from climrecon.files import atomic_path, parse_json
 
 _KINDS = {"F32": np.float32, "F64": np.float64, "BOOL": np.bool_, "I32": np.int32, "I64": np.int64}
 _MOST_HEADER = 100_000_000
+
+
+def on_disk(folder: Path, kind: type[np.generic], shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """Zeros of ``shape`` in a file in ``folder`` that has no name, and is gone with the last who maps it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.truncate(np.dtype(kind).itemsize * int(np.prod(shape)))
+        return np.memmap(file, dtype=kind, mode="r+", shape=shape)
 
 
 class Damaged(InputDataError):

@@ -11,6 +11,8 @@ import errno
 import re
 from collections.abc import Iterable
 
+from climrecon.redaction import redacted
+
 
 class Explained(BaseException):
     """An end of a run that a user can understand.
@@ -29,9 +31,10 @@ class Explained(BaseException):
         cls.exit_code = cls.exit_code if exit_code is None else exit_code
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        # An error reaches terminals, logs, records and mails: secrets leave it here.
+        self.message = redacted(message)
+        self.hint = None if hint is None else redacted(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message if not self.hint else f"{self.message}\n  -> {self.hint}"
@@ -55,6 +58,10 @@ class NoDataError(ClimReconError, exit_code=3):
 
 class InputDataError(ClimReconError, exit_code=4):
     """A file cannot be used: unreadable, wrong units, wrong grid, no gaps ..."""
+
+
+class InputChanged(InputDataError):
+    """A file was changed while a run used it; no fault of the file."""
 
 
 class NetworkError(ClimReconError, exit_code=5):
@@ -89,7 +96,7 @@ class ProblemList(UsageError):
     """
 
     def __init__(self, problems: Iterable[str], heading: str, hint: str | None = None) -> None:
-        self.problems = list(problems)
+        self.problems = [redacted(problem) for problem in problems]
         body = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(f"{heading}\n{body}", hint)
 

@@ -138,7 +138,8 @@ PARAMETERS = (
     Parameter("dryrun", BOOL, False,
               help="Print the input files, the steps and the size of the result, and stop before computing."),
     Parameter("outputdir", OUTPUT, None, site=True, host_default="$USER_OUTPUT_DIR",
-              help="Folder for the results; Freva adds the number of the run."),
+              help="Folder for the results; Freva adds the number of the run. Empty: climrecon-result, or the next free "
+                   "name (climrecon-result-2); climrecon-training and climrecon-evaluation for the other tasks."),
     Parameter("cachedir", FOLDER, None, site=True,
               help="Folder for intermediate results that your runs share. Empty: your cache folder."),
     Parameter("device", CHOICE, "auto", choices=("auto", "cpu", "cuda"), site=True,

@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from climrecon.catalogue.descriptor import write_catalogue
+from climrecon.catalogue.descriptor import check_replaceable, write_catalogue
 from climrecon.catalogue.dialects import frequency
 from climrecon.catalogue.metadata import times, variables
 from climrecon.catalogue.opening import LeftOut
 from climrecon.catalogue.roles import COVARIANCE, MEMBER, member_number, role_of, version_in
 from climrecon.datasets import Release, Stated, release_of, why_infilled
 from climrecon.errors import ClimReconError, NoDataError, OutputError
+from climrecon.files import FOLDER, why_unreadable
 from climrecon.netcdf.names import NETCDF, plain_name
 from climrecon.variables import VARIABLES
 
+DESCRIPTION = "written by climrecon catalogue build"
 #: tas_Amon_MODEL_EXPERIMENT_rRiIpP[fF][_GRID][_YYYYMM-YYYYMM].nc, in CMIP5 and CMIP6
 _CMOR = re.compile(
     r"^(?P<variable>[A-Za-z0-9]+)_(?P<table>[A-Za-z0-9]+)_(?P<model>[A-Za-z0-9.-]+)"
@@ -52,15 +54,18 @@ def build_catalogue(
     NoDataError
         If no file is left.
     OutputError
-        If the catalogue cannot be written.
+        If the catalogue cannot be written, or would replace another file.
     """
     # Entries are absolute and free of "..", but links stay what they are: they may move on to a newer release.
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links
     output = output or folder / "catalogue.json"
+    check_replaceable(output, DESCRIPTION)
     endings = (*NETCDF, ".zip", ".zarr")
     paths = sorted(path for path in folder.rglob("*") if path.name.endswith(endings) and not path.name.startswith("."))
     rows, left_out = [], []
     for number, path in enumerate(paths, 1):
+        if progress:
+            progress(number, len(paths))
         try:
             if reason := _other_form(path):
                 left_out.append(LeftOut(str(path), reason))
@@ -68,14 +73,12 @@ def build_catalogue(
                 rows.append(_row(path, folder))
         # Odd headers raise what they like; one bad file must not hide the others.
         except (ClimReconError, OSError, RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
-            left_out.append(LeftOut(str(path), _why_unreadable(path, error)))
-        if progress:
-            progress(number, len(paths))
+            left_out.append(LeftOut(str(path), _why_damaged(path, error)))
     if not rows:
         detail = "".join(f"\n  {item.path}: {item.reason}" for item in left_out[:12])
         raise NoDataError(f"No netCDF file below {folder} can be listed.{detail}", "Check the folder.")
     try:
-        write_catalogue(output, f"netCDF files below {folder.name}", "written by climrecon catalogue build", rows)
+        write_catalogue(output, f"netCDF files below {folder.name}", DESCRIPTION, rows)
     except OSError as error:
         raise OutputError(
             f"The catalogue {output} cannot be written: {error}", "Name another file with --output."
@@ -87,17 +90,22 @@ def _other_form(path: Path) -> str:
     """Why a Zarr store, or an archive of netCDF files, is not listed; "" for other paths."""
     from climrecon.netcdf.forms import is_zarr, names_in_zip
 
+    if why := why_unreadable(path):
+        zarr = why == FOLDER and is_zarr(path)
+        return "it is a Zarr store; name it with obs_file, or write it as netCDF" if zarr else why
     if path.suffix == ".zip":
         count = len(names_in_zip(path))
         where = f"unzip '{path}' -d '{path.with_suffix('')}'"
         return f"it is a zip of {count} netCDF files; unpack it: {where}" if count else ""
-    return "it is a Zarr store; name it with obs_file, or write it as netCDF" if is_zarr(path) else ""
+    return ""
 
 
-def _why_unreadable(path: Path, error: Exception) -> str:
+def _why_damaged(path: Path, error: Exception) -> str:
     """The finding; text and empty files are distinguished from damaged netCDF, for the library names neither."""
     from climrecon.netcdf.forms import is_packed, other_kind, start_of
 
+    if type(error.__cause__) is ValueError:  # what a reader finds in a file that could be opened
+        error = error.__cause__
     problem = error.message if isinstance(error, ClimReconError) else str(error)
     try:
         start, kind = start_of(path), other_kind(path)

@@ -8,9 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.catalogue.dialects import FACETS
+from climrecon.errors import OutputError
 from climrecon.files import write_text
 
+ID = "climrecon"
 COLUMNS = (*FACETS, "version", "time_range", "format")
+
+
+def check_replaceable(path: Path, description: str) -> None:
+    """Refuse to write a catalogue over anything but an earlier one of the same ``description``.
+
+    Raises
+    ------
+    OutputError
+        If something else is at ``path``.
+    """
+    try:
+        content = json.loads(path.read_bytes()) if path.is_file() else {} if path.exists() else None
+    except (OSError, ValueError, RecursionError):
+        content = {}
+    known = isinstance(content, dict) and (content.get("id"), content.get("description")) == (ID, description)
+    if content is not None and not known:
+        raise OutputError(
+            f"{path} is there already and is no catalogue {description}; it would be replaced.",
+            "Name another file, e.g. --output climrecon-catalogue.json, or move the file away.",
+        )
 
 
 def write_catalogue(path: Path, title: str, description: str, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -23,7 +45,7 @@ def write_catalogue(path: Path, title: str, description: str, rows: Iterable[Map
     """
     content = {
         "esmcat_version": "0.1.0",
-        "id": "climrecon",
+        "id": ID,
         "title": title,
         "description": description,
         "attributes": [{"column_name": column, "vocabulary": ""} for column in COLUMNS],

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import ast
-import http.client
-import urllib.error
-import urllib.request
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote, urlparse
+from urllib.parse import unquote, urljoin, urlparse
 
 from climrecon.catalogue.dialects import COLUMNS, columns_of, frequency
+from climrecon.catalogue.fetch import fetch
 from climrecon.catalogue.other_kinds import descriptor_of_table, one_descriptor_of
 from climrecon.catalogue.roles import grid_in, role_of, version_in
 from climrecon.errors import NoDataError
-from climrecon.files import parse_json
+from climrecon.files import ABSENT, parse_json, read_bytes, why_unreadable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Seconds after which a catalogue server counts as unreachable.
-TIMEOUT = 20.0
+
+_REMOTE = ("http://", "https://")
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,13 @@ def open_catalogue(origin: str | Path) -> Catalogue:
         import pandas  # type: ignore[import-untyped,unused-ignore]
 
         inline = content.get("catalog_dict")
-        # intake-esm guesses the types of inline entries from the first hundred, and fails on the others.
-        source = origin if inline is None else {"esmcat": content, "df": pandas.DataFrame(inline)}
-        store = intake_esm.esm_datastore(source)
-        frame, asset = store.df, store.esmcat.assets.column_name
+        with TemporaryDirectory(prefix="climrecon-") as folder:
+            # intake-esm guesses the types of inline entries from the first hundred, and fails on the others.
+            source = {"esmcat": content, "df": pandas.DataFrame(inline)} if inline is not None else (
+                _beside(content, origin, Path(folder))
+            )  # fmt: skip
+            store = intake_esm.esm_datastore(source)
+            frame, asset = store.df, store.esmcat.assets.column_name
     except MemoryError:
         raise
     except Exception as error:  # intake-esm raises what its many parsers raise
@@ -174,12 +177,8 @@ def _is_remote(origin: str) -> bool:
 def _descriptor(origin: str) -> tuple[str, dict[str, Any]]:
     """Where the descriptor is, and its content; fails early, and clearly, where it is absent or of another kind."""
     try:
-        if _is_remote(origin):
-            with urllib.request.urlopen(origin, timeout=TIMEOUT) as answer:
-                text = answer.read()
-        else:
-            text = Path(origin).read_bytes()
-    except (OSError, urllib.error.URLError, http.client.HTTPException) as error:
+        text = fetch(origin) if _is_remote(origin) else read_bytes(Path(origin))
+    except OSError as error:
         raise NoDataError(
             f"The catalogue {origin} cannot be reached: {error}", "Check catalogue= or the site file."
         ) from error
@@ -201,6 +200,21 @@ def _descriptor(origin: str) -> tuple[str, dict[str, Any]]:
             "Give the JSON descriptor of an intake-esm catalogue; 'climrecon catalogue build DIR' writes one.",
         )
     return origin, content
+
+
+def _beside(content: Mapping[str, Any], origin: str, folder: Path) -> str:
+    """A descriptor whose CSV file is here: ``origin``, or for a CSV on a server a copy of both in ``folder``."""
+    address = urljoin(origin, str(content.get("catalog_file")))
+    if not address.startswith(_REMOTE):
+        beside = Path(origin).absolute().parent / str(content.get("catalog_file"))
+        if (why := why_unreadable(beside)) not in (None, ABSENT):
+            raise OSError(f"{beside}: {why}")
+        return origin
+    table = folder / PurePosixPath(urlparse(address).path).name
+    table.write_bytes(fetch(address))
+    copy = folder / ".descriptor.json"
+    copy.write_text(json.dumps({**content, "catalog_file": str(table)}), encoding="utf-8")
+    return str(copy)
 
 
 def _coded(series: Any) -> Column:

@@ -14,6 +14,7 @@ from climrecon.catalogue.roles import ANCILLARY, COVARIANCE, MAIN, MEMBER, UNCOR
 from climrecon.catalogue.versions import newest, version_key
 from climrecon.datasets import canonical_variable
 from climrecon.errors import NoDataError
+from climrecon.files import FOLDER, why_unreadable
 from climrecon.netcdf.forms import is_zarr
 
 #: Facets that distinguish data sets; the last two only among the fields themselves, because realisations
@@ -175,11 +176,10 @@ def why_not(row: Row, excluded: Sequence[str], allow_infilled: bool) -> tuple[st
         return "it is on tape; retrieve it first", True
     if "://" in row.path:
         return "it is an address; download it, or name it with obs_file", True
-    if Path(row.path).is_dir() and not is_zarr(Path(row.path)):
-        return "it is a folder, not a netCDF file", True
-    if Path(row.path).is_dir():
-        return None, False
-    return (None, False) if Path(row.path).is_file() else ("the file does not exist", True)
+    why = why_unreadable(Path(row.path))
+    if why == FOLDER:
+        return (None, False) if is_zarr(Path(row.path)) else ("it is a folder, not a netCDF file", True)
+    return why, why is not None
 
 
 def _unpacking(path: str) -> str:
@@ -257,12 +257,12 @@ def _lacking(absent: Sequence[Row], main: Sequence[Row], key: tuple[str, ...]) -
     version = main[0].version
     newer = {row.version for row in here if version_key(row.version) > version_key(version)}
     if newer and version:
-        notes.append(f"version {newest(newer)} is newer than {version}, but it is on tape or missing")
+        notes.append(f"version {newest(newer)} is newer than {version}, but it is on tape, missing or not readable")
     covered = [span for row in main if (span := months_of(row))]
     for row in here:
         span = months_of(row)
         if row.version != version or span is None or not covered:
             continue
         if not any(first <= span[0] and span[1] <= last for first, last in covered):
-            notes.append(f"months of this data set are lacking: {row.name} is on tape or missing")
+            notes.append(f"months of this data set are lacking: {row.name} is on tape, missing or not readable")
     return notes

@@ -29,7 +29,9 @@ from climrecon.cli.run_command import (
 )
 from climrecon.cli.watching import releases, schedule, watch
 from climrecon.errors import ClimReconError, Explained, Interrupted, explained, unexpected
+from climrecon.files import unchanged_inputs, why_unreadable
 from climrecon.interruption import end_if_stopped, signals_end_run
+from climrecon.redaction import redacted
 from climrecon.version import __version__
 
 _PLAIN_FORMAT = warnings.formatwarning
@@ -108,7 +110,7 @@ def stage(name: str, config: Path, part: int, record: Path | None) -> None:
     from climrecon.workflow.run_info import run_info
     from climrecon.workflow.stage import one_stage
 
-    with ending_recorded(record, name, part):
+    with ending_recorded(record, name, part), unchanged_inputs():
         parameters, known = read_config(config.read_bytes(), str(config))
         site = load_site()
         chosen = one_stage(stages_of(validate(parameters, site), site, run_info(known)), name, part)
@@ -122,7 +124,7 @@ def stage(name: str, config: Path, part: int, record: Path | None) -> None:
         if record is not None and first:
             leave_outcome(outcome, record, name, part)
         for line in outcome.summary if outcome else []:
-            click.echo(line)
+            click.echo(redacted(line))
 
 
 @app.command()
@@ -184,7 +186,8 @@ def settings() -> Printed:
     def lines() -> Iterator[str]:
         yield "Site files, the first that gives a value wins:"
         for path in candidates():
-            yield f"  {path}{'' if path.is_file() else '  (absent)'}"
+            why = why_unreadable(path)
+            yield f"  {path}{f'  ({why})' if why else ''}"
         yield "\nDefaults:"
         width = max(len(name) for name in values)
         for name, value, origin in rows:
@@ -244,8 +247,8 @@ def _format_warning(message: Warning | str, category: type[Warning], *place: Any
 def _show(error: BaseException, meaning: Explained) -> int:
     """Show what ended the command; its exit code."""
     if os.environ.get("CLIMRECON_DEBUG"):
-        traceback.print_exception(error)
-    click.echo(f"Error: {meaning}", err=True)
+        click.echo(redacted("".join(traceback.format_exception(error))), err=True)
+    click.echo(f"Error: {redacted(str(meaning))}", err=True)
     # Ends generators at work, and with them their threads: else the process would wait for all that is begun.
     traceback.clear_frames(error.__traceback__)
     return meaning.exit_code

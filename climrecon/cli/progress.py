@@ -7,6 +7,8 @@ import time
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from climrecon.redaction import redacted
+
 #: A log gets a line when this many seconds have passed since the last one, so that it stays readable.
 SECONDS_BETWEEN_LINES = 10.0
 #: A state that has not changed is repeated after so many seconds: a job may wait for hours.
@@ -26,7 +28,7 @@ class TerminalReporter:
     def stage(self, text: str) -> None:
         """Close the last stage's bar and name the new stage."""
         self.close()
-        self._stream.write(f"{text}\n")
+        self._stream.write(f"{redacted(text)}\n")
         self._stream.flush()
 
     def step(self, done: int, total: int) -> None:
@@ -42,16 +44,16 @@ class TerminalReporter:
         """Renew the line below the stage's name."""
         if self._bar is None:
             self._bar = self._tqdm(total=0, file=self._stream, bar_format="  {desc}", leave=False)
-        if self._bar.desc != text:
-            self._bar.set_description_str(text)
+        if self._bar.desc != redacted(text):
+            self._bar.set_description_str(redacted(text))
 
     def note(self, text: str) -> None:
         """Write an indented line above the bar."""
-        self._tqdm.write(f"  {text}", file=self._stream)
+        self._tqdm.write(f"  {redacted(text)}", file=self._stream)
 
     def warning(self, text: str) -> None:
         """Write a marked line above the bar."""
-        self._tqdm.write(f"  warning: {text}", file=self._stream)
+        self._tqdm.write(f"  warning: {redacted(text)}", file=self._stream)
 
     def close(self) -> None:
         """Remove the bar."""
@@ -71,7 +73,7 @@ class LogReporter:
 
     def _line(self, text: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        self._stream.write(f"{now} {text}\n")
+        self._stream.write(f"{now} {redacted(text)}\n")
         self._stream.flush()
 
     def stage(self, text: str) -> None:

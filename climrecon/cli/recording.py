@@ -13,6 +13,7 @@ from typing import Any
 from climrecon.cli.progress import LogReporter
 from climrecon.errors import Explained, Unfinished
 from climrecon.files import write_text
+from climrecon.redaction import redacted
 
 #: A shared file system is spared: progress is written at most this often.
 SECONDS_BETWEEN_WRITES = 2.0
@@ -34,7 +35,7 @@ class RecordingReporter(LogReporter):
 
     def stage(self, text: str) -> None:
         """Name the stage."""
-        self._text, self._first = text, (0.0, 0)
+        self._text, self._first = redacted(text), (0.0, 0)
         super().stage(text)
         self._write()
 

@@ -14,6 +14,7 @@ from climrecon.cli.streams import output_lost
 from climrecon.errors import OutputError, UsageError
 from climrecon.files import parse_json
 from climrecon.parameters import of_task
+from climrecon.redaction import redacted
 
 EPILOG = (
     "Exit codes: 0 done; 1 unexpected error; 2 wrong parameters; 3 nothing found, or more than one thing; "
@@ -52,7 +53,7 @@ def print_result(result: Printed | None, **_: Any) -> None:
     """
     content, lines = result or (None, ())
     for line in [json.dumps(content, indent=1)] if result and wants_json() else lines:
-        click.echo(line)
+        click.echo(redacted(line))
     if error := output_lost():
         if click.get_current_context().invoked_subcommand not in ("networks", "catalogue", "jobs", "releases", "settings",
                                                                   "schedule", "check"):  # fmt: skip
@@ -94,12 +95,13 @@ def run_parameters(parameters: Mapping[str, Any], run: Mapping[str, Any]) -> Pri
     """
     from climrecon.settings import load_site, validate
     from climrecon.tasks.run import run_task
+    from climrecon.workflow.run_folder import own_folder
     from climrecon.workflow.run_info import run_info
 
     site = load_site()
-    chosen = validate(parameters, site)
     reporter = make_reporter()
-    outcome = run_task(chosen, site, reporter, run_info(run))
+    with own_folder(validate(parameters, site)) as chosen:
+        outcome = run_task(chosen, site, reporter, run_info(run))
     reporter.close()
     return outcome.manifest, outcome.summary
 

@@ -17,6 +17,7 @@ from climrecon.cli.run_command import Printed, given, json_option, wants_json
 from climrecon.errors import UsageError, explained
 from climrecon.interruption import end_if_stopped
 from climrecon.parameters import RECONSTRUCT, of_task
+from climrecon.redaction import redacted
 
 
 class _Seconds(click.FloatRange):
@@ -197,7 +198,7 @@ def schedule_print(kind: str, **values: Any) -> None:
     from climrecon.watch import schedule as scheduling
 
     job, batch_options = _job(**values)
-    click.echo(scheduling.printed(kind, job, batch_options).rstrip("\n"))
+    click.echo(redacted(scheduling.printed(kind, job, batch_options).rstrip("\n")))
 
 
 def _job(at: str | None, log: Path | None, name: str, **values: Any) -> tuple[Any, str]:
@@ -223,7 +224,7 @@ def schedule_show(kind: str) -> None:
     from climrecon.watch import schedule as scheduling
 
     shown = scheduling.installed(kind)
-    click.echo(shown.rstrip("\n") if shown else f"No line of climrecon is in the {kind} table.")
+    click.echo(redacted(shown.rstrip("\n")) if shown else f"No line of climrecon is in the {kind} table.")
 
 
 @schedule.command("remove")
@@ -245,7 +246,7 @@ def schedule_remove(kind: str, name: str, yes: bool) -> None:
 
 
 def _apply(change: Any, yes: bool) -> None:
-    click.echo(change.shown.rstrip("\n"))
+    click.echo(redacted(change.shown.rstrip("\n")))
     if not yes:
         click.confirm(change.question, abort=True, err=True)
     click.echo(change.apply())

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from climrecon.catalogue.build import build_catalogue
+from climrecon.catalogue.build import DESCRIPTION, build_catalogue
+from climrecon.catalogue.descriptor import check_replaceable
 from climrecon.demo.climate import coverage_masks, make_climate
 from climrecon.demo.grids import gaussian
 from climrecon.demo.hadcrut import hadcrut
 from climrecon.demo.models import cmip5, reanalysis
+from climrecon.demo.writing import is_demo
 from climrecon.errors import OutputError
 from climrecon.fields import Months
 from climrecon.grid import Grid
@@ -25,7 +27,7 @@ def write_demo(folder: Path, seed: int = 0, progress: Callable[[int, int], None]
     Raises
     ------
     OutputError
-        If the folder cannot be written.
+        If the folder cannot be written, or holds files of others.
     """
     steps, done = 10, 0
 
@@ -37,6 +39,8 @@ def write_demo(folder: Path, seed: int = 0, progress: Callable[[int, int], None]
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_replaceable(folder / "catalogue.json", DESCRIPTION)
+        _refuse_others(folder)
         time = _months(FIRST_YEAR, LAST_YEAR)
         climate = make_climate(time, seed)
         masks = coverage_masks(climate, seed)
@@ -56,6 +60,21 @@ def write_demo(folder: Path, seed: int = 0, progress: Callable[[int, int], None]
             f"The demo archive cannot be written to {folder}: {error}", "Choose another folder."
         ) from error
     return built.path
+
+
+def _refuse_others(folder: Path) -> None:
+    """Refuse a folder with netCDF files that are no demo's: they would be replaced, or listed beside the demo's.
+
+    Raises
+    ------
+    OutputError
+        If there is such a file.
+    """
+    for path in sorted(folder.rglob("*.nc")):
+        if not is_demo(path):
+            raise OutputError(
+                f"{path} is there already and is no file of a demo archive.", "Choose another folder, e.g. a new one."
+            )
 
 
 def _months(first: int, last: int) -> Months:

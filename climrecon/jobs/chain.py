@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from climrecon.errors import ClimReconError, OutputError, UsageError
+from climrecon.files import create
 from climrecon.jobs import commands
 from climrecon.jobs.commands import Refused, SlurmSilent
 from climrecon.jobs.messages import refusal
@@ -97,8 +98,8 @@ def _write(chain: Chain, job: Job, name: str, cwd: Path, umask: int, limit: int)
     text = render(job, name=name, folder=chain.folder, cwd=cwd, umask=umask, limit=limit)
     try:
         # Made 0700 from the start: what is in it is nobody else's to run or to change.
-        with os.fdopen(os.open(script, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700), "w") as file:
-            file.write(text)
+        with create(script, 0o700) as file:
+            file.write(text.encode())
         script.chmod(0o700)
     except OSError as error:
         raise OutputError(f"The job script {script} cannot be written: {error}", "Choose another outputdir.") from error

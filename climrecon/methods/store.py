@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from climrecon.errors import NetworkError
-from climrecon.files import parse_json, sha256_of, write_text
+from climrecon.files import ABSENT, FOLDER, parse_json, read_text, sha256_of, stamp_of, why_unreadable, write_text
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.card import Card, Network, describe_published
 from climrecon.methods.checkpoint import read_published, read_weights, save_weights
@@ -133,7 +133,10 @@ def list_networks(store: Sequence[Path] = ()) -> list[tuple[Card, Path]]:
     """Cards and folders of all networks, shipped ones first, of those the default; unreadable ones are left out."""
     networks, default = [], BY_NAME["network"].default
     for place in (shipped(), *store):
-        cards = sorted(place.glob(f"[!.]*/{CARD}"), key=lambda file: (file.parent.name != default, file))
+        try:
+            cards = sorted(place.glob(f"[!.]*/{CARD}"), key=lambda file: (file.parent.name != default, file))
+        except OSError:  # below a folder that may not be entered
+            continue
         for card_file in cards:
             try:
                 networks.append((_read_card(card_file), card_file.parent))
@@ -144,7 +147,7 @@ def list_networks(store: Sequence[Path] = ()) -> list[tuple[Card, Path]]:
 
 def _read_card(path: Path) -> Card:
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text(path))
         if isinstance(content, dict) and content.get("kind") == FORMER_KIND:
             raise NetworkError(
                 f"The network of {path} was trained by an earlier version, with the recipe native; this version of "
@@ -163,7 +166,7 @@ def stored_network(name: str, store: Sequence[Path] = ()) -> Path | None:
     """Folder of a shipped or trained network of that name, or None."""
     # A name, never a path: "../x" must not climb out of the store.
     places = (place / name for place in (shipped(), *store) if "/" not in name)
-    return next((place for place in places if (place / CARD).is_file()), None)
+    return next((place for place in places if why_unreadable(place / CARD) is None), None)
 
 
 def find_network(name: str, store: Sequence[Path] = ()) -> Path:
@@ -177,8 +180,11 @@ def find_network(name: str, store: Sequence[Path] = ()) -> Path:
     if stored := stored_network(name, store):
         return stored
     path = Path(name).expanduser()
-    if path.is_dir() or path.is_file():
+    why = why_unreadable(path)
+    if why in (None, FOLDER):
         return path
+    if why != ABSENT:
+        raise NetworkError(f"The network {path} cannot be used: {why}.", "Ask its owner, or name another network.")
     networks = [card.name for card, _ in list_networks(store)]
     names = [*networks, *registered()]
     near = difflib.get_close_matches(name, names, 1)
@@ -204,8 +210,9 @@ def load_network(name: str, *, device: str = "cpu", store: Sequence[Path] = ()) 
     folder = path if path.is_dir() else path.parent
     weights = path if path.is_file() else path / WEIGHTS
     card = _read_card(folder / CARD)
-    if not weights.is_file():
-        raise NetworkError(f"The network {card.name} has no {WEIGHTS} in {folder}.", "Fetch it again.")
+    if why := why_unreadable(weights):
+        raise NetworkError(f"The network {card.name} has no {WEIGHTS} in {folder}: {why}.", "Fetch it again.")
+    stamp = stamp_of(weights)
     digest = sha256_of(weights)
     if digest != card.weights_sha256:
         raise NetworkError(
@@ -213,7 +220,10 @@ def load_network(name: str, *, device: str = "cpu", store: Sequence[Path] = ()) 
             f"{card.weights_sha256[:12]}… is expected.",
             "The file is damaged or was exchanged; fetch the network again.",
         )
-    return LoadedNetwork(_method(card, weights, device), card, digest, folder, _training_range(card, folder))
+    method = _method(card, weights, device)
+    if stamp_of(weights) != stamp:
+        raise NetworkError(f"The weights of {card.name} ({weights}) were changed while they were read.", "Try again.")
+    return LoadedNetwork(method, card, digest, folder, _training_range(card, folder))
 
 
 def _method(card: Card, path: Path, device: str) -> Method:
@@ -278,7 +288,7 @@ def _training_range(card: Card, folder: Path) -> TrainingRange | None:
     if card.range_sha256 is None:
         return None
     path = folder / RANGE
-    if not path.is_file() or sha256_of(path) != card.range_sha256:
+    if why_unreadable(path) or sha256_of(path) != card.range_sha256:
         raise NetworkError(
             f"The training range of {card.name} ({path}) is absent or is not that of its card.",
             "Fetch the network again.",

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.errors import InputDataError, OutputError
-from climrecon.files import atomic_path
+from climrecon.files import FOLDER, atomic_path, note_input, require_file, stamp_of, why_unreadable
 from climrecon.netcdf.names import NETCDF, address_in, plain_name
 
 #: Names the folder in the environment, so that the processes of a run share it.
@@ -58,7 +58,7 @@ def is_zarr(path: Path) -> bool:
 def local(path: Path) -> Path:
     """``path`` itself if it can be opened as it is, else its content as a netCDF file in the cache folder.
 
-    A file that was unpacked before is taken again until size or date of the original changes; an address is fetched once
+    A file that was unpacked before is taken again until the original changes; an address is fetched once
     a day.
 
     Raises
@@ -70,8 +70,12 @@ def local(path: Path) -> Path:
     """
     if address := address_in(path):
         return _fetched(address)
-    if path.is_dir():
-        return _from_zarr(path) if is_zarr(path) else path
+    if why_unreadable(path) == FOLDER:
+        if is_zarr(path):
+            return _from_zarr(path)
+        raise InputDataError(f"{path} is a folder; a netCDF file is expected.", "Name a file in it.")
+    require_file(path, "Check the name, and ask the owner of the file where it may not be read.")
+    note_input(path)  # before it is unpacked: its hash is that of what is unpacked here
     start = start_of(path)
     if start.startswith(_ZIP):
         members = names_in_zip(path)
@@ -100,7 +104,7 @@ def readable(path: Path, parameter: str) -> tuple[Path, str]:
     """
     check_there(path, parameter)
     address = address_in(path)
-    if address or path.is_dir():
+    if address or why_unreadable(path) == FOLDER:
         copy = local(path)
         return copy, f"{address or path} was copied to {copy}"
     return path, ""
@@ -114,14 +118,13 @@ def check_there(path: Path, parameter: str) -> None:
     InputDataError
         With the ``parameter`` that named it.
     """
-    if address_in(path) or (path.is_dir() and is_zarr(path)):
+    if address_in(path):
         return
-    if path.is_dir():
+    if why_unreadable(path) == FOLDER:
+        if is_zarr(path):
+            return
         raise InputDataError(f"{path} is a folder; {parameter} names a file.", "Name a file in it.")
-    if not path.is_file():
-        raise InputDataError(
-            f"There is no file {path}.", f"Check {parameter}; a relative path starts at the folder the command runs in."
-        )
+    require_file(path, f"Check {parameter}; a relative path starts at the folder the command runs in.")
 
 
 def members_in(path: Path) -> tuple[Path, ...]:
@@ -134,7 +137,7 @@ def members_in(path: Path) -> tuple[Path, ...]:
     OutputError
         If the cache folder cannot be written.
     """
-    if address_in(path) or not path.is_file() or not start_of(path).startswith(_ZIP):
+    if address_in(path) or why_unreadable(path) or not start_of(path).startswith(_ZIP):
         return ()
     members = names_in_zip(path)
     return tuple(_from_zip(path, members)) if len(members) > 1 else ()
@@ -148,7 +151,7 @@ def files_at(path: Path) -> tuple[Path, ...]:
     InputDataError
         If it cannot be unpacked or reached.
     """
-    if address_in(path) or (path.is_dir() and is_zarr(path)):
+    if address_in(path) or (why_unreadable(path) == FOLDER and is_zarr(path)):
         return (local(path),)
     return members_in(path) or (path,)
 
@@ -180,8 +183,7 @@ def _place(text: str) -> Path:
 
 
 def _stamp(path: Path) -> str:
-    status = path.stat()
-    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    return f"{path.resolve()} {stamp_of(path)}"
 
 
 def _once(target: Path, write: Callable[[Path], None], source: Path | str, command: str) -> Path:
@@ -235,7 +237,7 @@ def _from_zip(path: Path, names: list[str]) -> list[Path]:
 
 
 def _from_zarr(path: Path) -> Path:
-    stamps = sorted((str(one.relative_to(path)), one.stat().st_mtime_ns) for one in path.rglob("*"))
+    stamps = sorted((str(one.relative_to(path)), stamp_of(one)) for one in path.rglob("*"))
     target = _place(f"{path.resolve()} {stamps}") / f"{path.name.removesuffix('.zarr')}.nc"
     if target.is_file():
         return target

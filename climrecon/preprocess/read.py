@@ -11,7 +11,7 @@ import numpy as np
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
-from climrecon.files import sha256_of
+from climrecon.files import input_sha256, unchanged_inputs
 from climrecon.geography import domain
 from climrecon.grid import Grid
 from climrecon.netcdf.names import plain_name
@@ -28,6 +28,7 @@ from climrecon.variables import VARIABLES, Variable
 MOST_DROPPED = 0.9
 
 
+@unchanged_inputs()
 def read_observations(
     files: Sequence[Path], request: PrepareRequest, *, uncorrelated: Path | None = None
 ) -> Observations:
@@ -172,7 +173,7 @@ def _source(files: Sequence[Path], chunk: Chunk, request: PrepareRequest, notes:
         dataset=release.name if release else request.facets.get("model") or Path(plain_name(files[0].name)).stem,
         version=(release.version if release else "") or request.facets.get("version", ""),
         files=tuple(str(path) for path in files),
-        sha256=tuple(sha256_of(path) for path in files),
+        sha256=tuple(input_sha256(path) for path in files),
         variable_in_file=chunk.metadata["variable"],
         title=chunk.metadata["title"],
         institution=chunk.metadata["institution"],

@@ -11,7 +11,7 @@ import numpy as np
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Observations
-from climrecon.files import sha256_of
+from climrecon.files import input_sha256
 from climrecon.grid import Grid
 from climrecon.netcdf.opening import opened
 from climrecon.preprocess.chunks import read_chunk, read_once
@@ -56,7 +56,7 @@ def with_errors(observations: Observations, uncorrelated: Path, *, allow_infille
         source=replace(
             source,
             files=(*source.files, str(uncorrelated)),
-            sha256=(*source.sha256, sha256_of(uncorrelated)),
+            sha256=(*source.sha256, input_sha256(uncorrelated)),
             notes=(*source.notes, f"uncorrelated cell errors from {uncorrelated.name}{share_in_words(share)}"),
         ).warned(doubt),
     )

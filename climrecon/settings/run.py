@@ -13,6 +13,7 @@ from pydantic import ConfigDict, ValidationError
 from climrecon import parameters as p
 from climrecon.datasets import canonical_variable
 from climrecon.errors import ProblemList, UsageError
+from climrecon.redaction import redacted
 from climrecon.settings._fields import Fields
 from climrecon.settings.kinds import TRUE, read_period
 from climrecon.settings.periods import Period
@@ -69,6 +70,10 @@ class RunSettings(Fields):
         # What is said of the files enters only if something is: other runs keep their fingerprints.
         said = {"model": self.data_set, "obs_variable": self.obs_variable, "allow_infilled": self.allow_infilled}
         return {name: plain[name] for name in p.fingerprinted(task)} | {name: one for name, one in said.items() if one}
+
+    def recorded(self) -> dict[str, Any]:
+        """As :meth:`plain`, for files that others read: without secrets."""
+        return {name: redacted(value) if isinstance(value, str) else value for name, value in self.plain().items()}
 
     def plain(self) -> dict[str, Any]:
         """The parameters as JSON values, as a configuration file holds them; valid input again."""

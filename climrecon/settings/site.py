@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from climrecon.errors import ProblemList, UsageError
+from climrecon.files import ABSENT, CLOSED, read_text, why_unreadable
 from climrecon.parameters import BY_NAME, FACETS, with_absolute_paths, with_new_names
 from climrecon.settings.kinds import read_period
 from climrecon.settings.periods import Period
@@ -148,11 +149,13 @@ def load_site() -> Site:
     origin: dict[str, str] = {}
     named = os.environ.get(VARIABLE)
     for path in candidates():
-        if not path.is_file():
-            if named and path == Path(named):
-                raise UsageError(
-                    f"The variable {VARIABLE} names {path}, which is no file.", "Correct or unset the variable."
-                )
+        why = why_unreadable(path)
+        if why and named and path == Path(named):
+            raise UsageError(
+                f"The variable {VARIABLE} names {path}, which is no file that can be read: {why}.",
+                "Correct or unset the variable.",
+            )
+        if why in (ABSENT, CLOSED):
             continue
         content = _read(path)
         if isinstance(content.get("defaults"), dict):
@@ -167,7 +170,7 @@ def load_site() -> Site:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"The site file {path} cannot be read: {error}", "Make it readable for all users, or move it away."

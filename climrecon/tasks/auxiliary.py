@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from climrecon.errors import InputDataError
 from climrecon.fields import Auxiliary
-from climrecon.files import sha256_of
+from climrecon.files import input_sha256
 from climrecon.methods.store import LoadedNetwork, network_of
 from climrecon.netcdf.forms import readable
 from climrecon.preprocess.auxiliary import read_auxiliary
@@ -50,7 +50,7 @@ def load_auxiliary(
     values = np.full((len(index), len(found), *grid.shape), np.nan, np.float32)
     for number, (fields, months) in enumerate(found.values()):
         values[np.searchsorted(index, months), number] = fields
-    inputs = tuple((str(path), sha256_of(path)) for path in files.values())
+    inputs = tuple((str(path), input_sha256(path)) for path in files.values())
     return Auxiliary(tuple(found), index, values), inputs
 
 

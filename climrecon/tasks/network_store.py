@@ -14,6 +14,7 @@ from climrecon.interruption import commit_point, signals_wait
 from climrecon.methods.registry import registered
 from climrecon.methods.store import CARD, RANGE, WEIGHTS, list_networks, load_network, shipped
 from climrecon.settings import Site
+from climrecon.working_folders import working_folder
 
 #: The variable by which ``climrecon/freva.py`` names the cache folder of the host.
 CACHE_VARIABLE = "CLIMRECON_CACHE"
@@ -70,7 +71,7 @@ def check_free_name(name: str, site: Site, sha256: str | None = None) -> None:
     if taken := registered().get(name):
         what = f"a method of the package {taken.package}" if taken.package else "a baseline"
         raise UsageError(f"{name} is the name of {what}.", "Choose another name.")
-    for card, path in list_networks([place for place in store_places(site) if place.is_dir()]):
+    for card, path in list_networks(store_places(site)):
         if path.name == name and (sha256 is None or card.weights_sha256 != sha256):
             raise UsageError(
                 f"There is a network {name} already, in {path}.",
@@ -103,28 +104,28 @@ def add_network(source: Path, name: str, site: Site, *, replace: bool = False) -
         check_free_name(name, site, loaded.sha256)
     store = writable_store(site)
     _sweep(store)
-    incoming, gone = (store / f"{_INCOMING}{state}-{name}-{os.getpid()}" for state in ("new", "old"))
-    target = store / name
+    target, gone = store / name, store / f"{_INCOMING}old-{name}-{os.getpid()}"
     try:
-        incoming.mkdir()
-        shutil.copyfile(folder / WEIGHTS, incoming / WEIGHTS)
-        if loaded.card.range_sha256:
-            shutil.copyfile(folder / RANGE, incoming / RANGE)
-        card = loaded.card.model_copy(update={"name": name})
-        (incoming / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        with signals_wait():
-            if target.exists():
-                target.replace(gone)
-                commit_point(f"without the network {name}")
-            incoming.replace(target)
-            commit_point(f"with the network {name}")
+        with working_folder(store) as work:
+            incoming = work / name
+            incoming.mkdir()
+            shutil.copyfile(folder / WEIGHTS, incoming / WEIGHTS)
+            if loaded.card.range_sha256:
+                shutil.copyfile(folder / RANGE, incoming / RANGE)
+            card = loaded.card.model_copy(update={"name": name})
+            (incoming / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            with signals_wait():
+                if target.exists():
+                    target.replace(gone)
+                    commit_point(f"without the network {name}")
+                incoming.replace(target)
+                commit_point(f"with the network {name}")
     except OSError as error:
         raise OutputError(f"The network cannot be written to {store}: {error}", "Is the disk full?") from error
     finally:
         if gone.exists() and not target.exists():
             gone.replace(target)
-        for left in (incoming, gone):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(gone, ignore_errors=True)
     return target
 
 

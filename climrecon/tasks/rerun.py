@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.errors import InputDataError, NetworkError
-from climrecon.files import sha256_of
+from climrecon.files import sha256_of, why_unreadable
 from climrecon.methods.registry import registered
 from climrecon.methods.store import load_network
 from climrecon.parameters import OLD_NAMES
+from climrecon.redaction import STARS, redacted
 from climrecon.settings import Site, validate
 from climrecon.tasks.network_store import store_places
 from climrecon.tasks.run import run_task
@@ -57,13 +58,15 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
     problems = []
     for name, digest in recorded.inputs.items():
         path = Path(name)
-        if not path.is_file():
-            problems.append(f"{name} is gone")
+        if why := why_unreadable(path):
+            problems.append(f"{name}: {why}")
         elif sha256_of(path) != digest:
             problems.append(f"{name} has changed since (sha256 {sha256_of(path)[:12]}… instead of {digest[:12]}…)")
     if problems:
         raise InputDataError(f"The run cannot be repeated: {'; '.join(problems)}.", "Restore the input files.")
     known = {OLD_NAMES.get(name, name): value for name, value in recorded.settings.items()}
+    if STARS in str(known.get("catalogue")):
+        known["catalogue"] = _with_secret(str(known["catalogue"]), site)
     settings = validate({**known, "outputdir": str(output)}, site)
     if recorded.network_sha256 is not None:
         _check_network(settings.network, {settings.network: recorded.network_sha256}, site)
@@ -82,6 +85,23 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
             same = again.get(output_name) == digest
             (comparison.same if same else comparison.different).append(output_name)
     return comparison
+
+
+def _with_secret(recorded: str, site: Site) -> str:
+    """The address of a catalogue with its secret, which a provenance file does not hold: from the site file.
+
+    Raises
+    ------
+    InputDataError
+        If the site file has none or another.
+    """
+    known = str(site.default("catalogue") or "")
+    if redacted(known) != recorded:
+        raise InputDataError(
+            f"The run searched {recorded}, whose secret no file records.",
+            "Put the whole address into the site file, as catalogue in [defaults], and repeat the command.",
+        )
+    return known
 
 
 def _check_network(name: str, recorded: Mapping[str, str], site: Site) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from climrecon.errors import UsageError
+from climrecon.files import unchanged_inputs
 from climrecon.settings import RunSettings, Site
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
@@ -58,6 +59,7 @@ def stages_of(settings: RunSettings, site: Site, run: RunInfo) -> tuple[Stage, .
     return TASKS[settings.task](settings, site, run)
 
 
+@unchanged_inputs()
 def run_task(settings: RunSettings, site: Site, reporter: Reporter, run: RunInfo) -> Outcome:
     """Run the task of ``settings``, here or as batch jobs.
 

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from climrecon.errors import ProblemList, UsageError
+from climrecon.files import read_text
 from climrecon.training.recipe_settings import PublishedRecipe, Recipe, UNetRecipe
 
 #: Name -> class and what differs from its defaults.
@@ -70,7 +71,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     """
     if text.endswith(".toml"):
         try:
-            content = tomllib.loads(Path(text).expanduser().read_text(encoding="utf-8"))
+            content = tomllib.loads(read_text(Path(text).expanduser()))
         except (OSError, ValueError, RecursionError) as error:
             raise UsageError(
                 f"The recipe {text} cannot be read: {error}", 'It holds recipe = "punet" and settings.'

@@ -8,7 +8,6 @@ and of members that are all one history (reanalyses, an ensemble of observations
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, IntArray
+from climrecon.arrays import on_disk
 from climrecon.errors import InputDataError
 from climrecon.grid import Grid
 from climrecon.training.calendar import FEWEST_LEARNED, MARGIN, NO_YEARS, Calendar, whole_years
@@ -333,9 +333,7 @@ def _finite(values: NDArray[Any], folder: Path) -> NDArray[np.bool_]:
     if not isinstance(values, np.memmap):
         return np.asarray(np.isfinite(values))
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:  # gone with the last who maps it
-        file.truncate(values.size)
-        finite: NDArray[np.bool_] = np.memmap(file, dtype=bool, mode="r+", shape=values.shape)
+    finite: NDArray[np.bool_] = on_disk(folder, np.bool_, values.shape)
     for start in range(0, len(values), _AT_ONCE):
         finite[start : start + _AT_ONCE] = np.isfinite(values[start : start + _AT_ONCE])
     return finite

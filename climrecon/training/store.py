@@ -14,11 +14,9 @@ import hashlib
 import json
 import os
 import shutil
-import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,8 @@ import numpy as np
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import InputDataError, OutputError
-from climrecon.files import atomic_path, parse_json, sha256_of, write_text
+from climrecon.files import atomic_path, input_sha256, note_input, parse_json, stamp_of, write_text
+from climrecon.working_folders import working_folder
 
 #: Months of a member by their positions: a slice, or (n,) positions in order.
 Rows = slice | IntArray
@@ -175,40 +174,43 @@ class MemberStore:
         OutputError
             If it cannot be made.
         """
-        place = self.folder / ".scratch" / f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
-        try:
-            self._sweep()
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"{self.folder} cannot be written to: {error}", "Choose another cachedir, or free some space."
-            ) from error
-        try:
-            yield place
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
+        place = self.folder / ".scratch"
+        with ExitStack() as held:
+            try:
+                self._sweep()
+                place.mkdir(parents=True, exist_ok=True)
+                folder = held.enter_context(working_folder(place))
+            except OSError as error:
+                raise OutputError(
+                    f"{self.folder} cannot be written to: {error}", "Choose another cachedir, or free some space."
+                ) from error
+            yield folder
 
     def _sweep(self) -> None:
-        for left in (*self.folder.glob(".scratch/*"), *self.folder.glob(".*.*")):
+        """Remove what is left of files that killed processes were writing."""
+        for left in self.folder.glob(".*.*"):
             try:
-                if time.time() - left.stat().st_mtime > _STALE_SECONDS or _is_orphan(left.name):
+                if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
             except OSError:
                 continue
 
     def sha256(self, path: Path) -> str:
-        """sha256 of an input file, worked out once as long as its size, time and inode stay the same.
+        """sha256 of an input file, worked out once as long as its size, times and inode stay the same.
 
         Raises
         ------
         OSError
             If it cannot be read.
+        InputChanged
+            If it was changed since this run opened it.
         """
         known = self.known_sha256(path)
         if known is not None:
+            note_input(path)
             return known
-        note, stamp = self._note(path), _stamp(path)
-        digest = sha256_of(path)
+        note, stamp = self._note(path), stamp_of(path)
+        digest = input_sha256(path)
         note.parent.mkdir(parents=True, exist_ok=True)
         write_text(note, json.dumps({"path": str(path), "seen": stamp, "sha256": digest}) + "\n")
         return digest
@@ -217,31 +219,12 @@ class MemberStore:
         """As :meth:`sha256`, None where the file would have to be read."""
         try:
             content = parse_json(self._note(path).read_text(encoding="utf-8"))
-            return str(content["sha256"]) if content["seen"] == _stamp(path) else None
+            return str(content["sha256"]) if content["seen"] == stamp_of(path) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def _note(self, path: Path) -> Path:
         return self.folder / _HASHES / f"{_text_hash(os.path.abspath(path))}.json"  # noqa: PTH100 - links stay
-
-
-def _stamp(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
-
-
-def _is_orphan(name: str) -> bool:
-    """Whether a scratch folder's name says that a process of this machine made it that is no longer there."""
-    host, _, rest = name.rpartition("-")[0].rpartition("-")
-    if host != socket.gethostname() or not rest.isdigit():
-        return False
-    try:
-        os.kill(int(rest), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _text_hash(text: str) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from climrecon.interruption import end_if_stopped
+from climrecon.processes import runs
 from climrecon.watch import check, codes, publish, run, state
 from climrecon.watch.changes import Changes
 from climrecon.watch.checks import failures, from_state
 from climrecon.watch.context import Context, Look
-from climrecon.watch.lock import runs
 from climrecon.watch.notify import deliver
 from climrecon.watch.state import Release
 

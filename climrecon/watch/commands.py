@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from climrecon.files import create
+
 #: Seconds a stopped program has to clean up.
 GRACE = 30.0
 _SYSTEM = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
@@ -50,7 +52,8 @@ def run_logged(command: Sequence[str], log: Path, started: Callable[[int], None]
     ``started`` gets its process id. Whatever ends this process early, short of SIGKILL, ends the program too.
     """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with log.open("ab") as output:
+    log.unlink(missing_ok=True)
+    with create(log) as output:
         try:
             child = subprocess.Popen(
                 list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment

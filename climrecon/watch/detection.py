@@ -11,6 +11,7 @@ from pathlib import Path
 from climrecon.catalogue.roles import why_infilled
 from climrecon.datasets import Stated, release_of
 from climrecon.errors import InputDataError
+from climrecon.files import why_unreadable
 from climrecon.watch.file_stamps import ARCHIVES, archives_in
 
 _VERSION = re.compile(r"\d+(?:\.\d+){2,3}")
@@ -48,7 +49,10 @@ def with_archives(
 ) -> ReleaseFiles:
     """Add the archives of members: those in ``listed`` (of the catalogue), and those beside the field's file."""
     in_folders = [Path(text) for text in archives_in(sorted({path.parent for path in main}))]
-    archives = {*in_folders, *(Path(text) for text in listed if _is_archive(Path(text)) and Path(text).is_file())}
+    archives = {
+        *in_folders,
+        *(Path(text) for text in listed if _is_archive(Path(text)) and why_unreadable(Path(text)) is None),
+    }
     release = release_of(Stated(main[0].name))
     same = sorted(
         path

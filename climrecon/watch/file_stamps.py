@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
-import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from climrecon.catalogue.fetch import fetch
 from climrecon.errors import NoDataError
 from climrecon.netcdf.names import NETCDF
 
@@ -17,8 +16,6 @@ from climrecon.netcdf.names import NETCDF
 Stamp = tuple[int, int, int]
 #: Members of an ensemble are handed out in such files.
 ARCHIVES = (".zip",)
-#: Seconds after which a server counts as unreachable.
-TIMEOUT = 20.0
 
 
 def stamp_of(path: Path | str) -> Stamp | None:
@@ -77,9 +74,8 @@ def remote_digest(url: str) -> str:
         If the server cannot be reached.
     """
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-            return hashlib.sha256(answer.read()).hexdigest()
-    except (OSError, http.client.HTTPException) as error:
+        return hashlib.sha256(fetch(url)).hexdigest()
+    except OSError as error:
         raise NoDataError(
             f"The catalogue {url} cannot be reached: {error}", "The next look tries again; published releases stay."
         ) from error

@@ -16,7 +16,7 @@ from climrecon.tasks.inputs import Inputs, resolve
 from climrecon.watch import codes, publish
 from climrecon.watch.context import Context, Look
 from climrecon.watch.detection import ReleaseFiles, read_header, with_archives
-from climrecon.watch.file_stamps import Stamp, remote_digest, signature, stamps_of, tree, youngest
+from climrecon.watch.file_stamps import Stamp, remote_digest, signature, stamp_of, stamps_of, tree, youngest
 from climrecon.watch.notify import deliver
 from climrecon.watch.plausibility import Stop, implausible, withdrawn
 from climrecon.watch.state import DUE, FAILED, RUNNING, SUPERSEDED, UNFINISHED, Release
@@ -51,7 +51,7 @@ class ReleaseCheck:
         try:
             inputs = resolve(self.settings, self.context.site, self.context.reporter)
         except NoDataError as error:
-            if previous is None or any(Path(path).exists() for path in previous.content["files"]["main"]):
+            if previous is None or any(stamp_of(path) for path in previous.content["files"]["main"]):
                 raise
             stays = f"No file is found; {previous.name} stays the current release, as was confirmed."
             stopped = self._stopped(withdrawn(previous, error.message), previous)
@@ -65,7 +65,7 @@ class ReleaseCheck:
             )
             return Look(codes.WAITING, text, final=False), None
         answer = self._take(files, inputs, previous)
-        absent = {p: None for p, _ in inputs.left_out if "://" not in p and not Path(p).exists()}
+        absent = {p: None for p, _ in inputs.left_out if "://" not in p and not stamp_of(p)}
         latest = stamps_of([self.context.output / publish.LATEST / publish.MANIFEST])  # mended if it breaks
         snapshot["stamps"] = {**snapshot["stamps"], **stamps, **absent, **latest}
         snapshot["folders"] = sorted({str(path.parent) for path in files.main})
@@ -80,12 +80,7 @@ class ReleaseCheck:
         if origin and not remote:
             path = Path(origin).expanduser().absolute()
             files = [path, *path.parent.glob("*.csv*")]
-        return {
-            "origin": origin,
-            "remote": remote_digest(origin) if remote else "",
-            "stamps": stamps_of(files),
-            "tree": self.tree,
-        }
+        return {"remote": remote_digest(origin) if remote else "", "stamps": stamps_of(files), "tree": self.tree}
 
     def _rebuild(self, folder: Path) -> Look | None:
         """Write the catalogue anew if files came, went or changed, once they are whole."""
@@ -93,7 +88,7 @@ class ReleaseCheck:
 
         stamps = tree(folder)
         self.tree = signature(stamps)
-        if self.state.get("tree") == self.tree and Path(self.settings.catalogue or "").is_file():
+        if self.state.get("tree") == self.tree and stamp_of(self.settings.catalogue or ""):
             return None
         if self._may_be_incomplete("tree", stamps):
             text = f"Waiting: files below {folder} changed; they may not be whole yet."

@@ -9,7 +9,7 @@ from typing import Any
 
 from climrecon.catalogue.versions import version_key
 from climrecon.watch.detection import Header, ReleaseFiles, bare_name
-from climrecon.watch.file_stamps import signature
+from climrecon.watch.file_stamps import signature, stamp_of
 from climrecon.watch.state import Release
 
 
@@ -68,7 +68,7 @@ def implausible(
             f"{was['version']} was run.",
         )
     names = {bare_name(old) for old in before}
-    gone = not any(p.exists() for p in (*before, *copies) if bare_name(p) in names)
+    gone = not any(stamp_of(p) for p in (*before, *copies) if bare_name(p) in names)
     if gone and bare_name(path) != bare_name(before[0]):
         same = "the same content" if digest == previous.digest else "other content"
         return stop("renamed", f"{before[0]} is gone, and {path} is found instead, with {same}.")

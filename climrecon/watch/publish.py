@@ -44,6 +44,8 @@ def switch(output: Path, name: str) -> None:
     try:
         if link.is_symlink() and link.readlink() == target:
             return
+        if link.exists() and not link.is_symlink():
+            raise FileExistsError("it is no link of a watch")
         temporary.symlink_to(target)
         commit_point(f"before {LATEST}")
         temporary.replace(link)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.errors import NoDataError, UsageError
+from climrecon.processes import runs
 from climrecon.watch import publish
 from climrecon.watch.checks import failures, from_state
-from climrecon.watch.lock import only_watcher, runs
+from climrecon.watch.lock import only_watcher
 from climrecon.watch.state import FAILED, FILE_NAME, HELD, REPORTED, RUNNING, State, now
 
 _CONTENT = ("header", "files", "inputs", "settings", "network", "network_sha256", "through", "checks", "changes",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from climrecon.errors import ClimReconError, DependencyError, InputDataError, Interrupted, explained, unexpected
+from climrecon.processes import identity
+from climrecon.redaction import redacted
 from climrecon.settings import validate
 from climrecon.watch import commands, publish, state
 from climrecon.watch.adoption import facts_of, matches
 from climrecon.watch.context import FREVA, Context
-from climrecon.watch.lock import identity
 from climrecon.watch.state import Release
 from climrecon.workflow.provenance import read_provenance
 from climrecon.workflow.run_info import run_info
@@ -70,7 +71,6 @@ def _through_freva(context: Context, release: Release, folder: Path) -> None:
     command.append(f"outputdir={folder}")
     context.reporter.stage(f"Running {release.name} through Freva")
     log = context.output / f"{release.name}.{LOG}"
-    log.unlink(missing_ok=True)
     code = commands.run_logged(command, log, lambda pid: _note_child(context, release, pid))
     if publish.whole(folder):
         log.replace(folder / LOG)
@@ -107,4 +107,4 @@ def after_run(context: Context, release: Release) -> Release:
 
 def failed(context: Context, release: Release, error: str, code: int) -> Release:
     """Write down why a run failed."""
-    return context.state.update(release, stage=state.FAILED, child=None, error=error, code=code)
+    return context.state.update(release, stage=state.FAILED, child=None, error=redacted(error), code=code)

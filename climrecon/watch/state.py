@@ -86,6 +86,8 @@ class State:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_symlink():  # SQLite would write to whatever file it leads to
+                raise OSError("it is a link, which no watch makes")
             self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA synchronous=FULL")

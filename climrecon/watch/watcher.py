@@ -47,7 +47,7 @@ def look(raw: Mapping[str, Any], site: Site, options: Options, reporter: Reporte
     try:
         key = _key(settings, options)
         before = state.snapshot(key)
-        if before and not state.releases(*UNFINISHED) and _nothing_changed(before, options):
+        if before and not state.releases(*UNFINISHED) and _nothing_changed(before, settings, options):
             answer = Look(before["code"], before["message"], before["release"])
             state.keep_look(answer.code, answer.message)
             return answer
@@ -98,10 +98,10 @@ def _key(settings: RunSettings, options: Options) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _nothing_changed(before: Mapping[str, Any], options: Options) -> bool:
+def _nothing_changed(before: Mapping[str, Any], settings: RunSettings, options: Options) -> bool:
     """Whether all is as at the look before; opens no file."""
     if options.rebuild and signature(tree(options.rebuild)) != before["tree"]:
         return False
-    if before["remote"] and remote_digest(before["origin"]) != before["remote"]:
+    if before["remote"] and remote_digest(str(settings.catalogue)) != before["remote"]:
         return False
     return unchanged(before["stamps"]) and archives_in(map(Path, before["folders"])) == before["archives"]

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from climrecon.files import ABSENT, CLOSED, why_unreadable
+
 
 def megabytes(size: float) -> str:
     """Size in words."""
@@ -15,7 +17,7 @@ def megabytes(size: float) -> str:
 def mount_of(folder: Path) -> Path:
     """Mount point of the file system that ``folder`` is (or will be) on."""
     here = folder.expanduser().absolute()
-    while not here.exists():
+    while why_unreadable(here) in (ABSENT, CLOSED):
         here = here.parent
     here = here.resolve()
     while not here.is_mount():

@@ -23,7 +23,7 @@ from climrecon.parameters import with_absolute_paths
 from climrecon.settings import RunSettings, Site
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
-from climrecon.workflow.run_folder import output_folder
+from climrecon.workflow.run_folder import check_output, output_folder
 from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.slurm_options import allocated_gpu, gpus_of, holds_gpu, in_allocation, options_of, wants_gpu
 from climrecon.workflow.stage import Stage, run_stages
@@ -62,6 +62,7 @@ def run_dispatched(
         outcome = run_stages(stages, reporter)
         summary = [*outcome.summary, *_dry_lines(stages_for(False), settings, site)]
         return Outcome(outcome.folder, outcome.manifest, summary)
+    check_output(settings)
     where, why = decide(stages, settings, site)
     if why:
         reporter.note(why)
@@ -139,7 +140,8 @@ def _as_jobs(stages: Sequence[Stage], settings: RunSettings, site: Site, reporte
     if running is None:
         try:
             chain = new_chain(output, settings.task, digest, bool(settings.detach))
-            write_text(chain.folder / "config.json", json.dumps(config, indent=1) + "\n")
+            # Its owner's alone: a catalogue's address may hold a token.
+            write_text(chain.folder / "config.json", json.dumps(config, indent=1) + "\n", mode=0o600)
         except OSError as error:
             from climrecon.errors import OutputError
 

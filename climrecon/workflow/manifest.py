@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from climrecon.errors import InputDataError
-from climrecon.files import parse_json, write_text
+from climrecon.files import parse_json, read_text, write_text
 from climrecon.workflow.provenance import OutputFile
 
 FILE_NAME = "manifest.json"
@@ -68,7 +68,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         If there is none, since the run has not finished, or it is none of ours.
     """
     try:
-        content: dict[str, Any] = parse_json((folder / FILE_NAME).read_text(encoding="utf-8"))
+        content: dict[str, Any] = parse_json(read_text(folder / FILE_NAME))
         _Manifest.model_validate(content)
     except (OSError, ValueError) as error:
         raise InputDataError(f"{folder} holds no finished run: {error}", "Run it again.") from error

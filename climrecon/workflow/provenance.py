@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from climrecon.errors import InputDataError
-from climrecon.files import parse_json, write_text
+from climrecon.files import parse_json, read_text, write_text
 
 NAMESPACE = "https://climrecon.readthedocs.io/ns#"
 
@@ -143,7 +143,7 @@ def read_provenance(path: Path) -> Recorded:
         If the file is none of ours.
     """
     try:
-        document = parse_json(path.read_text(encoding="utf-8"))
+        document = parse_json(read_text(path))
         entities = {key.split(":")[-1]: value for key, value in document["entity"].items()}
         inputs = {v["prov:location"]: v["climrecon:sha256"] for k, v in entities.items() if k.startswith("input_")}
         outputs = {

@@ -1,58 +1,104 @@
 """A run's results appear together or not at all.
 
-Everything is written to a hidden folder inside the output folder and moved into place at the end,
-the manifest last. Whatever ends a run early, the folder is removed; what a killed run leaves behind
-is hidden, and removed by the next run into the same folder.
+Everything is written to a hidden folder inside the output folder (:mod:`climrecon.working_folders`) and moved into place
+at the end, the manifest last (:mod:`climrecon.workflow.publishing`). Whatever ends a run early, the folder is removed;
+what a killed run leaves behind is hidden, and removed by the next run into the same folder.
 """
 
 from __future__ import annotations
 
 import errno
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from climrecon.errors import OutputError
 from climrecon.files import sha256_of
-from climrecon.interruption import commit_point, end_if_stopped, signals_wait
+from climrecon.jobs.record import chains_in
 from climrecon.settings import RunSettings
 from climrecon.workflow.manifest import FILE_NAME as MANIFEST
 from climrecon.workflow.manifest import short, write_manifest
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.provenance import Activity, OutputFile, write_provenance
+from climrecon.workflow.publishing import publish, refuse_foreign
 from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.versions import versions
+from climrecon.working_folders import working_folder
 
-PREFIX = ".climrecon-"
-PROVENANCE = "provenance.json"
+PROVENANCE, REPORT = "provenance.json", "report.html"
+#: Task -> names of its results beside manifest, provenance and report, as patterns; and of its figures.
+NAMES = {
+    "reconstruct": ("*_climrecon-*.nc", "catalogue.json", "structural.csv"),
+    "train": ("card.json", "card.md", "log.csv", "weights.safetensors", "range.safetensors"),
+    "evaluate": ("scores.json", "rmse_by_cell.nc"),
+}
+FIGURES = {
+    "reconstruct": ("maps_*.png", "global_mean.png", "nino34.png", "animation.*"),
+    "train": ("training.png", "samples.png", "sample_*.png"),
+    "evaluate": ("global_mean.png", "rmse_by_group.png", "rmse_by_cell.png", "reliability.png"),
+}
 #: Task -> folder of its results where none is given.
 DEFAULT_FOLDERS = {"reconstruct": "climrecon-result", "train": "climrecon-training", "evaluate": "climrecon-evaluation"}
 
 
 def output_folder(settings: RunSettings) -> Path:
-    """Folder of a run's results."""
+    """Folder of a run's results; the command line takes one of :func:`own_folder`."""
     return settings.outputdir or Path(DEFAULT_FOLDERS[settings.task])
 
 
-def _alive(folder: Path) -> bool:
-    """Whether the process that made a staging folder still runs (on this machine)."""
+@contextmanager
+def own_folder(settings: RunSettings) -> Iterator[RunSettings]:
+    """``settings`` with a folder of this run's own where none is given: ``climrecon-result``, ``climrecon-result-2``, …
+
+    The folder is made here, so two runs that begin together have one each; if it stays empty it is removed. Jobs that
+    are not done keep theirs: the same command follows them.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be made.
+    """
+    if settings.outputdir is not None:
+        yield settings
+        return
+    first = output_folder(settings)
+    for folder in (first, *(first.with_name(f"{first.name}-{number}") for number in range(2, 10000))):
+        try:
+            if settings.dryrun and not folder.exists():
+                break
+            folder.mkdir()
+            break
+        except FileExistsError:
+            if chains_in(folder) and not (folder / MANIFEST).exists():
+                break
+        except OSError as error:
+            raise _problem(error, folder) from error
     try:
-        os.kill(int(folder.name.removeprefix(PREFIX).split("-")[0]), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return True
+        yield settings.model_copy(update={"outputdir": folder})
+    finally:
+        with suppress(OSError):  # it holds something
+            folder.rmdir()
 
 
-def _problem(error: OSError, folder: Path) -> OutputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def check_output(settings: RunSettings) -> None:
+    """Refuse an output folder in which the results of a run would replace files of others, before the run begins.
+
+    Raises
+    ------
+    OutputError
+        If there is such a file.
+    """
+    names = [PROVENANCE, *NAMES[settings.task], *([REPORT] if settings.report else ())]
+    if settings.plots:
+        names += FIGURES[settings.task]
+    refuse_foreign(output_folder(settings), [*names, *(["databrowser"] if settings.add_to_databrowser else ())])
+
+
+def _problem(error: Exception, folder: Path) -> OutputError:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputError(
             f"The disk is full: {folder} took no more data.", "Free some space or choose another outputdir."
         )
@@ -66,42 +112,25 @@ def staged(folder: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        If ``folder`` cannot be made or written to, or the disk is full.
+        If ``folder`` cannot be made or written to, the disk is full, or a file of others is in the way.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob(f"{PREFIX}*"):
-            if not _alive(old):
-                shutil.rmtree(old, ignore_errors=True)
-        stage = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=folder))
-        # mkdtemp gives 0700; colleagues and the host's web server must be able to read what moves up.
-        stage.chmod(folder.stat().st_mode & 0o7777)
-    except OSError as error:
-        raise _problem(error, folder) from error
-    try:
-        yield stage
-        _publish(stage, folder)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+    with ExitStack() as held:
+        try:
+            str(folder.absolute()).encode()  # else neither netCDF nor provenance can name a file in it
+            folder.mkdir(parents=True, exist_ok=True)
+            stage = held.enter_context(working_folder(folder))
+        except (OSError, UnicodeEncodeError) as error:
             raise _problem(error, folder) from error
-        raise
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-def _publish(stage: Path, folder: Path) -> None:
-    """Move everything up, the manifest last: a folder with a manifest is whole."""
-    end_if_stopped()
-    with signals_wait():  # else the results of before would be gone, and those of now not there
-        commit_point("before the results")
-        (folder / MANIFEST).unlink(missing_ok=True)
-        entries = sorted(stage.iterdir(), key=lambda path: path.name == MANIFEST)
-        for path in entries:
-            target = folder / path.name
-            if path.is_dir() and target.is_dir():
-                shutil.rmtree(target)
-            path.replace(target)
-            commit_point(f"with {path.name} in place")
+        try:
+            yield stage
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+                raise _problem(error, folder) from error
+            raise
+        try:
+            publish(stage, folder)
+        except OSError as error:
+            raise _problem(error, folder) from error
 
 
 class Picture(Protocol):
@@ -189,7 +218,7 @@ class RunFolder:
             started=self.run.started,
             ended=datetime.now(UTC),
             user=self.run.user,
-            settings=self.settings.plain(),
+            settings=self.settings.recorded(),
             versions=versions(),
             network=network,
             network_sha256=network_sha256,
@@ -202,7 +231,7 @@ class RunFolder:
         self.add(PROVENANCE, "provenance", "W3C provenance: inputs, networks, settings, versions, outputs")
         if self.settings.report:
             self.reporter.stage("Writing the report")
-            path = self.stage / "report.html"
+            path = self.stage / REPORT
             report(path, figures=self.figures, outputs=self.files, activity=activity)
             self.add(path, "report", f"Report: {title}")
         every = {

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from climrecon.catalogue import build_catalogue, open_catalogue, search
+from climrecon.demo import write_demo
+from climrecon.demo.writing import is_demo
 from climrecon.errors import NoDataError, OutputError
 
 DEFAULTS = {"variable": "tas", "project": "observations", "time_frequency": "mon"}
@@ -259,3 +261,30 @@ def test_real_training_files_are_listed(shared_data: Path, tmp_path: Path) -> No
     assert {row["experiment"] for row in rows if row["model"] == "CMCC-CESM"} == {"historical", "rcp85"}
     assert all(row["variable"] == ["tas"] for row in rows)
     assert sum(row["time_frequency"] == "yr" for row in rows) == 8
+
+
+@pytest.mark.parametrize("content", ["CDF of others", '{"id": "dkrz", "description": "pool"}', "[1]", "{"])
+def test_files_of_others_are_not_replaced_by_a_catalogue(tmp_path: Path, content: str) -> None:
+    target = tmp_path / "catalogue.json"
+    target.write_text(content)
+    with pytest.raises(OutputError, match="is there already") as caught:
+        build_catalogue(tmp_path)
+    assert "--output" in str(caught.value.hint)
+    assert target.read_text() == content
+
+
+def test_a_demo_replaces_nothing_but_a_demo(tmp_path: Path) -> None:
+    observations = tmp_path / "observations" / "HadCRUT5" / "HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"
+    observations.parent.mkdir(parents=True)
+    observations.write_bytes(b"mine")
+    with pytest.raises(OutputError, match="no file of a demo"):
+        write_demo(tmp_path)
+    assert observations.read_bytes() == b"mine"
+    observations.unlink()
+    (tmp_path / "catalogue.json").write_text('{"id": "pool"}')
+    with pytest.raises(OutputError, match="is there already"):
+        write_demo(tmp_path)
+
+
+def test_a_demo_knows_its_own_files(demo: Path) -> None:
+    assert all(is_demo(path) for path in demo.rglob("*.nc"))

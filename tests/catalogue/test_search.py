@@ -77,12 +77,14 @@ def test_a_newer_version_on_tape_and_months_that_are_not_here_are_said(archive: 
     archive.add("HadCRUT.5.0.1.0.anomalies.ensemble_mean.nc")
     archive.add("slk:///arch/HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc")
     found = search(archive.catalogue(), DEFAULTS)
-    assert found.notes == ("version 5.0.2.0 is newer than 5.0.1.0, but it is on tape or missing",)
+    assert found.notes == ("version 5.0.2.0 is newer than 5.0.1.0, but it is on tape, missing or not readable",)
     other = Archive(archive.folder)
     other.add("tas_185001-189912.nc")
     other.add("tas_190001-200512.nc", exists=False)
     found = search(other.catalogue(), DEFAULTS)
-    assert found.notes == ("months of this data set are lacking: tas_190001-200512.nc is on tape or missing",)
+    assert found.notes == (
+        "months of this data set are lacking: tas_190001-200512.nc is on tape, missing or not readable",
+    )
 
 
 def test_uncertainties_are_never_the_field(archive: Archive) -> None:

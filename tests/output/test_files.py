@@ -19,6 +19,7 @@ from climrecon.output.content import content_sha256
 from climrecon.output.netcdf import global_attributes, write_netcdf
 from climrecon.output.product import Product
 from climrecon.workflow.run_folder import staged
+from helpers.left_behind import left_by_a_dead_process
 from helpers.made_up import make_product
 
 
@@ -310,7 +311,7 @@ def test_a_stage_is_published_whole_or_not_at_all(tmp_path: Path) -> None:
         (stage / "a.nc").write_text("half")
         raise RuntimeError
     assert not list(folder.iterdir())
-    (folder / ".climrecon-999999999-dead").mkdir()
+    left_by_a_dead_process(folder)
     with staged(folder) as stage:
         (stage / "manifest.json").write_text("{}")
         (stage / "a.nc").write_text("whole")

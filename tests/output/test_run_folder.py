@@ -12,13 +12,14 @@ from click.testing import CliRunner
 
 from climrecon.cli.app import app
 from climrecon.files import sha256_of
+from climrecon.jobs.record import new_chain
 from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
 from climrecon.tasks import run as tasks_run
 from climrecon.workflow.manifest import LONGEST_CAPTION, read_manifest
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Quiet
-from climrecon.workflow.run_folder import RunFolder, output_folder
+from climrecon.workflow.run_folder import RunFolder, output_folder, own_folder
 from climrecon.workflow.run_info import RunInfo, run_info
 
 
@@ -75,6 +76,14 @@ def test_a_run_folder_lists_its_files_in_order_with_their_hashes(tmp_path: Path)
     assert activity.inputs == [("/a", "1")]
 
 
+def test_no_result_holds_a_secret(tmp_path: Path) -> None:
+    rendered: list[dict[str, Any]] = []
+    write(tmp_path / "o", run_info(), rendered, catalogue="https://a:S3cret@host/c.json?token=S3cret&model=HadCRUT5")
+    assert rendered[0]["activity"].settings["catalogue"] == "https://***@host/c.json?token=***&model=HadCRUT5"
+    for path in (tmp_path / "o").iterdir():
+        assert "S3cret" not in path.read_text()
+
+
 def test_a_report_is_written_if_it_is_asked_for(tmp_path: Path) -> None:
     rendered: list[dict[str, Any]] = []
     write(tmp_path / "o", run_info(), rendered, report="false")
@@ -86,6 +95,33 @@ def test_each_task_has_a_folder_of_its_own_by_default() -> None:
     settings = validate({"task": "reconstruct", "obs_file": __file__}, Site(SiteFile()))
     tasks = [settings.model_copy(update={"task": task}) for task in ("reconstruct", "train", "evaluate")]
     assert len({output_folder(one) for one in tasks}) == 3
+
+
+def test_each_run_without_a_folder_gets_one_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = validate({"obs_file": __file__}, Site(SiteFile()))
+    with own_folder(settings) as first, own_folder(settings) as second:
+        assert [first.outputdir, second.outputdir] == [Path("climrecon-result"), Path("climrecon-result-2")]
+        assert Path("climrecon-result-2").is_dir()
+        (tmp_path / "climrecon-result" / "manifest.json").write_text("{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["climrecon-result"], "one that stayed empty is gone"
+    with own_folder(settings.model_copy(update={"dryrun": True})) as dry:
+        assert dry.outputdir == Path("climrecon-result-2")
+        assert not Path("climrecon-result-2").exists()
+    with own_folder(settings.model_copy(update={"outputdir": tmp_path})) as given:
+        assert given.outputdir == tmp_path
+
+
+def test_jobs_that_are_not_done_keep_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = validate({"obs_file": __file__}, Site(SiteFile()))
+    with own_folder(settings) as chosen:
+        new_chain((tmp_path / str(chosen.outputdir)), "reconstruct", "0", True).save()
+    with own_folder(settings) as again:
+        assert again.outputdir == chosen.outputdir
+    (tmp_path / "climrecon-result" / "manifest.json").write_text("{}")
+    with own_folder(settings) as later:
+        assert later.outputdir == Path("climrecon-result-2")
 
 
 def test_run_information_has_a_user_and_an_id_of_its_own() -> None:

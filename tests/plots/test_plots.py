@@ -62,6 +62,23 @@ def test_maps_show_observations_reconstruction_and_standard_deviation(tmp_path: 
     assert image.std() > 20
 
 
+@pytest.mark.parametrize("name", ["cost$^$", r"a$\frac$b", "$", r"$\mathdefault{$", "50 % {x}_y"])
+def test_names_are_shown_as_they_are(tmp_path: Path, name: str) -> None:
+    """Two dollar signs in the name of a file or network are no formula, in labels of ticks neither."""
+    product = make_product(12)
+    source = replace(product.observations.source, dataset=name)
+    product = replace(
+        product, observations=replace(product.observations, source=source), network=replace(product.network, name=name)
+    )
+    series = make_series(product)
+    draw_maps(product, series, 5, {name: product.analysis[5] - 0.5}).save(tmp_path / "maps.png")
+    draw_global_mean(product, series).save(tmp_path / "mean.png")
+    picture = draw_nino34(product, series)
+    picture.figure.axes[0].set_xticks([0.0, 1.0], [name, name])
+    picture.save(tmp_path / "nino.png")
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
 @pytest.mark.parametrize("variable", ["tas", "tos", "psl", "pr"])
 def test_every_variable_that_networks_take_has_map_colours(variable: str) -> None:
     scales = scales_of(variable)

@@ -17,6 +17,7 @@ import pytest
 from climrecon.errors import InputDataError, OutputError
 from climrecon.training import store as module
 from climrecon.training.store import MemberStore, assemble
+from helpers.left_behind import left_by_a_dead_process, left_by_another_host
 
 INDEX = np.arange(1961 * 12, 1961 * 12 + 24)
 
@@ -93,7 +94,7 @@ def test_hashes_are_worked_out_once_and_anew_when_a_file_changes(
     assert store.known_sha256(path) is None
     first = store.sha256(path)
     assert store.known_sha256(path) == first
-    monkeypatch.setattr(module, "sha256_of", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(module, "input_sha256", lambda path: pytest.fail("read again"))
     assert store.sha256(path) == first
     monkeypatch.undo()
     path.write_bytes(b"two")
@@ -126,13 +127,7 @@ def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
 
 def test_scratch_of_killed_processes_is_removed(tmp_path: Path) -> None:
     store = MemberStore(tmp_path)
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)  # fmt: skip
-    import socket
-
-    old = tmp_path / ".scratch" / f"{socket.gethostname()}-{dead.stdout.strip()}-123"
-    elsewhere = tmp_path / ".scratch" / "other-host-1-1"
-    for folder in (old, elsewhere):
-        folder.mkdir(parents=True)
+    old, elsewhere = left_by_a_dead_process(tmp_path / ".scratch"), left_by_another_host(tmp_path / ".scratch")
     with store.scratch() as mine:
         assert mine.is_dir()
         assert not old.exists()

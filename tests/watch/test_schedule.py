@@ -7,6 +7,7 @@ import os
 import pwd
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 
 from climrecon.errors import OutputError, UsageError
 from climrecon.watch.schedule import tables
-from climrecon.watch.schedule.job import Job, markers
+from climrecon.watch.schedule.job import Job, job_of, markers, script_of
 from helpers.made_archive import MadeArchive
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -306,3 +307,64 @@ def test_the_line_can_be_printed_without_a_table(kind: str, tmp_path: Path) -> N
         words = shlex.split(cron_word(line))
         assert "--on-event=mail -s 'new release' ops@example.org" in words
         assert f"--catalogue={ROOT / 'c.json'}" in words
+
+
+@pytest.mark.parametrize("kind", ["cron", "scrontab", "systemd"])
+def test_secrets_stand_in_no_table_and_in_no_output(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxies and catalogues may hold a password: the call stands in a file of its owner alone."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("crontab", "scrontab"):
+        (programs / name).write_text(
+            f"#!/bin/sh\ntable={tmp_path}/table\n"
+            'case "$1" in -l) cat $table 2>/dev/null || { echo "no crontab for x" >&2; exit 1; };; *) cat > $table;; esac\n'
+        )
+        (programs / name).chmod(0o755)
+    environment = {
+        **os.environ, "PATH": f"{programs}:/usr/bin:/bin", "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "HTTPS_PROXY": "http://alice:S3cretPw@proxy.example:3128",
+    }  # fmt: skip
+    answer = subprocess.run(
+        [
+            sys.executable, "-m", "climrecon", "schedule", "install", "--kind", kind, "--yes",
+            "--catalogue", "https://host/cat.json?token=S3cretPw", "--output", str(tmp_path / "out"),
+        ], env=environment, capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert "S3cretPw" not in answer.stdout + answer.stderr
+    holding = [path for path in tmp_path.rglob("*") if path.is_file() and "S3cretPw" in path.read_text()]
+    assert holding, "the scheduled call needs the password"
+    for path in holding:
+        assert path.name != "table"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_script_of_others_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job("n", None, ("/py",), {"A": "x" * 1000}, tmp_path / "watch.log")
+    monkeypatch.setattr(tables, "_table", lambda kind: ("crontab", ""))
+    script_of(job).write_text("mine")
+    with pytest.raises(UsageError, match="no script of climrecon"):
+        tables.installing("cron", job, "")
+    assert script_of(job).read_text() == "mine"
+
+
+def test_every_path_of_a_call_is_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cron starts in the home folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", "data")
+    monkeypatch.setenv("CLIMRECON_CONFIG", "site.toml")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "card.json").write_text("{}")
+    raw = {
+        "obs_file": "a.nc", "network": "mine", "cachedir": "cache", "outputdir": "out", "catalogue": "c.json",
+        "auxiliary_files": "psl=p.nc,tos=t.nc", "compare_with": "./mine,kriging",
+    }  # fmt: skip
+    job = job_of(raw, {}, "n", None, None, tmp_path / "out")
+    options = dict(word[2:].split("=", 1) for word in job.command if "=" in word)
+    assert options == {
+        "obs-file": f"{tmp_path}/a.nc", "network": f"{tmp_path}/mine", "cachedir": f"{tmp_path}/cache",
+        "output": f"{tmp_path}/out", "catalogue": f"{tmp_path}/c.json",
+        "auxiliary-files": f"psl={tmp_path}/p.nc,tos={tmp_path}/t.nc", "compare-with": f"{tmp_path}/mine,kriging",
+    }  # fmt: skip
+    assert job.environment["XDG_DATA_HOME"] == f"{tmp_path}/data"
+    assert job.environment["CLIMRECON_CONFIG"] == f"{tmp_path}/site.toml"

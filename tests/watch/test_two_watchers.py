@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from climrecon import processes
 from climrecon.errors import OutputError, UsageError
 from climrecon.tasks import run as tasks_run
-from climrecon.watch import codes, lock
+from climrecon.watch import codes
 from climrecon.watch import run as watch_run
 from climrecon.watch.releases import decide
 from climrecon.watch.state import RUNNING
@@ -72,15 +73,15 @@ def test_the_lock_of_a_killed_watcher_is_free_at_once(updated: Watching) -> None
 
 def test_a_process_is_known_by_host_boot_and_start() -> None:
     child = subprocess.Popen(["sleep", "60"])
-    identity = lock.identity(child.pid)
-    assert lock.runs(identity) is True
+    identity = processes.identity(child.pid)
+    assert processes.runs(identity) is True
     child.kill()
     child.wait()
-    assert lock.runs(identity) is False
-    mine = lock.identity(os.getpid())
-    assert lock.runs({**mine, "started": "1"}) is False  # the number was given to another process
-    assert lock.runs({**mine, "boot": "before"}) is False
-    assert lock.runs({**mine, "host": f"not-{socket.gethostname()}"}) is None
+    assert processes.runs(identity) is False
+    mine = processes.identity(os.getpid())
+    assert processes.runs({**mine, "started": "1"}) is False  # the number was given to another process
+    assert processes.runs({**mine, "boot": "before"}) is False
+    assert processes.runs({**mine, "host": f"not-{socket.gethostname()}"}) is None
 
 
 def test_a_state_of_the_version_before_goes_on(updated: Watching) -> None:

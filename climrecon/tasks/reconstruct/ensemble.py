@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from climrecon.array_types import Array, FloatArray
-from climrecon.arrays import open_arrays
+from climrecon.arrays import on_disk, open_arrays
 from climrecon.errors import ClimReconError
 from climrecon.fields import Observations
 from climrecon.methods.contract import Capabilities
@@ -264,7 +264,7 @@ def prepare_ensemble(
             arrays["on_network"] = moved.values.astype(np.float32)
         write(_file(folder, number), arrays, {"member": number})
         reporter.step(number + 1, count)
-    for left in (*folder.glob("read-*.safetensors"), folder / "partly.npy"):
+    for left in folder.glob("read-*.safetensors"):
         left.unlink(missing_ok=True)
     member_files = dict.fromkeys(one.path for one in used if one.path not in inputs.main)
     files = [*member_files, *(covariances if months else ())]
@@ -328,7 +328,7 @@ def _partly_correlated(
     says how they go together.
     """
     shape = (count, *observations.values.shape)
-    drawn = np.lib.format.open_memmap(folder / "partly.npy", mode="w+", dtype=np.float32, shape=shape)
+    drawn: FloatArray = on_disk(folder, np.float32, shape)
     place = {int(month): position for position, month in enumerate(observations.time.index)}
     reporter.stage(f"Drawing partly correlated errors from {len(paths)} error covariances")
     months = set()

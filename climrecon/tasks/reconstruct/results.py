@@ -43,7 +43,7 @@ def write_results(
     product = with_structural(product, others, stage, reporter)
     reporter.stage("Writing the result")
     attributes = global_attributes(
-        product, settings.plain(), versions(), when, results.run.id, f"climrecon {__version__} reconstruct"
+        product, settings.recorded(), versions(), when, results.run.id, f"climrecon {__version__} reconstruct"
     )
     main = stage / f"{product.stem}.nc"
     with ThreadPoolExecutor(1) as pool:  # compressing leaves a core free

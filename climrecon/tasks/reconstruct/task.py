@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from climrecon.arrays import Damaged, is_whole
 from climrecon.fields import Observations
-from climrecon.files import sha256_of
+from climrecon.files import input_sha256
 from climrecon.methods.by_chunks import CHUNK
 from climrecon.preprocess import FileGrid, read_observations
 from climrecon.settings import RunSettings, Site
@@ -111,7 +111,7 @@ class Reconstruction:
             TemporaryDirectory(prefix=".scratch-", dir=results.stage) as name,
         ):
             scratch = Path(name)
-            observations, prepared = self._prepare(scratch, scratch, sha256_of, write_file, reporter)
+            observations, prepared = self._prepare(scratch, scratch, input_sha256, write_file, reporter)
             prepared = self._calibrated(prepared)
             if prepared.calibration:
                 reporter.note(prepared.calibration)

@@ -20,6 +20,7 @@ from climrecon.methods.card import Card, describe
 from climrecon.methods.store import LoadedNetwork, as_network, network_of, save_network
 from climrecon.methods.unet.network import UNet
 from climrecon.parameters import BOOL, BY_NAME, FOLDER, OUTPUT, PATHS, TRAIN
+from climrecon.redaction import redacted
 from climrecon.settings import RunSettings
 from climrecon.tasks.train.example_months import Samples, shown_while_training
 from climrecon.tasks.train.plan import TrainingPlan
@@ -231,7 +232,7 @@ def command(settings: RunSettings) -> str:
         parameter, value = BY_NAME[name], getattr(settings, name)
         if TRAIN not in parameter.tasks or parameter.kind in (OUTPUT, FOLDER, BOOL) or value is None:
             continue
-        text = str(value)
+        text = redacted(str(value))
         shown = Path(text).name if parameter.kind in PATHS and "=" not in text else text
         words += [f"--{name.replace('_', '-')}", shlex.quote(shown)]
     return " ".join(words)

@@ -15,6 +15,7 @@ from climrecon.data.masks import MaskSource, harmonic_smoother, hold_out_masks
 from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
 from climrecon.datasets import Stated, release_of
 from climrecon.fields import Months, Observations
+from climrecon.files import ABSENT, FOLDER, why_unreadable
 from climrecon.geography import land_fraction
 from climrecon.grid import Grid
 from climrecon.netcdf.forms import members_in
@@ -64,9 +65,10 @@ def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs
     if not named:
         return resolve(settings, site, reporter)
     path = Path(named).expanduser()
-    if path.is_file() and not members_in(path):
+    why = why_unreadable(path)
+    if why is None and not members_in(path):
         return _with_error_files(path)
-    if "/" in named or named.endswith(NETCDF):
+    if "/" in named or named.endswith(NETCDF) or why not in (ABSENT, FOLDER):
         return of_file(path, "masks, which takes the name of a data set too", reporter)
     changed = {"model": named, "obs_file": None, "given": settings.given | {"model"}}
     return resolve(settings.model_copy(update=changed), site, reporter)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from climrecon.errors import InputDataError
+from climrecon.files import why_unreadable
 from climrecon.grid import FIVE_DEGREES
 from climrecon.settings import RunSettings
 from climrecon.tasks.training_data.members import Member
@@ -130,7 +131,8 @@ class TrainingData:
     @property
     def input_bytes(self) -> int:
         """Size of all input files."""
-        return sum(path.stat().st_size for m in self.members for paths in m.files.values() for path in paths)
+        paths = [path for member in self.members for paths in member.files.values() for path in paths]
+        return sum(path.stat().st_size for path in paths if why_unreadable(path) is None)
 
     def prepare(self, part: int, reporter: Reporter) -> None:
         """Prepare one member."""

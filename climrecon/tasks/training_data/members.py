@@ -13,6 +13,7 @@ import numpy as np
 
 from climrecon.array_types import IntArray
 from climrecon.errors import ClimReconError, NoDataError, UsageError
+from climrecon.files import ABSENT, why_unreadable
 from climrecon.netcdf.forms import files_at
 from climrecon.netcdf.names import plain_name
 from climrecon.preprocess.field import members_within, months_within
@@ -171,7 +172,7 @@ def _of_files(name: str, chosen: TrainingSet, variable: str, auxiliary: Sequence
         if not hits:
             raise NoDataError(f"Training set {name}: no file matches {pattern}.", "Mend the site file.")
         paths += [path for hit in hits for path in files_at(Path(hit))]
-    if absent := [path for path in paths if not path.is_file()]:
+    if absent := [path for path in paths if why_unreadable(path) == ABSENT]:
         raise NoDataError(
             f"Training set {name}: {len(absent)} of its files do not exist, e.g. {absent[0]}.", "Mend the site file."
         )

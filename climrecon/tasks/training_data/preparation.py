@@ -20,8 +20,9 @@ import numpy as np
 
 from climrecon.array_types import FloatArray
 from climrecon.datasets import Stated, release_of
-from climrecon.errors import InputDataError, OutputError
+from climrecon.errors import InputChanged, InputDataError, OutputError
 from climrecon.fields import Months
+from climrecon.files import unchanged_inputs
 from climrecon.grid import Grid, weighted_mean
 from climrecon.interruption import signals_wait
 from climrecon.preprocess.auxiliary import prepare_auxiliary
@@ -148,6 +149,7 @@ class Preparation:
                 reason = found and f"{one.variable}: {found}"
         return reason
 
+    @unchanged_inputs()
     def _prepare(self, member: Member) -> str | None:
         cdo_program()
         store = self.store
@@ -158,6 +160,8 @@ class Preparation:
             if not store.is_done(key):
                 try:
                     self._make(member, key, scratch)
+                except InputChanged:
+                    raise
                 except InputDataError as error:
                     store.leave_out(key, member.name, " ".join(filter(None, (error.message, error.hint))))
         return store.why_left_out(key)
@@ -173,7 +177,7 @@ class Preparation:
             try:
                 values, months = prepare_blended(used, self.grid, self.reference_period, scratch, notes)
             except InputDataError as error:
-                if self.target == "blended":
+                if self.target == "blended" or isinstance(error, InputChanged):
                     raise
                 notes.append(f"not blended, air temperature alone: {error.message}")
                 target, used = "tas", {"tas": used["tas"]}

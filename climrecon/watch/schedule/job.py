@@ -16,6 +16,7 @@ from typing import Any
 
 from climrecon.errors import UsageError
 from climrecon.parameters import shown, with_absolute_paths, with_new_names
+from climrecon.redaction import redacted
 
 CRON, SCRONTAB, SYSTEMD = "cron", "scrontab", "systemd"
 PROGRAMS = {CRON: "crontab", SCRONTAB: "scrontab"}
@@ -38,8 +39,18 @@ _ALSO_KEPT = (
     "GIT_CONFIG_GLOBAL",
     "HTTPS_PROXY",
     "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
     "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
 )
+
+
+#: Those that hold a path.
+_PATHS = {"CLIMRECON_CONFIG", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
+          "GIT_CONFIG_GLOBAL", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,12 @@ class Job:
     command: tuple[str, ...]
     environment: Mapping[str, str]
     log: Path
+
+    @property
+    def secret(self) -> bool:
+        """Whether an argument or a variable holds a secret, which no table that others may read is to hold."""
+        texts = (*self.command, *(f"{key}={value}" for key, value in self.environment.items()))
+        return any(redacted(text) != text for text in texts)
 
 
 @dataclass(frozen=True)
@@ -89,8 +106,8 @@ def job_of(
         for key, value in sorted(os.environ.items())
         if (key.startswith(_KEPT) or key in _ALSO_KEPT) and key not in _NOT_KEPT and value
     }
-    if "CLIMRECON_CONFIG" in environment:
-        environment["CLIMRECON_CONFIG"] = str(Path(environment["CLIMRECON_CONFIG"]).absolute())
+    for key in _PATHS.intersection(environment):
+        environment[key] = str(Path(environment[key]).absolute())
     folders = [Path(sys.executable).parent, *([Path(chosen["freva"]).parent] if chosen.get("freva") else [])]
     environment["PATH"] = os.pathsep.join([*map(str, folders), "/usr/local/bin", "/usr/bin", "/bin"])
     where = (log or output / "watch.log").absolute()

@@ -72,7 +72,7 @@ def installing(job: Job) -> Change:
         try:
             place.mkdir(parents=True, exist_ok=True)
             for path, text in texts.items():
-                write_text(path, text)
+                write_text(path, text, mode=0o600)
         except OSError as error:
             raise OutputError(
                 f"The units cannot be written to {place}: {error}", "Make the folder writable, or use --kind cron."

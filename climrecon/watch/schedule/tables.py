@@ -43,7 +43,7 @@ def table_lines(kind: str, job: Job, batch_options: str = "") -> str:
         raise UsageError(f"--at {when!r} is no time of a crontab.", "Write five fields, e.g. '17 */6 * * *'.")
     parts = ["/usr/bin/env", *(f"{key}={value}" for key, value in job.environment.items()), *job.command]
     end_of_line = f" >> {shlex.quote(str(job.log))} 2>&1"
-    if len(" ".join(map(shlex.quote, parts)) + end_of_line) > LONGEST - 50:
+    if job.secret or len(" ".join(map(shlex.quote, parts)) + end_of_line) > LONGEST - 50:
         parts, end_of_line = ["/bin/sh", str(script_of(job))], ""
     wrong = [part for part in (*parts, str(job.log)) if "\\" in part or (kind == SCRONTAB and "%" in part)]
     if wrong:
@@ -130,13 +130,17 @@ def installing(kind: str, job: Job, batch_options: str) -> Change:
     foreign, before = split(text, job.name)
     if foreign and not foreign.endswith("\n"):
         foreign += "\n"
+    script = script_of(job)
+    if SCRIPT in block and script.exists() and not _is_ours(script, job.name):
+        raise UsageError(f"{script} is there already and is no script of climrecon.", "Choose another --log or --name.")
     what = f"Replace the line called {job.name} in" if before else "Add this to"
 
     def apply() -> str:
         try:
             job.log.parent.mkdir(parents=True, exist_ok=True)  # else the shell could not start the job
             if SCRIPT in block:
-                write_text(script_of(job), script_text(job))
+                # Its owner's alone: a proxy's address may hold a password.
+                write_text(script_of(job), script_text(job), mode=0o600)
         except OSError as error:
             place = job.log.parent
             raise OutputError(f"{place} cannot be written: {error}", "Choose another --log.") from error
@@ -167,8 +171,11 @@ def _scripts(block: str, name: str) -> list[Path]:
     line = next(line for line in block.splitlines() if not line.startswith("#"))
     words = shlex.split(line.replace("\\%", "%"))
     paths = [Path(word) for word in words if word.endswith(f"{SCRIPT}{name}.sh")]
-    begin = markers(name)[0]
-    return [p for p in paths if p.is_file() and begin in p.read_text(encoding="utf-8", errors="replace")]
+    return [path for path in paths if _is_ours(path, name)]
+
+
+def _is_ours(path: Path, name: str) -> bool:
+    return path.is_file() and markers(name)[0] in path.read_text(encoding="utf-8", errors="replace")
 
 
 def installed(kind: str) -> str:
