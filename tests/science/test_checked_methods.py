@@ -38,7 +38,7 @@ def spoilt(values: Any, value: float) -> Any:
 
 
 class Given(Method):
-    """Returns what it is given."""
+    """Estimates what it is given."""
 
     name = "given"
     capabilities = Capabilities(uses_observation_errors=False, gives_spread=True)

@@ -192,6 +192,8 @@ def test_a_cell_without_a_members_value_has_that_of_the_observations() -> None:
 class Silent(Interpolation):
     """States no uncertainty, as the published networks."""
 
+    capabilities = Capabilities(uses_observation_errors=True, gives_spread=False, draws_depend_on_date_only=True)
+
     def reconstruct(self, *given):  # type: ignore[no-untyped-def]
         return Estimate(super().reconstruct(*given).mean)
 
