@@ -272,7 +272,7 @@ def source_grid(
     lat = next((v for v in cells if is_called(v, "latitude")), None) if ocean else None
     if lat is None:
         axes = find_horizontal(file, variable)
-        return ("-remapcon,grid.txt", *_eastward(file, axes), *_without_repeats(file, axes)), axes.lat, axes.lon
+        return ("-remapcon,grid.txt", *_eastward(axes), *_without_repeats(file, axes)), axes.lat, axes.lon
     lon = next((v for v in cells if is_called(v, "longitude")), lat)
     corners = str(getattr(lat, "bounds", "")) in file.variables
     # Without the cells' corners there are no areas: values are taken at the points of a finer grid first.
@@ -281,11 +281,10 @@ def source_grid(
     return remap, lat, lon
 
 
-def _eastward(file: netCDF4.Dataset, axes: Horizontal) -> list[str]:
-    """cdo's operator that lets longitudes begin in the west: where those with bounds jump back, cdo finds no cells."""
-    bounded = any(hasattr(one, "bounds") for one in file.variables.values() if one.dimensions == (axes.lon_name,))
+def _eastward(axes: Horizontal) -> list[str]:
+    """cdo's operator that lets longitudes begin in the west: where they jump back amid a row, cdo misses cells."""
     jumps = np.flatnonzero(np.diff(axes.lon) < 0)
-    if not bounded or len(jumps) != 1:
+    if len(jumps) != 1:
         return []
     first = int(jumps[0]) + 2
     return [f"-selindexbox,{first},{first - 1},1,{len(axes.rows)}"]
