@@ -145,7 +145,7 @@ class Packing:
             self.masked += int(outside.sum())
             tally[f"by {self.range_name}"] += int(outside.sum())
             missing |= outside
-        values[missing] = np.nan
+        np.copyto(values, np.nan, where=missing)
         return _undeclared(values, tally)
 
     def choose_range(self, parts: Iterable[Any], plausible: tuple[float, float]) -> None:
@@ -214,11 +214,8 @@ class Packing:
         return stored.astype(stored.dtype if stored.dtype.kind == "f" else np.float64, copy=False)
 
     def _declared(self, stored: NDArray[Any], values: FloatArray) -> BoolArray:
-        missing = np.zeros(stored.shape, bool)
-        for numbers, fills in ((stored, self.fills), (values, self.value_fills)):
-            for fill in fills:
-                missing |= numbers == fill
-        return missing
+        found = [stored == fill for fill in self.fills] + [values == fill for fill in self.value_fills]
+        return np.logical_or.reduce(found) if len(found) > 1 else found[0] if found else np.zeros(stored.shape, bool)
 
 
 _ATTRIBUTES = ("scale_factor", "add_offset", "_FillValue", "missing_value", "valid_range", "valid_min", "valid_max")
