@@ -5,6 +5,7 @@ Standard library alone.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -177,6 +178,14 @@ def require_file(path: Path, hint: str) -> None:
         raise InputDataError(f"There is no file {path}." if why == ABSENT else f"{path} cannot be used: {why}.", hint)
 
 
+def _readable(path: Path) -> None:
+    why = why_unreadable(path)
+    if why == ABSENT:
+        raise FileNotFoundError(errno.ENOENT, why, str(path))
+    if why:
+        raise OSError(f"{path}: {why}")
+
+
 def read_bytes(path: Path) -> bytes:
     """Bytes of a file.
 
@@ -185,8 +194,7 @@ def read_bytes(path: Path) -> bytes:
     OSError
         If it is none, or cannot be read.
     """
-    if why := why_unreadable(path):
-        raise OSError(f"{path}: {why}")
+    _readable(path)
     return path.read_bytes()
 
 
@@ -204,8 +212,7 @@ def sha256_of(path: Path) -> str:
         If it is no file, or cannot be read.
     """
     digest = hashlib.sha256()
-    if why := why_unreadable(path):
-        raise OSError(f"{path}: {why}")
+    _readable(path)
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)

@@ -9,7 +9,7 @@ from typing import Any
 
 from climrecon.catalogue.dialects import FACETS
 from climrecon.errors import OutputError
-from climrecon.files import write_text
+from climrecon.files import parse_json, write_text
 
 ID = "climrecon"
 COLUMNS = (*FACETS, "version", "time_range", "format")
@@ -24,8 +24,8 @@ def check_replaceable(path: Path, description: str) -> None:
         If something else is at ``path``.
     """
     try:
-        content = json.loads(path.read_bytes()) if path.is_file() else {} if path.exists() else None
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(path.read_bytes()) if path.is_file() else {} if path.exists() else None
+    except (OSError, ValueError):
         content = {}
     known = isinstance(content, dict) and (content.get("id"), content.get("description")) == (ID, description)
     if content is not None and not known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from climrecon import files as module
 from climrecon.errors import InputChanged
 from climrecon.files import input_sha256, note_input, sha256_of, unchanged_inputs
+from climrecon.netcdf.forms import cache_in
 from climrecon.preprocess import PrepareRequest, read, read_observations, uncertainty
 from climrecon.training.store import MemberStore
 
@@ -61,6 +63,30 @@ def test_a_file_that_changes_between_reading_and_hashing(
     with pytest.raises(InputChanged, match=r"tas\.nc was changed") as caught:
         read_observations([path], REQUEST)
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_compressed_file_is_hashed_and_held_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    monkeypatch.setenv("CLIMRECON_UNPACKED", "")  # cache_in sets it
+    cache_in(tmp_path / "cache")
+    path = tmp_path / "tas.nc.gz"
+    path.write_bytes(gzip.compress(observations(tmp_path / "tas.nc", 1).read_bytes()))
+    assert read_observations([path], REQUEST).source.sha256 == (sha256_of(path),)
+    before = path.stat()
+    path.write_bytes(gzip.compress(observations(tmp_path / "tas.nc", 2).read_bytes()).ljust(before.st_size, b"\0"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    seen = read_observations([path], REQUEST)
+    assert np.array_equal(seen.values, read_observations([tmp_path / "tas.nc"], REQUEST).values, equal_nan=True)
+
+    def late(one: Path) -> str:
+        change(one)
+        return input_sha256(one)
+
+    monkeypatch.setattr(read, "input_sha256", late)
+    with pytest.raises(InputChanged, match=r"tas\.nc\.gz was changed"):
+        read_observations([path], REQUEST)
 
 
 @pytest.mark.parametrize("change", CHANGES)
