@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from climrecon import interruption
 from climrecon.cli.app import app, run_app
 from climrecon.errors import ClimReconError, Interrupted, Stopped, Unfinished, explained
-from climrecon.interruption import end_if_stopped, signals_end_run, signals_wait
+from climrecon.interruption import end_if_stopped, handled_by, signals_end_run, signals_wait
 from climrecon.settings import load_site
 from climrecon.settings.run import validate
 from helpers.made_archive import MadeArchive
@@ -80,7 +80,8 @@ def test_signals_wait_for_the_end_of_a_step_and_are_not_lost() -> None:
         done.append("behind")
     assert done == ["step"]
     # Also where the step fails, and with whatever handler a program that uses the library has.
-    with pytest.raises(KeyboardInterrupt), signals_wait():
+    # A shell lets its background jobs ignore SIGINT; Python's own handler is set here.
+    with handled_by(signal.default_int_handler), pytest.raises(KeyboardInterrupt), signals_wait():
         signal.raise_signal(signal.SIGINT)
         raise OSError
 

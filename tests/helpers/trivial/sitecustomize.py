@@ -60,7 +60,7 @@ def _stages(settings: Any) -> Any:
     def collect(part: int, reporter: Any) -> Outcome:
         fail("collect")
         found = sorted(path.name for path in folder.glob("prepared-*"))
-        manifest = {"status": "done", "outputs": [], "prepared": found}
+        manifest = {"schema": 1, "status": "done", "outputs": [], "prepared": found}
         write_text(folder / "manifest.json", json.dumps(manifest))
         return Outcome(folder, manifest, [f"collected {len(found)} parts"])
 
