@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -57,12 +58,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the fault suite tried."""
-    reports = [one for key in ("passed", "failed") for one in terminalreporter.stats.get(key, [])]
-    for report in reports:
-        for name, value in getattr(report, "user_properties", []):
-            if name == "faults":
-                terminalreporter.write_line(f"{report.nodeid.partition('::')[2]}: {value}")
+    """What the fault suite tried, over all its tests and workers."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.getreports(""):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "faults" and report.when == "teardown":
+                counts.update({kind: int(number) for kind, number in (pair.split("=") for pair in str(value).split())})
+    if counts:
+        terminalreporter.line("Fault suite: " + ", ".join(f"{number} {kind}" for kind, number in counts.items()))
 
 
 @pytest.fixture(scope="session")
