@@ -181,7 +181,7 @@ def test_watch(archive: MadeArchive, tmp_path: Path, site: Path, counts: Counts)
 
 
 def test_watch_at_any_time_over_many_releases(archive: MadeArchive, tmp_path: Path, site: Path, counts: Counts) -> None:
-    """A release a round: looks are ended at random times until one comes to its end; with an hour, 20 releases."""
+    """A release a round: looks are ended at random times until one comes to its end; with an hour, 200 of 20 releases."""
     watched = Watched(archive, tmp_path)
     calm = watched.look()
     check_ending(calm, None)
@@ -193,7 +193,9 @@ def test_watch_at_any_time_over_many_releases(archive: MadeArchive, tmp_path: Pa
             ending = watched.look(number=number, after=float(random.uniform(0.0, calm.seconds)))
             counts.sent(number)
             if ending.code == 0:
-                break
+                if SECONDS < 60:
+                    break
+                continue
             # Before the command has handlers of its own, a signal ends it as any program.
             check_ending(ending, number, codes=(130, -number))
             assert watched.check_latest() in (name(months - 1), name(months))
