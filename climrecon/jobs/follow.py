@@ -18,6 +18,8 @@ from climrecon.jobs.states import BAD, GOOD, PartState, endings, never_starts, s
 LOOK, ASK, ASK_MOST = 0.25, 1.0, 20.0
 #: Seconds to wait for Slurm's first reason why a job waits.
 PATIENCE = 10.0
+#: Reasons for waiting that Slurm gives at first; a limit that a job breaks is named a moment later.
+_FIRST_REASONS = ("None", "", "PartitionConfig")
 #: A shared file system may show what a job wrote a little later; so long a vanished job is not called lost.
 LAG = 30.0
 #: Reasons for waiting that come and go and mean nothing but that it is not its turn.
@@ -75,7 +77,7 @@ def cancel_if_it_never_starts(job: int, sleep: Callable[[float], None] = time.sl
     try:
         for _ in range(round(PATIENCE / LOOK)):
             row = commands.queue([job]).get(str(job))
-            if row is None or row.state != "PENDING" or row.reason not in ("None", ""):
+            if row is None or row.state != "PENDING" or row.reason not in _FIRST_REASONS:
                 break
             sleep(LOOK)
         if row is not None and never_starts(row):

@@ -52,11 +52,11 @@ elif at == "scores":
 elif at == "store":
     network_store.shutil.copyfile = die
 elif at == "publish":
-    publish = run_folder._publish
+    publish = run_folder.publish
     def half(stage, folder):
         (stage / "network.safetensors").replace(folder / "network.safetensors")
         die()
-    run_folder._publish = half
+    run_folder.publish = half
 run_app(command)
 """
 
