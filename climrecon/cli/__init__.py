@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import signal
+import sys
 
 
 def main() -> None:
@@ -20,3 +22,9 @@ def main() -> None:
 
     never_fail()
     run_app()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # All is written. The end of the interpreter would destroy threads of torch that still run, which aborts one of
+        # several processes now and then, and torchrun then the others.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
