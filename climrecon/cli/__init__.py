@@ -22,9 +22,16 @@ def main() -> None:
 
     never_fail()
     run_app()
+    end_process()
+
+
+def end_process() -> None:
+    """End one of the processes that torchrun started, when all is written.
+
+    The end of the interpreter would destroy threads of torch that still run, which aborts one of several processes now
+    and then, and torchrun then ends the others.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        # All is written. The end of the interpreter would destroy threads of torch that still run, which aborts one of
-        # several processes now and then, and torchrun then the others.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from climrecon.cli import end_process
 from climrecon.errors import Unfinished
 from climrecon.training.distributed import process_rank
 from climrecon.training.resume import identity_of_weights
@@ -25,3 +26,4 @@ def main(folder: Path, iterations: int) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), int(sys.argv[2]))
+    end_process()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from climrecon.cli import end_process
 from climrecon.training import engine
 from helpers.small_archive import small
 
@@ -34,3 +35,4 @@ def main(name: str, folder: Path, batch: int) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    end_process()
