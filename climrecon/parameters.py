@@ -90,7 +90,7 @@ PARAMETERS = (
               help="A netCDF file of gridded observations to use instead of a search by facets. It must have gaps, "
                    "monthly means and a global latitude-longitude grid. Of the facets only model may be given with it: "
                    "the data set that the file holds, where the file does not state it or contradicts itself."),
-    Parameter("obs_variable", TEXT, None,
+    Parameter("obs_variable", TEXT, None, site=True,
               help="Name of the variable in the files of the observations. Empty: names and attributes in the files "
                    "decide."),
     Parameter("allow_infilled", BOOL, False,

@@ -206,9 +206,9 @@ def _beside(content: Mapping[str, Any], origin: str, folder: Path) -> str:
     """A descriptor whose CSV file is here: ``origin``, or for a CSV on a server a copy of both in ``folder``."""
     address = urljoin(origin, str(content.get("catalog_file")))
     if not address.startswith(_REMOTE):
-        beside = Path(origin).absolute().parent / str(content.get("catalog_file"))
-        if (why := why_unreadable(beside)) not in (None, ABSENT):
-            raise OSError(f"{beside}: {why}")
+        table = Path(origin).absolute().parent / str(content.get("catalog_file"))
+        if (why := why_unreadable(table)) not in (None, ABSENT):
+            raise OSError(f"{table}: {why}")
         return origin
     table = folder / PurePosixPath(urlparse(address).path).name
     table.write_bytes(fetch(address))

@@ -67,9 +67,11 @@ class RunSettings(Fields):
     def fingerprinted(self, task: str) -> dict[str, Any]:
         """The parameters whose values change the result of ``task``, as JSON values."""
         plain = self.plain()
-        # What is said of the files enters only if something is: other runs keep their fingerprints.
-        said = {"model": self.data_set, "obs_variable": self.obs_variable, "allow_infilled": self.allow_infilled}
-        return {name: plain[name] for name in p.fingerprinted(task)} | {name: one for name, one in said.items() if one}
+        # What the user states of the files enters where it is given; other runs keep their fingerprints.
+        stated = {"model": self.data_set, "obs_variable": self.obs_variable, "allow_infilled": self.allow_infilled}
+        return {name: plain[name] for name in p.fingerprinted(task)} | {
+            name: one for name, one in stated.items() if one
+        }
 
     def recorded(self) -> dict[str, Any]:
         """As :meth:`plain`, for files that others read: without secrets."""

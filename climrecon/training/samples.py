@@ -7,7 +7,7 @@ and a network trained on top would trust them more than they deserve.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache
@@ -109,10 +109,7 @@ class PackedSamples:
                 self.shared = {
                     n: part.complete[0, n].clone() for n, name in enumerate(part.channels) if name in _SHARED
                 }
-            # In place: joined afterwards, the parts would be in memory three times.
-            for name, values in self._packed(part).items():
-                whole = self.kept.setdefault(name, values.new_empty(count, *values.shape[1:]))
-                whole[torch.as_tensor(numbers)] = values
+            _put(self.kept, count, numbers, self._packed(part))
 
     def _packed(self, part: SamplePool) -> dict[str, Tensor]:
         return {
@@ -147,6 +144,14 @@ class PackedSamples:
         part |= {"observed": part["observed"].float(), "mask": mask}
         chosen = torch.arange(len(rows), device=rows.device)
         return SamplePool(self.channels, complete=complete, **part).at(chosen + len(rows) * (numbers >= self.count))
+
+
+def _put(whole: dict[str, Tensor], count: int, numbers: IntArray, part: Mapping[str, Tensor]) -> None:
+    """Write samples into their places of ``count``: joined afterwards, the parts would be in memory three times."""
+    for name, values in part.items():
+        if name not in whole:
+            whole[name] = values.new_empty(count, *values.shape[1:])
+        whole[name][torch.as_tensor(numbers)] = values
 
 
 def _signs(sign: Tensor, names: tuple[str, ...]) -> Tensor:
@@ -186,10 +191,7 @@ def draw_samples(
     """
     columns: dict[str, Tensor] = {}
     for numbers, part in sample_parts(network, priors, fields, fold, draws, count, seed, forcing, progress, chunk):
-        for name, values in vars(part).items():
-            if name != "channels":
-                whole = columns.setdefault(name, values.new_empty(count, *values.shape[1:]))
-                whole[torch.as_tensor(numbers)] = values
+        _put(columns, count, numbers, {name: values for name, values in vars(part).items() if name != "channels"})
     return SamplePool(network.complete_channels, **columns)
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
-import http.server
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,20 +42,6 @@ def test_every_dialect(tmp_path: Path, asset: str, row: dict[str, Any], beside: 
     wanted = {"model": "m", "variable": "tas", "time_frequency": "mon", "ensemble": "r1i1p1", "institute": "i"}
     found = search(open_catalogue(tmp_path / "c.json"), wanted, explicit=set(wanted))
     assert found.main == (path,)
-
-
-class Silent(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
-    handler = functools.partial(Silent, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
 
 
 def test_a_catalogue_at_a_url(archive: Archive, served: str) -> None:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import bz2
-import functools
 import gzip
-import http.server
 import lzma
-import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -108,20 +104,6 @@ def test_a_zarr_store(tmp_path: Path, plain: Path) -> None:
     (empty / ".zgroup").write_text('{"zarr_format": 2}')
     with pytest.raises(InputDataError, match="a Zarr store without variables"):
         readable(empty, "obs_file")
-
-
-class Silent(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
-    handler = functools.partial(Silent, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
 
 
 def test_an_address(tmp_path: Path, plain: Path, served: str, capfd: pytest.CaptureFixture[str]) -> None:

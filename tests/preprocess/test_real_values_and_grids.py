@@ -4,19 +4,10 @@ from pathlib import Path
 
 import netCDF4
 import numpy as np
-import pytest
 
 from climrecon.fields import Observations
 from climrecon.geography import land_fraction
 from climrecon.preprocess import PrepareRequest, read_observations
-
-
-@pytest.fixture(scope="module")
-def cases(shared_data: Path) -> Path:
-    folder = shared_data.parent / "cases"
-    if not folder.is_dir():
-        pytest.skip(f"no shared data: {folder} is absent")
-    return folder
 
 
 def read(path: Path, **request) -> Observations:

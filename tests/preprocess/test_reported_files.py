@@ -12,14 +12,6 @@ from climrecon.preprocess import PrepareRequest, file_order, read_observations
 pytestmark = pytest.mark.shared
 
 
-@pytest.fixture
-def reported(shared_data):
-    folder = shared_data.parent / "cases"
-    if not folder.is_dir():
-        pytest.skip(f"no reported files: {folder} is absent")
-    return folder
-
-
 def one(folder: Path, pattern: str) -> Path:
     (path,) = folder.glob(pattern)
     return path
@@ -40,8 +32,8 @@ def read(path: Path, **request):
         ("45-*/tas_anomaly_global_without_europe.nc", "tas_anomaly_global_without_europe", (1961, 1990), False),
     ],
 )
-def test_anomalies(reported, pattern, label, base, blended):
-    path = one(reported, pattern)
+def test_anomalies(cases, pattern, label, base, blended):
+    path = one(cases, pattern)
     observations = read(path)
     source = observations.source
     assert (source.label, observations.reference_period, source.blended) == (label, base, blended)
@@ -50,8 +42,8 @@ def test_anomalies(reported, pattern, label, base, blended):
     np.testing.assert_array_equal(file_order(observations.values, source), raw)
 
 
-def test_absolute_values_of_cru_ts(reported):
-    path = one(reported, "07-*/*.nc")
+def test_absolute_values_of_cru_ts(cases):
+    path = one(cases, "07-*/*.nc")
     observations = read(path)
     with netCDF4.Dataset(path) as file:
         raw = np.ma.filled(file["tmp"][:].astype(float), np.nan)
@@ -60,16 +52,16 @@ def test_absolute_values_of_cru_ts(reported):
     assert observations.source.label == "CRU-TS.4.07"
 
 
-def test_anomalies_of_ersst(reported):
-    files = sorted(reported.glob("10-*/ersst*.nc"))
+def test_anomalies_of_ersst(cases):
+    files = sorted(cases.glob("10-*/ersst*.nc"))
     observations = read_observations(files, PrepareRequest(variable="tos"))
     assert observations.source.variable_in_file == "ssta"
     assert observations.reference_period == (1971, 2000)
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_the_analysis_of_hadcrut5(reported, number):
-    path = sorted(reported.glob("03-*/*.nc"))[number]
+def test_the_analysis_of_hadcrut5(cases, number):
+    path = sorted(cases.glob("03-*/*.nc"))[number]
     with pytest.raises(InputDataError, match="filled already"):
         read(path)
     assert "filled already" in read(path, allow_infilled=True).source.infilled

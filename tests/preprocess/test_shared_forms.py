@@ -16,14 +16,6 @@ from climrecon.netcdf.times import find_time, month_index
 from climrecon.preprocess import PrepareRequest, prepare_member, read_observations
 
 
-@pytest.fixture(scope="module")
-def cases(shared_data: Path) -> Path:
-    folder = shared_data.parent / "cases"
-    if not folder.is_dir():
-        pytest.skip(f"no shared data: {folder} is absent")
-    return folder
-
-
 @pytest.mark.shared
 @pytest.mark.parametrize(
     ("pattern", "span", "members"),
