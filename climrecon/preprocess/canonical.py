@@ -20,6 +20,7 @@ from climrecon.netcdf.coordinates import member_dimension, texts_of
 from climrecon.netcdf.forms import local
 from climrecon.netcdf.times import TimeAxis, find_time, month_index
 from climrecon.preprocess.cdo import link
+from climrecon.preprocess.missing import RANGES, Packing
 
 _UNITS = "days since 1850-01-01"
 _MOST_DIMENSIONS = 4
@@ -36,7 +37,7 @@ class Layout:
     cells:
         Dimensions of the grid.
     readable:
-        Whether cdo reads the variable as it lies.
+        Whether cdo reads the variable as it lies, and no valid range is one of unpacked values.
     dated:
         Whether cdo reads the months of its times that :func:`climrecon.netcdf.times.read_axis` gives.
     """
@@ -48,8 +49,15 @@ class Layout:
     dated: bool
 
 
-def layout_of(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[Layout, TimeAxis]:
+def layout_of(
+    file: netCDF4.Dataset, variable: netCDF4.Variable, plausible: tuple[float, float] = (-np.inf, np.inf)
+) -> tuple[Layout, TimeAxis]:
     """How ``variable`` lies in ``file``, and its months.
+
+    Parameters
+    ----------
+    plausible:
+        Bounds of plausible values in the file's units, by which a valid range is read.
 
     Raises
     ------
@@ -63,6 +71,11 @@ def layout_of(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[Layout
     labels = None if members is None or members not in file.variables else texts_of(file[members])
     in_order = variable.dimensions[0] == time and variable.dimensions[-2:] == cells
     readable = in_order and variable.ndim <= _MOST_DIMENSIONS and labels is None and texts_of(coordinate) is None
+    # cdo compares a range of values with the packed numbers, and masks nearly all of them.
+    packing, first_year = Packing.of(variable), [slice(None)] * variable.ndim
+    first_year[variable.dimensions.index(time)] = slice(0, 12)
+    packing.choose_range([tuple(first_year)], plausible)
+    readable &= not packing.range_of_values
     return Layout(time, members, cells, readable, axis.stamped), axis
 
 
@@ -130,6 +143,8 @@ def _copy(path: Path, layout: Layout, months: IntArray, names: Sequence[str], re
         for name in names:
             fields[name] = fields[name].transpose(layout.time, *layout.cells)
             named = str(fields[name].attrs.pop("coordinates", "")).split()
+            for key in RANGES:  # values outside are implausible, and refused as such
+                fields[name].attrs.pop(key, None)
             if kept := [one for one in named if one in grid]:
                 fields[name].attrs["coordinates"] = " ".join(kept)
         if layout.time != "time":

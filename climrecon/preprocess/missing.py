@@ -218,7 +218,9 @@ class Packing:
         return np.logical_or.reduce(found) if len(found) > 1 else found[0] if found else np.zeros(stored.shape, bool)
 
 
-_ATTRIBUTES = ("scale_factor", "add_offset", "_FillValue", "missing_value", "valid_range", "valid_min", "valid_max")
+#: Attributes that state a valid range.
+RANGES = ("valid_range", "valid_min", "valid_max")
+_ATTRIBUTES = ("scale_factor", "add_offset", "_FillValue", "missing_value", *RANGES)
 
 
 def _numbers(stated: Any) -> NDArray[Any] | None:

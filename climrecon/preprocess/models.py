@@ -218,7 +218,7 @@ def _inspected(path: Path, wanted: str) -> MemberHeader:
         units = str(getattr(variable, "units", ""))
         description = VARIABLES[wanted]
         (layout, axis), (remap, lat, lon), _ = all_of(
-            lambda: layout_of(file, variable),
+            lambda: layout_of(file, variable, description.plausible(units)),
             lambda: source_grid(file, variable, ocean=description.on_sea),
             lambda: check_units(units, description) if description.observable else None,
         )

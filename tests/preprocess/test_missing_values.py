@@ -8,6 +8,7 @@ import pytest
 
 from climrecon.errors import InputDataError
 from climrecon.fields import Observations
+from climrecon.grid import FIVE_DEGREES
 from climrecon.preprocess import PrepareRequest, prepare_member, read_observations
 from climrecon.preprocess.missing import read_part
 from preprocess import observation_files as files
@@ -211,3 +212,17 @@ def test_models_with_flags(tmp_path):
     fields, _ = prepare_member([path], Grid.regular(6, 12), (1961, 1990), tmp_path, "tos", gaps=True)
     assert np.isnan(fields[:, 0, :3]).all()
     assert np.isfinite(fields[:, 1:]).all()
+
+
+def test_a_valid_range_of_unpacked_values_masks_nothing_of_a_model(tmp_path):
+    """cdo compares it with the packed numbers, whatever units it is in."""
+    index = files.month_numbers(1961, 60)
+    values = np.round(285.0 + np.random.default_rng(2).normal(0, 5, (60, 36, 72)), 2)
+    prepared = []
+    for number, limits in enumerate(({}, {"valid_range": np.array([150, 350], np.int16)})):
+        path = files.write(
+            tmp_path / f"{number}.nc", values, index, kind="i2", scale=0.01, offset=275.0, fill=-32767,
+            attributes={"units": "K", "standard_name": "air_temperature", **limits},
+        )  # fmt: skip
+        prepared.append(prepare_member([path], FIVE_DEGREES, (1961, 1965), tmp_path)[0])
+    np.testing.assert_allclose(prepared[1], prepared[0], atol=1e-4)
