@@ -87,7 +87,7 @@ def settings_of(raw: Mapping[str, Any], site: Site) -> RunSettings:
     if wrong or settings.task != "reconstruct":
         raise UsageError(
             f"A watch cannot be combined with {' and '.join(wrong) or f'task={settings.task}'}.",
-            "It reconstructs, and waits for each run.",
+            "Leave it out: a watch reconstructs, and waits for each run.",
         )
     return settings
 
