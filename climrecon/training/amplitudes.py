@@ -55,16 +55,19 @@ class Climates:
 
 @dataclass(frozen=True)
 class Amplitudes:
-    """Arguments of :meth:`ForcedResponses.directions`: standard deviations, K of the global mean.
+    """Standard deviations, K of the global mean, of warmings that follow forced responses.
 
     Attributes
     ----------
     mean, differences:
-        Of the mean response, and of the differences between sources.
+        Of the mean response, and of the differences between sources; see :meth:`ForcedResponses.directions`.
+    own:
+        Of the departure of a record's own response from the models' mean.
     """
 
     mean: float = 0.0
     differences: float = 0.0
+    own: float = 0.0
 
 
 @dataclass(frozen=True)

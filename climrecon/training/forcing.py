@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,13 @@ from climrecon.training.source_weights import month_weights, spread_over_sets
 
 #: Runs from which on they count as models among models.
 FEWEST_MODELS = 4
+#: Standard deviation, K of the global mean, of a warming whose pattern departs from the models' mean as a record's own
+#: response does. Not by likelihood: thirds of a record determine no response. It costs 0.0004 K in the climate that was
+#: learned from, and is what carries into a colder one (lab log 19).
+OWN_AMPLITUDE = 1.0
+#: Months of a record count as well observed where it knows this share of the area; its own response is theirs, if there
+#: are enough: over gaps a response is that of the places that were observed.
+WELL_OBSERVED = 0.95
 #: What tells the random stream of a sample's climate from that of its gaps and errors.
 STREAM = 2
 
@@ -55,7 +62,7 @@ class Forcing:
             return found
         apart = [ForcedResponses((), one[None], self.runs.area).directions(1.0, 0.0) for one in self.runs.patterns]
         mean = self.models.directions(1.0, 0.0)
-        return np.concatenate([found, *(self.amplitudes.mean * (one - mean) for one in apart)])
+        return np.concatenate([found, *(self.amplitudes.own * (one - mean) for one in apart)])
 
     def change(self, seed: int, number: int, index: IntArray) -> FloatArray:
         """(T, P) K: how the months ``index`` since 0000-01 of a sample differ in the climate that it is taken to."""
@@ -71,6 +78,7 @@ class Forcing:
             "sources": list(self.responses.names),
             "amplitude_of_mean_K": self.amplitudes.mean,
             "amplitude_of_differences_K": self.amplitudes.differences,
+            "amplitude_of_own_K": self.amplitudes.own,
             "share_of_samples_in_other_climates": self.climates.share,
             "climates_K": [self.climates.coldest, self.climates.warmest],
         }
@@ -105,7 +113,7 @@ def forcing_of(
     if continues or not len(runs + models):
         return Forcing(runs, models, Amplitudes(), climates)
     if recipe.amplitudes:
-        return Forcing(runs, models, Amplitudes(*recipe.amplitudes), climates)
+        return Forcing(runs, models, Amplitudes(*recipe.amplitudes, OWN_AMPLITUDE), climates)
     rows = spread_over_sets(fields, np.arange(len(fields)), recipe.covariance_months)
 
     def known(keep: BoolArray) -> ForcedResponses:
@@ -116,13 +124,14 @@ def forcing_of(
         fields.known(rows), index, fields.grid, known, masks, climates, seed,
         judging=fields.source(rows) == 0, weights=month_weights(fields, rows),
     )  # fmt: skip
-    return Forcing(runs, models, fitted, climates)
+    return Forcing(runs, models, replace(fitted, own=OWN_AMPLITUDE), climates)
 
 
 def responses_of_runs(fields: TrainingFields, rows: IntArray | None = None) -> ForcedResponses:
     """The forced response of each model among the runs, a mean over its runs; of runs that determine one.
 
-    Rarely known cells take their neighbours' response, as in covariances; a run with too many has none.
+    Rarely known cells take their neighbours' response, as in covariances; a run with too many has none. Where months of a
+    run have gaps, the well observed ones are used if they determine a response.
 
     Parameters
     ----------
@@ -140,7 +149,11 @@ def responses_of_runs(fields: TrainingFields, rows: IntArray | None = None) -> F
             values = with_neighbours(fields.known(months), fields.grid)
         except InputDataError:
             continue
-        pattern = response_of(values, np.asarray(fields.index)[months], fields.grid)
+        index = np.asarray(fields.index)[months]
+        well = np.isfinite(values).reshape(len(values), -1) @ fields.grid.area.reshape(-1) >= WELL_OBSERVED
+        pattern = response_of(values[well], index[well], fields.grid)
+        if pattern is None:
+            pattern = response_of(values, index, fields.grid)
         if pattern is not None:
             found.setdefault(name.split()[0], []).append(pattern)
     none = none_on(fields.grid)

@@ -77,6 +77,19 @@ def test_months_have_responses_of_their_own_where_a_run_is_long() -> None:
     assert np.abs(found[6] - found[0]).mean() > 0.3
 
 
+def test_a_record_with_early_gaps_has_the_response_of_its_well_observed_months() -> None:
+    fields, index = run(3, warming=2.0)
+    early = index < 1930 * 12
+    fields[early] *= -1.0
+    fields[early, :3] = np.nan
+    found = responses_of_runs(months(fields, index)).patterns
+    np.testing.assert_allclose(found[0], response_of(fields[~early], index[~early], GRID), rtol=1e-5)
+    # Too few of them: all months.
+    fields[:-36, :3] = np.nan
+    whole = responses_of_runs(months(fields, index)).patterns[0]
+    np.testing.assert_allclose(whole, response_of(fields, index, GRID), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(("years", "warming"), [(10, 2.0), (60, 0.0)])
 def test_a_short_or_steady_run_tells_none(years: int, warming: float) -> None:
     assert response_of(*run(3, years=years, warming=warming), GRID) is None
@@ -182,10 +195,10 @@ def test_given_amplitudes_are_taken_and_the_card_names_sources() -> None:
 def test_a_record_among_models_has_a_direction_of_its_own() -> None:
     models, own = sources(6), pattern(9)
     record = ForcedResponses(("record",), np.repeat(own[None, None], 12, axis=1), AREA)
-    amplitudes = Amplitudes(0.5, 0.3)
+    amplitudes = Amplitudes(0.5, 0.3, 1.0)
     alone = Forcing(none_on(GRID), models, amplitudes, Climates(0.0)).directions()
     together = Forcing(record, models, amplitudes, Climates(0.0)).directions()
     np.testing.assert_array_equal(together[:-1], alone)
     # The mean and its departure together make the record's response.
-    np.testing.assert_allclose(together[0, 0] + together[-1, 0], 0.5 * (own - 1.0), atol=1e-9)
+    np.testing.assert_allclose(2.0 * together[0, 0] + together[-1, 0], own - 1.0, atol=1e-9)
     assert len(Forcing(sources(5), models, amplitudes, Climates(0.0)).directions()) == 1 + 6
