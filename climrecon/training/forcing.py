@@ -113,7 +113,8 @@ def forcing_of(
     if continues or not len(runs + models):
         return Forcing(runs, models, Amplitudes(), climates)
     if recipe.amplitudes:
-        return Forcing(runs, models, Amplitudes(*recipe.amplitudes, OWN_AMPLITUDE), climates)
+        mean, differences = recipe.amplitudes
+        return Forcing(runs, models, Amplitudes(mean, differences, OWN_AMPLITUDE), climates)
     rows = spread_over_sets(fields, np.arange(len(fields)), recipe.covariance_months)
 
     def known(keep: BoolArray) -> ForcedResponses:

@@ -135,6 +135,7 @@ def train(
     checkpoints = Checkpoints(folder, _identity(recipe, fields, validation, masks, noise, seed, start, models))
     # A checkpoint of another training is refused before minutes of preparation.
     checkpoints.read()
+    folder.mkdir(parents=True, exist_ok=True)
     with workers(device) as processes:
         torch.manual_seed(seed)
         if processes.rank:
@@ -147,7 +148,7 @@ def train(
             shown_as = drawing if start is None else None
             with _one_step(shown_as, "Estimating the amplitudes of forced responses"):
                 forcing = forcing_of(recipe, fields, models, masks, seed, continues=start is not None)
-        task, priors = _task(recipe, fields, validation, masks, noise, seed, processes, start, forcing, drawing)
+        task, priors = _task(recipe, fields, validation, masks, noise, seed, processes, start, forcing, folder, drawing)
         known = reference_scores(checkpoints, task.cases, {} if processes.rank else references or {})
         _check_room(folder, task.network)
         steps = optimiser(recipe, task.groups())
@@ -190,6 +191,7 @@ def _task(
     processes: Workers,
     start: nn.Module | None,
     forcing: Forcing,
+    folder: Path,
     drawing: unet_network.Drawing | None = None,
 ) -> tuple[published_task.PublishedTask | unet_task.UNetTask, Sequence[FullPrior]]:
     """The task, and the covariances of the cross-fit where there are any."""
@@ -201,7 +203,7 @@ def _task(
             raise UsageError(f"The recipe {recipe.name} needs errors of the observed cells.", "Give noise.")
         unet, priors = unet_network.new_network(recipe, fields, start, forcing, drawing)
         task = unet_task.UNetTask.drawn(
-            recipe, unet, priors, fields, validation, masks, noise, seed, processes, forcing, drawing
+            recipe, unet, priors, fields, validation, masks, noise, seed, processes, forcing, drawing, folder
         )
         return task, priors
     raise UsageError(f"The recipe {recipe.name} has no training.", "Use recipe=punet or recipe=kadow2020.")
@@ -273,7 +275,6 @@ def _check_gaps(fields: TrainingFields, validation: TrainingFields) -> None:
 
 
 def _check_room(folder: Path, network: nn.Module) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     needed = checkpoint_bytes(bytes_of(network))
     free = shutil.disk_usage(folder).free
     if free < needed:

@@ -7,10 +7,15 @@ and a network trained on top would trust them more than they deserve.
 
 from __future__ import annotations
 
+import math
+import mmap
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import torch
@@ -18,6 +23,7 @@ from torch import Tensor
 
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.data.masks import MaskSource
+from climrecon.errors import OutputError
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.unet.network import (
     LEVEL_CHANNEL,
@@ -97,10 +103,19 @@ class PackedSamples:
         Of samples.
     parts:
         Numbers of samples, and these; together all.
+    folder:
+        Where they are kept, in files without a name that end with the process: memory holds what it has room for.
+        None: in memory.
+
+    Raises
+    ------
+    OutputError
+        If there is no room for them in ``folder``.
     """
 
-    def __init__(self, count: int, parts: Iterable[tuple[IntArray, SamplePool]]) -> None:
+    def __init__(self, count: int, parts: Iterable[tuple[IntArray, SamplePool]], folder: Path | None = None) -> None:
         self.count, self.kept = count, dict[str, Tensor]()
+        empty = _in_memory if folder is None else partial(_in_file, folder)
         for numbers, part in parts:
             if not self.kept:
                 self.channels = part.channels
@@ -109,7 +124,7 @@ class PackedSamples:
                 self.shared = {
                     n: part.complete[0, n].clone() for n, name in enumerate(part.channels) if name in _SHARED
                 }
-            _put(self.kept, count, numbers, self._packed(part))
+            _put(self.kept, count, numbers, self._packed(part), empty)
 
     def _packed(self, part: SamplePool) -> dict[str, Tensor]:
         return {
@@ -146,11 +161,36 @@ class PackedSamples:
         return SamplePool(self.channels, complete=complete, **part).at(chosen + len(rows) * (numbers >= self.count))
 
 
-def _put(whole: dict[str, Tensor], count: int, numbers: IntArray, part: Mapping[str, Tensor]) -> None:
+#: A tensor of the type of the first and of the shape of the second argument, to be filled.
+Empty = Callable[[Tensor, tuple[int, ...]], Tensor]
+
+
+def _in_memory(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return like.new_empty(shape)
+
+
+def _in_file(folder: Path, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    size = math.prod(shape) * like.element_size()
+    try:
+        with TemporaryFile(dir=folder) as file:
+            # Reserved now: where the disk is full later on, a write to mapped memory would kill the process.
+            os.posix_fallocate(file.fileno(), 0, size)
+            memory = mmap.mmap(file.fileno(), size)
+    except OSError as error:
+        raise OutputError(
+            f"Training samples need {size / 1e6:.0f} MB in {folder}: {error.strerror}.",
+            "Make room or choose another folder, or draw fewer samples (pool=…).",
+        ) from error
+    return torch.frombuffer(memory, dtype=like.dtype).view(shape)
+
+
+def _put(
+    whole: dict[str, Tensor], count: int, numbers: IntArray, part: Mapping[str, Tensor], empty: Empty = _in_memory
+) -> None:
     """Write samples into their places of ``count``: joined afterwards, the parts would be in memory three times."""
     for name, values in part.items():
         if name not in whole:
-            whole[name] = values.new_empty(count, *values.shape[1:])
+            whole[name] = empty(values, (count, *values.shape[1:]))
         whole[name][torch.as_tensor(numbers)] = values
 
 

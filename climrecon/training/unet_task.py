@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,10 +113,11 @@ class UNetTask:
         workers: Workers,
         forcing: Forcing,
         drawing: Drawing | None = None,
+        folder: Path | None = None,
     ) -> UNetTask:
         """The task with samples of ``fields``, and with samples and whole years of ``validation``.
 
-        Samples are drawn on the CPU, the same on any machine and in every process.
+        Samples are drawn on the CPU, the same on any machine and in every process, and kept in ``folder``.
         """
         # A network that is gone on from may not see whether errors are misstated.
         misstated = recipe.misstated if network.misfit else 0.0
@@ -129,7 +131,7 @@ class UNetTask:
             for what in ("training", "validation")
         ]
         parts = sample_parts(network, priors, fields, fold, draws, recipe.pool, seed + 1, forcing, reports[0])
-        pool = PackedSamples(recipe.pool, parts)
+        pool = PackedSamples(recipe.pool, parts, folder)
         # The best weights are chosen on months as they were.
         checks = draw_samples(
             network, [network.prior], validation, check, draws, recipe.checks, seed + 2, progress=reports[1]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import torch
 
 from climrecon.data.masks import MaskSource, harmonic_smoother
 from climrecon.data.noise import NoiseSource
+from climrecon.errors import OutputError
 from climrecon.geography import land_fraction
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.priors.covariance import learn_patterns
@@ -277,13 +280,26 @@ def test_the_spread_factor_goes_with_the_weights() -> None:
     assert torch.equal(again.spread_factor, network.spread_factor)
 
 
-@pytest.mark.parametrize("neighbours", [0, 1])
-def test_packed_samples_are_the_samples(parts, neighbours: int) -> None:
+def test_samples_without_room_are_refused_before_they_are_drawn(parts, tmp_path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    prior, _, _, data = parts
+    net = network(FullPrior(prior.vectors[:, :8], prior.vectors[:, 8:], prior.residual, prior.scale))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OutputError, match=r"Training samples need \d+ MB in .*: No space left on device"):
+        PackedSamples(30, sample_parts(net, [net.prior], data, FOLD, bank(parts), 30, 5), tmp_path)
+
+
+@pytest.mark.parametrize(("neighbours", "in_file"), [(0, True), (1, True), (1, False)])
+def test_packed_samples_are_the_samples(parts, neighbours: int, in_file: bool, tmp_path) -> None:
     prior, _, _, data = parts
     full = FullPrior(prior.vectors[:, :8], prior.vectors[:, 8:], prior.residual, prior.scale)
     net = network(full, misfit=True, sees_level=True, neighbour_months=neighbours)
     given = net, [full], data, FOLD, bank(parts), 30, 5
-    whole, packed = draw_samples(*given), PackedSamples(30, sample_parts(*given, chunk=7))
+    folder = tmp_path if in_file else None
+    whole, packed = draw_samples(*given), PackedSamples(30, sample_parts(*given, chunk=7), folder)
+    assert not list(tmp_path.iterdir()), "files have no name: nothing is left however a training ends"
     numbers = torch.tensor([3, 29, 30, 44, 59])
     for name, values in vars(whole.at(numbers)).items():
         found = getattr(packed.at(numbers), name)
