@@ -62,7 +62,7 @@ class Amplitudes:
     mean, differences:
         Of the mean response, and of the differences between sources; see :meth:`ForcedResponses.directions`.
     own:
-        Of the departure of a record's own response from the models' mean.
+        Of a record's own response.
     """
 
     mean: float = 0.0

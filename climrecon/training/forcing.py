@@ -21,9 +21,9 @@ from climrecon.training.source_weights import month_weights, spread_over_sets
 
 #: Runs from which on they count as models among models.
 FEWEST_MODELS = 4
-#: Standard deviation, K of the global mean, of a warming whose pattern departs from the models' mean as a record's own
-#: response does. Not by likelihood: thirds of a record determine no response. It costs 0.0004 K in the climate that was
-#: learned from, and is what carries into a colder one (lab log 19).
+#: Standard deviation, K of the global mean, of a warming along a record's own response. Not by likelihood: thirds of a
+#: record determine no response. It costs 0.0004 K in the climate that was learned from, and is what carries into a colder
+#: one (lab log 19).
 OWN_AMPLITUDE = 1.0
 #: Months of a record count as well observed where it knows this share of the area; its own response is theirs, if there
 #: are enough: over gaps a response is that of the places that were observed.
@@ -40,7 +40,7 @@ class Forcing:
     ----------
     runs, models:
         Responses of the runs that are trained on, and of models. Few runs together with models are a record of
-        observations or reanalyses: the departure of its own response from the models' mean is a further direction.
+        observations or reanalyses: its own response is a further direction.
         Many runs are models among models.
     """
 
@@ -60,9 +60,8 @@ class Forcing:
         found = sources.directions(self.amplitudes.mean, self.amplitudes.differences)
         if sources is not self.models:
             return found
-        apart = [ForcedResponses((), one[None], self.runs.area).directions(1.0, 0.0) for one in self.runs.patterns]
-        mean = self.models.directions(1.0, 0.0)
-        return np.concatenate([found, *(self.amplitudes.own * (one - mean) for one in apart)])
+        own = [self.runs.without([other for other in self.runs.names if other != name]) for name in self.runs.names]
+        return np.concatenate([found, *(one.directions(self.amplitudes.own, 0.0) for one in own)])
 
     def change(self, seed: int, number: int, index: IntArray) -> FloatArray:
         """(T, P) K: how the months ``index`` since 0000-01 of a sample differ in the climate that it is taken to."""
