@@ -12,12 +12,11 @@ from typing import Any
 
 from climrecon.errors import ClimReconError, OutputError, Stopped, UsageError
 from climrecon.files import write_text
-from climrecon.jobs.chain import cancel, submit
+from climrecon.jobs.chain import Job, cancel, check_folder, submit
 from climrecon.jobs.commands import SlurmSilent, silence
 from climrecon.jobs.follow import follow, look
 from climrecon.jobs.messages import JobError
 from climrecon.jobs.record import FOLDER, Chain, chains_in, new_chain, remember
-from climrecon.jobs.script import Job, check_folder
 from climrecon.jobs.states import is_live
 from climrecon.parameters import with_absolute_paths
 from climrecon.settings import RunSettings, Site
