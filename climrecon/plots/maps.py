@@ -17,8 +17,7 @@ from climrecon.array_types import FloatArray
 from climrecon.grid import NINO34, Grid
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, Series
-from climrecon.plots.picture import Picture, new_figure
-from climrecon.plots.scales import Scale, scales_of
+from climrecon.plots.picture import Picture, Scale, new_figure, scales_of
 from climrecon.variables import VARIABLES
 
 PLATE = ccrs.PlateCarree()
