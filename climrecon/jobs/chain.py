@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,9 @@ def check_folder(folder: Path) -> None:
 
 def array_text(parts: Sequence[int], limit: int = 0) -> str:
     """Slurm's list of array elements: ``0-3,7`` and how many run at once."""
-    pieces: list[str] = []
-    numbers = sorted(parts)
-    start = 0
-    for i, number in enumerate(numbers):
-        if i + 1 == len(numbers) or numbers[i + 1] != number + 1:
-            pieces.append(str(number) if start == i else f"{numbers[start]}-{number}")
-            start = i + 1
-    return ",".join(pieces) + (f"%{limit}" if limit else "")
+    runs = [[n for _, n in run] for _, run in groupby(enumerate(sorted(parts)), lambda pair: pair[1] - pair[0])]
+    text = ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+    return text + (f"%{limit}" if limit else "")
 
 
 def render(job: Job, *, name: str, folder: Path, cwd: Path, umask: int, limit: int = 0) -> str:
