@@ -84,12 +84,12 @@ class Grid:
         """Whether the cells cover the whole sphere."""
         return self.wraps and bool(np.isclose(self.lat_edges[0], -90) and np.isclose(self.lat_edges[-1], 90))
 
-    def same_as(self, other: Grid, tolerance: float = 1e-4) -> bool:
-        """Whether both grids have the same cells within ``tolerance`` degrees."""
+    def same_as(self, other: Grid) -> bool:
+        """Whether both grids have the same cells within 0.0001 degrees."""
         return (
             self.shape == other.shape
-            and bool(np.allclose(self.lat_edges, other.lat_edges, atol=tolerance))
-            and bool(np.allclose(self.lon_edges, other.lon_edges, atol=tolerance))
+            and bool(np.allclose(self.lat_edges, other.lat_edges, atol=1e-4))
+            and bool(np.allclose(self.lon_edges, other.lon_edges, atol=1e-4))
         )
 
     @cached_property

@@ -36,20 +36,34 @@ def write_page(path: Path, template: str, **content: Any) -> None:
     write_text(path, environment().get_template(template).render(**content))
 
 
-def write_report(
+def _write_run_page(
     path: Path,
+    template: str,
     *,
-    product: Product,
-    series: Series,
     figures: Sequence[tuple[Path, str]],
     outputs: Sequence[OutputFile],
     activity: Activity,
-    left_out: Sequence[tuple[str, str]],
+    **content: Any,
 ) -> None:
-    """Render the report; figures are embedded, so that the file can be sent on its own."""
+    """The page of a run; figures are embedded, so that the file can be sent on its own."""
+    write_page(
+        path,
+        template,
+        figures=[(png_address(figure.read_bytes()), caption) for figure, caption in figures],
+        outputs=outputs,
+        files=[*activity.inputs, *((file.path, file.sha256) for file in outputs)],
+        activity=activity,
+        **content,
+    )
+
+
+def write_report(
+    path: Path, *, product: Product, series: Series, left_out: Sequence[tuple[str, str]], **run: Any
+) -> None:
+    """Render the report; ``run`` holds ``figures``, ``outputs`` and ``activity``, as of all reports here."""
     source, card = product.observations.source, product.network.card
     units = VARIABLES[product.observations.variable].units
-    write_page(
+    _write_run_page(
         path,
         "report.html.j2",
         title=f"{source.label} reconstructed with {product.network.name}",
@@ -61,20 +75,13 @@ def write_report(
         trends=trends(series),
         warmest=warmest_years(series),
         structural=structural_rows(product) if product.structural else [],
-        figures=_embedded(figures),
         scores=_scores(card, units),
         scored_months=card.get("scores", {}).get("n_months"),
         caveats=card.get("caveats", []),
-        outputs=outputs,
-        activity=activity,
         left_out=left_out,
         ninety=NINETY,
+        **run,
     )
-
-
-def _embedded(figures: Sequence[tuple[Path, str]]) -> list[tuple[str, str]]:
-    """Content and caption of each figure."""
-    return [(png_address(path.read_bytes()), caption) for path, caption in figures]
 
 
 def png_address(content: bytes) -> str:
@@ -120,71 +127,49 @@ def _scores(card: dict[str, Any], units: str) -> dict[str, Any] | None:
     if not cases:
         return None
     rows = [
-        [case, method, *(_number(row.get(key)) for key in _COLUMNS)]
-        for case, methods in cases.items()
-        for method, row in methods.items()
+        [case, method, *_numbers(row, *_COLUMNS)] for case, methods in cases.items() for method, row in methods.items()
     ]
     return {"columns": ["Case", "Method", *(text.format(units) for text in _COLUMNS.values())], "rows": rows}
 
 
-def write_training_report(
-    path: Path,
-    *,
-    card: dict[str, Any],
-    figures: Sequence[tuple[Path, str]],
-    outputs: Sequence[OutputFile],
-    activity: Activity,
-) -> None:
+def write_training_report(path: Path, *, card: dict[str, Any], **run: Any) -> None:
     """Render the report of a training; ``card`` is the content of the network's card."""
     own, others = (card["training"].get(key, {}) for key in ("validation", "validation_beside"))
     units = VARIABLES[card["variable"]].units
-    write_page(
+    _write_run_page(
         path,
         "training.html.j2",
         card=card,
         units=units,
         training=card["training"],
         validation=[
-            [name, *(_number(row.get(key), "{:.4f}") for key in ("rmse", "annual_r", "annual_rmse"))]
+            [name, *_numbers(row, "rmse", "annual_r", "annual_rmse", form="{:.4f}")]
             for name, row in {card["name"]: own, **others}.items()
         ],
         scores=_scores(card, units),
-        figures=_embedded(figures),
-        files=_files(outputs, activity),
-        activity=activity,
+        **run,
     )
 
 
-def _files(outputs: Sequence[OutputFile], activity: Activity) -> list[tuple[str, str]]:
-    """Inputs and outputs with their hashes."""
-    return [*activity.inputs, *((file.path, file.sha256) for file in outputs)]
-
-
-def write_evaluation_report(
-    path: Path,
-    *,
-    content: dict[str, Any],
-    figures: Sequence[tuple[Path, str]],
-    outputs: Sequence[OutputFile],
-    activity: Activity,
-) -> None:
+def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) -> None:
     """Render the report of an evaluation; ``content`` is that of its ``scores.json``."""
-    scores = content["scores"]
+    scores, series = content["scores"], ("r", "r_detrended", "rmse", "bias", "trend_ratio", "covers_90")
     steps = [(region, step) for region in next(iter(scores.values()))["regions"] for step in ("annual", "monthly")]
-    write_page(
+    _write_run_page(
         path,
         "evaluation.html.j2",
         content=content,
         units=content["units"],
-        figures=_embedded(figures),
-        cells=[[name, *_cells_row(row)] for name, row in scores.items()],
+        cells=[
+            [name, *_numbers(row["cells"], "rmse", "bias", "crps", "covers_50", "covers_90")]
+            for name, row in scores.items()
+        ],
         regions=[
-            (region, step, [[name, *_series_row(row["regions"][region][step])] for name, row in scores.items()])
+            (region, step, [[name, *_numbers(row["regions"][region][step], *series)] for name, row in scores.items()])
             for region, step in steps
         ],
         paired=[[name, *_paired_row(row["paired"])] for name, row in scores.items() if row["paired"]],
-        files=_files(outputs, activity),
-        activity=activity,
+        **run,
     )
 
 
@@ -192,14 +177,8 @@ def _number(value: float | None, form: str = "{:.3f}") -> str:
     return "–" if value is None else form.format(value)
 
 
-def _cells_row(row: dict[str, Any]) -> list[str]:
-    cells = row["cells"]
-    return [_number(cells.get(key)) for key in ("rmse", "bias", "crps", "covers_50", "covers_90")]
-
-
-def _series_row(row: dict[str, Any]) -> list[str]:
-    keys = ("r", "r_detrended", "rmse", "bias", "trend_ratio", "covers_90")
-    return [_number(row.get(key)) for key in keys]
+def _numbers(row: dict[str, Any], *keys: str, form: str = "{:.3f}") -> list[str]:
+    return [_number(row.get(key), form) for key in keys]
 
 
 def _paired_row(row: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from climrecon.catalogue import search_errors
 from climrecon.catalogue.chunks import in_time
 from climrecon.catalogue.opening import Catalogue, LeftOut, Row
-from climrecon.catalogue.search import ANY, NEVER_BY_DEFAULT, grouped, matches, of_version, why_not
+from climrecon.catalogue.search import ANY, grouped, matches, of_version, why_not
 from climrecon.catalogue.versions import newest, version_key
 from climrecon.errors import ClimReconError, NoDataError
 
@@ -153,8 +153,7 @@ def _rows(catalogue: Catalogue, wanted: Mapping[str, str]) -> tuple[list[Row], l
         )
     usable, others = [], []
     for row in catalogue.take(np.flatnonzero(matching)):
-        excluded = () if "product" in wanted else NEVER_BY_DEFAULT
-        reason, _ = why_not(row, excluded, allow_infilled=True)
+        reason, _ = why_not(row, wanted, allow_infilled=True)
         if reason is None:
             usable.append(row)
         else:

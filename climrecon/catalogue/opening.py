@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -13,7 +15,6 @@ from urllib.parse import unquote, urljoin, urlparse
 
 from climrecon.catalogue.dialects import COLUMNS, columns_of, frequency
 from climrecon.catalogue.fetch import fetch
-from climrecon.catalogue.other_kinds import descriptor_of_table, one_descriptor_of
 from climrecon.catalogue.roles import grid_in, role_of, version_in
 from climrecon.errors import NoDataError
 from climrecon.files import ABSENT, parse_json, read_bytes, why_unreadable
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 
 _REMOTE = ("http://", "https://")
+#: Columns of a table without a descriptor that hold the files, in any dialect.
+_ASSETS = ("uri", "path", "file", "location", "filename")
+_EXPECTED = "Give the JSON descriptor of an intake-esm catalogue; 'climrecon catalogue build DIR' writes one."
 
 
 @dataclass(frozen=True)
@@ -129,10 +133,10 @@ def open_catalogue(origin: str | Path) -> Catalogue:
         If it cannot be reached or read, or is no intake-esm catalogue.
     """
     origin = str(origin)
-    if not _is_remote(origin):
+    if not origin.startswith(_REMOTE):
         origin = str(Path(origin).expanduser())
     origin, content = _descriptor(origin)
-    remote = _is_remote(origin)
+    remote = origin.startswith(_REMOTE)
     try:
         import intake_esm
         import pandas  # type: ignore[import-untyped,unused-ignore]
@@ -170,36 +174,86 @@ def open_catalogue(origin: str | Path) -> Catalogue:
     return Catalogue(origin, frozenset(columns), columns, locations, base)
 
 
-def _is_remote(origin: str) -> bool:
-    return origin.startswith(("http://", "https://"))
-
-
 def _descriptor(origin: str) -> tuple[str, dict[str, Any]]:
     """Where the descriptor is, and its content; fails early, and clearly, where it is absent or of another kind."""
     try:
-        text = fetch(origin) if _is_remote(origin) else read_bytes(Path(origin))
+        text = fetch(origin) if origin.startswith(_REMOTE) else read_bytes(Path(origin))
     except OSError as error:
         raise NoDataError(
             f"The catalogue {origin} cannot be reached: {error}", "Check catalogue= or the site file."
         ) from error
     kind = PurePosixPath(urlparse(origin).path).name.lower()
     if kind.endswith((".yaml", ".yml")):
-        return _descriptor(one_descriptor_of(origin, text))
+        return _descriptor(_one_descriptor_of(origin, text))
     if ".csv" in kind:
-        return origin, descriptor_of_table(origin, text)
+        return origin, _descriptor_of_table(origin, text)
     try:
         content = parse_json(text)
     except ValueError as error:
-        raise NoDataError(
-            f"The catalogue {origin} is no valid JSON: {error}",
-            "Give the JSON descriptor of an intake-esm catalogue; 'climrecon catalogue build DIR' writes one.",
-        ) from error
+        raise NoDataError(f"The catalogue {origin} is no valid JSON: {error}", _EXPECTED) from error
     if not isinstance(content, dict) or "assets" not in content:
-        raise NoDataError(
-            f"{origin} is JSON, but no intake-esm catalogue: it names no assets.",
-            "Give the JSON descriptor of an intake-esm catalogue; 'climrecon catalogue build DIR' writes one.",
-        )
+        raise NoDataError(f"{origin} is JSON, but no intake-esm catalogue: it names no assets.", _EXPECTED)
     return origin, content
+
+
+def _one_descriptor_of(origin: str, text: bytes) -> str:
+    """The JSON descriptor that a YAML catalogue of intake names; refuses none, and several with their places."""
+    import yaml  # type: ignore[import-untyped,unused-ignore]
+
+    folder = origin.rpartition("/")[0] or "."
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NoDataError(
+            f"The catalogue {origin} is no valid YAML: {next(iter(str(error).splitlines()), '')}",
+            "Give the JSON descriptor of an intake-esm catalogue.",
+        ) from error
+    found = dict(_descriptors(content if isinstance(content, dict) else {}, folder))
+    if len(found) == 1:
+        return next(iter(found.values()))
+    listed = "".join(f"\n  {name}: {place}" for name, place in found.items())
+    held = f"of {len(found)} catalogues:{listed}" if found else "that names no intake-esm catalogue."
+    raise NoDataError(
+        f"{origin} is a YAML catalogue {held}", "Give the JSON of one of them with catalogue=." if found else _EXPECTED
+    )
+
+
+def _descriptors(content: dict[str, Any], folder: str) -> Iterator[tuple[str, str]]:
+    """Name and descriptor of each intake-esm catalogue in a YAML catalogue."""
+    sources = content.get("sources")
+    for name, source in sources.items() if isinstance(sources, dict) else ():
+        arguments = source.get("args") if isinstance(source, dict) else None
+        if not isinstance(arguments, dict) or "esm" not in str(source.get("driver", "")):
+            continue
+        place = str(arguments.get("obj") or arguments.get("esmcol_obj") or "")
+        place = place.replace("{{CATALOG_DIR}}", folder).replace("{{ CATALOG_DIR }}", folder)
+        if place:
+            yield str(name), place
+
+
+def _descriptor_of_table(origin: str, text: bytes) -> dict[str, Any]:
+    """A descriptor for a CSV, compressed or not, that came without one."""
+    import pandas  # type: ignore[import-untyped,unused-ignore]
+
+    packed = "gzip" if text[:2] == b"\x1f\x8b" else "bz2" if text[:3] == b"BZh" else None
+    hint = "Give the JSON descriptor that belongs to this CSV; it stands beside it as a rule."
+    try:
+        frame = pandas.read_csv(io.BytesIO(text), compression=packed, dtype=str, keep_default_na=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise NoDataError(f"The table {origin} cannot be read: {error}", hint) from error
+    asset = next((name for name in _ASSETS if name in frame.columns), None)
+    if asset is None:
+        raise NoDataError(
+            f"The table {origin} has no column of files ({', '.join(_ASSETS)}); it has {', '.join(frame.columns)}.",
+            hint,
+        )
+    return {
+        "esmcat_version": "0.1.0",
+        "id": os.path.basename(origin),  # noqa: PTH119 - it may be an address
+        "attributes": [{"column_name": name} for name in frame.columns if name != asset],
+        "assets": {"column_name": asset, "format": "netcdf"},
+        "catalog_dict": frame.to_dict("records"),
+    }
 
 
 def _beside(content: Mapping[str, Any], origin: str, folder: Path) -> str:

@@ -33,7 +33,8 @@ _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 class SearchResult:
     """The files of one data set.
 
-    ``main`` is the field, in order of time; ``members`` its realisations by number.
+    ``main`` is the field, in order of time (several files are chunks of its time axis); ``members`` its realisations by
+    number; ``uncorrelated`` the cell errors; ``error_covariance`` those of partly correlated errors, a file a month.
     """
 
     main: tuple[Path, ...]
@@ -52,7 +53,6 @@ def search(
     explicit: Collection[str] = (),
     preferred: Mapping[str, str] | None = None,
     allow_infilled: bool = False,
-    exclude_products: Collection[str] = NEVER_BY_DEFAULT,
 ) -> SearchResult:
     """Find the one data set that ``facets`` ask for.
 
@@ -66,8 +66,6 @@ def search(
         Facets of the site's default data set: they decide where several match.
     allow_infilled:
         Whether products without gaps are taken too, as training data may be.
-    exclude_products:
-        Products that are taken only if ``facets`` name a product.
 
     Raises
     ------
@@ -90,7 +88,7 @@ def search(
     absent: list[Row] = []
     usable = []
     for row in matching:
-        reason, is_absent = why_not(row, () if "product" in wanted else tuple(exclude_products), allow_infilled)
+        reason, is_absent = why_not(row, wanted, allow_infilled)
         if reason is None:
             usable.append(row)
             continue
@@ -125,13 +123,7 @@ def search(
 
 
 def _matching(catalogue: Catalogue, wanted: Mapping[str, str]) -> tuple[Row, ...]:
-    """The entries that match, and the error files that go with them.
-
-    Raises
-    ------
-    NoDataError
-        If none matches.
-    """
+    """The entries that match, and the error files that go with them; refuses a search without any."""
     import numpy as np
 
     hits = {
@@ -160,10 +152,10 @@ def matches(name: str, have: str, value: str) -> bool:
     return here == asked
 
 
-def why_not(row: Row, excluded: Sequence[str], allow_infilled: bool) -> tuple[str | None, bool]:
+def why_not(row: Row, wanted: Mapping[str, str], allow_infilled: bool) -> tuple[str | None, bool]:
     """Why a file is not usable (None: it is), and whether that is only because it is not here."""
     product = row.facets["product"]
-    if product.casefold() in excluded:
+    if product.casefold() in NEVER_BY_DEFAULT and "product" not in wanted:
         return f"product={product} is taken only if asked for", False
     infilled = None if allow_infilled else why_infilled(row.path, product)
     if infilled:

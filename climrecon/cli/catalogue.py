@@ -9,9 +9,8 @@ from typing import Any
 import click
 
 from climrecon import parameters as p
-from climrecon.cli.options import parameter_options
 from climrecon.cli.progress import make_reporter
-from climrecon.cli.run_command import Printed, given, json_option
+from climrecon.cli.run_command import Printed, given, json_option, parameter_options
 
 
 @click.group()

@@ -18,8 +18,7 @@ def jobs() -> None:
 @click.option("--all", "everything", is_flag=True, help="Also those that ended more than a week ago.")
 def jobs_list(everything: bool) -> Printed:
     """List your runs that were submitted as batch jobs, the newest first."""
-    from climrecon.jobs.follow import look
-    from climrecon.jobs.listing import content, is_recent, list_lines
+    from climrecon.jobs.follow import content, is_recent, list_lines, look
     from climrecon.jobs.record import all_chains
 
     looks = [look(chain) for chain in all_chains()]
@@ -32,8 +31,7 @@ def jobs_list(everything: bool) -> Printed:
 @json_option()
 def jobs_show(run: str) -> Printed:
     """Show the jobs of a RUN: its id, the number of one of its jobs, or its output folder."""
-    from climrecon.jobs.follow import look
-    from climrecon.jobs.listing import content, part_lines
+    from climrecon.jobs.follow import content, look, part_lines
     from climrecon.jobs.record import find_chain
 
     chain, states = look(find_chain(run))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
 
 from climrecon.redaction import redacted
 
@@ -18,11 +18,11 @@ SECONDS_BETWEEN_REPEATS = 600.0
 class TerminalReporter:
     """Stages as lines, steps as a progress bar."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self) -> None:
         # Imported here: a log needs no bars, and --help neither.
         from tqdm import tqdm
 
-        self._stream, self._tqdm = stream or sys.stderr, tqdm
+        self._stream, self._tqdm = sys.stderr, tqdm
         self._bar: Any = None
 
     def stage(self, text: str) -> None:
@@ -65,8 +65,8 @@ class TerminalReporter:
 class LogReporter:
     """Dated lines, for batch logs and for the host, which shows them one by one."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+    def __init__(self) -> None:
+        self._stream = sys.stderr
         self._last_line = 0.0
         self._state = ""
         self._begun: tuple[float, int] | None = None

@@ -11,9 +11,8 @@ from typing import Any
 
 import click
 
-from climrecon.cli.options import F, parameter_options
 from climrecon.cli.progress import make_reporter
-from climrecon.cli.run_command import Printed, given, json_option, wants_json
+from climrecon.cli.run_command import F, Printed, given, json_option, parameter_options, wants_json
 from climrecon.errors import UsageError, explained
 from climrecon.interruption import end_if_stopped
 from climrecon.parameters import RECONSTRUCT, of_task

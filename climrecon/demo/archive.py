@@ -11,8 +11,7 @@ from climrecon.catalogue.build import DESCRIPTION, build_catalogue
 from climrecon.catalogue.descriptor import check_replaceable
 from climrecon.demo.climate import coverage_masks, make_climate
 from climrecon.demo.grids import gaussian
-from climrecon.demo.hadcrut import hadcrut
-from climrecon.demo.models import cmip5, reanalysis
+from climrecon.demo.producers import cmip5, hadcrut, reanalysis
 from climrecon.demo.writing import is_demo
 from climrecon.errors import OutputError
 from climrecon.fields import Months
@@ -63,13 +62,7 @@ def write_demo(folder: Path, seed: int = 0, progress: Callable[[int, int], None]
 
 
 def _refuse_others(folder: Path) -> None:
-    """Refuse a folder with netCDF files that are no demo's: they would be replaced, or listed beside the demo's.
-
-    Raises
-    ------
-    OutputError
-        If there is such a file.
-    """
+    """Refuse a folder with netCDF files that are no demo's: they would be replaced, or listed beside the demo's."""
     for path in sorted(folder.rglob("*.nc")):
         if not is_demo(path):
             raise OutputError(

@@ -1,18 +1,18 @@
-"""Wait for the jobs of a run, and report their progress."""
+"""Wait for the jobs of a run and report their progress; list the runs of a user and their parts."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
 from climrecon.jobs import commands
 from climrecon.jobs.chain import cancel
 from climrecon.jobs.commands import Row, SlurmSilent
-from climrecon.jobs.messages import failure, impossible
+from climrecon.jobs.messages import failure, impossible, tail
 from climrecon.jobs.record import Chain
-from climrecon.jobs.states import BAD, GOOD, PartState, endings, never_starts, states_of
+from climrecon.jobs.states import BAD, GOOD, PartState, endings, is_live, never_starts, overall, states_of
 
 #: Seconds between two looks at the jobs' own records, and between two questions to Slurm (it grows).
 LOOK, ASK, ASK_MOST = 0.25, 1.0, 20.0
@@ -24,6 +24,9 @@ _FIRST_REASONS = ("None", "", "PartitionConfig")
 LAG = 30.0
 #: Reasons for waiting that come and go and mean nothing but that it is not its turn.
 _USUAL = ("", "Priority", "Resources", "Dependency", "BeginTime", "JobArrayTaskLimit")
+
+#: Runs are listed so long after their submission, and while they go on.
+RECENT = timedelta(days=7)
 
 
 class Listener(Protocol):
@@ -64,7 +67,7 @@ def follow(chain: Chain, listener: Listener, sleep: Callable[[float], None] = ti
     return watch.chain
 
 
-def cancel_if_it_never_starts(job: int, sleep: Callable[[float], None] = time.sleep) -> None:
+def cancel_if_it_never_starts(job: int) -> None:
     """Cancel a job that was submitted by the host, not by us, if it can never start.
 
     Slurm gives its reason for waiting a moment after the submission. A Slurm that does not answer is no reason.
@@ -79,7 +82,7 @@ def cancel_if_it_never_starts(job: int, sleep: Callable[[float], None] = time.sl
             row = commands.queue([job]).get(str(job))
             if row is None or row.state != "PENDING" or row.reason not in _FIRST_REASONS:
                 break
-            sleep(LOOK)
+            time.sleep(LOOK)
         if row is not None and never_starts(row):
             commands.cancel([job])
             raise impossible(job, row.reason, commands.offers(""))
@@ -209,3 +212,54 @@ def _clock(text: str) -> str:
         return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M")
     except ValueError:
         return text
+
+
+def is_recent(chain: Chain, states: Sequence[PartState]) -> bool:
+    """Whether a run may still be going on, or was submitted within :data:`RECENT`."""
+    when = datetime.strptime(chain.submitted, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return is_live(states) or datetime.now(UTC) - when <= RECENT
+
+
+def content(chain: Chain, states: Sequence[PartState]) -> dict[str, Any]:
+    """A run as JSON values."""
+    return {
+        "id": chain.id,
+        "state": overall(states),
+        "task": chain.task,
+        "output": chain.output,
+        "submitted": chain.submitted,
+        "detached": chain.detached,
+        "skipped": list(chain.skipped),
+        "parts": [{**vars(state), "log": str(chain.log(state.stage, state.part))} for state in states],
+    }
+
+
+def list_lines(rows: Sequence[tuple[Chain, Sequence[PartState]]], everything: bool) -> Iterator[str]:
+    """A line or two for each run."""
+    if not rows:
+        older = "." if everything else " in the last week ('climrecon jobs list --all' shows older ones)."
+        yield f"None of your runs was submitted as batch jobs{older}"
+        return
+    for chain, states in rows:
+        yield f"{chain.id}  {overall(states):<12} {chain.task:<12} {chain.submitted}  {chain.output}"
+        if is_live(states):
+            yield f"        {summary(chain, states)}"
+    yield "'climrecon jobs show ID' shows the details; 'follow' waits, 'cancel' cancels."
+
+
+def part_lines(chain: Chain, states: Sequence[PartState]) -> Iterator[str]:
+    """One run, part by part, with the end of the log of what failed."""
+    yield f"{chain.id}: {chain.task}, {overall(states)}, submitted {chain.submitted}"
+    yield f"  results: {chain.output}"
+    yield f"  scripts, logs: {chain.folder}"
+    for stage in chain.skipped:
+        yield f"  {stage}: was done already"
+    for state in states:
+        words = [state.state]
+        words += [f"({state.reason})"] if state.reason else []
+        words += [f"on {state.node}"] if state.node else []
+        words += [f"link {state.links}"] if state.links > 1 else []
+        words += [f"exit code {state.exit_code}"] if state.exit_code else []
+        yield f"  {state.stage} {state.part} (job {state.job}): {' '.join(words)}"
+        if state.state in BAD and state.state != "cancelled":
+            yield from (f"      {line}" for line in tail(chain.log(state.stage, state.part)))

@@ -48,17 +48,17 @@ def refusal(stage: str, text: str, offers: list[str]) -> tuple[str, str]:
     return text, hint
 
 
-def tail(path: Path, lines: int = LINES) -> list[str]:
+def tail(path: Path) -> list[str]:
     """The last lines of a log."""
     try:
         with path.open("rb") as file:
             file.seek(0, 2)
-            file.seek(max(0, file.tell() - lines * _WIDTH))
+            file.seek(max(0, file.tell() - LINES * _WIDTH))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
     # Progress bars return to the start of their line; what stands last is what was seen.
-    return [line.rsplit("\r", 1)[-1][:_WIDTH] for line in text.splitlines()[-lines:]]
+    return [line.rsplit("\r", 1)[-1][:_WIDTH] for line in text.splitlines()[-LINES:]]
 
 
 _AGAIN = "The same command, repeated, does only what is missing."

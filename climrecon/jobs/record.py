@@ -161,13 +161,7 @@ def remember(chain: Chain) -> str | None:
 
 
 def _pointed_to(pointer: Path) -> Path:
-    """The folder that an entry of the user's list names.
-
-    Raises
-    ------
-    UsageError
-        If the entry is none of ours.
-    """
+    """The folder that an entry of the user's list names."""
     try:
         return Path(parse_json(pointer.read_text(encoding="utf-8"))["folder"])
     except (OSError, ValueError, KeyError, TypeError) as error:

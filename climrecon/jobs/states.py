@@ -14,29 +14,20 @@ BAD = ("failed", "timed out", "cancelled", "node failed", "out of memory", "unfi
 ENDS = (GOOD, *BAD)
 
 _OF_SLURM = {
-    "PENDING": "queued",
-    "CONFIGURING": "queued",
-    "REQUEUED": "queued",
-    "REQUEUE_FED": "queued",
-    "RUNNING": "running",
-    "COMPLETING": "running",
-    "STAGE_OUT": "running",
-    "SIGNALING": "running",
-    "SUSPENDED": "suspended",
-    "STOPPED": "suspended",
-    "RESV_DEL_HOLD": "held",
-    "REQUEUE_HOLD": "held",
-    "SPECIAL_EXIT": "held",
-    "COMPLETED": GOOD,
-    "FAILED": "failed",
-    "BOOT_FAIL": "node failed",
-    "NODE_FAIL": "node failed",
-    "CANCELLED": "cancelled",
-    "REVOKED": "cancelled",
-    "PREEMPTED": "cancelled",
-    "TIMEOUT": "timed out",
-    "DEADLINE": "timed out",
-    "OUT_OF_MEMORY": "out of memory",
+    name: state
+    for state, names in {
+        "queued": "PENDING CONFIGURING REQUEUED REQUEUE_FED",
+        "running": "RUNNING COMPLETING STAGE_OUT SIGNALING",
+        "suspended": "SUSPENDED STOPPED",
+        "held": "RESV_DEL_HOLD REQUEUE_HOLD SPECIAL_EXIT",
+        GOOD: "COMPLETED",
+        "failed": "FAILED",
+        "node failed": "BOOT_FAIL NODE_FAIL",
+        "cancelled": "CANCELLED REVOKED PREEMPTED",
+        "timed out": "TIMEOUT DEADLINE",
+        "out of memory": "OUT_OF_MEMORY",
+    }.items()
+    for name in names.split()
 }
 _OF_JOB = {"done": GOOD, "failed": "failed", "stopped": "cancelled", "unfinished": "unfinished"}
 

@@ -11,8 +11,7 @@ from matplotlib.animation import FFMpegWriter, PillowWriter
 from climrecon.files import atomic_path
 from climrecon.output.product import Product
 from climrecon.plots.maps import draw_bar, draw_map, from_greenwich
-from climrecon.plots.picture import new_figure
-from climrecon.plots.scales import scales_of
+from climrecon.plots.picture import new_figure, scales_of
 
 FRAMES_PER_SECOND = 12
 

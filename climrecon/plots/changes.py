@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
 from climrecon.plots.maps import draw_map
-from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
-from climrecon.plots.scales import Scale, scales_of
+from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, Scale, new_figure, scales_of, tidy
 
 _LIMITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: Kinds of a panel: an anomaly, a signed change, a size (never negative), a share in per cent.

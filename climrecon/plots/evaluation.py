@@ -10,8 +10,7 @@ import numpy as np
 from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
 from climrecon.plots.maps import draw_map
-from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
-from climrecon.plots.scales import scales_of
+from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, scales_of, tidy
 
 #: Okabe & Ito's colours, ours first; the mean of observed cells is grey.
 _COLOURS = (OURS, ACCENT, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A500")

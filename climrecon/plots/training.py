@@ -12,8 +12,7 @@ from climrecon.fields import Estimate
 from climrecon.grid import Grid
 from climrecon.output.samples import Sample
 from climrecon.plots.maps import draw_bar, draw_map
-from climrecon.plots.picture import ACCENT, OURS, Picture, new_figure, tidy
-from climrecon.plots.scales import scales_of
+from climrecon.plots.picture import ACCENT, OURS, Picture, new_figure, scales_of, tidy
 from climrecon.variables import VARIABLES
 
 

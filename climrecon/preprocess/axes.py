@@ -104,13 +104,7 @@ def _places(values: FloatArray, circle: float) -> IntArray:
 
 
 def _once(variable: netCDF4.Variable, dimension: str, what: str, values: FloatArray, kept: IntArray) -> Iterator[str]:
-    """Notes on rows or columns that are read once.
-
-    Raises
-    ------
-    InputDataError
-        If one of them has other values than the row or column of the same place.
-    """
+    """Notes on rows or columns that are read once; refuses those with other values than those of the same place."""
     variable.set_auto_maskandscale(False)
     try:
         for again in np.setdiff1d(np.arange(len(values)), kept):

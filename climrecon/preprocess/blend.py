@@ -30,8 +30,7 @@ from climrecon.grid import Grid
 from climrecon.netcdf.opening import opened
 from climrecon.netcdf.times import find_time
 from climrecon.preprocess.axes import find_horizontal
-from climrecon.preprocess.canonical import chain
-from climrecon.preprocess.cdo import cdo_folder, link, run_cdo
+from climrecon.preprocess.cdo import cdo_folder, chain, link, run_cdo
 from climrecon.preprocess.climatology import check_covered
 from climrecon.preprocess.field import find_variable
 from climrecon.preprocess.missing import read_part

@@ -28,7 +28,10 @@ from climrecon.variables import VARIABLES
 
 @dataclass(frozen=True)
 class Chunk:
-    """One file: values in the package's order and units, months, axes, release, metadata, and a tally of masked cells."""
+    """One file: values in the package's order and units, months, axes, release, and a tally of masked cells.
+
+    ``metadata`` are fields of :class:`climrecon.fields.Source`.
+    """
 
     values: FloatArray
     index: IntArray
@@ -38,7 +41,7 @@ class Chunk:
     base: tuple[int, int] | None
     stated: Stated
     release: Release | None
-    metadata: dict[str, str]
+    metadata: dict[str, Any]
     notes: list[str]
     tally: Tally
 
@@ -99,7 +102,7 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         values = without_flags(values, description.limits(anomaly), description, tally)
         check_values(values, anomaly, labels, place, description)
         metadata = {
-            "variable": variable.name,
+            "variable_in_file": variable.name,
             "dtype": Packing.of(variable).dtype,
             "references": str(getattr(file, "references", getattr(file, "reference", ""))),
             **{key: str(getattr(file, key, "")) for key in ("title", "institution", "history")},

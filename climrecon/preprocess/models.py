@@ -19,8 +19,7 @@ from climrecon.netcdf.opening import opened
 from climrecon.netcdf.times import find_time
 from climrecon.preprocess.anomalies import prepare_anomalies
 from climrecon.preprocess.axes import Horizontal, find_horizontal, is_called
-from climrecon.preprocess.canonical import Layout, Source, cdo_sources, chain, layout_of
-from climrecon.preprocess.cdo import cdo_folder, run_cdo
+from climrecon.preprocess.cdo import Layout, Source, cdo_folder, cdo_sources, chain, layout_of, run_cdo
 from climrecon.preprocess.chunks import some
 from climrecon.preprocess.climatology import anomalies_of, check_covered
 from climrecon.preprocess.field import all_of, find_variable
@@ -157,7 +156,7 @@ def sources_of(
     *,
     dated: bool = False,
 ) -> list[Source]:
-    """The files of one member for cdo, by :func:`climrecon.preprocess.canonical.cdo_sources`."""
+    """The files of one member for cdo, by :func:`climrecon.preprocess.cdo.cdo_sources`."""
     names = [headers[0].name, *([headers[0].filled.name] if headers[0].filled else [])]
     layouts, months = [one.layout for one in headers], [one.index for one in headers]
     return cdo_sources(files, layouts, months, names, realisation, folder, dated=dated)
@@ -291,13 +290,7 @@ def _eastward(axes: Horizontal) -> list[str]:
 
 
 def _without_repeats(file: netCDF4.Dataset, axes: Horizontal) -> list[str]:
-    """cdo's operator that leaves out rows and columns which are written twice.
-
-    Raises
-    ------
-    InputDataError
-        If these lie amid others.
-    """
+    """cdo's operator that leaves out rows and columns which are written twice; refuses those amid others."""
     kept, sizes = (axes.columns, axes.rows), [file.dimensions[name].size for name in (axes.lon_name, axes.lat_name)]
     if [len(one) for one in kept] == sizes:
         return []

@@ -17,11 +17,12 @@ from climrecon.grid import Grid
 from climrecon.netcdf.names import plain_name
 from climrecon.preprocess.chunks import Chunk, joined, read_chunk, read_once, some
 from climrecon.preprocess.climatology import anomalies_of
-from climrecon.preprocess.infilled import INSTEAD, reason_against
+from climrecon.preprocess.filled import INSTEAD, reason_against
 from climrecon.preprocess.missing import Tally
 from climrecon.preprocess.plausibility import doubtful_spread
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.uncertainty import with_errors
+from climrecon.settings import Period
 from climrecon.variables import VARIABLES, Variable
 
 #: Share of the observed values that may be lost with cells whose climatology cannot be worked out.
@@ -77,7 +78,7 @@ def read_observations(
         notes.append(f"absolute values turned into anomalies relative to {base[0]}-{base[1]}")
     elif base is not None and base != request.reference_period:
         notes.append(f"the anomalies refer to {base[0]}-{base[1]}, their own base; gappy fields are not re-based")
-    keep = _within(index, *request.period)
+    keep = _within(index, request.period)
     if not keep.all():
         values, index = values[keep], index[keep]
     mask = np.isfinite(values)
@@ -93,7 +94,7 @@ def read_observations(
         grid=grid,
         reference_period=base,
         source=_source(files, chunk, request, notes, infilled).warned(
-            dropped, doubtful_spread(values, mask, VARIABLES[request.variable], chunk.metadata["variable"])
+            dropped, doubtful_spread(values, mask, VARIABLES[request.variable], chunk.metadata["variable_in_file"])
         ),
     )
     if uncorrelated is None:
@@ -102,13 +103,7 @@ def read_observations(
 
 
 def _less_climatology(values: FloatArray, index: IntArray, base: tuple[int, int]) -> tuple[FloatArray, str]:
-    """Anomalies, and a warning on the observed values that are lost with cells without a climatology.
-
-    Raises
-    ------
-    InputDataError
-        If the base is not covered, or nearly all observed values are lost.
-    """
+    """Anomalies, and a warning on observed values lost with cells without a climatology; refuses to lose nearly all."""
     anomalies = anomalies_of(values, index, base)
     before, after = (int(np.isfinite(one).sum()) for one in (values, anomalies))
     lost = f"{100 * (1 - after / before):.1f} % of the observed values"
@@ -144,12 +139,8 @@ def _with_domain(grid: Grid, mask: BoolArray, variable: Variable, notes: list[st
     return grid
 
 
-def _within(index: IntArray, first: int | None, last: int | None) -> BoolArray:
-    keep = np.ones(len(index), dtype=bool)
-    if first is not None:
-        keep &= index >= first
-    if last is not None:
-        keep &= index <= last
+def _within(index: IntArray, period: tuple[int | None, int | None]) -> BoolArray:
+    keep = np.asarray(Period(*period).holds(index))
     if not keep.any():
         raise InputDataError(
             f"No month of {Months(index).span()} lies in the period asked for.", "Choose another period."
@@ -174,15 +165,10 @@ def _source(files: Sequence[Path], chunk: Chunk, request: PrepareRequest, notes:
         version=(release.version if release else "") or request.facets.get("version", ""),
         files=tuple(str(path) for path in files),
         sha256=tuple(input_sha256(path) for path in files),
-        variable_in_file=chunk.metadata["variable"],
-        title=chunk.metadata["title"],
-        institution=chunk.metadata["institution"],
-        references=chunk.metadata["references"],
-        history=chunk.metadata["history"],
+        **chunk.metadata,
         blended=release is not None and release.data_set.blended,
         lat=chunk.axes.lat,
         lon=chunk.axes.lon,
-        dtype=chunk.metadata["dtype"],
         calendar=chunk.calendar,
         facets=dict(request.facets),
         notes=tuple(notes),

@@ -16,7 +16,7 @@ from climrecon.grid import Grid
 from climrecon.netcdf.opening import opened
 from climrecon.preprocess.chunks import read_chunk, read_once
 from climrecon.preprocess.field import field_of
-from climrecon.preprocess.infilled import INSTEAD
+from climrecon.preprocess.filled import INSTEAD
 from climrecon.preprocess.plausibility import check_errors
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.values import check_units, to_units

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from climrecon.catalogue.search import SearchResult, search
 from climrecon.errors import NoDataError
 from climrecon.settings import RunSettings, Site
 from climrecon.workflow.progress import Reporter
@@ -15,21 +16,8 @@ if TYPE_CHECKING:  # a look of the watch finds its files without numpy
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Files of one observational data set.
-
-    ``main`` holds the field to reconstruct (several files are chunks of its time axis); ``members``
-    the realisations of an ensemble; ``uncorrelated`` the cell errors; ``error_covariance`` those of partly correlated
-    errors, a file a month.
-    """
-
-    main: tuple[Path, ...]
-    members: tuple[Path, ...] = ()
-    uncorrelated: Path | None = None
-    facets: dict[str, str] = field(default_factory=dict)
-    left_out: tuple[tuple[str, str], ...] = ()
-    notes: tuple[str, ...] = ()
-    error_covariance: tuple[Path, ...] = ()
+class Inputs(SearchResult):
+    """The files of one observational data set that a run reads."""
 
     @property
     def observations(self) -> tuple[Path, ...]:
@@ -101,7 +89,7 @@ def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
             "Give catalogue=PATH or obs_file=FILE, set it in the site file, or write one with "
             "'climrecon catalogue build DIR' ('climrecon demo DIR' makes data to try).",
         )
-    from climrecon.catalogue import open_catalogue, search
+    from climrecon.catalogue import open_catalogue
     from climrecon.netcdf.forms import readable
 
     reporter.stage(f"Searching {settings.catalogue}")
@@ -114,12 +102,4 @@ def resolve(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
     )
     for note in found.notes:
         reporter.note(note)
-    return Inputs(
-        main=tuple(readable(path, "catalogue")[0] for path in found.main),
-        members=tuple(found.members),
-        uncorrelated=found.uncorrelated,
-        facets=dict(found.facets),
-        left_out=found.left_out,
-        notes=tuple(found.notes),
-        error_covariance=tuple(found.error_covariance),
-    )
+    return Inputs(**{**vars(found), "main": tuple(readable(path, "catalogue")[0] for path in found.main)})

@@ -1,25 +1,36 @@
-"""Networks and other methods by name, and the grid each works on."""
+"""Networks and other methods by name, their auxiliary variables, and the grid each works on."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from climrecon.fields import Observations
+import numpy as np
+from numpy.typing import NDArray
+
+from climrecon.errors import InputDataError
+from climrecon.fields import Auxiliary, Observations
+from climrecon.files import input_sha256
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import check_auxiliary, check_variable
 from climrecon.methods.contract import Method
 from climrecon.methods.registry import registered
-from climrecon.methods.store import LoadedNetwork, load_network, stored_network
+from climrecon.methods.store import LoadedNetwork, load_network, network_of, stored_network
+from climrecon.netcdf.forms import readable
 from climrecon.output.product import NetworkInfo
 from climrecon.preprocess import to_network_grid
+from climrecon.preprocess.auxiliary import read_auxiliary
 from climrecon.settings import RunSettings, Site
-from climrecon.tasks.auxiliary import load_auxiliary
 from climrecon.tasks.network_store import store_places
 
 #: Cells of a method without a grid of its own: kriging needs matrices of cells by cells, 2 GB each for two degrees.
 MOST_CELLS = 5000
+#: How far the typical size of anomalies may be from that of the training members: beyond it the units are wrong.
+_TIMES = 5.0
 
 
 @dataclass(frozen=True)
@@ -74,3 +85,47 @@ def on_method_grid(observations: Observations, method: LoadedMethod, scratch: Pa
     if grid is None and observations.grid.area.size > MOST_CELLS:
         grid = FIVE_DEGREES
     return observations if grid is None else to_network_grid(observations, grid, scratch)
+
+
+def load_auxiliary(
+    files: Mapping[str, Path], network: LoadedNetwork, settings: RunSettings
+) -> tuple[Auxiliary | None, tuple[tuple[str, str], ...]]:
+    """The network's auxiliary variables in ``files``, on its grid; and the files with their hashes.
+
+    Raises
+    ------
+    InputDataError
+        If a file is absent or cannot be used, or its anomalies have another size than in the training.
+    """
+    if not files:
+        return None, ()
+    files = {name: readable(path, f"auxiliary_files, which names it for {name}")[0] for name, path in files.items()}
+    grid = network.card.grid.grid
+    period = network.card.reference_period or settings.reference_period.years
+    found = {}
+    for name, path in files.items():
+        try:
+            with tempfile.TemporaryDirectory(prefix="climrecon-") as scratch:
+                found[name] = read_auxiliary(path, name, grid, period, Path(scratch))
+        except InputDataError as error:
+            place = "" if path.name in error.message else f"{path.name}: "
+            raise InputDataError(f"auxiliary_files, {name}: {place}{error.message}", error.hint) from error
+        _check_size(name, path, found[name][0], network)
+    index = np.unique(np.concatenate([months for _, months in found.values()]))
+    values = np.full((len(index), len(found), *grid.shape), np.nan, np.float32)
+    for number, (fields, months) in enumerate(found.values()):
+        values[np.searchsorted(index, months), number] = fields
+    inputs = tuple((str(path), input_sha256(path)) for path in files.values())
+    return Auxiliary(tuple(found), index, values), inputs
+
+
+def _check_size(name: str, path: Path, values: NDArray[Any], network: LoadedNetwork) -> None:
+    module: Any = network_of(network)
+    usual = module.auxiliary_sd[module.auxiliary.index(name)].cpu().numpy().reshape(values.shape[1:])
+    ratio = float(np.sqrt(np.nanmean((values / usual) ** 2)))
+    if not 1.0 / _TIMES < ratio < _TIMES:
+        raise InputDataError(
+            f"auxiliary_files, {name}: the anomalies of {path.name} are {ratio:.2g} times those of the members that "
+            f"{network.name} learned from.",
+            "Are the units attribute and the values right?",
+        )

@@ -88,13 +88,7 @@ def rerun(provenance: Path, output: Path, site: Site, reporter: Reporter) -> Com
 
 
 def _with_secret(recorded: str, site: Site) -> str:
-    """The address of a catalogue with its secret, which a provenance file does not hold: from the site file.
-
-    Raises
-    ------
-    InputDataError
-        If the site file has none or another.
-    """
+    """The address of a catalogue with its secret, which no provenance file holds: from the site file, or refused."""
     known = str(site.default("catalogue") or "")
     if redacted(known) != recorded:
         raise InputDataError(

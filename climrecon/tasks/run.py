@@ -1,11 +1,11 @@
 """The tasks there are, and from validated settings to the stages and the run they ask for.
 
-A task is a function in :data:`TASKS` that gives the stages of one run; another is added by a line there.
+Another task is added by a line in :data:`TASKS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pkgutil import resolve_name
 
 from climrecon.errors import UsageError
 from climrecon.files import unchanged_inputs
@@ -15,29 +15,12 @@ from climrecon.workflow.progress import Reporter
 from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.stage import Stage
 
-Stages = Callable[[RunSettings, Site, RunInfo], tuple[Stage, ...]]
-
-
-def _reconstruct(settings: RunSettings, site: Site, run: RunInfo) -> tuple[Stage, ...]:
-    from climrecon.tasks.reconstruct.task import Reconstruction
-
-    return Reconstruction(settings, site, run).stages()
-
-
-def _train(settings: RunSettings, site: Site, run: RunInfo) -> tuple[Stage, ...]:
-    from climrecon.tasks.train.task import Training
-
-    return Training(settings, site, run).stages()
-
-
-def _evaluate(settings: RunSettings, site: Site, run: RunInfo) -> tuple[Stage, ...]:
-    from climrecon.tasks.evaluate.task import Evaluation
-
-    return Evaluation(settings, site, run).stages()
-
-
-#: Name -> what gives the stages of a run. Each imports its task when it is asked for.
-TASKS: dict[str, Stages] = {"reconstruct": _reconstruct, "train": _train, "evaluate": _evaluate}
+#: Name -> the class whose instances give the stages of a run; imported when its task is asked for.
+TASKS = {
+    "reconstruct": "climrecon.tasks.reconstruct.task:Reconstruction",
+    "train": "climrecon.tasks.train.task:Training",
+    "evaluate": "climrecon.tasks.evaluate.task:Evaluation",
+}
 
 
 def stages_of(settings: RunSettings, site: Site, run: RunInfo) -> tuple[Stage, ...]:
@@ -56,7 +39,8 @@ def stages_of(settings: RunSettings, site: Site, run: RunInfo) -> tuple[Stage, .
     from climrecon.tasks.network_store import cache_folder
 
     cache_in(cache_folder(settings.cachedir))
-    return TASKS[settings.task](settings, site, run)
+    stages: tuple[Stage, ...] = resolve_name(TASKS[settings.task])(settings, site, run).stages()
+    return stages
 
 
 @unchanged_inputs()

@@ -13,7 +13,7 @@ from climrecon.watch import check, codes, publish, run, state
 from climrecon.watch.changes import Changes
 from climrecon.watch.checks import failures, from_state
 from climrecon.watch.context import Context, Look
-from climrecon.watch.notify import deliver
+from climrecon.watch.notify import announced
 from climrecon.watch.state import Release
 
 
@@ -114,12 +114,10 @@ def _notified(context: Context, release: Release, ran: bool) -> Look:
         "summary": release.content.get("changes"),
         "checks": release.content.get("checks"),
     }
-    problems = deliver(context.options.watch, content)
-    for problem in problems:
-        context.reporter.warning(f"{problem}; the next look repeats the event")
-    if not problems:
-        context.state.update(release, notified=event)
-    return replace(look, final=look.final and not problems)
+    if not announced(context, content):
+        return replace(look, final=False)
+    context.state.update(release, notified=event)
+    return look
 
 
 def _outcome(context: Context, release: Release, ran: bool) -> Look:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +13,11 @@ import xarray as xr
 from climrecon.array_types import Array, FloatArray
 from climrecon.errors import OutputError
 from climrecon.fields import Months
-from climrecon.files import NETCDF_HEADER, atomic_path, write_text
+from climrecon.files import NETCDF_HEADER, atomic_path
 from climrecon.grid import Grid
 from climrecon.output.axes import month_coordinates
 from climrecon.output.product import OBSERVED
-from climrecon.report import environment
+from climrecon.report import png_address, write_page
 from climrecon.variables import VARIABLES
 from climrecon.watch.changes import CHANGES, MEANINGS, SAME, Changes
 from climrecon.watch.checks import failures
@@ -40,8 +39,9 @@ def write_change_report(path: Path, changes: Changes, page: Mapping[str, Any], *
     """
     figures = [(_embedded(picture), picture.caption) for picture in _figures(changes)] if draw else []
     rows, more = _changed_months(changes)
-    template = environment().get_template("changes.html.j2")
-    text = template.render(
+    write_page(
+        path,
+        "changes.html.j2",
         **page,
         title=f"What changed: {changes.new.name}",
         failures=failures(page["checks"]),
@@ -53,13 +53,12 @@ def write_change_report(path: Path, changes: Changes, page: Mapping[str, Any], *
         units=VARIABLES[changes.new.variable].units,
         file=CHANGES,
     )
-    write_text(path, text)
 
 
 def _embedded(picture: Any) -> str:
     buffer = io.BytesIO()
     picture.figure.savefig(buffer, dpi=110, format="png", metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return png_address(buffer.getvalue())
 
 
 def _changed_months(changes: Changes) -> tuple[list[dict[str, Any]], int]:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.errors import InputDataError
+from climrecon.fields import Months
 from climrecon.files import sha256_of
+from climrecon.netcdf.times import month_index
 from climrecon.output.product import NO_DOMAIN
 from climrecon.workflow.manifest import read_manifest
 
@@ -69,7 +71,7 @@ class Result:
     @property
     def labels(self) -> list[str]:
         """``YYYY-MM`` of each month."""
-        return month_labels(self.months)
+        return Months(self.months).labels()
 
     @property
     def global_mean(self) -> FloatArray:
@@ -82,11 +84,6 @@ class Result:
             a.shape == b.shape and np.allclose(a, b, atol=1e-3)
             for a, b in ((self.lat, other.lat), (self.lon, other.lon))
         )
-
-
-def month_labels(months: NDArray[Any]) -> list[str]:
-    """``YYYY-MM`` of months given as year * 12 + month - 1."""
-    return [f"{m // 12:04d}-{m % 12 + 1:02d}" for m in months.tolist()]
 
 
 def read_result(folder: Path, variable: str, observed: FloatArray | None = None) -> Result:
@@ -124,8 +121,6 @@ def _values(file: Any, name: str) -> FloatArray:
 
 
 def _fields(file: Any, variable: str) -> dict[str, Any]:
-    time = file["time"]
-    dates = netCDF4.num2date(time[:], time.units, getattr(time, "calendar", "standard"))
     axes = {name: np.asarray(file[name][:], dtype=np.float64) for name in ("lat", "lon", "lat_bnds", "lon_bnds")}
     lat_bounds, lon_bounds = axes.pop("lat_bnds"), axes.pop("lon_bnds")
     rows = np.abs(np.diff(np.sin(np.radians(lat_bounds)), axis=1))
@@ -139,7 +134,7 @@ def _fields(file: Any, variable: str) -> dict[str, Any]:
         return np.where(exists, _values(file, name), np.float32(0.0))
 
     return {
-        "months": np.array([d.year * 12 + d.month - 1 for d in dates], dtype=np.int64),
+        "months": month_index(file, file["time"]).index,
         **axes,
         "lat_bounds": lat_bounds,
         "lon_bounds": lon_bounds,
@@ -244,8 +239,8 @@ def summary(changes: Changes) -> dict[str, Any]:
         "months": len(changes.new.months),
         "first": labels[0],
         "last": labels[-1],
-        "new_months": month_labels(changes.added) if changes.previous else [],
-        "lost_months": month_labels(changes.lost),
+        "new_months": Months(changes.added).labels() if changes.previous else [],
+        "lost_months": Months(changes.lost).labels(),
         "common_months": len(changes.here),
         "changed_months": None if touched is None else int(touched.sum()),
         "cells": changes.counts(),

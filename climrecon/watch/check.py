@@ -14,12 +14,13 @@ from climrecon.array_types import Array, FloatArray
 from climrecon.errors import InputDataError, OutputError
 from climrecon.files import remove_remains, sha256_of, write_text
 from climrecon.settings import RunSettings, validate
+from climrecon.tasks.inputs import Inputs
 from climrecon.watch import publish, state
-from climrecon.watch.adoption import FACTS
 from climrecon.watch.change_report import write_change_report, write_changes
 from climrecon.watch.changes import CHANGES, Changes, compare, read_result, summary
 from climrecon.watch.checks import FAILED, Check, ExpectedResult, failures, from_state, run_checks
 from climrecon.watch.context import Context
+from climrecon.watch.run import FACTS
 from climrecon.watch.state import Release
 
 REPORT = "changes.html"
@@ -72,7 +73,7 @@ def _compared(context: Context, release: Release) -> tuple[Changes, ExpectedResu
 
 def _input(release: Release, settings: RunSettings) -> tuple[FloatArray | None, Array | None, str]:
     """The run's input: values in the file's order, months, and why observed cells need not come back unchanged."""
-    from climrecon.preprocess import PrepareRequest, read_observations
+    from climrecon.preprocess import read_observations
     from climrecon.preprocess.regrid import file_order
 
     main = [Path(path) for path in release.content["files"]["main"]]
@@ -82,16 +83,7 @@ def _input(release: Release, settings: RunSettings) -> tuple[FloatArray | None, 
             return None, None, "the input has changed since the run"
     except FileNotFoundError as error:
         return None, None, f"the input is not there any more: {error.filename}"
-    request = PrepareRequest(
-        variable=settings.variable,
-        values=settings.values,
-        period=settings.period or (None, None),
-        reference_period=settings.reference_period.years,
-        facets=release.content["facets"],
-        obs_variable=settings.obs_variable or "",
-        data_set=settings.data_set,
-        allow_infilled=settings.allow_infilled,
-    )
+    request = Inputs(tuple(main), facets=release.content["facets"]).request(settings)
     observations = read_observations(main, request)
     values = file_order(np.where(observations.mask, observations.values, np.nan), observations.source)
     months = np.asarray(observations.time.index, dtype=np.int64)
@@ -141,14 +133,9 @@ def report(context: Context, release: Release, changes: Changes | None) -> Relea
     try:
         write_changes(folder / CHANGES, changes, attributes)
         write_change_report(folder / REPORT, changes, page, draw=_settings(context, release).plots)
-        _write_facts(folder, release, page["checks"])
+        kept = {name: release.content[name] for name in _FACTS if name in release.content}
+        facts = {"name": release.name, "seen_at": release.seen_at, "passed": not failures(page["checks"]), **kept}
+        write_text(folder / FACTS, json.dumps(facts, indent=1) + "\n")
     except OSError as error:
         raise OutputError(f"The change report cannot be written to {folder}: {error}", "Free some space.") from error
     return context.state.update(release, stage=state.REPORTED)
-
-
-def _write_facts(folder: Path, release: Release, checks: list[Check]) -> None:
-    """The state's record of the release, beside its files."""
-    content = {name: release.content[name] for name in _FACTS if name in release.content}
-    facts = {"name": release.name, "seen_at": release.seen_at, "passed": not failures(checks), **content}
-    write_text(folder / FACTS, json.dumps(facts, indent=1) + "\n")

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray
+from climrecon.fields import Months
 from climrecon.output.product import OBSERVED
 from climrecon.settings.watch import Checks
-from climrecon.watch.changes import Changes, month_labels
+from climrecon.watch.changes import Changes
 
 #: Months before and after its own that a network may look at.
 REACH = 2
@@ -196,4 +197,4 @@ def _uncertainty(changes: Changes, expected: ExpectedResult, limits: Checks) -> 
 
 def _first(months: NDArray[Any]) -> str:
     """The first three months."""
-    return ", ".join(month_labels(months[:3])) + (" …" if len(months) > 3 else "")
+    return ", ".join(Months(months[:3]).labels()) + (" …" if len(months) > 3 else "")

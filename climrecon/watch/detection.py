@@ -51,7 +51,11 @@ def with_archives(
     in_folders = [Path(text) for text in archives_in(sorted({path.parent for path in main}))]
     archives = {
         *in_folders,
-        *(Path(text) for text in listed if _is_archive(Path(text)) and why_unreadable(Path(text)) is None),
+        *(
+            path
+            for path in map(Path, listed)
+            if path.suffix.lower() in ARCHIVES and not path.name.startswith(".") and why_unreadable(path) is None
+        ),
     }
     release = release_of(Stated(main[0].name))
     same = sorted(
@@ -60,10 +64,6 @@ def with_archives(
         if release is not None and release_of(Stated(path.name)) == release and not why_infilled(str(path))
     )
     return ReleaseFiles(tuple(main), uncorrelated, tuple(members), tuple(same), tuple(in_folders))
-
-
-def _is_archive(path: Path) -> bool:
-    return path.suffix.lower() in ARCHIVES and not path.name.startswith(".")
 
 
 @dataclass(frozen=True)

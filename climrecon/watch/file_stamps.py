@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from climrecon.catalogue.fetch import fetch
 from climrecon.errors import NoDataError
 from climrecon.netcdf.names import NETCDF
+from climrecon.workflow.fingerprint import digest_of
 
 #: Size, mtime and ctime in nanoseconds; the latter cannot be set back by whoever copied a file.
 Stamp = tuple[int, int, int]
@@ -34,7 +34,7 @@ def stamps_of(paths: Iterable[Path]) -> dict[str, Stamp | None]:
 
 def signature(stamps: Mapping[str, Stamp | None]) -> str:
     """One hash of many stamps."""
-    return hashlib.sha256(json.dumps(sorted(stamps.items())).encode()).hexdigest()
+    return digest_of(sorted(stamps.items()))
 
 
 def youngest(stamps: Iterable[Stamp | None]) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,9 +15,10 @@ from climrecon.watch import codes, publish
 from climrecon.watch.context import Context, Look
 from climrecon.watch.detection import ReleaseFiles, read_header, with_archives
 from climrecon.watch.file_stamps import Stamp, remote_digest, signature, stamp_of, stamps_of, tree, youngest
-from climrecon.watch.notify import deliver
+from climrecon.watch.notify import announced
 from climrecon.watch.plausibility import Stop, implausible, withdrawn
 from climrecon.watch.state import DUE, FAILED, RUNNING, SUPERSEDED, UNFINISHED, Release
+from climrecon.workflow.fingerprint import digest_of
 
 
 class ReleaseCheck:
@@ -28,8 +27,7 @@ class ReleaseCheck:
     def __init__(self, context: Context) -> None:
         self.context, self.state, self.settings = context, context.state, context.settings
         self.chosen = {**self.settings.fingerprinted("reconstruct"), "network": self.settings.network}
-        text = json.dumps(self.chosen, sort_keys=True, default=str)
-        self.settings_digest = hashlib.sha256(text.encode()).hexdigest()
+        self.settings_digest = digest_of(self.chosen)
         self.tree = ""
 
     def look(self) -> tuple[Look, dict[str, Any] | None]:
@@ -113,7 +111,7 @@ class ReleaseCheck:
         """Bring a release whose files are whole as far as it goes."""
         header = read_header(files.main, self.settings.variable, self.settings.obs_variable or "")
         hashes = self._hashes(files)
-        digest = hashlib.sha256(json.dumps(sorted(hashes.values())).encode()).hexdigest()
+        digest = digest_of(sorted(hashes.values()))
         older = next((r for r in self.state.releases() if r.digest == digest), None)
         copies = self.state.paths_of(previous.content["inputs"].values()) if previous else []
         stop = implausible(previous, files, header, digest, older, copies)
@@ -130,9 +128,11 @@ class ReleaseCheck:
         release = self.state.release(digest, self.settings_digest)
         if release is None:
             # Only here: a look without news has no use for checks and manifests.
-            from climrecon.watch.adoption import names_taken
+            from climrecon.watch.run import names_taken
 
-            self._supersede()
+            for gone in self.state.releases(DUE, FAILED, RUNNING):  # their files are not found any more
+                publish.remove(self.context.output, gone.name)
+                self.state.update(gone, stage=SUPERSEDED)
             self.context.reporter.note(f"new release: {header.name}")
             content = {
                 "header": {key: value for key, value in asdict(header).items() if key != "stated_version"},
@@ -168,12 +168,6 @@ class ReleaseCheck:
             hashes[path] = digest
         return hashes
 
-    def _supersede(self) -> None:
-        """Give up releases that were due and whose files are gone."""
-        for old in self.state.releases(DUE, FAILED, RUNNING):
-            publish.remove(self.context.output, old.name)
-            self.state.update(old, stage=SUPERSEDED)
-
     def _advance(self, release: Release, *, resumed: bool = False) -> Look | None:
         # Only here: a look without news has no use for arrays.
         from climrecon.watch.advance import advance
@@ -191,12 +185,9 @@ class ReleaseCheck:
             f"Stopped ({stop.kind}): {stop.message}{stays} If this is intended, 'climrecon releases --output "
             f"{self.context.output} --confirm' lets the next look go on; otherwise restore the file."
         )
-        problems = []
+        event = {"event": "stopped", "release": name, "message": message, "code": codes.STOPPED}
         if not row["notified"]:
-            event = {"event": "stopped", "release": name, "message": message, "code": codes.STOPPED}
-            problems = deliver(self.context.options.watch, event)
-            for problem in problems:
-                self.context.reporter.warning(f"{problem}; the next look repeats the event")
-            if not problems:
-                self.state.set_stops("notified", 1)
-        return Look(codes.STOPPED, message, name, final=not problems)
+            if not announced(self.context, event):
+                return Look(codes.STOPPED, message, name, final=False)
+            self.state.set_stops("notified", 1)
+        return Look(codes.STOPPED, message, name)

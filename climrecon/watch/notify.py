@@ -10,11 +10,20 @@ from typing import Any
 
 from climrecon.settings.watch import Watch
 from climrecon.watch import commands
+from climrecon.watch.context import Context
 
 #: Seconds a command has.
 TIME_LIMIT = 60.0
 #: Characters of a variable; the system limits them, the JSON has all.
 _LONGEST = 8000
+
+
+def announced(context: Context, event: Mapping[str, Any]) -> bool:
+    """Deliver an event; whether all commands took it. Failures are warnings, and the next look repeats the event."""
+    problems = deliver(context.options.watch, event)
+    for problem in problems:
+        context.reporter.warning(f"{problem}; the next look repeats the event")
+    return not problems
 
 
 def deliver(watch: Watch, event: Mapping[str, Any]) -> list[str]:

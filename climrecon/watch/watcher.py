@@ -8,8 +8,6 @@ next one finishes it. The modules in the order in which a look uses them: ``look
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from climrecon.watch.file_stamps import archives_in, remote_digest, signature, t
 from climrecon.watch.lock import only_watcher
 from climrecon.watch.look import ReleaseCheck
 from climrecon.watch.state import FILE_NAME, UNFINISHED, State
+from climrecon.workflow.fingerprint import digest_of
 from climrecon.workflow.progress import Reporter
 
 
@@ -94,8 +93,7 @@ def settings_of(raw: Mapping[str, Any], site: Site) -> RunSettings:
 
 def _key(settings: RunSettings, options: Options) -> str:
     plain = {k: v for k, v in settings.plain().items() if k != "outputdir"}
-    text = json.dumps([plain, str(options.rebuild)], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_of([plain, str(options.rebuild)])
 
 
 def _nothing_changed(before: Mapping[str, Any], settings: RunSettings, options: Options) -> bool:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from climrecon.errors import ClimReconError, Stopped, UsageError
+from climrecon.errors import ClimReconError, OutputError, Stopped, UsageError
 from climrecon.files import write_text
-from climrecon.jobs.chain import cancel, submit
+from climrecon.jobs.chain import Job, cancel, check_folder, submit
 from climrecon.jobs.commands import SlurmSilent, silence
 from climrecon.jobs.follow import follow, look
 from climrecon.jobs.messages import JobError
 from climrecon.jobs.record import FOLDER, Chain, chains_in, new_chain, remember
-from climrecon.jobs.script import Job, check_folder
 from climrecon.jobs.states import is_live
 from climrecon.parameters import with_absolute_paths
 from climrecon.settings import RunSettings, Site
+from climrecon.workflow.fingerprint import digest_of
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.run_folder import check_output, output_folder
@@ -135,7 +135,7 @@ def _as_jobs(stages: Sequence[Stage], settings: RunSettings, site: Site, reporte
     output = output_folder(settings).absolute()
     check_folder(output)
     config = job_config(settings, output, run)
-    digest = hashlib.sha256(json.dumps(config["parameters"], sort_keys=True).encode()).hexdigest()
+    digest = digest_of(config["parameters"])
     running = _still_running(output, digest, reporter)
     if running is None:
         try:
@@ -143,16 +143,13 @@ def _as_jobs(stages: Sequence[Stage], settings: RunSettings, site: Site, reporte
             # Its owner's alone: a catalogue's address may hold a token.
             write_text(chain.folder / "config.json", json.dumps(config, indent=1) + "\n", mode=0o600)
         except OSError as error:
-            from climrecon.errors import OutputError
-
             raise OutputError(f"{output} cannot be written to: {error}", "Choose another outputdir.") from error
         jobs, skipped = jobs_of(stages, chain.folder / "config.json", settings, site)
         reporter.stage(f"Submitting {len(jobs)} job{'s' if len(jobs) != 1 else ''} to Slurm")
         for name in skipped:
             reporter.note(f"{name}: done already")
-        chain = Chain(**{**vars(chain), "skipped": tuple(skipped)})
-        problem = remember(chain)
-        if problem:
+        chain = replace(chain, skipped=tuple(skipped))
+        if problem := remember(chain):
             reporter.warning(problem)
         chain = submit(chain, jobs, Path.cwd(), slurm.array_limit)
     else:
@@ -180,13 +177,7 @@ def job_config(settings: RunSettings, output: Path, run: RunInfo) -> dict[str, A
 
 
 def _still_running(output: Path, digest: str, reporter: Reporter) -> Chain | None:
-    """The same run's jobs, if some are still queued or running here.
-
-    Raises
-    ------
-    UsageError
-        If another run's jobs are still to write into this folder.
-    """
+    """The same run's jobs, if some are still queued or running here; refuses those of another run."""
     for chain in reversed(chains_in(output)):
         chain, states = look(chain)
         if not is_live(states):

@@ -22,4 +22,9 @@ def fingerprint(
         "settings": dict(sorted(settings.items())),
         "network": network,
     }
+    return digest_of(content)
+
+
+def digest_of(content: Any) -> str:
+    """sha256 of values as JSON, the keys of objects in order."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

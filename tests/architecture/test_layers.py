@@ -55,7 +55,7 @@ def test_no_module_is_long() -> None:
 MAY_LACK = {
     "catalogue/build.py": "attributes of netCDF files",
     "catalogue/opening.py": "a pandas cell is a text or a list of texts",
-    "cli/options.py": "click collects the options of a function in an attribute of it",
+    "cli/run_command.py": "click collects the options of a function in an attribute of it",
     "methods/kadow2020/network.py": "layers of a torch module, registered by name",
     "netcdf/": "attributes of netCDF files and variables",
     "preprocess/": "attributes of netCDF files and variables",

@@ -17,7 +17,7 @@ from climrecon.errors import InputDataError, ProblemList
 from climrecon.fields import Months, Observations, Source
 from climrecon.grid import Grid
 from climrecon.settings import load_site, validate
-from climrecon.tasks.evaluate.truth import masks_for, pseudo_observations_of
+from climrecon.tasks.evaluate.plan import masks_for, pseudo_observations_of
 from climrecon.training.store import StoredMember
 
 GRID = Grid.regular(6, 12)
@@ -93,7 +93,7 @@ def test_the_same_call_again_makes_nothing_anew_and_equal_scores(
     run(*call, "--output", str(folder / "again"), "--plots", "false", "--report", "false")
     first, second = (json.loads((folder / name / "scores.json").read_text()) for name in ("out", "again"))
     assert first == second
-    left = next((folder / "cache" / "evaluation").glob("*/*.npz"))
+    left = next((folder / "cache" / "evaluation").glob("*/*.safetensors"))
     left.unlink()  # as after a run that was killed
     with pytest.raises(AssertionError, match="applied again"):
         run(*call, "--output", str(folder / "again"))

@@ -23,7 +23,7 @@ from climrecon.jobs.record import CHAIN, read_chain
 from climrecon.methods.store import CARD, load_network, shipped
 from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
-from climrecon.watch.adoption import FACTS, facts_of
+from climrecon.watch.run import FACTS, facts_of
 from climrecon.workflow.manifest import read_manifest
 from climrecon.workflow.provenance import read_provenance
 from helpers.faults import SECONDS, Counts, call, check_ending

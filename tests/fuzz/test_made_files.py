@@ -24,7 +24,7 @@ from climrecon.errors import ClimReconError
 from climrecon.grid import Grid
 from climrecon.preprocess import PrepareRequest, read_observations
 from climrecon.preprocess.anomalies import prepare_anomalies
-from climrecon.tasks.evaluate.truth import members_of_file
+from climrecon.tasks.evaluate.plan import members_of_file
 from climrecon.tasks.training_data.preparation import Preparation
 from climrecon.training.store import StoredMember
 from fuzz import conventions

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from climrecon.errors import UsageError
+from climrecon.jobs.chain import Job, array_text, render
 from climrecon.jobs.commands import clean_environment
-from climrecon.jobs.script import Job, array_text, render
 from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
 from climrecon.settings.slurm import Slurm, minutes_of, walltime_of

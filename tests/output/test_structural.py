@@ -21,7 +21,7 @@ from climrecon.methods.store import WEIGHTS, save_network
 from climrecon.output.netcdf import write_netcdf
 from climrecon.output.product import Product, Structural
 from climrecon.output.structural import rows, stddev, table
-from climrecon.tasks.reconstruct.structural import with_networks
+from climrecon.tasks.reconstruct.product import with_networks
 from climrecon.workflow.provenance import read_provenance
 from helpers.made_up import make_product
 from output.test_files import attributes, cf_problems

@@ -14,7 +14,7 @@ from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
 from climrecon.tasks.reconstruct import parts as parts_module
 from climrecon.tasks.reconstruct.apply import blocks
-from climrecon.tasks.reconstruct.size import Size
+from climrecon.tasks.reconstruct.parts import Size
 from climrecon.tasks.run import stages_of
 from climrecon.workflow.progress import Quiet
 from climrecon.workflow.run_info import run_info

@@ -16,9 +16,8 @@ from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, make_series
 from climrecon.plots import animate, draw_global_mean, draw_maps, draw_nino34
-from climrecon.plots.coast import coastlines
-from climrecon.plots.maps import from_greenwich
-from climrecon.plots.scales import scales_of
+from climrecon.plots.maps import coastlines, from_greenwich
+from climrecon.plots.picture import scales_of
 from climrecon.variables import VARIABLES
 from climrecon.workflow.manifest import short
 from helpers.made_up import make_product

@@ -120,9 +120,9 @@ def test_members_along_any_dimension(tmp_path: Path, plain: list[np.ndarray], di
 
 
 def test_files_that_cdo_can_read_are_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from climrecon.preprocess import canonical
+    from climrecon.preprocess import cdo
 
-    monkeypatch.setattr(canonical, "_copy", lambda *given: pytest.fail("a second copy"))
+    monkeypatch.setattr(cdo, "_copy", lambda *given: pytest.fail("a second copy"))
     prepared(write(tmp_path / "a.nc", FIRST, ("time", "lat", "lon"), "ends"), tmp_path)
     prepared(write(tmp_path / "b.nc", np.stack([FIRST, SECOND], 1), ("time", "member", "lat", "lon")), tmp_path, 1)
 

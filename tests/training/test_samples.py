@@ -11,7 +11,7 @@ from PIL import Image
 
 from climrecon.methods.store import as_network, as_reconstructor
 from climrecon.output.samples import Sample
-from climrecon.plots.scales import scales_of
+from climrecon.plots.picture import scales_of
 from climrecon.plots.training import draw_samples
 from climrecon.tasks.train.example_months import FILE, Samples, shown_while_training
 from climrecon.tasks.training_data.coverage import Coverage

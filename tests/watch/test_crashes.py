@@ -14,7 +14,7 @@ import pytest
 
 from climrecon.errors import OutputError
 from climrecon.tasks import run as tasks_run
-from climrecon.watch import advance, check, lock, publish
+from climrecon.watch import check, lock, notify, publish
 from climrecon.watch import run as watch_run
 from climrecon.watch.releases import decide
 from climrecon.watch.state import State
@@ -68,8 +68,8 @@ PLACES: dict[str, tuple[Any, str, bool]] = {
     "after the page of the report": (check, "write_change_report", True),
     "before the link": (publish, "switch", False),
     "with the link switched": (publish, "switch", True),
-    "before a notification": (advance, "deliver", False),
-    "after a notification": (advance, "deliver", True),
+    "before a notification": (notify, "deliver", False),
+    "after a notification": (notify, "deliver", True),
 }
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from climrecon.errors import OutputError, UsageError
 from climrecon.watch.schedule import tables
-from climrecon.watch.schedule.job import Job, job_of, markers, script_of
+from climrecon.watch.schedule.job import Job, job_of, markers
+from climrecon.watch.schedule.tables import script_of
 from helpers.made_archive import MadeArchive
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""One evaluation: its truth, its gaps and its methods, with the fingerprint that follows from them."""
+"""One evaluation: its truth, the gaps and errors of its observations, its methods, and the fingerprint that follows."""
 
 from __future__ import annotations
 
@@ -8,17 +8,183 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from climrecon.array_types import IntArray
+import numpy as np
+
+from climrecon.array_types import BoolArray, FloatArray, IntArray
+from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError
+from climrecon.fields import Months, Observations, Source
+from climrecon.grid import Grid
+from climrecon.netcdf.forms import readable
+from climrecon.netcdf.names import plain_name
+from climrecon.preprocess.field import members_within
+from climrecon.scores.masked_truth import MaskedTruth
+from climrecon.scores.suite import CLEAN
 from climrecon.settings import RunSettings
 from climrecon.settings.periods import parse_period
-from climrecon.tasks.evaluate.truth import Truth
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import LoadedMethod
 from climrecon.tasks.training_data.material import TrainingData
+from climrecon.tasks.training_data.members import Member
 from climrecon.tasks.training_data.preparation import Preparation
-from climrecon.training.store import StoredMember, rows_text
+from climrecon.training.sets import family_of
+from climrecon.training.store import Rows, StoredMember, rows_text
 from climrecon.workflow.fingerprint import fingerprint
+
+#: The masks go by calendar date where at least this share of the truth's months has one of its date.
+BY_DATE = 0.5
+#: Of a record of masks shorter than this each stands for a whole year in turn, else the record is repeated.
+FEW_MASKS = 24
+#: Months after which sizes of errors are drawn anew.
+DECADE = 120
+_NOISE = 31
+
+
+def members_of_file(path: Path, variable: str) -> tuple[Member, ...]:
+    """The members that a file of complete fields holds.
+
+    Raises
+    ------
+    InputDataError
+        If there is no such file, or it cannot be read.
+    """
+    path, _ = readable(path, "truth_file")
+    model = Path(plain_name(path.name)).name.removesuffix(".nc").removesuffix(".nc4")
+    count = members_within(path, variable)
+    names = [model] if count == 1 else [f"{model} {number + 1}" for number in range(count)]
+    return tuple(
+        Member(
+            set="truth_file",
+            name=name,
+            model=model,
+            family=family_of(model),
+            files={variable: (path,)},
+            realisation=None if count == 1 else number,
+        )
+        for number, name in enumerate(names)
+    )
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Members taken as the truth with the months that count, and notes on them."""
+
+    members: tuple[tuple[StoredMember, Rows], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PseudoObservations:
+    """One truth, and the observations it becomes when it is seen through gaps."""
+
+    known: MaskedTruth
+    observations: Observations
+
+
+def masks_for(time: Months, seen: Months) -> tuple[IntArray, BoolArray, str]:
+    """Which month's mask each month of the truth is seen through.
+
+    Parameters
+    ----------
+    time, seen:
+        Months of the truth, and of the masks.
+
+    Returns
+    -------
+    (T,) positions in ``seen``; (T,) which months of the truth have one; and the rule, in words.
+    """
+    position = np.searchsorted(seen.index, time.index)
+    found = np.minimum(position, len(seen) - 1)
+    same = seen.index[found] == time.index
+    if same.mean() >= BY_DATE:
+        rule = "each month is seen through the gaps of its own date"
+        if not same.all():
+            rule += f"; {int((~same).sum())} months without observations of their date are left out"
+        return found, same, rule
+    everything = np.ones(len(time), dtype=bool)
+    if len(seen) < FEW_MASKS:
+        labels = ", ".join(seen.labels())
+        rule = f"the dates do not meet, so each whole year is seen through one of the masks in turn: {labels}"
+        return (time.year - time.year[0]) % len(seen), everything, rule
+    # Whole years of the masks are repeated, calendar months staying what they are.
+    first = int(np.flatnonzero(seen.month == 1)[0]) if (seen.month == 1).any() else 0
+    whole = (len(seen) - first) // 12 * 12
+    usable = seen.index[first : first + whole]
+    if whole < 12 or not np.array_equal(usable, np.arange(usable[0], usable[0] + whole)):
+        whole, first = len(seen), 0
+        rule = "the dates do not meet, so the masks are taken one after the other, again and again"
+        return np.arange(len(time)) % whole, everything, rule
+    steps = time.index - time.index[0] + (time.month[0] - 1)
+    span = Months(usable).span()
+    rule = f"the dates do not meet, so the truth's years are seen through those of the masks in turn ({span})"
+    return first + steps % whole, everything, rule
+
+
+def pseudo_observations_of(
+    member: StoredMember,
+    rows: Rows,
+    gaps: Observations,
+    noise: NoiseSource | None,
+    grid: Grid,
+    settings: RunSettings,
+    number: int,
+) -> tuple[PseudoObservations, str]:
+    """A member seen through the gaps of observations, and the rule by which masks were taken.
+
+    Parameters
+    ----------
+    gaps:
+        Observations on ``grid``; their masks alone count.
+    noise:
+        Where errors are drawn from; None: none are added.
+    number:
+        Of the member: each has random numbers of its own.
+
+    Raises
+    ------
+    InputDataError
+        If no month is left.
+    """
+    index = np.asarray(member.index[rows], dtype=np.int64)
+    inside = settings.period.holds(index) if settings.period else np.ones(len(index), dtype=bool)
+    name = str(member.about["name"])
+    if not inside.any():
+        raise InputDataError(
+            f"No month of {name} ({Months(index).span()}) lies in period={settings.period}.", "Choose another period."
+        )
+    index = index[inside]
+    position, has, rule = masks_for(Months(index), gaps.time)
+    time = Months(index[has])
+    truth = np.asarray(member.values[rows][inside][has], dtype=np.float32)
+    mask = gaps.mask[position[has]] & np.isfinite(truth)
+    error: FloatArray = np.zeros(1, np.float32)
+    stated: FloatArray = np.full(truth.shape, CLEAN, np.float32)
+    if noise is not None:
+        seed = np.random.SeedSequence(settings.seed, spawn_key=(_NOISE, number, 0))
+        error, stated = _errors(noise, len(time), grid, np.random.default_rng(seed))
+    observations = Observations(
+        variable=settings.variable,
+        values=np.where(mask, truth + error, np.nan).astype(np.float32),
+        mask=mask,
+        obs_sd=stated,
+        time=time,
+        grid=grid,
+        reference_period=settings.reference_period.years,
+        source=Source(name, "", (), (), settings.variable),
+    )
+    return PseudoObservations(MaskedTruth(name, truth, mask, time, grid), observations), rule
+
+
+def _errors(noise: NoiseSource, months: int, grid: Grid, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """(T, H, W) errors and the sizes stated for them, K; sizes and the slow part are drawn anew each decade."""
+    errors, sizes = [], []
+    for start in range(0, months, DECADE):
+        count = min(DECADE, months - start)
+        error, stated = noise.draw_months(rng, count)
+        errors.append(error.reshape(count, *grid.shape))
+        sizes.append(np.broadcast_to(stated.reshape(grid.shape), (count, *grid.shape)))
+    return np.concatenate(errors).astype(np.float32), np.concatenate(sizes).astype(np.float32)
+
 
 #: Version of this stage: raised whenever equal inputs and settings give other scores.
 VERSION = 2
@@ -131,7 +297,7 @@ class EvaluationRun:
         """File of the sums of a method and a member."""
         method = self.methods[name]
         digest = fingerprint("assess", VERSION, [self.fingerprint], {}, method.identity)
-        return self.cache / "evaluation" / digest[:32] / f"{number}.npz"
+        return self.cache / "evaluation" / digest[:32] / f"{number}.safetensors"
 
 
 def _holds(entry: Mapping[str, Any], stored: StoredMember, index: IntArray) -> bool:

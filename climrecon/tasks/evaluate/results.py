@@ -18,8 +18,7 @@ from climrecon.scores.masked_truth import RAW, Sums
 from climrecon.scores.paired import LEVEL, in_words
 from climrecon.scores.series import annual_means
 from climrecon.scores.table import score_methods
-from climrecon.tasks.evaluate.plan import EvaluationRun
-from climrecon.tasks.evaluate.truth import PseudoObservations
+from climrecon.tasks.evaluate.plan import EvaluationRun, PseudoObservations
 from climrecon.tasks.training_data.material import lines_of
 from climrecon.variables import VARIABLES
 from climrecon.workflow.fingerprint import fingerprint

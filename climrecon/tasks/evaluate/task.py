@@ -6,21 +6,19 @@ sums of each method are kept in ``cachedir``, so that a stopped evaluation goes 
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import InputDataError, NetworkError, UsageError
-from climrecon.files import atomic_path
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.preprocess import read_observations, to_network_grid
 from climrecon.scores.masked_truth import RAW, REGIONS, MethodOutput, Sums, raw_mean, sums_of
 from climrecon.settings import RunSettings, Site
-from climrecon.tasks.evaluate.plan import EvaluationRun
+from climrecon.tasks.evaluate.plan import EvaluationRun, PseudoObservations, members_of_file, pseudo_observations_of
 from climrecon.tasks.evaluate.results import write_evaluation
-from climrecon.tasks.evaluate.truth import PseudoObservations, members_of_file, pseudo_observations_of
 from climrecon.tasks.methods import LoadedMethod, load_method
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.training_data.coverage import mask_inputs, read_coverage
@@ -110,7 +108,7 @@ class Evaluation:
         plan = self.plan
         if not self.data.all_prepared:
             return False
-        return all(plan.sums_path(plan.names[part], n).is_file() for n in range(len(plan.truth.members)))
+        return all(is_whole(plan.sums_path(plan.names[part], n)) for n in range(len(plan.truth.members)))
 
     def assess(self, part: int, reporter: Reporter) -> None:
         """Let one method reconstruct all truths, and keep the sums."""
@@ -118,13 +116,14 @@ class Evaluation:
         method = self.plan.methods[name]
         for number, record in enumerate(self.records(reporter)[0]):
             path = self.plan.sums_path(name, number)
-            if path.is_file():
+            if is_whole(path):
                 continue
             if calibration := method.reconstructor.calibrate(record.observations):
                 reporter.note(calibration)
             months = len(record.known.time)
             reporter.stage(f"Reconstructing {months} months of {record.known.name} with {name}")
-            _write_sums(sums_of(record.known, _applied(method, record, self.settings, reporter)), path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_arrays(path, sums_of(record.known, _applied(method, record, self.settings, reporter)), {})
 
     def collect(self, part: int, reporter: Reporter) -> Outcome:
         """Score all methods, and write the results."""
@@ -204,27 +203,11 @@ def _applied(
     )
 
 
-def _write_sums(sums: Sums, path: Path) -> None:
-    """Write sums; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = io.BytesIO()
-    np.savez(content, **{key.replace("/", "|"): value for key, value in sums.items()})  # type: ignore[arg-type]
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content.getvalue())
-
-
 def _read_sums(path: Path) -> Sums:
-    """Sums that :func:`_write_sums` wrote.
-
-    Raises
-    ------
-    InputDataError
-        If they are not there.
-    """
     try:
-        with np.load(path, allow_pickle=False) as content:
-            return {key.replace("|", "/"): content[key] for key in content.files}
-    except OSError as error:
+        return {name: np.array(values) for name, values in open_arrays(path, check=True)[0].items()}
+    except Damaged as error:
         raise InputDataError(
-            f"The sums of a method are missing: {path}.", "Run the stage assess first, all its parts."
+            f"The sums of a method are missing or damaged: {path}.",
+            "Remove that file if it is there, and run the stage assess, all its parts.",
         ) from error

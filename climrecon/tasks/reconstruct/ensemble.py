@@ -163,13 +163,8 @@ def chosen_covariances(inputs: Inputs, settings: RunSettings) -> tuple[Path, ...
     """The error covariances of the months of ``period``, and those whose names hold no month."""
     if settings.obs_members < FEWEST:
         return ()
-    first, last = settings.period or (None, None)
-
-    def inside(path: Path) -> bool:
-        month = month_in_name(path)
-        return month is None or ((first is None or month >= first) and (last is None or month <= last))
-
-    return tuple(path for path in inputs.error_covariance if inside(path))
+    months, period = {path: month_in_name(path) for path in inputs.error_covariance}, settings.period
+    return tuple(path for path, month in months.items() if month is None or period is None or period.holds(month))
 
 
 def count_of(inputs: Inputs, settings: RunSettings) -> int:

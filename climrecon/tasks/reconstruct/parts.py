@@ -1,6 +1,6 @@
-"""The files of a reconstruction in parts: prepared observations and blocks of months, in a folder of the cache.
+"""A reconstruction in parts: how large it is, in how many parts it is done, and their files in a folder of the cache.
 
-Every file appears whole and carries its checksum.
+The files hold prepared observations and blocks of months; each appears whole and carries its checksum.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,67 @@ from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import OutputError
 from climrecon.fields import Months, Observations, Source
 from climrecon.grid import Grid
+from climrecon.preprocess.field import dimensions
+from climrecon.settings import RunSettings
+from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.reconstruct.apply import FIELDS, CompleteFields, Realisations
-from climrecon.tasks.reconstruct.ensemble import EnsembleRecord, ensemble_files, open_ensemble
+from climrecon.tasks.reconstruct.ensemble import EnsembleRecord, count_of, ensemble_files, open_ensemble
 from climrecon.tasks.reconstruct.product import Prepared
-from climrecon.tasks.reconstruct.size import GROUP_BYTES
 from climrecon.training.store import MemberStore
 from climrecon.workflow.run_info import note_start
 
+#: Realisations of a part are written in files of about so many bytes.
+GROUP_BYTES = 400e6
+#: Fields of each month without realisations: mean, standard deviation, that of the prior.
+_PLAIN_FIELDS = 3
+#: Elements of a job array, at most: what Slurm takes where nobody has raised its limit.
+MOST_PARTS = 1000
 #: Parts of unfinished runs are removed after so many days.
 UNFINISHED_DAYS = 30
 #: Begins the names of arrays of regional standard deviations.
 _REGION = "region_sd "
+
+
+@dataclass(frozen=True)
+class Size:
+    """Months, cells a month, realisations, members reconstructed too; 0 months where the files do not state them."""
+
+    months: int
+    cells: int
+    realisations: int
+    members: int = 0
+
+    @property
+    def values(self) -> int:
+        """Numbers that are worked out."""
+        return self.months * self.cells * (_PLAIN_FIELDS + self.realisations + self.members)
+
+    def parts(self, values_per_part: int, chunk: int) -> int:
+        """Parts of at most so many values, if there are so many chunks of months."""
+        chunks = max(1, -(-self.months // chunk))
+        return max(1, min(-(-self.values // values_per_part), chunks, MOST_PARTS))
+
+    @property
+    def bytes(self) -> int:
+        """Of all parts' files together."""
+        return 4 * self.values
+
+    def files(self, parts: int) -> int:
+        """Number of all parts' files together."""
+        drawn = 4 * self.months * self.cells * self.realisations
+        return 2 + self.members + parts * (1 + -(-int(drawn / parts) // int(GROUP_BYTES)))
+
+
+def size_of(inputs: Inputs, settings: RunSettings) -> Size:
+    """From the headers alone; an unreadable file counts as small, and raises its error when it is read."""
+    months = cells = 0
+    for path in inputs.main:
+        steps, own = dimensions(path)
+        months, cells = months + steps, max(cells, own)
+    first, last = settings.period or (None, None)
+    if first is not None and last is not None:
+        months = min(months, last - first + 1)
+    return Size(months, cells, settings.realisations, count_of(inputs, settings))
 
 
 def write_file(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:

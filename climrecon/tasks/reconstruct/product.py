@@ -1,8 +1,11 @@
-"""From complete fields to the product: observed cells kept, re-based, with status and notes."""
+"""From complete fields to the product: observed cells kept, with their error, re-based, with status and notes.
+
+Structural uncertainty is what other networks on the same observations show.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,14 +16,16 @@ from climrecon.array_types import FloatArray
 from climrecon.errors import ClimReconError, InputDataError
 from climrecon.fields import Observations
 from climrecon.grid import Grid
-from climrecon.methods.by_chunks import no_skill
-from climrecon.output.product import Product, status_of
+from climrecon.methods import checked
+from climrecon.methods.by_chunks import no_skill, reconstruct
+from climrecon.output.product import Product, Structural, status_of
+from climrecon.output.structural import rows
 from climrecon.preprocess import FileGrid, rebase_complete
 from climrecon.settings import RunSettings
-from climrecon.tasks.methods import LoadedMethod
+from climrecon.tasks.methods import LoadedMethod, on_method_grid
 from climrecon.tasks.reconstruct.apply import CompleteFields
 from climrecon.tasks.reconstruct.ensemble import Ensemble, EnsembleRecord
-from climrecon.tasks.reconstruct.observed_cells import observed_cell_sd, with_observed_cells
+from climrecon.variables import VARIABLES
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.progress import Reporter
 
@@ -178,3 +183,123 @@ def _shift(
             f"The anomalies refer to {_years(base)} and cannot be re-based to {_years(wanted)}: {error.message}",
             f"Use reference_period={_years(base)}, or a period that covers {_years(wanted)}.",
         ) from error
+
+
+#: Separates the stream of kept cells' errors from all others of the same seed.
+_STREAM = 11
+
+
+def observed_cell_sd(
+    observations: Observations, on_network: Observations, method: LoadedMethod, back: FileGrid
+) -> FloatArray:
+    """(T, H, W) uncorrelated error of kept cells, K: as the network uses it, else as stated; never zero.
+
+    Raises
+    ------
+    InputDataError
+        If the data set states no error, and neither the network's card nor the variable's description has a default.
+    """
+    stated = None if on_network.obs_sd is None else np.where(on_network.mask, on_network.obs_sd, np.nan)
+    used = checked.observation_sd(method.reconstructor, stated, on_network.values.shape)
+    if used is not None:
+        return back.to_native_grid(used).astype(np.float32)
+    sd = np.zeros(observations.values.shape) if observations.obs_sd is None else observations.obs_sd
+    known = np.isfinite(sd) & (sd > 0)
+    default = method.network.card.default_obs_sd if method.network else None
+    default = default or VARIABLES[observations.variable].default_obs_sd
+    if default is None and not known[observations.mask].all():
+        raise InputDataError(
+            f"No error of observed cells of {observations.variable} is stated, and none is known to assume.",
+            "Use keep_observed=false.",
+        )
+    return np.where(known, sd, np.float32(default or np.nan)).astype(np.float32)
+
+
+def with_observed_cells(
+    draws: Iterator[FloatArray], observations: Observations, sd: FloatArray, ensemble: Ensemble | None, seed: int
+) -> Iterator[FloatArray]:
+    """Realisations in which observed cells are kept, each with an error of its own.
+
+    Realisation k has, where cells were observed, the values of member k modulo M (of the observations, without an
+    ensemble) and a draw of the uncorrelated error, which depends on seed, realisation and date alone.
+
+    Parameters
+    ----------
+    draws:
+        (T, H, W) of the analysis, K.
+    sd:
+        (T, H, W) uncorrelated error, K.
+    """
+    for number, draw in enumerate(draws):
+        values = observations.values if ensemble is None else ensemble.own[number % len(ensemble)]
+        field = np.array(draw)
+        for position, date in enumerate(observations.time.index):
+            seen = observations.mask[position]
+            rng = np.random.default_rng([seed, _STREAM, number, int(date)])
+            error = rng.standard_normal(seen.shape)[seen] * sd[position][seen]
+            field[position][seen] = values[position][seen] + error
+        yield field
+
+
+def with_structural(product: Product, others: Sequence[LoadedMethod], scratch: Path, reporter: Reporter) -> Product:
+    """The product with complete reconstructions by those of ``others`` that are networks.
+
+    Baselines have learned nothing that another choice could have changed; they stay in the figures alone.
+    """
+    networks = [method for method in others if method.network is not None]
+    if not networks:
+        return product
+    fields, notes = {}, list(product.notes)
+    for method in networks:
+        reporter.stage(
+            f"Reconstructing {len(product.observations.time)} months with {method.info.name} too, "
+            "for what the choice of network changes"
+        )
+        fields[method.info.name], calibration = _infilled(product, method, scratch, reporter)
+        notes += [f"{method.info.name}: {calibration}"] if calibration else []
+    structural = Structural(
+        fields,
+        {method.info.name: _learned_from(method) for method in networks},
+        {method.info.name: method.info.sha256 or "" for method in networks},
+    )
+    return replace(product, structural=structural, notes=tuple(notes))
+
+
+def _infilled(product: Product, method: LoadedMethod, scratch: Path, reporter: Reporter) -> tuple[FloatArray, str]:
+    """(T, H, W) as a run with ``method`` alone gives them, K; and a note on its calibration."""
+    observations = product.observations
+    on_network = on_method_grid(observations, method, scratch)
+    calibration = method.reconstructor.calibrate(on_network)
+    mean = np.empty(on_network.values.shape, np.float32)
+    for months, estimate in reconstruct(method.reconstructor, on_network, progress=reporter.step):
+        mean[months] = estimate.mean
+    back = FileGrid(observations.grid, on_network.grid, observations.source, scratch)
+    field: FloatArray = back.to_native_grid(mean).astype(np.float32)
+    if product.keep_observed:
+        field = np.where(observations.mask, observations.values, field)
+    if product.shift is not None:
+        shift = rebase_complete(field, observations.time, product.reference_period)
+        field = field - shift[observations.time.month - 1]
+    return observations.grid.known(field.astype(np.float32)), calibration
+
+
+def _learned_from(method: LoadedMethod) -> str:
+    data = str(method.info.card.get("training", {}).get("data", ""))
+    return data or method.info.title
+
+
+def with_networks(digest: str, structural: Structural | None) -> str:
+    """A reconstruction's fingerprint with the networks it is compared with, which change what it holds."""
+    if structural is None:
+        return digest
+    return fingerprint("structural", 1, [digest, *structural.sha256.values()], {}, None)
+
+
+def structural_lines(product: Product) -> list[str]:
+    """For the end of a run: one line for each other network."""
+    units, ours = VARIABLES[product.observations.variable].units, product.network.name
+    return [
+        f"Structural uncertainty, {row.name} less {ours}: {product.mean_in_words} {row.mean:+.3f} {units} on average, "
+        f"{row.largest:+.3f} {units} at most ({row.when}); cells that were not observed {row.cells:.2f} {units} (RMS)."
+        for row in (rows(product) if product.structural else [])
+    ]

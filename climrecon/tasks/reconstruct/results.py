@@ -24,8 +24,7 @@ from climrecon.settings.periods import parse_month
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import LoadedMethod, on_method_grid
 from climrecon.tasks.reconstruct.apply import largest_el_nino, single_month
-from climrecon.tasks.reconstruct.structural import lines as structural_lines
-from climrecon.tasks.reconstruct.structural import with_networks, with_structural
+from climrecon.tasks.reconstruct.product import structural_lines, with_networks, with_structural
 from climrecon.variables import VARIABLES
 from climrecon.version import __version__
 from climrecon.workflow.outcome import Outcome

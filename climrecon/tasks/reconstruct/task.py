@@ -33,10 +33,9 @@ from climrecon.tasks.reconstruct.ensemble import (
     open_ensemble,
     prepare_ensemble,
 )
-from climrecon.tasks.reconstruct.parts import Parts, group_size, joined, write_file
+from climrecon.tasks.reconstruct.parts import Parts, Size, group_size, joined, size_of, write_file
 from climrecon.tasks.reconstruct.product import STAGE_VERSION, Prepared, fingerprint_of, product_of
 from climrecon.tasks.reconstruct.results import write_results
-from climrecon.tasks.reconstruct.size import Size, size_of
 from climrecon.training.store import MemberStore
 from climrecon.workflow.disk_space import file_system_lines, megabytes
 from climrecon.workflow.fingerprint import fingerprint

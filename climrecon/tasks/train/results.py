@@ -23,7 +23,7 @@ from climrecon.scores.suite import score_table
 from climrecon.tasks.network_store import add_network
 from climrecon.tasks.train.example_months import FILE as SAMPLES
 from climrecon.tasks.train.example_months import Samples
-from climrecon.tasks.train.fit import REFITTED, SCORED, SHORT, command, remove_checkpoints
+from climrecon.tasks.train.fit import REFERENCE_METHOD, REFITTED, SCORED, SHORT, command, remove_checkpoints
 from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage
 from climrecon.tasks.training_data.material import Material, lines_of
@@ -38,7 +38,6 @@ YEARS, MEMBERS = 10, 4
 #: Of a trial, a training of a few steps, so many years.
 TRIAL_YEARS = 3
 NOISE_SEEDS = (0,)
-REFERENCE_METHOD = "kriging"
 
 
 def collect(training: TrainingPlan, gaps: Coverage, run: RunInfo, reporter: Reporter) -> Outcome:

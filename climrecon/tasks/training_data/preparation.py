@@ -268,13 +268,7 @@ def is_blended_product(member: Member) -> bool:
 
 
 def _within(period: Period, values: FloatArray, months: Months) -> tuple[FloatArray, Months]:
-    """The months in ``period``, and their values.
-
-    Raises
-    ------
-    InputDataError
-        If there are none.
-    """
+    """The months in ``period``, and their values; refuses to give none."""
     inside = period.holds(months.index)
     if not inside.any():
         raise InputDataError(f"No month ({months.span()}) lies in period={period}.", "Mend the site file.")
@@ -308,13 +302,7 @@ def prepare_all(
 
 @contextmanager
 def _several(count: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of ``count`` processes; none of them is left, however the work in it ends.
-
-    Raises
-    ------
-    OutputError
-        If one of them was killed.
-    """
+    """A pool of ``count`` processes; none is left, however the work in it ends, and one that was killed is an error."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     # Ctrl-C goes to all processes of a terminal; this one alone acts on it, and ends the others.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,38 +18,17 @@ from climrecon.parameters import shown, with_absolute_paths, with_new_names
 from climrecon.redaction import redacted
 
 CRON, SCRONTAB, SYSTEMD = "cron", "scrontab", "systemd"
-PROGRAMS = {CRON: "crontab", SCRONTAB: "scrontab"}
 DEFAULT_AT = {CRON: "17 * * * *", SCRONTAB: "17 * * * *", SYSTEMD: "*-*-* *:17:00"}
-#: Debian's cron takes commands of less than 1000 characters; longer ones are called by way of a script.
-LONGEST = 990
-SCRIPT = "climrecon-watch-"
 _NAME = re.compile(r"^[A-Za-z0-9][\w.-]{0,40}$")
-FIELDS = re.compile(r"^(@[a-z]+|(?:[\w*/,-]+[ \t]+){4}[\w*/,-]+)$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: Variables that a run depends on and cron does not hand over: settings, the places of networks and caches, proxies.
 _KEPT = ("CLIMRECON_", "EVALUATION_SYSTEM_")
 _NOT_KEPT = ("CLIMRECON_DEBUG",)
-_ALSO_KEPT = (
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "XDG_STATE_HOME",
-    "OMP_NUM_THREADS",
-    "GIT_CONFIG_GLOBAL",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "HTTP_PROXY",
-    "http_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "REQUESTS_CA_BUNDLE",
-    "SSL_CERT_FILE",
-)
-
-
 #: Those that hold a path.
 _PATHS = {"CLIMRECON_CONFIG", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
           "GIT_CONFIG_GLOBAL", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}  # fmt: skip
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+_ALSO_KEPT = {*_PATHS, "OMP_NUM_THREADS", *_PROXIES, *map(str.lower, _PROXIES)}
 
 
 @dataclass(frozen=True)
@@ -125,20 +103,9 @@ def markers(name: str) -> tuple[str, str]:
     )
 
 
-def script_of(job: Job) -> Path:
-    """Where the call stands if it is too long for a line."""
-    return job.log.with_name(f"{SCRIPT}{job.name}.sh")
-
-
-def script_text(job: Job) -> str:
-    """The call as a script for /bin/sh."""
-    return rendered(
-        "watch.sh.j2",
-        begin=markers(job.name)[0],
-        environment=[shlex.quote(f"{key}={value}") for key, value in job.environment.items()],
-        command=" ".join(map(shlex.quote, job.command)),
-        log=shlex.quote(str(job.log)),
-    )
+def is_ours(path: Path, name: str) -> bool:
+    """Whether there is a file with our block."""
+    return path.is_file() and markers(name)[0] in path.read_text(encoding="utf-8", errors="replace")
 
 
 def rendered(template: str, **values: Any) -> str:

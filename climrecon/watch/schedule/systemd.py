@@ -8,7 +8,7 @@ from pathlib import Path
 from climrecon.errors import OutputError, UsageError
 from climrecon.files import write_text
 from climrecon.watch import commands
-from climrecon.watch.schedule.job import DEFAULT_AT, SYSTEMD, Change, Job, markers, rendered
+from climrecon.watch.schedule.job import DEFAULT_AT, SYSTEMD, Change, Job, is_ours, markers, rendered
 
 
 def folder() -> Path:
@@ -64,7 +64,7 @@ def installing(job: Job) -> Change:
     """The change that installs the units."""
     texts = unit_texts(job)
     place = folder()
-    foreign = [path for path in texts if path.exists() and not _is_ours(path, job.name)]
+    foreign = [path for path in texts if path.exists() and not is_ours(path, job.name)]
     if foreign:
         raise UsageError(f"{foreign[0]} is not climrecon's.", "Choose another --name.")
 
@@ -92,7 +92,7 @@ def installing(job: Job) -> Change:
 def removing(name: str) -> Change | None:
     """The change that removes the units; None if there are none."""
     units = [folder() / f"{unit_name(name)}.{kind}" for kind in ("timer", "service")]
-    mine = [path for path in units if path.exists() and _is_ours(path, name)]
+    mine = [path for path in units if path.exists() and is_ours(path, name)]
     if not mine:
         return None
 
@@ -111,10 +111,6 @@ def installed() -> str:
     """All units of climrecon."""
     texts = {path: path.read_text(encoding="utf-8") for path in sorted(folder().glob(f"{unit_name('')}*"))}
     return "".join(f"# {path}\n{text}\n" for path, text in texts.items() if text.startswith("# climrecon watch "))
-
-
-def _is_ours(path: Path, name: str) -> bool:
-    return path.read_text(encoding="utf-8", errors="replace").startswith(markers(name)[0])
 
 
 def _systemctl(*arguments: str) -> str:

@@ -12,22 +12,13 @@ from pathlib import Path
 from climrecon.errors import DependencyError, OutputError, UsageError
 from climrecon.files import write_text
 from climrecon.watch import commands
-from climrecon.watch.schedule.job import (
-    CRON,
-    DEFAULT_AT,
-    FIELDS,
-    LONGEST,
-    PROGRAMS,
-    SCRIPT,
-    SCRONTAB,
-    SYSTEMD,
-    Change,
-    Job,
-    markers,
-    rendered,
-    script_of,
-    script_text,
-)
+from climrecon.watch.schedule.job import CRON, DEFAULT_AT, SCRONTAB, SYSTEMD, Change, Job, is_ours, markers, rendered
+
+PROGRAMS = {CRON: "crontab", SCRONTAB: "scrontab"}
+#: Debian's cron takes commands of less than 1000 characters; longer ones are called by way of a script.
+LONGEST = 990
+SCRIPT = "climrecon-watch-"
+FIELDS = re.compile(r"^(@[a-z]+|(?:[\w*/,-]+[ \t]+){4}[\w*/,-]+)$")
 
 
 def table_lines(kind: str, job: Job, batch_options: str = "") -> str:
@@ -59,6 +50,22 @@ def table_lines(kind: str, job: Job, batch_options: str = "") -> str:
     begin, end = markers(job.name)
     options = [part.strip() for part in batch_options.split(",") if part.strip()] if kind == SCRONTAB else []
     return rendered("crontab.j2", begin=begin, end=end, when=when, command=line, options=options)
+
+
+def script_of(job: Job) -> Path:
+    """Where the call stands if it is too long for a line."""
+    return job.log.with_name(f"{SCRIPT}{job.name}.sh")
+
+
+def script_text(job: Job) -> str:
+    """The call as a script for /bin/sh."""
+    return rendered(
+        "watch.sh.j2",
+        begin=markers(job.name)[0],
+        environment=[shlex.quote(f"{key}={value}") for key, value in job.environment.items()],
+        command=" ".join(map(shlex.quote, job.command)),
+        log=shlex.quote(str(job.log)),
+    )
 
 
 def printed(kind: str, job: Job, batch_options: str) -> str:
@@ -107,13 +114,7 @@ def split(text: str, name: str) -> tuple[str, str]:
 
 
 def _replace(program: str, text: str, name: str) -> None:
-    """Write the table and read it back.
-
-    Raises
-    ------
-    OutputError
-        If the program refuses it, or holds something else afterwards.
-    """
+    """Write the table and read it back."""
     answer = commands.run([program, "-"], text)
     if answer.code != 0:
         reason = (answer.err or answer.out).strip()
@@ -131,7 +132,7 @@ def installing(kind: str, job: Job, batch_options: str) -> Change:
     if foreign and not foreign.endswith("\n"):
         foreign += "\n"
     script = script_of(job)
-    if SCRIPT in block and script.exists() and not _is_ours(script, job.name):
+    if SCRIPT in block and script.exists() and not is_ours(script, job.name):
         raise UsageError(f"{script} is there already and is no script of climrecon.", "Choose another --log or --name.")
     what = f"Replace the line called {job.name} in" if before else "Add this to"
 
@@ -171,11 +172,7 @@ def _scripts(block: str, name: str) -> list[Path]:
     line = next(line for line in block.splitlines() if not line.startswith("#"))
     words = shlex.split(line.replace("\\%", "%"))
     paths = [Path(word) for word in words if word.endswith(f"{SCRIPT}{name}.sh")]
-    return [path for path in paths if _is_ours(path, name)]
-
-
-def _is_ours(path: Path, name: str) -> bool:
-    return path.is_file() and markers(name)[0] in path.read_text(encoding="utf-8", errors="replace")
+    return [path for path in paths if is_ours(path, name)]
 
 
 def installed(kind: str) -> str:
