@@ -25,9 +25,9 @@ FEWEST_MODELS = 4
 #: record determine no response. It costs 0.0004 K in the climate that was learned from, and is what carries into a colder
 #: one (lab log 19).
 OWN_AMPLITUDE = 1.0
-#: Months of a record count as well observed where it knows this share of the area; its own response is theirs, if there
-#: are enough: over gaps a response is that of the places that were observed.
-WELL_OBSERVED = 0.95
+#: Months of a record count as well observed where it knows this share of the area; its own response is theirs from so many
+#: years on. GISTEMP knows 93-98 % until 1955: its response since 1930 is as far from that since 1956 as models are.
+WELL_OBSERVED, FEWEST_WELL_OBSERVED_YEARS = 0.98, 15
 #: What tells the random stream of a sample's climate from that of its gaps and errors.
 STREAM = 2
 
@@ -151,7 +151,7 @@ def responses_of_runs(fields: TrainingFields, rows: IntArray | None = None) -> F
             continue
         index = np.asarray(fields.index)[months]
         well = np.isfinite(values).reshape(len(values), -1) @ fields.grid.area.reshape(-1) >= WELL_OBSERVED
-        pattern = response_of(values[well], index[well], fields.grid)
+        pattern = response_of(values[well], index[well], fields.grid, FEWEST_WELL_OBSERVED_YEARS)
         if pattern is None:
             pattern = response_of(values, index, fields.grid)
         if pattern is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from climrecon.methods.unet.network import UNet, most_levels
 from climrecon.training.auxiliary import statistics
 from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of, outside
-from climrecon.training.forcing import Forcing
+from climrecon.training.forcing import Forcing, responses_of_runs
 from climrecon.training.rarely_known import FEWEST, with_neighbours
 from climrecon.training.recipe_settings import UNetRecipe
 from climrecon.training.source_weights import month_weights, spread_over_sets
@@ -161,7 +162,8 @@ def new_network(
 
 
 def refitted(network: UNet, fields: TrainingFields, recipe: UNetRecipe, forcing: Forcing) -> UNet:
-    """The same weights on covariances that are learned from all of ``fields``."""
+    """The same weights on covariances and the runs' own responses that are learned from all of ``fields``."""
+    forcing = replace(forcing, runs=responses_of_runs(fields))
     prior = learn_full_prior(fields, np.arange(len(fields)), recipe, forcing)
     kept = {name: part for name, part in network.state_dict().items() if not name.startswith("prior.")}
     weights = {**kept, **{f"prior.{name}": part for name, part in prior.state_dict().items()}}

@@ -88,7 +88,9 @@ def none_on(grid: Grid) -> ForcedResponses:
     return ForcedResponses((), np.empty((0, 12, grid.area.size)), grid.area.reshape(-1))
 
 
-def response_of(fields: FloatArray, index: IntArray, grid: Grid) -> NDArray[np.float64] | None:
+def response_of(
+    fields: FloatArray, index: IntArray, grid: Grid, fewest_years: int = FEWEST_YEARS
+) -> NDArray[np.float64] | None:
     """(12, P) change of each calendar month per kelvin of the annual global mean, K/K; None where a run determines none.
 
     The regression of each cell on a cubic in time that is fitted to the global mean: the cubic holds what is forced, and
@@ -101,13 +103,15 @@ def response_of(fields: FloatArray, index: IntArray, grid: Grid) -> NDArray[np.f
         (N, H, W) anomalies of one run, K, NaN where missing.
     index:
         (N,) months since 0000-01.
+    fewest_years:
+        That determine one.
     """
     index = np.asarray(index)
     flat = fields.reshape(len(fields), -1).astype(np.float64)
     known = np.isfinite(flat)
     filled, area = np.where(known, flat, 0.0), grid.area.reshape(-1)
     n_years = len(np.unique(index // 12))
-    if n_years < FEWEST_YEARS:
+    if n_years < fewest_years:
         return None
     years = (index - index.mean()) / 12.0
     level = np.polyval(np.polyfit(years, (filled @ area) / np.maximum(known @ area, 1e-9), 3), years)
