@@ -25,8 +25,9 @@ FEWEST_MODELS = 4
 #: record determine no response. It costs 0.0004 K in the climate that was learned from, and is what carries into a colder
 #: one (lab log 19).
 OWN_AMPLITUDE = 1.0
-#: Months of a record count as well observed where it knows this share of the area; its own response is theirs from so many
-#: years on. GISTEMP knows 93-98 % until 1955: its response since 1930 is as far from that since 1956 as models are.
+#: Months of a record count as well observed where it knows this share of the area; its own response is theirs, if they
+#: are of so many years. GISTEMP knows 93-98 % until 1955, and its response since 1930 is as far from that since 1956 as
+#: the models' mean is.
 WELL_OBSERVED, FEWEST_WELL_OBSERVED_YEARS = 0.98, 15
 #: What tells the random stream of a sample's climate from that of its gaps and errors.
 STREAM = 2
