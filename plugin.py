@@ -23,5 +23,6 @@ class ClimRecon(plugin.PluginAbstract):
     __tags__ = ["reconstruction", "infilling", "HadCRUT", "machine learning", "observations"]
     tool_developer = freva.DEVELOPER
     __parameters__ = freva.Parameters(p.RECONSTRUCT)
+    __init__ = freva.init
     run_tool = freva.run_tool
     submit_job_script = freva.submit_job_script

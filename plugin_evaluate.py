@@ -19,5 +19,6 @@ class ClimReconEvaluate(plugin.PluginAbstract):
     __tags__ = ["reconstruction", "evaluation", "scores", "observations"]
     tool_developer = freva.DEVELOPER
     __parameters__ = freva.Parameters(p.EVALUATE)
+    __init__ = freva.init
     run_tool = freva.run_tool
     submit_job_script = freva.submit_job_script

@@ -19,5 +19,6 @@ class ClimReconTrain(plugin.PluginAbstract):
     __tags__ = ["reconstruction", "infilling", "training", "machine learning"]
     tool_developer = freva.DEVELOPER
     __parameters__ = freva.Parameters(p.TRAIN)
+    __init__ = freva.init
     run_tool = freva.run_tool
     submit_job_script = freva.submit_job_script

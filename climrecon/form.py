@@ -130,15 +130,14 @@ def offered() -> List[str]:
 
 def _stores() -> List[Path]:
     """The stores that the first site file names; none where the host's Python reads no TOML (before 3.11)."""
-    try:
-        import tomllib
-    except ImportError:
-        return []
     named = os.environ.get("CLIMRECON_CONFIG")
     for path in (*([Path(named)] if named else []), PACKAGE.parent / "climrecon.toml"):
         try:
-            stores = tomllib.loads(path.read_text(encoding="utf-8"))["network_store"]
-        except (OSError, ValueError, KeyError):
+            text = path.read_text(encoding="utf-8")
+            import tomllib  # only for a site file: each listing of plugins would pay for it
+
+            stores = tomllib.loads(text)["network_store"]
+        except (ImportError, OSError, ValueError, KeyError):
             continue
         return [Path(os.path.expanduser(place)) for place in stores]
     return []

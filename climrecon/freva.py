@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Optional, Set
 
@@ -18,6 +19,7 @@ from evaluation_system.api import plugin
 from evaluation_system.misc import logger
 from evaluation_system.model import repository
 from evaluation_system.model.history.models import History
+from evaluation_system.model.user import User
 
 from climrecon import form
 from climrecon import parameters as p
@@ -188,6 +190,17 @@ def _dollar(value):
 
 def _plain(value):
     return ",".join(value) if isinstance(value, list) else value
+
+
+def init(self, *args, user=None, **kwargs):
+    """The constructor of each plugin. The host would log its user in again for each plugin that it lists."""
+    plugin.PluginAbstract.__init__(self, *args, user=user or _user(os.getuid()), **kwargs)
+
+
+@lru_cache(maxsize=1)
+def _user(uid):
+    """The user of this process."""
+    return User()
 
 
 def run_tool(self, config_dict=None):

@@ -22,6 +22,7 @@ from climrecon.errors import OutputError
 from climrecon.files import NETCDF_HEADER, atomic_path
 from climrecon.output.axes import add_variable, write_axes
 from climrecon.output.product import STATUS_MEANINGS, Product
+from climrecon.output.rounding import BITS_ATTRIBUTES, step_attributes, step_of, to_bits, to_step
 from climrecon.output.structural import stddev as structural_stddev
 from climrecon.output.structural import write_differences
 from climrecon.preprocess.regrid import file_order
@@ -30,7 +31,9 @@ from climrecon.variables import VARIABLES
 _FILL = np.float32(1e20)
 #: Inputs that an attribute lists: the library takes 64 kB.
 MOST_INPUTS = 300
-_COMPRESSION = {"zlib": True, "complevel": 1, "shuffle": True}
+# Every reader of netCDF-4 knows deflate; zstd needs a plugin and makes larger files of rounded fields. Of 1 to 5, level
+# 3 reads fastest.
+_COMPRESSION = {"zlib": True, "complevel": 3, "shuffle": True}
 _BLEND = "temperature anomaly, sea-surface temperature over sea blended with near-surface air temperature over land"
 
 
@@ -93,9 +96,11 @@ def write_netcdf(
     return written
 
 
-def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
-    """Data variables by name: values in the package's order, and attributes."""
+def _fields(product: Product) -> dict[str, tuple[Callable[[], NDArray[Any]], dict[str, Any]]]:
+    """Data variables by name: functions that give the rounded values in the package's order, and attributes."""
     variable = product.observations.variable
+    known = VARIABLES[variable]
+    step, kept_cells = step_of(known), product.observations.mask if product.keep_observed else None
     naming, what = _naming(product)
     common = {
         **naming,
@@ -107,18 +112,26 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
     if product.structural is not None:
         ancillary.append(f"{variable}_structural_stddev")
     kept = "observed cells kept, the rest reconstructed" if product.keep_observed else "reconstructed everywhere"
-    data: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
-        variable: (product.infilled, {**common, "long_name": f"{what}; {kept}", "ancillary_variables": ancillary}),
+    data: dict[str, tuple[Callable[[], NDArray[Any]], dict[str, Any]]] = {
+        variable: (
+            lambda: to_step(product.infilled, step, kept_cells),
+            {
+                **common,
+                "long_name": f"{what}; {kept}",
+                "ancillary_variables": ancillary,
+                **step_attributes(known, exact=product.keep_observed),
+            },
+        ),
         f"{variable}_analysis": (
-            product.analysis,
-            {**common, "long_name": f"{what}; the network's estimate everywhere"},
+            lambda: to_step(product.analysis, step),
+            {**common, "long_name": f"{what}; the network's estimate everywhere", **step_attributes(known)},
         ),
     }
 
     def add_spread(part: str, values: NDArray[Any], what: str, comment: str) -> None:
         spread = {key: f"{text} standard_error" if key == "standard_name" else text for key, text in naming.items()}
         described = {**spread, "long_name": f"standard deviation of {variable}{what}", "comment": comment}
-        data[f"{variable}_{part}"] = (values, described)
+        data[f"{variable}_{part}"] = (lambda: to_bits(values), {**described, **BITS_ATTRIBUTES})
 
     if product.stddev is not None:
         comment = "One sigma of the true cell mean about the reconstruction"
@@ -145,11 +158,10 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
         comment = f"Structural uncertainty: one sigma over {names}. It is not part of {variable}_stddev."
         what = " over reconstructions with different networks"
         add_spread("structural_stddev", structural_stddev(product), what, comment)
-    described = VARIABLES[variable]
-    meanings = STATUS_MEANINGS[: -1 if described.exists == "everywhere" else None]
-    without = f" outside_domain: not {described.exists}; {described.label} does not exist there."
+    meanings = STATUS_MEANINGS[: -1 if known.exists == "everywhere" else None]
+    without = f" outside_domain: not {known.exists}; {known.label} does not exist there."
     data[f"{variable}_status"] = (
-        product.status,
+        lambda: product.status,
         {
             "standard_name": "status_flag",
             "long_name": f"status of {variable}",
@@ -158,7 +170,7 @@ def _fields(product: Product) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
             "comment": "no_skill: the observations left more than 75 % of the variance about the month's mean. "
             "outside_training_range: more than two standard deviations beyond what the network's training months of "
             "this calendar month reached in the cell; only where the network states that range."
-            + (without if described.exists != "everywhere" else ""),
+            + (without if known.exists != "everywhere" else ""),
         },
     )
     return data
@@ -191,17 +203,17 @@ def _naming(product: Product) -> tuple[dict[str, str], str]:
 
 
 def _write_field(
-    file: netCDF4.Dataset, product: Product, name: str, values: NDArray[Any], described: Mapping[str, Any]
+    file: netCDF4.Dataset, product: Product, name: str, values: Callable[[], NDArray[Any]], described: Mapping[str, Any]
 ) -> Callable[[], NDArray[Any]]:
     source = product.observations.source
-    whole = values.dtype.kind == "i"
+    whole = "flag_values" in described
     kind = "i1" if whole else np.dtype(source.dtype).str[1:]
 
     def final() -> NDArray[Any]:
-        ordered = file_order(values, source)
+        ordered = file_order(values(), source)
         return np.ascontiguousarray(ordered if whole else _filled(ordered, _FILL), dtype=kind)
 
-    chunks = (min(len(values), 120), len(source.lat), len(source.lon))
+    chunks = (min(len(product.observations.time), 120), len(source.lat), len(source.lon))
     fill = np.int8(-127) if whole else np.dtype(source.dtype).type(_FILL)
     variable = file.createVariable(
         name, kind, ("time", "lat", "lon"), fill_value=fill, chunksizes=chunks, **_COMPRESSION
@@ -228,16 +240,20 @@ def _realisations(file: netCDF4.Dataset, product: Product, name: str) -> None:
     variable = file.createVariable(
         name, "f4", ("realization", "time", "lat", "lon"), fill_value=_FILL, chunksizes=shape, **_COMPRESSION
     )
+    known = VARIABLES[product.observations.variable]
+    rounding = step_attributes(known)
+    comment = f"{_what_draws_hold(product)} {_months_of_draws(product)} {rounding.pop('comment', '')}".rstrip()
     variable.setncatts(
         {
             **_naming(product)[0],
             "long_name": "equally likely complete fields given the observations",
             "cell_methods": product.cell_methods,
-            "comment": f"{_what_draws_hold(product)} {_months_of_draws(product)}",
+            "comment": comment,
+            **rounding,
         }
     )
     for member, field in enumerate(product.realisations()):
-        variable[member] = _filled(file_order(field, source), _FILL)
+        variable[member] = _filled(file_order(to_step(field, step_of(known)), source), _FILL)
 
 
 def _what_draws_hold(product: Product) -> str:

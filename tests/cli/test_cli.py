@@ -15,6 +15,8 @@ import pytest
 
 from climrecon.files import sha256_of
 from climrecon.grid import FIVE_DEGREES
+from climrecon.output.rounding import step_of
+from climrecon.variables import VARIABLES
 
 
 def run(*arguments: Any, stdin: str | None = None, cwd: Path | None = None, **environment: str) -> Any:
@@ -77,6 +79,17 @@ def test_observed_cells_come_back_and_the_truth_is_near(result: Path, demo: Path
     assert 0.5 < np.sqrt(((error / np.asarray(sd)[~mask]) ** 2).mean()) < 1.5
     assert members.shape[0] == 3
     assert np.asarray(members).std(0)[~mask].mean() > 0.2
+
+
+def test_rounding_stays_below_a_tenth_of_the_spread_and_makes_files_small(result: Path) -> None:
+    (main,) = result.glob("*.nc")
+    step = step_of(VARIABLES["tas"])
+    assert step is not None
+    with netCDF4.Dataset(main) as file:
+        size = sum(one.size * one.dtype.itemsize for one in file.variables.values())
+        assert step / np.sqrt(12) < 0.1 * file["tas_stddev"][:].min()
+        assert (np.asarray(file["tas_analysis"][:]) % step == 0).all()
+    assert main.stat().st_size < 0.45 * size  # two thirds of it unrounded
 
 
 def test_a_reconstruction_can_be_found_and_is_never_taken_by_default(result: Path) -> None:

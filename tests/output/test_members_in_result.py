@@ -14,6 +14,7 @@ import pytest
 from climrecon.catalogue import build_catalogue
 from climrecon.errors import InputDataError
 from climrecon.grid import FIVE_DEGREES as GRID
+from climrecon.output.rounding import SPREAD_BITS
 from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
 from climrecon.tasks.run import stages_of
@@ -119,6 +120,8 @@ def without(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
     return made(release, tmp_path_factory.mktemp("without"), obs_members=0, report="false", realisations=0)
 
 
+#: Standard deviations of the file are rounded to a bit.
+ROUNDED = 2.0 ** -(SPREAD_BITS + 1)
 PLAIN = ~np.isin(np.arange(MONTHS), [m + d for m in WITH_COVARIANCE for d in (-1, 0, 1)])
 
 
@@ -130,11 +133,12 @@ def test_the_spread_is_that_of_reconstructed_members_beside_what_the_gaps_leave(
     bias = BIAS.std(ddof=1)
     np.testing.assert_allclose(everywhere["tas_stddev_observational"][PLAIN], bias, rtol=0.02)
     np.testing.assert_allclose(kept["tas_stddev_observational"][~seen], everywhere["tas_stddev_observational"][~seen])
-    np.testing.assert_allclose(kept["tas_stddev_observational"][PLAIN][seen[PLAIN]], bias, rtol=1e-4)
+    np.testing.assert_allclose(kept["tas_stddev_observational"][PLAIN][seen[PLAIN]], bias, rtol=ROUNDED)
     # Once: the rest of the variance is what a run without members states.
     assert "tas_stddev_observational" not in without.fields
     rest = kept["tas_stddev"] ** 2 - kept["tas_stddev_observational"] ** 2
-    np.testing.assert_allclose(rest, without["tas_stddev"] ** 2, rtol=1e-3)
+    np.testing.assert_allclose(rest, without["tas_stddev"] ** 2, rtol=6 * ROUNDED)
+    np.testing.assert_allclose(rest[~seen].mean(), (without["tas_stddev"][~seen] ** 2).mean(), rtol=2e-3)
     assert (without["tas_stddev"][seen] >= OWN - 1e-6).all()
     # The means are those of the ensemble mean, with and without members.
     for name in ("tas", "tas_analysis"):
@@ -148,9 +152,9 @@ def test_partly_correlated_errors_are_drawn_once_for_each_member(kept: Result) -
         found = kept["tas_stddev_observational"][month]
         # All cells of the south share one error: of six draws one spread, between that of chance and that stated.
         shared = found[seen[month] & south]
-        assert np.ptp(shared) < 2e-3
+        assert np.ptp(shared) < 2e-3 + 2 * ROUNDED * shared.max()
         assert 0.5 * SHARED < shared.mean() < 2.0 * SHARED
-        np.testing.assert_allclose(found[seen[month] & ~south], BIAS.std(ddof=1), rtol=1e-3)
+        np.testing.assert_allclose(found[seen[month] & ~south], BIAS.std(ddof=1), rtol=ROUNDED)
 
 
 def test_realisations_are_of_one_member_each_and_spread_as_stated(kept: Result, everywhere: Result) -> None:
@@ -161,7 +165,7 @@ def test_realisations_are_of_one_member_each_and_spread_as_stated(kept: Result, 
     for number, bias in enumerate([*BIAS, *BIAS]):
         errors = (away[number][seen] - bias) / own
         assert abs(errors.mean()) < 4 / np.sqrt(errors.size)
-        assert errors.std() == pytest.approx(1.0, abs=0.02)
+        assert errors.std() == pytest.approx(1.0, abs=0.01 + 2 * ROUNDED)
     neighbours = (away[0][1:] - BIAS[0]) * (away[0][:-1] - BIAS[0])
     both = seen[1:] & seen[:-1]
     assert abs(neighbours[both].mean()) < 0.02 * float(own.mean()) ** 2 * 4

@@ -150,9 +150,10 @@ def main() -> None:
     demo = folder / "archive"
     if not (demo / "catalogue.json").exists():
         subprocess.run([sys.executable, "-m", "climrecon", "demo", str(demo)], check=True, stdout=subprocess.DEVNULL)
-    recorded: dict[str, Any] = {"machine": machine(), "hashes": {}, "numbers": {}}
+    recorded: dict[str, Any] = {"machines": {}, "hashes": {}, "numbers": {}}
     for case in sys.argv[2:] or CASES:
         output = run(case, folder, demo)
+        recorded["machines"][case] = machine()
         recorded["hashes"][case], recorded["numbers"][case] = hashes(output), numbers(output)
         print(case, file=sys.stderr)
     print(json.dumps(recorded, indent=1))

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from climrecon.output.rounding import SPREAD_BITS, step_of
+from climrecon.variables import VARIABLES
 from unchanged.cases import CASES, NEEDS_SHARED, hashes, machine, numbers, run
 
+STEP = step_of(VARIABLES["tas"]) or 0.0
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "recorded.json").read_text())
 
 
@@ -25,7 +28,7 @@ def test_a_run_gives_what_it_gave(case: str, demo: Path, folder: Path, request: 
     if case in NEEDS_SHARED:
         request.getfixturevalue("shared_data")
     output = run(case, folder, demo)
-    if machine() == RECORDED["machine"]:
+    if machine() == RECORDED["machines"][case]:
         assert hashes(output) == RECORDED["hashes"][case]
     found, expected = numbers(output), RECORDED["numbers"][case]
     assert found.keys() == expected.keys()
@@ -33,4 +36,6 @@ def test_a_run_gives_what_it_gave(case: str, demo: Path, folder: Path, request: 
     for name, values in expected.items():
         # Of a training small differences grow from step to step.
         tolerance = 3e-2 if name.startswith("trained") else 2e-3
-        np.testing.assert_allclose(found[name], values, rtol=tolerance, atol=2e-3, err_msg=name)
+        np.testing.assert_allclose(found[name][:2], values[:2], rtol=tolerance, atol=2e-3, err_msg=name)
+        # Minimum and maximum are rounded as the file is, on another machine perhaps to the next step.
+        np.testing.assert_allclose(found[name][2:], values[2:], rtol=2**-SPREAD_BITS, atol=STEP, err_msg=name)

@@ -30,7 +30,7 @@ from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.progress import Reporter
 
 #: Version of this stage: raised whenever equal inputs and settings give another result.
-STAGE_VERSION = 12
+STAGE_VERSION = 13
 
 
 @dataclass(frozen=True)
