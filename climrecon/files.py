@@ -1,17 +1,14 @@
 """Writing files so that nothing half-written ever looks whole, and no link is followed; reading and hashing files; JSON.
 
-Standard library alone.
+Standard library alone. Every command imports this module, ``--help`` too; hence the imports inside functions.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -46,6 +43,8 @@ def atomic_path(target: Path, room: int = 0, mode: int = 0o666) -> Iterator[Path
     mode:
         Permissions of the file, less the umask, whatever those are that its writer gives it.
     """
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix=f".{target.stem[:100]}.", dir=target.parent) as folder:
         temporary = Path(folder) / target.name
         if room:
@@ -64,6 +63,8 @@ def atomic_path(target: Path, room: int = 0, mode: int = 0o666) -> Iterator[Path
 
 def remove_remains(target: Path) -> None:
     """Remove what writes of ``target`` left that were killed; nobody else may be writing it."""
+    import shutil
+
     for remains in target.parent.glob(f".{escape(target.stem[:100])}.????????"):
         shutil.rmtree(remains, ignore_errors=True)
 
@@ -211,6 +212,8 @@ def sha256_of(path: Path) -> str:
     OSError
         If it is no file, or cannot be read.
     """
+    import hashlib
+
     digest = hashlib.sha256()
     _readable(path)
     with path.open("rb") as file:
