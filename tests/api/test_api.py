@@ -14,6 +14,7 @@ from nbclient import NotebookClient
 
 import climrecon
 from climrecon.errors import ClimReconError
+from helpers import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,9 +50,7 @@ def test_a_dataset_and_a_file_give_the_content_of_the_command_line(observations:
         "--plots",
         "false",
     ]
-    subprocess.run(
-        [sys.executable, "-m", "climrecon", *call, "--output", str(tmp_path / "out")], check=True, capture_output=True
-    )
+    assert forked.climrecon(*call, "--output", tmp_path / "out").returncode == 0
     (written,) = (tmp_path / "out").glob("tas_mon_*.nc")
     from_file = climrecon.reconstruct(str(observations), period="1877", realisations=2)
     with xr.open_dataset(observations) as data:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,18 +14,28 @@ import netCDF4
 import numpy as np
 import pytest
 
+from climrecon.cli.app import run_app
 from climrecon.files import sha256_of
 from climrecon.grid import FIVE_DEGREES
 from climrecon.output.rounding import step_of
 from climrecon.variables import VARIABLES
+from helpers import forked
+
+
+def without_settings(**environment: str) -> dict[str, str]:
+    env = {**os.environ, "CLIMRECON_CONFIG": "", "XDG_CONFIG_HOME": "/nonexistent", **environment}
+    return {key: value for key, value in env.items() if value}
 
 
 def run(*arguments: Any, stdin: str | None = None, cwd: Path | None = None, **environment: str) -> Any:
-    env = {**os.environ, "CLIMRECON_CONFIG": "", "XDG_CONFIG_HOME": "/nonexistent", **environment}
-    env = {key: value for key, value in env.items() if value}
+    return forked.climrecon(*arguments, stdin=stdin, cwd=cwd, env=without_settings(**environment))
+
+
+def run_anew(*arguments: Any) -> Any:
+    """As a user calls it: Python begins, and loads what the command needs."""
     return subprocess.run(
         [sys.executable, "-m", "climrecon", *map(str, arguments)],
-        capture_output=True, text=True, input=stdin, cwd=cwd, env=env, timeout=900, check=False,
+        capture_output=True, text=True, env=without_settings(), timeout=900, check=False,
     )  # fmt: skip
 
 
@@ -32,7 +43,7 @@ def run(*arguments: Any, stdin: str | None = None, cwd: Path | None = None, **en
 def result(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One whole run on thirty years of the demo, with realisations."""
     folder = tmp_path_factory.mktemp("run") / "with space"
-    answer = run(
+    answer = run_anew(
         "reconstruct", "--catalogue", demo / "catalogue.json", "--output", folder, "--period", "1870-1899",
         "--realisations", 3, "--add-to-databrowser", "--reference-period", "1961-1990",
     )  # fmt: skip
@@ -211,7 +222,7 @@ def test_an_interrupted_run_leaves_nothing(demo: Path, tmp_path: Path) -> None:
 
 
 def test_networks_are_listed_with_their_scores() -> None:
-    listed = run("networks")
+    listed = run_anew("networks")
     for name in ("punet5", "kriging", "idw", "climatology"):
         assert name in listed.stdout
     card = run("networks", "punet5")
@@ -234,7 +245,7 @@ def test_settings_say_where_they_come_from(tmp_path: Path) -> None:
 
 def test_help_is_quick_and_teaches() -> None:
     before = time.monotonic()
-    answer = run("--help")
+    answer = run_anew("--help")
     assert answer.returncode == 0
     assert "Exit codes" in answer.stdout
     assert "climrecon demo" in answer.stdout
@@ -273,12 +284,13 @@ def test_double_precision_comes_back_bit_by_bit(demo: Path, tmp_path: Path) -> N
         np.testing.assert_array_equal(np.asarray(ours["tas"][:])[mask], np.asarray(theirs["tas_mean"][:])[mask])
 
 
+def on_a_full_disk(arguments: list[str]) -> None:
+    """A limit on the size of files fails in the midst of writing, as a full disk does."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+    run_app(arguments)
+
+
 def test_a_disk_that_takes_no_more_is_said_and_nothing_is_left(demo: Path, tmp_path: Path) -> None:
-    # A limit on the size of files fails in the midst of writing, as a full disk does.
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
-        "from climrecon.cli.app import run_app; run_app(sys.argv[1:])"
-    )
     arguments = [
         "reconstruct",
         "--catalogue",
@@ -288,7 +300,7 @@ def test_a_disk_that_takes_no_more_is_said_and_nothing_is_left(demo: Path, tmp_p
         "--output",
         str(tmp_path / "o"),
     ]
-    answer = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    answer = forked.call(on_a_full_disk, arguments)
     assert answer.returncode == 6, answer.stderr
     assert "could not be written" in answer.stderr
     assert "Free some space" in answer.stderr

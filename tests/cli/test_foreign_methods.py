@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 from climrecon.errors import NetworkError
 from climrecon.methods.contract import Method
 from climrecon.methods.registry import build, registered
+from helpers import forked
 
 TOY = '''
 """A toy."""
@@ -74,10 +73,7 @@ def run(site_packages: Path, *arguments: Any, fails: bool = False) -> str:
     paths = os.pathsep.join(filter(None, [str(site_packages), os.environ.get("PYTHONPATH", "")]))
     env = {**os.environ, "PYTHONPATH": paths, "CLIMRECON_CONFIG": "", "XDG_CONFIG_HOME": "/nonexistent"}
     env.pop("CLIMRECON_CONFIG")
-    answer = subprocess.run(
-        [sys.executable, "-m", "climrecon", *map(str, arguments)],
-        capture_output=True, text=True, env=env, timeout=300, check=False,
-    )  # fmt: skip
+    answer = forked.climrecon(*arguments, env=env)
     assert (answer.returncode != 0) == fails, answer.stderr
     return answer.stderr if fails else answer.stdout
 

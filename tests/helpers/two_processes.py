@@ -1,13 +1,11 @@
-"""Started by torchrun: the gradients of one step of a recipe, and the weights after a few; rank 0 saves them."""
+"""In each of several processes: the gradients of one step of a recipe, and the weights after a few; rank 0 saves them."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
 
-from climrecon.cli import end_process
 from climrecon.training import engine
 from helpers.small_archive import small
 
@@ -31,8 +29,3 @@ def main(name: str, folder: Path, batch: int) -> None:
     # In single precision: halves of a batch round otherwise than the whole.
     trained = small(name, folder, 3, check_every=3, precision="single", batch=batch)
     torch.save({**found, "network": trained.network.state_dict()}, folder / f"{found['rank']}_{GRADIENTS}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
-    end_process()

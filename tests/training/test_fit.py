@@ -4,8 +4,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +23,9 @@ from climrecon.training.losses import Vgg
 from climrecon.training.recipes import recipe
 from climrecon.training.run import train
 from climrecon.training.validation_set import draw_validation_set
+from helpers import forked
 from helpers.small_archive import GRID, PUBLISHED, UNET, fields, gaps, small
 
-HERE = Path(__file__).parent
 NAMES = ("kadow2020", "punet")
 
 
@@ -182,36 +180,33 @@ def test_a_stop_during_the_last_checkpoint_is_not_lost(whole, tmp_path: Path, mo
     same(small(NAMES[0], tmp_path).network, whole[NAMES[0]].network)
 
 
-KILLED = """
-import os, signal, sys
-sys.path[:0] = [{here!r}]
-import torch
-torch.set_num_threads(1)
-from pathlib import Path
-from helpers.small_archive import small
-from climrecon.training import engine, resume
-at, inside = int(sys.argv[3]), sys.argv[4] == "inside"
-advance, save = engine.Loop.advance, torch.save
-def step(self, module):
-    advance(self, module)
-    step.now = self.step
-    if self.step == at and not inside:
-        os.kill(os.getpid(), signal.SIGKILL)
-def half(content, path):
-    save(content, path)
-    if inside and step.now >= at:
-        os.truncate(path, os.path.getsize(path) // 2)
-        os.kill(os.getpid(), signal.SIGKILL)
-engine.Loop.advance, torch.save = step, half
-small(sys.argv[1], Path(sys.argv[2]), checkpoint_seconds=0.0)
-"""
+def killed(name: str, folder: Path, at: int, how: str) -> None:
+    """Train until this process kills itself: between two steps, or when half of a checkpoint is written."""
+    torch.set_num_threads(1)
+    advance, save = engine.Loop.advance, torch.save
+    now = 0
+
+    def step(self: engine.Loop, module: nn.Module) -> None:
+        nonlocal now
+        advance(self, module)
+        now = self.step
+        if now == at and how == "outside":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def half(content: Any, path: Path) -> None:
+        save(content, path)
+        if now >= at and how == "inside":
+            os.truncate(path, path.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    engine.Loop.advance, torch.save = step, half
+    small(name, folder, checkpoint_seconds=0.0)
 
 
 @pytest.mark.parametrize(("name", "how"), [("kadow2020", "outside"), ("kadow2020", "inside"), ("punet", "inside")])
 def test_kill_9_at_a_random_step_and_in_the_middle_of_a_write(name: str, how: str, whole, tmp_path: Path) -> None:
     at = int(np.random.default_rng().integers(2, 29))
-    command = [sys.executable, "-c", KILLED.format(here=str(HERE.parent)), name, str(tmp_path), str(at), how]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    answer = forked.call(killed, name, tmp_path, at, how)
     assert answer.returncode == -signal.SIGKILL, answer.stderr
     remains = list(tmp_path.glob(".checkpoint.*"))
     assert len(remains) == (how == "inside")

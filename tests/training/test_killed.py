@@ -5,62 +5,60 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from climrecon import interruption
+from climrecon.cli.app import run_app
 from climrecon.files import sha256_of
 from climrecon.methods.store import CARD, WEIGHTS, list_networks, load_network
 from climrecon.settings import load_site, validate
 from climrecon.tasks.train.task import Training
+from climrecon.training import engine
 from climrecon.workflow.progress import Quiet
 from climrecon.workflow.run_info import run_info
+from helpers import forked
 
 RECIPE = "kadow2020,masks=20,batch=4,widths=4 6,check_every=10,validation_years=1,checkpoint_seconds=0"
 
-#: A run of the real command that kills itself, as the system would, at one place.
-RUN = """
-import os, signal, sys
-import torch
-torch.set_num_threads(1)
-from climrecon.cli.app import run_app
-from climrecon.tasks import network_store
-from climrecon.tasks.train import results
-from climrecon.tasks.training_data import preparation
-from climrecon import interruption
-from climrecon.training import engine
-import climrecon.methods.store as networks
-at, command = sys.argv[1], sys.argv[2:]
-def die(*given, **named):
-    os.kill(os.getpid(), signal.SIGKILL)
-if at == "prepare":
-    preparation.MemberStore.put = die
-elif at == "step":
-    advance = engine.Loop.advance
-    def step(self, module):
-        advance(self, module)
-        if self.step == 13:
-            die()
-    engine.Loop.advance = step
-elif at == "network":
-    networks.write_text = die
-elif at == "scores":
-    results.score_table = die
-elif at == "store":
-    network_store.shutil.copyfile = die
-elif at == "publish":
-    interruption.hook = lambda name: die() if name == "with network.safetensors in place" else None
-run_app(command)
-"""
+
+#: Where the command kills itself -> the function that does so instead of its work.
+PLACES = {
+    "prepare": "climrecon.tasks.training_data.preparation.MemberStore.put",
+    "network": "climrecon.methods.store.write_text",
+    "scores": "climrecon.tasks.train.results.score_table",
+    "store": "climrecon.tasks.network_store.shutil.copyfile",
+}
+
+
+def dying(at: str, *command: str) -> None:
+    """Run the real command, which kills itself, as the system would, at one place."""
+
+    def die(*given: Any, **named: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.set_num_threads(1)
+    if at in PLACES:
+        pytest.MonkeyPatch().setattr(PLACES[at], die)
+    elif at == "step":
+        advance = engine.Loop.advance
+
+        def step(self: engine.Loop, module: torch.nn.Module) -> None:
+            advance(self, module)
+            if self.step == 13:
+                die()
+
+        engine.Loop.advance = step  # type: ignore[method-assign]
+    elif at == "publish":
+        interruption.hook = lambda name: die() if name == "with network.safetensors in place" else None
+    run_app([*command])
 
 
 def call(at: str, config: Path, *stage: str) -> int:
-    command = [sys.executable, "-c", RUN, at, "stage", *stage, str(config)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    answer = forked.call(dying, at, "stage", *stage, str(config))
     assert answer.returncode in (0, -signal.SIGKILL), answer.stderr
     return answer.returncode
 

@@ -12,16 +12,14 @@ import torch
 from climrecon.errors import UsageError
 from climrecon.training.banks import Choices
 from climrecon.training.distributed import Workers
+from helpers import forked, stopped_together, two_processes
 
 TESTS = Path(__file__).parents[1]
 
 
 def taken(name: str, folder: Path, processes: int, batch: int) -> dict[str, Any]:
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *(launch if processes > 1 else []), "-m", "helpers.two_processes"]
-    command += [name, str(folder), str(batch)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=TESTS)
-    assert answer.returncode == 0, answer.stderr[-3000:]
+    for answer in forked.torchrun(processes, two_processes.main, name, folder, batch):
+        assert answer.returncode == 0, answer.stderr[-3000:]
     found = [dict(torch.load(folder / f"{rank}_gradients.pt", weights_only=True)) for rank in range(processes)]
     for other in found[1:]:  # every process ends with the weights that were best, which rank 0 alone knows
         for key, value in found[0]["network"].items():
@@ -53,23 +51,22 @@ def test_three_processes_stop_together_and_go_on_bit_for_bit(tmp_path: Path) -> 
     for kind in ("whole", "stopped"):
         folder = tmp_path / kind
         (folder / "fit").mkdir(parents=True)
-        environment = dict(os.environ)
         if kind == "stopped":
             # It is there from the beginning: all stop after the first step.
             (folder / "stop").touch()
-            environment["CLIMRECON_STOP_FILE"] = str(folder / "stop")
-            launch(folder, environment)
+            environment = {**os.environ, "CLIMRECON_STOP_FILE": str(folder / "stop")}
+            torchrun(folder, environment)
             said = [(folder / f"{rank}.stopped").read_text() for rank in range(3)]
             assert all("after step 1 of" in text for text in said)
             assert "its batch job" in said[0]
-            del environment["CLIMRECON_STOP_FILE"]
-        launch(folder, environment)
+        for answer in forked.torchrun(3, stopped_together.main, folder, 6):
+            assert answer.returncode == 0, answer.stderr[-3000:]
         hashes[kind] = {(folder / f"{rank}.sha256").read_text() for rank in range(3)}
     assert len(hashes["whole"]) == 1
     assert hashes["whole"] == hashes["stopped"]
 
 
-def launch(folder: Path, environment: dict[str, str]) -> None:
+def torchrun(folder: Path, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
     answer = subprocess.run(
         [*command, "-m", "helpers.stopped_together", str(folder), "6"],
