@@ -152,7 +152,7 @@ def test_it_learns_and_is_used_at_once_with_the_neighbour_months(whole, tmp_path
     for name in ("spread_factor", "shared_factor"):
         assert calibration[name] == pytest.approx(float(getattr(network, name)), abs=1e-4)
         assert calibration[name] != 1.0, "the spread is calibrated on training months"
-    assert (calibration["months"], calibration["box_means"]) == (120, 9 * 120)
+    assert (calibration["months"], calibration["box_means"]) == (24, 9 * 24)
     loaded = load_network(str(save_network(network, card, tmp_path / "mine")))
     assert loaded.method.capabilities.neighbour_months == 1
     held = fields(36, 1, 9)

@@ -83,7 +83,7 @@ def test_mirror_images_are_drawn_where_they_are_wanted_and_never_of_further_vari
             super().__init__(seed, batch, of_each, workers)
 
     monkeypatch.setattr(unet_task, "Choices", Recording)
-    trained(tmp_path, auxiliary, 2, pool=20, **mirror)
+    trained(tmp_path, auxiliary, 2, pool=20, checks=10, validation_years=1, **mirror)
     assert sizes == [(20 * images,)]
 
 
@@ -147,7 +147,7 @@ def test_other_recipes_and_other_starts_are_refused(both: dict[str, Trained], tm
     for wrong in (("psl",), ("tas", "psl", "psl"), ()):
         with pytest.raises(ProblemList, match="tas comes first"):
             recipe("punet", variables=wrong)
-    trained(tmp_path / "fit", ("psl",), 4, check_every=2)
+    trained(tmp_path / "fit", ("psl",), 4, check_every=2, pool=20, checks=10, validation_years=1)
     changed = replace(TRAINING, auxiliary={"psl": 2 * TRAINING.auxiliary["psl"]})
     made = recipe("punet", **{**UNET, "variables": ("tas", "psl"), "iterations": 4})
     about: dict[str, Any] = {"seed": 3, "device": "cpu"}
