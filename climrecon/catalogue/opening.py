@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlparse
 
 from climrecon.catalogue.dialects import COLUMNS, columns_of, frequency
-from climrecon.catalogue.fetch import fetch
 from climrecon.catalogue.roles import grid_in, role_of, version_in
 from climrecon.errors import NoDataError
 from climrecon.files import ABSENT, parse_json, read_bytes, why_unreadable
+from climrecon.servers import fetch
 
 if TYPE_CHECKING:
     import numpy as np

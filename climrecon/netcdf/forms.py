@@ -9,26 +9,23 @@ import lzma
 import os
 import shlex
 import shutil
-import urllib.error
-import urllib.request
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from climrecon.errors import InputDataError, OutputError
 from climrecon.files import FOLDER, atomic_path, note_input, require_file, stamp_of, why_unreadable
 from climrecon.netcdf.names import NETCDF, address_in, plain_name
+from climrecon.netcdf.opendap import copy_opendap
+from climrecon.servers import DATA, ServerError, pieces
 
 #: Names the folder in the environment, so that the processes of a run share it.
 _PLACE = "CLIMRECON_UNPACKED"
-#: Seconds after which a server counts as unreachable.
-TIMEOUT = 20.0
 _ZIP = b"PK\x03\x04"
 #: First bytes -> what opens a compressed file, and the command that unpacks it.
 _COMPRESSED: dict[bytes, tuple[Callable[..., Any], str]] = {
@@ -196,6 +193,8 @@ def _once(target: Path, write: Callable[[Path], None], source: Path | str, comma
             write(temporary)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise InputDataError(f"{source} is damaged or cut short: {error}", "Fetch it again.") from error
+    except ServerError:
+        raise
     except OSError as error:
         if "Invalid data stream" in str(error):  # bz2 has no error of its own
             raise InputDataError(f"{source} is damaged or cut short: {error}", "Fetch it again.") from error
@@ -277,20 +276,18 @@ def _fetched(address: str) -> Path:
     if scheme not in ("http", "https"):
         raise InputDataError(f"{address} is an address of the kind {scheme}://, which is not read.", hint)
     target = _place(f"{address} {datetime.now(UTC):%Y-%m-%d}") / (name or "fetched.nc")
-    if target.is_file():
-        return local(target)
     opendap = "/dodsC/" in address or "/opendap/" in address or "/dap/" in address.lower()
+    command = "ncks" if opendap else "curl -O"
     try:
-        # Asked for first: the netCDF library writes its own words to the terminal.
-        with urllib.request.urlopen(f"{address}.dds" if opendap else address, timeout=TIMEOUT) as answer:
-            if opendap:
-                answer.read()
-                return _copied(address, target, "an OPeNDAP address", hint)
-
-            def save(to: Path) -> None:
-                with to.open("wb") as file:
-                    shutil.copyfileobj(answer, file, 1 << 20)
-
-            return local(_once(target, save, address, "curl -O"))
-    except (urllib.error.URLError, HTTPException, ValueError, TimeoutError) as error:
+        return local(_once(target, partial(_saved, address, opendap), address, command))
+    except ServerError as error:
         raise InputDataError(f"{address} cannot be reached: {error}", f"Check the address. {hint}") from error
+
+
+def _saved(address: str, opendap: bool, target: Path) -> None:
+    if opendap:
+        copy_opendap(address, target, DATA)
+        return
+    with target.open("wb") as file:
+        for piece in pieces(address, DATA):
+            file.write(piece)

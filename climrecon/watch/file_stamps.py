@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from climrecon.catalogue.fetch import fetch
 from climrecon.errors import NoDataError
 from climrecon.netcdf.names import NETCDF
+from climrecon.servers import fetch
 from climrecon.workflow.fingerprint import digest_of
 
 #: Size, mtime and ctime in nanoseconds; the latter cannot be set back by whoever copied a file.

@@ -85,7 +85,7 @@ def test_no_contract_holds_by_absence() -> None:
 
 #: Function that takes any error without raising one -> why.
 TAKES_ANY_ERROR = {
-    "catalogue/fetch.py: _read": "a thread hands its error to the one that waits for the answer, which raises it",
+    "servers.py: _read": "a thread hands its error to the one that waits for the answer, which raises it",
     "variables/units.py: conversion": "of text that is no unit the parser raises whatever it meets",
     "cli/recording.py: ending_recorded": "torchrun ends all processes at the first that does not end with 0",
     "cli/watching.py: watch": "what the system refused to one look, the next one tries again",

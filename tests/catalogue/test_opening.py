@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from catalogue.conftest import DEFAULTS, FREVA, Archive, descriptor
-from climrecon.catalogue import fetch, open_catalogue, search
+from climrecon import servers
+from climrecon.catalogue import open_catalogue, search
 from climrecon.errors import NoDataError
 
 
@@ -100,7 +101,7 @@ def test_a_table_without_its_descriptor(tmp_path: Path) -> None:
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    monkeypatch.setattr(fetch, "SILENCE", 0.2)
+    monkeypatch.setattr(servers, "SILENCE", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/c.json"
         with pytest.raises(NoDataError, match=r"cannot be reached: .*timed out"):
