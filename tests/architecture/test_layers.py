@@ -16,7 +16,7 @@ PACKAGE = ROOT / "climrecon"
 CONFINED = {
     "torch": ("methods/", "training/"),
     "matplotlib": ("plots/",),
-    "subprocess": ("freva_child.py", "preprocess/cdo.py", "jobs/", "watch/commands.py"),
+    "subprocess": ("freva_child.py", "preprocess/cdo.py", "netcdf/opendap.py", "jobs/", "watch/commands.py"),
     "intake_esm": ("catalogue/",),
 }
 

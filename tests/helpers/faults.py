@@ -59,6 +59,7 @@ def call(
     number: int = signal.SIGTERM,
     after: float | None = None,
     largest: int = resource.RLIM_INFINITY,
+    disk: Callable[[], object] | None = None,
 ) -> Ending:
     """Call climrecon in a session of its own.
 
@@ -72,6 +73,8 @@ def call(
         Seconds after which ``number`` is sent from outside.
     largest:
         Bytes of a file; the system takes no more.
+    disk:
+        Called in the process before the command, to make a disk faulty.
     """
     printed, reached, sent, begun = folder / "printed", folder / "reached", folder / "sent", time.monotonic()
     reached.write_text("")
@@ -79,7 +82,7 @@ def call(
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
-        _in_child(arguments, printed, reached, sent, at, number)
+        _in_child(arguments, printed, reached, sent, at, number, disk)
     code: int | None = None
     while code is None:
         gone = time.monotonic() - begun
@@ -99,7 +102,10 @@ def call(
     return Ending(code, tuple(reached.read_text().splitlines()), printed.read_text(errors="replace"), seconds)
 
 
-def _in_child(arguments: Sequence[str], printed: Path, reached: Path, sent: Path, at: int, number: int) -> None:
+def _in_child(
+    arguments: Sequence[str], printed: Path, reached: Path, sent: Path, at: int, number: int,
+    disk: Callable[[], object] | None,
+) -> None:  # fmt: skip
     code = 70
     try:
         os.setsid()
@@ -121,6 +127,8 @@ def _in_child(arguments: Sequence[str], printed: Path, reached: Path, sent: Path
         interruption.hook = hook
         # The parent's is none of this process.
         forkserver._forkserver.__init__()  # type: ignore[misc]
+        if disk:
+            disk()
         run_app(list(arguments))
         code = 0
     except SystemExit as stop:
