@@ -161,14 +161,14 @@ def main(task: str, folder: Path, seconds: float) -> None:
     disk, random = Disk(folder / "disk"), np.random.default_rng(7)
     (folder / "disk").mkdir()
     subject = (Reconstruction if task == "reconstruct" else Watch)(folder)
-    calls = {}
-    for kind_name, kind in KINDS.items():
-        subject.begin()
-        subject.check(subject.call(disk.faulty(kind, ALWAYS)), kind_name, 0)
-        calls[kind_name] = disk.calls
+    calls: dict[str, int] = {}
     counts, until = Counter[str](), time.monotonic() + seconds
     while time.monotonic() < until:
         kind = list(KINDS)[random.integers(len(KINDS))]
+        if kind not in calls:
+            subject.begin()
+            subject.check(subject.call(disk.faulty(KINDS[kind], ALWAYS)), kind, 0)
+            calls[kind] = disk.calls
         first = int(random.integers(1, calls[kind] + 1))
         subject.begin()
         ending = subject.call(disk.faulty(KINDS[kind], first))
