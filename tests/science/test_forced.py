@@ -77,15 +77,18 @@ def test_months_have_responses_of_their_own_where_a_run_is_long() -> None:
     assert np.abs(found[6] - found[0]).mean() > 0.3
 
 
-def test_a_record_with_early_gaps_has_the_response_of_its_well_observed_months() -> None:
+@pytest.mark.parametrize("some", [True, False])
+def test_a_record_with_early_gaps_has_the_response_of_its_well_observed_months(some: bool) -> None:
     fields, index = run(3, warming=2.0)
     early = index < 1930 * 12
     fields[early] *= -1.0
     fields[early, :3] = np.nan
     found = responses_of_runs(months(fields, index)).patterns
     np.testing.assert_allclose(found[0], response_of(fields[~early], index[~early], GRID), rtol=1e-5)
-    # Too few of them: all months.
+    # Too few of them, or none: all months.
     fields[:-36, :3] = np.nan
+    if not some:
+        fields[-36:, -3:] = np.nan
     whole = responses_of_runs(months(fields, index)).patterns[0]
     np.testing.assert_allclose(whole, response_of(fields, index, GRID), rtol=1e-5, atol=1e-6)
 

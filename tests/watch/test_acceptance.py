@@ -119,14 +119,14 @@ def test_a_failing_check_keeps_the_old_release_and_a_person_may_accept(
     watching.archive.build()
     watching()
     old = watching.latest
-    warm = lambda self, values, *rest: Estimate(mean=np.full(values.shape, 0.4, np.float32))  # noqa: E731
+    warm = lambda self, values, *rest: Estimate(mean=np.full(values.shape, 0.5, np.float32))  # noqa: E731
     monkeypatch.setattr(Climatology, "reconstruct", warm)
     watching.archive.mean("5.0.2.0", 25)
     for _ in range(3):
         held = watching()
         assert (held.code, watching.runs, watching.latest) == (codes.HELD, 2, old)
         assert "unchanged_input: in 22 months" in held.message
-        assert "0.4000 K" in held.message
+        assert "0.5000 K" in held.message
     folder = watching.output / "releases" / "HadCRUT.5.0.2.0_199001-199201"
     assert not json.loads((folder / "release.json").read_text())["passed"]
     assert "Held back" in (folder / "changes.html").read_text()

@@ -107,12 +107,12 @@ def response_of(
         That determine one.
     """
     index = np.asarray(index)
-    flat = fields.reshape(len(fields), -1).astype(np.float64)
-    known = np.isfinite(flat)
-    filled, area = np.where(known, flat, 0.0), grid.area.reshape(-1)
     n_years = len(np.unique(index // 12))
     if n_years < fewest_years:
         return None
+    flat = fields.reshape(len(fields), -1).astype(np.float64)
+    known = np.isfinite(flat)
+    filled, area = np.where(known, flat, 0.0), grid.area.reshape(-1)
     years = (index - index.mean()) / 12.0
     level = np.polyval(np.polyfit(years, (filled @ area) / np.maximum(known @ area, 1e-9), 3), years)
     if level.std() < LEAST_WARMING:
