@@ -19,7 +19,7 @@ from climrecon.servers import Limits, ServerError, fetch
 
 #: Exit code where the copy cannot be written.
 _UNWRITABLE = 6
-#: Bytes beside those of the values, twice: for Python, its libraries and their threads.
+#: Bytes in addition to twice those of the values: for Python, its libraries and their threads.
 _ROOM = 1 << 32
 
 

@@ -40,9 +40,9 @@ class Forcing:
     Attributes
     ----------
     runs, models:
-        Responses of the runs that are trained on, and of models. Few runs together with models are a record of
-        observations or reanalyses: its own response is a further direction.
-        Many runs are models among models.
+        Responses of the runs that are trained on, and of models. Few runs together with models are records of
+        observations or reanalyses, and the own response of each is a further direction. Many runs are models among
+        models.
     """
 
     runs: ForcedResponses
@@ -112,9 +112,10 @@ def forcing_of(
     runs = responses_of_runs(fields)
     if continues or not len(runs + models):
         return Forcing(runs, models, Amplitudes(), climates)
+    own = OWN_AMPLITUDE if len(runs) and compared(runs, models) is models else 0.0
     if recipe.amplitudes:
         mean, differences = recipe.amplitudes
-        return Forcing(runs, models, Amplitudes(mean, differences, OWN_AMPLITUDE), climates)
+        return Forcing(runs, models, Amplitudes(mean, differences, own), climates)
     rows = spread_over_sets(fields, np.arange(len(fields)), recipe.covariance_months)
 
     def known(keep: BoolArray) -> ForcedResponses:
@@ -125,7 +126,7 @@ def forcing_of(
         fields.known(rows), index, fields.grid, known, masks, climates, seed,
         judging=fields.source(rows) == 0, weights=month_weights(fields, rows),
     )  # fmt: skip
-    return Forcing(runs, models, replace(fitted, own=OWN_AMPLITUDE), climates)
+    return Forcing(runs, models, replace(fitted, own=own), climates)
 
 
 def responses_of_runs(fields: TrainingFields, rows: IntArray | None = None) -> ForcedResponses:

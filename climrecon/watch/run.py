@@ -26,7 +26,7 @@ from climrecon.workflow.provenance import read_provenance
 from climrecon.workflow.run_info import run_info
 
 LOG = "run.log"
-#: The state's record of a release, beside its files, and what is taken from it.
+#: The state's record of a release, in the folder of its files, and what is taken from it.
 FACTS = "release.json"
 _KEPT = ("changes", "confirmed", "accepted", "network_sha256")
 

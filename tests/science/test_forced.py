@@ -193,6 +193,10 @@ def test_given_amplitudes_are_taken_and_the_card_names_sources() -> None:
     assert found.card()["sources"] == ["GISTEMP", "model 0", "model 1"]
     assert (found.amplitudes.mean, found.amplitudes.differences) == (0.5, 0.2)
     assert found.climates.share == 0.25
+    # A card names no amplitude along a record's own response where none is a direction.
+    assert found.card()["amplitude_of_own_K"] == 1.0
+    among_themselves = forcing_of(chosen, months(*run(5, warming=2.0)), None, masks(), 0)
+    assert among_themselves.card()["amplitude_of_own_K"] == 0.0
 
 
 def test_a_record_among_models_has_a_direction_of_its_own() -> None:

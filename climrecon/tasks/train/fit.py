@@ -116,7 +116,7 @@ def run_training(
         reporter.note(
             f"Forced responses of {len(known['sources'])} sources: standard deviations of "
             f"{known['amplitude_of_mean_K']:g} K along their mean, {known['amplitude_of_differences_K']:g} K along their "
-            f"differences, {known['amplitude_of_own_K']:g} K along a record's own"
+            "differences" + (f", {own:g} K along the record's own" if (own := known["amplitude_of_own_K"]) else "")
         )
     if len(trained.shares) > 1:
         reporter.note(
