@@ -11,10 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from climrecon.errors import NetworkError
@@ -27,20 +24,17 @@ from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet, from_st
 from climrecon.methods.kadow2020.reconstructor import PublishedReconstructor
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.registry import registered
+from climrecon.methods.training_range import TrainingRange, read_range, write_range
 from climrecon.methods.unet.build import build_unet, matching
 from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.parameters import BY_NAME
 
 WEIGHTS, CARD = "network.safetensors", "card.json"
-#: The range of the training months, beside the weights of a network whose card names its hash.
-RANGE = "range.safetensors"
 #: Kind of the networks that the recipe native of version 0.1 trained.
 FORMER_KIND = "partial_unet"
 #: One-sigma error of observations where neither data set nor card states one, K.
 DEFAULT_OBS_SD = 0.3
-#: Standard deviations beyond the training months' range at which a value is flagged.
-BEYOND_SD = 2.0
 
 
 @dataclass(frozen=True)
@@ -115,11 +109,14 @@ def network_of(loaded: LoadedNetwork) -> Network:
     )
 
 
-def save_network(network: Network, card: Card, folder: Path) -> Path:
-    """Write weights and card; returns the folder."""
+def save_network(network: Network, card: Card, folder: Path, reached: TrainingRange | None = None) -> Path:
+    """Write weights, the range of the training months and card; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(network.state_dict(), folder / WEIGHTS)
-    card = card.model_copy(update={"weights_sha256": sha256_of(folder / WEIGHTS)})
+    hashes = {"weights_sha256": sha256_of(folder / WEIGHTS)}
+    if reached is not None:
+        hashes["range_sha256"] = write_range(reached, folder)
+    card = card.model_copy(update=hashes)
     write_text(folder / CARD, card.model_dump_json(indent=1) + "\n")
     return folder
 
@@ -223,7 +220,7 @@ def load_network(name: str, *, device: str = "cpu", store: Sequence[Path] = ()) 
     method = _method(card, weights, device)
     if stamp_of(weights) != stamp:
         raise NetworkError(f"The weights of {card.name} ({weights}) were changed while they were read.", "Try again.")
-    return LoadedNetwork(method, card, digest, folder, _training_range(card, folder))
+    return LoadedNetwork(method, card, digest, folder, read_range(card, folder))
 
 
 def _method(card: Card, path: Path, device: str) -> Method:
@@ -254,44 +251,3 @@ def _load_published(path: Path, device: str) -> LoadedNetwork:
     card = describe_published(path.stem, network, FIVE_DEGREES, 72, title)
     card = card.model_copy(update={"weights_sha256": sha256})
     return LoadedNetwork(PublishedReconstructor(path.stem, network, device), card, sha256, path)
-
-
-@dataclass(frozen=True)
-class TrainingRange:
-    """Range of the training months: (12, H, W) lowest and highest value and standard deviation, K.
-
-    NaN where they have no values.
-    """
-
-    lowest: NDArray[np.floating[Any]]
-    highest: NDArray[np.floating[Any]]
-    sd: NDArray[np.floating[Any]]
-
-    def outside(self, values: NDArray[np.floating[Any]], month: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Where (T, H, W) ``values`` of calendar months (T,) lie more than two standard deviations beyond."""
-        beyond = np.empty(values.shape, dtype=bool)
-        margin = BEYOND_SD * self.sd
-        highest, lowest = self.highest + margin, self.lowest - margin
-        for number, value in enumerate(np.asarray(month) - 1):
-            beyond[number] = (values[number] > highest[value]) | (values[number] < lowest[value])
-        return beyond
-
-
-def _training_range(card: Card, folder: Path) -> TrainingRange | None:
-    """The range beside a network's weights; None if its card names none.
-
-    Raises
-    ------
-    NetworkError
-        If it is absent or is not that of the card.
-    """
-    if card.range_sha256 is None:
-        return None
-    path = folder / RANGE
-    if why_unreadable(path) or sha256_of(path) != card.range_sha256:
-        raise NetworkError(
-            f"The training range of {card.name} ({path}) is absent or is not that of its card.",
-            "Fetch the network again.",
-        )
-    parts = {name: tensor.float().numpy() for name, tensor in read_weights(path).items()}
-    return TrainingRange(parts["lowest"], parts["highest"], parts["sd"])

@@ -12,7 +12,8 @@ from platformdirs import user_cache_path, user_data_path
 from climrecon.errors import NetworkError, OutputError, UsageError
 from climrecon.interruption import commit_point, signals_wait
 from climrecon.methods.registry import registered
-from climrecon.methods.store import CARD, RANGE, WEIGHTS, list_networks, load_network, shipped
+from climrecon.methods.store import CARD, WEIGHTS, list_networks, load_network, shipped
+from climrecon.methods.training_range import RANGE
 from climrecon.settings import Site
 from climrecon.working_folders import working_folder
 

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from climrecon.errors import NetworkError
-from climrecon.methods.store import RANGE, TrainingRange, load_network, shipped
+from climrecon.grid import Grid
+from climrecon.methods.store import load_network, shipped
+from climrecon.methods.training_range import RANGE, TrainingRange
 from climrecon.output.product import NO_SKILL, OBSERVED, OUTSIDE, RECONSTRUCTED, status_of
+from climrecon.training.fields import TrainingFields
+from climrecon.training.range import reached_by
 
 
 def test_two_standard_deviations_beyond_the_calendar_months_range() -> None:
@@ -53,3 +57,22 @@ def test_a_range_that_is_not_the_cards_is_refused(tmp_path: Path) -> None:
     (folder / RANGE).unlink()
     with pytest.raises(NetworkError, match="training range"):
         load_network(str(folder))
+
+
+def test_a_training_states_what_its_months_reached() -> None:
+    months = 12 * 30
+    values = np.random.default_rng(3).normal(size=(months, 4, 8)).astype(np.float32)
+    scored = np.ones(values.shape, bool)
+    scored[12 * 12 :, 1, 2] = False  # 12 Januaries are too few
+    values[24, 0, 0], values[36, 0, 1] = 9.0, 99.0
+    scored[36, 0, 1] = False
+    index = 1960 * 12 + np.arange(months)
+    fields = TrainingFields(values, index % 12 + 1, index, np.zeros(months, int), ("a",), Grid.regular(4, 8), scored)
+    found = reached_by(fields)
+    assert np.isnan(found.lowest[:, 1, 2]).all()
+    assert np.isfinite(np.delete(found.sd.reshape(12, -1), 10, axis=1)).all()
+    assert (found.highest[0, 0, 0], found.highest[0, 0, 1]) == (
+        9.0,
+        values[scored[:, 0, 1] & (index % 12 == 0), 0, 1].max(),
+    )
+    assert found.sd[5, 3, 3] == pytest.approx(values[5::12, 3, 3].std(ddof=1))

@@ -31,6 +31,7 @@ from climrecon.training.distributed import process_rank
 from climrecon.training.engine import Progress, Shown
 from climrecon.training.fields import TrainingFields
 from climrecon.training.published_task import new_network
+from climrecon.training.range import reached_by
 from climrecon.training.rarely_known import rarely_known, text_on
 from climrecon.training.recipe_settings import PublishedRecipe, Recipe, UNetRecipe
 from climrecon.training.recipes import parse, recipe
@@ -140,9 +141,9 @@ def run_training(
         for folder, (months, text) in uses.items():
             network = refitted(network, replace(months, shares=trained.shares), chosen, trained.forcing)
             card = card.model_copy(update={"training": {**card.training, "covariances": text}})
-            save_network(network, card, plan.folder / folder)
+            save_network(network, card, plan.folder / folder, reached_by(months))
     else:
-        save_network(network, card, plan.folder / SCORED)
+        save_network(network, card, plan.folder / SCORED, reached_by(fields))
     remove_checkpoints(plan.folder)
 
 

@@ -17,6 +17,7 @@ from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import Card
 from climrecon.methods.contract import Method
 from climrecon.methods.store import CARD, WEIGHTS, LoadedNetwork, load_network
+from climrecon.methods.training_range import RANGE
 from climrecon.output.card import card_markdown
 from climrecon.report import write_training_report
 from climrecon.scores.suite import score_table
@@ -61,6 +62,9 @@ def collect(training: TrainingPlan, gaps: Coverage, run: RunInfo, reporter: Repo
         (stage / WEIGHTS).write_bytes((source / WEIGHTS).read_bytes())
         write_text(stage / "card.md", card_markdown(card.model_dump(mode="json")))
         results.add(WEIGHTS, "network", f"Weights of {card.name}", card.weights_sha256)
+        if card.range_sha256:
+            (stage / RANGE).write_bytes((source / RANGE).read_bytes())
+            results.add(RANGE, "network", f"Range of the training months of {card.name}", card.range_sha256)
         results.add(CARD, "card", f"Card of {card.name}: data, members, settings, scores")
         results.add("card.md", "card", f"Card of {card.name}, to read")
         log = training.folder / "fit" / "log.csv"
