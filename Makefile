@@ -11,8 +11,8 @@ HOST := host_env
 PY := $(ENV)/bin/python
 BUILD := build
 STATE := $(BUILD)/host
-# Tests that run at the same time, each with one thread.
-WORKERS ?= 2
+# Tests that run at the same time, each with one thread. Those of batch jobs wait more than they compute.
+WORKERS ?= 3
 # Folders of tests that 'make check' runs.
 FAST := $(addprefix tests/,architecture catalogue docs output packaging preprocess settings)
 
@@ -25,7 +25,7 @@ PYTHON := $(shell for p in python3.12 python3.11 python3; do \
 	then echo $$p; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help plugin_env host_env run check test faults lint docs bench clean
+.PHONY: help plugin_env host_env run check test coverage faults lint docs bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z_]+:.*## ' Makefile | sed -E 's/^([a-z_]+):.*## /\1\t/' | column -ts $$'\t' 2>/dev/null || \
@@ -83,9 +83,11 @@ check: lint ## Check everything that takes under two minutes
 
 test: lint host_env ## Run all checks and tests
 	@python3 host/system_packages.py $(TEST_PACKAGES)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(MEASURED)
+
+coverage: ## Run all checks and tests and report which lines they reach, a fifth slower
 	@rm -f .coverage .coverage.*
-	@OMP_NUM_THREADS=1 $(PY) -m pytest --cov --cov-report=term -q \
-		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@$(MAKE) test MEASURED="--cov --cov-report=term"
 
 faults: $(ENV)/.tested ## Look for faults for an hour: signals and kills at every commit point, made-up files
 	@CLIMRECON_FAULTS_SECONDS=300 OMP_NUM_THREADS=1 $(PY) -m pytest -q --timeout 7200 tests/faults

@@ -1,6 +1,6 @@
 """What a reconstruction must show beside its scores: drift, geography, blind events, seams and poles.
 
-    python benchmarks/events.py --data SHARED_DATA [--networks FOLDER/punet5-heldout] [--json]
+    python benchmarks/events.py --data SHARED_DATA [--networks FOLDER/punet6-heldout] [--json]
 
 Truth: the 240 held-out real months of benchmarks/skill.py (give a network that has not seen them). Clean, 0.1 K
 stated, but for the two HadCRUT4 months.
@@ -310,7 +310,7 @@ def seams(methods: dict[str, Any], truth: np.ndarray, masks: dict[str, np.ndarra
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--networks", default="punet5", help="names or folders, separated by commas")
+    parser.add_argument("--networks", default="punet6", help="names or folders, separated by commas")
     parser.add_argument("--parts", default="abcd")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

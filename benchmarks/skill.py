@@ -1,6 +1,6 @@
 """The skill table: months that were not learned from, seen through real early coverage, every method in one run.
 
-    python benchmarks/skill.py --data SHARED_DATA [--split a|b|c|d] [--networks punet5,…] [--json]
+    python benchmarks/skill.py --data SHARED_DATA [--split a|b|c|d] [--networks punet6,…] [--json]
 
 The splits, (c) by default, are those of benchmarks/splits.py, the cases those of benchmarks/observed_cases.py. Masks:
 HadCRUT4's 1877-09 and 1893-08, which no training has seen; and in the sparse cases twelve sparser ones (CRUTEM4 land of
@@ -202,7 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="c", choices=list("abcd"))
-    parser.add_argument("--networks", default="punet5", help=f"names or folders; {ALONE}NAME: without its U-Net")
+    parser.add_argument("--networks", default="punet6", help=f"names or folders; {ALONE}NAME: without its U-Net")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cases", help="of clean, noisy, sparse and cold; by default all of the split")
     parser.add_argument("--published", action="store_true", help="also the published networks")

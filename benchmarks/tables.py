@@ -4,15 +4,15 @@ r"""Render the tables of docs/results.md, and a sentence of README.md, from the 
 
 Each table stands between two comments, ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``; a page must not have those of
 a table whose JSON is missing. A test fails when a table is stale. docs/results/ablation.json is a list of rows with the
-keys ``part``, ``split``, ``case`` and the scores. FOLDER/punet5-heldout is the network that a training scores (its folder
+keys ``part``, ``split``, ``case`` and the scores. FOLDER/punet6-heldout is the network that a training scores (its folder
 ``network`` in the cache; ``refitted`` is the one that ships). The other JSON comes from::
 
-    python benchmarks/skill.py --data DATA --networks FOLDER/punet5-heldout,kadow2020 --published --json \
+    python benchmarks/skill.py --data DATA --networks FOLDER/punet6-heldout,kadow2020 --published --json \
         > docs/results/skill.json
     python benchmarks/skill.py --data DATA --split a --networks … --json > docs/results/skill-a.json    # and b, d
     python benchmarks/reconstruct.py --json > docs/results/reconstruct.json    # on a quiet machine
     python benchmarks/withheld.py --data DATA --json > docs/results/withheld.json
-    python benchmarks/events.py --data DATA --networks FOLDER/punet5-heldout --parts bcd --json \
+    python benchmarks/events.py --data DATA --networks FOLDER/punet6-heldout --parts bcd --json \
         > docs/results/events.json
 """
 
@@ -39,8 +39,8 @@ CASES = {
 NAMES = {
     "published 20cr-1000000": "published, 20CR (2020)",
     "published 20crtasgn72": "published, later",
-    "punet5-heldout": "**punet5-heldout**",
-    "punet5": "**punet5**",
+    "punet6-heldout": "**punet6-heldout**",
+    "punet6": "**punet6**",
     "punet": "**punet**",
     "punet5 of 0.1": "punet5 of version 0.1",
     "kriging 2000 km": "kriging, 2,000 km, nugget 0.1",

@@ -35,7 +35,7 @@ def add_scores(folder: Path, name: str, measured: Path) -> None:
     shrinks = (
         f"It answers 1 K on all observed cells with {min(answers):.2f}-{max(answers):.2f} K, as networks trained on "
         "anomalies do: changes and trends come out too small. It is for comparison with the published networks; "
-        "punet5 is better in every figure."
+        "punet6 is better in every figure."
     )
     learned = (
         "It learned from complete months of GISTEMP 1960-2002 without the test years, so it is not independent "

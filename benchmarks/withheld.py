@@ -119,7 +119,7 @@ def differences(method: dict[str, np.ndarray], reference: dict[str, np.ndarray])
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--network", default="punet5")
+    parser.add_argument("--network", default="punet6")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     file = options.data / "observations/hadcrut4/tas_hadcrut_187709_189308.nc"

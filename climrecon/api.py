@@ -37,7 +37,7 @@ def methods() -> dict[str, str]:
 
 
 def reconstruct(
-    observations: Data, network: str = "punet5", *, progress: bool = False, **parameters: Any
+    observations: Data, network: str = "punet6", *, progress: bool = False, **parameters: Any
 ) -> xr.Dataset:
     """Complete gappy observations.
 
@@ -78,7 +78,7 @@ def reconstruct(
 def evaluate(
     truth: Data,
     masks: Data,
-    methods: Sequence[str] = ("punet5", "kriging"),
+    methods: Sequence[str] = ("punet6", "kriging"),
     *,
     progress: bool = False,
     **parameters: Any,

@@ -43,7 +43,7 @@ _HELP = {
     (p.TRAIN, "variable"): "Variable to learn, by its CMOR name, e.g. tas (near-surface temperature).",
     (p.TRAIN, "model"): "Observations {}, e.g. HadCRUT5.".format(_GAPS),
     (p.TRAIN, "obs_file"): "A netCDF file of observations {}.".format(_GAPS),
-    (p.EVALUATE, "network"): "Network or baseline to score, e.g. punet5.",
+    (p.EVALUATE, "network"): "Network or baseline to score, e.g. punet6.",
     (p.EVALUATE, "compare_with"): "Networks or baselines to score too, separated by commas; 'none' for none.",
     (p.EVALUATE, "variable"): "Variable of the fields, by its CMOR name, e.g. tas (near-surface temperature).",
     (p.EVALUATE, "model"): "Observations {}, e.g. HadCRUT5.".format(_GAPS),

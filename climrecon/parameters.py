@@ -98,8 +98,8 @@ PARAMETERS = (
                    "observations."),
     Parameter("period", PERIOD, None, in_fingerprint=True,
               help="Months to use: 1850-2025, 1850:2025 or 185001-202512; either end may be open. Empty: all months."),
-    Parameter("network", NAME_OR_PATH, "punet5", site=True,
-              help="Network or baseline that fills the gaps: a name from 'climrecon networks' (e.g. punet5, kriging), "
+    Parameter("network", NAME_OR_PATH, "punet6", site=True,
+              help="Network or baseline that fills the gaps: a name from 'climrecon networks' (e.g. punet6, kriging), "
                    "or the path of a network. A training starts from this network, if one is given."),
     Parameter("auxiliary_files", NAMED_FILES, None, tasks=(RECONSTRUCT,),
               help="Files of the auxiliary variables that the network takes, VARIABLE=FILE separated by commas, e.g. "
@@ -167,7 +167,7 @@ PARAMETERS = (
                    "water, as in HadCRUT), tas (air temperature everywhere), auto (blended for members that have tos, "
                    "sic and sftlf)."),
     Parameter("recipe", NAME_OR_PATH, "punet", site=True, tasks=(TRAIN,),
-              help="Recipe: punet (our own, as punet5), kadow2020 (the published network). Settings may follow: "
+              help="Recipe: punet (our own, as punet6), kadow2020 (the published network). Settings may follow: "
                    "punet,width=24,depth=2 (depth: at most 3 on 36 x 72 cells). Or a TOML file."),
     Parameter("auxiliary", TEXT, None, site=True, tasks=(TRAIN,),
               help="Auxiliary variables that the network takes beside tas, separated by commas: psl, tos, pr. Members "

@@ -15,7 +15,7 @@ from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
 
 #: The shipped network whose patterns are taken, so that no data are needed.
-PATTERNS = "punet5"
+PATTERNS = "punet6"
 
 
 class OptimalInterpolation(UNetReconstructor):

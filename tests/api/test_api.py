@@ -35,7 +35,7 @@ def test_methods_are_listed_before_and_after_their_package_is_imported() -> None
     import climrecon.methods.kriging
 
     found = climrecon.methods()
-    assert {"punet5", "kadow2020", "kriging", "oi", "pca", "idw", "climatology"} <= set(found)
+    assert {"punet6", "kadow2020", "kriging", "oi", "pca", "idw", "climatology"} <= set(found)
 
 
 def test_a_dataset_and_a_file_give_the_content_of_the_command_line(observations: Path, tmp_path: Path) -> None:
@@ -66,15 +66,15 @@ def test_a_dataset_and_a_file_give_the_content_of_the_command_line(observations:
 
 def test_evaluate_gives_a_row_a_method(demo: Path, observations: Path) -> None:
     (truth,) = (demo / "reanalysis/20CR").glob("*.nc")
-    table = climrecon.evaluate(truth, observations, ["punet5", "idw"], period="1961")
-    assert list(table.index) == ["raw_mean", "punet5", "idw"]
-    assert table.loc["punet5", "rmse"] < table.loc["idw", "rmse"]
+    table = climrecon.evaluate(truth, observations, ["punet6", "idw"], period="1961")
+    assert list(table.index) == ["raw_mean", "punet6", "idw"]
+    assert table.loc["punet6", "rmse"] < table.loc["idw", "rmse"]
     assert table.attrs["scores"]["reference"] == "idw"
 
 
 def test_an_error_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ClimReconError) as caught:
-        climrecon.reconstruct(tmp_path / "absent.nc", networkk="punet5")
+        climrecon.reconstruct(tmp_path / "absent.nc", networkk="punet6")
     assert "did you mean network" in str(caught.value)
     with pytest.raises(ClimReconError):
         climrecon.reconstruct(tmp_path / "absent.nc")

@@ -34,14 +34,14 @@ def test_what_is_left_out_and_why(archive: Archive) -> None:
     archive.add("HadCRUT.5.0.2.0.analysis.anomalies.ensemble_mean.nc", product="analysis")
     archive.add("slk:///arch/HadCRUT.5.0.1.0.anomalies.ensemble_mean.nc")
     archive.add("gone.nc", exists=False)
-    archive.add("tas_mon_climrecon-punet5_HadCRUT.nc", product="reconstruction")
+    archive.add("tas_mon_climrecon-punet6_HadCRUT.nc", product="reconstruction")
     found = search(archive.catalogue(), DEFAULTS)
     assert found.main == (path,)
     reasons = {Path(item.path).name: item.reason for item in found.left_out}
     assert "filled already" in reasons["HadCRUT.5.0.2.0.analysis.anomalies.ensemble_mean.nc"]
     assert "tape" in reasons["HadCRUT.5.0.1.0.anomalies.ensemble_mean.nc"]
     assert "does not exist" in reasons["gone.nc"]
-    assert "only if asked for" in reasons["tas_mon_climrecon-punet5_HadCRUT.nc"]
+    assert "only if asked for" in reasons["tas_mon_climrecon-punet6_HadCRUT.nc"]
 
 
 def test_the_newest_version_wins_by_number_not_by_letter(archive: Archive) -> None:

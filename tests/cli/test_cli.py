@@ -63,7 +63,7 @@ def test_a_run_leaves_what_it_says(result: Path) -> None:
         assert 0 < len(entry["caption"]) <= 255
     assert not list(result.glob(".*"))
     (main,) = result.glob("*.nc")
-    assert main.name == "tas_mon_climrecon-punet5_HadCRUT.5.0.2.0_187001-187912.nc"
+    assert main.name == "tas_mon_climrecon-punet6_HadCRUT.5.0.2.0_187001-187912.nc"
     for path in (result / "databrowser").glob("*.nc"):
         with netCDF4.Dataset(path) as file:
             data = [v for v in file.variables.values() if v.ndim == 3]
@@ -144,7 +144,7 @@ def test_a_rerun_sees_a_changed_input(demo: Path, tmp_path: Path) -> None:
 def test_a_dry_run_writes_nothing(demo: Path, tmp_path: Path) -> None:
     answer = run("reconstruct", "--catalogue", demo / "catalogue.json", "--output", tmp_path / "out", "--dryrun")
     assert answer.returncode == 0, answer.stderr
-    for word in ("write nothing", "ensemble_mean.nc", "left out", "2100 months", "MB", "punet5"):
+    for word in ("write nothing", "ensemble_mean.nc", "left out", "2100 months", "MB", "punet6"):
         assert word in answer.stdout
     assert not (tmp_path / "out").exists()
 
@@ -176,7 +176,7 @@ def test_check_speaks_json() -> None:
         (["reconstruct", "--output", "o"], 3, "No catalogue is known"),
         (["reconstruct", "--obs-file", "absent.nc", "--output", "o"], 4, "There is no file"),
         (["reconstruct", "--catalogue", "absent.json", "--output", "o"], 3, "cannot be reached"),
-        (["reconstruct", "--obs-file", "obs.nc", "--network", "punet", "--output", "o"], 5, "Did you mean punet5"),
+        (["reconstruct", "--obs-file", "obs.nc", "--network", "punet", "--output", "o"], 5, "Did you mean punet6"),
         (["reconstruct", "--obs-file", "obs.nc", "--output", "file/o"], 6, "cannot be written"),
         (["reconstruct", "--obs-file", "obs.nc", "--network", "kriging", "--realisations", "x", "--output", "o"], 2, "integer"),
         (["reconstruct", "--obs-file", "obs.nc", "--variable", "tos", "--output", "o"], 5, "made for tas"),
@@ -223,12 +223,12 @@ def test_an_interrupted_run_leaves_nothing(demo: Path, tmp_path: Path) -> None:
 
 def test_networks_are_listed_with_their_scores() -> None:
     listed = run_anew("networks")
-    for name in ("punet5", "kriging", "idw", "climatology"):
+    for name in ("punet6", "kriging", "idw", "climatology"):
         assert name in listed.stdout
-    card = run("networks", "punet5")
-    assert any("noisy" in line and "punet5" in line for line in card.stdout.splitlines())
-    assert "response of punet5 to +1 K" in card.stdout
-    assert json.loads(run("networks", "punet5", "--json").stdout)["kind"] == "analysis_unet"
+    card = run("networks", "punet6")
+    assert any("noisy" in line and "punet6" in line for line in card.stdout.splitlines())
+    assert "response of punet6 to +1 K" in card.stdout
+    assert json.loads(run("networks", "punet6", "--json").stdout)["kind"] == "analysis_unet"
     assert run("networks", "punt5").returncode == 5
 
 
@@ -254,7 +254,7 @@ def test_help_is_quick_and_teaches() -> None:
 
 def test_baselines_run_like_networks(demo: Path, tmp_path: Path) -> None:
     answer = run(
-        "reconstruct", "--catalogue", demo / "catalogue.json", "--network", "kriging", "--compare-with", "punet5,idw",
+        "reconstruct", "--catalogue", demo / "catalogue.json", "--network", "kriging", "--compare-with", "punet6,idw",
         "--period", "187711-187801", "--realisations", 1, "--keep-observed", "false", "--output", tmp_path / "o", "--json",
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr

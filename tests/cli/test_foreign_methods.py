@@ -46,7 +46,7 @@ def no_method():
 ENTRIES = """[climrecon.methods]
 toy = toy_methods:Toy
 kriging = toy_methods:Toy
-punet5 = toy_methods:Toy
+punet6 = toy_methods:Toy
 broken = toy_methods.absent:Toy
 no-method = toy_methods:no_method
 """
@@ -116,7 +116,7 @@ def test_methods_are_listed_with_their_package_and_a_broken_one_hides_no_other(s
     assert any(line.split()[:1] == ["broken"] and "toy-methods 1.2" in line for line in lines)
     assert lines.index("Methods of other packages:") > lines.index("Baselines:")
     rows = json.loads(run(site_packages, "networks", "--json"))
-    assert {"toy", "punet5", "kriging", "broken"} <= {row["name"] for row in rows}
+    assert {"toy", "punet6", "kriging", "broken"} <= {row["name"] for row in rows}
     assert "toy-methods 1.2" in run(site_packages, "networks", "toy")
 
 
@@ -133,7 +133,7 @@ def test_what_is_no_method_is_refused_and_names_of_ours_stand_for_ours() -> None
     methods = registered()
     assert methods["kriging"].package == ""
     assert type(build("kriging")).__module__ == "climrecon.methods.kriging"
-    assert "punet5" not in methods
+    assert "punet6" not in methods
     assert isinstance(build("toy"), Method)
     with pytest.raises(NetworkError, match="toy-methods 1.2 cannot be used: toy_methods:no_method gives int"):
         build("no-method")

@@ -88,7 +88,7 @@ def test_tables_of_results_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
     for page, those in tables.PAGES.items():
         text = page.read_text(encoding="utf-8")
         assert text == tables.with_tables(text, tables=those), "run python benchmarks/tables.py"
-    assert (DOCS / "results.md").read_text(encoding="utf-8").count("**punet5-heldout**") > 10
+    assert (DOCS / "results.md").read_text(encoding="utf-8").count("**punet6-heldout**") > 10
 
 
 def made_skill(split: str, rmse: float) -> dict[str, Any]:

@@ -57,17 +57,17 @@ def test_an_evaluation_leaves_what_it_says(result: tuple[Path, list[str]]) -> No
     recorded = json.loads((folder / "provenance.json").read_text())
     assert recorded["agent"]["user"]["prov:label"] == getpass.getuser()
     content = json.loads((folder / "scores.json").read_text())
-    assert list(content["scores"]) == ["raw_mean", "punet5", "idw", "oi", "climatology"]
+    assert list(content["scores"]) == ["raw_mean", "punet6", "idw", "oi", "climatology"]
     assert content["reference"] == "idw"
     assert "only cells that were missing" in content["counted"].lower()
     assert content["gaps"]["rules"] == [
         f"{content['truth'][0]['name']}: each month is seen through the gaps of its own date"
     ]
     scores = content["scores"]
-    assert scores["punet5"]["cells"]["rmse"] < scores["idw"]["cells"]["rmse"] < scores["climatology"]["cells"]["rmse"]
+    assert scores["punet6"]["cells"]["rmse"] < scores["idw"]["cells"]["rmse"] < scores["climatology"]["cells"]["rmse"]
     assert scores["climatology"]["regions"]["global"]["annual"]["trend_ratio"] == 0.0
     assert 0.0 <= scores["oi"]["regions"]["global"]["annual"]["covers_90"] <= 1.0
-    assert scores["punet5"]["regions"]["Nino 3.4"]["monthly"]["r"] > 0.9
+    assert scores["punet6"]["regions"]["Nino 3.4"]["monthly"]["r"] > 0.9
     assert "covers_90" not in scores["idw"]["cells"]
     report = (folder / "report.html").read_text()
     assert "Compared with idw" in report
@@ -111,7 +111,7 @@ def test_a_dry_run_says_what_would_be_done(demo: Path, truth_file: Path, tmp_pat
         "--truth-file", str(truth_file), "--catalogue", str(demo / "catalogue.json"), "--dryrun",
         "--output", str(tmp_path / "out"), "--cachedir", str(tmp_path / "cache"),
     )  # fmt: skip
-    assert "methods: punet5, kriging, and raw_mean; differences to kriging" in output
+    assert "methods: punet6, kriging, and raw_mean; differences to kriging" in output
     assert not (tmp_path / "out").exists()
 
 

@@ -32,7 +32,7 @@ def make_product(months: int = 24, grid: Grid = FIVE_DEGREES, *, realisations: i
         stddev=np.full(shape, 0.3, np.float32),
         status=status_of(mask, unskilled),
         reference_period=(1961, 1990),
-        network=NetworkInfo("punet5", "a U-Net", "cd" * 32, {"caveats": ["careful"], "scores": {}}),
+        network=NetworkInfo("punet6", "a U-Net", "cd" * 32, {"caveats": ["careful"], "scores": {}}),
         region_sd={"global": np.full(months, 0.05), "Nino 3.4": np.full(months, 0.3)},
         realisations=(lambda: (analysis + k for k in range(realisations))) if realisations else None,
         n_realisations=realisations,

@@ -165,7 +165,7 @@ def test_a_run_in_the_foreground(kind: str, request: pytest.FixtureRequest) -> N
     host: Host = request.getfixturevalue(kind)
     answer = host.freva("plugin", "climrecon", "variable=tas", "period=1875-1880")
     assert answer.returncode == 0, answer.stdout
-    assert "Reconstructing 72 months with punet5" in answer.stdout
+    assert "Reconstructing 72 months with punet6" in answer.stdout
     folder = host.newest()
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["run_id"] == folder.name
@@ -225,12 +225,12 @@ def test_without_any_parameter_the_batch_options_are_the_hosts_and_the_sites(
 def test_from_a_python_session(sqlite: Host) -> None:
     code = (
         "import freva\n"
-        "run = freva.run_plugin('climrecon', period='1877', plots=False, report=False, compare_with='none', network='punet5')\n"
+        "run = freva.run_plugin('climrecon', period='1877', plots=False, report=False, compare_with='none', network='punet6')\n"
         "print('STATUS', run.status, [str(p) for p in run.get_result_paths()])"
     )
     answer = sqlite.python(code)
     assert "STATUS finished" in answer.stdout, answer.stdout
-    assert "tas_mon_climrecon-punet5" in answer.stdout
+    assert "tas_mon_climrecon-punet6" in answer.stdout
     failed = sqlite.python("import freva\nfreva.run_plugin('climrecon', model='nonsense')")
     assert failed.returncode != 0
     assert "exit code 3" in failed.stdout
@@ -296,8 +296,8 @@ def test_a_network_is_trained_and_then_used(sqlite: Host, monkeypatch: pytest.Mo
     used = sqlite.freva("plugin", "climrecon", "network=mine", *FAST)
     assert used.returncode == 0, used.stdout
     assert list(sqlite.newest().glob("tas_mon_climrecon-mine_HadCRUT.5.0.2.0_187701-187712.nc"))
-    tuned = sqlite.freva("plugin", "climrecon", "task=train", "training_data=cmip5", "network=punet5", "dryrun=true")
-    assert "starting from punet5" in tuned.stdout, tuned.stdout
+    tuned = sqlite.freva("plugin", "climrecon", "task=train", "training_data=cmip5", "network=punet6", "dryrun=true")
+    assert "starting from punet6" in tuned.stdout, tuned.stdout
 
 
 def test_an_evaluation(sqlite: Host, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,13 +305,13 @@ def test_an_evaluation(sqlite: Host, demo: Path, monkeypatch: pytest.MonkeyPatch
     truth = next((demo / "reanalysis" / "20CR").glob("*.nc"))
     call = ("plugin", "climrecon", "task=evaluate", f"truth_file={truth}", "period=1961-1962", "compare_with=idw,oi")
     plan = sqlite.freva(*call, "dryrun=true")
-    assert "methods: punet5, idw, oi, and raw_mean; differences to idw" in plan.stdout
+    assert "methods: punet6, idw, oi, and raw_mean; differences to idw" in plan.stdout
     answer = sqlite.freva(*call, timeout=900)
     assert answer.returncode == 0, answer.stdout
     assert sqlite.statuses()[0] == "finished"
     folder = sqlite.newest()
     content = json.loads((folder / "scores.json").read_text())
-    assert list(content["scores"]) == ["raw_mean", "punet5", "idw", "oi"]
+    assert list(content["scores"]) == ["raw_mean", "punet6", "idw", "oi"]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert {"scores", "figure", "provenance", "report"} <= {entry["role"] for entry in manifest["outputs"]}
 

@@ -98,19 +98,19 @@ def test_the_variable_loads_and_wins_over_a_section(host: Host, tmp_path: Path) 
 
 
 def test_a_wish_counts_more_than_the_site_on_every_path(host: Host) -> None:
-    wish = ("network=punet5", "period=1877", "dryrun=true")
+    wish = ("network=punet6", "period=1877", "dryrun=true")
     answer = host.freva("plugin", "climrecon", *wish)
-    assert "network: punet5" in answer.stdout, answer.stdout
+    assert "network: punet6" in answer.stdout, answer.stdout
     assert "network: kadow2020" in host.freva("plugin", "climrecon", *wish[1:]).stdout
     batch = ended(host, host.freva("plugin", "climrecon", "--batchmode", *wish).stdout)
-    assert "network: punet5" in Path(batch["log"]).read_text()
-    answer = host.python("import freva; freva.run_plugin('climrecon', network='punet5', period='1877', dryrun=True)")
-    assert "network: punet5" in answer.stdout, answer.stdout
+    assert "network: punet6" in Path(batch["log"]).read_text()
+    answer = host.python("import freva; freva.run_plugin('climrecon', network='punet6', period='1877', dryrun=True)")
+    assert "network: punet6" in answer.stdout, answer.stdout
     command = host.freva("history", "--limit", "1", "--return-command").stdout.splitlines()[-1]
     name, *arguments = shlex.split(command)
     assert name == "freva-plugin"
     again = host.freva("plugin", *arguments)
-    assert "network: punet5" in again.stdout, again.stdout
+    assert "network: punet6" in again.stdout, again.stdout
 
 
 def test_the_command_of_the_history_runs_again_unchanged(host: Host, demo: Path) -> None:

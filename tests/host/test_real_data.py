@@ -30,7 +30,7 @@ def host(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Host:
 
 
 def reconstructed(host: Host) -> Path:
-    (path,) = host.newest().glob("tas_mon_climrecon-punet5_*.nc")
+    (path,) = host.newest().glob("tas_mon_climrecon-punet6_*.nc")
     return path
 
 

@@ -41,7 +41,7 @@ def test_a_method_that_uses_no_stated_errors_does_not_claim_them(demo: Path, tmp
     assert "states systematic errors, partly correlated errors." in text, "a file states the uncorrelated ones"
 
 
-@pytest.mark.parametrize("network", ["punet5", "oi"])
+@pytest.mark.parametrize("network", ["punet6", "oi"])
 def test_a_method_that_uses_stated_errors_says_so(demo: Path, tmp_path: Path, network: str) -> None:
     text = stated(demo, tmp_path, network)
     assert f"are in: {IN})." in text

@@ -194,7 +194,7 @@ def test_files_are_written_where_no_link_can_be_planted(tmp_path: Path) -> None:
     ("task", "name", "refused"),
     [
         ("reconstruct", "catalogue.json", True),
-        ("reconstruct", "tas_mon_climrecon-punet5_X_185001-194912.nc", True),
+        ("reconstruct", "tas_mon_climrecon-punet6_X_185001-194912.nc", True),
         ("reconstruct", "data.nc", False),
         ("reconstruct", "maps_1997-12.png", False),
         ("train", "catalogue.json", False),

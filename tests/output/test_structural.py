@@ -70,7 +70,7 @@ def test_the_file_holds_it_by_cf_and_says_what_it_is(tmp_path: Path) -> None:
     assert cf_problems(path) == []
     with netCDF4.Dataset(path) as file:
         assert "tas_structural_stddev" in file["tas"].ancillary_variables
-        assert "punet5, cmip5-net, a, b" in file["tas_structural_stddev"].comment
+        assert "punet6, cmip5-net, a, b" in file["tas_structural_stddev"].comment
         names = ["".join(row.astype(str)).strip() for row in file["network_name"][:]]
         assert names == ["cmip5-net", "a, b"]
         difference = file["tas_global_mean_difference"]
@@ -81,8 +81,8 @@ def test_the_file_holds_it_by_cf_and_says_what_it_is(tmp_path: Path) -> None:
     with netCDF4.Dataset(path) as file:
         assert "network" not in file.dimensions
     rows_ = list(csv.DictReader(table(product).splitlines()))
-    assert list(rows_[0]) == ["month", "punet5", "cmip5-net", "a, b", "structural_stddev"]
-    values = [float(rows_[5][name]) for name in ("punet5", "cmip5-net", "a, b")]
+    assert list(rows_[0]) == ["month", "punet6", "cmip5-net", "a, b", "structural_stddev"]
+    values = [float(rows_[5][name]) for name in ("punet6", "cmip5-net", "a, b")]
     assert float(rows_[5]["structural_stddev"]) == pytest.approx(np.std(values, ddof=1), abs=2e-5)
 
 

@@ -46,7 +46,7 @@ def test_maps_show_observations_reconstruction_and_standard_deviation(tmp_path: 
         "Observations",
         "Reconstruction",
         "Standard deviation",
-        "punet5 minus kriging",
+        "punet6 minus kriging",
         "anomaly relative to 1961-1990",
     ):
         assert word in shown
@@ -94,9 +94,9 @@ def test_maps_without_uncertainty_say_so_and_without_comparison_have_no_map_of_i
     plain = type(product)(**{**vars(product), "stddev": None})
     series = make_series(plain)
     alone, beside = (draw_maps(plain, series, 0, others).figure for others in ({}, {"idw": plain.analysis[0]}))
-    assert "punet5 gives none" in texts(alone)
+    assert "punet6 gives none" in texts(alone)
     assert "Difference" not in texts(alone)
-    assert "Difference: punet5 minus idw" in texts(beside)
+    assert "Difference: punet6 minus idw" in texts(beside)
     maps = [sum(isinstance(axes, GeoAxes) for axes in figure.axes) for figure in (alone, beside)]
     assert maps == [3, 4]
 
@@ -135,7 +135,7 @@ def test_no_line_bridges_absent_years() -> None:
     keep[30] = False  # a month of the third year: five whole years are left
     part = some_months(72, keep)
     top = draw_global_mean(part, make_series(part)).figure.axes[0]
-    (ours,) = (line for line in top.lines if line.get_label() == "punet5")
+    (ours,) = (line for line in top.lines if line.get_label() == "punet6")
     y = np.asarray(ours.get_ydata(), float)
     assert len(y) == 6
     assert np.flatnonzero(np.isnan(y)).tolist() == [2]
@@ -194,12 +194,12 @@ def test_barely_seen_months_are_grey() -> None:
     product = make_product(36)
     seen = np.where(np.arange(36) < 12, 0.24, 0.25)
     axes = draw_nino34(product, replace(make_series(product), nino34_observed=seen)).figure.axes[0]
-    (ours,) = (line for line in axes.lines if line.get_label() == "punet5")
+    (ours,) = (line for line in axes.lines if line.get_label() == "punet6")
     assert np.isnan(np.asarray(ours.get_ydata(), float)).tolist() == [True] * 12 + [False] * 24
     nothing = draw_nino34(product, replace(make_series(product), nino34_observed=seen * 0)).figure.axes[0]
     labels = [text.get_text() for text in nothing.get_legend().get_texts()]
-    assert "punet5" not in labels
-    assert "punet5, under 25 % of the box observed" in labels
+    assert "punet6" not in labels
+    assert "punet6, under 25 % of the box observed" in labels
 
 
 def test_whole_sentences_of_captions_fit_the_host() -> None:

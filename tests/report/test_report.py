@@ -47,7 +47,7 @@ FRAME = """<!doctype html><body style="margin:0"><script>
 addEventListener('message', e => document.body.setAttribute('data-probe', e.data));
 </script><iframe src="{page}" style="width:{width}px;height:900px;border:0"></iframe>"""
 
-SCORES = {"n_months": 96, "cases": {"1877-09 noisy": {"punet5": {"rmse": 0.6934, "crps": 0.287}, "raw_mean": {"rmse": 1.0}}}}  # fmt: skip
+SCORES = {"n_months": 96, "cases": {"1877-09 noisy": {"punet6": {"rmse": 0.6934, "crps": 0.287}, "raw_mean": {"rmse": 1.0}}}}  # fmt: skip
 
 
 def write(folder: Path, product: Product, months_known: bool = True) -> str:
@@ -59,7 +59,7 @@ def write(folder: Path, product: Product, months_known: bool = True) -> str:
     picture.save(figure)
     now = datetime(2026, 1, 2, tzinfo=UTC)
     activity = Activity("7", now, now, "<b>someone</b>", {"catalogue": "/a/" + "long" * 60, "period": None},
-                        {"climrecon": "0", "cdo": "2.1"}, "punet5", "ab",
+                        {"climrecon": "0", "cdo": "2.1"}, "punet6", "ab",
                         [("/data/" + "x" * 200 + ".nc", "cd" * 32)], "ef" * 32)  # fmt: skip
     path = folder / "report.html"
     write_report(
@@ -147,7 +147,7 @@ def test_numbers_are_those_of_the_series(tmp_path: Path) -> None:
     assert f"{best.year}{best.ours:+.2f}±{NINETY * 0.05:.2f}" in words.replace(" ", "")
     assert f"known to within ±{NINETY * 0.05:.2f} K" in words
     assert f"On average {100 * series.coverage['global'].mean():.0f} % of the globe's area was observed" in words
-    assert "1877-09noisypunet50.6930.287––––" in words.replace(" ", "")
+    assert "1877-09noisypunet60.6930.287––––" in words.replace(" ", "")
     assert "Scores on 96 months" in words
 
 

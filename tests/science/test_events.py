@@ -26,7 +26,7 @@ def months(shared_data: Path) -> Observations:
 
 @pytest.fixture(scope="module")
 def network() -> Method:
-    return load_network("punet5").method
+    return load_network("punet6").method
 
 
 def without(months: Observations, region: Region) -> tuple[Observations, np.ndarray]:

@@ -63,7 +63,7 @@ class Slow(Method):
 
 def test_a_networks_results_do_not_depend_on_the_number_of_threads() -> None:
     observations = observed(40)
-    network = load_network("punet5").method
+    network = load_network("punet6").method
     results = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)

@@ -274,7 +274,7 @@ def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None
 
 
 def test_the_spread_factor_goes_with_the_weights() -> None:
-    network = load_network("punet5").method.network  # type: ignore[attr-defined]
+    network = load_network("punet6").method.network  # type: ignore[attr-defined]
     assert 0.5 < float(network.spread_factor) < 1.0
     again = build_unet("mine", network.state_dict(), unet_arguments(network))
     assert torch.equal(again.spread_factor, network.spread_factor)

@@ -37,7 +37,7 @@ def test_observed_cells_and_cells_without_skill_keep_their_status() -> None:
 
 
 def test_the_shipped_network_states_its_range() -> None:
-    found = load_network("punet5").training_range
+    found = load_network("punet6").training_range
     assert found is not None
     assert found.lowest.shape == (12, 36, 72)
     known = np.isfinite(found.sd)
@@ -50,7 +50,7 @@ def test_the_shipped_network_states_its_range() -> None:
 
 def test_a_range_that_is_not_the_cards_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "copy"
-    shutil.copytree(shipped() / "punet5", folder)
+    shutil.copytree(shipped() / "punet6", folder)
     (folder / RANGE).write_bytes((folder / RANGE).read_bytes()[:-2] + b"xx")
     with pytest.raises(NetworkError, match="training range"):
         load_network(str(folder))

@@ -40,7 +40,7 @@ def test_help_is_a_sentence_without_words_of_other_tasks(task: str) -> None:
         if one.site and one.default is not None and (task, one.name) != (p.TRAIN, "network"):
             assert empty == f"the site's, else {p.shown(one.default)}.", one
     network = next(one for one in form.fields(p.RECONSTRUCT) if one.name == "network")
-    assert network.help.endswith("Empty: the site's, else punet5.")
+    assert network.help.endswith("Empty: the site's, else punet6.")
 
 
 def test_what_has_no_field_stands_in_options_and_comes_back() -> None:

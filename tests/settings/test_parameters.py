@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "here.nc").touch()
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "card.json").touch()
-    (tmp_path / "punet5").mkdir()
+    (tmp_path / "punet6").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return tmp_path
@@ -75,12 +75,12 @@ def test_a_schedule_and_batch_jobs_name_every_path_in_full(parameter: p.Paramete
 
 def test_names_and_addresses_stay_what_they_are(folder: Path) -> None:
     raw = {
-        "network": "punet5", "compare_with": "punet5, net,here.nc,kriging,../x", "catalogue": "https://host/c.json",
+        "network": "punet6", "compare_with": "punet6, net,here.nc,kriging,../x", "catalogue": "https://host/c.json",
         "recipe": "kadow2020,vgg=./vgg.pth", "masks": "HadCRUT5", "variable": "tas", "unknown": "./x", "cachedir": None,
         "model": "a/b",
     }  # fmt: skip
     assert p.with_absolute_paths(raw, folder) == {
-        **raw, "compare_with": f"punet5,{folder / 'net'},{folder / 'here.nc'},kriging,{folder / '../x'}",
+        **raw, "compare_with": f"punet6,{folder / 'net'},{folder / 'here.nc'},kriging,{folder / '../x'}",
     }  # fmt: skip
     changed = p.with_absolute_paths({"network": "net", "recipe": "mine.toml"}, folder)
     assert changed == {"network": str(folder / "net"), "recipe": str(folder / "mine.toml")}

@@ -58,13 +58,13 @@ def test_settings_stand_behind_the_recipes_name(tmp_path: Path) -> None:
     with pytest.raises(ProblemList, match="no setting 'nmae'") as refused:
         recipe("punet", nmae="x")
     assert "Settings: variables, iterations" in str(refused.value.hint)
-    shipped = load_network("punet5").card
+    shipped = load_network("punet6").card
     made = recipe("punet")
     for setting in ("rank", "trailing", "seasons", "stride", "misfit", "width"):
         assert getattr(made, setting) == shipped.architecture[setting]
-    trained = {name: value for name, value in shipped.training["settings"].items() if name != "steps"}
-    assert {name: made.model_dump()[name] for name in trained} == trained
-    assert made.iterations == shipped.training["settings"]["steps"]
+    own = {"hold_out", "validate_on"}  # years of the shipped network's record
+    trained = {name: value for name, value in shipped.training["recipe"].items() if name not in own}
+    assert made.model_dump(mode="json", exclude=own) == trained
     assert parse("kadow2020, widths=4 6,losses.hole=5.5,vgg=a.pth") == (
         "kadow2020", {"widths": [4, 6], "losses": {"hole": 5.5}, "vgg": "a.pth"},
     )  # fmt: skip
@@ -161,7 +161,7 @@ def test_it_learns_and_is_used_at_once_with_the_neighbour_months(whole, tmp_path
     seen = Observations("tas", held.values, mask, None, Months(held.index), GRID, None, source)
     whole_record = loaded.method.reconstruct(seen.values, mask, None, seen.time.month, Context(GRID, seen.time)).mean
     parts = np.concatenate([found.mean for _, found in reconstruct(loaded.method, seen, chunk=7)])
-    np.testing.assert_allclose(parts, whole_record, atol=2e-4)
+    np.testing.assert_allclose(parts, whole_record, atol=5e-4)
     alone = [
         loaded.method.reconstruct(
             seen.values[i : i + 1], mask[i : i + 1], None, seen.time.month[i : i + 1],

@@ -251,7 +251,7 @@ def test_what_does_not_fit_the_network_is_refused(demo: Path, archive: dict[str,
         assert not list((tmp_path / "o").glob("*.nc"))
         return str(caught.value)
 
-    assert "punet5 takes no auxiliary variable besides tas" in refused(f"psl={psl(demo)}", "punet5")
+    assert "punet6 takes no auxiliary variable besides tas" in refused(f"psl={psl(demo)}", "punet6")
     assert "mine takes psl besides tas" in refused(f"tos={psl(demo)}")
     assert "There is no file" in refused(f"psl={tmp_path / 'none.nc'}")
     (tas,) = demo.rglob("tas_Amon_20CR*.nc")

@@ -71,7 +71,7 @@ def test_members_are_checked_to_the_last_byte_and_prepared_anew(demo: Path, tmp_
 
     # A network of which one file is lost is trained again, not collected.
     assert not again.is_trained()
-    shutil.copytree(shipped() / "punet5", again.plan.folder / "network")
+    shutil.copytree(shipped() / "punet6", again.plan.folder / "network")
     assert again.is_trained()
     flip(again.plan.folder / "network" / WEIGHTS)
     assert not again.is_trained()

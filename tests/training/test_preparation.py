@@ -212,8 +212,8 @@ def test_what_can_be_known_is_said_before_anything_long(
         training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmp5")
     with pytest.raises(UsageError, match="kriging is the name of a baseline"):
         training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", network_name="kriging")
-    with pytest.raises(UsageError, match="punet5 already"):
-        training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", network_name="punet5")
+    with pytest.raises(UsageError, match="punet6 already"):
+        training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", network_name="punet6")
     with pytest.raises(UsageError, match="recipe"):
         training(tmp_path, demo / "catalogue.json", monkeypatch, training_data="cmip5", recipe="pune")
     with pytest.raises(NoDataError, match="there is HadCRUT5"):

@@ -39,7 +39,7 @@ def made(months: int, **changed: Any) -> Result:
         "field": np.where(np.isfinite(observed), observed, analysis).astype(np.float32), "analysis": analysis,
         "stddev": np.full(analysis.shape, 0.3, np.float32),
         "status": np.where(np.isfinite(observed), 1, 2).astype(np.int8), "observed": observed,
-        "network": "punet5", "network_sha256": "ab", "variable": "tas",
+        "network": "punet6", "network_sha256": "ab", "variable": "tas",
     }  # fmt: skip
     return Result(**{**parts, **changed})
 

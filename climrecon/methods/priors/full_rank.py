@@ -23,7 +23,7 @@ from climrecon.methods.priors.stationary_covariance import LocalCovariance
 from climrecon.methods.threads import one_thread
 
 #: Most steps of conjugate gradients; dense and precise observations take more than early ones.
-MOST_STEPS = 32
+MOST_STEPS = 128
 #: A month is done when the estimated squared error that is left, in units of the prior standard deviation, is below this.
 #: That bounds the error of every single cell.
 TOLERANCE = 0.5
@@ -34,7 +34,7 @@ LEAVE = 0.7
 #: Steps that find the leading patterns of a covariance that is like a known one.
 SUBSPACE_STEPS = 4
 #: Steps whose progress estimates what was left before them.
-DELAY = 3
+DELAY = 6
 
 
 class FullPrior(LowRankPrior):

@@ -149,7 +149,7 @@ def complete_fields(
             if estimate.sample is None:
                 raise NetworkError(
                     f"{method.name} gives no realisations.",
-                    "Use realisations=0, or a network that gives them, e.g. punet5 or kriging.",
+                    "Use realisations=0, or a network that gives them, e.g. punet6 or kriging.",
                 )
             # Each chunk has its own stream, so that a longer record begins with the same fields.
             drawn[:, months] = estimate.sample(members, seed + (0 if dated else months_of_all.start))
