@@ -36,9 +36,7 @@ def methods() -> dict[str, str]:
     return {**networks, **{name: method.title for name, method in registered().items()}}
 
 
-def reconstruct(
-    observations: Data, network: str = "punet6", *, progress: bool = False, **parameters: Any
-) -> xr.Dataset:
+def reconstruct(observations: Data, network: str = "auto", *, progress: bool = False, **parameters: Any) -> xr.Dataset:
     """Complete gappy observations.
 
     Parameters
@@ -47,7 +45,7 @@ def reconstruct(
         A file, or a dataset or data array as xarray opens such a file: (time, lat, lon) with gaps, CF units, and what
         the anomalies refer to (attribute ``reference_period``), or absolute values over that period.
     network:
-        A name of :func:`methods`, or the path of a network.
+        A name of :func:`methods`, the path of a network, or ``auto``: the network for the variable, else kriging.
     progress:
         Show the stages and how far they are, on standard error.
     **parameters:

@@ -1,7 +1,8 @@
 """The arrays that pass between the layers: months, observations, and estimates of complete fields.
 
 Words: ``T`` time, ``M`` realisation, ``H`` latitude (south to north), ``W`` longitude (from -180);
-``mask`` is True where **observed**; anomalies are in K. numpy only.
+``mask`` is True where **observed**; values, errors and spreads are in the units of their
+variable. numpy only.
 """
 
 from __future__ import annotations
@@ -99,11 +100,11 @@ class Observations:
     Attributes
     ----------
     values:
-        (T, H, W) anomalies in K, NaN where missing, in the unpacked dtype of their file.
+        (T, H, W) anomalies, NaN where missing, in the unpacked dtype of their file.
     mask:
         (T, H, W) True where observed.
     obs_sd:
-        (T, H, W) one-sigma error of the observed cells in K, or None where the file has none.
+        (T, H, W) one-sigma error of the observed cells, or None where the file has none.
     time, grid:
         The axes.
     reference_period:
@@ -176,9 +177,9 @@ class Estimate:
     Attributes
     ----------
     mean:
-        (T, H, W) float32, K; finite everywhere.
+        (T, H, W) float32; finite everywhere.
     stddev:
-        (T, H, W) posterior standard deviation of the true field, K; None if the method gives none.
+        (T, H, W) posterior standard deviation of the true field; None if the method gives none.
     prior_stddev:
         (T, H, W) or (H, W) or broadcastable: the standard deviation about the month's own mean
         before any observation was seen; cells with ``stddev**2 / prior_stddev**2 > 0.75`` have no skill.
@@ -188,7 +189,7 @@ class Estimate:
         ``area_mean_sd(weights (H, W)) -> (T,)`` standard deviation of the weighted mean, or None. Never
         from summed cell variances: errors are correlated in space.
     observational_stddev:
-        (T, H, W) the part of ``stddev`` due to the spread of an ensemble of the observations, K; None without one,
+        (T, H, W) the part of ``stddev`` due to the spread of an ensemble of the observations; None without one,
         see :mod:`climrecon.methods.observation_ensemble`.
     """
 

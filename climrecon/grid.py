@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray
+from climrecon.variables import VARIABLES, Box, Index
 
 EARTH_RADIUS_KM = 6371.0
 
@@ -28,11 +29,11 @@ class Region:
     east: float
 
 
-NINO34 = Region("Nino 3.4", -5.0, 5.0, -170.0, -120.0)
-TROPICS = Region("tropics", -20.0, 20.0, -180.0, 180.0)
 NORTHERN_HEMISPHERE = Region("NH", 0.0, 90.0, -180.0, 180.0)
 SOUTHERN_HEMISPHERE = Region("SH", -90.0, 0.0, -180.0, 180.0)
 GLOBE = Region("global", -90.0, 90.0, -180.0, 180.0)
+#: Networks are scored on it: they are made for temperature.
+NINO34 = Region(VARIABLES["tas"].indices[0].title, *VARIABLES["tas"].indices[0].box)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +129,19 @@ class Grid:
                 columns += np.diff(np.clip(self.lon_edges + shift, west, east))
         total = np.diff(np.sin(np.radians(self.lat_edges))).sum() * np.diff(self.lon_edges).sum()
         return self._of_domain(np.asarray(rows[:, None] * columns[None, :] / total))
+
+    def weights_of(self, index: Index) -> NDArray[np.float64]:
+        """(H, W) weights whose sum with a field is the index; they sum to 1, or to 0 for a difference of two boxes."""
+        return self._box_mean(index.box) - (self._box_mean(index.less) if index.less else 0.0)
+
+    def event_weights_of(self, index: Index) -> NDArray[np.float64]:
+        """As :meth:`weights_of`, less the mean that the index's events are relative to."""
+        relative = self._box_mean(index.event_relative_to) if index.event_relative_to else 0.0
+        return self.weights_of(index) - relative
+
+    def _box_mean(self, box: Box) -> NDArray[np.float64]:
+        weights = self.region_weights(Region("", *box))
+        return np.asarray(weights / weights.sum())
 
     def describe(self) -> str:
         """One phrase for messages, e.g. ``36 x 72 (5 x 5 degrees, global)``."""

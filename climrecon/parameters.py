@@ -74,7 +74,8 @@ class Parameter(NamedTuple):
 
 PARAMETERS = (
     Parameter("variable", FACET, "tas", site=True, in_fingerprint=True,
-              help="Variable to reconstruct, by its CMOR name, e.g. tas (near-surface temperature)."),
+              help="Variable to reconstruct, by its CMOR name, e.g. tas (near-surface air temperature), psl "
+                   "(sea-level pressure)."),
     Parameter("project", FACET, "observations", site=True,
               help="Project of the observations in the data browser or catalogue. Case does not matter."),
     Parameter("product", FACET, None, site=True, help="Product of the observations. Empty: any that matches."),
@@ -98,9 +99,10 @@ PARAMETERS = (
                    "observations."),
     Parameter("period", PERIOD, None, in_fingerprint=True,
               help="Months to use: 1850-2025, 1850:2025 or 185001-202512; either end may be open. Empty: all months."),
-    Parameter("network", NAME_OR_PATH, "punet6", site=True,
+    Parameter("network", NAME_OR_PATH, "auto", site=True,
               help="Network or baseline that fills the gaps: a name from 'climrecon networks' (e.g. punet6, kriging), "
-                   "or the path of a network. A training starts from this network, if one is given."),
+                   "the path of a network, or auto (the network that comes with climrecon for the variable, else "
+                   "kriging). A training starts from this network, if one is given."),
     Parameter("auxiliary_files", NAMED_FILES, None, tasks=(RECONSTRUCT,),
               help="Files of the auxiliary variables that the network takes, VARIABLE=FILE separated by commas, e.g. "
                    "psl=/data/psl.nc. A file may have gaps; a variable without a file counts as not observed."),
@@ -121,13 +123,14 @@ PARAMETERS = (
               help="Years whose mean is the zero of the anomalies. A reconstruction is referred to these years after "
                    "the gaps are filled; 20 of the years are needed in each calendar month."),
     Parameter("values", CHOICE, "auto", choices=("auto", "anomaly", "absolute"), in_fingerprint=True,
-              help="Whether the input holds anomalies or absolute temperatures; auto decides from the file, and stops "
+              help="Whether the input holds anomalies or absolute values; auto decides from the file, and stops "
                    "in doubt."),
     Parameter("catalogue", FILE_OR_URL, None, site=True,
               help="Path or URL of an intake-esm catalogue to search. Empty: the site's catalogue."),
     Parameter("plots", BOOL, True, site=True, help="Draw maps and series (PNG)."),
     Parameter("plot_month", MONTH, None, tasks=(RECONSTRUCT,),
-              help="Month on the maps, YYYY-MM. Empty: the month of the strongest reconstructed El Nino."),
+              help="Month on the maps, YYYY-MM. Empty: the month of the largest event of the variable's index (for "
+                   "temperatures the strongest El Nino), else the last."),
     Parameter("animation", BOOL, False, site=True, tasks=(RECONSTRUCT,),
               help="Write a month-by-month animation of the reconstruction."),
     Parameter("report", BOOL, True, site=True, tasks=(RECONSTRUCT, EVALUATE),

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from climrecon.files import write_text
 from climrecon.output.product import NO_SKILL, Product
-from climrecon.output.series import NINETY, Series, trends, warmest_years
+from climrecon.output.series import NINETY, Series, highest_years, trends
 from climrecon.output.structural import rows as structural_rows
 from climrecon.variables import VARIABLES
 from climrecon.workflow.provenance import Activity, OutputFile
@@ -62,18 +62,22 @@ def write_report(
 ) -> None:
     """Render the report; ``run`` holds ``figures``, ``outputs`` and ``activity``, as of all reports here."""
     source, card = product.observations.source, product.network.card
-    units = VARIABLES[product.observations.variable].units
+    variable = VARIABLES[product.observations.variable]
+    units = variable.units
     _write_run_page(
         path,
         "report.html.j2",
         title=f"{source.label} reconstructed with {product.network.name}",
         source=source,
         units=units,
+        digits=variable.decimals,
+        blend=" blended with ".join(variable.blend) if source.blended else "",
         product=product,
         network=product.network,
         facts=_facts(product, series),
         trends=trends(series),
-        warmest=warmest_years(series),
+        ranked_years=variable.ranked_years,
+        highest=highest_years(series) if variable.ranked_years else [],
         structural=structural_rows(product) if product.structural else [],
         scores=_scores(card, units),
         scored_months=card.get("scores", {}).get("n_months"),

@@ -93,7 +93,7 @@ def _card_lines(card: Mapping[str, Any]) -> Iterator[str]:
                 shown = "".join(f"{row[c]:>19.3f}" if row.get(c) is not None else f"{'-':>19}" for c in columns)
                 yield f"    {case:<16}{method:<{wide}}{shown}"
         for method, answer in scores.get("response", {}).items():
-            yield f"  response of {method} to +1 K: " + ", ".join(
+            yield f"  response of {method} to +1 {card['units']}: " + ", ".join(
                 f"{m} {v:.3f}" for m, v in answer.items() if v is not None
             )
     for caveat in card["caveats"]:

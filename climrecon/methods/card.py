@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from climrecon.errors import NetworkError
 from climrecon.grid import Grid
 from climrecon.methods.kadow2020.network import PublishedUNet
-from climrecon.methods.registry import registered
+from climrecon.methods.registry import taking_any
 from climrecon.methods.unet.build import unet_arguments
 from climrecon.methods.unet.network import OBSERVED_CHANNELS, UNet
 from climrecon.variables import VARIABLES
@@ -129,7 +129,7 @@ def describe_unet(name: str, network: UNet, *, grid: Grid, training: dict[str, A
         "cell and calendar month"
         + ("; auxiliary variables by mean and standard deviation of the cell" if network.auxiliary else ""),
         architecture={**unet_arguments(network), "persistence": persistence},
-        default_obs_sd=0.3,
+        default_obs_sd=VARIABLES["tas"].default_obs_sd,
         training=training,
         caveats=[
             "It learned from GISTEMP 1930-2002, so it is not independent of GISTEMP and no judge of it there.",
@@ -173,19 +173,36 @@ def describe_published(name: str, network: PublishedUNet, grid: Grid, rows: int,
     )
 
 
-def check_variable(card: Card, variable: str) -> None:
-    """Refuse a variable the network was not made for.
+def error_of_observations(card: Card) -> float:
+    """One-sigma error of observations where the data set states none, in the card's units.
 
     Raises
     ------
     NetworkError
-        If it is another; with the network's own.
+        If neither the card nor the variable's description knows one.
     """
-    if card.variable != variable:
+    error = card.default_obs_sd or VARIABLES[card.variable].default_obs_sd
+    if error is None:
         raise NetworkError(
-            f"The network {card.name} was made for {card.variable}; the observations hold {variable}.",
-            f"Use network={' or '.join(list(registered())[:3])}, which take any variable; a network trained for "
-            f"{variable}; or variable={card.variable}.",
+            f"Neither the card of {card.name} nor the description of {card.variable} states an error of observations.",
+            f"State default_obs_sd in {card.variable}.toml.",
+        )
+    return error
+
+
+def check_variable(name: str, learned: str | None, variable: str) -> None:
+    """Refuse a variable whose fields are not those that the method ``name`` has ``learned``; None: it takes any.
+
+    Raises
+    ------
+    NetworkError
+        If it is another; with the methods that take any.
+    """
+    if learned not in (None, variable):
+        raise NetworkError(
+            f"{name} was made for {learned}; the observations hold {variable}.",
+            f"Use network={' or '.join(taking_any())}, which take any variable; a network trained for {variable}; or "
+            f"variable={learned}.",
         )
 
 

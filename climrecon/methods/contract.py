@@ -23,7 +23,8 @@ A method of another package needs three things:
         def reconstruct(self, values, mask, obs_sd, month, context):
             return Estimate(mean=...)
 
-Shapes: T months, M members, H x W cells; anomalies are in K, ``mask`` is True where observed.
+Shapes: T months, M members, H x W cells; ``mask`` is True where observed. Anomalies of temperatures are in K, those of
+another variable in units of its ``scale`` (:mod:`climrecon.variables`), so that constants of a method hold for all.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Capabilities:
         Members of an ensemble of the observations that :meth:`Method.same_mask_means` is given together.
     native_grid:
         The grid the method works on; None: that of the observations, unless it is too fine.
+    variable:
+        The variable whose fields the method learned; None: it takes any.
     """
 
     uses_observation_errors: bool
@@ -69,6 +72,7 @@ class Capabilities:
     parallel_chunks: bool = False
     members_at_once: int = 1
     native_grid: Grid | None = None
+    variable: str | None = None
 
 
 class Method(ABC):
@@ -96,11 +100,11 @@ class Method(ABC):
         Parameters
         ----------
         values:
-            (T, H, W) anomalies, K; values where ``mask`` is False are ignored, and may be NaN.
+            (T, H, W) anomalies; values where ``mask`` is False are ignored, and may be NaN.
         mask:
             (T, H, W) True where observed.
         obs_sd:
-            (T, H, W) one-sigma errors of the observations, K, NaN where none is stated; None: none is stated at all.
+            (T, H, W) one-sigma errors of the observations, NaN where none is stated; None: none is stated at all.
         month:
             (T,) calendar months 1..12.
         context:
@@ -117,7 +121,7 @@ class Method(ABC):
         return ""
 
     def observation_sd(self, obs_sd: FloatArray | None, shape: tuple[int, ...]) -> FloatArray | None:
-        """(T, H, W) one-sigma errors of observed cells that the method works with, K; None: the stated ones.
+        """(T, H, W) one-sigma errors of observed cells that the method works with; None: the stated ones.
 
         Parameters
         ----------
@@ -135,7 +139,7 @@ class Method(ABC):
     def same_mask_means(
         self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> FloatArray:
-        """(M, T, H, W) means, K, of M members (M, T, H, W) of the observations with one (T, H, W) mask.
+        """(M, T, H, W) means of M members (M, T, H, W) of the observations with one (T, H, W) mask.
 
         Overridden by methods that estimate several members in less time than one after the other; see
         ``members_at_once`` of :class:`Capabilities`.

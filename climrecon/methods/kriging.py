@@ -17,10 +17,12 @@ from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.grid import Grid
 from climrecon.methods.contract import Capabilities, Context, Estimate, Method, Observations
 from climrecon.methods.priors.covariance import exponential, great_circle
+from climrecon.variables import VARIABLES
 
 #: Months and cells a month that the covariance is fitted to: enough for three numbers, and quick.
 FIT_MONTHS, FIT_CELLS = 12, 300
-#: Prior standard deviation of the level of a month that has no observation, K; as in our own network.
+#: Prior standard deviation of the level of a month that has no observation; as in our own network. K, as all
+#: sizes here, or units of the variable's scale.
 EMPTY_MONTH_SD = 3.0
 #: Equations are kept while those of one estimate take no more than this: some hundred months of early observations.
 KEPT_BYTES = 400_000_000
@@ -28,7 +30,7 @@ KEPT_BYTES = 400_000_000
 
 @dataclass(frozen=True)
 class Covariance:
-    """Range in km, standard deviation (root of the sill) in K, and nugget as a share of the sill."""
+    """Range in km, standard deviation (root of the sill), and nugget as a share of the sill."""
 
     range_km: float
     sd: float
@@ -41,7 +43,7 @@ def fit_covariance(values: FloatArray, mask: BoolArray, distance: FloatArray) ->
     Parameters
     ----------
     values, mask:
-        (T, P) observations in K and where they are.
+        (T, P) observations and where they are.
     distance:
         (P, P) km.
     """
@@ -119,7 +121,7 @@ class Kriging(Method):
         fitted = self.fit(observations.values, observations.mask, observations.grid)
         return (
             f"kriging's covariance, fitted to the observations: range {fitted.range_km:.0f} km, standard deviation "
-            f"{fitted.sd:.2f} K, nugget {fitted.nugget:.2f} of the sill"
+            f"{VARIABLES[observations.variable].in_words(fitted.sd)}, nugget {fitted.nugget:.2f} of the sill"
         )
 
     def reconstruct(
@@ -242,7 +244,7 @@ class _System:
         return np.asarray(level[:, None] + weights.T @ self.field.correlation[self.cells])
 
     def variance(self) -> FloatArray:
-        """(P,) of the estimates' errors, K^2."""
+        """(P,) of the estimates' errors."""
         if not len(self.cells):
             return np.full(len(self.field.correlation), self.model.sd**2 + EMPTY_MONTH_SD**2)
         white = self._whitened(self.field.correlation[self.cells])
@@ -250,7 +252,7 @@ class _System:
         return np.asarray(self.model.sd**2 * (1.0 - (white**2).sum(axis=0) + gap**2 * self._level_weight))
 
     def mean_variance(self, weights: FloatArray) -> float:
-        """Variance of the error of the sum of (P,) ``weights`` times the field, K^2."""
+        """Variance of the error of the sum of (P,) ``weights`` times the field."""
         shared = self.field.correlation @ weights
         whole = float(weights @ shared)
         if not len(self.cells):
@@ -260,7 +262,7 @@ class _System:
         return self.model.sd**2 * (whole - float(white @ white) + gap**2 * self._level_weight)
 
     def errors(self, count: int, rng: np.random.Generator) -> FloatArray:
-        """(count, P) draws of the estimates' errors, K.
+        """(count, P) draws of the estimates' errors.
 
         A field and errors of observations are drawn, and what the estimate makes of them is taken off: no covariance
         of the errors is needed. Source: Chiles & Delfiner (2012), Geostatistics, section 7.3 (conditioning by kriging).

@@ -42,7 +42,7 @@ def reconstruct_members(
         All T months at once, with the neighbouring months that the method needs. ``obs_sd`` holds the errors that the
         members do not sample: the uncorrelated ones.
     members:
-        (T, H, W) anomalies in K of each member; where one has no value, that of ``observations`` stands for it.
+        (T, H, W) anomalies of each member; where one has no value, that of ``observations`` stands for it.
     step:
         Called with the number of fields of all months that are done: the observations', then each member's.
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.errors import NetworkError
 from climrecon.grid import Grid
+from climrecon.methods.card import error_of_observations
 from climrecon.methods.contract import Capabilities, Context, Estimate
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.priors.interpolation import interpolate
-from climrecon.methods.store import DEFAULT_OBS_SD, LoadedNetwork, load_network, network_of
+from climrecon.methods.store import LoadedNetwork, load_network, network_of
 from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
 
@@ -28,14 +29,14 @@ class OptimalInterpolation(UNetReconstructor):
     102:27835, for covariances learned from a well-observed period.
     """
 
-    def __init__(self, network: UNet, grid: Grid, default_obs_sd: float, persistence: float) -> None:
+    def __init__(self, network: UNet, grid: Grid, default_obs_sd: float, persistence: float, variable: str) -> None:
         super().__init__("oi", network, default_obs_sd, persistence, great_circle(grid))
-        self.grid = grid
+        self.grid, self.variable = grid, variable
 
     @property
     def capabilities(self) -> Capabilities:
         """Each month by itself, on the grid of the patterns."""
-        return replace(super().capabilities, neighbour_months=0, native_grid=self.grid)
+        return replace(super().capabilities, neighbour_months=0, native_grid=self.grid, variable=self.variable)
 
     def reconstruct(
         self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
@@ -60,6 +61,7 @@ def optimal_interpolation(source: LoadedNetwork | None = None) -> OptimalInterpo
     return OptimalInterpolation(
         network,
         loaded.card.grid.grid,
-        loaded.card.default_obs_sd or DEFAULT_OBS_SD,
+        error_of_observations(loaded.card),
         float(loaded.card.architecture.get("persistence", 0.0)),
+        loaded.card.variable,
     )

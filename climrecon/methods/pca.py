@@ -22,6 +22,7 @@ from climrecon.grid import Grid
 from climrecon.methods.contract import Capabilities, Context, Estimate, Method, Observations
 from climrecon.methods.priors.interpolation import interpolate, prior_of, stated_or
 from climrecon.methods.priors.low_rank import LowRankPrior
+from climrecon.variables import VARIABLES
 
 #: Months that the patterns are found from, evenly drawn: more change them little and cost much.
 FIT_MONTHS = 240
@@ -34,7 +35,8 @@ WORTH = 0.02
 KEPT_BACK, BLOCK = 0.1, 4
 #: Rounds of filling for each number that is tried and for the one taken; the relative change that ends them.
 ROUNDS, LAST_ROUNDS, TOLERANCE = 10, 40, 5e-4
-#: Observation error where a data set states none, K: small, since what the patterns leave holds it already.
+#: Observation error where a data set states none, K or units of the variable's scale: small, what the patterns leave
+#: holds it already.
 UNSTATED = 0.05
 #: Smallest residual variance of the patterns, K^2.
 FLOOR = 1e-4
@@ -60,9 +62,9 @@ def find_components(values: FloatArray, mask: BoolArray, grid: Grid, obs_sd: Flo
     Parameters
     ----------
     values, mask:
-        (T, H, W) observations in K and where they are.
+        (T, H, W) observations and where they are.
     obs_sd:
-        (T, H, W) errors that the data set states, K, or None. They are taken off what the patterns leave.
+        (T, H, W) errors that the data set states, or None. They are taken off what the patterns leave.
     """
     cells = grid.area.size
     flat, seen = values.reshape(len(values), cells), mask.reshape(len(mask), cells)
@@ -195,9 +197,10 @@ class PCA(Method):
         self.components = components = find_components(
             observations.values, observations.mask, observations.grid, observations.obs_sd
         )
+        left = float(np.sqrt(float(np.median(components.residual))))
         return (
             f"pca's patterns, from {components.n_months} months of the observations: {components.vectors.shape[1]}, "
-            f"leaving {np.sqrt(float(np.median(components.residual))):.2f} K in the median cell"
+            f"leaving {VARIABLES[observations.variable].in_words(left)} in the median cell"
         )
 
     def reconstruct(

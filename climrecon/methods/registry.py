@@ -115,6 +115,11 @@ def registered() -> dict[str, RegisteredMethod]:
     return methods
 
 
+def taking_any() -> list[str]:
+    """Names of the baselines that learned no variable's fields beforehand."""
+    return [one.name for one in registered().values() if not one.package and one.build().capabilities.variable is None]
+
+
 def build(name: str) -> Method:
     """A new instance of the baseline or method called ``name``.
 

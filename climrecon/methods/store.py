@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from climrecon.errors import NetworkError
 from climrecon.files import ABSENT, FOLDER, parse_json, read_text, sha256_of, stamp_of, why_unreadable, write_text
 from climrecon.grid import FIVE_DEGREES, Grid
-from climrecon.methods.card import Card, Network, describe_published
+from climrecon.methods.card import Card, Network, describe_published, error_of_observations
 from climrecon.methods.checkpoint import read_published, read_weights, save_weights
 from climrecon.methods.contract import Method
 from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet, from_state, weights_of
@@ -28,13 +28,11 @@ from climrecon.methods.training_range import TrainingRange, read_range, write_ra
 from climrecon.methods.unet.build import build_unet, matching
 from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
-from climrecon.parameters import BY_NAME
+from climrecon.variables import VARIABLES
 
 WEIGHTS, CARD = "network.safetensors", "card.json"
 #: Kind of the networks that the recipe native of version 0.1 trained.
 FORMER_KIND = "partial_unet"
-#: One-sigma error of observations where neither data set nor card states one, K.
-DEFAULT_OBS_SD = 0.3
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def as_reconstructor(
     rows: int,
     *,
     name: str = "",
-    obs_sd: float = DEFAULT_OBS_SD,
+    obs_sd: float,
     persistence: float = 0.0,
     device: str | None = None,
 ) -> Method:
@@ -86,7 +84,7 @@ def as_reconstructor(
     rows:
         Inside a published network.
     obs_sd:
-        Error of observations where a data set states none, K.
+        Error of observations where a data set states none, in the units of the network's variable.
     persistence:
         Correlation of the errors of successive months, for realisations.
     device:
@@ -127,11 +125,11 @@ def shipped() -> Path:
 
 
 def list_networks(store: Sequence[Path] = ()) -> list[tuple[Card, Path]]:
-    """Cards and folders of all networks, shipped ones first, of those the default; unreadable ones are left out."""
-    networks, default = [], BY_NAME["network"].default
+    """Cards and folders of all networks, shipped ones first, of those the defaults; unreadable ones are left out."""
+    networks, defaults = [], {one.network for one in VARIABLES.values()}
     for place in (shipped(), *store):
         try:
-            cards = sorted(place.glob(f"[!.]*/{CARD}"), key=lambda file: (file.parent.name != default, file))
+            cards = sorted(place.glob(f"[!.]*/{CARD}"), key=lambda file: (file.parent.name not in defaults, file))
         except OSError:  # below a folder that may not be entered
             continue
         for card_file in cards:
@@ -238,7 +236,7 @@ def _method(card: Card, path: Path, device: str) -> Method:
             card.grid.grid,
             int(arguments["rows"]),
             name=card.name,
-            obs_sd=card.default_obs_sd or DEFAULT_OBS_SD,
+            obs_sd=error_of_observations(card),
             persistence=float(arguments.get("persistence", 0.0)),
             device=device,
         )

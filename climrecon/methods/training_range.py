@@ -23,7 +23,7 @@ BEYOND_SD = 2.0
 
 @dataclass(frozen=True)
 class TrainingRange:
-    """Range of the training months: (12, H, W) lowest and highest value and standard deviation, K.
+    """Range of the training months: (12, H, W) lowest and highest value and standard deviation.
 
     NaN where they have no values.
     """

@@ -42,7 +42,6 @@ MOST_INPUTS = 300
 # Every reader of netCDF-4 knows deflate; zstd needs a plugin and makes larger files of rounded fields. Level 5 makes
 # files 5 % smaller than level 3, which are read no slower; levels above take two to three times as long for 2 % more.
 _COMPRESSION = {"zlib": True, "complevel": 5, "shuffle": True}
-_BLEND = "temperature anomaly, sea-surface temperature over sea blended with near-surface air temperature over land"
 
 
 def write_netcdf(
@@ -207,7 +206,9 @@ def _naming(product: Product) -> tuple[dict[str, str], str]:
         "units_metadata": variable.units_metadata,
         "standard_name": variable.anomaly_standard_name,
     }
-    what = _BLEND if product.observations.source.blended else f"{variable.label} anomaly"
+    what = f"{variable.label} anomaly"
+    if product.observations.source.blended:
+        what = f"{variable.quantity} anomaly, {' blended with '.join(variable.blend)}"
     return {key: text for key, text in naming.items() if text}, what
 
 
@@ -309,11 +310,7 @@ def global_attributes(
     source, network = product.observations.source, product.network
     digest = f" (sha256 {network.sha256})" if network.sha256 else ""
     inputs = [{"file": Path(f).name, "sha256": h} for f, h in zip(source.files, source.sha256, strict=True)]
-    blend = (
-        "Sea-surface temperature over sea is blended with near-surface air temperature over land, as in the source."
-        if source.blended
-        else ""
-    )
+    blend = " is blended with ".join(VARIABLES[product.observations.variable].blend) if source.blended else ""
     return {
         "Conventions": "CF-1.8",
         "title": f"{source.label} reconstructed by climrecon with {network.name}",
@@ -321,7 +318,7 @@ def global_attributes(
         "source": f"{source.label}: {source.title or Path(source.files[0]).name}; gaps filled by climrecon "
         f"{versions.get('climrecon', '')} with {network.name}: {network.title}{digest}",
         "references": source.references,
-        "comment": " ".join(filter(None, [blend, *map(_sentence, product.notes)])),
+        "comment": " ".join(map(_sentence, [*([f"{blend}, as in the source"] if blend else []), *product.notes])),
         "history": "\n".join(filter(None, [f"{when} {command}", source.history])),
         "date_created": when,
         "tracking_id": str(uuid.uuid4()),

@@ -42,7 +42,7 @@ class Structural:
     Attributes
     ----------
     infilled:
-        Network -> (T, H, W) K, made and re-based as a run of its own would.
+        Network -> (T, H, W), made and re-based as a run of its own would.
     learned_from:
         Network -> what it was trained on, in words.
     sha256:
@@ -63,15 +63,15 @@ class Product:
     observations:
         As read.
     infilled, analysis:
-        (T, H, W) K: observed cells kept and the rest filled; the network's estimate everywhere.
+        (T, H, W): observed cells kept and the rest filled; the network's estimate everywhere.
     stddev:
-        (T, H, W) K of ``infilled``: at kept cells the observation's error; None if the method has none.
+        (T, H, W) of ``infilled``: at kept cells the observation's error; None if the method has none.
     status:
         (T, H, W) int8, see :data:`STATUS_MEANINGS`.
     reference_period:
         What the anomalies refer to.
     region_sd:
-        Region name -> (T,) standard deviation of the region's mean of ``analysis``, K.
+        Region name -> (T,) standard deviation of the region's mean of ``analysis``.
     realisations:
         Gives the realisations one by one, (T, H, W) each; None if none were asked for.
     shift:
@@ -79,7 +79,7 @@ class Product:
     structural:
         Reconstructions with other networks; None if none were asked for.
     observational:
-        (T, H, W) K, the part of ``stddev`` that is the spread over an ensemble's members, of their reconstructions or, at
+        (T, H, W), the part of ``stddev`` that is the spread over an ensemble's members, of their reconstructions or, at
         kept cells, of their own values; None without an ensemble.
     errors:
         Which errors of the observations are in.
@@ -127,8 +127,9 @@ class Product:
     @property
     def cell_methods(self) -> str:
         """CF: means over the part of a cell where the variable exists (section 7.3.3)."""
-        exists = VARIABLES[self.observations.variable].exists
-        return "time: mean area: mean" + ("" if exists == "everywhere" else f" where {exists}")
+        variable = VARIABLES[self.observations.variable]
+        where = "" if variable.exists == "everywhere" else f" where {variable.exists}"
+        return f"{variable.time_cell_methods} area: mean{where}"
 
     @property
     def stem(self) -> str:

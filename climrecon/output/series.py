@@ -1,4 +1,4 @@
-"""Series and tables made from a product: global mean, Nino 3.4, coverage, trends, warmest years."""
+"""Series and tables made from a product: global mean, indices, coverage, trends, the years with the highest mean."""
 
 from __future__ import annotations
 
@@ -12,24 +12,35 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.fields import Months
 from climrecon.grid import (
     GLOBE,
-    NINO34,
     NORTHERN_HEMISPHERE,
     SOUTHERN_HEMISPHERE,
+    Region,
     coverage,
     hemispheric_mean,
     weighted_mean,
 )
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.scores.series import NINETY, annual_means
+from climrecon.variables import VARIABLES, Index
 
-__all__ = ["NINETY", "Series", "Trend", "WarmYear", "make_series", "trends", "warmest_years"]
+__all__ = ["NINETY", "IndexSeries", "RankedYear", "Series", "Trend", "highest_years", "make_series", "trends"]
 
 TREND_PERIODS = ((1850, 2018), (1901, 2018), (1998, 2012))
 
 
 @dataclass(frozen=True)
+class IndexSeries:
+    """An index by month, its standard deviation or None, and the observed share of its box, the least of two boxes."""
+
+    index: Index
+    values: FloatArray
+    sd: FloatArray | None
+    observed: FloatArray
+
+
+@dataclass(frozen=True)
 class Series:
-    """Monthly series of a product; K and shares of area.
+    """Monthly series of a product, in the variable's units, and shares of area.
 
     ``raw`` is the mean of what was observed, by HadCRUT's convention; ``ours`` the area mean of the
     complete field; ``*_sd`` its standard deviation or None; ``coverage`` by region name. ``skilled`` is the mean of
@@ -40,10 +51,8 @@ class Series:
     raw: FloatArray
     ours: FloatArray
     ours_sd: FloatArray | None
-    nino34: FloatArray
-    nino34_sd: FloatArray | None
-    nino34_observed: FloatArray
     coverage: dict[str, FloatArray]
+    indices: tuple[IndexSeries, ...] = ()
     skilled: FloatArray | None = None
 
     def annual(self, values: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -62,7 +71,6 @@ class Series:
 def make_series(product: Product) -> Series:
     """All monthly series of ``product``."""
     grid, mask = product.observations.grid, product.observations.mask
-    box = grid.region_weights(NINO34)
     unskilled = product.status == NO_SKILL
     skilled = None
     if unskilled.any():
@@ -72,19 +80,29 @@ def make_series(product: Product) -> Series:
         raw=hemispheric_mean(product.observed_field, grid),
         ours=weighted_mean(product.infilled, grid.area),
         ours_sd=product.region_sd.get(GLOBE.name),
-        nino34=weighted_mean(product.infilled, box),
-        nino34_sd=product.region_sd.get(NINO34.name),
-        nino34_observed=coverage(mask, box),
         coverage={
             r.name: coverage(mask, grid.region_weights(r)) for r in (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE)
         },
+        indices=tuple(_index_series(product, one) for one in VARIABLES[product.observations.variable].indices),
         skilled=skilled,
+    )
+
+
+def _index_series(product: Product, index: Index) -> IndexSeries:
+    grid = product.observations.grid
+    boxes = [grid.region_weights(Region(index.title, *box)) for box in (index.box, index.less) if box]
+    means = [weighted_mean(product.infilled, box) for box in boxes]
+    return IndexSeries(
+        index,
+        means[0] - means[1] if index.less else means[0],
+        product.region_sd.get(index.title),
+        np.min([coverage(product.observations.mask, box) for box in boxes], axis=0),
     )
 
 
 @dataclass(frozen=True)
 class Trend:
-    """Least-squares trends over ``first``..``last``, K per decade; ``raw`` is None where not covered.
+    """Least-squares trends over ``first``..``last``, units of the variable per decade; ``raw``: None where not covered.
 
     ``sd`` is that of the fit (ordinary least squares, residuals taken as independent): how well a straight
     line describes the years. ``reconstruction_sd`` is what the reconstruction's own spread leaves, None if
@@ -136,8 +154,8 @@ def trends(series: Series) -> list[Trend]:
 
 
 @dataclass(frozen=True)
-class WarmYear:
-    """A year's mean, K, with its standard deviation and the raw mean."""
+class RankedYear:
+    """A year's mean with its standard deviation and the raw mean, in the variable's units."""
 
     year: int
     ours: float
@@ -145,8 +163,8 @@ class WarmYear:
     raw: float | None
 
 
-def warmest_years(series: Series, count: int = 10) -> list[WarmYear]:
-    """The warmest complete years, warmest first."""
+def highest_years(series: Series, count: int = 10) -> list[RankedYear]:
+    """The complete years with the highest mean, the highest first."""
     years, ours = series.annual(series.ours)
     raw, sd = series.annual(series.raw)[1], series.annual_sd(series.ours_sd)
     order = np.argsort(-ours)[:count]
@@ -154,4 +172,4 @@ def warmest_years(series: Series, count: int = 10) -> list[WarmYear]:
     def known(values: FloatArray | None, at: int) -> float | None:
         return float(values[at]) if values is not None and np.isfinite(values[at]) else None
 
-    return [WarmYear(int(years[at]), float(ours[at]), known(sd, at), known(raw, at)) for at in order]
+    return [RankedYear(int(years[at]), float(ours[at]), known(sd, at), known(raw, at)) for at in order]

@@ -23,7 +23,7 @@ from climrecon.scores.series import annual_means
 
 
 def stddev(product: Product) -> FloatArray:
-    """(T, H, W) standard deviation of all networks' infilled fields about their mean, K (N - 1 in the denominator).
+    """(T, H, W) standard deviation of all networks' infilled fields about their mean (N - 1 in the denominator).
 
     Of two networks it is their difference over the root of two.
     """
@@ -34,7 +34,7 @@ def stddev(product: Product) -> FloatArray:
 
 
 def global_means(product: Product) -> dict[str, FloatArray]:
-    """Network -> (T,) global mean of its infilled field, K; the product's own network first."""
+    """Network -> (T,) global mean of its infilled field; the product's own network first."""
     area = product.observations.grid.area
     fields = {product.network.name: product.infilled, **_of(product).infilled}
     return {name: weighted_mean(field, area) for name, field in fields.items()}
@@ -42,7 +42,7 @@ def global_means(product: Product) -> dict[str, FloatArray]:
 
 @dataclass(frozen=True)
 class Row:
-    """Another network compared with the product's; K, K per decade.
+    """Another network compared with the product's, in the variable's units; trends per decade.
 
     ``mean`` and ``rms`` are of the differences (this network less ours) of the global mean: of whole years, or of
     months where there are fewer than three years; ``largest`` is the largest, at ``when``. ``cells`` is the
@@ -91,7 +91,7 @@ def rows(product: Product) -> list[Row]:
 
 
 def table(product: Product) -> str:
-    """The monthly global means of all networks and their standard deviation as CSV, K."""
+    """The monthly global means of all networks and their standard deviation as CSV."""
     means = global_means(product)
     spread = np.std(list(means.values()), axis=0, ddof=1)
     columns = [[f"{value:.5f}" for value in series] for series in (*means.values(), spread)]

@@ -3,6 +3,6 @@
 from climrecon.plots.animation import animate
 from climrecon.plots.maps import draw_maps
 from climrecon.plots.picture import Picture
-from climrecon.plots.timeseries import draw_global_mean, draw_nino34
+from climrecon.plots.timeseries import draw_global_mean, draw_index
 
-__all__ = ["Picture", "animate", "draw_global_mean", "draw_maps", "draw_nino34"]
+__all__ = ["Picture", "animate", "draw_global_mean", "draw_index", "draw_maps"]

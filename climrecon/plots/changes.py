@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,6 @@ from climrecon.grid import Grid
 from climrecon.plots.maps import draw_map
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, Scale, new_figure, scales_of, tidy
 
-_LIMITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: Kinds of a panel: an anomaly, a signed change, a size (never negative), a share in per cent.
 ANOMALIES, CHANGE, SIZE, SHARE = "anomaly", "change", "size", "share"
 
@@ -33,8 +33,9 @@ def _limit(values: FloatArray) -> float:
     """A round number that nearly all values stay below."""
     size = np.abs(values[np.isfinite(values)])
     size = size[size > 0]
-    reach = float(np.quantile(size, 0.98)) if size.size else _LIMITS[0]
-    return next((limit for limit in _LIMITS if limit >= reach), _LIMITS[-1])
+    reach = float(np.quantile(size, 0.98)) if size.size else 1.0
+    power = 10.0 ** math.floor(math.log10(reach))
+    return next((step * power for step in (1.0, 2.0, 5.0) if step * power >= reach), 10.0 * power)
 
 
 def _scale(panel: Panel, variable: str) -> Scale:

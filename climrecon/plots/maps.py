@@ -14,11 +14,11 @@ from matplotlib.colors import ListedColormap
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
-from climrecon.grid import NINO34, Grid
+from climrecon.grid import Grid
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, Series
 from climrecon.plots.picture import Picture, Scale, new_figure, scales_of
-from climrecon.variables import VARIABLES
+from climrecon.variables import VARIABLES, Box
 
 PLATE = ccrs.PlateCarree()
 GAP = "#c9c9c9"
@@ -98,10 +98,10 @@ def draw_bar(figure: Any, drawn: Any, axes: Any, scale: Scale, **look: Any) -> N
     figure.colorbar(drawn, ax=axes, **{"shrink": 0.8, "label": scale.label, "ticks": scale.ticks, **look})
 
 
-def _box(axes: Any) -> None:
-    west, east = NINO34.west % 360, NINO34.east % 360
+def _draw_box(axes: Any, box: Box) -> None:
+    south, north, west, east = box[0], box[1], box[2] % 360, box[3] % 360
     lon = np.concatenate([np.linspace(west, east, 20), np.linspace(east, west, 20), [west]])
-    lat = np.concatenate([np.full(20, NINO34.south), np.full(20, NINO34.north), [NINO34.south]])
+    lat = np.concatenate([np.full(20, south), np.full(20, north), [south]])
     axes.plot(lon, lat, color="black", linewidth=1.1, transform=PLATE)
 
 
@@ -139,8 +139,10 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
     if other is not None:
         change, title = product.analysis[month] - others[other], f"Difference: {name} minus {other}"
         drawn.append(draw_map(figure, places[1, 1], grid, change, scales.difference, title, bar={})[0])
+    boxes = [box for one in series.indices for box in (one.index.box, one.index.less) if box]
     for axes in drawn:
-        _box(axes)
+        for box in boxes:
+            _draw_box(axes, box)
     figure.suptitle(f"{product.observations.source.label}, {label}", fontsize=14)
     return Picture(figure, maps_caption(product, series, month))
 
@@ -162,17 +164,23 @@ def _marked(axes: Any, grid: Grid, where: NDArray[np.bool_], colour: Any, **look
 
 
 def maps_caption(product: Product, series: Series, month: int) -> str:
-    """Caption of the maps, with coverage and Nino 3.4."""
+    """Caption of the maps, with coverage and indices."""
     share = {name: 100.0 * float(values[month]) for name, values in series.coverage.items()}
-    units = VARIABLES[product.observations.variable].units
-    nino = f"{series.nino34[month]:+.2f} {units}"
-    if series.nino34_sd is not None:
-        nino += f" (90 % within {NINETY * series.nino34_sd[month]:.2f} {units})"
+    variable = VARIABLES[product.observations.variable]
+    units, digits, indices = variable.units, variable.decimals, []
+    for one in series.indices:
+        value = f"{one.values[month]:+.{digits}f} {units}"
+        if one.sd is not None:
+            value += f" (90 % within {NINETY * one.sd[month]:.{digits}f} {units})"
+        boxes, of = ("boxes", "each box") if one.index.less else ("box", "the box")
+        least = "at least " if one.index.less else ""
+        indices.append(
+            f"{one.index.title} ({boxes}) {value}, {least}{100 * one.observed[month]:.0f} % of {of} observed. "
+        )
     return (
         f"{product.observations.source.label}, {product.observations.time.labels()[month]}: "
         f"{share['global']:.0f} % of {product.area_in_words} observed (NH {share['NH']:.0f} %, SH {share['SH']:.0f} %). "
-        f"Nino 3.4 (box) {nino}, "
-        f"{100 * series.nino34_observed[month]:.0f} % of the box observed. {product.units}."
+        f"{''.join(indices)}{product.units}."
         + (f" White: outside {product.area_in_words}." if product.observations.grid.exists is not None else "")
     )
 

@@ -1,4 +1,4 @@
-"""Global mean and Nino 3.4 since the start."""
+"""Global mean and indices since the start."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
+from climrecon.fields import Months
 from climrecon.grid import weighted_mean
 from climrecon.output.product import Product
-from climrecon.output.series import NINETY, Series
+from climrecon.output.series import NINETY, IndexSeries, Series
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
-from climrecon.variables import VARIABLES
+from climrecon.variables import VARIABLES, Box
 
 #: A regional value with less of its area observed than this is drawn in grey.
 SPARSE = 0.25
@@ -22,9 +23,9 @@ FEWEST_YEARS = 3
 BAND = "90 % band"
 
 
-def _monthly(series: Series) -> FloatArray:
+def _monthly(time: Months) -> FloatArray:
     """Middle of each month, in years."""
-    return np.asarray((series.time.index + 0.5) / 12.0)
+    return np.asarray((time.index + 0.5) / 12.0)
 
 
 class _Line:
@@ -77,7 +78,7 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     figure = new_figure(10.5, 8.0)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1.3, 1.3])
     name, units = product.network.name, VARIABLES[product.observations.variable].units
-    months = _Line(_monthly(series), 1.0 / 12.0)
+    months = _Line(_monthly(series.time), 1.0 / 12.0)
     years, _ = series.annual(series.ours)
     annual = len(years) >= FEWEST_YEARS
 
@@ -102,7 +103,7 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
         line.draw(top, theirs, color=ACCENT, linewidth=0.9, alpha=0.8, label=other)
     reach = np.zeros(len(ours)) if sd is None else NINETY * sd
     shown = np.concatenate([ours - reach, ours + reach, raw[np.isfinite(raw)]])
-    top.set_ylim(shown.min() - 0.1, shown.max() + 0.25)
+    _give_room(top, float(shown.min()), float(shown.max()))
     top.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
     _describe(top, product, product.mean_in_words, columns=2)
     middle.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
@@ -126,31 +127,47 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     return Picture(figure, caption)
 
 
-def draw_nino34(product: Product, series: Series) -> Picture:
-    """Monthly Nino 3.4; grey where less than a quarter of the box was observed."""
+def _give_room(axes: Axes, low: float, high: float) -> None:
+    """Limits around values from ``low`` to ``high``, with room for the legend above."""
+    size = (high - low) or max(abs(high), 1.0)
+    axes.set_ylim(low - 0.1 * size, high + 0.25 * size)
+
+
+def draw_index(product: Product, shown: IndexSeries) -> Picture:
+    """A monthly index; grey where less than a quarter of its box was observed."""
     figure = new_figure(10.5, 4.0)
     axes: Axes = figure.subplots()
-    line = _Line(_monthly(series), 1.0 / 12.0)
-    observed = series.nino34_observed >= SPARSE
-    half = np.zeros(len(observed)) if series.nino34_sd is None else NINETY * series.nino34_sd
+    line = _Line(_monthly(product.observations.time), 1.0 / 12.0)
+    observed = shown.observed >= SPARSE
+    half = np.zeros(len(observed)) if shown.sd is None else NINETY * shown.sd
     axes.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
-    if series.nino34_sd is not None:
-        line.band(axes, series.nino34, half)
-    name = product.network.name
+    if shown.sd is not None:
+        line.band(axes, shown.values, half)
+    name, title = product.network.name, shown.index.title
     if not observed.all():
         label = f"{name}, under 25 % of the box observed"
-        line.draw(axes, series.nino34, color="0.55", linewidth=0.7, label=label)
+        line.draw(axes, shown.values, color="0.55", linewidth=0.7, label=label)
     if observed.any():
-        kept = np.where(observed, series.nino34, np.nan)
+        kept = np.where(observed, shown.values, np.nan)
         line.draw(axes, kept, color=OURS, linewidth=0.9, label=name, zorder=3)
     axes.set_xlabel("year", fontsize=9)
-    _describe(axes, product, "Nino 3.4", columns=3)
-    low, high = (series.nino34 - half).min(), (series.nino34 + half).max()
-    axes.set_ylim(low - 0.1 * (high - low) - 0.1, high + 0.18 * (high - low) + 0.1)
+    _describe(axes, product, title, columns=3)
+    low, high = (shown.values - half).min(), (shown.values + half).max()
+    _give_room(axes, float(low), float(high))
     tidy(axes)
-    spread = " with its 90 % range" if series.nino34_sd is not None else ""
+    boxes = " less those in ".join(_box_in_words(box) for box in (shown.index.box, shown.index.less) if box)
+    spread = " with its 90 % range" if shown.sd is not None else ""
     caption = (
-        f"Nino 3.4{spread}, {product.observations.source.label} by {name}. Cells in 5S-5N, 170-120W are weighted with "
+        f"{title}{spread}, {product.observations.source.label} by {name}. Cells in {boxes} are weighted with "
         f"their overlap; grey where under 25 % of the box was observed. {product.units}."
     )
     return Picture(figure, caption)
+
+
+def _box_in_words(box: Box) -> str:
+    """``5S-5N, 170-120W``."""
+    south, north, west, east = (abs(edge) for edge in box)
+    lat, lon = ("SN"[box[1] > 0], "WE"[box[3] > 0])
+    rows = f"{south:g}-{north:g}{lat}" if box[0] * box[1] > 0 else f"{south:g}S-{north:g}N"
+    columns = f"{west:g}-{east:g}{lon}" if box[2] * box[3] > 0 else f"{west:g}W-{east:g}E"
+    return f"{rows}, {columns}"

@@ -21,9 +21,10 @@ from climrecon.fields import Observations
 from climrecon.netcdf.opening import opened
 from climrecon.netcdf.times import find_time, month_index
 from climrecon.preprocess.axes import wrapped_longitude
+from climrecon.variables import VARIABLES
 
 _MONTH = re.compile(r"(?<!\d)(1[6-9]\d\d|2[0-2]\d\d)(0[1-9]|1[0-2])(?!\d)")
-_SQUARED = re.compile(r"^\s*(k|kelvin|degc|deg_c|celsius)\s*(\^|\*\*)?\s*2\s*$", re.IGNORECASE)
+_SQUARED = re.compile(r"\s*(.*?)\s*(?:\^|\*\*)?\s*2\s*")
 
 
 def month_in_name(path: Path) -> int | None:
@@ -33,7 +34,7 @@ def month_in_name(path: Path) -> int | None:
 
 
 def read_error_stddev(path: Path, like: Observations) -> tuple[int, FloatArray]:
-    """The month, and the (H, W) standard deviations that the diagonal of its covariance gives, K; NaN where none.
+    """The month, and the (H, W) standard deviations that the diagonal of its covariance gives; NaN where none.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def read_error_stddev(path: Path, like: Observations) -> tuple[int, FloatArray]:
 
 
 def read_error_covariance(path: Path, like: Observations) -> tuple[int, FloatArray]:
-    """The month, and the (P, P) covariance of the cells of ``like`` in the package's order, K2; NaN where none.
+    """The month, and the (P, P) covariance of the cells of ``like`` in the package's order; NaN where none.
 
     Raises
     ------
@@ -67,9 +68,12 @@ def _read(path: Path, like: Observations) -> tuple[int, FloatArray, NDArray[np.i
     with opened(path) as file:
         matrix = _matrix(file, rows * columns)
         units = str(getattr(matrix, "units", "")).strip()
-        if units and not _SQUARED.match(units):
+        variable, squared = VARIABLES[like.variable], _SQUARED.fullmatch(units)
+        of_errors = variable.conversion(squared[1]) if squared else None
+        if units and (of_errors is None or of_errors.factor != 1.0):
             raise InputDataError(
-                f"{matrix.name} has the units {units!r}; a covariance of temperatures is in K2.", "Choose another file."
+                f"{matrix.name} has the units {units!r}; a covariance of {variable.quantity}s is in {variable.units}2.",
+                "Choose another file.",
             )
         month = _month(file, matrix)
         square = np.ma.filled(np.ma.asarray(matrix[:]).astype(np.float32), np.nan)
@@ -80,7 +84,7 @@ def _read(path: Path, like: Observations) -> tuple[int, FloatArray, NDArray[np.i
             "Name the file with year and month, as HadCRUT5's are.",
         )
     square = square.reshape(rows * columns, rows * columns)
-    square[~(np.abs(square) < 1e4)] = np.nan
+    square[~(np.abs(square) < 1e4 * VARIABLES[like.variable].scale ** 2)] = np.nan
     number = np.arange(rows * columns).reshape(rows, columns)
     ordered = number[np.argsort(like.source.lat)][:, np.argsort(wrapped_longitude(like.source.lon))]
     # Of rows written twice the first counts.

@@ -166,7 +166,7 @@ def _source(files: Sequence[Path], chunk: Chunk, request: PrepareRequest, notes:
         files=tuple(str(path) for path in files),
         sha256=tuple(input_sha256(path) for path in files),
         **chunk.metadata,
-        blended=release is not None and release.data_set.blended,
+        blended=release is not None and release.data_set.blended and bool(VARIABLES[request.variable].blend),
         lat=chunk.axes.lat,
         lon=chunk.axes.lon,
         calendar=chunk.calendar,

@@ -18,8 +18,11 @@ from climrecon.settings._fields import Fields
 from climrecon.settings.kinds import TRUE, read_period
 from climrecon.settings.periods import Period
 from climrecon.settings.site import Site
-from climrecon.variables import AUXILIARY
+from climrecon.variables import AUXILIARY, VARIABLES
 
+#: Stands for the network that comes with the package for the variable; else for this baseline, the most accurate one of
+#: docs/results.md.
+AUTO, BASELINE = p.BY_NAME["network"].default, "kriging"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 _DATASET_FACETS = tuple(name for name in p.FACETS if name not in ("variable", "time_frequency"))
 #: Of these the model may go with a file: it names the data set that the file holds.
@@ -112,6 +115,9 @@ def validate(raw: Mapping[str, Any], site: Site) -> RunSettings:
     values = {q.name: given.get(q.name, site.default(q.name)) for q in p.PARAMETERS}
     variable = str(values["variable"]).strip()
     values["variable"] = canonical_variable(variable, {}) or variable  # tasa is tas
+    values["network"], chosen = _network(values, given, site)
+    if chosen:
+        given.pop("network", None)
     settings: RunSettings | None = None
     try:
         settings = RunSettings.model_validate({**values, "given": frozenset(given)})
@@ -124,6 +130,18 @@ def validate(raw: Mapping[str, Any], site: Site) -> RunSettings:
             problems, "These parameters cannot be used:", "See 'climrecon reconstruct --help' for all of them."
         )
     return settings
+
+
+def _network(values: Mapping[str, Any], given: Mapping[str, Any], site: Site) -> tuple[Any, bool]:
+    """The network that is named, else the variable's own, and whether it was chosen here.
+
+    A site's default is of the site's variable.
+    """
+    of_site = "network" not in given and values["variable"] != site.default("variable")
+    if not of_site and str(values["network"]).strip().lower() != AUTO:
+        return values["network"], False
+    description = VARIABLES.get(values["variable"])
+    return (description and description.network) or BASELINE, True
 
 
 def _unknown(name: str) -> str:
@@ -153,6 +171,12 @@ def _problem(item: Any, values: Mapping[str, Any]) -> str:
 def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]:
     """Problems of combinations. From raw values, so that problems of single values are reported with them."""
     problems = []
+    if (variable := values["variable"]) not in VARIABLES:
+        known = [name for name, one in VARIABLES.items() if one.observable]
+        problems.append(
+            f"variable: {variable!r} is none of {', '.join(known)}{did_you_mean(variable, known)}; another variable is "
+            f"added by one file, {variable}.toml beside the others (docs/how-to/own-variable.md)"
+        )
     # A default that is given is no search: a history of Freva may hold it beside a file.
     dataset = [n for n in _SEARCH_FACETS if n in given and values[n] != p.BY_NAME[n].default]
     if "obs_file" in given and dataset:

@@ -38,17 +38,18 @@ _Command = Annotated[str, AfterValidator(_command)]
 class Checks(BaseModel):
     """What a result must pass before it becomes the current one: the table ``[watch.checks]``.
 
+    Limits that a site states are in the variable's units; the defaults are K, and of another variable times its scale.
+
     Attributes
     ----------
     unchanged_rms:
-        Largest area-weighted RMS difference to the previous reconstruction, K, in a month whose input did
-        not change.
+        Largest area-weighted RMS difference to the previous reconstruction in a month whose input did not change.
     global_mean_jump:
-        Largest change of a month's global mean since the previous release, K.
+        Largest change of a month's global mean since the previous release.
     new_month_jump:
-        Largest step of the global mean from one month to the next among the new months, K.
+        Largest step of the global mean from one month to the next among the new months.
     largest_stddev:
-        Largest standard deviation a cell may have, K.
+        Largest standard deviation a cell may have.
     stddev_ratio:
         Largest factor, up or down, between the mean standard deviations of two releases' common months.
     skip:
@@ -63,6 +64,11 @@ class Checks(BaseModel):
     largest_stddev: float = Field(default=10.0, gt=0)
     stddev_ratio: float = Field(default=1.5, ge=1)
     skip: list[str] = Field(default_factory=list)
+
+    def of(self, scale: float) -> Checks:
+        """The limits for a variable of that scale."""
+        names = {"unchanged_rms", "global_mean_jump", "new_month_jump", "largest_stddev"} - self.model_fields_set
+        return self.model_copy(update={name: getattr(self, name) * scale for name in names})
 
 
 class Watch(BaseModel):

@@ -19,6 +19,7 @@ from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import check_auxiliary, check_variable
 from climrecon.methods.contract import Method
 from climrecon.methods.registry import registered
+from climrecon.methods.scaled import scaled
 from climrecon.methods.store import LoadedNetwork, load_network, network_of, stored_network
 from climrecon.netcdf.forms import readable
 from climrecon.output.product import NetworkInfo
@@ -26,6 +27,7 @@ from climrecon.preprocess import to_network_grid
 from climrecon.preprocess.auxiliary import read_auxiliary
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.network_store import store_places
+from climrecon.variables import VARIABLES
 
 #: Cells of a method without a grid of its own: kriging needs matrices of cells by cells, 2 GB each for two degrees.
 MOST_CELLS = 5000
@@ -66,15 +68,29 @@ def load_method(name: str, settings: RunSettings, site: Site) -> LoadedMethod:
     places = store_places(site)
     known = registered().get(name)
     if known is not None and not (known.package and stored_network(name, places)):
-        return LoadedMethod(known.build(), NetworkInfo(name, known.title, None, package=known.package))
+        method = known.build()
+        check_variable(name, method.capabilities.variable, settings.variable)
+        method = scaled(method, VARIABLES[settings.variable])
+        return LoadedMethod(method, NetworkInfo(name, known.title, None, package=known.package))
     network = load_network(name, device=choose_device(settings.device), store=places)
     card = network.card
-    check_variable(card, settings.variable)
+    check_variable(f"The network {card.name}", card.variable, settings.variable)
     check_auxiliary(card, tuple(settings.auxiliary_paths) if name == settings.network else ())
     wanted = {name: path for name, path in settings.auxiliary_paths.items() if name in card.auxiliary}
     auxiliary, inputs = load_auxiliary(wanted, network, settings)
     info = NetworkInfo(network.name, card.title, network.sha256, card.model_dump(mode="json"), inputs)
     return LoadedMethod(network.method.with_auxiliary(auxiliary), info, network)
+
+
+def notes_on_choice(settings: RunSettings) -> tuple[str, ...]:
+    """Why a run without a named network has a baseline; none where the variable has a network."""
+    variable = VARIABLES[settings.variable]
+    if "network" in settings.given or variable.network:
+        return ()
+    return (
+        f"no network that comes with climrecon is made for {variable.label}; network={settings.network} is taken, the "
+        "most accurate of the methods that need none (docs/results.md)",
+    )
 
 
 def on_method_grid(observations: Observations, method: LoadedMethod, scratch: Path) -> Observations:

@@ -1,6 +1,6 @@
 """Variables: ``NAME.toml`` in this folder describes one completely. Standard library and pydantic; units by pint."""
 
-from climrecon.variables.description import AcceptedUnits, Maps, Variable
+from climrecon.variables.description import AcceptedUnits, Box, Index, Maps, Variable
 from climrecon.variables.table import AUXILIARY, VARIABLES
 
-__all__ = ["AUXILIARY", "VARIABLES", "AcceptedUnits", "Maps", "Variable"]
+__all__ = ["AUXILIARY", "VARIABLES", "AcceptedUnits", "Box", "Index", "Maps", "Variable"]

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from climrecon.variables.units import Conversion, conversion
 
+#: South, north, west, east, degrees; west > east crosses the date line.
+Box = tuple[float, float, float, float]
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +40,30 @@ class Flag(_Frozen):
 
     value: float
     meaning: str
+
+
+class Index(_Frozen):
+    """A series worth a figure of its own: the mean over a box, or the difference of the means over two.
+
+    Attributes
+    ----------
+    name:
+        Of its figure's file.
+    title:
+        In words.
+    box, less:
+        Where the mean is taken, and where the one that is taken off, if any.
+    event_relative_to, event_from:
+        Maps show the month of the largest value, less the mean over this box if one is named; the last month where that
+        value is smaller than ``event_from``.
+    """
+
+    name: str
+    title: str
+    box: Box
+    less: Box | None = None
+    event_relative_to: Box | None = None
+    event_from: float = -math.inf
 
 
 class Maps(_Frozen):
@@ -103,6 +130,16 @@ class Variable(_Frozen):
         Numbers in files that stand for the absence of a value.
     default_obs_sd:
         One-sigma error of an observed cell where neither data set nor network states one.
+    scale:
+        Size of anomalies that methods take for one: their constants are made for temperature anomalies in K.
+    network:
+        The network that comes with the package for it; None: there is none, and kriging is the default.
+    blend:
+        What data sets that are blends hold over sea and over land, in words; () where there are no blends of it.
+    ranked_years:
+        Heading of a table of the years with the highest mean; "" for no table.
+    time_cell_methods:
+        CF's ``cell_methods`` in time.
     indices:
         Climate indices worked out from it.
     """
@@ -130,7 +167,12 @@ class Variable(_Frozen):
     anomaly_spread: tuple[float, float] = (0.0, math.inf)
     flags: tuple[Flag, ...] = ()
     default_obs_sd: float | None = Field(None, gt=0)
-    indices: tuple[str, ...] = ()
+    scale: float = Field(1.0, gt=0)
+    network: str | None = None
+    blend: tuple[()] | tuple[str, str] = ()
+    ranked_years: str = ""
+    time_cell_methods: str = "time: mean"
+    indices: tuple[Index, ...] = ()
     maps: Maps | None = None
 
     def conversion(self, units: str) -> Conversion | None:
@@ -158,6 +200,15 @@ class Variable(_Frozen):
         low, high = map(to_ours.back, self.absolute_range)
         most = self.largest_anomaly / to_ours.factor
         return min(low, -most), max(high, most)
+
+    @property
+    def decimals(self) -> int:
+        """Decimals of values in texts: the second digit of the assumed error of an observed cell is the last one."""
+        return max(1 - math.floor(math.log10(self.default_obs_sd or 1.0)), 0)
+
+    def in_words(self, number: float) -> str:
+        """A size that a method states, see ``scale``, with units."""
+        return f"{number * self.scale:.{self.decimals}f} {self.units}"
 
     @property
     def units_in_words(self) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 
 from climrecon.variables.description import Variable
 
+#: Statements on one variable alone, which ``like`` does not take over.
+_OWN = ("network", "blend")
+
 
 def _read() -> dict[str, Variable]:
     """Descriptions by name; a file with ``like = "NAME"`` takes from NAME what it does not state."""
@@ -21,7 +24,8 @@ def _read() -> dict[str, Variable]:
 
 def _completed(row: dict[str, Any], rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     stated = {key: value for key, value in row.items() if key != "like"}
-    return {**rows[row["like"]], **stated} if "like" in row else stated
+    shared = rows[row["like"]] if "like" in row else {}
+    return {key: value for key, value in shared.items() if key not in _OWN} | stated
 
 
 VARIABLES = _read()

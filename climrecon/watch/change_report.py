@@ -51,6 +51,7 @@ def write_change_report(path: Path, changes: Changes, page: Mapping[str, Any], *
         new_months=_new_months(changes) if changes.previous is not None else [],
         network=changes.new.network,
         units=VARIABLES[changes.new.variable].units,
+        digits=VARIABLES[changes.new.variable].decimals,
         file=CHANGES,
     )
 

@@ -16,12 +16,13 @@ from climrecon.fields import Months
 from climrecon.files import sha256_of
 from climrecon.netcdf.times import month_index
 from climrecon.output.product import NO_DOMAIN
+from climrecon.variables import VARIABLES
 from climrecon.workflow.manifest import read_manifest
 
 #: Cells of the input: as before, of another value, newly observed, no longer observed.
 SAME, CORRECTED, APPEARED, GONE = 0, 1, 2, 3
 MEANINGS = ("same", "corrected", "appeared", "gone")
-#: Values that differ by less, K, are the same in another number of digits.
+#: Values that differ by less, in units of the scale, are the same in another number of digits.
 EQUAL = 1e-5
 #: The file of a release that holds the observations, for the comparison with the next one.
 CHANGES = "changes.nc"
@@ -40,13 +41,13 @@ class Result:
     area:
         (H, W) share of the area where the variable exists; 0 elsewhere.
     field, analysis:
-        (T, H, W) K: as published; the network's estimate everywhere. Zero where the variable does not exist.
+        (T, H, W): as published; the network's estimate everywhere. Zero where the variable does not exist.
     stddev:
-        (T, H, W) K or None.
+        (T, H, W) or None.
     status:
         (T, H, W), 1 where observed.
     observed:
-        (T, H, W) K, NaN where missing, as the run's input held it; None if it is not known.
+        (T, H, W), NaN where missing, as the run's input held it; None if it is not known.
     damaged:
         Why the file is not the one that its manifest describes; "" if it is.
     """
@@ -75,7 +76,7 @@ class Result:
 
     @property
     def global_mean(self) -> FloatArray:
-        """(T,) area-weighted mean of the published field, K."""
+        """(T,) area-weighted mean of the published field."""
         return np.asarray((self.field.astype(np.float64) * self.area).sum((1, 2)))
 
     def same_grid(self, other: Result) -> bool:
@@ -161,9 +162,9 @@ class Changes:
     input_status:
         (N, H, W) int8, see :data:`MEANINGS`; None if the earlier input is not known.
     input_change, field_change:
-        (N, H, W) K; the former NaN where a cell is not observed in both.
+        (N, H, W); the former NaN where a cell is not observed in both.
     mean_change:
-        (N,) change of the global mean, K.
+        (N,) change of the global mean.
     """
 
     new: Result
@@ -190,7 +191,7 @@ class Changes:
 
     @property
     def rms(self) -> FloatArray:
-        """(N,) area-weighted RMS change of the reconstruction, K."""
+        """(N,) area-weighted RMS change of the reconstruction."""
         return np.asarray(np.sqrt((self.field_change.astype(np.float64) ** 2 * self.new.area).sum((1, 2))))
 
     def counts(self) -> dict[str, int]:
@@ -214,16 +215,18 @@ def compare(new: Result, previous: Result | None) -> Changes:
         analysis = new.analysis[here] - comparable.analysis[there]
         means = new.global_mean[here] - comparable.global_mean[there]
         if new.observed is not None and comparable.observed is not None:
-            status, change = _compare_input(new.observed[here], comparable.observed[there])
+            status, change = _compare_input(
+                new.observed[here], comparable.observed[there], EQUAL * VARIABLES[new.variable].scale
+            )
     added, lost = np.setdiff1d(new.months, before), np.setdiff1d(before, new.months)
     return Changes(new, comparable, here, there, added, lost, status, change, field, analysis, means)
 
 
-def _compare_input(now: FloatArray, before: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
+def _compare_input(now: FloatArray, before: FloatArray, equal: float) -> tuple[NDArray[np.int8], FloatArray]:
     change = now.astype(np.float64) - before.astype(np.float64)
     observed, was_observed = np.isfinite(now), np.isfinite(before)
     status = np.zeros(now.shape, np.int8)
-    status[observed & was_observed & (np.abs(change) > EQUAL)] = CORRECTED
+    status[observed & was_observed & (np.abs(change) > equal)] = CORRECTED
     status[observed & ~was_observed] = APPEARED
     status[~observed & was_observed] = GONE
     return status, change

@@ -13,6 +13,7 @@ from climrecon.array_types import BoolArray
 from climrecon.fields import Months
 from climrecon.output.product import OBSERVED
 from climrecon.settings.watch import Checks
+from climrecon.variables import VARIABLES
 from climrecon.watch.changes import Changes
 
 #: Months before and after its own that a network may look at.
@@ -55,6 +56,7 @@ class ExpectedResult:
 
 def run_checks(changes: Changes, expected: ExpectedResult, limits: Checks) -> list[Check]:
     """All checks, each independent of the others."""
+    limits = limits.of(VARIABLES[changes.new.variable].scale)
     verdicts = {
         "complete": _complete(changes, expected),
         "finite": _finite(changes),
@@ -112,7 +114,7 @@ def _observed(changes: Changes, expected: ExpectedResult) -> Verdict:
     observed = np.isfinite(new.observed)
     flagged = int((observed != (new.status == OBSERVED)).sum())
     with np.errstate(invalid="ignore"):
-        changed = np.abs(new.field.astype(np.float64) - new.observed) > 1e-4
+        changed = np.abs(new.field.astype(np.float64) - new.observed) > 1e-4 * VARIABLES[new.variable].scale
     moved = int((changed & observed).sum())
     if moved or flagged:
         found = f"{moved} observed cells have another value than the input, {flagged} have a wrong status"
@@ -135,7 +137,8 @@ def _unchanged(changes: Changes, expected: ExpectedResult, limits: Checks) -> Ve
     return _verdict(
         rms[worst] <= limits.unchanged_rms,
         f"in {int(still.sum())} months without a change of input near them the reconstruction changed by at most "
-        f"{rms[worst]:.4f} K (RMS, {_first(changes.months[still][worst:][:1])}; allowed {limits.unchanged_rms:g} K)",
+        f"{_in_words(changes, rms[worst], 2)} (RMS, {_first(changes.months[still][worst:][:1])}; allowed "
+        f"{_in_words(changes, limits.unchanged_rms)})",
     )
 
 
@@ -152,8 +155,8 @@ def _global_mean(changes: Changes, limits: Checks) -> Verdict:
     worst = int(np.argmax(size))
     return _verdict(
         size[worst] <= limits.global_mean_jump,
-        f"the global mean changed by at most {size[worst]:.3f} K ({_first(changes.months[worst:][:1])}; allowed "
-        f"{limits.global_mean_jump:g} K)",
+        f"the global mean changed by at most {_in_words(changes, size[worst], 1)} "
+        f"({_first(changes.months[worst:][:1])}; allowed {_in_words(changes, limits.global_mean_jump)})",
     )
 
 
@@ -169,7 +172,7 @@ def _new_months(changes: Changes, limits: Checks) -> Verdict:
     return _verdict(
         largest <= limits.new_month_jump,
         f"from month to month the global mean of the {len(changes.added)} new months steps by at most "
-        f"{largest:.2f} K (allowed {limits.new_month_jump:g} K)",
+        f"{_in_words(changes, largest, 0)} (allowed {_in_words(changes, limits.new_month_jump)})",
     )
 
 
@@ -178,12 +181,15 @@ def _uncertainty(changes: Changes, expected: ExpectedResult, limits: Checks) -> 
     if new.stddev is None:
         return SKIPPED, "the method gives no standard deviation"
     low, high = float(np.nanmin(new.stddev)), float(np.nanmax(new.stddev))
+    units = VARIABLES[new.variable].units
     problems = []
     if not low > 0.0:
-        problems.append(f"the smallest standard deviation is {low:g} K; it must be above 0")
+        problems.append(f"the smallest standard deviation is {low:g} {units}; it must be above 0")
     if not high <= limits.largest_stddev:
-        problems.append(f"the largest standard deviation is {high:.3g} K (allowed {limits.largest_stddev:g} K)")
-    found = f"standard deviations from {low:.3g} to {high:.3g} K"
+        problems.append(
+            f"the largest standard deviation is {high:.3g} {units} (allowed {_in_words(changes, limits.largest_stddev)})"
+        )
+    found = f"standard deviations from {low:.3g} to {high:.3g} {units}"
     if previous and previous.stddev is not None and expected.same_method and len(changes.here):
         ratio = float(np.nanmean(new.stddev[changes.here]) / np.nanmean(previous.stddev[changes.there]))
         found += f", on average {ratio:.3f} times that of the release before"
@@ -193,6 +199,13 @@ def _uncertainty(changes: Changes, expected: ExpectedResult, limits: Checks) -> 
                 f"{1 / limits.stddev_ratio:.2f} to {limits.stddev_ratio:g})"
             )
     return _verdict(not problems, "; ".join(problems) or found)
+
+
+def _in_words(changes: Changes, value: float, more: int | None = None) -> str:
+    """``value`` with units, and so many decimals more than the variable's; None: as many as it has."""
+    variable = VARIABLES[changes.new.variable]
+    number = f"{value:g}" if more is None else f"{value:.{variable.decimals + more}f}"
+    return f"{number} {variable.units}"
 
 
 def _first(months: NDArray[Any]) -> str:

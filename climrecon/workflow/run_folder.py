@@ -18,6 +18,7 @@ from climrecon.errors import OutputError
 from climrecon.files import sha256_of
 from climrecon.jobs.record import chains_in
 from climrecon.settings import RunSettings
+from climrecon.variables import VARIABLES
 from climrecon.workflow.manifest import FILE_NAME as MANIFEST
 from climrecon.workflow.manifest import short, write_manifest
 from climrecon.workflow.outcome import Outcome
@@ -36,7 +37,12 @@ NAMES = {
     "evaluate": ("scores.json", "rmse_by_cell.nc"),
 }
 FIGURES = {
-    "reconstruct": ("maps_*.png", "global_mean.png", "nino34.png", "animation.*"),
+    "reconstruct": (
+        "maps_*.png",
+        "global_mean.png",
+        *sorted({f"{index.name}.png" for one in VARIABLES.values() for index in one.indices}),
+        "animation.*",
+    ),
     "train": ("training.png", "samples.png", "sample_*.png"),
     "evaluate": ("global_mean.png", "rmse_by_group.png", "rmse_by_cell.png", "reliability.png"),
 }

@@ -179,7 +179,7 @@ def test_check_speaks_json() -> None:
         (["reconstruct", "--obs-file", "obs.nc", "--network", "punet", "--output", "o"], 5, "Did you mean punet6"),
         (["reconstruct", "--obs-file", "obs.nc", "--output", "file/o"], 6, "cannot be written"),
         (["reconstruct", "--obs-file", "obs.nc", "--network", "kriging", "--realisations", "x", "--output", "o"], 2, "integer"),
-        (["reconstruct", "--obs-file", "obs.nc", "--variable", "tos", "--output", "o"], 5, "made for tas"),
+        (["reconstruct", "--obs-file", "obs.nc", "--variable", "tos", "--network", "punet6", "--output", "o"], 5, "made for tas"),
         (["reconstruct", "--obs-file", "obs.nc", "--dispatch", "slurm", "--output", "o"], 7, "dispatch=slurm: "),
         (["reconstruct", "--obs-file", "obs.nc", "--network", "idw", "--realisations", "2", "--output", "o"], 5, "gives no realisations"),
     ],

@@ -95,6 +95,6 @@ def test_steps_are_in_units_of_the_variable(error: float, digit: int) -> None:
 
 def test_a_variable_without_a_known_error_is_not_rounded() -> None:
     values = RNG.normal(size=(2, 3, 4)).astype(np.float32)
-    assert step_of(VARIABLES["psl"]) is None
-    assert step_attributes(VARIABLES["psl"]) == {}
+    assert step_of(VARIABLES["sic"]) is None
+    assert step_attributes(VARIABLES["sic"]) == {}
     assert to_step(values, None) is values

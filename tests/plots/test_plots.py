@@ -14,8 +14,8 @@ from PIL import Image
 
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.output.product import NO_SKILL, Product
-from climrecon.output.series import NINETY, make_series
-from climrecon.plots import animate, draw_global_mean, draw_maps, draw_nino34
+from climrecon.output.series import NINETY, IndexSeries, Series, make_series
+from climrecon.plots import animate, draw_global_mean, draw_index, draw_maps
 from climrecon.plots.maps import coastlines, from_greenwich
 from climrecon.plots.picture import scales_of
 from climrecon.variables import VARIABLES
@@ -61,6 +61,11 @@ def test_maps_show_observations_reconstruction_and_standard_deviation(tmp_path: 
     assert image.std() > 20
 
 
+def nino34(series: Series) -> IndexSeries:
+    (index,) = series.indices
+    return index
+
+
 @pytest.mark.parametrize("name", ["cost$^$", r"a$\frac$b", "$", r"$\mathdefault{$", "50 % {x}_y"])
 def test_names_are_shown_as_they_are(tmp_path: Path, name: str) -> None:
     """Two dollar signs in the name of a file or network are no formula, in labels of ticks neither."""
@@ -72,7 +77,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path, name: str) -> None:
     series = make_series(product)
     draw_maps(product, series, 5, {name: product.analysis[5] - 0.5}).save(tmp_path / "maps.png")
     draw_global_mean(product, series).save(tmp_path / "mean.png")
-    picture = draw_nino34(product, series)
+    picture = draw_index(product, nino34(series))
     picture.figure.axes[0].set_xticks([0.0, 1.0], [name, name])
     picture.save(tmp_path / "nino.png")
     assert len(list(tmp_path.glob("*.png"))) == 3
@@ -107,10 +112,10 @@ def test_series_figures_state_their_conventions() -> None:
     picture = draw_global_mean(product, series)
     assert "HadCRUT's convention" in picture.caption
     assert len(picture.figure.axes) == 3
-    nino = draw_nino34(product, series)
+    nino = draw_index(product, nino34(series))
     assert "170-120W" in nino.caption
     line = nino.figure.axes[0].lines[1]
-    np.testing.assert_allclose(np.asarray(line.get_ydata(), float), series.nino34)
+    np.testing.assert_allclose(np.asarray(line.get_ydata(), float), nino34(series).values)
 
 
 def some_months(months: int, keep: np.ndarray) -> Product:
@@ -125,7 +130,7 @@ def test_no_line_bridges_absent_months() -> None:
     keep = np.ones(24, bool)
     keep[8:14] = False
     part = some_months(24, keep)
-    line = draw_nino34(part, make_series(part)).figure.axes[0].lines[1]
+    line = draw_index(part, nino34(make_series(part))).figure.axes[0].lines[1]
     y = np.asarray(line.get_ydata(), float)
     assert np.flatnonzero(np.isnan(y)).tolist() == [8]
 
@@ -154,7 +159,7 @@ def test_single_months_show_their_spread_as_bars() -> None:
     part = some_months(192, keep)
     series = make_series(part)
     for picture, values, sd in (
-        (draw_nino34(part, series), series.nino34, series.nino34_sd),
+        (draw_index(part, nino34(series)), nino34(series).values, nino34(series).sd),
         (draw_global_mean(part, series), series.ours, series.ours_sd),
     ):
         axes = picture.figure.axes[0]
@@ -170,9 +175,9 @@ def test_a_band_is_drawn_only_if_the_method_gives_one() -> None:
     product = make_product(48)
     series = make_series(product)
     for known in (True, False):
-        shown = series if known else replace(series, ours_sd=None, nino34_sd=None)
-        for draw in (draw_nino34, draw_global_mean):
-            picture = draw(product, shown)
+        mean = series if known else replace(series, ours_sd=None)
+        index = nino34(series) if known else replace(nino34(series), sd=None)
+        for picture in (draw_index(product, index), draw_global_mean(product, mean)):
             axes = picture.figure.axes[0]
             labels = [text.get_text() for text in axes.get_legend().get_texts()]
             assert ("90 % band" in labels) is known
@@ -183,9 +188,9 @@ def test_a_band_is_drawn_only_if_the_method_gives_one() -> None:
 def test_the_band_has_the_stated_width() -> None:
     product = make_product(48)
     series = make_series(product)
-    (band,) = draw_nino34(product, series).figure.axes[0].collections
+    (band,) = draw_index(product, nino34(series)).figure.axes[0].collections
     corners = band.get_paths()[0].vertices
-    middle = series.nino34[10]
+    middle = nino34(series).values[10]
     there = corners[np.isclose(corners[:, 0], (series.time.index[10] + 0.5) / 12)][:, 1]
     np.testing.assert_allclose(np.unique(there.round(9)), middle + np.array([-1, 1]) * 1.645 * 0.3, atol=1e-3)
 
@@ -193,10 +198,10 @@ def test_the_band_has_the_stated_width() -> None:
 def test_barely_seen_months_are_grey() -> None:
     product = make_product(36)
     seen = np.where(np.arange(36) < 12, 0.24, 0.25)
-    axes = draw_nino34(product, replace(make_series(product), nino34_observed=seen)).figure.axes[0]
+    axes = draw_index(product, replace(nino34(make_series(product)), observed=seen)).figure.axes[0]
     (ours,) = (line for line in axes.lines if line.get_label() == "punet6")
     assert np.isnan(np.asarray(ours.get_ydata(), float)).tolist() == [True] * 12 + [False] * 24
-    nothing = draw_nino34(product, replace(make_series(product), nino34_observed=seen * 0)).figure.axes[0]
+    nothing = draw_index(product, replace(nino34(make_series(product)), observed=seen * 0)).figure.axes[0]
     labels = [text.get_text() for text in nothing.get_legend().get_texts()]
     assert "punet6" not in labels
     assert "punet6, under 25 % of the box observed" in labels
@@ -208,7 +213,11 @@ def test_whole_sentences_of_captions_fit_the_host() -> None:
     network = replace(product.network, name="published-20cr-1000000")
     product = replace(product, network=network, observations=replace(product.observations, source=source))
     series = make_series(product)
-    pictures = (draw_maps(product, series, 1, {}), draw_global_mean(product, series), draw_nino34(product, series))
+    pictures = (
+        draw_maps(product, series, 1, {}),
+        draw_global_mean(product, series),
+        draw_index(product, nino34(series)),
+    )
     for picture in pictures:
         shown = short(picture.caption)
         assert shown.endswith(".")

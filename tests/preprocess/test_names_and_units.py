@@ -110,7 +110,7 @@ def test_conversion_of_absolute_values_and_of_anomalies(variable, units, absolut
 
 
 def test_each_variable_is_one_valid_description():
-    assert set(VARIABLES) == {"tas", "tos", "psl", "pr", "sic", "sftlf"}
+    assert set(VARIABLES) == {"tas", "tasmax", "tasmin", "tos", "psl", "pr", "sic", "sftlf"}
     assert AUXILIARY == ("psl", "tos", "pr")
     for name, variable in VARIABLES.items():
         assert name in variable.names

@@ -276,7 +276,7 @@ def test_what_land_holds_is_told_from_what_the_sea_holds(prior: FullPrior) -> No
     assert found.land.error <= 0.5
     assert found.land.local + found.land.regional >= 0.5
     assert found.sea.local + found.sea.regional <= 0.2
-    assert "over sea" in found.variability()
+    assert "over sea" in found.variability("K")
     # Where there is no land, nothing is told of it: it has what the sea has, and the error that was begun with.
     sea = estimate_data_set_errors(*arguments[:3], np.zeros(CELLS), given, mask.reshape(30, -1), None, np.arange(30))
     assert sea is not None

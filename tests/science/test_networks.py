@@ -138,9 +138,9 @@ def test_unknown_and_wrong_networks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match="Did you mean punet6"):
         load_network("punet")
     with pytest.raises(NetworkError, match="made for tas; the observations hold tos"):
-        check_variable(load_network(NAME).card, "tos")
-    with pytest.raises(NetworkError, match="network=kriging or oi or pca, which take any variable"):
-        check_variable(load_network(NAME).card, "tos")
+        check_variable(NAME, load_network(NAME).card.variable, "tos")
+    with pytest.raises(NetworkError, match="network=kriging or pca or idw or climatology, which take any variable"):
+        check_variable(NAME, load_network(NAME).card.variable, "tos")
     with pytest.raises(
         NetworkError, match="Networks: punet6, kadow2020, punet5; baselines and other methods: kriging, oi, pca"
     ):

@@ -104,14 +104,14 @@ def test_a_calibrated_prior_has_the_leading_patterns_of_the_sum(prior: FullPrior
     assert np.linalg.eigvalsh(added)[0] > -1e-8
     np.testing.assert_allclose(local.matrix().numpy(), added, atol=1e-5)
     np.testing.assert_allclose(local.variance.numpy(), np.diag(added), rtol=1e-5)
-    assert level.variability().endswith(
+    assert level.variability("K").endswith(
         "lack: over sea 50 % of their variance over 2,000 km and 0.3 K2 over 1,000 km; over land 0.8 K2 over 1,000 km"
     )
     assert (
-        DataSetErrors(SurfaceErrors(0.3), SurfaceErrors(0.2)).variability()
+        DataSetErrors(SurfaceErrors(0.3), SurfaceErrors(0.2)).variability("K")
         == "no variability that the training fields lack"
     )
-    alike = DataSetErrors(SurfaceErrors(0.3, 0.25), SurfaceErrors(0.2, 0.25)).variability()
+    alike = DataSetErrors(SurfaceErrors(0.3, 0.25), SurfaceErrors(0.2, 0.25)).variability("K")
     assert alike.endswith("lack: 25 % of their variance over 2,000 km")
     calibrated = prior.calibrated(local, *tensors(GRID.area.reshape(-1)))
     total = prior.covariance().double().numpy() + added

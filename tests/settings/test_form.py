@@ -40,7 +40,7 @@ def test_help_is_a_sentence_without_words_of_other_tasks(task: str) -> None:
         if one.site and one.default is not None and (task, one.name) != (p.TRAIN, "network"):
             assert empty == f"the site's, else {p.shown(one.default)}.", one
     network = next(one for one in form.fields(p.RECONSTRUCT) if one.name == "network")
-    assert network.help.endswith("Empty: the site's, else punet6.")
+    assert network.help.endswith("Empty: the site's, else auto.")
 
 
 def test_what_has_no_field_stands_in_options_and_comes_back() -> None:
@@ -82,7 +82,7 @@ def test_settings_of_recipes_that_are_called_like_parameters_are_known() -> None
 def test_the_form_offers_what_is_shipped_and_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIMRECON_CONFIG", str(tmp_path / "none.toml"))
     assert form.baselines() == tuple(name for name, one in registered().items() if not one.package)
-    assert form.offered() == [*(card.name for card, _ in list_networks()), *form.baselines()]
+    assert form.offered() == ["auto", *sorted(card.name for card, _ in list_networks()), *form.baselines()]
     (tmp_path / "store" / "mine").mkdir(parents=True)
     (tmp_path / "store" / "mine" / "card.json").touch()
     (tmp_path / "climrecon.toml").write_text(f'network_store = ["{tmp_path / "store"}"]\n')

@@ -42,7 +42,7 @@ def test_all_problems_at_once_with_the_nearest_name() -> None:
 
 
 def test_a_synonym_of_the_variable_means_the_variable(site: Site) -> None:
-    assert [validate({"variable": name}, site).variable for name in ("tasa", "ssta", "wind")] == ["tas", "tos", "wind"]
+    assert [validate({"variable": name}, site).variable for name in ("tasa", "ssta", "slp")] == ["tas", "tos", "psl"]
 
 
 def test_the_model_of_a_file_is_its_data_set(site: Site) -> None:

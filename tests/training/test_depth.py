@@ -68,7 +68,7 @@ def test_a_network_of_any_depth_is_trained_stored_and_applied(
     months = Months(held.index)
     given = (np.where(mask, held.values, np.nan), mask, None, months.month, Context(GRID, months))
     np.testing.assert_array_equal(
-        loaded.method.reconstruct(*given).mean, as_reconstructor(network, GRID, 0).reconstruct(*given).mean
+        loaded.method.reconstruct(*given).mean, as_reconstructor(network, GRID, 0, obs_sd=0.3).reconstruct(*given).mean
     )
     # Another depth is another training: its checkpoint is not gone on from.
     with pytest.raises(UsageError, match="another training"):

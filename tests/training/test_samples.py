@@ -26,7 +26,7 @@ def made_gaps() -> Coverage:
 
 
 def test_samples_are_fixed_held_out_months_with_the_score_they_state(tmp_path: Path) -> None:
-    network = as_reconstructor(as_network(small("punet", tmp_path, 10).network), GRID, 0)
+    network = as_reconstructor(as_network(small("punet", tmp_path, 10).network), GRID, 0, obs_sd=0.3)
     held = fields(60, 1, 9, "held")
     first, second = (Samples(held, made_gaps(), 3).estimated(network) for _ in range(2))
     assert [one.month[-2:] for one in first] == ["01", "04", "07", "10"]

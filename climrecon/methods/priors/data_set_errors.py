@@ -67,13 +67,13 @@ class SurfaceErrors(NamedTuple):
     regional: float = 0.0
     local: float = 0.0
 
-    def variability(self) -> str:
+    def variability(self, units: str) -> str:
         """Variability beyond the training fields, in words; "" if none."""
         parts = []
         if self.regional:
             parts.append(f"{100 * self.regional:g} % of their variance over {REGIONAL_KM:,.0f} km")
         if self.local:
-            parts.append(f"{self.local:g} K2 over {LOCAL_KM:,.0f} km")
+            parts.append(f"{self.local:g} {units}2 over {LOCAL_KM:,.0f} km")
         return " and ".join(parts)
 
 
@@ -105,9 +105,9 @@ class DataSetErrors:
         )
         return regional, local
 
-    def variability(self) -> str:
+    def variability(self, units: str) -> str:
         """Variability beyond the training fields, in words."""
-        sea, land = self.sea.variability(), self.land.variability()
+        sea, land = self.sea.variability(units), self.land.variability(units)
         if not (sea or land):
             return "no variability that the training fields lack"
         if sea == land:

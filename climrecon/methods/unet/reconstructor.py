@@ -13,6 +13,7 @@ from climrecon.methods.contract import Auxiliary, Capabilities, Context, Estimat
 from climrecon.methods.priors.data_set_errors import DataSetErrors, estimate_data_set_errors
 from climrecon.methods.priors.interpolation import as_tensor, estimate_of, flat_observations, persistent_deviations
 from climrecon.methods.unet.network import UNet
+from climrecon.variables import VARIABLES
 
 
 class UNetReconstructor(Method):
@@ -105,15 +106,16 @@ class UNetReconstructor(Method):
         )
         self.prior = prior
         stated = "" if observations.obs_sd is None else "beside those that the data set states, "
+        units = VARIABLES[observations.variable].units
         if self.data_set_errors is None:
-            return f"too few cells are observed to estimate their errors; {self.default_obs_sd} K is assumed"
+            return f"too few cells are observed to estimate their errors; {self.default_obs_sd} {units} is assumed"
         land = self.network.land.cpu().numpy().reshape(-1)
         added = self.data_set_errors.covariance(self.distance, prior.scale.cpu().numpy(), land, self.network.shape)
         if added is not None:
             self.prior = prior.calibrated(added.to(self.device), self.network.area)
         return (
-            f"errors of observed cells, {stated}estimated from the data: {self.data_set_errors.sea.error:g} K over sea, "
-            f"{self.data_set_errors.land.error:g} K over land; {self.data_set_errors.variability()}"
+            f"errors of observed cells, {stated}estimated from the data: {self.data_set_errors.sea.error:g} {units} over "
+            f"sea, {self.data_set_errors.land.error:g} {units} over land; {self.data_set_errors.variability(units)}"
         )
 
     def observation_sd(self, obs_sd: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:

@@ -14,16 +14,14 @@ from climrecon.array_types import FloatArray
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Estimate, Observations
 from climrecon.geography import domain
-from climrecon.grid import NINO34, TROPICS, Grid
+from climrecon.grid import NINO34, Grid
 from climrecon.methods import checked
 from climrecon.methods.contract import Method
 from climrecon.preprocess import FileGrid
 from climrecon.scores.masked_truth import REGIONS
-from climrecon.variables import VARIABLES
+from climrecon.variables import VARIABLES, Variable
 from climrecon.workflow.progress import Reporter
 
-#: Nino 3.4 above the tropics, K, from which on an event is called El Nino, as in NOAA's definition.
-EL_NINO = 0.5
 #: The (T, H, W) fields of :class:`CompleteFields`.
 FIELDS = ("mean", "stddev", "prior_stddev", "observational")
 
@@ -35,13 +33,13 @@ class CompleteFields:
     Attributes
     ----------
     mean, stddev, prior_stddev:
-        (T, H, W), K; the latter two None where the method gives none.
+        (T, H, W); the latter two None where the method gives none.
     region_sd:
-        Region name -> (T,) standard deviation of the region's mean, K.
+        Region name -> (T,) standard deviation of the region's mean.
     observational:
-        (T, H, W) part of ``stddev`` that is the spread over an ensemble of the observations, K; None without one.
+        (T, H, W) part of ``stddev`` that is the spread over an ensemble of the observations; None without one.
     realisations:
-        (T, H, W) of each, K; can be iterated over more than once. None if there are none.
+        (T, H, W) of each; can be iterated over more than once. None if there are none.
     """
 
     mean: FloatArray
@@ -124,9 +122,12 @@ def complete_fields(
         drawn = np.lib.format.open_memmap(
             scratch / "realisations.npy", mode="w+", dtype=np.float32, shape=(members, *shape)
         )
-    exists = domain(observations.grid, VARIABLES[observations.variable].exists, observations.mask)
+    variable = VARIABLES[observations.variable]
+    exists = domain(observations.grid, variable.exists, observations.mask)
     over = replace(observations.grid, exists=exists)  # all months decide, so that parts agree
-    weights = {region.name: over.region_weights(region) for region in REGIONS}
+    weights = {region.name: over.region_weights(region) for region in REGIONS if region is not NINO34}
+    weights = {name: weight / weight.sum() for name, weight in weights.items()}
+    weights |= {index.title: over.weights_of(index) for index in variable.indices}
     # Noise that belongs to a date goes on from chunk to chunk; other streams must not begin anew with each.
     dated = method.capabilities.draws_depend_on_date_only
     for months_of_all, estimate in reconstruct(
@@ -144,7 +145,7 @@ def complete_fields(
         if estimate.area_mean_sd is not None:
             for name, weight in weights.items():
                 series = region_sd.setdefault(name, np.full(shape[0], np.nan))
-                series[months] = estimate.area_mean_sd(weight / weight.sum())
+                series[months] = estimate.area_mean_sd(weight)
         if drawn is not None:
             if estimate.sample is None:
                 raise NetworkError(
@@ -172,13 +173,14 @@ def single_month(method: Method, observations: Observations, index: int) -> Esti
     return checked.reconstruct(method, month.values, month.mask, month.obs_sd, month.time.month, context)
 
 
-def largest_el_nino(field: FloatArray, grid: Grid) -> int:
-    """Index of the month with the largest El Nino of complete (T, H, W) fields; of the last one if there is none.
+def largest_event(field: FloatArray, grid: Grid, variable: Variable) -> int:
+    """Position of the month with the largest event of complete (T, H, W) fields, of El Nino for temperatures.
 
-    The Nino 3.4 mean relative to that of the tropics: in a warming climate the plain mean would find
-    the latest event, not the largest (van Oldenborgh et al. 2021, Environ. Res. Lett. 16:044003).
+    By the variable's first index; the last month where the variable has no index, or the record no event.
     """
-    box, tropics = grid.region_weights(NINO34), grid.region_weights(TROPICS)
-    relative = (np.nan_to_num(field) * (box / box.sum() - tropics / tropics.sum())).sum(axis=(1, 2))
-    month = int(np.argmax(relative))
-    return month if relative[month] >= EL_NINO else len(field) - 1
+    if not variable.indices:
+        return len(field) - 1
+    index = variable.indices[0]
+    size = (np.nan_to_num(field) * grid.event_weights_of(index)).sum(axis=(1, 2))
+    month = int(np.argmax(size))
+    return month if size[month] >= index.event_from else len(field) - 1

@@ -75,7 +75,7 @@ class Ensemble:
     Attributes
     ----------
     own, on_network:
-        (T, H, W) float32 of each member, K, memory-mapped; the observations' own values where a member has none.
+        (T, H, W) float32 of each member, memory-mapped; the observations' own values where a member has none.
     mean:
         (T, H, W) mean of the members as they were read, where it is to stand for the observations; else None.
     """
@@ -88,7 +88,7 @@ class Ensemble:
         return len(self.own)
 
     def spread(self) -> FloatArray:
-        """(T, H, W) standard deviation of the members about their mean, K. Source: Welford (1962)."""
+        """(T, H, W) standard deviation of the members about their mean. Source: Welford (1962)."""
         spread = np.empty(self.own[0].shape, np.float32)
         for start in range(0, len(spread), _AT_ONCE):
             months = slice(start, start + _AT_ONCE)

@@ -22,7 +22,7 @@ from climrecon.output.product import Product, Structural, status_of
 from climrecon.output.structural import rows
 from climrecon.preprocess import FileGrid, rebase_complete
 from climrecon.settings import RunSettings
-from climrecon.tasks.methods import LoadedMethod, on_method_grid
+from climrecon.tasks.methods import LoadedMethod, notes_on_choice, on_method_grid
 from climrecon.tasks.reconstruct.apply import CompleteFields
 from climrecon.tasks.reconstruct.ensemble import Ensemble, EnsembleRecord
 from climrecon.variables import VARIABLES
@@ -90,7 +90,11 @@ def product_of(
             members = ensemble.spread()
             total, observational = np.hypot(kept, members), np.where(mask, members, observational)
         stddev = None if stddev is None else np.where(mask, total, stddev)
-    notes = [*observations.source.notes, *([prepared.calibration] if prepared.calibration else [])]
+    notes = [
+        *notes_on_choice(settings),
+        *observations.source.notes,
+        *([prepared.calibration] if prepared.calibration else []),
+    ]
     shift, wanted = _shift(infilled, observations, settings, reporter, notes)
     if shift is not None:
         offset = shift[observations.time.month - 1]
@@ -192,7 +196,7 @@ _STREAM = 11
 def observed_cell_sd(
     observations: Observations, on_network: Observations, method: LoadedMethod, back: FileGrid
 ) -> FloatArray:
-    """(T, H, W) uncorrelated error of kept cells, K: as the network uses it, else as stated; never zero.
+    """(T, H, W) uncorrelated error of kept cells: as the network uses it, else as stated; never zero.
 
     Raises
     ------
@@ -226,9 +230,9 @@ def with_observed_cells(
     Parameters
     ----------
     draws:
-        (T, H, W) of the analysis, K.
+        (T, H, W) of the analysis.
     sd:
-        (T, H, W) uncorrelated error, K.
+        (T, H, W) uncorrelated error.
     """
     for number, draw in enumerate(draws):
         values = observations.values if ensemble is None else ensemble.own[number % len(ensemble)]
@@ -266,7 +270,7 @@ def with_structural(product: Product, others: Sequence[LoadedMethod], scratch: P
 
 
 def _infilled(product: Product, method: LoadedMethod, scratch: Path, reporter: Reporter) -> tuple[FloatArray, str]:
-    """(T, H, W) as a run with ``method`` alone gives them, K; and a note on its calibration."""
+    """(T, H, W) as a run with ``method`` alone gives them; and a note on its calibration."""
     observations = product.observations
     on_network = on_method_grid(observations, method, scratch)
     calibration = method.reconstructor.calibrate(on_network)
@@ -297,9 +301,11 @@ def with_networks(digest: str, structural: Structural | None) -> str:
 
 def structural_lines(product: Product) -> list[str]:
     """For the end of a run: one line for each other network."""
-    units, ours = VARIABLES[product.observations.variable].units, product.network.name
+    variable, ours = VARIABLES[product.observations.variable], product.network.name
+    units, few, more = variable.units, variable.decimals, variable.decimals + 1
     return [
-        f"Structural uncertainty, {row.name} less {ours}: {product.mean_in_words} {row.mean:+.3f} {units} on average, "
-        f"{row.largest:+.3f} {units} at most ({row.when}); cells that were not observed {row.cells:.2f} {units} (RMS)."
+        f"Structural uncertainty, {row.name} less {ours}: {product.mean_in_words} {row.mean:+.{more}f} {units} on "
+        f"average, {row.largest:+.{more}f} {units} at most ({row.when}); cells that were not observed "
+        f"{row.cells:.{few}f} {units} (RMS)."
         for row in (rows(product) if product.structural else [])
     ]

@@ -23,7 +23,7 @@ from climrecon.settings import RunSettings
 from climrecon.settings.periods import parse_month
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import LoadedMethod, on_method_grid
-from climrecon.tasks.reconstruct.apply import largest_el_nino, single_month
+from climrecon.tasks.reconstruct.apply import largest_event, single_month
 from climrecon.tasks.reconstruct.product import structural_lines, with_networks, with_structural
 from climrecon.variables import VARIABLES
 from climrecon.version import __version__
@@ -96,7 +96,7 @@ def _facets(product: Product) -> dict[str, str]:
         "model": f"{source.dataset}{version_part}".lower(),
         "experiment": product.network.name.lower(),
         "time_frequency": "mon",
-        "realm": "atmos",
+        "realm": VARIABLES[product.observations.variable].realm,
         "variable": product.observations.variable,
         "ensemble": "mean",
         "version": source.version,
@@ -123,16 +123,17 @@ def _single_files(results: RunFolder, product: Product, attributes: dict[str, st
 
 
 def _plot_month(settings: RunSettings, product: Product) -> int:
-    """Index of the month the maps show: as asked for, else the largest El Nino."""
+    """Index of the month the maps show: as asked for, else that of the largest event."""
     time = product.observations.time
     if settings.plot_month:
         wanted = parse_month(settings.plot_month)
         return int(np.argmin(np.abs(time.index - wanted)))
-    return largest_el_nino(product.infilled, product.observations.grid)
+    variable = VARIABLES[product.observations.variable]
+    return largest_event(product.infilled, product.observations.grid, variable)
 
 
 def _other_means(methods: Sequence[LoadedMethod], product: Product, month: int, scratch: Path) -> dict[str, FloatArray]:
-    """Method -> (H, W) mean of the plotted month on the observations' grid, K."""
+    """Method -> (H, W) mean of the plotted month on the observations' grid."""
     means = {}
     for method in methods:
         observations = on_method_grid(product.observations, method, scratch)
@@ -148,7 +149,7 @@ def _other_means(methods: Sequence[LoadedMethod], product: Product, month: int, 
 
 
 def _figures(results: RunFolder, product: Product, series: Series, others: Sequence[LoadedMethod]) -> None:
-    from climrecon.plots import animate, draw_global_mean, draw_maps, draw_nino34
+    from climrecon.plots import animate, draw_global_mean, draw_index, draw_maps
 
     month, time = _plot_month(results.settings, product), product.observations.time
     if (wanted := results.settings.plot_month) and parse_month(wanted) != time.index[month]:
@@ -157,7 +158,8 @@ def _figures(results: RunFolder, product: Product, series: Series, others: Seque
     label = product.observations.time.labels()[month]
     results.add_figure(f"maps_{label}.png", draw_maps(product, series, month, means))
     results.add_figure("global_mean.png", draw_global_mean(product, series))
-    results.add_figure("nino34.png", draw_nino34(product, series))
+    for one in series.indices:
+        results.add_figure(f"{one.index.name}.png", draw_index(product, one))
     if results.settings.animation:
         results.reporter.stage("Drawing the animation")
         path = animate(product, results.stage / "animation", results.reporter.step)

@@ -20,7 +20,7 @@ from climrecon.methods.by_chunks import CHUNK
 from climrecon.preprocess import FileGrid, read_observations
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs, resolve
-from climrecon.tasks.methods import LoadedMethod, load_method, on_method_grid
+from climrecon.tasks.methods import LoadedMethod, load_method, notes_on_choice, on_method_grid
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.reconstruct.apply import CompleteFields, blocks, complete_fields, to_native_grid
 from climrecon.tasks.reconstruct.ensemble import (
@@ -140,7 +140,7 @@ class Reconstruction:
         if covariances:
             lines.append(f"    {len(covariances)} error covariances, which errors of the members are drawn from")
         lines += [f"  left out: {path}: {reason}" for path, reason in inputs.left_out]
-        lines += [f"  note: {note}" for note in (*inputs.notes, *source.notes)]
+        lines += [f"  note: {note}" for note in (*inputs.notes, *notes_on_choice(settings), *source.notes)]
         lines += [
             f"  data: {source.label}, {len(observations.time)} months {observations.time.span()}, "
             f"{observations.grid.describe()}, {100 * float(observations.mask.mean()):.0f} % of cells observed",
@@ -162,7 +162,7 @@ class Reconstruction:
     def _note_inputs(self, reporter: Reporter) -> None:
         if self.settings.catalogue and not self.settings.obs_file:
             reporter.stage(f"Searching {self.settings.catalogue}")
-        for note in self.inputs.notes:
+        for note in (*self.inputs.notes, *notes_on_choice(self.settings)):
             reporter.note(note)
 
     def _read(self, reporter: Reporter) -> Observations:

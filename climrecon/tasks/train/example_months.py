@@ -18,6 +18,7 @@ from climrecon.methods.store import as_network, as_reconstructor
 from climrecon.output.samples import Sample
 from climrecon.tasks.training_data.coverage import Coverage
 from climrecon.training.fields import TrainingFields
+from climrecon.variables import VARIABLES
 
 #: Months shown.
 COUNT = 4
@@ -113,7 +114,8 @@ def shown_while_training(
         now = time.monotonic()
         if noted and spent > SHARE * (now - began):
             return
-        network = as_reconstructor(as_network(module), samples.grid, rows)
+        obs_sd = VARIABLES["tas"].default_obs_sd or 0.0
+        network = as_reconstructor(as_network(module), samples.grid, rows, obs_sd=obs_sd)
         draw_samples(samples.grid, samples.estimated(network), f"{name}, step {step}").save(folder / FILE)
         spent += time.monotonic() - now
         if not noted:
