@@ -71,6 +71,7 @@ def write_report(
         source=source,
         units=units,
         digits=variable.decimals,
+        sign="+" if variable.kind == "anomaly" else "",
         blend=" blended with ".join(variable.blend) if source.blended else "",
         product=product,
         network=product.network,

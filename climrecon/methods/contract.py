@@ -24,7 +24,7 @@ A method of another package needs three things:
             return Estimate(mean=...)
 
 Shapes: T months, M members, H x W cells; ``mask`` is True where observed. Anomalies of temperatures are in K, those of
-another variable in units of its ``scale`` (:mod:`climrecon.variables`), so that constants of a method hold for all.
+another variable transformed to the same size (:mod:`climrecon.methods.transformed`), so that constants hold for all.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _BASELINES = {
     ),
     "pca": ("pca:PCA", "principal components (EOFs) of the observations, their number by cross-validation"),
     "idw": ("simple:InverseDistance", "inverse-distance weighting of the observed cells"),
-    "climatology": ("simple:Climatology", "zero anomaly everywhere"),
+    "climatology": ("simple:Climatology", "the climatology everywhere"),
 }
 
 

@@ -109,11 +109,9 @@ def _fields(product: Product) -> dict[str, tuple[Callable[[], NDArray[Any]], dic
     known = VARIABLES[variable]
     step, kept_cells = step_of(known), product.observations.mask if product.keep_observed else None
     naming, what = _naming(product)
-    common = {
-        **naming,
-        "cell_methods": product.cell_methods,
-        "reference_period": f"{product.reference_period[0]}-{product.reference_period[1]}",
-    }
+    common = {**naming, "cell_methods": product.cell_methods}
+    if known.kind != "absolute":
+        common["reference_period"] = f"{product.reference_period[0]}-{product.reference_period[1]}"
     parts = {"stddev": product.stddev, "stddev_observational": product.observational, "status": product.status}
     ancillary = [f"{variable}_{part}" for part, values in parts.items() if values is not None]
     if product.structural is not None:
@@ -204,9 +202,9 @@ def _naming(product: Product) -> tuple[dict[str, str], str]:
     naming = {
         "units": variable.units,
         "units_metadata": variable.units_metadata,
-        "standard_name": variable.anomaly_standard_name,
+        "standard_name": variable.held_standard_name,
     }
-    what = f"{variable.label} anomaly"
+    what = variable.held_in_words
     if product.observations.source.blended:
         what = f"{variable.quantity} anomaly, {' blended with '.join(variable.blend)}"
     return {key: text for key, text in naming.items() if text}, what

@@ -111,8 +111,7 @@ class Product:
     @property
     def units(self) -> str:
         """Units as figures and tables state them."""
-        units, (first, last) = VARIABLES[self.observations.variable].units, self.reference_period
-        return f"{units}, anomaly relative to {first}-{last}"
+        return VARIABLES[self.observations.variable].held(self.reference_period)
 
     @property
     def area_in_words(self) -> str:

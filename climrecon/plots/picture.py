@@ -96,14 +96,16 @@ def scales_of(variable: str) -> Scales:
     if maps is None:
         raise ValueError(f"The description of {variable} has no colours of maps.")
 
-    def both_ways(limit: float, step: float, ticks: float, colours: str) -> Scale:
-        norm = BoundaryNorm(np.arange(-limit, limit + 0.01 * step, step), 256, extend="both")
-        return Scale(norm, colours, units, np.arange(-limit, limit + 0.1 * ticks, ticks))
+    def both_ways(limit: float, step: float, ticks: float, colours: str, middle: float = 0.0) -> Scale:
+        low, high = middle - limit, middle + limit
+        extend = "max" if low == VARIABLES[variable].to_methods.bounds[0] else "both"
+        norm = BoundaryNorm(np.arange(low, high + 0.01 * step, step), 256, extend=extend)
+        return Scale(norm, colours, units, np.arange(low, high + 0.1 * ticks, ticks))
 
     levels = np.array(maps.spread_levels)
     rmse = np.arange(0.0, maps.rmse_limit + 0.05 * maps.rmse_step, maps.rmse_step)
     return Scales(
-        both_ways(maps.limit, maps.step, maps.ticks, maps.colours),
+        both_ways(maps.limit, maps.step, maps.ticks, maps.colours, VARIABLES[variable].normal),
         both_ways(maps.difference_limit, maps.difference_step, maps.difference_ticks, maps.difference_colours),
         Scale(BoundaryNorm(levels, 256, extend="max"), maps.spread_colours, units, levels),
         Scale(BoundaryNorm(rmse, 256, extend="max"), maps.rmse_colours, units),

@@ -104,7 +104,7 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     reach = np.zeros(len(ours)) if sd is None else NINETY * sd
     shown = np.concatenate([ours - reach, ours + reach, raw[np.isfinite(raw)]])
     _give_room(top, float(shown.min()), float(shown.max()))
-    top.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
+    top.axhline(VARIABLES[product.observations.variable].normal, color="0.6", linewidth=0.7, zorder=1)
     _describe(top, product, product.mean_in_words, columns=2)
     middle.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
     line.draw(middle, ours - raw, color=ACCENT, linewidth=1.1)
@@ -140,7 +140,7 @@ def draw_index(product: Product, shown: IndexSeries) -> Picture:
     line = _Line(_monthly(product.observations.time), 1.0 / 12.0)
     observed = shown.observed >= SPARSE
     half = np.zeros(len(observed)) if shown.sd is None else NINETY * shown.sd
-    axes.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
+    axes.axhline(VARIABLES[product.observations.variable].normal, color="0.6", linewidth=0.7, zorder=1)
     if shown.sd is not None:
         line.band(axes, shown.values, half)
     name, title = product.network.name, shown.index.title

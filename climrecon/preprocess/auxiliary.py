@@ -35,7 +35,8 @@ def factor_to_units(variable: str, units: str) -> float:
     if to_ours is None:
         raise InputDataError(
             f"The units {units!r} of {variable} are not those of a {VARIABLES[variable].quantity}.",
-            f"Units that convert to {VARIABLES[variable].units} are expected: mend the attribute, or leave the file out.",
+            f"Units that convert to {VARIABLES[variable].absolute_units} are expected: mend the attribute, or leave the "
+            "file out.",
         )
     return to_ours.factor
 

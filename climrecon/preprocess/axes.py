@@ -201,12 +201,13 @@ def _lon_edges(lon: FloatArray, bounds: FloatArray | None = None) -> NDArray[np.
 def _refuse_edges(grid: Grid, lat: FloatArray, names: tuple[str, str]) -> None:
     """Refuse latitudes that are edges of cells, unless bounds say where the cells lie.
 
-    Rows at even distance that fill the globe and begin at a pole cannot be centres: one would lie beyond the pole.
+    Rows at even distance that fill the globe and begin at a pole cannot be centres: one would lie beyond a pole. Rows at
+    both poles are centres.
     """
     step = 180.0 / len(lat)
     ends = np.abs([lat[0] + 90.0, lat[-1] - 90.0]) < _EDGE * step
     even = np.abs(np.diff(lat) - step).max() < _EDGE * step
-    if even and ends.any() and np.ptp(np.diff(grid.lat_edges)) > _EDGE * step:
+    if even and ends[0] != ends[1] and np.ptp(np.diff(grid.lat_edges)) > _EDGE * step:
         shift = f"{'+' if ends[0] else '-'}{step / 2:g}"
         side, corner = ("southern", "western") if ends[0] else ("northern", "eastern")
         raise InputDataError(

@@ -22,7 +22,7 @@ from climrecon.preprocess.base_period import base_period
 from climrecon.preprocess.field import field_of, find_variable
 from climrecon.preprocess.missing import Packing, Tally, without_flags
 from climrecon.preprocess.request import PrepareRequest
-from climrecon.preprocess.values import check_units, check_values, is_anomaly, to_units
+from climrecon.preprocess.values import check_units, check_values, is_anomaly, of_each_month, to_units
 from climrecon.variables import VARIABLES
 
 
@@ -96,8 +96,8 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         if not np.isfinite(values).any():
             check_values(values, True, labels, place, description)
         anomaly = is_anomaly(request.values, stated, row, variable, values, description)
-        values = to_units(values, units, anomaly, description)
-        if units.strip() in ("", "1"):
+        values = of_each_month(to_units(values, units, anomaly, description), units, field.index, field.calendar)
+        if anomaly and units.strip() in ("", "1"):
             notes.append(f"{variable.name} states no units; its anomalies are taken as {description.units}")
         values = without_flags(values, description.limits(anomaly), description, tally)
         check_values(values, anomaly, labels, place, description)

@@ -63,10 +63,17 @@ def monthly_climatology(values: FloatArray, index: IntArray, period: tuple[int, 
     return climatology
 
 
-def anomalies_of(values: FloatArray, index: IntArray, period: tuple[int, int]) -> FloatArray:
-    """Absolute (T, H, W) values less their monthly climatology over ``period``.
+def anomalies_of(
+    values: FloatArray, index: IntArray, period: tuple[int, int], *, ratio_from: float | None = None
+) -> FloatArray:
+    """Absolute (T, H, W) values less their monthly climatology over ``period``, or in per cent of it.
 
     Cells whose climatology cannot be worked out become missing.
+
+    Parameters
+    ----------
+    ratio_from:
+        The least climatology that values are divided by; where it is less they become missing. None: differences.
 
     Raises
     ------
@@ -77,7 +84,11 @@ def anomalies_of(values: FloatArray, index: IntArray, period: tuple[int, int]) -
     anomalies = np.empty_like(values)
     for month in range(12):
         here = index % 12 == month
-        anomalies[here] = values[here] - climatology[month]
+        if ratio_from is None:
+            anomalies[here] = values[here] - climatology[month]
+        else:
+            divisor = np.where(climatology[month] > ratio_from, climatology[month], np.nan)
+            anomalies[here] = 100.0 * values[here] / divisor
     return anomalies
 
 

@@ -251,7 +251,7 @@ def _kind(
     if low < description.absolute_range[0] or high > description.absolute_range[1]:
         raise InputDataError(
             f"{variable.name} states {units!r}, and its first year lies within {low:.1f} to {high:.1f} "
-            f"{description.units}: no {description.quantity} on Earth.",
+            f"{description.absolute_units}: no {description.quantity} on Earth.",
             "Check the units attribute against the values.",
         )
     return False, flags

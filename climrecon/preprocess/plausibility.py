@@ -40,8 +40,9 @@ def doubtful_spread(values: FloatArray, mask: BoolArray, description: Variable, 
     if spread is None or low <= spread <= high:
         return ""
     units, multiple = description.units, 0.1 if spread > high else 10.0
+    what = "anomalies" if description.kind == "anomaly" else "values"
     return (
-        f"the anomalies have a standard deviation of {spread:.2g} {units} over the cells of a month (median); "
+        f"the {what} have a standard deviation of {spread:.2g} {units} over the cells of a month (median); "
         f"{description.label} has {low:g} to {high:g} {units}. If the values are in other units, state these in the "
         f"file, e.g. with ncatted -a units,{variable},o,c,'{multiple:g} {units}'"
     )

@@ -70,12 +70,15 @@ def read_observations(
         infilled = _refuse_infilled(np.isfinite(values), grid, chunk, files[0].name, allowed, notes)
     base = chunk.base
     if not chunk.anomaly:
-        base = request.reference_period
+        base, variable = request.reference_period, VARIABLES[request.variable]
         try:
-            values, dropped = _less_climatology(values, index, base)
+            if variable.kind != "absolute":
+                values, dropped = _less_climatology(values, index, base, variable)
         except InputDataError as error:
             raise InputDataError(f"{files[0].name}: {error.message}", error.hint) from error
-        notes.append(f"absolute values turned into anomalies relative to {base[0]}-{base[1]}")
+        if variable.kind != "absolute":
+            into = "anomalies relative to" if variable.kind == "anomaly" else "per cent of the monthly means of"
+            notes.append(f"absolute values turned into {into} {base[0]}-{base[1]}")
     elif base is not None and base != request.reference_period:
         notes.append(f"the anomalies refer to {base[0]}-{base[1]}, their own base; gappy fields are not re-based")
     keep = _within(index, request.period)
@@ -102,12 +105,17 @@ def read_observations(
     return with_errors(observations, Path(uncorrelated), allow_infilled=request.allow_infilled)
 
 
-def _less_climatology(values: FloatArray, index: IntArray, base: tuple[int, int]) -> tuple[FloatArray, str]:
+def _less_climatology(
+    values: FloatArray, index: IntArray, base: tuple[int, int], variable: Variable
+) -> tuple[FloatArray, str]:
     """Anomalies, and a warning on observed values lost with cells without a climatology; refuses to lose nearly all."""
-    anomalies = anomalies_of(values, index, base)
+    ratio_from = variable.least_climatology if variable.kind == "ratio" else None
+    anomalies = anomalies_of(values, index, base, ratio_from=ratio_from)
     before, after = (int(np.isfinite(one).sum()) for one in (values, anomalies))
     lost = f"{100 * (1 - after / before):.1f} % of the observed values"
     years = f"fewer than two thirds of the years {base[0]}-{base[1]} in their calendar month"
+    if ratio_from is not None:
+        years += f", or a mean of at most {ratio_from:.2g} {variable.absolute_units}"
     if before - after > MOST_DROPPED * before:
         raise InputDataError(
             f"{lost} are in cells with {years}, and have no anomaly.",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import cftime
 import netCDF4
 import numpy as np
 
-from climrecon.array_types import FloatArray
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.datasets import DataSet, Stated
 from climrecon.errors import InputDataError
 from climrecon.netcdf.coordinates import member_dimension
@@ -20,6 +22,7 @@ from climrecon.variables.units import conversion
 #: Values read at once, so that masks and double precision never exist for a whole file.
 _BLOCK = 1 << 22
 _SAMPLE = 200_000
+_PER_MONTH = re.compile(r"(?<![a-z])mon(th)?s?(?![a-z])", re.IGNORECASE)
 
 #: Attributes that only anomalies have.
 _BASE_ATTRIBUTES = (
@@ -121,6 +124,9 @@ def is_anomaly(
     InputDataError
         In doubt.
     """
+    if description.kind != "anomaly":
+        _refuse_anomalies(wanted, variable, values, description)
+        return False
     if wanted != "auto":
         return wanted == "anomaly"
     if any(hasattr(variable, key) for key in _BASE_ATTRIBUTES) or is_called_anomaly(variable, description):
@@ -130,6 +136,17 @@ def is_anomaly(
     if "anom" in f"{stated.title} {stated.name} {getattr(variable, 'statistic', '')}".lower():
         return True
     return _by_range(variable, values, description)
+
+
+def _refuse_anomalies(wanted: str, variable: netCDF4.Variable, values: FloatArray, description: Variable) -> None:
+    called = is_called_anomaly(variable, description)
+    if wanted == "anomaly" or (wanted == "auto" and (called or bool(np.nanmin(values) < 0))):
+        why = "its names" if called else "its negative values" if wanted == "auto" else "values=anomaly"
+        raise InputDataError(
+            f"{variable.name} holds anomalies by {why}; of {description.label} absolute values are expected, since the "
+            "climatology that anomalies lack is needed.",
+            "Give absolute values, or state values=absolute.",
+        )
 
 
 def is_called_anomaly(variable: netCDF4.Variable, description: Variable) -> bool:
@@ -202,9 +219,25 @@ def to_units(values: FloatArray, units: str, anomaly: bool, description: Variabl
         raise InputDataError(
             f"The variable states no units, so its absolute {description.quantity}s may be in "
             f"{description.units_in_words}.",
-            f"Write them into the file, e.g. with ncatted -a units,{description.name},c,c,{description.units!r}.",
+            "Write them into the file, e.g. with ncatted -a "
+            f"units,{description.name},c,c,{description.absolute_units!r}.",
         )
     return values if to_ours is None else to_ours(values, difference=anomaly)
+
+
+def of_each_month(values: FloatArray, units: str, index: IntArray, calendar: str) -> FloatArray:
+    """(T, H, W) values whose ``units`` are per month, which converters take for a month of mean length, by each month's.
+
+    Parameters
+    ----------
+    index, calendar:
+        (T,) months since 0000-01, and the calendar whose days they have.
+    """
+    mean = conversion("month", "day")
+    if mean is None or not _PER_MONTH.search(units):
+        return values
+    days = [cftime.datetime(month // 12, month % 12 + 1, 1, calendar=calendar).daysinmonth for month in index.tolist()]
+    return np.asarray(values * (mean.factor / np.array(days))[:, None, None].astype(values.dtype))
 
 
 def check_values(
@@ -229,7 +262,7 @@ def check_values(
         raise InputDataError(
             "Every value is missing (NaN or fill value).", "Check that the file holds data for this period."
         )
-    units, (low, high) = description.units, description.limits(anomaly)
+    units, (low, high) = description.absolute_units, description.limits(anomaly)
     infinite = np.isinf(values)
     implausible = ((values < low) | (values > high)) & ~infinite
     what = "an anomaly" if anomaly else f"a {description.quantity}"

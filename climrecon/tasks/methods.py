@@ -19,8 +19,8 @@ from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import check_auxiliary, check_variable
 from climrecon.methods.contract import Method
 from climrecon.methods.registry import registered
-from climrecon.methods.scaled import scaled
 from climrecon.methods.store import LoadedNetwork, load_network, network_of, stored_network
+from climrecon.methods.transformed import transformed
 from climrecon.netcdf.forms import readable
 from climrecon.output.product import NetworkInfo
 from climrecon.preprocess import to_network_grid
@@ -70,7 +70,7 @@ def load_method(name: str, settings: RunSettings, site: Site) -> LoadedMethod:
     if known is not None and not (known.package and stored_network(name, places)):
         method = known.build()
         check_variable(name, method.capabilities.variable, settings.variable)
-        method = scaled(method, VARIABLES[settings.variable])
+        method = transformed(method, VARIABLES[settings.variable])
         return LoadedMethod(method, NetworkInfo(name, known.title, None, package=known.package))
     network = load_network(name, device=choose_device(settings.device), store=places)
     card = network.card

@@ -2,5 +2,6 @@
 
 from climrecon.variables.description import AcceptedUnits, Box, Index, Maps, Variable
 from climrecon.variables.table import AUXILIARY, VARIABLES
+from climrecon.variables.transform import Transform
 
-__all__ = ["AUXILIARY", "VARIABLES", "AcceptedUnits", "Box", "Index", "Maps", "Variable"]
+__all__ = ["AUXILIARY", "VARIABLES", "AcceptedUnits", "Box", "Index", "Maps", "Transform", "Variable"]

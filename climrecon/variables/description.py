@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from climrecon.variables.transform import Transform
 from climrecon.variables.units import Conversion, conversion
 
 #: South, north, west, east, degrees; west > east crosses the date line.
@@ -107,8 +108,15 @@ class Variable(_Frozen):
         Those of ``names`` that anomalies bear, beside all that hold "anom".
     described:
         Regular expression of words in long names, for files that call it by a shared name.
+    kind:
+        How the package holds values: ``anomaly``, less the climatology; ``ratio``, in per cent of the climatology;
+        ``absolute``, as they are. Files of a ratio or of absolute values must not hold anomalies.
     units, units_metadata:
         As the package holds values, and CF's ``units_metadata`` of anomalies.
+    units_in_files:
+        Of values in files, where ``units`` are those of a ratio.
+    least_climatology:
+        Of a ratio, in the units of files: cells and calendar months with less have no ratio, and are left out.
     accepted:
         Scales of files, where they distinguish absolute values from anomalies; all units that convert to ``units`` are
         taken.
@@ -132,6 +140,8 @@ class Variable(_Frozen):
         One-sigma error of an observed cell where neither data set nor network states one.
     scale:
         Size of anomalies that methods take for one: their constants are made for temperature anomalies in K.
+    transform:
+        What methods are given where dividing by ``scale`` does not do.
     network:
         The network that comes with the package for it; None: there is none, and kriging is the default.
     blend:
@@ -155,7 +165,10 @@ class Variable(_Frozen):
     shared_names: tuple[str, ...] = ()
     anomaly_names: tuple[str, ...] = ()
     described: str = ""
+    kind: Literal["anomaly", "ratio", "absolute"] = "anomaly"
     units: str
+    units_in_files: str = ""
+    least_climatology: float = Field(0.0, ge=0)
     units_metadata: str = ""
     accepted: tuple[AcceptedUnits, ...] = ()
     exists: Literal["everywhere", "sea", "land"] = "everywhere"
@@ -168,6 +181,7 @@ class Variable(_Frozen):
     flags: tuple[Flag, ...] = ()
     default_obs_sd: float | None = Field(None, gt=0)
     scale: float = Field(1.0, gt=0)
+    transform: Transform | None = None
     network: str | None = None
     blend: tuple[()] | tuple[str, str] = ()
     ranked_years: str = ""
@@ -177,7 +191,43 @@ class Variable(_Frozen):
 
     def conversion(self, units: str) -> Conversion | None:
         """From a file's ``units`` to the variable's, None if they are those of another quantity."""
-        return conversion(units, self.units)
+        return conversion(units, self.absolute_units)
+
+    @property
+    def absolute_units(self) -> str:
+        """Units of values in files."""
+        return self.units_in_files or self.units
+
+    @property
+    def to_methods(self) -> Transform:
+        """From values as the package holds them to those that methods are given."""
+        return self.transform or Transform(scale=self.scale)
+
+    @property
+    def normal(self) -> float:
+        """The value of the climatology: 0 of anomalies."""
+        return self.to_methods.normal
+
+    def held(self, reference_period: tuple[int, int]) -> str:
+        """Units and reference of held values, for figures and tables."""
+        first, last = reference_period
+        return {
+            "anomaly": f"{self.units}, anomaly relative to {first}-{last}",
+            "ratio": f"{self.units} of the monthly mean of {first}-{last}",
+            "absolute": self.units,
+        }[self.kind]
+
+    @property
+    def held_standard_name(self) -> str:
+        """CF standard name of held values; "" where there is none."""
+        return {"anomaly": self.anomaly_standard_name, "ratio": ""}.get(self.kind, self.standard_name)
+
+    @property
+    def held_in_words(self) -> str:
+        """What held values are, for long names."""
+        return {"anomaly": f"{self.label} anomaly", "ratio": f"{self.label} as a share of its climatology"}.get(
+            self.kind, self.label
+        )
 
     def accepted_units(self, units: str) -> AcceptedUnits | None:
         """The scale whose zero is nearest to that of a file's ``units``; None if they are those of another quantity."""
@@ -198,6 +248,8 @@ class Variable(_Frozen):
         """Bounds of values in a file's ``units``, whether these are absolute or anomalies."""
         to_ours = self.conversion(units) or Conversion()
         low, high = map(to_ours.back, self.absolute_range)
+        if self.kind != "anomaly":
+            return low, high
         most = self.largest_anomaly / to_ours.factor
         return min(low, -most), max(high, most)
 
@@ -208,12 +260,14 @@ class Variable(_Frozen):
 
     def in_words(self, number: float) -> str:
         """A size that a method states, see ``scale``, with units."""
+        if self.to_methods.kind != "linear":
+            return f"{number:.2f} of that of the cell and calendar month ({self.to_methods.kind} of the values)"
         return f"{number * self.scale:.{self.decimals}f} {self.units}"
 
     @property
     def units_in_words(self) -> str:
         """Units that files state, for messages."""
-        return " or ".join([one.name for one in self.accepted] or [self.units])
+        return " or ".join([one.name for one in self.accepted] or [self.absolute_units])
 
     @property
     def area_in_words(self) -> str:

@@ -86,6 +86,7 @@ def _registry() -> Any:
 
     registry: Any = pint.UnitRegistry()
     registry.define("mb = millibar")
+    registry.define("@alias month = mon")
     water: Any = pint.Context()
     density = _WATER * registry.kilogram / registry.meter**3
     water.add_transformation("[length] / [time]", "[mass] / [length]**2 / [time]", lambda _, depth: depth * density)

@@ -110,11 +110,11 @@ def test_conversion_of_absolute_values_and_of_anomalies(variable, units, absolut
 
 
 def test_each_variable_is_one_valid_description():
-    assert set(VARIABLES) == {"tas", "tasmax", "tasmin", "tos", "psl", "pr", "sic", "sftlf"}
+    assert set(VARIABLES) == {"tas", "tasmax", "tasmin", "tos", "psl", "pr", "tx90p", "sic", "sftlf"}
     assert AUXILIARY == ("psl", "tos", "pr")
     for name, variable in VARIABLES.items():
         assert name in variable.names
-        assert variable.conversion(variable.units) == Conversion()
+        assert variable.conversion(variable.absolute_units) == Conversion()
     with pytest.raises(ValidationError, match="colour"):
         Variable(**VARIABLES["tas"].model_dump(), colour="red")  # type: ignore[call-arg]
 

@@ -154,6 +154,22 @@ def test_methods_do_not_depend_on_the_units_of_a_variable(tmp_path: Path) -> Non
             )
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(91, 180), (73, 144), (181, 360)])
+def test_the_grid_of_a_reanalysis_has_rows_at_both_poles(tmp_path: Path, rows: int, columns: int) -> None:
+    """20CR's prmsl, absolute, in Pa."""
+    lat, lon = np.linspace(90.0, -90.0, rows), np.arange(columns) * 360.0 / columns
+    rng = np.random.default_rng(9)
+    values = 101300.0 + 300.0 * rng.normal(size=(12 * YEARS, 1, 1)) * np.cos(np.deg2rad(lat))[:, None] + 0.0 * lon
+    values[:, rng.random(values.shape[1:]) < 0.7] = np.nan
+    attributes = {"units": "Pa", "long_name": "Monthly Mean Pressure Reduced to MSL"}
+    path = files.write(tmp_path / "prmsl.mon.mean.nc", values, INDEX, lat=lat, lon=lon, name="prmsl",
+                       fill=-9.96921e36, attributes=attributes)  # fmt: skip
+    answer = run("reconstruct", "--variable", "psl", "--obs-file", path, "--dryrun", "--output", tmp_path / "o")
+    assert answer.returncode == 0, answer.stderr
+    assert f"{rows} x {columns}" in answer.stdout
+    assert "absolute values turned into anomalies relative to 1961-1990" in answer.stdout
+
+
 @pytest.mark.parametrize("name", ["tasmax", "tasmin"])
 def test_daily_extremes_of_temperature(tmp_path: Path, name: str) -> None:
     values = weather(7)[:24]

@@ -234,14 +234,15 @@ def with_observed_cells(
     sd:
         (T, H, W) uncorrelated error.
     """
+    transform = VARIABLES[observations.variable].to_methods
     for number, draw in enumerate(draws):
         values = observations.values if ensemble is None else ensemble.own[number % len(ensemble)]
         field = np.array(draw)
         for position, date in enumerate(observations.time.index):
             seen = observations.mask[position]
             rng = np.random.default_rng([seed, _STREAM, number, int(date)])
-            error = rng.standard_normal(seen.shape)[seen] * sd[position][seen]
-            field[position][seen] = values[position][seen] + error
+            white = rng.standard_normal(seen.shape)[seen]
+            field[position][seen] = transform.with_error(values[position][seen], sd[position][seen], white)
         yield field
 
 

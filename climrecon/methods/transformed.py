@@ -1,0 +1,164 @@
+"""Methods on numbers of one size and shape, whatever the variable.
+
+The constants of methods (the spread of a month without an observation, an error where none is stated, floors) are made
+for anomalies of temperature in K, and their spread is Gaussian. Of another variable methods are given the transform that
+its description states (:mod:`climrecon.variables.transform`), at least a division by its scale; estimates, draws and
+spreads are carried back.
+
+Where the transform is not linear, the transformed values are also standardised by cell and calendar month: ratios vary
+most where and when it is dry, and the mean after the inverse depends on the variance. Means and standard deviations of
+cells that are seldom observed are those of their surroundings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from climrecon.array_types import BoolArray, FloatArray, IntArray
+from climrecon.grid import Grid
+from climrecon.methods.contract import Auxiliary, Capabilities, Context, Estimate, Method, Observations
+from climrecon.methods.priors.covariance import great_circle
+from climrecon.variables import Transform, Variable
+
+#: Fewest values of a cell in a calendar month for a mean and standard deviation, else in all months; length that both are
+#: smoothed over, km; and the weight of all cells against those nearby.
+FEWEST, SMOOTH_KM, EVERYWHERE = 10, 500.0, 1e-4
+#: Draws that the spread of a regional mean is worked out from where the transform is not linear: within 10 %.
+DRAWS = 50
+
+
+def transformed(method: Method, variable: Variable) -> Method:
+    """``method`` for values of ``variable``; the method itself where it takes them as they are."""
+    transform = variable.to_methods if method.capabilities.gives_spread else variable.to_methods.plain
+    return method if transform.is_identity else Transformed(method, transform)
+
+
+@dataclass(frozen=True)
+class LocalMoments:
+    """(12, H, W) means and standard deviations of transformed values."""
+
+    mean: FloatArray
+    sd: FloatArray
+
+    @classmethod
+    def of(cls, values: FloatArray, mask: BoolArray, month: IntArray, grid: Grid) -> LocalMoments:
+        """Of (T, H, W) transformed ``values`` where ``mask``, in calendar months (T,) 1..12; smoothed."""
+        near = np.exp(-0.5 * (great_circle(grid) / SMOOTH_KM) ** 2) + EVERYWHERE
+        flat = np.where(mask, values, np.nan).reshape(len(values), -1).astype(np.float64)
+        every = _smoothed(flat, near) or (np.zeros(len(near)), np.ones(len(near)))
+        moments = [_smoothed(flat[month == number], near) or every for number in range(1, 13)]
+        mean, sd = (np.stack(part).reshape(12, *grid.shape).astype(np.float32) for part in zip(*moments, strict=True))
+        return cls(mean, np.maximum(sd, np.float32(1e-3 * sd.mean() + 1e-6)))
+
+
+def _smoothed(values: FloatArray, near: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+    """(P,) means and standard deviations of (N, P) values, NaN where missing, by (P, P) weights; None if few are."""
+    count = np.isfinite(values).sum(axis=0)
+    usable = count >= FEWEST
+    if not usable.any():
+        return None
+    weights = near[:, usable] * count[usable]
+    weights /= weights.sum(axis=1, keepdims=True)
+    known = values[:, usable]
+    return weights @ np.nanmean(known, axis=0), np.sqrt(weights @ np.nanvar(known, axis=0, ddof=1))
+
+
+class Transformed(Method):
+    """``method`` on the ``transform`` of values."""
+
+    def __init__(self, method: Method, transform: Transform, local: LocalMoments | None = None) -> None:
+        self.method, self.transform, self.name, self.local = method, transform, method.name, local
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the method."""
+        return self.method.capabilities
+
+    def _given(
+        self, values: FloatArray, obs_sd: FloatArray | None, month: IntArray
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """Values and errors as the method is given them."""
+        given = self.transform.forward(values)
+        sd = None if obs_sd is None else self.transform.spread(values, obs_sd)
+        if self.local is None:
+            return given, sd
+        size = self.local.sd[month - 1]
+        return (given - self.local.mean[month - 1]) / size, None if sd is None else sd / size
+
+    def calibrate(self, observations: Observations) -> str:
+        """See :class:`climrecon.methods.contract.Method`."""
+        month = observations.time.month
+        if self.transform.kind != "linear":
+            known = self.transform.forward(observations.values)
+            self.local = LocalMoments.of(known, observations.mask, month, observations.grid)
+        values, obs_sd = self._given(observations.values, observations.obs_sd, month)
+        return self.method.calibrate(replace(observations, values=values, obs_sd=obs_sd))
+
+    def observation_sd(self, obs_sd: FloatArray | None, shape: tuple[int, ...]) -> FloatArray | None:
+        """See :class:`climrecon.methods.contract.Method`; of a transform that is not linear, the stated errors."""
+        if self.transform.kind != "linear":
+            return None
+        used = self.method.observation_sd(None if obs_sd is None else obs_sd / self.transform.scale, shape)
+        return None if used is None else used * self.transform.scale
+
+    def with_auxiliary(self, auxiliary: Auxiliary | None) -> Method:
+        """See :class:`climrecon.methods.contract.Method`."""
+        return Transformed(self.method.with_auxiliary(auxiliary), self.transform, self.local)
+
+    def reconstruct(
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
+    ) -> Estimate:
+        """See :class:`climrecon.methods.contract.Method`."""
+        transform = self.transform
+        given, sd = self._given(values, obs_sd, month)
+        found = self.method.reconstruct(given, mask, sd, month, context)
+        local, size = (0.0, 1.0) if self.local is None else (self.local.mean[month - 1], self.local.sd[month - 1])
+        mean, stddev = transform.moments(
+            found.mean * size + local, None if found.stddev is None else found.stddev * size
+        )
+        sample, area_mean_sd = found.sample, found.area_mean_sd
+        drawn = None if sample is None else lambda count, seed: transform.inverse(sample(count, seed) * size + local)
+        spread: Callable[[FloatArray], FloatArray] | None
+        if transform.kind != "linear":
+            spread = None if drawn is None else _SpreadOfDraws(drawn)
+        else:
+            spread = None if area_mean_sd is None else lambda weights: area_mean_sd(weights) * transform.scale
+        return replace(
+            found, mean=mean, stddev=stddev, prior_stddev=_prior(found, stddev), sample=drawn, area_mean_sd=spread
+        )
+
+    def same_mask_means(
+        self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
+    ) -> FloatArray:
+        """See :class:`climrecon.methods.contract.Method`."""
+        if self.transform.kind != "linear":  # the mean after the inverse depends on the spread
+            return super().same_mask_means(values, mask, obs_sd, month, context)
+        given, sd = self._given(values, obs_sd, month)
+        return self.transform.inverse(self.method.same_mask_means(given, mask, sd, month, context))
+
+
+def _prior(found: Estimate, stddev: FloatArray | None) -> FloatArray | None:
+    """The prior standard deviation that leaves the share of the variance, and so the cells of no skill, as they are."""
+    if found.prior_stddev is None or found.stddev is None or stddev is None:
+        return None
+    prior = np.broadcast_to(found.prior_stddev, found.stddev.shape)
+    return stddev * (prior / np.maximum(found.stddev, 1e-6))
+
+
+Sample = Callable[[int, int], FloatArray]
+
+
+class _SpreadOfDraws:
+    """Standard deviations (T,) of regional means over :data:`DRAWS` realisations, which all regions share."""
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+        self._draws: FloatArray | None = None
+
+    def __call__(self, weights: FloatArray) -> FloatArray:
+        if self._draws is None:
+            self._draws = self._sample(DRAWS, 0)
+        return np.asarray(np.tensordot(self._draws, weights, axes=((2, 3), (0, 1))).std(axis=0, ddof=1))
