@@ -175,7 +175,7 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
         known = [name for name, one in VARIABLES.items() if one.observable]
         problems.append(
             f"variable: {variable!r} is none of {', '.join(known)}{did_you_mean(variable, known)}; another variable is "
-            f"added by one file, {variable}.toml beside the others (docs/how-to/own-variable.md)"
+            f"one more description, climrecon/variables/{variable}.toml (docs/how-to/own-variable.md)"
         )
     # A default that is given is no search: a history of Freva may hold it beside a file.
     dataset = [n for n in _SEARCH_FACETS if n in given and values[n] != p.BY_NAME[n].default]

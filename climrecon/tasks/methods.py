@@ -26,6 +26,7 @@ from climrecon.output.product import NetworkInfo
 from climrecon.preprocess import to_network_grid
 from climrecon.preprocess.auxiliary import read_auxiliary
 from climrecon.settings import RunSettings, Site
+from climrecon.settings.run import BASELINE
 from climrecon.tasks.network_store import store_places
 from climrecon.variables import VARIABLES
 
@@ -83,9 +84,12 @@ def load_method(name: str, settings: RunSettings, site: Site) -> LoadedMethod:
 
 
 def notes_on_choice(settings: RunSettings) -> tuple[str, ...]:
-    """Why a run without a named network has a baseline; none where the variable has a network."""
+    """Why the default is a baseline; none where the variable has a network, or another method is used.
+
+    Whether it was named does not count: jobs and repeats of a run name what was chosen, and have the same result.
+    """
     variable = VARIABLES[settings.variable]
-    if "network" in settings.given or variable.network:
+    if variable.network or settings.network != BASELINE:
         return ()
     return (
         f"no network that comes with climrecon is made for {variable.label}; network={settings.network} is taken, the "

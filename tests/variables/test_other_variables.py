@@ -115,6 +115,15 @@ def test_the_default_is_a_baseline_and_its_reason_is_told(whole: tuple[Path, str
     assert list(folder.glob("psl_mon_climrecon-kriging_*.nc"))
 
 
+def test_a_repeat_of_a_run_with_the_default_agrees(tmp_path: Path) -> None:
+    path, _, _ = pressure(tmp_path)
+    given = ("--period", "1990", "--plots", "false", "--report", "false")
+    answer = run("reconstruct", "--variable", "psl", "--obs-file", path, *given, "--output", tmp_path / "o")
+    assert answer.returncode == 0, answer.stderr
+    answer = run("rerun", tmp_path / "o" / "provenance.json", "--output", tmp_path / "again")
+    assert "The repeat agrees with the first run." in answer.stdout
+
+
 def test_methods_for_another_variable_are_refused_with_those_that_can(tmp_path: Path) -> None:
     path, _, _ = pressure(tmp_path)
     for method in ("punet6", "kadow2020", "oi"):
