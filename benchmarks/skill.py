@@ -6,7 +6,7 @@ The splits, (c) by default, are those of benchmarks/splits.py, the cases those o
 HadCRUT4's 1877-09 and 1893-08, which no training has seen; and in the sparse cases twelve sparser ones (CRUTEM4 land of
 1865-1900, sea of the two months thinned and rolled).
 Scores are area-weighted over all cells that were missing; intervals are bootstraps over years, in blocks of three but in
-(c), whose blocks are far apart. Nothing chosen depended on the months of (c), but for two choices that docs/method.md
+(c), whose blocks are far apart. Nothing chosen depended on the months of (c), but for three choices that docs/method.md
 names. A network whose card does not show that the months were held out has ``held_out_ok`` false.
 """
 
