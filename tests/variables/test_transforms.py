@@ -14,7 +14,10 @@ from pydantic import ValidationError
 
 from cli.test_cli import run
 from climrecon.variables import VARIABLES, Transform
+from climrecon.workflow.progress import Quiet
+from climrecon.workflow.stage import run_stages
 from output.test_files import cf_problems
+from parts.test_parts import content, stages
 from preprocess import observation_files as files
 from variables.test_other_variables import LAT, LON, result
 from variables.test_other_variables import weather as patterns
@@ -154,6 +157,18 @@ def test_cells_without_rain_have_no_ratio(tmp_path: Path) -> None:
         status = file["pr_status"][:]
         assert (status[:, desert[0], desert[1]] == 2).all()
         assert "or a mean of at most 1.2e-06 kg m-2 s-1" in file.comment
+
+
+def test_parts_agree_with_the_whole(tmp_path: Path) -> None:
+    path = write(tmp_path, rain())
+    given = {"obs_file": str(path), "variable": "pr", "network": "kriging", "realisations": 2, "report": "false",
+             "reference_period": "1961-1970", "period": "1961-1970"}  # fmt: skip
+    for name, values_per_part in (("whole", 10**9), ("parts", 60_000)):
+        (tmp_path / name).mkdir()
+        found = stages(tmp_path / name, values_per_part, **given)
+        assert (max(stage.parts for stage in found) > 1) == (name == "parts")
+        run_stages(found, Quiet())
+    assert content(tmp_path / "parts") == content(tmp_path / "whole")
 
 
 def test_a_share_stays_within_its_bounds(tmp_path: Path) -> None:
