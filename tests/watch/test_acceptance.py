@@ -17,6 +17,7 @@ from climrecon.fields import Estimate
 from climrecon.grid import FIVE_DEGREES
 from climrecon.methods.simple import Climatology
 from climrecon.settings.watch import Checks, Watch
+from climrecon.variables import VARIABLES
 from climrecon.watch import codes, notify
 from climrecon.watch.changes import APPEARED, CORRECTED, GONE, SAME, Result, compare, summary
 from climrecon.watch.checks import ExpectedResult, failures, run_checks
@@ -83,6 +84,22 @@ def test_each_check_finds_what_it_is_for() -> None:
         assert any(line.startswith(text) for line in told), (text, told)
     assert any("months of the release before are missing" in text for text in found(made(22), made(24)))
     assert not found(made(22), made(24), lost_allowed=True)
+
+
+def test_limits_are_those_of_the_variable() -> None:
+    """A pressure in Pa is judged as a temperature in K is; a limit that the site states is in Pa."""
+    scale = np.float32(VARIABLES["psl"].scale)
+
+    def pressure(result: Result) -> Result:
+        parts = {name: getattr(result, name) * scale for name in ("field", "analysis", "stddev", "observed")}
+        return replace(result, variable="psl", **parts)
+
+    old, new = made(24, name="old"), made(26)
+    assert not found(pressure(new), pressure(old))
+    warmer = replace(new, field=new.field + np.float32(0.2))
+    assert any(line.endswith("allowed 45 Pa)") for line in found(pressure(warmer), pressure(old)))
+    stated = Checks(global_mean_jump=61.0)
+    assert not any(line.startswith("global_mean") for line in found(pressure(warmer), pressure(old), limits=stated))
 
 
 def test_what_cannot_be_checked_is_no_failure() -> None:
