@@ -21,7 +21,7 @@ from climrecon.settings.site import Site
 from climrecon.variables import AUXILIARY, VARIABLES
 
 #: Stands for the network that comes with the package for the variable; else for this baseline, the most accurate one of
-#: docs/results.md.
+#: docs/results.md, which is of temperature.
 AUTO, BASELINE = p.BY_NAME["network"].default, "kriging"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 _DATASET_FACETS = tuple(name for name in p.FACETS if name not in ("variable", "time_frequency"))

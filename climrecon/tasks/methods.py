@@ -92,8 +92,8 @@ def notes_on_choice(settings: RunSettings) -> tuple[str, ...]:
     if variable.network or settings.network != BASELINE:
         return ()
     return (
-        f"no network that comes with climrecon is made for {variable.label}; network={settings.network} is taken, the "
-        "most accurate of the methods that need none (docs/results.md)",
+        f"no network that comes with climrecon is made for {variable.label}; network={settings.network} is taken, which "
+        "needs none",
     )
 
 
