@@ -226,7 +226,8 @@ def test_three_months_are_drawn_with_similar_gaps_and_neighbours_by_date(parts, 
     fold = (np.arange(120) >= 60).astype(int)
     fold[119] = -1
     pools = [draw_samples(net, [full, wide], fields, fold, bank(parts), 40, 5, chunk=chunk) for chunk in (40, 7)]
-    torch.testing.assert_close(pools[0].complete, pools[1].complete, atol=1e-3, rtol=1e-3)
+    # A chunk may end a month one step of the solver sooner.
+    torch.testing.assert_close(pools[0].complete, pools[1].complete, atol=5e-3, rtol=1e-3)
     pool = pools[0]
     assert pool.complete.shape == (40, 11, 8, 16)
     assert not pool.scored[:, 0].any(), "what is not known is not scored"
