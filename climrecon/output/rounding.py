@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from climrecon.array_types import BoolArray
 from climrecon.variables import Variable
 
-#: Bits of a standard deviation behind the first: within 0.8 %.
-SPREAD_BITS = 6
+#: Bits of a standard deviation behind the first: within 1.6 %.
+SPREAD_BITS = 5
 #: Those of a standard deviation over a few fields: within 3 %, while 200 members tell it within 5 %, 10 within 24 %.
 FEW_FIELDS_BITS = 4
 #: A step is at most this share of the error assumed of an observed cell; standard deviations are of its order.

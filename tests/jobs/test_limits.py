@@ -119,7 +119,7 @@ def test_a_job_that_meets_its_time_limit_continues_in_a_next_link(long_runs: Lon
     user, output = long_runs.user, long_runs.continued
     wait_until(lambda: (output / "manifest.json").exists(), "the continued run", 500)
     (train,) = (part for part in user.jobs("show", output)["parts"] if part["stage"] == "train")
-    assert train["links"] == 2
+    assert train["links"] >= 2  # more on a busy machine
     # Interrupted, it ends with what it would have ended with otherwise.
     assert json.loads((output / "trained.json").read_text())["value"] == uninterrupted(132)
     wait_until(lambda: set(user.states(output).values()) == {"done"}, "all jobs to end")

@@ -18,14 +18,14 @@ SMALL = (
 )  # fmt: skip
 
 
-def test_two_nodes_of_four_gpus_train_one_network(user: User, demo: Path, tmp_path: Path) -> None:
-    """Eight processes over gloo; told to stop in between, they save one state and go on in a next link."""
+def test_two_nodes_of_two_gpus_train_one_network(user: User, demo: Path, tmp_path: Path) -> None:
+    """Four processes over gloo; told to stop in between, they save one state and go on in a next link."""
     user.catalogue = demo / "catalogue.json"
     user.environment["CLIMRECON_STEP_SECONDS"] = "0.5"
-    user.site([str(tmp_path / "store")], gpu_nodes=2, gpus_per_node=4, gpu_cpus_per_task=4)
+    user.site([str(tmp_path / "store")], gpu_nodes=2, gpus_per_node=2, gpu_cpus_per_task=4)
     output = tmp_path / "o"
     child = user.start(
-        *SMALL, "--network-name", "eight", "--iterations", 8, "--cachedir", tmp_path / "cache", "--output", output
+        *SMALL, "--network-name", "four", "--iterations", 8, "--cachedir", tmp_path / "cache", "--output", output
     )  # fmt: skip
 
     def begun() -> bool:
@@ -44,10 +44,10 @@ def test_two_nodes_of_four_gpus_train_one_network(user: User, demo: Path, tmp_pa
     (train,) = (part for part in user.jobs("show", output)["parts"] if part["stage"] == "train")
     assert (train["state"], train["links"], train["exit_code"]) == ("done", 2, 0)
     card = json.loads((output / "card.json").read_text())
-    assert "8 processes" in card["training"]["hardware"]
+    assert "4 processes" in card["training"]["hardware"]
     # Rank 0 alone wrote; what it wrote is a network.
     answer = user.run(
-        "reconstruct", "--network", "eight", "--output", tmp_path / "r", "--period", "1877", "--plots=false",
+        "reconstruct", "--network", "four", "--output", tmp_path / "r", "--period", "1877", "--plots=false",
         "--report=false", "--compare-with", "none",
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr

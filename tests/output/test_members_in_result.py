@@ -131,7 +131,7 @@ def test_the_spread_is_that_of_reconstructed_members_beside_what_the_gaps_leave(
     seen = kept["tas_status"] == 1
     # The network answers +1 K on all observed cells with 0.998-1.001 K: the bias of a member is that of its analysis.
     bias = BIAS.std(ddof=1)
-    np.testing.assert_allclose(everywhere["tas_stddev_observational"][PLAIN], bias, rtol=FEW_ROUNDED)
+    np.testing.assert_allclose(everywhere["tas_stddev_observational"][PLAIN], bias, rtol=2 * FEW_ROUNDED)
     np.testing.assert_allclose(kept["tas_stddev_observational"][~seen], everywhere["tas_stddev_observational"][~seen])
     np.testing.assert_allclose(kept["tas_stddev_observational"][PLAIN][seen[PLAIN]], bias, rtol=FEW_ROUNDED)
     # Once: the rest of the variance is what a run without members states.
