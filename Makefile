@@ -11,8 +11,8 @@ HOST := host_env
 PY := $(ENV)/bin/python
 BUILD := build
 STATE := $(BUILD)/host
-# Tests that run at the same time, each with one thread. Those of batch jobs wait more than they compute.
-WORKERS ?= 3
+# Tests that run at the same time, each with one thread.
+WORKERS ?= 2
 # Folders of tests that 'make check' runs.
 FAST := $(addprefix tests/,architecture catalogue docs output packaging preprocess settings)
 

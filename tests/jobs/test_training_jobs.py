@@ -32,11 +32,11 @@ def test_two_nodes_of_two_gpus_train_one_network(user: User, demo: Path, tmp_pat
         found = list(output.glob("jobs/*/progress/train-0.json"))
         return bool(found) and bool(json.loads(found[0].read_text()).get("done"))
 
-    wait_until(begun, "the first steps")
+    wait_until(begun, "the first steps", 600)
     job = next(part["job"] for part in user.jobs("show", output)["parts"] if part["stage"] == "train")
     # What Slurm sends before the time limit.
     user.cluster.call("scancel", "--signal=USR1", "--batch", str(job))
-    said, _ = child.communicate(timeout=500)
+    said, _ = child.communicate(timeout=900)
     assert child.returncode == 0, said
     (log,) = output.glob("jobs/*/logs/train-0.log")
     for words in ("the processes ended with exit code 75", "its state is saved"):
