@@ -74,12 +74,7 @@ def reconstruct(observations: Data, network: str = "auto", *, progress: bool = F
 
 
 def evaluate(
-    truth: Data,
-    masks: Data,
-    methods: Sequence[str] = ("punet6", "kriging"),
-    *,
-    progress: bool = False,
-    **parameters: Any,
+    truth: Data, masks: Data, methods: Sequence[str] = ("auto", "kriging"), *, progress: bool = False, **parameters: Any
 ) -> pd.DataFrame:
     """Score methods on known fields seen through the gaps of observations.
 
@@ -90,7 +85,7 @@ def evaluate(
     masks:
         Observations whose gaps are taken, likewise.
     methods:
-        Names of :func:`methods`; differences are taken to the second.
+        Names of :func:`methods`, the first may be ``auto``; differences are taken to the second.
     progress:
         Show the stages and how far they are, on standard error.
     **parameters:

@@ -132,11 +132,8 @@ def describe_unet(name: str, network: UNet, *, grid: Grid, training: dict[str, A
         default_obs_sd=VARIABLES["tas"].default_obs_sd,
         training=training,
         caveats=[
-            "It learned from GISTEMP 1930-2002, so it is not independent of GISTEMP and no judge of it there.",
-            "GISTEMP is smooth over 1,200 km: what a data set holds on smaller scales is estimated from the "
-            "data set itself, partly as error, partly as local variability.",
-            "Where a data set holds variability that GISTEMP lacks, as HadCRUT does, the U-Net corrects the spread "
-            "alone; the mean is the interpolation's.",
+            "Where a data set holds variability that the training fields lack, the U-Net corrects the spread alone; the "
+            "mean is the interpolation's.",
             "Realisations let what the leading patterns tell of an error persist from month to month with one "
             "correlation; what they leave, up to some thousand kilometres, is drawn anew each month.",
         ],

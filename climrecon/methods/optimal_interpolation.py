@@ -14,9 +14,10 @@ from climrecon.methods.priors.interpolation import interpolate
 from climrecon.methods.store import LoadedNetwork, load_network, network_of
 from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
+from climrecon.variables import VARIABLES
 
 #: The shipped network whose patterns are taken, so that no data are needed.
-PATTERNS = "punet6"
+PATTERNS = str(VARIABLES["tas"].network)
 
 
 class OptimalInterpolation(UNetReconstructor):

@@ -1,4 +1,4 @@
-"""What a network's training months reached, cell by cell and calendar month, in a file beside its weights."""
+"""What a network's training months reached, cell by cell and calendar month, in a file with its weights."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TrainingRange:
 
 
 def read_range(card: Card, folder: Path) -> TrainingRange | None:
-    """The range beside a network's weights; None if its card names none.
+    """The range in a network's folder; None if its card names none.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def read_range(card: Card, folder: Path) -> TrainingRange | None:
 
 
 def write_range(reached: TrainingRange, folder: Path) -> str:
-    """Write the range beside a network's weights, in half precision; returns the hash of the file."""
+    """Write the range into a network's folder, in half precision; returns the hash of the file."""
     parts = {name: torch.as_tensor(part).half() for name, part in asdict(reached).items()}
     save_weights(parts, folder / RANGE)
     return sha256_of(folder / RANGE)

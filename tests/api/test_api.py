@@ -66,7 +66,7 @@ def test_a_dataset_and_a_file_give_the_content_of_the_command_line(observations:
 
 def test_evaluate_gives_a_row_a_method(demo: Path, observations: Path) -> None:
     (truth,) = (demo / "reanalysis/20CR").glob("*.nc")
-    table = climrecon.evaluate(truth, observations, ["punet6", "idw"], period="1961")
+    table = climrecon.evaluate(truth, observations, ["auto", "idw"], period="1961")
     assert list(table.index) == ["raw_mean", "punet6", "idw"]
     assert table.loc["punet6", "rmse"] < table.loc["idw", "rmse"]
     assert table.attrs["scores"]["reference"] == "idw"

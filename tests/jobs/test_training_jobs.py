@@ -19,7 +19,7 @@ SMALL = (
 
 
 def test_two_nodes_of_two_gpus_train_one_network(user: User, demo: Path, tmp_path: Path) -> None:
-    """Four processes over gloo; told to stop in between, they save one state and go on in a next link."""
+    """Four processes over gloo; stopped in between, they save one state and go on in a next link."""
     user.catalogue = demo / "catalogue.json"
     user.environment["CLIMRECON_STEP_SECONDS"] = "0.5"
     user.site([str(tmp_path / "store")], gpu_nodes=2, gpus_per_node=2, gpu_cpus_per_task=4)

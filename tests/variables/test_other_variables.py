@@ -90,7 +90,7 @@ def test_pressure_is_filled_in_its_units(whole: tuple[Path, str, np.ndarray, np.
 
 
 def test_nothing_that_is_told_of_pressure_is_of_temperature(whole: tuple[Path, str, np.ndarray, np.ndarray]) -> None:
-    folder, told, _, _ = whole
+    folder, log, _, _ = whole
     page = (folder / "report.html").read_text()
     page = page[: page.index("All settings")] if "All settings" in page else page
     page = html.unescape(re.sub(r"<style.*?</style>|<img[^>]*>|<[^>]+>", " ", page, flags=re.DOTALL))
@@ -98,7 +98,7 @@ def test_nothing_that_is_told_of_pressure_is_of_temperature(whole: tuple[Path, s
         texts = {key: str(file.getncattr(key)) for key in file.ncattrs() if key != "climrecon_settings"}
         for name, variable in file.variables.items():
             texts |= {f"{name} {key}": str(variable.getncattr(key)) for key in variable.ncattrs()}
-    for where, text in {"log": told, "report": page, **texts}.items():
+    for where, text in {"log": log, "report": page, **texts}.items():
         found = FOREIGN.search(text)
         assert found is None, (where, text[max(found.start() - 80, 0) : found.end() + 40])
     assert {path.name for path in folder.glob("*.png")} >= {"nao.png", "global_mean.png"}
@@ -108,9 +108,9 @@ def test_nothing_that_is_told_of_pressure_is_of_temperature(whole: tuple[Path, s
 
 
 def test_the_default_is_a_baseline_and_its_reason_is_told(whole: tuple[Path, str, np.ndarray, np.ndarray]) -> None:
-    folder, told, _, _ = whole
+    folder, log, _, _ = whole
     reason = "no network that comes with climrecon is made for sea-level pressure; network=kriging is taken"
-    assert reason in told
+    assert reason in log
     assert reason in (folder / "report.html").read_text()
     assert list(folder.glob("psl_mon_climrecon-kriging_*.nc"))
 

@@ -22,7 +22,7 @@ from climrecon.methods.priors.residual import Residual
 from climrecon.methods.priors.stationary_covariance import LocalCovariance
 from climrecon.methods.threads import one_thread
 
-#: Most steps of conjugate gradients; dense and precise observations take more than early ones.
+#: Most steps of conjugate gradients; dense and precise observations take more than early ones (lab log 18).
 MOST_STEPS = 128
 #: A month is done when the estimated squared error that is left, in units of the prior standard deviation, is below this.
 #: That bounds the error of every single cell.

@@ -281,8 +281,9 @@ def periods_of(index: IntArray) -> list[str]:
 def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
     """The card with the caveats that follow from the data."""
     material = plan.material
-    stated = [text for text in card.caveats if "no uncertainty" in text]
-    caveats = [*stated, *material.split.caveats, *gaps.caveats]
+    caveats = [*card.caveats, *material.split.caveats, *gaps.caveats]
+    if records := [member.about["name"] for member in material.stored if member.about["target"] == OBSERVED]:
+        caveats.append(f"It learned from {', '.join(records)}, so that its scores there are not independent.")
     if card.training["rarely_known"]:
         caveats.append(card.training["rarely_known"])
     alone = sum(member.about["target"] == "tas" for member in material.stored)
@@ -297,10 +298,5 @@ def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
         caveats.append(
             f"{', '.join(card.auxiliary)}: errors and gaps of auxiliary variables are made up, not those of any data set "
             "of them; the month's mean and the realisations' correlations are those of the temperature observations."
-        )
-    if card.kind == "analysis_unet":
-        caveats.append(
-            "Realisations let what the leading patterns tell of an error persist from month to month with one "
-            "correlation; what they leave, up to some thousand kilometres, is drawn anew each month."
         )
     return card.model_copy(update={"caveats": caveats, "reference_period": plan.settings.reference_period.years})
