@@ -181,10 +181,10 @@ def schedule_install(kind: str, yes: bool, **values: Any) -> None:
 
     Lines of others in the same table stay as they are.
     """
-    from climrecon.watch import schedule as scheduling
+    from climrecon.watch.schedule import back_end
 
     job, batch_options = _job(**values)
-    _apply(scheduling.installing(kind, job, batch_options), yes)
+    _apply(back_end(kind).installing(kind, job, batch_options), yes)
 
 
 @schedule.command("print")
@@ -194,10 +194,10 @@ def schedule_print(kind: str, **values: Any) -> None:
 
     For a table that someone else keeps.
     """
-    from climrecon.watch import schedule as scheduling
+    from climrecon.watch.schedule import back_end
 
     job, batch_options = _job(**values)
-    click.echo(redacted(scheduling.printed(kind, job, batch_options).rstrip("\n")))
+    click.echo(redacted(back_end(kind).printed(kind, job, batch_options).rstrip("\n")))
 
 
 def _job(at: str | None, log: Path | None, name: str, **values: Any) -> tuple[Any, str]:
@@ -220,9 +220,9 @@ def _job(at: str | None, log: Path | None, name: str, **values: Any) -> tuple[An
 @_KIND
 def schedule_show(kind: str) -> None:
     """Show the lines or units that were installed."""
-    from climrecon.watch import schedule as scheduling
+    from climrecon.watch.schedule import back_end
 
-    shown = scheduling.installed(kind)
+    shown = back_end(kind).installed(kind)
     click.echo(redacted(shown.rstrip("\n")) if shown else f"No line of climrecon is in the {kind} table.")
 
 
@@ -235,9 +235,9 @@ def schedule_remove(kind: str, name: str, yes: bool) -> None:
 
     Lines of others in the same table stay as they are.
     """
-    from climrecon.watch import schedule as scheduling
+    from climrecon.watch.schedule import back_end
 
-    change = scheduling.removing(kind, name)
+    change = back_end(kind).removing(kind, name)
     if change is None:
         click.echo(f"No line of climrecon called {name} is in the {kind} table.")
     else:

@@ -55,12 +55,12 @@ def _quoted(text: str) -> str:
     return '"{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%"))
 
 
-def printed(job: Job) -> str:
+def printed(kind: str, job: Job, batch_options: str) -> str:
     """The units, each below its path."""
     return "".join(f"# {path}\n{text}\n" for path, text in unit_texts(job).items())
 
 
-def installing(job: Job) -> Change:
+def installing(kind: str, job: Job, batch_options: str) -> Change:
     """The change that installs the units."""
     texts = unit_texts(job)
     place = folder()
@@ -86,12 +86,12 @@ def installing(job: Job) -> Change:
             )
         return f"Installed: {timer} runs; its output: journalctl --user -u {unit_name(job.name)}"
 
-    return Change(printed(job), f"Write these files to {place} and start the timer?", apply)
+    return Change(printed(kind, job, batch_options), f"Write these files to {place} and start the timer?", apply)
 
 
-def removing(name: str) -> Change | None:
+def removing(kind: str, name: str) -> Change | None:
     """The change that removes the units; None if there are none."""
-    units = [folder() / f"{unit_name(name)}.{kind}" for kind in ("timer", "service")]
+    units = [folder() / f"{unit_name(name)}.{suffix}" for suffix in ("timer", "service")]
     mine = [path for path in units if path.exists() and is_ours(path, name)]
     if not mine:
         return None
@@ -107,7 +107,7 @@ def removing(name: str) -> Change | None:
     return Change(shown, "Stop the timer and remove these files?", apply)
 
 
-def installed() -> str:
+def installed(kind: str) -> str:
     """All units of climrecon."""
     texts = {path: path.read_text(encoding="utf-8") for path in sorted(folder().glob(f"{unit_name('')}*"))}
     return "".join(f"# {path}\n{text}\n" for path, text in texts.items() if text.startswith("# climrecon watch "))
