@@ -169,8 +169,8 @@ class PublishedRecipe(Recipe):
 class UNetRecipe(Recipe):
     """Our network on the fields' own grid: optimal interpolation corrected by a U-Net.
 
-    Circular longitude and poles that are crossed, an area-weighted score, land, latitude and month as channels,
-    Liu's factor, averaged weights, one cycle of the learning rate.
+    Circular longitude and poles that are crossed (a regional grid ends at its border), an area-weighted score, land,
+    latitude and month as channels, Liu's factor, averaged weights, one cycle of the learning rate.
 
     Attributes
     ----------
@@ -188,7 +188,8 @@ class UNetRecipe(Recipe):
     stride:
         2: the first level has half the rows and columns, a quarter of the work; 1: it has all.
     depth:
-        Levels. Rows and columns are halved once less: 36 x 72 cells can be halved twice, so that 3 is the most.
+        Levels. Rows and columns are halved once less: 36 x 72 cells can be halved twice, so that 3 is the most. A
+        regional grid is extended where it cannot be halved.
     pool:
         Samples drawn beforehand.
     folds:

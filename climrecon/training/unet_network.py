@@ -19,6 +19,7 @@ from climrecon.methods.priors.covariance import learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.unet.build import build_unet, unet_arguments
 from climrecon.methods.unet.network import UNet, most_levels
+from climrecon.methods.unet.partial import padding_of
 from climrecon.training.auxiliary import statistics
 from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of, outside
@@ -142,6 +143,7 @@ def new_network(
         width=recipe.width,
         stride=recipe.stride,
         depth=recipe.depth,
+        padding=padding_of(grid),
         misfit=recipe.misfit,
         neighbour_months=recipe.neighbour_months,
         sees_level=recipe.sees_level,

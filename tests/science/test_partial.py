@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.methods.unet.partial import PartialConv, pad, window_sum
+from climrecon.grid import FIVE_DEGREES, Grid
+from climrecon.methods.unet.partial import PartialConv, pad, padding_of, window_sum
 
 
 def naive(x: np.ndarray, mask: np.ndarray, weight: np.ndarray, stride: int):
@@ -68,6 +69,20 @@ def test_padding_wraps_and_crosses_the_pole(mode: str, grad: bool) -> None:
         np.testing.assert_array_equal(padded[6, 2:10], torch.roll(x[0, 0, 3], 4))
     else:
         assert (beyond == 0).all()
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_beyond_the_border_of_a_region_its_edge_goes_on(grad: bool) -> None:
+    x = torch.arange(4 * 8, dtype=torch.float32).reshape(1, 1, 4, 8)
+    with torch.set_grad_enabled(grad):
+        padded = pad(x, 2, 1, "edge")[0, 0]
+    np.testing.assert_array_equal(padded, np.pad(x[0, 0].numpy(), ((2, 2), (1, 1)), mode="edge"))
+
+
+def test_the_grid_decides_on_the_padding() -> None:
+    region = Grid(np.linspace(24.0, 50.0, 27), np.linspace(-126.0, -67.0, 60))
+    tropics = Grid(np.linspace(-30.0, 30.0, 13), np.linspace(-180.0, 180.0, 73))
+    assert [padding_of(grid) for grid in (FIVE_DEGREES, tropics, region)] == ["sphere", "circular", "edge"]
 
 
 def test_no_seam_in_longitude() -> None:

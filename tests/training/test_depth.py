@@ -11,10 +11,10 @@ import torch
 
 from climrecon.errors import NetworkError, UsageError
 from climrecon.fields import Context, Months
-from climrecon.grid import FIVE_DEGREES
+from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.card import describe
 from climrecon.methods.store import CARD, WEIGHTS, as_network, as_reconstructor, load_network, save_network
-from climrecon.methods.unet.build import empty_unet
+from climrecon.methods.unet.build import build_unet, empty_unet, unet_arguments
 from climrecon.methods.unet.network import UNet, most_levels
 from climrecon.training.recipes import recipe
 from climrecon.training.unet_network import check_grid
@@ -75,6 +75,42 @@ def test_a_network_of_any_depth_is_trained_stored_and_applied(
         small("punet", tmp_path / "fit", 2, depth=3, check_every=2, **more)
     with pytest.raises(UsageError, match=f"has depth={depth}, the recipe punet has depth=3"):
         small("punet", tmp_path / "other", 2, depth=3, start=network, **more)
+
+
+#: The contiguous United States at 1 degree: neither rows nor columns can be halved twice.
+REGION = Grid(np.linspace(24.0, 50.0, 27), np.linspace(-126.0, -67.0, 60))
+
+
+@pytest.mark.parametrize(("stride", "depth"), [(1, 1), (1, 3), (2, 1), (2, 3)])
+def test_a_region_is_extended_and_nothing_wraps(stride: int, depth: int) -> None:
+    torch.manual_seed(0)
+    rows, columns = REGION.shape
+    size = {"rows": rows, "columns": columns, "rank": 2, "trailing": 0, "seasons": False, "width": 4, "misfit": False}
+    network = empty_unet({**size, "neighbour_months": 0, "stride": stride, "depth": depth, "padding": "edge"})
+    torch.nn.init.normal_(network.head.weight)
+    observed, mask, complete = (
+        torch.randn(1, 3, rows, columns),
+        torch.ones(1, 1, rows, columns),
+        torch.randn(1, 7, rows, columns),
+    )
+    with torch.no_grad():
+        before = network.correct(observed, mask, complete)
+        changed = complete.clone()
+        changed[..., 0] += 1.0
+        difference = (network.correct(observed, mask, changed) - before).abs().amax((0, 1, 2))
+    assert before.shape == (1, 2, rows, columns)
+    assert difference[0] > 0
+    assert difference[-8:].max() == 0, "the other border changes on a globe alone"
+    again = build_unet("region", network.state_dict(), unet_arguments(network))
+    with torch.no_grad():
+        torch.testing.assert_close(again.correct(observed, mask, complete), before, rtol=0, atol=0)
+
+
+def test_a_region_may_be_halved_whatever_its_rows() -> None:
+    assert most_levels(REGION) == 3
+    check_grid(recipe("punet", depth=3), REGION)
+    with pytest.raises(UsageError, match="can be halved 2 times"):
+        check_grid(recipe("punet", depth=4), REGION)
 
 
 def test_a_depth_that_cannot_be_is_refused(tmp_path: Path) -> None:

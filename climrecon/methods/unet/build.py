@@ -25,6 +25,7 @@ def unet_arguments(network: UNet) -> dict[str, Any]:
         "width": network.width,
         "stride": network.stride,
         "depth": network.depth,
+        "padding": network.padding,
         "misfit": network.misfit,
         "neighbour_months": network.neighbour_months,
         "sees_level": network.sees_level,
@@ -93,6 +94,7 @@ def empty_unet(arguments: Mapping[str, Any]) -> UNet:
         misfit=bool(arguments["misfit"]),
         # The card of the shipped network was written before there were these.
         depth=_depth(arguments),
+        padding=arguments.get("padding", "sphere"),
         neighbour_months=int(arguments.get("neighbour_months", 1)),
         sees_level=bool(arguments.get("sees_level", False)),
         auxiliary=tuple(map(str, arguments.get("auxiliary", ()))),

@@ -1,24 +1,24 @@
-"""Layers of our U-Net: ordinary convolutions on the sphere, and levels with partial ones."""
+"""Layers of our U-Net: ordinary convolutions on the grid, and levels with partial ones."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from climrecon.methods.unet.partial import PartialConv, pad, window_sum
+from climrecon.methods.unet.partial import Padding, PartialConv, pad, window_sum
 
 
-class SphereConv(nn.Module):
-    """Ordinary 2-D convolution with the padding of the sphere."""
+class PaddedConv(nn.Module):
+    """Ordinary 2-D convolution with the padding ``mode`` of the grid."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, mode: Padding) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride)
-        self.reach = kernel // 2
+        self.reach, self.mode = kernel // 2, mode
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
-        out: Tensor = self.conv(pad(x, self.reach, self.reach, "sphere"))
+        out: Tensor = self.conv(pad(x, self.reach, self.reach, self.mode))
         return out
 
 
@@ -29,16 +29,18 @@ class Encoder(nn.Module):
     ----------
     auxiliary:
         Number of auxiliary variables, which have gaps of their own: a partial convolution of each is added.
+    mode:
+        Padding, see :func:`climrecon.methods.unet.partial.pad`.
     """
 
     def __init__(
-        self, observed: int, complete: int, outputs: int, kernel: int, stride: int, auxiliary: int = 0
+        self, observed: int, complete: int, outputs: int, kernel: int, stride: int, auxiliary: int = 0, *, mode: Padding
     ) -> None:
         super().__init__()
-        self.partial = PartialConv(observed, outputs, kernel, stride)
-        self.complete = SphereConv(complete, outputs, kernel, stride)
-        self.mix = SphereConv(outputs, outputs)
-        self.auxiliary = nn.ModuleList(PartialConv(1, outputs, kernel, stride) for _ in range(auxiliary))
+        self.partial = PartialConv(observed, outputs, kernel, stride, mode=mode)
+        self.complete = PaddedConv(complete, outputs, kernel, stride, mode=mode)
+        self.mix = PaddedConv(outputs, outputs, mode=mode)
+        self.auxiliary = nn.ModuleList(PartialConv(1, outputs, kernel, stride, mode=mode) for _ in range(auxiliary))
 
     def forward(
         self, observed: Tensor, mask: Tensor, complete: Tensor, *auxiliary: tuple[Tensor, Tensor]
@@ -47,7 +49,7 @@ class Encoder(nn.Module):
 
         ``auxiliary``: (B, 1, H, W) values and mask of each auxiliary variable.
         """
-        window = window_sum(mask, self.partial.kernel, self.partial.stride, "sphere")
+        window = window_sum(mask, self.partial.kernel, self.partial.stride, self.partial.mode)
         features = self.partial(observed * mask, window * self.partial.inputs)
         new_mask = (window > 0).to(mask.dtype)
         whole = features + self.complete(complete)

@@ -28,7 +28,8 @@ from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import Posterior, SpreadScaling
-from climrecon.methods.unet.layers import Encoder, SphereConv
+from climrecon.methods.unet.layers import Encoder, PaddedConv
+from climrecon.methods.unet.partial import Padding
 
 OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
 COMPLETE_CHANNELS = ("mask", "oi_mean", "oi_sd", "land", "sin_lat", "cos_month", "sin_month")
@@ -73,10 +74,17 @@ class UNetOutput:
     parts: SpreadScaling
 
 
+#: Rows and columns of the last level of a regional grid, at least.
+FEWEST_ROWS = 4
+
+
 def most_levels(grid: Grid) -> int:
-    """How many levels fit: rows and columns are halved once less, and 36 x 72 cells twice."""
+    """How many levels fit: rows and columns are halved once less, and 36 x 72 cells twice.
+
+    A regional grid is extended where it cannot be halved; it may be halved down to :data:`FEWEST_ROWS` rows or columns.
+    """
     depth = 1
-    while not any(size % 2**depth for size in grid.shape):
+    while min(grid.shape) >= FEWEST_ROWS * 2**depth if not grid.wraps else not any(n % 2**depth for n in grid.shape):
         depth += 1
     return depth
 
@@ -100,6 +108,8 @@ class UNet(nn.Module):
         point of the first level gives the corrections of its four cells. A quarter of the work.
     depth:
         Number of levels, see :func:`most_levels`.
+    padding:
+        What lies beyond the borders of the grid, see :func:`climrecon.methods.unet.partial.padding_of`.
     misfit:
         Whether :func:`misfit` is a channel.
     neighbour_months:
@@ -123,6 +133,7 @@ class UNet(nn.Module):
         width: int = 16,
         stride: int = 1,
         depth: int = DEPTH,
+        padding: Padding = "sphere",
         misfit: bool = False,
         neighbour_months: int = 1,
         sees_level: bool = False,
@@ -138,7 +149,7 @@ class UNet(nn.Module):
         self.area: Tensor
         if stride not in (1, 2):
             raise ValueError(f"The stride of the first level is {stride}; 1 or 2 is expected.")
-        self.width, self.stride, self.depth = width, stride, depth
+        self.width, self.stride, self.depth, self.padding = width, stride, depth, padding
         self.misfit, self.neighbour_months, self.auxiliary = misfit, neighbour_months, auxiliary
         self.sees_level = sees_level
         # Calibrations after training, 1 until then: of all standard deviations, and see :meth:`Posterior.parts_of`.
@@ -147,14 +158,14 @@ class UNet(nn.Module):
         self.spread_factor: Tensor
         self.shared_factor: Tensor
         complete = len(self.complete_channels) + len(auxiliary)
-        self.enc_1 = Encoder(len(OBSERVED_CHANNELS), complete, width, 5, stride, len(auxiliary))
+        self.enc_1 = Encoder(len(OBSERVED_CHANNELS), complete, width, 5, stride, len(auxiliary), mode=padding)
         widths = [width * 2**level for level in range(depth)]
         for level, above in enumerate(widths[:-1], 2):
             step = 2 // stride if level == depth else 2
-            self.add_module(f"enc_{level}", Encoder(above, above, 2 * above, 3, step))
+            self.add_module(f"enc_{level}", Encoder(above, above, 2 * above, 3, step, mode=padding))
         for level in range(depth - 1, 0, -1):
             outputs = widths[level - 1]
-            self.add_module(f"dec_{level}", SphereConv(3 * outputs, outputs))
+            self.add_module(f"dec_{level}", PaddedConv(3 * outputs, outputs, mode=padding))
         self.head = nn.Conv2d(width, 2 * stride**2, 1)
         # It starts as optimal interpolation itself.
         nn.init.zeros_(self.head.weight)
@@ -242,7 +253,14 @@ class UNet(nn.Module):
             if len(mask) > BATCH:
                 parts = zip(*(torch.split(x, BATCH) for x in (observed, mask, complete)), strict=True)
                 return torch.cat([self.correct(*part) for part in parts])
-        return self._apply_levels(observed, mask, complete)
+        if self.padding != "edge":
+            return self._apply_levels(observed, mask, complete)
+        # A region has other cells on no side: it may be extended by cells without observations until it can be halved.
+        height, width = self.shape
+        times = max(self.stride, 2 ** (self.depth - 1))
+        more = (0, -width % times, 0, -height % times)
+        complete = F.pad(complete, more, mode="replicate")
+        return self._apply_levels(F.pad(observed, more), F.pad(mask, more), complete)[..., :height, :width]
 
     def _apply_levels(self, observed: Tensor, mask: Tensor, complete: Tensor) -> Tensor:
         first, levels = len(OBSERVED_CHANNELS), []

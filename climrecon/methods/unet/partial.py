@@ -1,4 +1,4 @@
-"""Partial convolution, and padding that knows the globe.
+"""Partial convolution, and padding that knows the grid.
 
 Source: Liu et al. (2018), "Image inpainting for irregular holes using partial convolutions",
 ECCV, https://arxiv.org/abs/1804.07723, equations 1 and 2.
@@ -12,7 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
-Padding = Literal["zeros", "circular", "sphere"]
+from climrecon.grid import Grid
+
+Padding = Literal["zeros", "circular", "sphere", "edge"]
+
+
+def padding_of(grid: Grid) -> Padding:
+    """What lies beyond the borders of ``grid``: the other side of the globe, or of a region its edge."""
+    if grid.is_global:
+        return "sphere"
+    return "circular" if grid.wraps else "edge"
 
 
 def pad(x: Tensor, rows: int, columns: int, mode: Padding) -> Tensor:
@@ -20,10 +29,10 @@ def pad(x: Tensor, rows: int, columns: int, mode: Padding) -> Tensor:
 
     ``zeros``: zeros all round. ``circular``: longitude wraps, zeros beyond the poles.
     ``sphere``: longitude wraps, and beyond a pole lie the rows on its other side, half a turn away
-    (W must be even).
+    (W must be even). ``edge``: the outermost cells go on, so that a constant field has no edge.
     """
-    if mode == "zeros":
-        return F.pad(x, (columns, columns, rows, rows))
+    if mode in ("zeros", "edge"):
+        return F.pad(x, (columns, columns, rows, rows), mode="constant" if mode == "zeros" else "replicate")
     if not (rows or columns):
         return x
     if torch.is_grad_enabled():
