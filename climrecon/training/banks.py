@@ -18,6 +18,7 @@ from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import UsageError
+from climrecon.methods.unet.network import neighbour_steps
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
 
@@ -33,8 +34,8 @@ BANK = 1500
 #: Of samples whose stated errors are not what errors are, half have none at all, and such are stated, K; in the others
 #: what is stated is wrong by a factor, whose logarithm is up to so much, and not below or above these, K.
 NEARLY_NONE, WRONG_BY, STATED_BOUNDS = (0.05, 0.2), 1.4, (0.05, 2.0)
-#: Months before and after the one that is estimated.
-STEPS = (0, -1, 1)
+#: Months before and after the one that is estimated, where a bank is for no network that wants more.
+NEIGHBOURS = 1
 
 #: Purposes of random streams.
 MASKS, NOISE, SAMPLES, VALIDATION = range(4)
@@ -149,7 +150,7 @@ def draw_errors(source: NoiseSource, count: int, seed: int, cells: int) -> NDArr
 
 
 class MaskErrorBank:
-    """Gaps and errors of three successive months, from banks drawn once; errors persist as the noise source says.
+    """Gaps and errors of S successive months, from banks drawn once; errors persist as the noise source says.
 
     Parameters
     ----------
@@ -157,35 +158,42 @@ class MaskErrorBank:
         What the banks are drawn from.
     misstated:
         Share of samples whose stated errors are not what errors are: too large, too small, or of none.
+    neighbours:
+        Months on either side of the one that is estimated.
     """
 
     def __init__(
-        self, masks: MaskSource, noise: NoiseSource, seed: int, size: int = BANK, misstated: float = 0.0
+        self,
+        masks: MaskSource,
+        noise: NoiseSource,
+        seed: int,
+        size: int = BANK,
+        misstated: float = 0.0,
+        neighbours: int = NEIGHBOURS,
     ) -> None:
-        self.source, self.misstated = masks, misstated
+        self.source, self.misstated, self.neighbours = masks, misstated, neighbours
+        #: The month that is estimated, and its neighbours.
+        self.steps = (0, *neighbour_steps(neighbours))
         rng = np.random.default_rng(seed)
         self.masks = np.stack([masks.draw(rng) for _ in range(size)])
         errors, stated = zip(*(self.drawn(noise, rng) for _ in range(size)), strict=True)
         self.errors, self.stated = np.stack(errors).astype(np.float32), np.stack(stated).astype(np.float32)
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
-        """(3, P) masks, (3, P) errors and (P,) stated errors; the first month is the one that is estimated.
-
-        In half of the samples the neighbours have the same gaps, in the others up to four tenths fewer cells.
-        """
+        """(S, P) masks, (S, P) errors and (P,) stated errors of ``steps``."""
         mask = self.masks[rng.integers(len(self.masks))]
-        keep = 1.0 if rng.random() < 0.5 else rng.uniform(0.6, 1.0)
-        masks = np.stack([mask, *(mask & (rng.random(mask.size) < keep) for _ in STEPS[1:])])
+        masks = np.stack([mask, *self.source.neighbours(mask, self.steps[1:], rng)])
         return masks, *self._misstated(*self.with_neighbours(rng), rng)
 
     def drawn(self, noise: NoiseSource, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """An entry of the bank: (3, P) errors of consecutive months and (P,) stated errors."""
-        return noise.draw_months(rng, len(STEPS))
+        """An entry of the bank: (S, P) errors of consecutive months and (P,) stated errors."""
+        return noise.draw_months(rng, len(self.steps))
 
     def with_neighbours(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-        """(3, P) errors of the month that is estimated, the one before and the one after, and (P,) stated errors."""
+        """(S, P) errors of the month that is estimated and of its neighbours, and (P,) stated errors."""
         number = rng.integers(len(self.errors))
-        return rng.choice([-1.0, 1.0]) * self.errors[number][[1, 0, 2]], self.stated[number]
+        order = [self.neighbours + step for step in self.steps]
+        return rng.choice([-1.0, 1.0]) * self.errors[number][order], self.stated[number]
 
     def _misstated(
         self, errors: FloatArray, stated: FloatArray, rng: np.random.Generator

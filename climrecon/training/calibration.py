@@ -25,7 +25,7 @@ from climrecon.data.masks import MaskSource
 from climrecon.grid import Grid, Region
 from climrecon.methods.priors.full_rank import LEAST_ERROR, FullPrior
 from climrecon.methods.priors.low_rank import Posterior
-from climrecon.methods.unet.network import UNet
+from climrecon.methods.unet.network import UNet, neighbour_steps
 from climrecon.training.auxiliary import seen_of
 from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of
@@ -241,7 +241,7 @@ def _judge(
     boxes: FloatArray,
     rng: np.random.Generator,
 ) -> Judged:
-    ends = [(year[0], -1), (year[-1], 1)] if network.neighbour_months else []
+    ends = ((year[0] if step < 0 else year[-1], step) for step in neighbour_steps(network.neighbour_months))
     rows = np.array(sorted([*year, *(row + step for row, step in ends if follows(fields, row, step))]))
     truth = np.stack([known_cells(fields, row) for row in rows])
     known = np.isfinite(truth)

@@ -175,8 +175,8 @@ class UNetRecipe(Recipe):
     Attributes
     ----------
     neighbour_months:
-        1: the analyses of the month before and after are channels too, each with its own gaps and errors; 0: each month
-        stands by itself.
+        How many months before and after have their analyses as channels too, each with its own gaps and errors; 0: each
+        month stands by itself.
     rank:
         Leading patterns of the covariance.
     trailing:
@@ -233,7 +233,7 @@ class UNetRecipe(Recipe):
     rate: float = Field(2.4e-3, gt=0, le=1)
     averaging: float = Field(0.998, ge=0, lt=1)
     check_every: int = Field(250, ge=1)
-    neighbour_months: int = Field(1, ge=0, le=1)
+    neighbour_months: int = Field(1, ge=0, le=6)
     rank: int = Field(128, ge=1)
     trailing: int = Field(472, ge=0)
     seasons: bool = True

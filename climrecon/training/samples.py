@@ -1,6 +1,6 @@
 """Training samples: complete months seen through masks with errors, and their posteriors.
 
-A network that sees the months before and after is given three months through alike gaps. The posteriors come from
+A network that sees the months before and after is given these months through alike gaps. The posteriors come from
 covariances learned *without* the years around a sample (cross-fitting): covariances learned from a month know that month,
 and a network trained on top would trust them more than they deserve.
 """
@@ -29,12 +29,13 @@ from climrecon.methods.unet.network import (
     LEVEL_CHANNEL,
     MISFIT_CHANNEL,
     OBSERVED_CHANNELS,
-    ODD_CHANNELS,
     UNet,
     analysis_channels,
+    is_odd,
+    neighbour_steps,
 )
 from climrecon.training.auxiliary import seen_of
-from climrecon.training.banks import STEPS, MaskErrorBank
+from climrecon.training.banks import MaskErrorBank
 from climrecon.training.fields import TrainingFields
 from climrecon.training.forcing import Forcing
 
@@ -202,7 +203,7 @@ def _signs(sign: Tensor, names: tuple[str, ...]) -> Tensor:
 @cache
 def _odd(names: tuple[str, ...], device: torch.device) -> Tensor:
     """(C,) which channels change their sign; made once, since each step wants it."""
-    return torch.tensor([name in ODD_CHANNELS for name in names], device=device)
+    return torch.tensor([is_odd(name) for name in names], device=device)
 
 
 def draw_samples(
@@ -272,7 +273,7 @@ def _samples(
     seed: int,
     forcing: Forcing | None,
 ) -> tuple[Tensor, ...]:
-    size, steps = network.area.numel(), STEPS if network.neighbour_months else STEPS[:1]
+    size, steps = network.area.numel(), (0, *neighbour_steps(network.neighbour_months))
     observed = np.zeros((len(steps), len(rows), size), np.float32)
     seen = np.zeros((len(steps), len(rows), size), bool)
     there = np.zeros((len(steps), len(rows)), bool)
@@ -297,7 +298,9 @@ def _samples(
     posterior = prior.posterior(values[0], mask[0], error_sd, month)
     neighbours = []
     for step, shift in enumerate(steps[1:], 1):
-        other = (month - 1 + shift) % 12 + 1
+        # Steps of minutes have no calendar months, and all of them one number.
+        at = (rows + shift).clip(0, len(fields) - 1)
+        other = torch.as_tensor(np.where(there[step], np.asarray(fields.month)[at], (month - 1 + shift) % 12 + 1))
         found = prior.posterior(values[step], mask[step], error_sd, other)
         mean, left = analysis_channels(found, prior.prior_sd(other))
         known_month = torch.as_tensor(there[step])[:, None]

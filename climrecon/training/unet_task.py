@@ -21,7 +21,7 @@ from climrecon.fields import Auxiliary
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
-from climrecon.training.banks import BANK, VALIDATION, Choices, MaskErrorBank
+from climrecon.training.banks import BANK, NEIGHBOURS, VALIDATION, Choices, MaskErrorBank
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of
@@ -121,7 +121,8 @@ class UNetTask:
         """
         # A network that is gone on from may not see whether errors are misstated.
         misstated = recipe.misstated if network.misfit else 0.0
-        draws = MaskErrorBank(masks, noise, seed, min(BANK, max(recipe.pool, recipe.checks)), misstated)
+        size = min(BANK, max(recipe.pool, recipe.checks))
+        draws = MaskErrorBank(masks, noise, seed, size, misstated, max(NEIGHBOURS, network.neighbour_months))
         fold, check = np.full(len(fields), -1), np.full(len(validation), -1)
         rows = spread(np.arange(len(fields)), MOST_MONTHS)
         fold[rows] = folds_of(np.asarray(fields.index), len(priors))[rows] if len(priors) > 1 else 0

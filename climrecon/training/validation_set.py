@@ -21,6 +21,8 @@ from climrecon.training.fields import TrainingFields
 #: Share of the area whose truth must be known for a month to count for the annual mean; cells beyond count as estimated
 #: without error.
 KNOWN_SHARE = 0.9
+#: Months from the beginning of one year to that of the next, so that no network takes months of both for neighbours.
+APART = 24
 #: Masks every validation month is seen through.
 MASKS = 2
 
@@ -78,7 +80,7 @@ class ValidationSet:
 
     def estimate(self, method: Method, size: int | None = None) -> FloatArray:
         """(N, H, W) means by ``method``, ``size`` months at a time; by default two whole years, with their neighbours."""
-        of_year = np.flatnonzero(np.diff(self.index // 24, prepend=-1) != 0)
+        of_year = np.flatnonzero(np.diff(self.index // APART, prepend=-1) != 0)
         starts = of_year[::2] if size is None else np.arange(0, len(self.truth), size)
         means = []
         for first, last in zip(starts, [*starts[1:], len(self.truth)], strict=True):
@@ -145,20 +147,15 @@ def draw_validation_set(
     good = (counts == 12) & (np.bincount(block, enough) == 12)
     number_of = np.where(good, np.cumsum(good) - 1, -1)
     month = np.asarray(fields.month)[rows]
+    # Blocks are of single years, in order, and no month of one is a neighbour of another's.
+    apart = (APART * block + np.asarray(fields.index)[rows] % 12).astype(np.int64)
     auxiliary = fields.auxiliary_at(rows) if auxiliary_sd is not None else None
     if auxiliary is not None and auxiliary_sd is not None:
         for number, values_of in enumerate(auxiliary):
             rng = np.random.default_rng([seed, 3, number])
             shown = seen_of(values_of.reshape(len(values_of), -1), auxiliary_sd, masks, rng)
             auxiliary[number] = shown.reshape(values_of.shape)
-    return ValidationSet(
-        values, stated, mask, scored, truth, month, number_of[block], _apart(block, month), fields.grid, auxiliary
-    )
-
-
-def _apart(block: NDArray[np.integer[Any]], month: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """(N,) calendar month plus 24 for each further block; blocks are of single years, in order."""
-    return np.asarray(24 * block.astype(np.int64) + month - 1)
+    return ValidationSet(values, stated, mask, scored, truth, month, number_of[block], apart, fields.grid, auxiliary)
 
 
 #: Estimates (N, H, W) means of cases.

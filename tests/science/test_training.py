@@ -19,7 +19,7 @@ from climrecon.methods.priors.covariance import learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.store import load_network
 from climrecon.methods.unet.build import build_unet, unet_arguments
-from climrecon.methods.unet.network import UNet
+from climrecon.methods.unet.network import UNet, analysis_channels, neighbour_channels
 from climrecon.training.banks import MaskErrorBank
 from climrecon.training.calibration import spread_factor
 from climrecon.training.distributed import Workers
@@ -252,6 +252,46 @@ def test_three_months_are_drawn_with_similar_gaps_and_neighbours_by_date(parts, 
     inside = (pool.truth - mean).abs() <= 1.645 * factor * pool.variance.sqrt()
     weight = net.area * (pool.scored & (pool.mask.flatten(1) == 0))
     assert float((inside * weight).sum() / weight.sum()) == pytest.approx(0.9, abs=2e-3)
+
+
+class Everything(MaskSource):
+    """All cells of each month, and half of each neighbour's."""
+
+    def draw(self, rng):
+        return np.ones(CELLS, bool)
+
+    def neighbours(self, mask, steps, rng):
+        return [mask & (np.arange(CELLS) % 2 == 0) for _ in steps]
+
+
+@pytest.mark.parametrize("calendar", [True, False])
+def test_samples_see_as_many_neighbours_as_wanted(parts, calendar: bool) -> None:
+    prior, masks, _, data = parts
+    none = np.zeros((CELLS, 1))
+    noise = NoiseSource(none, none, own=np.full((1, CELLS), 1e-6), partial=np.zeros((1, CELLS)))
+    draws = MaskErrorBank(Everything(**vars(masks)), noise, 1, size=4, neighbours=2)
+    net = network(prior, neighbour_months=2)
+    if not calendar:  # steps of minutes
+        data = replace(data, month=np.ones_like(data.month))
+    pool = draw_samples(net, [prior], data, FOLD, draws, 20, 5)
+    assert net.complete_channels[7:] == neighbour_channels(2)
+    assert neighbour_channels(2)[::2] == ("neighbour-1", "neighbour+1", "neighbour-2", "neighbour+2")
+    which = np.random.default_rng(5).choice(120, 20)
+    half = torch.arange(CELLS) % 2 == 0
+    for position, step in enumerate((-1, 1, -2, 2)):
+        rows = which + step
+        there = (rows >= 0) & (rows < 120)
+        month = torch.as_tensor(data.month[rows[there]])
+        values = torch.as_tensor(data.values[rows[there]]).reshape(-1, CELLS)
+        seen, error = half.expand_as(values), torch.full_like(values, 0.05)
+        alone = prior.posterior(torch.where(seen, values, 0.0), seen, error, month)
+        for channel, expected in enumerate(analysis_channels(alone, prior.prior_sd(month))):
+            found = pool.complete[there, 7 + 2 * position + channel].flatten(1)
+            torch.testing.assert_close(found, expected, atol=5e-3, rtol=1e-3)
+        assert (pool.complete[~there, 7 + 2 * position] == 0).all()
+    turned = pool.at(torch.arange(20) + 20)
+    signs = [float((turned.complete[:, n] / pool.complete[:, n]).nanmedian()) for n in range(7, 15)]
+    assert signs == [-1.0, 1.0] * 4
 
 
 def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None:

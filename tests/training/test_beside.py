@@ -81,7 +81,7 @@ def test_settings_stand_behind_the_recipes_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         recipe_for(str(tmp_path / "none.toml"), None)
     with pytest.raises(ProblemList) as caught:
-        recipe_for("punet,neighbour_months=2,widht=4", None)
+        recipe_for("punet,neighbour_months=7,widht=4", None)
     assert "width?" in str(caught.value)
     assert "neighbour_months" in str(caught.value)
 

@@ -7,7 +7,7 @@ ones, and gives a correction to the mean and a factor on the standard deviation.
 month's mean stays the generalised least-squares estimate, so that a network trained on anomalies cannot pull it towards
 the climatology.
 
-The analyses of the month before and after are channels where neighbouring months are wanted: three months determine a
+The analyses of the months before and after are channels where neighbouring months are wanted: three months determine a
 persistent anomaly better than one. The misfit of the month's observations, in units of their stated errors, is another,
 so that intervals hold where these are wrong.
 
@@ -33,15 +33,14 @@ from climrecon.methods.unet.partial import Padding
 
 OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
 COMPLETE_CHANNELS = ("mask", "oi_mean", "oi_sd", "land", "sin_lat", "cos_month", "sin_month")
-NEIGHBOUR_CHANNELS = ("neighbour-1", "neighbour-1_sd", "neighbour+1", "neighbour+1_sd")
 #: Last of the complete channels, where a network has it; see :func:`misfit`.
 MISFIT_CHANNEL = "misfit"
 #: Bounds of it, as a ratio.
 MISFIT_BOUNDS = (0.03, 30.0)
 #: The month's mean, K, where a network sees it: how warm the climate is.
 LEVEL_CHANNEL = "level"
-#: Channels that change their sign when all anomalies do.
-ODD_CHANNELS = frozenset({"value", "innovation", "oi_mean", "neighbour-1", "neighbour+1", LEVEL_CHANNEL})
+#: Channels that change their sign when all anomalies do, besides the analyses of neighbouring months.
+_ODD_CHANNELS = frozenset({"value", "innovation", "oi_mean", LEVEL_CHANNEL})
 #: Levels where a card states no depth: as many as 36 x 72 cells allow.
 DEPTH = 3
 #: Largest correction of the mean, in standard deviations, and of the logarithm of the standard deviation.
@@ -76,6 +75,21 @@ class UNetOutput:
 
 #: Rows and columns of the last level of a regional grid, at least.
 FEWEST_ROWS = 4
+
+
+def neighbour_steps(count: int) -> tuple[int, ...]:
+    """Steps from a month to ``count`` neighbours on either side, the nearest first: -1, 1, -2, 2."""
+    return tuple(sign * step for step in range(1, count + 1) for sign in (-1, 1))
+
+
+def neighbour_channels(count: int) -> tuple[str, ...]:
+    """Names of the channels of :func:`neighbour_steps`: each analysis and its standard deviation."""
+    return tuple(f"neighbour{step:+d}{what}" for step in neighbour_steps(count) for what in ("", "_sd"))
+
+
+def is_odd(channel: str) -> bool:
+    """Whether a channel changes its sign when all anomalies do."""
+    return channel in _ODD_CHANNELS or (channel.startswith("neighbour") and not channel.endswith("_sd"))
 
 
 def most_levels(grid: Grid) -> int:
@@ -113,7 +127,7 @@ class UNet(nn.Module):
     misfit:
         Whether :func:`misfit` is a channel.
     neighbour_months:
-        1: the analyses of the month before and after are channels; 0: each month stands by itself.
+        How many months before and after have their analyses as channels; 0: each month stands by itself.
     sees_level:
         Whether the month's mean is a channel.
     auxiliary:
@@ -187,9 +201,12 @@ class UNet(nn.Module):
     @property
     def complete_channels(self) -> tuple[str, ...]:
         """Names of the channels that are known everywhere, in their order."""
-        neighbours = NEIGHBOUR_CHANNELS if self.neighbour_months else ()
         last = ((MISFIT_CHANNEL, self.misfit), (LEVEL_CHANNEL, self.sees_level))
-        return (*COMPLETE_CHANNELS, *neighbours, *(name for name, there in last if there))
+        return (
+            *COMPLETE_CHANNELS,
+            *neighbour_channels(self.neighbour_months),
+            *(name for name, there in last if there),
+        )
 
     def inputs(
         self,
@@ -210,7 +227,7 @@ class UNet(nn.Module):
         Parameters
         ----------
         neighbours:
-            (B, P) each, in the order of :data:`NEIGHBOUR_CHANNELS`; none where each month stands by itself.
+            (B, P) each, in the order of :func:`neighbour_channels`; none where each month stands by itself.
         auxiliary:
             (B, V, P) anomalies of the auxiliary variables, NaN where not observed; None: nowhere.
         """
@@ -330,9 +347,10 @@ class UNet(nn.Module):
         values = torch.where(mask, values, torch.zeros_like(values))
         posterior = prior.posterior(values, mask, error_sd, month)
         mean, left = analysis_channels(posterior, spread)
-        steps = (-1, 1) if self.neighbour_months else ()
         neighbours = [
-            shifted(channel, index, step, fill) for step in steps for channel, fill in ((mean, 0.0), (left, 1.0))
+            shifted(channel, index, step, fill)
+            for step in neighbour_steps(self.neighbour_months)
+            for channel, fill in ((mean, 0.0), (left, 1.0))
         ]
         inputs = self.inputs(values, mask, error_sd, month, posterior, spread, neighbours, auxiliary)
         calibrated = prior.local is not None
