@@ -21,6 +21,8 @@ from climrecon.variables import VARIABLES
 
 #: Months and cells a month that the covariance is fitted to: enough for three numbers, and quick.
 FIT_MONTHS, FIT_CELLS = 12, 300
+#: Ranges on the globe, km: where a fit begins, and its bounds.
+USUAL_KM, SHORTEST_KM, LONGEST_KM = 2000.0, 200.0, 15000.0
 #: Prior standard deviation of the level of a month that has no observation; as in our own network. K, as all
 #: sizes here, or units of the variable's scale.
 EMPTY_MONTH_SD = 3.0
@@ -52,9 +54,11 @@ def fit_covariance(values: FloatArray, mask: BoolArray, distance: FloatArray) ->
     from scipy.optimize import minimize
 
     rng = np.random.default_rng(0)
+    # Ranges that are looked for are those of the globe, in a region shorter in proportion.
+    size = min(1.0, float(distance.max()) / LONGEST_KM)
     usable = np.flatnonzero(mask.sum(axis=1) >= 10)
     if not len(usable):
-        return Covariance(2000.0, 1.0, 0.1)
+        return Covariance(USUAL_KM * size, 1.0, 0.1)
     months = rng.choice(usable, min(FIT_MONTHS, len(usable)), replace=False)
     samples = []
     for month in months:
@@ -78,9 +82,9 @@ def fit_covariance(values: FloatArray, mask: BoolArray, distance: FloatArray) ->
 
     optimum = minimize(
         lambda log: deviance(log)[0],
-        np.log([2000.0, 0.1]),
+        np.log([USUAL_KM * size, 0.1]),
         method="Nelder-Mead",
-        bounds=np.log([(200.0, 15000.0), (1e-3, 10.0)]),
+        bounds=np.log([(SHORTEST_KM * size, LONGEST_KM * size), (1e-3, 10.0)]),
         options={"xatol": 0.02, "fatol": 0.1, "maxfev": 80},
     )
     range_km, nugget = np.exp(optimum.x)

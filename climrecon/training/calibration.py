@@ -121,7 +121,9 @@ def calibrate(
     For a card: the two factors, the share inside 90 % intervals of unobserved cells and of box means, the numbers of
     months and of box means; or of validation samples.
     """
-    judged = _estimates(network, priors, fields, masks, seed, progress) if len(priors) > 1 else []
+    # A small region holds none of the boxes, nor is there anything to estimate then.
+    boxes = far_boxes(fields.grid).any()
+    judged = _estimates(network, priors, fields, masks, seed, progress) if len(priors) > 1 and boxes else []
     if not any(bool(months.whole.any()) for months in judged):
         factor = float(network.spread_factor) * spread_factor(network, checks)
         network.spread_factor.fill_(float(np.clip(factor, *BOUNDS)))

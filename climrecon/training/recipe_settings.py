@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from climrecon.methods.priors.covariance import LONG_KM, SHORT_KM
 from climrecon.training.calendar import Calendar, spans, years_of
 
 
@@ -219,6 +220,13 @@ class UNetRecipe(Recipe):
         empty: estimated (:mod:`climrecon.training.amplitudes`).
     sees_level:
         Whether the network sees the month's mean, and so how warm the climate is.
+    keeps_mean:
+        Whether the correction has no mean over the domain: the month's mean stays that of the observations, and a network
+        cannot pull it towards the climatology. Where neighbouring steps determine the mean of a gap better than the
+        observations around the gap do, as of rain, use false.
+    tapers:
+        Lengths in km over which covariances fall off with distance, of the few leading patterns and of all others; those
+        of a small region are shorter.
     refit:
         Whether covariances are learned anew at the end: from all months for the network that is stored, from all but the
         test's for the one that is scored.
@@ -252,6 +260,8 @@ class UNetRecipe(Recipe):
     warmest: float = Field(1.5, ge=0, le=10)
     amplitudes: tuple[float, ...] = ()
     sees_level: bool = True
+    keeps_mean: bool = True
+    tapers: tuple[float, float] = (LONG_KM, SHORT_KM)
     refit: bool = True
     loss: Literal["likelihood", "crps"] = "crps"
     checks: int = Field(480, ge=1)
@@ -260,6 +270,12 @@ class UNetRecipe(Recipe):
     def _two_amplitudes_or_none(self) -> Self:
         if len(self.amplitudes) not in (0, 2) or any(not 0 <= size <= 10 for size in self.amplitudes):
             raise ValueError("amplitudes are two, of the mean response and of the differences, 0 to 10 K, or none")
+        return self
+
+    @model_validator(mode="after")
+    def _tapers_are_lengths(self) -> Self:
+        if min(self.tapers) <= 0:
+            raise ValueError(f"tapers are lengths above 0 km, not {self.tapers[0]:g} and {self.tapers[1]:g}")
         return self
 
     @property

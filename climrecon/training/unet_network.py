@@ -31,7 +31,7 @@ from climrecon.training.source_weights import month_weights, spread_over_sets
 #: Cells above which the covariance, a matrix of cells by cells, would not fit.
 MOST_CELLS = 6000
 #: Settings in which a recipe has to agree with the network that it goes on with.
-CONTINUED = ("neighbour_months", "stride", "depth")
+CONTINUED = ("neighbour_months", "stride", "depth", "keeps_mean")
 
 
 def _single(array: NDArray[Any]) -> Tensor:
@@ -71,6 +71,7 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: UNetRecipe,
         forced=forcing.directions(),
         seasons=recipe.seasons,
         weights=month_weights(fields, rows),
+        tapers=recipe.tapers,
     )
     first, others = _single(learned.vectors[:, :rank]), _single(learned.vectors[:, rank:])
     seasons = None if learned.seasons is None else _single(learned.seasons)
@@ -147,6 +148,7 @@ def new_network(
         misfit=recipe.misfit,
         neighbour_months=recipe.neighbour_months,
         sees_level=recipe.sees_level,
+        keeps_mean=recipe.keeps_mean,
         auxiliary=recipe.auxiliary,
         statistics=statistics(fields) if recipe.auxiliary else None,
     )

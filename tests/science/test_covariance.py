@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from climrecon.grid import Grid
-from climrecon.methods.priors.covariance import exponential, great_circle, learn_patterns, seasonal_scale
+from climrecon.methods.priors.covariance import (
+    LONG_KM,
+    SHORT_KM,
+    SampleCovariance,
+    exponential,
+    great_circle,
+    learn_patterns,
+    seasonal_scale,
+)
 
 
 def test_great_circle_distances() -> None:
@@ -33,6 +41,21 @@ def test_few_patterns_keep_the_variance_of_each_cell() -> None:
     flat = flat - (flat @ grid.area.reshape(-1))[:, None]
     np.testing.assert_allclose(learned.prior_sd().mean(0), flat.std(0), rtol=0.15)
     assert learned.vectors.shape == (72, 10)
+
+
+def test_covariances_of_a_region_fall_off_over_its_own_lengths() -> None:
+    grid = Grid(np.linspace(50.0, 50.1, 11), np.linspace(8.0, 8.1, 11))
+    rng = np.random.default_rng(0)
+    fields, month = rng.normal(size=(30, 10, 10)), np.ones(30, int)
+    distance = great_circle(grid)
+    far = distance > 8.0
+    # What few independent fields have in common is noise, which no length of the globe takes out.
+    sizes = [
+        np.abs(SampleCovariance(fields, month, grid, tapers=tapers).whole_year()[far]).mean()
+        for tapers in ((LONG_KM, SHORT_KM), (4.0, 2.0))
+    ]
+    assert sizes[0] > 0.1
+    assert sizes[1] < 0.15 * sizes[0]
 
 
 def test_seasonal_scale_sees_the_season() -> None:

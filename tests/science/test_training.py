@@ -294,6 +294,17 @@ def test_samples_see_as_many_neighbours_as_wanted(parts, calendar: bool) -> None
     assert signs == [-1.0, 1.0] * 4
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_the_correction_has_a_mean_where_it_may(parts, keeps: bool) -> None:
+    net = network(parts[0], keeps_mean=keeps)
+    correction = torch.ones(1, 2, *GRID.shape)
+    mean, _ = net.corrected(correction, torch.zeros(1, CELLS), torch.ones(1, CELLS))
+    shift = float((mean * net.area).sum())
+    assert shift == pytest.approx(0.0 if keeps else 1.5 * np.tanh(1 / 1.5), abs=1e-5)
+    again = build_unet("again", net.state_dict(), unet_arguments(net))
+    assert again.keeps_mean is keeps
+
+
 def test_a_share_of_the_samples_states_errors_that_are_not_theirs(parts) -> None:
     _, masks, noise, _ = parts
     right, wrong = (MaskErrorBank(masks, noise, 1, 30, share) for share in (0.0, 0.4))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.grid import FIVE_DEGREES
+from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.interpolation import persistent_deviations
 from climrecon.methods.unet.network import UNet
@@ -95,7 +95,7 @@ def test_factors_stay_within_their_bounds() -> None:
     assert found["cells"] < 0.8, "the card tells it"
 
 
-@pytest.mark.parametrize("case", ["one covariance", "no box is known"])
+@pytest.mark.parametrize("case", ["one covariance", "no box is known", "a region without boxes"])
 def test_else_the_validation_samples_tell_one_factor(case: str) -> None:
     wrong, fields = prior(0.8), months()
     net = network(wrong)
@@ -103,6 +103,9 @@ def test_else_the_validation_samples_tell_one_factor(case: str) -> None:
     priors = [wrong] if case == "one covariance" else [wrong] * 3
     known = np.ones(fields.values.shape, bool)
     known[:, :, ::2] = case == "one covariance"
+    if case == "a region without boxes":
+        fields = replace(fields, grid=Grid(np.linspace(20.0, 28.0, 9), np.linspace(0.0, 16.0, 17)))
+        assert not far_boxes(fields.grid).any()
     checks = samples(net, fields)
     wanted = spread_factor(net, checks)
     found = calibrate(net, priors, replace(fields, scored=known), checks, gaps()[0], 5)

@@ -128,9 +128,18 @@ class SampleCovariance:
         (N,) calendar months, 1..12.
     weights:
         (N,) by which months count; None: all alike.
+    tapers:
+        km; in place of both lengths.
     """
 
-    def __init__(self, fields: FloatArray, month: IntArray, grid: Grid, weights: FloatArray | None = None) -> None:
+    def __init__(
+        self,
+        fields: FloatArray,
+        month: IntArray,
+        grid: Grid,
+        weights: FloatArray | None = None,
+        tapers: tuple[float, float] = (LONG_KM, SHORT_KM),
+    ) -> None:
         flat = fields.reshape(len(fields), -1).astype(np.float64)
         area = grid.area.reshape(-1)
         known = np.isfinite(flat)
@@ -144,7 +153,7 @@ class SampleCovariance:
         #: (P,) root of the cells' area, by which covariances are made alike for cells of any size.
         self.metric = np.sqrt(area * area.size)
         distance = great_circle(grid)
-        self._long, self._short = (np.exp(-0.5 * (distance / length) ** 2) for length in (LONG_KM, SHORT_KM))
+        self._long, self._short = (np.exp(-0.5 * (distance / length) ** 2) for length in tapers)
         self._whole_year = self._second_moment(self._weights, 1e-12)
 
     def whole_year(self) -> FloatArray:
@@ -178,6 +187,7 @@ def learn_patterns(
     forced: FloatArray | None = None,
     seasons: bool = False,
     weights: FloatArray | None = None,
+    tapers: tuple[float, float] = (LONG_KM, SHORT_KM),
 ) -> LowRank:
     """The covariance of fields about each month's area mean as ``rank`` patterns; see :class:`SampleCovariance`.
 
@@ -198,8 +208,10 @@ def learn_patterns(
         that of the months around it.
     weights:
         (N,) by which months count; None: all alike.
+    tapers:
+        See :class:`SampleCovariance`.
     """
-    sample = SampleCovariance(fields, month, grid, weights)
+    sample = SampleCovariance(fields, month, grid, weights, tapers)
     scale, metric = sample.scale, sample.metric
     departures = np.zeros((12, scale.shape[1], 0)) if forced is None else (forced / scale).transpose(1, 2, 0)
     total = sample.whole_year()

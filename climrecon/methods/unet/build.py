@@ -29,6 +29,7 @@ def unet_arguments(network: UNet) -> dict[str, Any]:
         "misfit": network.misfit,
         "neighbour_months": network.neighbour_months,
         "sees_level": network.sees_level,
+        "keeps_mean": network.keeps_mean,
         "auxiliary": list(network.auxiliary),
     }
 
@@ -97,5 +98,6 @@ def empty_unet(arguments: Mapping[str, Any]) -> UNet:
         padding=arguments.get("padding", "sphere"),
         neighbour_months=int(arguments.get("neighbour_months", 1)),
         sees_level=bool(arguments.get("sees_level", False)),
+        keeps_mean=bool(arguments.get("keeps_mean", True)),
         auxiliary=tuple(map(str, arguments.get("auxiliary", ()))),
     )

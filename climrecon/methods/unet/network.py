@@ -130,6 +130,8 @@ class UNet(nn.Module):
         How many months before and after have their analyses as channels; 0: each month stands by itself.
     sees_level:
         Whether the month's mean is a channel.
+    keeps_mean:
+        Whether the correction has no mean over the domain.
     auxiliary:
         Names of V auxiliary variables that are channels.
     statistics:
@@ -151,6 +153,7 @@ class UNet(nn.Module):
         misfit: bool = False,
         neighbour_months: int = 1,
         sees_level: bool = False,
+        keeps_mean: bool = True,
         auxiliary: tuple[str, ...] = (),
         statistics: tuple[FloatArray, FloatArray] | None = None,
     ) -> None:
@@ -165,7 +168,7 @@ class UNet(nn.Module):
             raise ValueError(f"The stride of the first level is {stride}; 1 or 2 is expected.")
         self.width, self.stride, self.depth, self.padding = width, stride, depth, padding
         self.misfit, self.neighbour_months, self.auxiliary = misfit, neighbour_months, auxiliary
-        self.sees_level = sees_level
+        self.sees_level, self.keeps_mean = sees_level, keeps_mean
         # Calibrations after training, 1 until then: of all standard deviations, and see :meth:`Posterior.parts_of`.
         self.register_buffer("spread_factor", torch.ones(()))
         self.register_buffer("shared_factor", torch.ones(()))
@@ -312,6 +315,8 @@ class UNet(nn.Module):
         factor = of_spread.exp() * self.spread_factor
         spread = variance.sqrt()
         shift = _bounded(flat[:, 0]) * spread
+        if not self.keeps_mean:
+            return mean + shift, factor
         # Take the global mean out where the posterior is unsure, not where cells were observed. In proportion to its
         # standard deviation no cell changes by more than twice the bound, however few unsure cells there are.
         share = spread / (spread * self.area).sum(1, keepdim=True)
