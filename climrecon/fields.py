@@ -1,4 +1,4 @@
-"""The arrays that pass between the layers: months, observations, and estimates of complete fields.
+"""The arrays that pass between the layers: observations, and estimates of complete fields.
 
 Words: ``T`` time, ``M`` realisation, ``H`` latitude (south to north), ``W`` longitude (from -180);
 ``mask`` is True where **observed**; values, errors and spreads are in the units of their
@@ -9,49 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.grid import Grid
+from climrecon.steps import Months, Steps
 
-
-@dataclass(frozen=True)
-class Months:
-    """A monthly time axis.
-
-    ``index`` (T,) counts months since 0000-01, so that ``year * 12 + month - 1``; months may be
-    absent, but the index increases strictly.
-    """
-
-    index: IntArray
-
-    @classmethod
-    def of(cls, year: Any, month: Any) -> Months:
-        """From calendar ``year`` and ``month`` (1..12), scalars or arrays."""
-        return cls(np.atleast_1d(np.asarray(year, dtype=np.int64) * 12 + np.asarray(month, dtype=np.int64) - 1))
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    @property
-    def year(self) -> IntArray:
-        """(T,) calendar years."""
-        return self.index // 12
-
-    @property
-    def month(self) -> IntArray:
-        """(T,) calendar months, 1..12."""
-        return self.index % 12 + 1
-
-    def labels(self) -> list[str]:
-        """``YYYY-MM`` of each month."""
-        return [f"{y:04d}-{m:02d}" for y, m in zip(self.year, self.month, strict=True)]
-
-    def span(self) -> str:
-        """``YYYYMM-YYYYMM`` of the first and the last month, as in file names."""
-        return f"{self.year[0]:04d}{self.month[0]:02d}-{self.year[-1]:04d}{self.month[-1]:02d}"
+__all__ = ["Auxiliary", "Context", "Estimate", "Months", "Observations", "Source", "Steps"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +60,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Observations:
-    """Gappy monthly anomalies on a regular grid.
+    """Gappy anomalies on a regular grid.
 
     Attributes
     ----------
@@ -117,19 +82,19 @@ class Observations:
     values: FloatArray
     mask: BoolArray
     obs_sd: FloatArray | None
-    time: Months
+    time: Steps
     grid: Grid
     reference_period: tuple[int, int] | None
     source: Source
 
     def select(self, keep: BoolArray) -> Observations:
-        """The months where ``keep`` (T,) is True."""
+        """The steps where ``keep`` (T,) is True."""
         return replace(
             self,
             values=self.values[keep],
             mask=self.mask[keep],
             obs_sd=None if self.obs_sd is None else self.obs_sd[keep],
-            time=Months(self.time.index[keep]),
+            time=self.time[keep],
         )
 
 
@@ -167,7 +132,7 @@ class Context:
     """Grid and time axis of the values that a method is given."""
 
     grid: Grid
-    time: Months
+    time: Steps
 
 
 @dataclass(frozen=True)

@@ -86,11 +86,13 @@ PARAMETERS = (
     Parameter("experiment", FACET, None, site=True, help="Experiment of the observations. Empty: any that matches."),
     Parameter("ensemble", FACET, None, site=True, help="Ensemble of the observations. Empty: any that matches."),
     Parameter("time_frequency", FACET, "mon", site=True,
-              help="Time frequency; only monthly means (mon) are reconstructed."),
+              help="Frequency of the means: mon (months), yr (years), sem (seasons DJF, MAM, JJA, SON) or day. The "
+                   "networks that come with climrecon are monthly; other frequencies take a baseline, e.g. kriging."),
     Parameter("obs_file", FILE, None,
               help="A netCDF file of gridded observations to use instead of a search by facets. It must have gaps, "
-                   "monthly means and a global latitude-longitude grid. Of the facets only model may be given with it: "
-                   "the data set that the file holds, where the file does not state it or contradicts itself."),
+                   "means of time_frequency and a global latitude-longitude grid. Of the other facets only model may be "
+                   "given with it: the data set that the file holds, where the file does not state it or contradicts "
+                   "itself."),
     Parameter("obs_variable", TEXT, None, site=True,
               help="Name of the variable in the files of the observations. Empty: names and attributes in the files "
                    "decide."),
@@ -102,7 +104,7 @@ PARAMETERS = (
     Parameter("network", NAME_OR_PATH, "auto", site=True,
               help="Network or baseline that fills the gaps: a name from 'climrecon networks' (e.g. punet6, kriging), "
                    "the path of a network, or auto (the network that comes with climrecon for the variable, else "
-                   "kriging). A training starts from this network, if one is given."),
+                   "kriging, as for other frequencies than mon). A training starts from this network, if one is given."),
     Parameter("auxiliary_files", NAMED_FILES, None, tasks=(RECONSTRUCT,),
               help="Files of the auxiliary variables that the network takes, VARIABLE=FILE separated by commas, e.g. "
                    "psl=/data/psl.nc. A file may have gaps; a variable without a file counts as not observed."),
@@ -121,7 +123,7 @@ PARAMETERS = (
               help="True: observed cells keep their values. False: observed cells hold the analysis too."),
     Parameter("reference_period", PERIOD, "1961-1990", site=True, in_fingerprint=True,
               help="Years whose mean is the zero of the anomalies. A reconstruction is referred to these years after "
-                   "the gaps are filled; 20 of the years are needed in each calendar month."),
+                   "the gaps are filled; 20 of the years are needed in each calendar month or season."),
     Parameter("values", CHOICE, "auto", choices=("auto", "anomaly", "absolute"), in_fingerprint=True,
               help="Whether the input holds anomalies or absolute values; auto decides from the file, and stops "
                    "in doubt."),
@@ -129,10 +131,10 @@ PARAMETERS = (
               help="Path or URL of an intake-esm catalogue to search. Empty: the site's catalogue."),
     Parameter("plots", BOOL, True, site=True, help="Draw maps and series (PNG)."),
     Parameter("plot_month", MONTH, None, tasks=(RECONSTRUCT,),
-              help="Month on the maps, YYYY-MM. Empty: the month of the largest event of the variable's index (for "
-                   "temperatures the strongest El Nino), else the last."),
+              help="Month on the maps, YYYY-MM; of years and seasons that which holds it. Empty: that of the largest "
+                   "event of the variable's index (for temperatures the strongest El Nino), else the last."),
     Parameter("animation", BOOL, False, site=True, tasks=(RECONSTRUCT,),
-              help="Write a month-by-month animation of the reconstruction."),
+              help="Write an animation of all months (years, seasons, days) of the reconstruction."),
     Parameter("report", BOOL, True, site=True, tasks=(RECONSTRUCT, EVALUATE),
               help="Write one self-contained HTML report."),
     Parameter("add_to_databrowser", BOOL, False, site=True, tasks=(RECONSTRUCT,),

@@ -102,7 +102,9 @@ def _facts(product: Product, series: Series) -> dict[str, Any]:
     area = product.observations.grid.area
     return {
         "outside": 100.0 * product.observations.grid.outside_share,
-        "months": len(series.time),
+        "steps": series.time.counted(),
+        "step": series.time.word,
+        "plural": series.time.plural,
         "first": series.time.labels()[0],
         "last": series.time.labels()[-1],
         "covered": float(covered.mean()),

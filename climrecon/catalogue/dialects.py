@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+
+from climrecon.frequency import FREQUENCIES, plain_words
 
 #: Facet -> the columns that hold it, in any dialect: Freva's REST exports in the flavours ``freva``,
 #: ``cmip5`` and ``cmip6``; DKRZ's CSV catalogues of CMIP6/CORDEX style and the older one of CMIP5.
@@ -28,17 +29,13 @@ FACETS = tuple(name for name in COLUMNS if name not in ("version", "time_range",
 
 #: Names of one frequency, CMOR tables among them: these stand in where a catalogue has no frequency column.
 _FREQUENCIES = {
-    "mon": ("monthly", "month", "months", "1mon", "1month", "p1m", "amon", "omon", "lmon", "limon", "simon", "oimon"),
-    "day": ("daily", "days", "1day", "p1d"),
-    "yr": ("yearly", "year", "years", "annual", "1yr", "1year", "p1y"),
+    **{one.name: one.names for one in FREQUENCIES.values()},
     "1hr": ("hourly", "1hour", "pt1h"),
     "3hr": ("3hourly", "3hours", "pt3h"),
     "6hr": ("6hourly", "6hours", "pt6h"),
     "fx": ("ofx", "fixed", "static", "invariant"),
 }
 _FREQUENCY_OF = {name: frequency for frequency, names in _FREQUENCIES.items() for name in (frequency, *names)}
-#: Words beside a frequency that do not change it: "monthly mean", "mean_mon", "monthly-averages".
-_OF_MEANS = {"mean", "means", "average", "averages", "averaged", "time", "data"}
 
 
 def columns_of(present: Iterable[str]) -> dict[str, str]:
@@ -55,5 +52,4 @@ def frequency(value: str, table: str = "") -> str:
     The name of a table (``Amon``) is understood as a frequency too.
     """
     text = value.strip().lower()
-    words = "".join(word for word in re.split(r"[\s_-]+", text) if word not in _OF_MEANS)
-    return _FREQUENCY_OF.get(words, text) if text else _FREQUENCY_OF.get(table.strip().lower(), "")
+    return _FREQUENCY_OF.get(plain_words(text), text) if text else _FREQUENCY_OF.get(table.strip().lower(), "")

@@ -8,6 +8,7 @@ from typing import Any
 
 from climrecon.datasets import DataSet, canonical_variable
 from climrecon.errors import InputDataError
+from climrecon.frequency import SEASON
 
 _ERROR_OF = re.compile(r"_unc$|_cov$|uncertainty|covariance")
 #: Endings of the names of variables with two dimensions that are no fields.
@@ -61,6 +62,8 @@ def times(file: Any) -> tuple[str, str]:
         if len(axis.index) < 3:
             return span, "mon"
         step = float(axis.days.max() - axis.days.min()) / (len(axis.days) - 1)
+        if SEASON.days[0] <= step <= SEASON.days[1]:
+            return span, SEASON.name
         return span, next((frequency for upto, frequency in _STEPS if step <= upto), "yr")
     return "", "fx"
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from climrecon.fields import Months
 from climrecon.methods import checked
 from climrecon.methods.contract import Context, Estimate, Method, Observations
 from climrecon.methods.observation_ensemble import reconstruct_members
@@ -76,7 +75,7 @@ def reconstruct(
             values=observations.values[wide],
             mask=observations.mask[wide],
             obs_sd=None if observations.obs_sd is None else observations.obs_sd[wide],
-            time=Months(observations.time.index[wide]),
+            time=observations.time[wide],
         )
         months = part.stop - part.start
         if members:

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from climrecon.errors import NetworkError
+from climrecon.frequency import MONTH, Frequency
 from climrecon.grid import Grid
 from climrecon.methods.kadow2020.network import PublishedUNet
 from climrecon.methods.registry import taking_any
@@ -92,6 +93,7 @@ class Card(BaseModel):
     kind: Literal["analysis_unet", "published"]
     title: str
     variable: str = "tas"
+    frequency: str = MONTH.name
     units: str = VARIABLES["tas"].units
     reference_period: tuple[int, int] | None = None
     grid: GridCard
@@ -200,6 +202,21 @@ def check_variable(name: str, learned: str | None, variable: str) -> None:
             f"{name} was made for {learned}; the observations hold {variable}.",
             f"Use network={' or '.join(taking_any())}, which take any variable; a network trained for {variable}; or "
             f"variable={learned}.",
+        )
+
+
+def check_frequency(name: str, learned: str | None, frequency: Frequency) -> None:
+    """Refuse a frequency whose fields are not those that the method ``name`` has ``learned``; None: it takes any.
+
+    Raises
+    ------
+    NetworkError
+        If it is another; with the methods that take any.
+    """
+    if learned not in (None, frequency.name):
+        raise NetworkError(
+            f"{name} was made for time_frequency={learned}; the observations are {frequency.adjective} means.",
+            f"Use network={' or '.join(taking_any())}, which take any frequency, or time_frequency={learned}.",
         )
 
 

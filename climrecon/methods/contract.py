@@ -52,7 +52,7 @@ class Capabilities:
     gives_spread:
         Whether the estimate has a standard deviation.
     neighbour_months:
-        Months before and after a month that its estimate depends on; they are given with each chunk.
+        Steps (months) before and after a month that its estimate depends on; they are given with each chunk.
     draws_depend_on_date_only:
         Whether the noise of a realisation depends on seed and date alone; else each chunk has a seed of its own.
     parallel_chunks:
@@ -63,6 +63,8 @@ class Capabilities:
         The grid the method works on; None: that of the observations, unless it is too fine.
     variable:
         The variable whose fields the method learned; None: it takes any.
+    frequency:
+        The time frequency of these fields, e.g. ``mon``; None: it takes any.
     """
 
     uses_observation_errors: bool
@@ -73,6 +75,7 @@ class Capabilities:
     members_at_once: int = 1
     native_grid: Grid | None = None
     variable: str | None = None
+    frequency: str | None = None
 
 
 class Method(ABC):

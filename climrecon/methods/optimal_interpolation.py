@@ -7,7 +7,7 @@ from dataclasses import replace
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.errors import NetworkError
 from climrecon.grid import Grid
-from climrecon.methods.card import error_of_observations
+from climrecon.methods.card import Card, error_of_observations
 from climrecon.methods.contract import Capabilities, Context, Estimate
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.priors.interpolation import interpolate
@@ -30,14 +30,21 @@ class OptimalInterpolation(UNetReconstructor):
     102:27835, for covariances learned from a well-observed period.
     """
 
-    def __init__(self, network: UNet, grid: Grid, default_obs_sd: float, persistence: float, variable: str) -> None:
+    def __init__(self, network: UNet, grid: Grid, default_obs_sd: float, persistence: float, learned: Card) -> None:
         super().__init__("oi", network, default_obs_sd, persistence, great_circle(grid))
-        self.grid, self.variable = grid, variable
+        self.grid, self.learned = grid, learned
 
     @property
     def capabilities(self) -> Capabilities:
         """Each month by itself, on the grid of the patterns."""
-        return replace(super().capabilities, neighbour_months=0, native_grid=self.grid, variable=self.variable)
+        card = self.learned
+        return replace(
+            super().capabilities,
+            neighbour_months=0,
+            native_grid=self.grid,
+            variable=card.variable,
+            frequency=card.frequency,
+        )
 
     def reconstruct(
         self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
@@ -64,5 +71,5 @@ def optimal_interpolation(source: LoadedNetwork | None = None) -> OptimalInterpo
         loaded.card.grid.grid,
         error_of_observations(loaded.card),
         float(loaded.card.architecture.get("persistence", 0.0)),
-        loaded.card.variable,
+        loaded.card,
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
-from climrecon.fields import Months
+from climrecon.fields import Steps
 from climrecon.output.product import Product
 
 _CALENDARS = (
@@ -68,13 +68,13 @@ def write_axes(file: netCDF4.Dataset, product: Product) -> None:
     """Create the dimensions and the time, latitude and longitude variables with their bounds.
 
     Latitude, longitude and their order are those of the file that was read; a time axis that is not CF is
-    rewritten: the middle of each month, with bounds, in the source's calendar where CF knows it.
+    rewritten: the middle of each step, with bounds, in the source's calendar where CF knows it.
     """
     source, time, grid = product.observations.source, product.observations.time, product.observations.grid
     file.createDimension("time", None)
     file.createDimension("bnds", 2)
     calendar = source.calendar if source.calendar in _CALENDARS else "standard"
-    middle, bounds = month_coordinates(time, calendar)
+    middle, bounds = step_coordinates(time, calendar)
     attributes = {
         "standard_name": "time",
         "long_name": "time",
@@ -101,12 +101,7 @@ def _wrapped(lon: NDArray[Any]) -> NDArray[Any]:
     return np.where(wrapped < -180.0 - 1e-6, wrapped + 360.0, wrapped)
 
 
-def month_coordinates(time: Months, calendar: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Middle and bounds of each month as numbers in the file's time units."""
-
-    def first_day(index: NDArray[Any]) -> NDArray[np.float64]:
-        dates = [cftime.datetime(int(i // 12), int(i % 12 + 1), 1, calendar=calendar) for i in index]
-        return np.asarray(cftime.date2num(dates, _TIME_UNITS, calendar=calendar), dtype=np.float64)
-
-    bounds = np.stack([first_day(time.index), first_day(time.index + 1)], axis=1)
+def step_coordinates(time: Steps, calendar: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(T,) middle and (T, 2) bounds of each step as numbers in the file's time units."""
+    bounds = np.asarray(cftime.date2num(time.edges(calendar), _TIME_UNITS, calendar=calendar), dtype=np.float64)
     return bounds.mean(axis=1), bounds

@@ -173,7 +173,8 @@ def _fields(product: Product) -> dict[str, tuple[Callable[[], NDArray[Any]], dic
             "long_name": f"status of {variable}",
             "flag_values": np.arange(1, len(meanings) + 1, dtype=np.int8),
             "flag_meanings": " ".join(meanings),
-            "comment": "no_skill: the observations left more than 75 % of the variance about the month's mean. "
+            "comment": "no_skill: the observations left more than 75 % of the variance about the "
+            f"{product.observations.time.word}'s mean. "
             "outside_training_range: more than two standard deviations beyond what the network's training months of "
             "this calendar month reached in the cell; only where the network states that range."
             + (without if known.exists != "everywhere" else ""),
@@ -278,14 +279,15 @@ def _what_draws_hold(product: Product) -> str:
 
 
 def _months_of_draws(product: Product) -> str:
-    """How a realisation's errors go on from month to month, which matters for means over time."""
+    """How a realisation's errors go on from step to step, which matters for means over time."""
+    words = product.observations.time.plural
     persistence = product.network.card.get("architecture", {}).get("persistence")
     if persistence:
         return (
             f"Errors of successive months of a realisation are correlated ({persistence:g} from month to month), but for "
             "what is smaller than some thousand kilometres."
         )
-    return "Whether errors of successive months are correlated is not stated: do not take their means over time."
+    return f"Whether errors of successive {words} are correlated is not stated: do not take their means over time."
 
 
 def _sentence(note: str) -> str:
@@ -321,7 +323,7 @@ def global_attributes(
         "date_created": when,
         "tracking_id": str(uuid.uuid4()),
         "product": "reconstruction",
-        "frequency": "mon",
+        "frequency": product.observations.time.frequency.name,
         "variable_id": product.observations.variable,
         "climrecon_network": network.name,
         "climrecon_network_sha256": network.sha256 or "",

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 from climrecon.fields import Observations
+from climrecon.frequency import DAY
 from climrecon.output.error_budget import ErrorBudget
+from climrecon.preprocess.climatology import Climatology
 from climrecon.variables import VARIABLES
 
 OBSERVED, RECONSTRUCTED, NO_SKILL, OUTSIDE, NO_DOMAIN = 1, 2, 3, 4, 5
@@ -75,7 +77,7 @@ class Product:
     realisations:
         Gives the realisations one by one, (T, H, W) each; None if none were asked for.
     shift:
-        (12, H, W) climatology that was taken off to reach ``reference_period``; None if none.
+        The climatology that was taken off to reach ``reference_period``; None if none.
     structural:
         Reconstructions with other networks; None if none were asked for.
     observational:
@@ -95,7 +97,7 @@ class Product:
     region_sd: dict[str, FloatArray] = field(default_factory=dict)
     realisations: Callable[[], Iterator[FloatArray]] | None = None
     n_realisations: int = 0
-    shift: FloatArray | None = None
+    shift: Climatology | None = None
     keep_observed: bool = True
     notes: tuple[str, ...] = ()
     structural: Structural | None = None
@@ -106,7 +108,7 @@ class Product:
     def observed_field(self) -> FloatArray:
         """(T, H, W) observations on the product's reference period, NaN where missing."""
         values = np.where(self.observations.mask, self.observations.values, np.nan)
-        return values if self.shift is None else values - self.shift[self.observations.time.month - 1]
+        return values if self.shift is None else values - self.shift.at(self.observations.time)
 
     @property
     def units(self) -> str:
@@ -128,13 +130,22 @@ class Product:
         """CF: means over the part of a cell where the variable exists (section 7.3.3)."""
         variable = VARIABLES[self.observations.variable]
         where = "" if variable.exists == "everywhere" else f" where {variable.exists}"
-        return f"{variable.time_cell_methods} area: mean{where}"
+        over = variable.time_cell_methods
+        if self.observations.time.frequency == DAY:  # a daily maximum is no mean over days
+            over = over.split(" within days")[0]
+        return f"{over} area: mean{where}"
 
     @property
     def stem(self) -> str:
         """``tas_mon_climrecon-NETWORK_HadCRUT.5.0.2.0_185001-202510``."""
         source, time = self.observations.source, self.observations.time
-        parts = (self.observations.variable, "mon", f"climrecon-{self.network.name}", source.label, time.span())
+        parts = (
+            self.observations.variable,
+            time.frequency.name,
+            f"climrecon-{self.network.name}",
+            source.label,
+            time.span(),
+        )
         return "_".join("".join(c if c.isalnum() or c in ".-" else "-" for c in part) for part in parts)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray, IntArray
-from climrecon.fields import Months
+from climrecon.fields import Steps
 from climrecon.grid import (
     GLOBE,
     NORTHERN_HEMISPHERE,
@@ -30,7 +30,7 @@ TREND_PERIODS = ((1850, 2018), (1901, 2018), (1998, 2012))
 
 @dataclass(frozen=True)
 class IndexSeries:
-    """An index by month, its standard deviation or None, and the observed share of its box, the least of two boxes."""
+    """An index by step of time, its standard deviation or None, and the observed share of its box, the least of two."""
 
     index: Index
     values: FloatArray
@@ -40,14 +40,14 @@ class IndexSeries:
 
 @dataclass(frozen=True)
 class Series:
-    """Monthly series of a product, in the variable's units, and shares of area.
+    """Series of a product, a value for each step of time, in the variable's units, and shares of area.
 
     ``raw`` is the mean of what was observed, by HadCRUT's convention; ``ours`` the area mean of the
     complete field; ``*_sd`` its standard deviation or None; ``coverage`` by region name. ``skilled`` is the mean of
     the complete field without the cells of no skill, by HadCRUT's convention; None where no cell is without skill.
     """
 
-    time: Months
+    time: Steps
     raw: FloatArray
     ours: FloatArray
     ours_sd: FloatArray | None
@@ -56,7 +56,7 @@ class Series:
     skilled: FloatArray | None = None
 
     def annual(self, values: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Years with twelve months, and the mean of the twelve (NaN if one is missing)."""
+        """Whole years, and the mean of their steps (NaN if one is missing)."""
         return annual_means(values, self.time)
 
     def annual_sd(self, sd: FloatArray | None) -> FloatArray | None:
@@ -69,7 +69,7 @@ class Series:
 
 
 def make_series(product: Product) -> Series:
-    """All monthly series of ``product``."""
+    """All series of ``product``."""
     grid, mask = product.observations.grid, product.observations.mask
     unskilled = product.status == NO_SKILL
     skilled = None

@@ -91,13 +91,13 @@ def rows(product: Product) -> list[Row]:
 
 
 def table(product: Product) -> str:
-    """The monthly global means of all networks and their standard deviation as CSV."""
+    """The global means of all networks and their standard deviation as CSV."""
     means = global_means(product)
     spread = np.std(list(means.values()), axis=0, ddof=1)
     columns = [[f"{value:.5f}" for value in series] for series in (*means.values(), spread)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("month", *means, "structural_stddev"))
+    writer.writerow((product.observations.time.word, *means, "structural_stddev"))
     writer.writerows(zip(product.observations.time.labels(), *columns, strict=True))
     return text.getvalue()
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
-from climrecon.fields import Months
+from climrecon.frequency import MONTH, YEAR, Frequency
 from climrecon.grid import weighted_mean
 from climrecon.output.product import Product
 from climrecon.output.series import NINETY, IndexSeries, Series
@@ -21,11 +21,6 @@ SPARSE = 0.25
 #: With fewer whole years than this the months are drawn instead.
 FEWEST_YEARS = 3
 BAND = "90 % band"
-
-
-def _monthly(time: Months) -> FloatArray:
-    """Middle of each month, in years."""
-    return np.asarray((time.index + 0.5) / 12.0)
 
 
 class _Line:
@@ -74,23 +69,24 @@ def _describe(axes: Axes, product: Product, what: str, columns: int) -> None:
 
 
 def draw_global_mean(product: Product, series: Series) -> Picture:
-    """Annual (for few months: monthly) global mean, the difference to the raw mean, and coverage."""
+    """Annual global mean (of each step where there are few years), the difference to the raw mean, and coverage."""
     figure = new_figure(10.5, 8.0)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1.3, 1.3])
     name, units = product.network.name, VARIABLES[product.observations.variable].units
-    months = _Line(_monthly(series.time), 1.0 / 12.0)
+    months = _Line(series.time.in_years, series.time.frequency.years)
     years, _ = series.annual(series.ours)
     annual = len(years) >= FEWEST_YEARS
 
-    def means(monthly: FloatArray) -> FloatArray:
-        return series.annual(monthly)[1] if annual else monthly
+    def means(each: FloatArray) -> FloatArray:
+        return series.annual(each)[1] if annual else each
 
     line = _Line(years + 0.5, 1.0) if annual else months
     ours, raw = means(series.ours), means(series.raw)
     sd = series.annual_sd(series.ours_sd) if annual else series.ours_sd
-    if annual:
+    frequency = series.time.frequency
+    if annual and frequency != YEAR:
         look = {"color": RAW, "linewidth": 0.35, "alpha": 0.6}
-        top.plot(months.x, months.y(series.raw), label="observed cells alone, monthly", **look)
+        top.plot(months.x, months.y(series.raw), label=f"observed cells alone, {frequency.adjective}", **look)
     line.draw(top, raw, color="0.35", linewidth=1.0, label="observed cells alone" + ", annual" * annual)
     if sd is not None:
         line.band(top, ours, NINETY * sd)
@@ -121,10 +117,16 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     spread = " with its 90 % range" if sd is not None else ""
     caption = (
         f"{product.mean_in_words.capitalize()}, {product.observations.source.label}; blue: {name}{spread}, grey: "
-        f"observed cells alone. These are (NH + SH) / 2 of area-weighted hemispheric means, annual = mean of twelve "
-        f"months (HadCRUT's convention). {product.units}."
+        f"observed cells alone. These are (NH + SH) / 2 of area-weighted hemispheric means"
+        f"{_annual_in_words(frequency)} (HadCRUT's convention). {product.units}."
     )
     return Picture(figure, caption)
+
+
+def _annual_in_words(frequency: Frequency) -> str:
+    if frequency == YEAR:
+        return ""
+    return f", annual = mean of {'twelve months' if frequency == MONTH else f'all {frequency.plural} of a year'}"
 
 
 def _give_room(axes: Axes, low: float, high: float) -> None:
@@ -134,10 +136,11 @@ def _give_room(axes: Axes, low: float, high: float) -> None:
 
 
 def draw_index(product: Product, shown: IndexSeries) -> Picture:
-    """A monthly index; grey where less than a quarter of its box was observed."""
+    """An index; grey where less than a quarter of its box was observed."""
     figure = new_figure(10.5, 4.0)
     axes: Axes = figure.subplots()
-    line = _Line(_monthly(product.observations.time), 1.0 / 12.0)
+    time = product.observations.time
+    line = _Line(time.in_years, time.frequency.years)
     observed = shown.observed >= SPARSE
     half = np.zeros(len(observed)) if shown.sd is None else NINETY * shown.sd
     axes.axhline(VARIABLES[product.observations.variable].normal, color="0.6", linewidth=0.7, zorder=1)

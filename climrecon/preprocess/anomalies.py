@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from climrecon.array_types import FloatArray, IntArray
+from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
-from climrecon.fields import Months
+from climrecon.fields import Months, Steps
 from climrecon.grid import Grid
 from climrecon.netcdf.opening import opened
 from climrecon.preprocess.chunks import Chunk, check_alike, joined, read_chunk, read_once
@@ -61,24 +61,24 @@ def prepare_anomalies(
     chunks = [_known_of(Path(path), variable, realisation) for path in files]
     if last_counts:
         check_alike(chunks, names)
-        values, index = _last_of(chunks)
+        values, time = _last_of(chunks)
     else:
-        values, index = joined(chunks, names, [])
-    order = np.argsort(index, kind="stable")
-    values, index = values[order], index[order]
+        values, time = joined(chunks, names, [])
+    order = np.argsort(time.index, kind="stable")
+    values, time = values[order], time[order]
     values, source = read_once(values, chunks[0].axes.grid, [])
     if not grid.same_as(source):
         values, share = remap_with_gaps(values, np.isfinite(values), source, grid, scratch)
         values = np.where(share >= OBSERVED_SHARE - ROUNDING, values, np.nan)
     if chunks[0].base != reference_period:
-        values = anomalies_of(values, index, reference_period)
+        values = anomalies_of(values, time, reference_period)
     known = np.isfinite(values).any(axis=(1, 2))
     if not known.any():
         raise InputDataError(
             f"{names[0]} has no cell that is known in enough years of {reference_period[0]}-{reference_period[1]}.",
             "Choose a reference_period that the data covers.",
         )
-    return np.asarray(values[known], np.float32), Months(index[known])
+    return np.asarray(values[known], np.float32), Months(time.index[known])
 
 
 def _known_of(path: Path, variable_name: str, realisation: int | None) -> Chunk:
@@ -94,9 +94,9 @@ def _known_of(path: Path, variable_name: str, realisation: int | None) -> Chunk:
     return replace(chunk, values=np.where(flags.filled(marks), np.nan, chunk.values))
 
 
-def _last_of(chunks: Sequence[Chunk]) -> tuple[FloatArray, IntArray]:
+def _last_of(chunks: Sequence[Chunk]) -> tuple[FloatArray, Steps]:
     """Values and months of all chunks; a month that stands in several is that of the last."""
     values = np.concatenate([chunk.values for chunk in reversed(chunks)])
-    index = np.concatenate([chunk.index for chunk in reversed(chunks)])
+    index = np.concatenate([chunk.time.index for chunk in reversed(chunks)])
     months, first = np.unique(index, return_index=True)
-    return values[first], months
+    return values[first], Months(months)

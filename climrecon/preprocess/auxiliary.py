@@ -80,12 +80,12 @@ def read_auxiliary(
         field = field_of(file, find_variable(file, variable), lambda units: factor_to_units(variable, units))
         plausible = VARIABLES[variable].plausible(field.units)
         values = without_flags(field.read(plausible=plausible), plausible, VARIABLES[variable], Tally())
-    order = np.argsort(field.index)
-    index, values = field.index[order], values[order]
-    if (np.diff(index) == 0).any():
+    order = np.argsort(field.time.index)
+    time, values = field.time[order], values[order]
+    if (np.diff(time.index) == 0).any():
         raise InputDataError("Months stand there more than once.", "Each month is expected once.")
     factor = factor_to_units(variable, field.units)
-    anomalies = np.asarray(anomalies_of(values, index, reference_period) * factor, np.float32)
+    anomalies = np.asarray(anomalies_of(values, time, reference_period) * factor, np.float32)
     source = field.horizontal.grid
     if not grid.same_as(source):
         anomalies, share = remap_with_gaps(anomalies, np.isfinite(anomalies), source, grid, scratch)
@@ -95,4 +95,4 @@ def read_auxiliary(
             f"No cell of {variable} has an anomaly relative to {reference_period[0]}-{reference_period[1]}.",
             "Give a file that covers these years.",
         )
-    return anomalies, index
+    return anomalies, time.index

@@ -97,7 +97,7 @@ def prepare_blended(
     air, months = prepare_member(files["tas"], grid, reference_period, scratch, "tas", notes=notes)
     sea, of_sea = prepare_member(files["tos"], grid, reference_period, scratch, "tos", gaps=True, notes=notes)
     common, ours, theirs = np.intersect1d(months.index, of_sea.index, return_indices=True)
-    check_covered(common, reference_period)
+    check_covered(Months(common), reference_period)
     ice = _ice(files["sic"], grid, reference_period, scratch)
     land = _land(files["sftlf"][0], grid, scratch)
     time = Months(common)
@@ -107,7 +107,7 @@ def prepare_blended(
 def _ice(files: Sequence[Path], grid: Grid, period: tuple[int, int], scratch: Path) -> NDArray[np.floating[Any]]:
     """(12, H, W) mean ice concentration of each calendar month of ``period``, 0..1."""
     headers = inspected(files, "sic")
-    check_covered(np.concatenate([one.index for one in headers]), period)
+    check_covered(Months(np.concatenate([one.index for one in headers])), period)
     with cdo_folder(scratch, grid) as folder:
         source = chain(sources_of(headers, files, folder, dated=True), headers[0].name)
         run_cdo([*headers[0].remap, "-ymonmean", f"-selyear,{period[0]}/{period[1]}", *source, "out.nc"], folder)

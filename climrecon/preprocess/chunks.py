@@ -10,10 +10,11 @@ from typing import Any
 import netCDF4
 import numpy as np
 
-from climrecon.array_types import FloatArray, IntArray
+from climrecon.array_types import FloatArray
 from climrecon.datasets import DataSet, Release, Stated, canonical_variable, release_of
 from climrecon.errors import InputDataError
-from climrecon.fields import Months
+from climrecon.fields import Steps
+from climrecon.frequency import DAY
 from climrecon.grid import Grid
 from climrecon.netcdf.coordinates import member_count
 from climrecon.netcdf.opening import opened
@@ -22,21 +23,20 @@ from climrecon.preprocess.base_period import base_period
 from climrecon.preprocess.field import field_of, find_variable
 from climrecon.preprocess.missing import Packing, Tally, without_flags
 from climrecon.preprocess.request import PrepareRequest
-from climrecon.preprocess.values import check_units, check_values, is_anomaly, of_each_month, to_units
+from climrecon.preprocess.values import check_units, check_values, is_anomaly, of_each_step, to_units
 from climrecon.variables import VARIABLES
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One file: values in the package's order and units, months, axes, release, and a tally of masked cells.
+    """One file: values in the package's order and units, steps of time, axes, release, and a tally of masked cells.
 
     ``metadata`` are fields of :class:`climrecon.fields.Source`.
     """
 
     values: FloatArray
-    index: IntArray
+    time: Steps
     axes: Horizontal
-    calendar: str
     anomaly: bool
     base: tuple[int, int] | None
     stated: Stated
@@ -75,7 +75,7 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         stated = replace(stated, variable=variable.__dict__)
         release = release_of(stated)
         row = release.data_set if release else None
-        field = field_of(file, variable, lambda units: check_units(units, description))
+        field = field_of(file, variable, lambda units: check_units(units, description), request.frequency)
         units = field.units
         notes += field.notes
         members = member_count(variable)
@@ -92,11 +92,11 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         else:
             values = read(realisation)
         notes += field.horizontal.notes
-        labels, place = Months(field.index).labels(), field.horizontal.place
+        labels, place = field.time.labels(), field.horizontal.place
         if not np.isfinite(values).any():
             check_values(values, True, labels, place, description)
         anomaly = is_anomaly(request.values, stated, row, variable, values, description)
-        values = of_each_month(to_units(values, units, anomaly, description), units, field.index, field.calendar)
+        values = of_each_step(to_units(values, units, anomaly, description), units, field.time)
         if anomaly and units.strip() in ("", "1"):
             notes.append(f"{variable.name} states no units; its anomalies are taken as {description.units}")
         values = without_flags(values, description.limits(anomaly), description, tally)
@@ -107,12 +107,10 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
             "references": str(getattr(file, "references", getattr(file, "reference", ""))),
             **{key: str(getattr(file, key, "")) for key in ("title", "institution", "history")},
         }
-    base = _base(stated, release, field.index, notes) if anomaly else None
+    base = _base(stated, release, field.time, notes) if anomaly else None
     if release:
         notes.insert(0, release.note)
-    return Chunk(
-        values, field.index, field.horizontal, field.calendar, anomaly, base, stated, release, metadata, notes, tally
-    )
+    return Chunk(values, field.time, field.horizontal, anomaly, base, stated, release, metadata, notes, tally)
 
 
 def _choice_notes(
@@ -131,9 +129,9 @@ def _choice_notes(
     return [f"{variable.name} is read, not {', '.join(others)}; obs_variable chooses another"] if others else []
 
 
-def _base(stated: Stated, release: Release | None, index: IntArray, notes: list[str]) -> tuple[int, int] | None:
+def _base(stated: Stated, release: Release | None, time: Steps, notes: list[str]) -> tuple[int, int] | None:
     """First and last year of the anomalies' reference period: as the file states it, else by default of its data set."""
-    statement, others = base_period(stated, (int(index.min()) // 12, int(index.max()) // 12))
+    statement, others = base_period(stated, (int(time.year.min()), int(time.year.max())))
     if statement is not None:
         first, last = statement.period
         notes.append(f"the base period is {first}-{last}, by {statement.where}")
@@ -162,52 +160,53 @@ def _mean_of_members(read: Callable[[int], FloatArray], members: int) -> FloatAr
     return np.asarray((total / members).astype(first.dtype))
 
 
-def joined(chunks: Sequence[Chunk], names: Sequence[str], notes: list[str]) -> tuple[FloatArray, IntArray]:
-    """Values and months of all chunks in order of time.
+def joined(chunks: Sequence[Chunk], names: Sequence[str], notes: list[str]) -> tuple[FloatArray, Steps]:
+    """Values and steps of all chunks in order of time.
 
-    Months that stand in two files with equal values are read once; in one file, or different, they are
+    Steps of time that stand in two files with equal values are read once; in one file, or different, they are
     refused.
 
     Raises
     ------
     InputDataError
-        If the files differ in grid, kind or base, or a month stands there twice.
+        If the files differ in grid, kind or base, or a step stands there twice.
     """
     check_alike(chunks, names)
-    index = np.concatenate([chunk.index for chunk in chunks])
+    index = np.concatenate([chunk.time.index for chunk in chunks])
+    time = replace(chunks[0].time, index=index)
     values = chunks[0].values if len(chunks) == 1 else np.concatenate([chunk.values for chunk in chunks])
-    number = np.repeat(np.arange(len(chunks)), [len(chunk.index) for chunk in chunks])
+    number = np.repeat(np.arange(len(chunks)), [len(chunk.time) for chunk in chunks])
     if (np.diff(index) > 0).all():
-        return values, index
+        return values, time
     order = np.argsort(index, kind="stable")
-    values, index, number = values[order], index[order], number[order]
-    again = np.flatnonzero(np.diff(index) == 0)
+    values, time, number, words = values[order], time[order], number[order], time.plural
+    again = np.flatnonzero(np.diff(time.index) == 0)
     if not len(again):
-        return values, index
-    shown = some(Months(np.unique(index[again])).labels())
+        return values, time
+    shown = some(list(dict.fromkeys(time[again].labels())))
     within = [i for i in again if number[i] == number[i + 1]]
     if within:
         raise InputDataError(
-            f"{names[number[within[0]]]}: {len(within)} months stand there more than once: "
-            f"{some(Months(np.unique(index[within])).labels())}.",
-            "Each month is expected once; remove the duplicates.",
+            f"{names[number[within[0]]]}: {len(within)} {words} stand there more than once: "
+            f"{some(list(dict.fromkeys(time[within].labels())))}.",
+            f"Each {time.word} is expected once; remove the duplicates.",
         )
     differing = [i for i in again if not np.array_equal(values[i], values[i + 1], equal_nan=True)]
     if differing:
         first = differing[0]
         raise InputDataError(
-            f"{len(differing)} months stand in two files with different values: "
-            f"{some(Months(index[differing]).labels())} in {names[number[first]]} and {names[number[first + 1]]}.",
+            f"{len(differing)} {words} stand in two files with different values: "
+            f"{some(time[differing].labels())} in {names[number[first]]} and {names[number[first + 1]]}.",
             "Leave out one of the files.",
         )
-    notes.append(f"{len(again)} months stand in two files with equal values and are read once: {shown}")
-    keep = np.ones(len(index), dtype=bool)
+    notes.append(f"{len(again)} {words} stand in two files with equal values and are read once: {shown}")
+    keep = np.ones(len(time), dtype=bool)
     keep[again + 1] = False
-    return values[keep], index[keep]
+    return values[keep], time[keep]
 
 
 def check_alike(chunks: Sequence[Chunk], names: Sequence[str]) -> None:
-    """Refuse chunks that differ in grid, kind or base.
+    """Refuse chunks that differ in grid, kind or base, or in the calendar of their days.
 
     Raises
     ------
@@ -225,6 +224,8 @@ def check_alike(chunks: Sequence[Chunk], names: Sequence[str]) -> None:
             )
         if chunk.release and first.release and chunk.release.name != first.release.name:
             problems.append(f"the data sets {chunk.release.name} and {first.release.name}")
+        if chunk.time.frequency == DAY and chunk.time.calendar != first.time.calendar:
+            problems.append(f"the calendars {chunk.time.calendar} and {first.time.calendar}")
         if chunk.anomaly != first.anomaly:
             problems.append("anomalies in one, absolute values in the other")
         elif chunk.base != first.base:

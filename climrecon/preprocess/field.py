@@ -12,11 +12,13 @@ import netCDF4
 from climrecon.array_types import IntArray
 from climrecon.datasets import DataSet, canonical_variable
 from climrecon.errors import InputDataError
+from climrecon.frequency import MONTH, Frequency
 from climrecon.netcdf.coordinates import member_count
 from climrecon.netcdf.opening import opened
-from climrecon.netcdf.times import TimeAxis, find_time, month_index
+from climrecon.netcdf.times import TimeAxis, find_time, month_index, step_index
 from climrecon.preprocess.axes import Horizontal, find_horizontal
 from climrecon.preprocess.values import is_called_anomaly, read_values
+from climrecon.steps import Steps
 from climrecon.variables import VARIABLES
 
 
@@ -108,13 +110,12 @@ def all_of(*steps: Callable[[], Any]) -> list[Any]:
 
 @dataclass(frozen=True)
 class Field:
-    """A variable of an open file: its units, time dimension, (T,) months, calendar, latitude and longitude, and notes."""
+    """A variable of an open file: its units, time dimension, steps of time, latitude and longitude, and notes."""
 
     variable: netCDF4.Variable
     units: str
     time_name: str
-    index: IntArray
-    calendar: str
+    time: Steps
     horizontal: Horizontal
     notes: tuple[str, ...] = ()
 
@@ -123,8 +124,10 @@ class Field:
         return read_values(self.variable, self.time_name, self.horizontal, realisation, **how)
 
 
-def field_of(file: netCDF4.Dataset, variable: netCDF4.Variable, check: Callable[[str], Any] = str) -> Field:
-    """``variable`` with its axes; problems of the axes, and of its units by ``check``, are reported together.
+def field_of(
+    file: netCDF4.Dataset, variable: netCDF4.Variable, check: Callable[[str], Any] = str, frequency: Frequency = MONTH
+) -> Field:
+    """``variable`` of ``frequency`` with its axes; problems of axes, and of units by ``check``, are reported together.
 
     Raises
     ------
@@ -135,10 +138,11 @@ def field_of(file: netCDF4.Dataset, variable: netCDF4.Variable, check: Callable[
 
     def time() -> tuple[str, TimeAxis]:
         dimension, coordinate = find_time(file, variable)
-        return dimension, month_index(file, coordinate)
+        return dimension, step_index(file, coordinate, frequency)
 
     (name, axis), horizontal, _ = all_of(time, lambda: find_horizontal(file, variable), lambda: check(units))
-    return Field(variable, units, name, axis.index, axis.calendar, horizontal, axis.notes)
+    steps = Steps(axis.index, frequency, axis.calendar)
+    return Field(variable, units, name, steps, horizontal, axis.notes)
 
 
 def members_within(path: Path, variable: str = "tas", named: str = "") -> int:

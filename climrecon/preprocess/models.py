@@ -127,7 +127,7 @@ def prepare_member(
             "Leave out join = true in the site file, and the file that overlaps.",
         )
     index = _apart(headers, files)
-    check_covered(index, reference_period)
+    check_covered(Months(index), reference_period)
     order = np.argsort(index, kind="stable")
     with cdo_folder(scratch, grid) as folder:
         sources = sources_of(headers, files, folder, realisation)
@@ -141,7 +141,7 @@ def prepare_member(
             values = np.where(_read_output(folder / "filled.nc", flags.name, shown, order) > 0, np.nan, values)
             gaps = True
     months = Months(index[order])
-    values = anomalies_of(values, months.index, reference_period)
+    values = anomalies_of(values, months, reference_period)
     if to_ours := VARIABLES[variable].conversion(headers[0].units):
         values = to_ours(values, difference=True)
     _check(values, shown, gaps, VARIABLES[variable])

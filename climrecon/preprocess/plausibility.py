@@ -11,7 +11,7 @@ import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.errors import InputDataError
-from climrecon.fields import Months, Observations
+from climrecon.fields import Observations
 from climrecon.preprocess.chunks import some
 from climrecon.variables import Variable
 
@@ -107,5 +107,5 @@ def check_member(values: FloatArray, like: Observations, description: Variable) 
     bad = np.flatnonzero(counted & (departure > np.maximum(variance, least**2)))
     if not len(bad):
         return "", ""
-    labels = some(Months(like.time.index[bad]).labels())
-    return "", f"differs from the observations by more than these vary in {len(bad)} months: {labels}"
+    labels = some(like.time[bad].labels())
+    return "", f"differs from the observations by more than these vary in {len(bad)} {like.time.plural}: {labels}"

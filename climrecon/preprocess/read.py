@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from climrecon.array_types import BoolArray, FloatArray, IntArray
+from climrecon.array_types import BoolArray, FloatArray
 from climrecon.errors import InputDataError
-from climrecon.fields import Months, Observations, Source
+from climrecon.fields import Observations, Source, Steps
 from climrecon.files import input_sha256, unchanged_inputs
+from climrecon.frequency import MONTH
 from climrecon.geography import domain
 from climrecon.grid import Grid
 from climrecon.netcdf.names import plain_name
@@ -55,7 +56,7 @@ def read_observations(
     files = [Path(path) for path in files]
     chunks = [read_chunk(path, request) for path in files]
     notes = [note for chunk in chunks[:1] for note in chunk.notes]
-    values, index = joined(chunks, [path.name for path in files], notes)
+    values, time = joined(chunks, [path.name for path in files], notes)
     tally = Tally()
     for one in chunks:
         tally.add(one.tally)
@@ -73,31 +74,39 @@ def read_observations(
         base, variable = request.reference_period, VARIABLES[request.variable]
         try:
             if variable.kind != "absolute":
-                values, dropped = _less_climatology(values, index, base, variable)
+                values, dropped = _less_climatology(values, time, base, variable)
         except InputDataError as error:
             raise InputDataError(f"{files[0].name}: {error.message}", error.hint) from error
         if variable.kind != "absolute":
-            into = "anomalies relative to" if variable.kind == "anomaly" else "per cent of the monthly means of"
+            into = (
+                "anomalies relative to"
+                if variable.kind == "anomaly"
+                else f"per cent of the {time.frequency.adjective} means of"
+            )
             notes.append(f"absolute values turned into {into} {base[0]}-{base[1]}")
     elif base is not None and base != request.reference_period:
         notes.append(f"the anomalies refer to {base[0]}-{base[1]}, their own base; gappy fields are not re-based")
-    keep = _within(index, request.period)
+    keep = _within(time, request.period)
     if not keep.all():
-        values, index = values[keep], index[keep]
+        values, time = values[keep], time[keep]
     mask = np.isfinite(values)
     if not mask.any():
-        raise InputDataError(f"Every value in {Months(index).span()} is missing.", "Choose another period.")
-    _gap_notes(index, mask, notes)
+        raise InputDataError(f"Every value in {time.span()} is missing.", "Choose another period.")
+    _gap_notes(time, mask, notes)
     observations = Observations(
         variable=request.variable,
         values=values,
         mask=mask,
         obs_sd=None,
-        time=Months(index),
+        time=time,
         grid=grid,
         reference_period=base,
         source=_source(files, chunk, request, notes, infilled).warned(
-            dropped, doubtful_spread(values, mask, VARIABLES[request.variable], chunk.metadata["variable_in_file"])
+            dropped,
+            # What other means than monthly ones vary by is not described.
+            doubtful_spread(values, mask, VARIABLES[request.variable], chunk.metadata["variable_in_file"])
+            if time.frequency == MONTH
+            else "",
         ),
     )
     if uncorrelated is None:
@@ -106,14 +115,14 @@ def read_observations(
 
 
 def _less_climatology(
-    values: FloatArray, index: IntArray, base: tuple[int, int], variable: Variable
+    values: FloatArray, time: Steps, base: tuple[int, int], variable: Variable
 ) -> tuple[FloatArray, str]:
     """Anomalies, and a warning on observed values lost with cells without a climatology; refuses to lose nearly all."""
     ratio_from = variable.least_climatology if variable.kind == "ratio" else None
-    anomalies = anomalies_of(values, index, base, ratio_from=ratio_from)
+    anomalies = anomalies_of(values, time, base, ratio_from=ratio_from)
     before, after = (int(np.isfinite(one).sum()) for one in (values, anomalies))
     lost = f"{100 * (1 - after / before):.1f} % of the observed values"
-    years = f"fewer than two thirds of the years {base[0]}-{base[1]} in their calendar month"
+    years = f"fewer than two thirds of the years {base[0]}-{base[1]}{time.frequency.stands_in}"
     if ratio_from is not None:
         years += f", or a mean of at most {ratio_from:.2g} {variable.absolute_units}"
     if before - after > MOST_DROPPED * before:
@@ -147,23 +156,21 @@ def _with_domain(grid: Grid, mask: BoolArray, variable: Variable, notes: list[st
     return grid
 
 
-def _within(index: IntArray, period: tuple[int | None, int | None]) -> BoolArray:
-    keep = np.asarray(Period(*period).holds(index))
+def _within(time: Steps, period: tuple[int | None, int | None]) -> BoolArray:
+    keep = np.asarray(Period(*period).holds(time.months))
     if not keep.any():
-        raise InputDataError(
-            f"No month of {Months(index).span()} lies in the period asked for.", "Choose another period."
-        )
+        raise InputDataError(f"No {time.word} of {time.span()} lies in the period asked for.", "Choose another period.")
     return keep
 
 
-def _gap_notes(index: IntArray, mask: BoolArray, notes: list[str]) -> None:
-    absent = np.setdiff1d(np.arange(index[0], index[-1] + 1), index)
-    if len(absent) and len(index) > 2:
-        notes.append(f"{len(absent)} months are absent: {some(Months(absent).labels())}")
+def _gap_notes(time: Steps, mask: BoolArray, notes: list[str]) -> None:
+    absent, words = time.absent(), time.plural
+    if len(absent) and len(time) > 2:
+        notes.append(f"{len(absent)} {words} are absent: {some(absent.labels())}")
     empty = np.flatnonzero(~mask.any(axis=(1, 2)))
     if len(empty):
-        shown = some(Months(index[empty]).labels())
-        notes.append(f"{len(empty)} months hold no observation and are estimated without any: {shown}")
+        shown = some(time[empty].labels())
+        notes.append(f"{len(empty)} {words} hold no observation and are estimated without any: {shown}")
 
 
 def _source(files: Sequence[Path], chunk: Chunk, request: PrepareRequest, notes: list[str], infilled: str) -> Source:
@@ -177,7 +184,7 @@ def _source(files: Sequence[Path], chunk: Chunk, request: PrepareRequest, notes:
         blended=release is not None and release.data_set.blended and bool(VARIABLES[request.variable].blend),
         lat=chunk.axes.lat,
         lon=chunk.axes.lon,
-        calendar=chunk.calendar,
+        calendar=chunk.time.calendar,
         facets=dict(request.facets),
         notes=tuple(notes),
         infilled=infilled,

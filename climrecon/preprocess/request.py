@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from climrecon.frequency import MONTH, Frequency
+
 
 @dataclass(frozen=True)
 class PrepareRequest:
@@ -13,6 +15,8 @@ class PrepareRequest:
     ----------
     variable:
         CMOR name.
+    frequency:
+        Of the fields: months, or other steps of time.
     values:
         ``auto``, ``anomaly`` or ``absolute``.
     period:
@@ -32,6 +36,7 @@ class PrepareRequest:
     """
 
     variable: str = "tas"
+    frequency: Frequency = MONTH
     values: str = "auto"
     period: tuple[int | None, int | None] = (None, None)
     reference_period: tuple[int, int] = (1961, 1990)

@@ -8,9 +8,9 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 
-from climrecon.array_types import FloatArray, IntArray
+from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
-from climrecon.fields import Observations
+from climrecon.fields import Observations, Steps
 from climrecon.files import input_sha256
 from climrecon.grid import Grid
 from climrecon.netcdf.opening import opened
@@ -76,11 +76,13 @@ def read_uncorrelated(path: Path, like: Observations) -> FloatArray:
         If the file has no such variable, another grid, negative errors, or no month in common.
     """
     with opened(path) as file:
-        field = field_of(file, _error_variable(file), lambda units: check_units(units, VARIABLES[like.variable]))
+        field = field_of(
+            file, _error_variable(file), lambda units: check_units(units, VARIABLES[like.variable]), like.time.frequency
+        )
         errors = to_units(field.read(), field.units, True, VARIABLES[like.variable])
         if (errors < 0).any() or np.isinf(errors).any():
             raise InputDataError(f"{field.variable.name} holds negative or infinite errors.", "Repair the file.")
-    return _aligned(errors, field.index, field.horizontal.grid, like, path.name)
+    return _aligned(errors, field.time, field.horizontal.grid, like, path.name)
 
 
 def _error_variable(file: netCDF4.Dataset) -> netCDF4.Variable:
@@ -128,13 +130,13 @@ def read_member(path: Path, request: PrepareRequest, like: Observations, realisa
             f"{like.reference_period[0]}-{like.reference_period[1]}.",
             "Members and their mean must come from one release.",
         )
-    if len(np.unique(chunk.index)) != len(chunk.index):
-        raise InputDataError(f"{path.name}: months stand there more than once.", "Remove the duplicates.")
-    return _aligned(chunk.values, chunk.index, chunk.axes.grid, like, path.name)
+    if len(np.unique(chunk.time.index)) != len(chunk.time):
+        raise InputDataError(f"{path.name}: {chunk.time.plural} stand there more than once.", "Remove the duplicates.")
+    return _aligned(chunk.values, chunk.time, chunk.axes.grid, like, path.name)
 
 
-def _aligned(values: FloatArray, index: IntArray, grid: Grid, like: Observations, name: str) -> FloatArray:
-    """``values`` on the months of ``like``; NaN where they have none."""
+def _aligned(values: FloatArray, time: Steps, grid: Grid, like: Observations, name: str) -> FloatArray:
+    """``values`` on the time axis of ``like``; NaN where they have none."""
     once, merged = read_once(values, grid, [])
     if merged.same_as(like.grid):
         values, grid = once, merged
@@ -143,10 +145,10 @@ def _aligned(values: FloatArray, index: IntArray, grid: Grid, like: Observations
             f"{name} is on a grid of {grid.describe()}, the observations on {like.grid.describe()}.",
             "Both must come from one release.",
         )
-    _, ours, theirs = np.intersect1d(like.time.index, index, return_indices=True)
+    _, ours, theirs = np.intersect1d(like.time.index, time.index, return_indices=True)
     if not len(ours):
         raise InputDataError(
-            f"{name} has no month in common with the observations ({like.time.span()}).",
+            f"{name} has no {time.word} in common with the observations ({like.time.span()}).",
             "Both must come from one release.",
         )
     aligned = np.full(like.values.shape, np.nan, np.float32)

@@ -10,12 +10,14 @@ import cftime
 import netCDF4
 import numpy as np
 
-from climrecon.array_types import FloatArray, IntArray
+from climrecon.array_types import FloatArray
 from climrecon.datasets import DataSet, Stated
 from climrecon.errors import InputDataError
+from climrecon.frequency import MONTH
 from climrecon.netcdf.coordinates import member_dimension
 from climrecon.preprocess.axes import Horizontal
 from climrecon.preprocess.missing import Packing, Tally
+from climrecon.steps import Steps
 from climrecon.variables import VARIABLES, Variable
 from climrecon.variables.units import conversion
 
@@ -225,18 +227,16 @@ def to_units(values: FloatArray, units: str, anomaly: bool, description: Variabl
     return values if to_ours is None else to_ours(values, difference=anomaly)
 
 
-def of_each_month(values: FloatArray, units: str, index: IntArray, calendar: str) -> FloatArray:
+def of_each_step(values: FloatArray, units: str, time: Steps) -> FloatArray:
     """(T, H, W) values whose ``units`` are per month, which converters take for a month of mean length, by each month's.
 
-    Parameters
-    ----------
-    index, calendar:
-        (T,) months since 0000-01, and the calendar whose days they have.
+    Values of longer or shorter steps stay as they are.
     """
     mean = conversion("month", "day")
-    if mean is None or not _PER_MONTH.search(units):
+    if mean is None or time.frequency != MONTH or not _PER_MONTH.search(units):
         return values
-    days = [cftime.datetime(month // 12, month % 12 + 1, 1, calendar=calendar).daysinmonth for month in index.tolist()]
+    parts = zip(time.year.tolist(), time.month.tolist(), strict=True)
+    days = [cftime.datetime(year, month, 1, calendar=time.calendar).daysinmonth for year, month in parts]
     return np.asarray(values * (mean.factor / np.array(days))[:, None, None].astype(values.dtype))
 
 

@@ -6,18 +6,20 @@ import numpy as np
 from scipy.special import ndtri
 
 from climrecon.array_types import FloatArray, IntArray
-from climrecon.fields import Months
+from climrecon.fields import Steps
 from climrecon.scores.scores import correlation, trend_ratio
 
 #: Half width of the central 90 % of a normal distribution, in standard deviations.
 NINETY = float(ndtri(0.95))
 
 
-def annual_means(series: FloatArray, time: Months, fewest: int = 12) -> tuple[IntArray, FloatArray]:
-    """Years with at least ``fewest`` months, and the (..., Y) means of their months of (..., T) series."""
-    years, counts = np.unique(time.year, return_counts=True)
+def annual_means(series: FloatArray, time: Steps, fewest: int | None = None) -> tuple[IntArray, FloatArray]:
+    """Years with at least ``fewest`` steps, by default all, and the (..., Y) means of their steps of (..., T) series."""
+    fewest = time.frequency.per_year if fewest is None else fewest
+    time_years = time.year
+    years, counts = np.unique(time_years, return_counts=True)
     whole = years[counts >= fewest]
-    means = [series[..., time.year == year].mean(axis=-1) for year in whole]
+    means = [series[..., time_years == year].mean(axis=-1) for year in whole]
     return whole, np.stack(means, axis=-1) if means else np.empty((*series.shape[:-1], 0))
 
 

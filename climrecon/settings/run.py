@@ -13,6 +13,7 @@ from pydantic import ConfigDict, ValidationError
 from climrecon import parameters as p
 from climrecon.datasets import canonical_variable
 from climrecon.errors import ProblemList, UsageError
+from climrecon.frequency import FREQUENCIES, MONTH, Frequency, frequency_named
 from climrecon.redaction import redacted
 from climrecon.settings._fields import Fields
 from climrecon.settings.kinds import TRUE, read_period
@@ -51,6 +52,11 @@ class RunSettings(Fields):
         return self.model or "" if self.obs_file and "model" in self.given else ""
 
     @property
+    def frequency(self) -> Frequency:
+        """The frequency of the observations."""
+        return frequency_named(self.time_frequency) or MONTH
+
+    @property
     def other_networks(self) -> list[str]:
         """The networks or baselines named by ``compare_with``."""
         names = [name.strip() for name in self.compare_with.split(",")]
@@ -71,7 +77,12 @@ class RunSettings(Fields):
         """The parameters whose values change the result of ``task``, as JSON values."""
         plain = self.plain()
         # What the user states of the files enters where it is given; other runs keep their fingerprints.
-        stated = {"model": self.data_set, "obs_variable": self.obs_variable, "allow_infilled": self.allow_infilled}
+        stated = {
+            "model": self.data_set,
+            "obs_variable": self.obs_variable,
+            "allow_infilled": self.allow_infilled,
+            "time_frequency": "" if self.frequency == MONTH else self.frequency.name,
+        }
         return {name: plain[name] for name in p.fingerprinted(task)} | {
             name: one for name, one in stated.items() if one
         }
@@ -135,9 +146,13 @@ def validate(raw: Mapping[str, Any], site: Site) -> RunSettings:
 def _network(values: Mapping[str, Any], given: Mapping[str, Any], site: Site) -> tuple[Any, bool]:
     """The network that is named, else the variable's own, and whether it was chosen here.
 
-    A site's default is of the site's variable.
+    A site's default is of the site's variable, and networks are monthly.
     """
     of_site = "network" not in given and values["variable"] != site.default("variable")
+    if frequency_named(values["time_frequency"]) not in (None, MONTH):
+        if "network" not in given or str(values["network"]).strip().lower() == AUTO:
+            return BASELINE, True
+        return values["network"], False
     if not of_site and str(values["network"]).strip().lower() != AUTO:
         return values["network"], False
     description = VARIABLES.get(values["variable"])
@@ -185,8 +200,7 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
         problems.append("detach: a local run cannot be detached; leave out detach or use dispatch=slurm")
     if "network_name" in given and not _NAME.match(str(values["network_name"])):
         problems.append(f"network_name: {_no_name(values['network_name'])}")
-    if str(values["time_frequency"]).lower() not in ("mon", "month", "monthly"):
-        problems.append(f"time_frequency: {values['time_frequency']!r} is not reconstructed; only mon is")
+    problems += _frequency(values)
     options = values["extra_scheduler_options"]
     if not _is_empty(options):
         bad = [part for part in str(options).split(",") if not _OPTION.match(part.strip())]
@@ -194,6 +208,17 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
     problems += _reference_period(values["reference_period"])
     problems += _auxiliary(values)
     return problems
+
+
+def _frequency(values: Mapping[str, Any]) -> list[str]:
+    """Problems of the time frequency."""
+    frequency, task = frequency_named(values["time_frequency"]), str(values["task"]).strip().lower()
+    if frequency is None:
+        known = ", ".join(FREQUENCIES)
+        return [f"time_frequency: {values['time_frequency']!r} is not reconstructed; only {known} are"]
+    if frequency == MONTH or task == "reconstruct":
+        return []
+    return [f"time_frequency: task={task} works on monthly means alone; leave out time_frequency"]
 
 
 def _auxiliary(values: Mapping[str, Any]) -> list[str]:

@@ -35,6 +35,7 @@ class Inputs(SearchResult):
 
         return PrepareRequest(
             variable=settings.variable,
+            frequency=settings.frequency,
             values=settings.values,
             period=settings.period or (None, None),
             reference_period=settings.reference_period.years,

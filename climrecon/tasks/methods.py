@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Auxiliary, Observations
 from climrecon.files import input_sha256
+from climrecon.frequency import MONTH
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.by_chunks import choose_device
-from climrecon.methods.card import check_auxiliary, check_variable
+from climrecon.methods.card import check_auxiliary, check_frequency, check_variable
 from climrecon.methods.contract import Method
 from climrecon.methods.registry import registered
 from climrecon.methods.store import LoadedNetwork, load_network, network_of, stored_network
@@ -71,11 +72,13 @@ def load_method(name: str, settings: RunSettings, site: Site) -> LoadedMethod:
     if known is not None and not (known.package and stored_network(name, places)):
         method = known.build()
         check_variable(name, method.capabilities.variable, settings.variable)
+        check_frequency(name, method.capabilities.frequency, settings.frequency)
         method = transformed(method, VARIABLES[settings.variable])
         return LoadedMethod(method, NetworkInfo(name, known.title, None, package=known.package))
     network = load_network(name, device=choose_device(settings.device), store=places)
     card = network.card
     check_variable(f"The network {card.name}", card.variable, settings.variable)
+    check_frequency(f"The network {card.name}", card.frequency, settings.frequency)
     check_auxiliary(card, tuple(settings.auxiliary_paths) if name == settings.network else ())
     wanted = {name: path for name, path in settings.auxiliary_paths.items() if name in card.auxiliary}
     auxiliary, inputs = load_auxiliary(wanted, network, settings)
@@ -88,11 +91,13 @@ def notes_on_choice(settings: RunSettings) -> tuple[str, ...]:
 
     Whether it was named does not count: jobs and repeats of a run name what was chosen, and have the same result.
     """
-    variable = VARIABLES[settings.variable]
-    if variable.network or settings.network != BASELINE:
+    variable, frequency = VARIABLES[settings.variable], settings.frequency
+    monthly = frequency == MONTH
+    if (variable.network and monthly) or settings.network != BASELINE:
         return ()
+    made_for = variable.label if monthly else f"{frequency.adjective} means"
     return (
-        f"no network that comes with climrecon is made for {variable.label}; network={settings.network} is taken, which "
+        f"no network that comes with climrecon is made for {made_for}; network={settings.network} is taken, which "
         "needs none",
     )
 

@@ -15,7 +15,7 @@ from climrecon.errors import OutputError
 from climrecon.fields import Months
 from climrecon.files import NETCDF_HEADER, atomic_path
 from climrecon.grid import Grid
-from climrecon.output.axes import month_coordinates
+from climrecon.output.axes import step_coordinates
 from climrecon.output.product import OBSERVED
 from climrecon.report import png_address, write_page
 from climrecon.variables import VARIABLES
@@ -172,7 +172,7 @@ def write_changes(path: Path, changes: Changes, attributes: dict[str, str]) -> N
 
 def _dataset(changes: Changes) -> xr.Dataset:
     new, previous = changes.new, changes.previous
-    middle, bounds = month_coordinates(Months(new.months), "standard")
+    middle, bounds = step_coordinates(Months(new.months), "standard")
     axes = {
         "time": (middle, bounds, {"units": "days since 1850-01-01 00:00:00", "calendar": "standard", "axis": "T"}),
         "lat": (new.lat, new.lat_bounds, {"units": "degrees_north", "standard_name": "latitude", "axis": "Y"}),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from climrecon.errors import UsageError
+from climrecon.frequency import MONTH
 from climrecon.settings import RunSettings, Site, validate
 from climrecon.watch import codes, publish
 from climrecon.watch.context import Context, Look, Options
@@ -87,6 +88,11 @@ def settings_of(raw: Mapping[str, Any], site: Site) -> RunSettings:
         raise UsageError(
             f"A watch cannot be combined with {' and '.join(wrong) or f'task={settings.task}'}.",
             "Leave it out: a watch reconstructs, and waits for each run.",
+        )
+    if settings.frequency != MONTH:
+        raise UsageError(
+            f"A watch compares releases by month; time_frequency={settings.time_frequency} has none.",
+            "Leave it out, or reconstruct without a watch.",
         )
     return settings
 

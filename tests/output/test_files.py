@@ -14,7 +14,7 @@ import pytest
 from climrecon.errors import OutputError
 from climrecon.fields import Months
 from climrecon.files import atomic_path, write_text
-from climrecon.output.axes import month_coordinates
+from climrecon.output.axes import step_coordinates
 from climrecon.output.content import content_sha256
 from climrecon.output.netcdf import global_attributes, write_netcdf
 from climrecon.output.product import Product
@@ -164,10 +164,10 @@ def test_realisations_say_how_their_months_go_together(
 
 
 def test_months_have_their_bounds() -> None:
-    middle, bounds = month_coordinates(Months.of([1850, 1850], [1, 2]), "standard")
+    middle, bounds = step_coordinates(Months.of([1850, 1850], [1, 2]), "standard")
     np.testing.assert_array_equal(bounds, [[0, 31], [31, 59]])
     np.testing.assert_array_equal(middle, [15.5, 45.0])
-    assert month_coordinates(Months.of(1850, 2), "360_day")[1].tolist() == [[30, 60]]
+    assert step_coordinates(Months.of(1850, 2), "360_day")[1].tolist() == [[30, 60]]
 
 
 def test_content_hash_sees_data_and_not_the_date(tmp_path: Path) -> None:

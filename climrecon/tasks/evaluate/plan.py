@@ -13,7 +13,7 @@ import numpy as np
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError
-from climrecon.fields import Months, Observations, Source
+from climrecon.fields import Months, Observations, Source, Steps
 from climrecon.grid import Grid
 from climrecon.netcdf.forms import readable
 from climrecon.netcdf.names import plain_name
@@ -81,7 +81,7 @@ class PseudoObservations:
     observations: Observations
 
 
-def masks_for(time: Months, seen: Months) -> tuple[IntArray, BoolArray, str]:
+def masks_for(time: Months, seen: Steps) -> tuple[IntArray, BoolArray, str]:
     """Which month's mask each month of the truth is seen through.
 
     Parameters

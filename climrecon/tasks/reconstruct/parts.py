@@ -19,7 +19,8 @@ import numpy as np
 from climrecon.array_types import Array, FloatArray
 from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import OutputError
-from climrecon.fields import Months, Observations, Source
+from climrecon.fields import Observations, Source, Steps
+from climrecon.frequency import FREQUENCIES
 from climrecon.grid import Grid
 from climrecon.preprocess.field import dimensions
 from climrecon.settings import RunSettings
@@ -80,7 +81,7 @@ def size_of(inputs: Inputs, settings: RunSettings) -> Size:
         months, cells = months + steps, max(cells, own)
     first, last = settings.period or (None, None)
     if first is not None and last is not None:
-        months = min(months, last - first + 1)
+        months = min(months, settings.frequency.at_most(last - first + 1))
     return Size(months, cells, settings.realisations, count_of(inputs, settings))
 
 
@@ -159,6 +160,8 @@ class Parts:
         metadata = {
             "key": self.key,
             "notes": list(observations.source.notes),
+            "frequency": observations.time.frequency.name,
+            "calendar": observations.time.calendar,
             "ensemble": asdict(prepared.record),
             "variable": observations.variable,
         }
@@ -175,8 +178,9 @@ class Parts:
         opened, metadata = open_arrays(self.prepared, check=True)
         arrays = {name: np.array(array) for name, array in opened.items()}
         record = EnsembleRecord.of(metadata["ensemble"])
+        time = Steps(arrays["index"], FREQUENCIES[metadata["frequency"]], metadata["calendar"])
         observations = Observations(
-            metadata["variable"], arrays["values"], arrays["mask"], arrays.get("obs_sd"), Months(arrays["index"]),
+            metadata["variable"], arrays["values"], arrays["mask"], arrays.get("obs_sd"), time,
             Grid(arrays["lat_edges"], arrays["lon_edges"]), None,
             Source("", "", (), (), "", notes=tuple(metadata["notes"])),
         )  # fmt: skip

@@ -21,6 +21,7 @@ from climrecon.methods.by_chunks import no_skill, reconstruct
 from climrecon.output.product import Product, Structural, status_of
 from climrecon.output.structural import rows
 from climrecon.preprocess import FileGrid, rebase_complete
+from climrecon.preprocess.climatology import Climatology
 from climrecon.settings import RunSettings
 from climrecon.tasks.methods import LoadedMethod, notes_on_choice, on_method_grid
 from climrecon.tasks.reconstruct.apply import CompleteFields
@@ -97,7 +98,7 @@ def product_of(
     ]
     shift, wanted = _shift(infilled, observations, settings, reporter, notes)
     if shift is not None:
-        offset = shift[observations.time.month - 1]
+        offset = shift.at(observations.time)
         infilled, analysis = infilled - offset, (analysis - offset).astype(np.float32)
         notes.append(
             f"reconstructed on the data's own base {_years(observations.reference_period)}, "
@@ -107,8 +108,9 @@ def product_of(
     outside = _outside(analysis, observations, shift, method, back)
     if outside is not None and (outside & ~mask).any():
         beyond = outside & ~mask
+        steps = observations.time[beyond.any(axis=(1, 2))].counted()
         notes.append(
-            f"{int(beyond.sum())} reconstructed cells in {int(beyond.any(axis=(1, 2)).sum())} months lie outside the "
+            f"{int(beyond.sum())} reconstructed cells in {steps} lie outside the "
             "range of the network's training months by more than two standard deviations"
         )
 
@@ -118,7 +120,7 @@ def product_of(
         if kept is not None:
             draws = with_observed_cells(draws, observations, kept, ensemble, settings.seed)
         for drawn in draws:
-            rebased = drawn if shift is None else drawn - shift[observations.time.month - 1]
+            rebased = drawn if shift is None else drawn - shift.at(observations.time)
             yield grid.known(rebased.astype(np.float32))
 
     return Product(
@@ -141,7 +143,7 @@ def product_of(
 
 
 def _outside(
-    analysis: FloatArray, observations: Observations, shift: FloatArray | None, method: LoadedMethod, back: FileGrid
+    analysis: FloatArray, observations: Observations, shift: Climatology | None, method: LoadedMethod, back: FileGrid
 ) -> NDArray[np.bool_] | None:
     """Cells beyond the range of the network's training months; None where the network states no range.
 
@@ -153,7 +155,7 @@ def _outside(
     base = loaded.card.reference_period
     values = analysis
     if observations.reference_period == base and shift is not None:
-        values = analysis + shift[observations.time.month - 1]  # as it was before it was re-based
+        values = analysis + shift.at(observations.time)  # as it was before it was re-based
     elif shift is not None or observations.reference_period not in (None, base):
         return None
     native = replace(
@@ -168,7 +170,7 @@ def _years(period: tuple[int, int] | None) -> str:
 
 def _shift(
     infilled: FloatArray, observations: Observations, settings: RunSettings, reporter: Reporter, notes: list[str]
-) -> tuple[FloatArray | None, tuple[int, int]]:
+) -> tuple[Climatology | None, tuple[int, int]]:
     """Climatology to take off, None if there is none, and the reference period that the result then has."""
     base, wanted = observations.reference_period, settings.reference_period.years
     if base == wanted:
@@ -257,7 +259,7 @@ def with_structural(product: Product, others: Sequence[LoadedMethod], scratch: P
     fields, notes = {}, list(product.notes)
     for method in networks:
         reporter.stage(
-            f"Reconstructing {len(product.observations.time)} months with {method.info.name} too, "
+            f"Reconstructing {product.observations.time.counted()} with {method.info.name} too, "
             "for what the choice of network changes"
         )
         fields[method.info.name], calibration = _infilled(product, method, scratch, reporter)
@@ -284,7 +286,7 @@ def _infilled(product: Product, method: LoadedMethod, scratch: Path, reporter: R
         field = np.where(observations.mask, observations.values, field)
     if product.shift is not None:
         shift = rebase_complete(field, observations.time, product.reference_period)
-        field = field - shift[observations.time.month - 1]
+        field = field - shift.at(observations.time)
     return observations.grid.known(field.astype(np.float32)), calibration
 
 

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from climrecon.array_types import FloatArray
 from climrecon.output.content import content_sha256
 from climrecon.output.entry import write_entry
@@ -63,7 +61,8 @@ def write_results(
     if product.structural is not None:
         (stage / "structural.csv").write_text(table(product), encoding="utf-8")
         units = VARIABLES[product.observations.variable].units
-        caption = f"Global mean by month with each network, {units}, and its standard deviation over them"
+        word = product.observations.time.word
+        caption = f"Global mean by {word} with each network, {units}, and its standard deviation over them"
         results.add("structural.csv", "series", caption)
     if settings.plots:
         reporter.stage("Drawing figures")
@@ -95,7 +94,7 @@ def _facets(product: Product) -> dict[str, str]:
         "institute": (source.facets.get("institute") or source.dataset).lower(),
         "model": f"{source.dataset}{version_part}".lower(),
         "experiment": product.network.name.lower(),
-        "time_frequency": "mon",
+        "time_frequency": product.observations.time.frequency.name,
         "realm": VARIABLES[product.observations.variable].realm,
         "variable": product.observations.variable,
         "ensemble": "mean",
@@ -127,7 +126,7 @@ def _plot_month(settings: RunSettings, product: Product) -> int:
     time = product.observations.time
     if settings.plot_month:
         wanted = parse_month(settings.plot_month)
-        return int(np.argmin(np.abs(time.index - wanted)))
+        return time.nearest(wanted)
     variable = VARIABLES[product.observations.variable]
     return largest_event(product.infilled, product.observations.grid, variable)
 
@@ -143,7 +142,7 @@ def _other_means(methods: Sequence[LoadedMethod], product: Product, month: int, 
         back = FileGrid(product.observations.grid, observations.grid, product.observations.source, scratch)
         field = back.to_native_grid(mean)[0]
         if product.shift is not None:
-            field = field - product.shift[product.observations.time.month[month] - 1]
+            field = field - product.shift.at(product.observations.time[month : month + 1])[0]
         means[method.info.name] = field
     return means
 
@@ -152,8 +151,10 @@ def _figures(results: RunFolder, product: Product, series: Series, others: Seque
     from climrecon.plots import animate, draw_global_mean, draw_index, draw_maps
 
     month, time = _plot_month(results.settings, product), product.observations.time
-    if (wanted := results.settings.plot_month) and parse_month(wanted) != time.index[month]:
-        results.reporter.warning(f"plot_month={wanted} is none of the months of {time.span()}; the nearest is drawn")
+    if (wanted := results.settings.plot_month) and not time.holds(parse_month(wanted), month):
+        results.reporter.warning(
+            f"plot_month={wanted} is in none of the {time.plural} of {time.span()}; the nearest is drawn"
+        )
     means = _other_means(others, product, month, results.stage)
     label = product.observations.time.labels()[month]
     results.add_figure(f"maps_{label}.png", draw_maps(product, series, month, means))
@@ -163,7 +164,7 @@ def _figures(results: RunFolder, product: Product, series: Series, others: Seque
     if results.settings.animation:
         results.reporter.stage("Drawing the animation")
         path = animate(product, results.stage / "animation", results.reporter.step)
-        caption = f"{product.observations.source.label}: every month of the reconstruction"
+        caption = f"{product.observations.source.label}: every {product.observations.time.word} of the reconstruction"
         results.add(path, "animation", caption)
 
 
@@ -171,7 +172,7 @@ def _summary(product: Product, series: Series) -> list[str]:
     covered = 100 * float(series.coverage["global"].mean())
     area = "the area" if product.area_in_words == "the globe" else f"{product.area_in_words}'s area"
     return [
-        f"Reconstructed {len(product.observations.time)} months of {product.observations.source.label} "
+        f"Reconstructed {product.observations.time.counted()} of {product.observations.source.label} "
         f"({covered:.0f} % of {area} was observed) with {product.network.name}.",
         *structural_lines(product),
     ]

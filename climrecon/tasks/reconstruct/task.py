@@ -142,7 +142,7 @@ class Reconstruction:
         lines += [f"  left out: {path}: {reason}" for path, reason in inputs.left_out]
         lines += [f"  note: {note}" for note in (*inputs.notes, *notes_on_choice(settings), *source.notes)]
         lines += [
-            f"  data: {source.label}, {len(observations.time)} months {observations.time.span()}, "
+            f"  data: {source.label}, {observations.time.counted()} {observations.time.span()}, "
             f"{observations.grid.describe()}, {100 * float(observations.mask.mean()):.0f} % of cells observed",
             f"  network: {network.name} ({network.title})",
             f"  compared with: {', '.join(settings.other_networks) or 'nothing'}",
@@ -152,8 +152,8 @@ class Reconstruction:
             held, files = megabytes(self.size.bytes), self.size.files(self.parts)
             needs.append((self.store.folder, self.size.bytes, files))
             lines.append(
-                f"  parts: {self.parts} blocks of months, {held} in about {files} files in {self.store.folder} until all "
-                "are done"
+                f"  parts: {self.parts} blocks of {observations.time.plural}, {held} in about {files} files in "
+                f"{self.store.folder} until all are done"
             )
         return Outcome.of_dry_run([*lines, *file_system_lines(needs)])
 
@@ -204,7 +204,8 @@ class Reconstruction:
         """Complete fields of a block of months on the observations' grid."""
         block = self._block(prepared, part, parts)
         of = f", part {part + 1} of {parts}" if parts > 1 else ""
-        reporter.stage(f"Reconstructing {block.stop - block.start} months with {self.method.info.name}{of}")
+        steps = prepared.on_network.time[block].counted()
+        reporter.stage(f"Reconstructing {steps} with {self.method.info.name}{of}")
         complete = complete_fields(
             self.method.reconstructor,
             prepared.on_network,
