@@ -14,14 +14,18 @@ keys ``part``, ``split``, ``case`` and the scores. FOLDER/punet6-heldout is the 
     python benchmarks/withheld.py --data DATA --json > docs/results/withheld.json
     python benchmarks/events.py --data DATA --networks FOLDER/punet6-heldout --parts bcd --json \
         > docs/results/events.json
+    python benchmarks/radar.py --data DATA --json docs/results/radar.json
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from markdown_table import between, share, table
+from radar_table import radar
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, RESULTS = DOCS / "results.md", DOCS / "results"
@@ -58,25 +62,8 @@ COMPARED = ("clean", "noisy", "cold")
 Row = dict[str, Any]
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A Markdown table."""
-    head = list(head)
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
-
-
 def name(method: str) -> str:
     return NAMES.get(method, method)
-
-
-def between(interval: list[float], form: str = "+.3f") -> str:
-    low, high = interval
-    return f"{low:{form}}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{high:{form}}"
-
-
-def share(value: float, low: float, high: float) -> str:
-    """A share with the lowest and highest one in brackets; browsers do not break it."""
-    return f"{value:.2f}\N{NO-BREAK SPACE}({low:.2f}\N{NON-BREAKING HYPHEN}{high:.2f})"
 
 
 def skill(measured: Row) -> str:
@@ -334,6 +321,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "early": (("events",), early),
     "seams": (("events",), seams),
     "cost": (("reconstruct",), cost),
+    "radar": (("radar",), radar),
 }
 #: Page -> its tables.
 PAGES: dict[Path, dict[str, tuple[tuple[str, ...], Callable[..., str]]]] = {
