@@ -141,7 +141,7 @@ def methods_of(archive: Archive, rates: np.ndarray, work: Path) -> dict[str, Fil
     for neighbours in (0, archive.neighbours):
         network = trained(archive, rates, neighbours, work / f"{neighbours}")
         if not neighbours:
-            oi = OptimalInterpolation(network, plane(), ERROR, 0.0, "pr")
+            oi = OptimalInterpolation(network, plane(), ERROR, 0.0)
             found["oi"] = partial(by_method, method=Transformed(oi, RAIN), around=False)
         method = Transformed(UNetReconstructor("network", network, ERROR, 0.0, np.zeros((1, 1))), RAIN)
         found[f"network, k = {neighbours}"] = partial(by_method, method=method, around=True)
@@ -193,7 +193,7 @@ def scores_of(made: np.ndarray, cases: Cases) -> dict[str, Any]:
 
 def squares(made: np.ndarray, cases: Cases) -> np.ndarray:
     """(N,) sums of squared errors over an outage's cells."""
-    return np.asarray(np.where(cases.gaps, made - cases.truth[:, cases.during], 0.0) ** 2).sum((1, 2, 3))
+    return np.asarray((np.where(cases.gaps, made - cases.truth[:, cases.during], 0.0) ** 2).sum((1, 2, 3)))
 
 
 def compared(made: dict[str, np.ndarray], cases: Cases, reference: str) -> dict[str, list[float]]:

@@ -85,7 +85,7 @@ class Archive:
 def coarsened(field: np.ndarray, side: int) -> np.ndarray:
     """Means over ``side`` x ``side`` cells of (H, W); what is left over at two borders is cut off."""
     height, width = (size // side for size in field.shape)
-    return field[: height * side, : width * side].reshape(height, side, width, side).mean((1, 3))
+    return np.asarray(field[: height * side, : width * side].reshape(height, side, width, side).mean((1, 3)))
 
 
 def radolan(name: str, content: bytes) -> np.ndarray:

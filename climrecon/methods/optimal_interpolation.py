@@ -7,7 +7,7 @@ from dataclasses import replace
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.errors import NetworkError
 from climrecon.grid import Grid
-from climrecon.methods.card import Card, error_of_observations
+from climrecon.methods.card import error_of_observations
 from climrecon.methods.contract import Capabilities, Context, Estimate
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.priors.interpolation import interpolate
@@ -30,20 +30,27 @@ class OptimalInterpolation(UNetReconstructor):
     102:27835, for covariances learned from a well-observed period.
     """
 
-    def __init__(self, network: UNet, grid: Grid, default_obs_sd: float, persistence: float, learned: Card) -> None:
+    def __init__(
+        self,
+        network: UNet,
+        grid: Grid,
+        default_obs_sd: float,
+        persistence: float,
+        variable: str | None = None,
+        frequency: str | None = None,
+    ) -> None:
         super().__init__("oi", network, default_obs_sd, persistence, great_circle(grid))
-        self.grid, self.learned = grid, learned
+        self.grid, self.variable, self.frequency = grid, variable, frequency
 
     @property
     def capabilities(self) -> Capabilities:
         """Each month by itself, on the grid of the patterns."""
-        card = self.learned
         return replace(
             super().capabilities,
             neighbour_months=0,
             native_grid=self.grid,
-            variable=card.variable,
-            frequency=card.frequency,
+            variable=self.variable,
+            frequency=self.frequency,
         )
 
     def reconstruct(
@@ -71,5 +78,6 @@ def optimal_interpolation(source: LoadedNetwork | None = None) -> OptimalInterpo
         loaded.card.grid.grid,
         error_of_observations(loaded.card),
         float(loaded.card.architecture.get("persistence", 0.0)),
-        loaded.card,
+        loaded.card.variable,
+        loaded.card.frequency,
     )

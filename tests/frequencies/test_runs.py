@@ -11,7 +11,6 @@ import cftime
 import netCDF4
 import numpy as np
 import pytest
-from test_reading import CALENDARS, Date, write
 
 from climrecon.errors import NetworkError, ProblemList
 from climrecon.fields import Steps
@@ -22,6 +21,7 @@ from climrecon.settings import load_site, validate
 from climrecon.tasks.run import run_task
 from climrecon.workflow.progress import Quiet
 from climrecon.workflow.run_info import run_info
+from frequencies.test_reading import CALENDARS, Date, write
 from helpers.made_up import make_product
 
 
