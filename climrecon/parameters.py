@@ -175,16 +175,16 @@ PARAMETERS = (
               help="Recipe: punet (our own, as punet6), kadow2020 (the published network). Settings may follow: "
                    "punet,width=24,depth=2 (depth: at most 3 on 36 x 72 cells). Or a TOML file."),
     Parameter("auxiliary", TEXT, None, site=True, tasks=(TRAIN,),
-              help="Auxiliary variables that the network takes beside tas, separated by commas: psl, tos, pr. Members "
-                   "without these variables are left out. recipe=punet alone."),
+              help="Auxiliary variables that the network takes besides its own, with commas between: psl, tos, pr. "
+                   "Members without these variables are left out. recipe=punet alone."),
     Parameter("forced_patterns", FILE, None, site=True, tasks=(TRAIN,),
               help="netCDF file of forced response patterns of climate models (K per kelvin of global warming; by season "
                    "where there are): with them the network knows climates that its training data do not hold. Empty: "
                    "the patterns of the training data alone."),
     Parameter("network_name", TEXT, None, tasks=(TRAIN,), help="Name of the trained network in the store."),
     Parameter("masks", NAME_OR_PATH, None, tasks=(TRAIN, EVALUATE),
-              help="Observation file or data set whose gaps mask the complete fields. Empty: the observations of this "
-                   "run."),
+              help="Observation file or data set whose gaps mask the complete fields, or made-up coverage of the sea "
+                   "(hadsst-like, ship-tracks). Empty: the observations of this run."),
     Parameter("iterations", INT, None, minimum=1, maximum=100_000_000, tasks=(TRAIN,),
               help="Number of training steps. Empty: the recipe's."),
     Parameter("max_hours", FLOAT, None, minimum=0.001, maximum=10_000, tasks=(TRAIN,), in_fingerprint=True,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from climrecon.errors import NetworkError
 from climrecon.frequency import MONTH, Frequency
@@ -30,22 +30,35 @@ _Edges = Annotated[list[float], AfterValidator(_rising)]
 
 
 class GridCard(BaseModel):
-    """The grid a network works on: cell edges in degrees."""
+    """The grid a network works on: cell edges in degrees; and its domain.
+
+    ``exists`` has a text for each row from the south, with a 1 for each cell of the domain; None: all cells.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     lat_edges: _Edges
     lon_edges: _Edges
+    exists: list[Annotated[str, Field(pattern="^[01]+$")]] | None = None
+
+    @model_validator(mode="after")
+    def _a_mark_for_each_cell(self) -> Self:
+        rows, columns = len(self.lat_edges) - 1, len(self.lon_edges) - 1
+        if self.exists is not None and [len(row) for row in self.exists] != [columns] * rows:
+            raise ValueError(f"exists has no mark for each of {rows} x {columns} cells")
+        return self
 
     @classmethod
     def of(cls, grid: Grid) -> GridCard:
         """Of ``grid``."""
-        return cls(lat_edges=grid.lat_edges.tolist(), lon_edges=grid.lon_edges.tolist())
+        marks = None if grid.exists is None else ["".join("01"[int(cell)] for cell in row) for row in grid.exists]
+        return cls(lat_edges=grid.lat_edges.tolist(), lon_edges=grid.lon_edges.tolist(), exists=marks)
 
     @property
     def grid(self) -> Grid:
         """As a grid."""
-        return Grid(np.array(self.lat_edges), np.array(self.lon_edges))
+        exists = None if self.exists is None else np.array([[mark == "1" for mark in row] for row in self.exists])
+        return Grid(np.array(self.lat_edges), np.array(self.lon_edges), exists)
 
 
 class _Row(BaseModel):
@@ -115,13 +128,17 @@ class Card(BaseModel):
         return tuple(self.architecture.get("auxiliary", ()))
 
 
-def describe_unet(name: str, network: UNet, *, grid: Grid, training: dict[str, Any], persistence: float = 0.5) -> Card:
-    """The card of a :class:`UNet`; ``persistence``: of its errors, from month to month."""
+def describe_unet(
+    name: str, network: UNet, *, grid: Grid, training: dict[str, Any], persistence: float = 0.5, variable: str = "tas"
+) -> Card:
+    """The card of a :class:`UNet` for ``variable``; ``persistence``: of its errors, from month to month."""
     neighbours = ", with neighbouring months" if network.neighbour_months else ""
     return Card(
         name=name,
         kind="analysis_unet",
         title=f"Partial-convolution U-Net on full-rank optimal interpolation{neighbours}",
+        variable=variable,
+        units=VARIABLES[variable].units,
         reference_period=(1961, 1990),
         grid=GridCard.of(grid),
         wraps=grid.wraps,
@@ -131,7 +148,7 @@ def describe_unet(name: str, network: UNet, *, grid: Grid, training: dict[str, A
         "cell and calendar month"
         + ("; auxiliary variables by mean and standard deviation of the cell" if network.auxiliary else ""),
         architecture={**unet_arguments(network), "persistence": persistence},
-        default_obs_sd=VARIABLES["tas"].default_obs_sd,
+        default_obs_sd=VARIABLES[variable].default_obs_sd,
         training=training,
         caveats=[
             "Where a data set holds variability that the training fields lack, the U-Net corrects the spread alone; the "
@@ -146,7 +163,8 @@ def describe(name: str, network: Network, grid: Grid, training: dict[str, Any]) 
     """The card of a network that was trained here, of any kind."""
     if isinstance(network, UNet):
         persistence = float(training.get("persistence", 0.5))
-        return describe_unet(name, network, grid=grid, training=training, persistence=persistence)
+        variable = training.get("recipe", {}).get("variables", ["tas"])[0]
+        return describe_unet(name, network, grid=grid, training=training, persistence=persistence, variable=variable)
     rows = int(training.get("recipe", {}).get("rows", 2 * grid.shape[0]))
     card = describe_published(
         name, network, grid, rows, "Partial-convolution U-Net of Kadow et al. (2020), trained here"

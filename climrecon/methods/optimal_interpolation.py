@@ -16,7 +16,7 @@ from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.variables import VARIABLES
 
-#: The shipped network whose patterns are taken, so that no data are needed.
+#: The shipped network whose patterns are taken where no other is named, so that no data are needed.
 PATTERNS = str(VARIABLES["tas"].network)
 
 
@@ -58,7 +58,8 @@ class OptimalInterpolation(UNetReconstructor):
     ) -> Estimate:
         """Estimate (T, H, W) fields; see :class:`climrecon.methods.contract.Method`."""
         error_sd = self.observation_sd(obs_sd, values.shape)
-        return interpolate(self.prior, values, mask, error_sd, month, context, persistence=self.persistence)
+        inside = mask & self.inside
+        return interpolate(self.prior, values, inside, error_sd, month, context, persistence=self.persistence)
 
 
 def optimal_interpolation(source: LoadedNetwork | None = None) -> OptimalInterpolation:

@@ -82,6 +82,7 @@ def prepare_member(
     gaps: bool = False,
     last_counts: bool = False,
     notes: list[str] | None = None,
+    in_domain: bool = False,
 ) -> tuple[FloatArray, Months]:
     """Anomalies of one member, which may be split in time over several files.
 
@@ -100,6 +101,8 @@ def prepare_member(
         Of anomalies: whether months that stand in several files are taken from the last.
     notes:
         Takes decisions on the files' times.
+    in_domain:
+        Whether absolute values of a variable that does not exist everywhere may be missing in cells.
 
     Returns
     -------
@@ -121,6 +124,7 @@ def prepare_member(
         return prepare_anomalies(
             files, grid, reference_period, scratch, variable, realisation=realisation, last_counts=last_counts
         )
+    gaps = gaps or (in_domain and VARIABLES[variable].exists != "everywhere")
     if last_counts:
         raise InputDataError(
             f"{Path(files[0]).name} holds absolute values; files of anomalies alone can be joined where they overlap.",

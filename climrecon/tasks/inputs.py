@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # a look of the watch finds its files without numpy
 
 @dataclass(frozen=True)
 class Inputs(SearchResult):
-    """The files of one observational data set that a run reads."""
+    """The files of one observational data set that a run reads; or the name of made-up coverage, and no file."""
+
+    made_up: str = ""
 
     @property
     def observations(self) -> tuple[Path, ...]:
@@ -26,8 +28,8 @@ class Inputs(SearchResult):
 
     @property
     def label(self) -> str:
-        """Names of the main files, for messages."""
-        return ", ".join(path.name for path in self.main)
+        """Names of the main files, or of the made-up coverage, for messages."""
+        return self.made_up or ", ".join(path.name for path in self.main)
 
     def request(self, settings: RunSettings) -> PrepareRequest:
         """How the observations are read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import check_auxiliary, check_frequency, check_variable
 from climrecon.methods.contract import Method
+from climrecon.methods.optimal_interpolation import PATTERNS, optimal_interpolation
 from climrecon.methods.registry import registered
 from climrecon.methods.store import LoadedNetwork, load_network, network_of, stored_network
 from climrecon.methods.transformed import transformed
@@ -33,27 +34,36 @@ from climrecon.variables import VARIABLES
 
 #: Cells of a method without a grid of its own: kriging needs matrices of cells by cells, 2 GB each for two degrees.
 MOST_CELLS = 5000
+#: The baseline that takes a network's covariance.
+OI = "oi"
 #: How far the typical size of anomalies may be from that of the training members: beyond it the units are wrong.
 _TIMES = 5.0
 
 
 @dataclass(frozen=True)
 class LoadedMethod:
-    """A method ready to use, its description, and the network's card and weights where there are some."""
+    """A method ready to use, its description, and the network's card and weights where there are some.
+
+    ``covariance_sha256`` is the hash of the weights of another network, whose covariance the method takes; "" for none.
+    """
 
     reconstructor: Method
     info: NetworkInfo
     network: LoadedNetwork | None = None
+    covariance_sha256: str = ""
 
     @property
     def native_grid(self) -> Grid | None:
-        """The method's grid; None: that of the observations, unless that one is too fine."""
-        return self.network.card.grid.grid if self.network else self.reconstructor.capabilities.native_grid
+        """The method's grid, all of it; None: that of the observations, unless that one is too fine."""
+        grid = self.network.card.grid.grid if self.network else self.reconstructor.capabilities.native_grid
+        return grid and replace(grid, exists=None)
 
     @property
     def identity(self) -> str:
         """For fingerprints: hash of the weights, else name and foreign package."""
-        return self.info.sha256 or " of ".join(filter(None, (self.info.name, self.info.package)))
+        return self.info.sha256 or " of ".join(
+            filter(None, (self.info.name, self.info.package, self.covariance_sha256))
+        )
 
 
 def load_method(name: str, settings: RunSettings, site: Site) -> LoadedMethod:
@@ -70,11 +80,13 @@ def load_method(name: str, settings: RunSettings, site: Site) -> LoadedMethod:
     places = store_places(site)
     known = registered().get(name)
     if known is not None and not (known.package and stored_network(name, places)):
-        method = known.build()
+        source = _covariance_for(settings, places) if name == OI else None
+        method = known.build() if source is None else optimal_interpolation(source)
         check_variable(name, method.capabilities.variable, settings.variable)
         check_frequency(name, method.capabilities.frequency, settings.frequency)
         method = transformed(method, VARIABLES[settings.variable])
-        return LoadedMethod(method, NetworkInfo(name, known.title, None, package=known.package))
+        info = NetworkInfo(name, known.title, None, package=known.package)
+        return LoadedMethod(method, info, covariance_sha256=source.sha256 if source else "")
     network = load_network(name, device=choose_device(settings.device), store=places)
     card = network.card
     check_variable(f"The network {card.name}", card.variable, settings.variable)
@@ -84,6 +96,18 @@ def load_method(name: str, settings: RunSettings, site: Site) -> LoadedMethod:
     auxiliary, inputs = load_auxiliary(wanted, network, settings)
     info = NetworkInfo(network.name, card.title, network.sha256, card.model_dump(mode="json"), inputs)
     return LoadedMethod(network.method.with_auxiliary(auxiliary), info, network)
+
+
+def _covariance_for(settings: RunSettings, places: Sequence[Path]) -> LoadedNetwork | None:
+    """Where ``oi`` takes its covariance from: the network shipped for the variable, else a network of ours that the run
+    names; None: the default, which is of another variable.
+    """
+    if shipped := VARIABLES[settings.variable].network:
+        return None if shipped == PATTERNS else load_network(shipped)
+    if settings.network in registered():
+        return None
+    named = load_network(settings.network, store=places)
+    return named if named.card.variable == settings.variable else None
 
 
 def notes_on_choice(settings: RunSettings) -> tuple[str, ...]:

@@ -277,7 +277,7 @@ def _judge(
         made.posterior,
         network.area * tensor(known & ~seen & counted),
         tensor(weights / np.maximum(total, 1e-12)[..., None]),
-        tensor((total >= BOX_KNOWN * boxes.sum(1)[:, None]) & counted[:, 0], torch.bool),
+        tensor((total >= BOX_KNOWN * boxes.sum(1)[:, None]) & (total > 0) & counted[:, 0], torch.bool),
     )
 
 

@@ -107,6 +107,8 @@ def forcing_of(
 
     ``continues``: a network is gone on from, whose covariance stays; there are no amplitudes then.
     """
+    if not recipe.forced:
+        return no_forcing(fields.grid)
     models = models or none_on(fields.grid)
     climates = Climates(recipe.climates, recipe.coldest, recipe.warmest)
     runs = responses_of_runs(fields)

@@ -21,11 +21,11 @@ _AT_ONCE = 2000
 
 
 def rarely_known(fields: TrainingFields) -> BoolArray:
-    """(H, W) cells without a value in all but a few months, of all months that are learned from."""
+    """(H, W) cells of the domain without a value in all but a few months, of all months that are learned from."""
     count = np.zeros(fields.grid.shape, np.int64)
     for start in range(0, len(fields), _AT_ONCE):
         count += np.isfinite(fields.values[start : start + _AT_ONCE]).sum(axis=0)
-    return np.asarray(count < FEWEST)
+    return np.asarray((count < FEWEST) & (fields.grid.area > 0))
 
 
 def text_on(rare: BoolArray) -> str:
@@ -41,7 +41,7 @@ def with_neighbours(values: FloatArray, grid: Grid) -> FloatArray:
     """(N, H, W) values whose rarely known cells take, month by month, the area mean of the known cells nearby.
 
     Those are within 1,500 km; where none is known there, the nearest known cell stands alone. A mean varies less than a
-    cell: the variance there is a lower bound. As given where no cell is rarely known.
+    cell: the variance there is a lower bound. As given where no cell of the domain is rarely known.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def with_neighbours(values: FloatArray, grid: Grid) -> FloatArray:
         If such cells are more than a third of the area.
     """
     known = np.isfinite(values).reshape(len(values), -1)
-    rare = np.flatnonzero(known.sum(axis=0) < FEWEST)
+    rare = np.flatnonzero((known.sum(axis=0) < FEWEST) & (grid.area.reshape(-1) > 0))
     if not len(rare):
         return values
     share = float(grid.area.reshape(-1)[rare].sum())

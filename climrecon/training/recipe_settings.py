@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from climrecon.methods.priors.covariance import LONG_KM, SHORT_KM
 from climrecon.training.calendar import Calendar, spans, years_of
+from climrecon.variables import VARIABLES
+
+#: The variable that forced responses are patterns of.
+RESPONSES_OF = "tas"
 
 
 class Settings(BaseModel):
@@ -79,6 +83,11 @@ class Recipe(Settings):
     compile: bool = False
 
     @property
+    def variable(self) -> str:
+        """The variable that the network is for."""
+        return self.variables[0]
+
+    @property
     def auxiliary(self) -> tuple[str, ...]:
         """The variables besides the one that the network is for."""
         return self.variables[1:]
@@ -110,9 +119,11 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _variables_go_together(self) -> Self:
-        if not self.variables or self.variables[0] != "tas" or len(set(self.variables)) < len(self.variables):
+        known = [name for name, one in VARIABLES.items() if one.observable]
+        if not self.variables or self.variables[0] not in known or len(set(self.variables)) < len(self.variables):
             raise ValueError(
-                f"variables={' '.join(self.variables)}: tas comes first, then each auxiliary variable once"
+                f"variables={' '.join(self.variables)}: first comes the network's variable, one of {', '.join(known)}, "
+                "then each auxiliary variable once"
             )
         return self
 
@@ -155,6 +166,14 @@ class PublishedRecipe(Recipe):
             raise ValueError(f"{self.rows} rows cannot be halved {len(self.widths)} times")
         if any(width < 1 for width in self.widths):
             raise ValueError("widths are numbers of channels, 1 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _of_temperature(self) -> Self:
+        if self.variable != RESPONSES_OF:
+            raise ValueError(
+                f"the published network is one of {RESPONSES_OF} on complete fields; for {self.variable} use recipe=punet"
+            )
         return self
 
     @model_validator(mode="after")
@@ -212,6 +231,7 @@ class UNetRecipe(Recipe):
         trained without.
     climates:
         Share of samples that are taken to other climates, by the forced response of a source drawn at random; 0: none.
+        Forced responses are those of air temperature: a network for another variable has none.
     coldest, warmest:
         Bounds of that warming, K of the global mean. The same share of the months by whose likelihood the forced
         responses get their amplitudes is taken to such climates too.
@@ -276,6 +296,22 @@ class UNetRecipe(Recipe):
     def _tapers_are_lengths(self) -> Self:
         if min(self.tapers) <= 0:
             raise ValueError(f"tapers are lengths above 0 km, not {self.tapers[0]:g} and {self.tapers[1]:g}")
+        return self
+
+    @property
+    def forced(self) -> bool:
+        """Whether forced responses, which are patterns of air temperature, belong to the network's variable."""
+        return self.variable == RESPONSES_OF
+
+    @model_validator(mode="after")
+    def _no_climates_of_other_variables(self) -> Self:
+        if not self.forced and self.climates:
+            if "climates" in self.model_fields_set:
+                raise ValueError(
+                    f"climates={self.climates:g}: forced responses are those of {RESPONSES_OF}; a network for "
+                    f"{self.variable} has climates=0"
+                )
+            object.__setattr__(self, "climates", 0.0)  # the settings are frozen
         return self
 
     @property

@@ -61,8 +61,9 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: UNetRecipe,
         rare = known.sum(axis=0) < FEWEST
         values = np.where(known | rare, values, np.nan)
     values = with_neighbours(values, fields.grid)
-    rank = min(recipe.rank, fields.grid.area.size)
-    trailing = min(recipe.trailing, fields.grid.area.size - rank)
+    cells = int((fields.grid.area > 0).sum())
+    rank = min(recipe.rank, cells)
+    trailing = min(recipe.trailing, cells - rank)
     learned = learn_patterns(
         values,
         np.asarray(fields.month)[rows],
@@ -167,7 +168,8 @@ def new_network(
 
 def refitted(network: UNet, fields: TrainingFields, recipe: UNetRecipe, forcing: Forcing) -> UNet:
     """The same weights on covariances and the runs' own responses that are learned from all of ``fields``."""
-    forcing = replace(forcing, runs=responses_of_runs(fields))
+    if recipe.forced:
+        forcing = replace(forcing, runs=responses_of_runs(fields))
     prior = learn_full_prior(fields, np.arange(len(fields)), recipe, forcing)
     kept = {name: part for name, part in network.state_dict().items() if not name.startswith("prior.")}
     weights = {**kept, **{f"prior.{name}": part for name, part in prior.state_dict().items()}}

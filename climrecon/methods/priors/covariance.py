@@ -142,11 +142,11 @@ class SampleCovariance:
     ) -> None:
         flat = fields.reshape(len(fields), -1).astype(np.float64)
         area = grid.area.reshape(-1)
-        known = np.isfinite(flat)
+        known = np.isfinite(flat) & (area > 0)
         filled = np.where(known, flat, 0.0)
         flat = flat - ((filled @ area) / (known @ area))[:, None]
-        #: (12, P) standard deviation of each calendar month, K.
-        self.scale = seasonal_scale(flat, month, weights)
+        #: (12, P) standard deviation of each calendar month, K; 0 outside the grid's domain.
+        self.scale = seasonal_scale(np.where(known, flat, np.nan), month, weights)
         self._month, self._weights = month, np.ones(len(flat)) if weights is None else weights
         self._scaled = np.divide(flat, self.scale[month - 1], out=np.zeros_like(flat), where=known)
         self._known = known.astype(np.float64)
@@ -191,6 +191,9 @@ def learn_patterns(
 ) -> LowRank:
     """The covariance of fields about each month's area mean as ``rank`` patterns; see :class:`SampleCovariance`.
 
+    Cells outside the grid's domain are in no pattern: each is independent of all others, with the mean standard deviation
+    of the domain.
+
     Parameters
     ----------
     fields:
@@ -212,12 +215,13 @@ def learn_patterns(
         See :class:`SampleCovariance`.
     """
     sample = SampleCovariance(fields, month, grid, weights, tapers)
-    scale, metric = sample.scale, sample.metric
+    metric, outside = sample.metric, sample.metric == 0.0
+    scale = np.where(outside, sample.scale[:, ~outside].mean(axis=1, keepdims=True), sample.scale)
     departures = np.zeros((12, scale.shape[1], 0)) if forced is None else (forced / scale).transpose(1, 2, 0)
     total = sample.whole_year()
     total += np.einsum("mpf,mqf->pq", departures, departures, optimize=True) / 12.0
     vectors = leading_patterns(total, metric, rank)
-    residual = np.maximum(np.diag(total) - (vectors**2).sum(axis=1), 1e-4)
+    residual = np.where(outside, 1.0, np.maximum(np.diag(total) - (vectors**2).sum(axis=1), 1e-4))
     if not seasons:
         return LowRank(vectors, residual, scale)
     # Rows that give the coefficients of a field: the patterns are orthogonal in the area-weighted metric.
@@ -232,7 +236,7 @@ def learn_patterns(
 
 
 def leading_patterns(covariance: FloatArray, metric: FloatArray, rank: int) -> NDArray[np.float64]:
-    """(P, K) leading eigenvectors in the area-weighted metric, scaled by the root of their variance."""
+    """(P, K) leading eigenvectors in the area-weighted metric, scaled by the root of their variance; 0 without area."""
     # Here alone, since a reconstruction needs none of scipy, whose import takes half a second.
     from scipy.linalg import eigh
     from scipy.sparse.linalg import eigsh
@@ -246,5 +250,5 @@ def leading_patterns(covariance: FloatArray, metric: FloatArray, rank: int) -> N
         values, vectors = values[order], vectors[:, order]
     else:
         values, vectors = eigh(weighted, subset_by_index=[size - rank, size - 1])
-    leading = vectors[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0.0)) / metric[:, None]
-    return np.asarray(leading)
+    leading = vectors[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0.0))
+    return np.asarray(np.divide(leading, metric[:, None], out=np.zeros_like(leading), where=metric[:, None] > 0))

@@ -137,6 +137,7 @@ class FullPrior(LowRankPrior):
                 basis = torch.linalg.qr(product(basis))[0]
             values, axes = torch.linalg.eigh(basis.T @ product(basis))
         vectors = basis @ (axes * values.clamp_min(0.0).sqrt()).flip(1) / metric
+        vectors = torch.where(metric > 0.0, vectors, torch.zeros_like(vectors))
         added = FullPrior(vectors, self.trailing, self.residual, self.scale)
         variance = (patterns**2).sum(1) + left + local.variance
         added.residual = (variance - (vectors**2).sum(1)).clamp_min(1e-4)

@@ -19,7 +19,8 @@ from climrecon.variables import VARIABLES
 class UNetReconstructor(Method):
     """Our network, calibrated on the errors of the data set it is given.
 
-    Gives mean, standard deviation, realisations and the spread of regional means.
+    Gives mean, standard deviation, realisations and the spread of regional means. Cells without area in the network lie
+    outside the domain of its variable: what is observed there is not used, and the estimate there is the month's mean.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ class UNetReconstructor(Method):
         self.network = network.eval().to(device)
         self.device = torch.device(device)
         self.persistence, self.distance = persistence, distance
+        #: (H, W) the domain of the network's variable.
+        self.inside: BoolArray = (network.area > 0).cpu().numpy().reshape(network.shape)
         self.prior = network.prior
         self.data_set_errors: DataSetErrors | None = None
         self._auxiliary: Auxiliary | None = None
@@ -100,7 +103,7 @@ class UNetReconstructor(Method):
             prior.scale.cpu().numpy(),
             self.network.land.cpu().numpy().reshape(-1),
             observations.values.reshape(flat),
-            observations.mask.reshape(flat),
+            (observations.mask & self.inside).reshape(flat),
             None if observations.obs_sd is None else observations.obs_sd.reshape(flat),
             observations.time.index,
         )
@@ -137,7 +140,7 @@ class UNetReconstructor(Method):
         error_sd = self.observation_sd(obs_sd, values.shape)
         months, dates = (as_tensor(axis, self.device, np.int64) for axis in (month, context.time.index))
         with torch.inference_mode():
-            observed = flat_observations(values, mask, error_sd, self.device)
+            observed = flat_observations(values, mask & self.inside, error_sd, self.device)
             output = self.network(*observed, months, dates, self.prior, self._auxiliary_at(context.time.index))
             prior_sd = self.prior.prior_sd(months)
         posterior, parts = output.posterior, output.parts

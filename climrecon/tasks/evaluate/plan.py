@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from climrecon.settings import RunSettings
 from climrecon.settings.periods import parse_period
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import LoadedMethod
-from climrecon.tasks.training_data.material import TrainingData
+from climrecon.tasks.training_data.material import TrainingData, known_cells
 from climrecon.tasks.training_data.members import Member
 from climrecon.tasks.training_data.preparation import Preparation
 from climrecon.training.sets import family_of
@@ -135,6 +135,8 @@ def pseudo_observations_of(
     ----------
     gaps:
         Observations on ``grid``; their masks alone count.
+    grid:
+        With the variable's domain, outside of which nothing is seen and nothing counts.
     noise:
         Where errors are drawn from; None: none are added.
     number:
@@ -155,7 +157,7 @@ def pseudo_observations_of(
     index = index[inside]
     position, has, rule = masks_for(Months(index), gaps.time)
     time = Months(index[has])
-    truth = np.asarray(member.values[rows][inside][has], dtype=np.float32)
+    truth = grid.known(np.asarray(member.values[rows][inside][has], dtype=np.float32))
     mask = gaps.mask[position[has]] & np.isfinite(truth)
     error: FloatArray = np.zeros(1, np.float32)
     stated: FloatArray = np.full(truth.shape, CLEAN, np.float32)
@@ -168,7 +170,7 @@ def pseudo_observations_of(
         mask=mask,
         obs_sd=stated,
         time=time,
-        grid=grid,
+        grid=replace(grid, exists=None),  # methods estimate complete fields
         reference_period=settings.reference_period.years,
         source=Source(name, "", (), (), settings.variable),
     )
@@ -237,6 +239,11 @@ class EvaluationRun:
         return self.data.preparation
 
     @cached_property
+    def grid(self) -> Grid:
+        """The truth's grid with the variable's domain."""
+        return self.preparation.within(known_cells([stored for stored, _ in self.truth.members]))
+
+    @cached_property
     def truth(self) -> Truth:
         """The members taken as the truth.
 
@@ -289,6 +296,7 @@ class EvaluationRun:
         store = self.preparation.store
         inputs = [f"{member.key} {rows_text(rows)}" for member, rows in self.truth.members]
         inputs += [f"gaps {store.sha256(path)}" for path in self.coverage_inputs.observations]
+        inputs += [f"gaps {name}" for name in [self.coverage_inputs.made_up] if name]
         settings = self.settings.fingerprinted("evaluate")
         settings["gap_members"] = len(self.coverage_inputs.members) if self.settings.noise else 0
         return fingerprint("evaluate", VERSION, inputs, settings, None)

@@ -79,7 +79,7 @@ def _content(
     evaluation: EvaluationRun, records: Sequence[PseudoObservations], rules: Sequence[str], table: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What ``scores.json`` holds."""
-    settings = evaluation.settings
+    settings, gaps = evaluation.settings, evaluation.coverage_inputs
     names = [record.known.name for record in records]
     caveats = [*evaluation.learned_from(), *evaluation.truth.notes]
     methods = {RAW: {"title": "mean of the observed cells, no method", "sha256": None}}
@@ -98,7 +98,7 @@ def _content(
             }
             for record in records
         ],
-        "gaps": {"files": [path.name for path in evaluation.coverage_inputs.main], "rules": list(rules)},
+        "gaps": {"files": [path.name for path in gaps.main] or [gaps.label], "rules": list(rules)},
         "errors_added": "as the training draws them, sizes anew each decade" if settings.noise else "none",
         "counted": COUNTED,
         "units": VARIABLES[settings.variable].units,

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
-from climrecon.errors import InputDataError, NetworkError, UsageError
+from climrecon.errors import InputDataError, NetworkError
 from climrecon.methods.by_chunks import reconstruct
-from climrecon.preprocess import read_observations, to_network_grid
+from climrecon.preprocess import to_network_grid
 from climrecon.scores.masked_truth import RAW, REGIONS, MethodOutput, Sums, raw_mean, sums_of
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.evaluate.plan import EvaluationRun, PseudoObservations, members_of_file, pseudo_observations_of
 from climrecon.tasks.evaluate.results import write_evaluation
 from climrecon.tasks.methods import LoadedMethod, load_method
 from climrecon.tasks.network_store import cache_folder
-from climrecon.tasks.training_data.coverage import mask_inputs, read_coverage
+from climrecon.tasks.training_data.coverage import mask_inputs, read_coverage, read_gaps
 from climrecon.tasks.training_data.material import GRID, TrainingData
 from climrecon.tasks.training_data.members import training_members
 from climrecon.training.calendar import NO_YEARS, Calendar
@@ -43,10 +43,6 @@ class Evaluation:
 
     def __init__(self, settings: RunSettings, site: Site, run: RunInfo) -> None:
         self.settings, self.run = settings, run
-        if settings.variable != "tas":
-            raise UsageError(
-                f"Networks are evaluated for tas; variable={settings.variable} was asked for.", "Use variable=tas."
-            )
         methods: dict[str, LoadedMethod] = {}
         labels: dict[str, str] = {}
         for name in dict.fromkeys([settings.network, *settings.other_networks]):
@@ -88,17 +84,18 @@ class Evaluation:
     def records(self, reporter: Reporter) -> tuple[list[PseudoObservations], list[str]]:
         """All truths seen through the gaps, and the rules by which masks were taken."""
         plan = self.plan
-        every_month = self.settings.model_copy(update={"period": None})
         inputs = plan.coverage_inputs
+        # Months of a file stand for others where the dates do not meet; made-up ones are made for those there are.
+        every_month = self.settings if inputs.made_up else self.settings.model_copy(update={"period": None})
         with plan.preparation.store.scratch() as scratch:
             reporter.stage(f"Reading the gaps of {inputs.label}")
-            gaps = to_network_grid(read_observations(inputs.main, inputs.request(every_month)), GRID, scratch)
+            gaps = to_network_grid(read_gaps(every_month, inputs, GRID), GRID, scratch)
             noise = None
             if self.settings.noise:
                 noise = read_coverage(every_month, inputs, GRID, scratch, reporter).noise
         records, rules = [], []
         for number, (member, rows) in enumerate(plan.truth.members):
-            record, rule = pseudo_observations_of(member, rows, gaps, noise, GRID, self.settings, number)
+            record, rule = pseudo_observations_of(member, rows, gaps, noise, plan.grid, self.settings, number)
             records.append(record)
             rules.append(f"{record.known.name}: {rule}")
         return records, rules
@@ -174,7 +171,7 @@ def _applied(
     """A method's estimates of a record, realisations as regional means alone."""
     shape = record.known.truth.shape
     mean, stddev = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    weights = {region.name: GRID.region_weights(region) for region in REGIONS}
+    weights = {region.name: record.known.grid.region_weights(region) for region in REGIONS}
     weights = {name: weight / weight.sum() for name, weight in weights.items()}
     sd: dict[str, list[Any]] = {name: [] for name in weights}
     draws: dict[str, list[Any]] = {name: [] for name in weights}

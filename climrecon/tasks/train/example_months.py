@@ -96,7 +96,7 @@ def _rmse(error: NDArray[Any], grid: Grid, where: NDArray[np.bool_]) -> float:
 
 
 def shown_while_training(
-    samples: Samples, folder: Path, name: str, rows: int, note: Callable[[str], None]
+    samples: Samples, folder: Path, name: str, rows: int, note: Callable[[str], None], variable: str = "tas"
 ) -> Callable[[int, object], None]:
     """Draws ``samples.png`` in ``folder`` anew after a validation, in at most :data:`SHARE` of the time.
 
@@ -114,9 +114,9 @@ def shown_while_training(
         now = time.monotonic()
         if noted and spent > SHARE * (now - began):
             return
-        obs_sd = VARIABLES["tas"].default_obs_sd or 0.0
+        obs_sd = VARIABLES[variable].default_obs_sd or 0.0
         network = as_reconstructor(as_network(module), samples.grid, rows, obs_sd=obs_sd)
-        draw_samples(samples.grid, samples.estimated(network), f"{name}, step {step}").save(folder / FILE)
+        draw_samples(samples.grid, samples.estimated(network), f"{name}, step {step}", variable).save(folder / FILE)
         spent += time.monotonic() - now
         if not noted:
             noted = True

@@ -33,12 +33,13 @@ from climrecon.training.fields import TrainingFields
 from climrecon.training.published_task import new_network
 from climrecon.training.range import reached_by
 from climrecon.training.rarely_known import rarely_known, text_on
-from climrecon.training.recipe_settings import PublishedRecipe, Recipe, UNetRecipe
+from climrecon.training.recipe_settings import RESPONSES_OF, PublishedRecipe, Recipe, UNetRecipe
 from climrecon.training.recipes import parse, recipe
 from climrecon.training.run import train
 from climrecon.training.store import Rows, runs_of
 from climrecon.training.unet_network import CONTINUED, continued, refitted
 from climrecon.training.validation_set import Estimator, ValidationSet
+from climrecon.variables import VARIABLES
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.versions import versions
 
@@ -155,7 +156,7 @@ def _shown(
         return None
     samples = Samples(validation, gaps, plan.settings.seed)
     rows = chosen.rows if isinstance(chosen, PublishedRecipe) else 0
-    return shown_while_training(samples, plan.folder, plan.name, rows, reporter.note)
+    return shown_while_training(samples, plan.folder, plan.name, rows, reporter.note, chosen.variable)
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -197,13 +198,15 @@ def check_start(recipe: Recipe, grid: Grid, start: LoadedNetwork) -> None:
         new_network(recipe, network_of(start))
 
 
-def recipe_for(text: str, iterations: int | None, auxiliary: Sequence[str] = ()) -> Recipe:
+def recipe_for(
+    text: str, iterations: int | None, auxiliary: Sequence[str] = (), variable: str = RESPONSES_OF
+) -> Recipe:
     """The recipe of ``recipe=`` with so many iterations; a short training draws no more samples than it takes.
 
     Parameters
     ----------
-    auxiliary:
-        Auxiliary variables of the network.
+    auxiliary, variable:
+        Auxiliary variables of the network, and the one that the network is for.
 
     Raises
     ------
@@ -211,8 +214,8 @@ def recipe_for(text: str, iterations: int | None, auxiliary: Sequence[str] = ())
         If there is none of that name, or a setting is impossible.
     """
     name, given = parse(text)
-    if auxiliary:
-        given["variables"] = ["tas", *auxiliary]
+    if auxiliary or variable != RESPONSES_OF:
+        given["variables"] = [variable, *auxiliary]
     chosen = recipe(name, **given)
     if iterations is None:
         return chosen
@@ -286,6 +289,16 @@ def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
         caveats.append(f"It learned from {', '.join(records)}, so that its scores there are not independent.")
     if card.training["rarely_known"]:
         caveats.append(card.training["rarely_known"])
+    if isinstance(plan.recipe, UNetRecipe) and not plan.recipe.forced:
+        caveats.append(
+            f"It knows no forced responses, which are those of {RESPONSES_OF}: climates that the training data do not "
+            "hold are unknown to it."
+        )
+    if (exists := card.grid.grid.exists) is not None:
+        caveats.append(
+            f"Its domain is {VARIABLES[card.variable].area_in_words}, {int(exists.sum())} of {exists.size} cells: "
+            "elsewhere observations are not used, and the estimate is the month's mean."
+        )
     alone = sum(member.about["target"] == "tas" for member in material.stored)
     if alone and plan.settings.training_target != "tas":
         caveats.append(

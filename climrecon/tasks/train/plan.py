@@ -12,7 +12,7 @@ from climrecon.methods.store import LoadedNetwork
 from climrecon.preprocess.patterns import read_patterns
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs
-from climrecon.tasks.training_data.coverage import coverage_files
+from climrecon.tasks.training_data.coverage import coverage_files, fingerprint_of_gaps
 from climrecon.tasks.training_data.material import GRID, Material, TrainingData
 from climrecon.training.recipe_settings import Recipe, UNetRecipe
 from climrecon.training.store import rows_text
@@ -86,7 +86,7 @@ class TrainingPlan:
         sets = [str(member.about["set"]) for member in self.material.stored]
         inputs = [
             *self.material.keys,
-            *(f"gaps {role} {store.sha256(path)}" for role, path in coverage_files(self.coverage_inputs)),
+            *fingerprint_of_gaps(self.coverage_inputs, store.sha256),
             *(f"patterns {store.sha256(path)}" for path in self.patterns),
         ]
         settings = {

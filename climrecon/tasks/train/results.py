@@ -173,7 +173,7 @@ def _figures(results: RunFolder, card: Card, network: LoadedNetwork, gaps: Cover
         # The months that were drawn while it learned, as the weights that were kept estimate them.
         validation = material.fields(material.split.validation, training.cache / "joined")
         samples = Samples(validation, gaps, training.settings.seed).estimated(network.method)
-        results.add_figure(SAMPLES, draw_samples(grid, samples, card.name))
+        results.add_figure(SAMPLES, draw_samples(grid, samples, card.name, card.variable))
     rng = np.random.default_rng(training.settings.seed)
     for number, (label, mask) in enumerate(list(gaps.scoring.items())[:2], 1):
         at = int(rng.integers(len(fields)))
@@ -186,7 +186,9 @@ def _figures(results: RunFolder, card: Card, network: LoadedNetwork, gaps: Cover
             seen[None], mask[None], stated[None].astype(np.float32), month.month, Context(grid, month)
         )
         what = f"{fields.names[0]}, {month.labels()[0]}, seen through the gaps of {label}"
-        results.add_figure(f"sample_{number}.png", draw_sample(grid, truth, seen, estimate, what, card.name))
+        results.add_figure(
+            f"sample_{number}.png", draw_sample(grid, truth, seen, estimate, what, card.name, card.variable)
+        )
 
 
 def _summary(card: Card, stored: Path, material: Material, left_out: Sequence[tuple[str, str]]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from climrecon.errors import NetworkError, UsageError
 from climrecon.methods.by_chunks import choose_device
+from climrecon.methods.card import check_variable
 from climrecon.methods.store import CARD, load_network, network_of
 from climrecon.preprocess.field import dimensions
 from climrecon.settings import RunSettings, Site
@@ -21,7 +22,7 @@ from climrecon.tasks.training_data.members import Member, training_members
 from climrecon.tasks.training_data.preparation import workers
 from climrecon.training.distributed import Workers
 from climrecon.training.distributed import workers as workers_of_torch
-from climrecon.training.recipe_settings import UNetRecipe
+from climrecon.training.recipe_settings import RESPONSES_OF, UNetRecipe
 from climrecon.training.recipes import parse, renamed
 from climrecon.training.sizes import checkpoint_bytes, weights_bytes
 from climrecon.training.store import JOINED_IN_MEMORY
@@ -45,14 +46,10 @@ class Training:
 
     def __init__(self, settings: RunSettings, site: Site, run: RunInfo) -> None:
         self.settings, self.site, self.run = settings, site, run
-        if settings.variable != "tas":
-            raise UsageError(
-                f"Networks are trained for tas; variable={settings.variable} was asked for.", "Use variable=tas."
-            )
         start = load_network(settings.network, store=store_places(site)) if "network" in settings.given else None
         #: As ``recipe=`` has it; a network to start from without a recipe brings its own.
         self.recipe_text = settings.recipe if "recipe" in settings.given or start is None else recipe_of(start)
-        recipe = recipe_for(self.recipe_text, settings.iterations, settings.auxiliary_variables)
+        recipe = recipe_for(self.recipe_text, settings.iterations, settings.auxiliary_variables, settings.variable)
         if recipe.auxiliary != settings.auxiliary_variables:
             raise UsageError(
                 f"recipe={settings.recipe} names the auxiliary variables {', '.join(recipe.auxiliary)}; they are "
@@ -62,7 +59,13 @@ class Training:
         if isinstance(recipe, UNetRecipe):
             check_grid(recipe, GRID)
         if start is not None:
+            check_variable(f"The network {start.name}", start.card.variable, settings.variable)
             check_start(recipe, GRID, start)
+        if settings.forced_patterns and isinstance(recipe, UNetRecipe) and not recipe.forced:
+            raise UsageError(
+                f"forced_patterns holds responses of {RESPONSES_OF}; a network for {settings.variable} has none.",
+                "Leave out forced_patterns.",
+            )
         # The user's own networks are looked at when more is known.
         name = settings.network_name
         if name and not any((place / name / CARD).is_file() for place in store_places(site)):

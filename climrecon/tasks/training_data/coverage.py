@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.catalogue.roles import COVARIANCE, MEMBER, UNCORRELATED, member_number, role_of
+from climrecon.data.made_up_masks import FIRST, LAST, MADE_UP, made_up_masks
 from climrecon.data.masks import MaskSource, harmonic_smoother, hold_out_masks
 from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
-from climrecon.datasets import Stated, release_of
-from climrecon.fields import Months, Observations
+from climrecon.datasets import Stated, canonical_variable, release_of
+from climrecon.errors import InputDataError
+from climrecon.fields import Months, Observations, Source
 from climrecon.files import ABSENT, FOLDER, why_unreadable
 from climrecon.geography import land_fraction
 from climrecon.grid import Grid
 from climrecon.netcdf.forms import members_in
 from climrecon.netcdf.names import NETCDF
+from climrecon.netcdf.opening import opened
 from climrecon.preprocess import PrepareRequest, read_member, read_observations, to_network_grid
 from climrecon.preprocess.error_covariance import month_in_name, read_error_stddev
 from climrecon.preprocess.plausibility import check_member
 from climrecon.preprocess.regrid import remap_with_gaps
-from climrecon.settings import RunSettings, Site
+from climrecon.settings import Period, RunSettings, Site
 from climrecon.tasks.inputs import Inputs, of_file, resolve
 from climrecon.variables import VARIABLES
 from climrecon.workflow.progress import Reporter
@@ -54,7 +57,7 @@ class Coverage:
 
 
 def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs:
-    """The files whose gaps are trained with: those that ``masks`` names, else the observations of the run.
+    """Whose gaps are trained with: the files or made-up coverage of ``masks``, else the observations of the run.
 
     Raises
     ------
@@ -66,6 +69,8 @@ def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs
         return resolve(settings, site, reporter)
     path = Path(named).expanduser()
     why = why_unreadable(path)
+    if why == ABSENT and named in MADE_UP:
+        return Inputs(main=(), made_up=named)
     if why is None and not members_in(path):
         return _with_error_files(path)
     if "/" in named or named.endswith(NETCDF) or why not in (ABSENT, FOLDER):
@@ -113,6 +118,53 @@ def _chosen(paths: Sequence[Path], most: int, fewest: int = 1) -> list[Path]:
     return [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, most).astype(int))]
 
 
+def fingerprint_of_gaps(inputs: Inputs, sha256: Callable[[Path], str]) -> list[str]:
+    """What stands for gaps and errors in a fingerprint, made-up ones by their name; ``sha256`` of a file."""
+    made_up = [f"gaps {inputs.made_up}"] if inputs.made_up else []
+    return made_up + [f"gaps {role} {sha256(path)}" for role, path in coverage_files(inputs)]
+
+
+def read_gaps(settings: RunSettings, inputs: Inputs, grid: Grid, *, errors: bool = False) -> Observations:
+    """Observations whose gaps count: made-up ones on ``grid``, or those of files on theirs.
+
+    A file may hold another variable than the run's: the gaps of its own count, and no errors.
+
+    Parameters
+    ----------
+    errors:
+        Whether stated errors are read too.
+
+    Raises
+    ------
+    InputDataError
+        If the files cannot be used.
+    """
+    request = inputs.request(settings)
+    if not inputs.made_up:
+        request = replace(request, variable=_variable_in(inputs.main[0], request))
+        errors = errors and request.variable == settings.variable
+        return read_observations(inputs.main, request, uncorrelated=inputs.uncorrelated if errors else None)
+    index = np.arange(FIRST, LAST + 1)
+    index = index[Period(*request.period).holds(index)]
+    if not len(index):
+        raise InputDataError(
+            f"masks={inputs.made_up} is made for {Months(np.array([FIRST, LAST])).span()}; the period has no such month.",
+            "Choose another period.",
+        )
+    mask = made_up_masks(inputs.made_up, grid, settings.seed, index)
+    source = Source(inputs.made_up, "", (), (), settings.variable)
+    values = np.where(mask, 0.0, np.nan).astype(np.float32)
+    return Observations(settings.variable, values, mask, None, Months(index), grid, None, source)
+
+
+def _variable_in(path: Path, request: PrepareRequest) -> str:
+    """The variable wanted, or the only other one that a file holds observations of."""
+    with opened(path) as file:
+        held = {canonical_variable(one.name, one.__dict__) for one in file.variables.values() if one.ndim >= 3}
+    others = [name for name, one in VARIABLES.items() if name in held and one.observable]
+    return others[0] if len(others) == 1 and not request.obs_variable else request.variable
+
+
 def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Path, reporter: Reporter) -> Coverage:
     """Read the observations that ``inputs`` name, and make sources of masks and errors of them.
 
@@ -123,7 +175,10 @@ def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Pa
     """
     request = inputs.request(settings)
     reporter.stage(f"Reading the gaps of {inputs.label}")
-    seen = read_observations(inputs.main, request, uncorrelated=inputs.uncorrelated)
+    seen = read_gaps(settings, inputs, grid, errors=True)
+    if seen.variable != settings.variable:
+        reporter.note(f"{inputs.label} holds {seen.variable}: its gaps alone are taken for {settings.variable}")
+        inputs = Inputs(main=inputs.main)
     on_grid = to_network_grid(seen, grid, scratch)
     train, test = hold_out_masks(on_grid.time.index)
     sea = land_fraction(grid) < 0.5
@@ -140,7 +195,7 @@ def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Pa
         slow,
         area=grid.area.reshape(-1),
         own=own,
-        rarity=None if own is not None else rarity_of(on_grid.mask[train]),
+        rarity=None if own is not None or seen.variable != settings.variable else rarity_of(on_grid.mask[train]),
         systematic=systematic,
         partial=partial,
     )

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from climrecon.array_types import BoolArray
 from climrecon.errors import InputDataError
 from climrecon.files import why_unreadable
-from climrecon.grid import FIVE_DEGREES
+from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.settings import RunSettings
 from climrecon.tasks.training_data.members import Member
 from climrecon.tasks.training_data.preparation import Preparation, prepare_all, workers
@@ -26,24 +27,27 @@ from climrecon.workflow.stage import Stage
 GRID = FIVE_DEGREES
 #: Members left out that the last lines name.
 SHOWN = 12
+#: Months that are looked at together.
+_AT_ONCE = 2000
 
 
 @dataclass(frozen=True)
 class Material:
     """Prepared members by use, and those left out.
 
-    ``split`` numbers ``stored``; ``left_out`` holds (member, reason); ``auxiliary`` the auxiliary variables of each of
-    ``stored`` by name.
+    ``split`` numbers ``stored``; ``left_out`` holds (member, reason); ``grid`` has the variable's domain; ``auxiliary``
+    holds the auxiliary variables of each of ``stored`` by name.
     """
 
     stored: tuple[StoredMember, ...]
     split: Split
     left_out: tuple[tuple[str, str], ...]
+    grid: Grid
     auxiliary: tuple[Mapping[str, StoredMember], ...] = ()
 
     def fields(self, chosen: Sequence[tuple[int, Rows]], folder: Path) -> TrainingFields:
         """The chosen members as one array, with their auxiliary variables."""
-        fields = fields_of(self.stored, chosen, GRID, folder)
+        fields = fields_of(self.stored, chosen, self.grid, folder)
         return with_auxiliary(fields, self.stored, self.auxiliary, chosen, folder)
 
     @property
@@ -198,7 +202,8 @@ class TrainingData:
         if self.preparation.auxiliary:
             by_key = {self.preparation.key(member): member for member in self.members}
             auxiliary = tuple(self.preparation.open_auxiliary(by_key[one.key]) for one in kept)
-        return Material(kept, replace(uses, caveats=caveats), tuple(left_out), auxiliary)
+        grid = self.preparation.within(known_cells(kept))
+        return Material(kept, replace(uses, caveats=caveats), tuple(left_out), grid, auxiliary)
 
     def mend(self, reporter: Reporter) -> None:
         """Prepare anew what the cache has lost or damaged since its preparation; every byte is read once."""
@@ -214,6 +219,15 @@ class TrainingData:
                     one.prepare(member)
                 if store.why_left_out(key) is not None:
                     break  # auxiliary variables of a member left out are not prepared
+
+
+def known_cells(members: Sequence[StoredMember]) -> BoolArray:
+    """(H, W) cells that are known in any month of any member; all where a member has no gaps."""
+    known = np.zeros(members[0].values.shape[1:], bool)
+    for member in members:
+        for start in range(0, 1 if not member.about.get("missing", 0) else len(member.index), _AT_ONCE):
+            known |= np.isfinite(member.values[start : start + _AT_ONCE]).any(axis=0)
+    return known
 
 
 def lines_of(left_out: Sequence[tuple[str, str]]) -> list[str]:

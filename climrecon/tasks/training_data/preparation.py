@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from climrecon.array_types import FloatArray
+from climrecon.array_types import BoolArray, FloatArray
 from climrecon.datasets import Stated, release_of
 from climrecon.errors import InputChanged, InputDataError, OutputError
 from climrecon.fields import Months
 from climrecon.files import unchanged_inputs
+from climrecon.geography import domain
 from climrecon.grid import Grid, weighted_mean
 from climrecon.interruption import signals_wait
 from climrecon.preprocess.auxiliary import prepare_auxiliary
@@ -33,7 +34,7 @@ from climrecon.preprocess.models import prepare_member
 from climrecon.settings.periods import Period
 from climrecon.tasks.training_data.members import Member
 from climrecon.training.store import MemberStore, StoredMember
-from climrecon.variables import AUXILIARY
+from climrecon.variables import VARIABLES
 from climrecon.version import __version__
 from climrecon.workflow.fingerprint import fingerprint
 
@@ -58,6 +59,8 @@ class Preparation:
         ``auto``, ``blended`` or ``tas``.
     auxiliary:
         Auxiliary variables of each member, each prepared into a file of its own.
+    is_auxiliary:
+        Whether the variable is an auxiliary one: anomalies with gaps anywhere, whatever its description holds.
     """
 
     folder: Path
@@ -66,11 +69,22 @@ class Preparation:
     variable: str
     target: str
     auxiliary: tuple[str, ...] = ()
+    is_auxiliary: bool = False
 
     @property
     def of_auxiliary(self) -> tuple[Preparation, ...]:
         """The preparations of the auxiliary variables."""
-        return tuple(replace(self, variable=name, target="tas", auxiliary=()) for name in self.auxiliary)
+        return tuple(
+            replace(self, variable=name, target="tas", auxiliary=(), is_auxiliary=True) for name in self.auxiliary
+        )
+
+    def within(self, known: BoolArray) -> Grid:
+        """The grid with the variable's domain, to which cells belong that are ``known`` (H, W) in any month.
+
+        Auxiliary variables have none: they may have gaps anywhere.
+        """
+        where = "everywhere" if self.is_auxiliary else VARIABLES[self.variable].exists
+        return replace(self.grid, exists=domain(self.grid, where, known[None]))
 
     @property
     def store(self) -> MemberStore:
@@ -120,6 +134,8 @@ class Preparation:
             "join": member.join,
             "period": str(member.period or ""),
             "cdo": cdo_version(),
+            # Of an auxiliary variable and of tas the key is what it was.
+            **({"held": VARIABLES[self.variable].kind} if self.variable != "tas" and not self.is_auxiliary else {}),
         }
         return fingerprint("prepare", VERSION, inputs, settings, None)[:40]
 
@@ -185,7 +201,7 @@ class Preparation:
             target = OBSERVED
         elif self.target == "auto" and self.variable == "tas":
             notes.append(f"not blended, air temperature alone: {why_not_blended(member)}")
-        if self.variable in AUXILIARY and self.variable != "tas":
+        if self.is_auxiliary:
             values, months = prepare_auxiliary(
                 used[self.variable], self.grid, self.reference_period, scratch, self.variable, member.realisation
             )
@@ -199,6 +215,7 @@ class Preparation:
                 realisation=member.realisation,
                 last_counts=member.join,
                 notes=notes,
+                in_domain=True,
             )
         if member.join:
             named = ", ".join(path.name for path in used[self.variable])
@@ -208,10 +225,14 @@ class Preparation:
         absent = np.setdiff1d(np.arange(months.index[0], months.index[-1] + 1), months.index)
         if len(absent):
             notes.append(f"{len(absent)} months are absent: {some(Months(absent).labels())}")
-        missing = int((~np.isfinite(values)).sum())
-        if missing:
+        known = np.isfinite(values)
+        inside = self.within(np.asarray(known.any(axis=0))).exists
+        missing = int((~known).sum())
+        lacking = missing if inside is None else int((~known[:, inside]).sum())
+        if lacking:
+            size = values.size if inside is None else len(values) * int(inside.sum())
             notes.append(
-                f"{missing} values ({100 * missing / values.size:.1f} %) are missing or were filled by the producer: "
+                f"{lacking} values ({100 * lacking / size:.1f} %) are missing or were filled by the producer: "
                 "neither learned from nor scored"
             )
         about = {

@@ -1,0 +1,240 @@
+"""Networks for other variables than air temperature: domain, made-up coverage, training and evaluation by the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from cli.test_cli import run
+from climrecon.data.made_up_masks import MADE_UP, made_up_masks
+from climrecon.errors import ProblemList
+from climrecon.fields import Context, Months
+from climrecon.geography import land_fraction
+from climrecon.grid import FIVE_DEGREES, Grid
+from climrecon.methods.card import Card, GridCard, describe
+from climrecon.methods.priors.covariance import learn_patterns
+from climrecon.methods.priors.full_rank import FullPrior
+from climrecon.methods.store import as_reconstructor
+from climrecon.methods.unet.network import UNet
+from climrecon.training.recipes import recipe
+from climrecon.training.unet_network import geography
+from preprocess import observation_files as files
+
+SMALL = Grid.regular(8, 16)
+#: Two rows at the south and a block are no part of the domain.
+DOMAIN = np.ones(SMALL.shape, bool)
+DOMAIN[:2] = False
+DOMAIN[4:6, 3:9] = False
+SEA = Grid(SMALL.lat_edges, SMALL.lon_edges, DOMAIN)
+
+
+def single(array: np.ndarray) -> torch.Tensor:
+    return torch.as_tensor(np.array(array, np.float32))
+
+
+@pytest.fixture(scope="module")
+def learned() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Patterns, residual and scale of fields that are known in the domain alone, and the fields."""
+    rng = np.random.default_rng(0)
+    fields = np.tensordot(rng.normal(size=(360, 5)), rng.normal(size=(5, *SEA.shape)), 1)
+    fields += 0.5 * rng.normal(size=fields.shape)
+    fields[:, ~DOMAIN] = np.nan
+    found = learn_patterns(fields, np.arange(360) % 12 + 1, SEA, 20, seasons=True)
+    assert found.seasons is not None
+    assert np.isfinite(found.seasons).all()
+    return found.vectors, found.residual, found.scale, fields
+
+
+def network(learned: tuple[np.ndarray, ...]) -> UNet:
+    vectors, residual, scale, _ = learned
+    torch.manual_seed(1)
+    prior = FullPrior(single(vectors[:, :6]), single(vectors[:, 6:]), single(residual), single(scale))
+    made = UNet(prior, *geography(SEA), width=4, stride=1, depth=2)
+    torch.nn.init.normal_(made.head.weight, std=0.1)
+    return made
+
+
+def test_cells_outside_the_domain_are_in_no_pattern(learned: tuple[np.ndarray, ...]) -> None:
+    vectors, residual, scale, fields = learned
+    inside = DOMAIN.ravel()
+    assert not vectors[~inside].any()
+    np.testing.assert_array_equal(residual[~inside], 1.0)
+    assert (scale > 0).all()
+    # Inside they are the covariance of the fields about the domain's mean: their variance is one in units of the scale.
+    variance = (vectors[inside] ** 2).sum(axis=1) + residual[inside]
+    assert 0.8 < variance.mean() < 1.2
+    mean = np.nansum(fields * SEA.area, axis=(1, 2))
+    spread = np.nanstd(fields - mean[:, None, None], axis=0).ravel()[inside]
+    np.testing.assert_allclose(np.sqrt((scale**2).mean(axis=0))[inside], spread, rtol=0.1)
+
+
+def test_what_is_observed_outside_the_domain_changes_nothing(learned: tuple[np.ndarray, ...]) -> None:
+    method = as_reconstructor(network(learned), SEA, 0, obs_sd=0.3)
+    rng = np.random.default_rng(2)
+    values, mask = rng.normal(size=(3, *SEA.shape)).astype(np.float32), rng.random((3, *SEA.shape)) < 0.5
+    context, month = Context(SEA, Months(np.arange(24000, 24003))), np.array([1, 2, 3])
+    found = [method.reconstruct(np.where(DOMAIN, values, shift), mask, None, month, context) for shift in (0.0, 9.0)]
+    np.testing.assert_array_equal(found[0].mean, found[1].mean)
+    outside = found[0].mean[:, ~DOMAIN]
+    # There is one estimate outside: the month's mean, not that of a cell.
+    assert np.ptp(outside - outside[:, :1], axis=1).max() < 1.5 * found[0].mean[:, DOMAIN].std()
+    assert not np.array_equal(found[0].mean[mask & DOMAIN], np.zeros_like(found[0].mean[mask & DOMAIN]))
+    draws = found[0].sample
+    assert draws is not None
+    assert np.isfinite(draws(2, 0)).all()
+
+
+def test_a_card_holds_variable_domain_and_grid(learned: tuple[np.ndarray, ...]) -> None:
+    training = {"recipe": {"variables": ["tos"]}}
+    card = describe("mine", network(learned), SEA, training)
+    assert (card.variable, card.units) == ("tos", "K")
+    again = Card.model_validate_json(card.model_dump_json())
+    np.testing.assert_array_equal(again.grid.grid.exists, DOMAIN)
+    assert GridCard.of(SMALL).grid.exists is None
+    with pytest.raises(ValidationError, match="no mark for each of 8 x 16 cells"):
+        GridCard(lat_edges=SMALL.lat_edges.tolist(), lon_edges=SMALL.lon_edges.tolist(), exists=["01"] * 8)
+
+
+def test_recipes_for_other_variables_know_no_forced_responses() -> None:
+    chosen = recipe("punet", variables=["tos"])
+    assert (chosen.climates, chosen.forced, chosen.variable) == (0.0, False, "tos")  # type: ignore[attr-defined]
+    assert recipe("punet").climates == 0.25  # type: ignore[attr-defined]
+    for name, settings, message in (
+        ("punet", {"variables": "tos", "climates": 0.2}, "a network for tos has climates=0"),
+        ("kadow2020", {"variables": "tos"}, "for tos use recipe=punet"),
+        ("punet", {"variables": ["sst"]}, "first comes the network's variable, one of"),
+        ("punet", {"variables": ["tos", "tos"]}, "then each auxiliary variable once"),
+    ):
+        with pytest.raises(ProblemList, match=message):
+            recipe(name, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", MADE_UP)
+def test_made_up_coverage_is_of_the_sea_and_follows_from_seed_and_month(name: str) -> None:
+    months = np.array([1860 * 12, 1995 * 12, 1995 * 12 + 1])
+    masks = made_up_masks(name, FIVE_DEGREES, 0, months)
+    np.testing.assert_array_equal(made_up_masks(name, FIVE_DEGREES, 0, months[1:2]), masks[1:2])
+    assert not np.array_equal(made_up_masks(name, FIVE_DEGREES, 1, months), masks)
+    land = land_fraction(FIVE_DEGREES)
+    assert not masks[:, land == 1.0].any()
+    sea = FIVE_DEGREES.area * (land < 0.5)
+    share = (masks * sea).sum((1, 2)) / sea.sum()
+    expected = [0.13, 0.71, 0.71] if name == "hadsst-like" else [share[0], share[1], share[1]]
+    np.testing.assert_allclose(share, expected, atol=0.02)
+    assert name == "hadsst-like" or (share.min() > 0.05 and share.max() < 0.2)
+    # Gaps persist within a year.
+    sea_cells = land < 0.5
+    assert (masks[1] & masks[2])[sea_cells].sum() / masks[1][sea_cells].sum() > masks[2][sea_cells].mean() + 0.1
+
+
+LAT, LON = np.arange(-85.0, 90, 10.0), np.arange(5.0, 360, 10.0)
+INDEX = files.month_numbers(1961, 360)
+
+
+@pytest.fixture(scope="module")
+def sst(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Absolute sea-surface temperatures in degC, land missing, as ERSST holds them; and observations of them with gaps."""
+    folder = tmp_path_factory.mktemp("sst")
+    rng = np.random.default_rng(3)
+    lat, lon = np.deg2rad(LAT)[:, None], np.deg2rad(LON)[None]
+    shapes = np.stack([np.cos(k * lon + phase) * np.cos(lat) for k, phase in ((1, 0.0), (1, 1.6), (2, 0.3), (3, 1.0))])
+    anomalies = np.tensordot(rng.normal(size=(360, 4)), shapes, 1)
+    season = 3.0 * np.sin(lat) * np.cos(2 * np.pi * (INDEX % 12) / 12)[:, None, None]
+    values = 14.0 + 12.0 * np.cos(lat) ** 2 - 6.0 * np.sin(lat) ** 2 + season + anomalies
+    values[:, land_fraction(Grid.regular(18, 36))[:, np.argsort((LON + 180.0) % 360.0)] > 0.7] = np.nan
+    stated = {"units": "degC", "long_name": "sea surface temperature", "standard_name": "sea_surface_temperature"}
+    complete = files.write(
+        folder / "sst.nc", values, INDEX, lat=LAT, lon=LON, name="sst", fill=-999.0, attributes=stated
+    )
+    gappy = values.copy()
+    gappy[:, rng.random(gappy.shape[1:]) < 0.6] = np.nan
+    seen = files.write(folder / "seen.nc", gappy, INDEX, lat=LAT, lon=LON, name="sst", fill=-999.0, attributes=stated)
+    return complete, seen
+
+
+@pytest.fixture(scope="module")
+def trained(sst: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "site.toml").write_text(
+        f'network_store = ["{folder}/networks"]\n[training_data.mine]\nfiles = ["{sst[0]}"]\nperiod = "1961-1984"\n'
+    )
+    small = (
+        "punet,rank=4,trailing=4,folds=1,seasons=false,pool=16,refit=false,checks=8,validation_years=1,width=4,depth=1"
+    )
+    answer = run(
+        "train", "--variable", "tos", "--training-data", "mine", "--masks", sst[1], "--recipe", small, "--iterations", 4,
+        "--network-name", "warm", "--plots", "false", "--cachedir", folder / "cache", "--output", folder / "o",
+        CLIMRECON_CONFIG=str(folder / "site.toml"),
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    return folder
+
+
+def test_a_network_for_the_sea_is_trained_by_the_command_line(trained: Path) -> None:
+    card = json.loads((trained / "o" / "card.json").read_text())
+    assert (card["variable"], card["units"], card["training"]["recipe"]["variables"]) == ("tos", "K", ["tos"])
+    exists = GridCard.model_validate(card["grid"]).grid.exists
+    land = land_fraction(FIVE_DEGREES)
+    assert exists is not None
+    assert exists[land < 0.5].all()
+    assert not exists[land == 1.0].all()
+    assert any(text.startswith("Its domain is the sea") for text in card["caveats"])
+    assert any("no forced responses" in text for text in card["caveats"])
+    months = [period for member in card["training"]["members"]["train"] for period in member["periods"]]
+    assert max(months)[:4] <= "1984"
+    scores = card["scores"]["cases"]
+    assert all(0 < row["warm"]["rmse"] < 2 for row in scores.values())
+
+
+def test_methods_for_the_sea_are_evaluated_in_one_table(trained: Path, sst: tuple[Path, Path]) -> None:
+    answer = run(
+        "evaluate", "--variable", "tos", "--truth-file", sst[0], "--masks", "ship-tracks", "--period", "1989-1990", "--network",
+        "warm", "--compare-with", "kriging,pca,oi", "--cachedir", trained / "cache", "--output", trained / "e", "--plots",
+        "false", CLIMRECON_CONFIG=str(trained / "site.toml"),
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    content = json.loads((trained / "e" / "scores.json").read_text())
+    assert list(content["scores"]) == ["raw_mean", "warm", "kriging", "pca", "oi"]
+    assert content["gaps"]["files"] == ["ship-tracks"]
+    cells = {name: row["cells"] for name, row in content["scores"].items()}
+    # Four patterns are all that varies, and both learned them.
+    assert max(cells["warm"]["rmse"], cells["oi"]["rmse"]) < 0.7 * cells["raw_mean"]["rmse"]
+    assert all(cells[name]["crps"] > 0 for name in ("warm", "kriging", "pca", "oi"))
+    with netCDF4.Dataset(trained / "e" / "rmse_by_cell.nc") as file:
+        scored = file["n_months"][:] > 0
+    assert not scored[27, 53], "the inside of Asia is no part of the domain"
+    assert scored.sum() > 1000
+
+
+def test_the_network_reconstructs_its_variable_and_no_other(
+    trained: Path, sst: tuple[Path, Path], tmp_path: Path
+) -> None:
+    site = {"CLIMRECON_CONFIG": str(trained / "site.toml")}
+    given = (
+        "--obs-file",
+        sst[1],
+        "--network",
+        "warm",
+        "--period",
+        "1990",
+        "--plots",
+        "false",
+        "--compare-with",
+        "none",
+    )
+    answer = run("reconstruct", "--variable", "tos", *given, "--output", tmp_path / "o", **site)
+    assert answer.returncode == 0, answer.stderr
+    (path,) = (tmp_path / "o").glob("tos_mon_climrecon-*.nc")
+    with netCDF4.Dataset(path) as file:
+        values, status = np.ma.filled(file["tos"][:], np.nan), file["tos_status"][:]
+    assert np.isnan(values[:, (status == status.max()).all(axis=0)]).all()
+    assert np.isfinite(values).mean() > 0.6
+    answer = run("reconstruct", "--variable", "tas", *given, "--output", tmp_path / "no", **site)
+    assert answer.returncode == 5
+    assert "The network warm was made for tos; the observations hold tas" in answer.stderr
