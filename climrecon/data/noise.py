@@ -57,6 +57,10 @@ class NoiseSource:
         that the covariances state.
     global_sd:
         Range of the standard deviation of the global mean, K.
+    size:
+        Factor on all generic sizes, those of air temperature in K, for a variable whose errors are others.
+    units:
+        Of the errors, for texts: those in which methods are given values.
     """
 
     regional: FloatArray
@@ -67,6 +71,8 @@ class NoiseSource:
     systematic: FloatArray | None = None
     global_sd: tuple[float, float] = GLOBAL_MEAN_SD
     partial: FloatArray | None = None
+    size: float = 1.0
+    units: str = "K"
 
     def draw(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Errors (P,) and their stated one-sigma sizes (P,), K.
@@ -98,7 +104,7 @@ class NoiseSource:
     def _sizes(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray | float, float]:
         """Standard deviations: of the cells' own errors (P,), of the regional (P,) or all and the slow part, K."""
         size = self.regional.shape[0]
-        level = np.exp(rng.uniform(*np.log(LEVELS)))
+        level = self.size * np.exp(rng.uniform(*np.log(LEVELS)))
         when = rng.random()
         if self.own is not None:
             cell_sd = _at(self.own, when)
@@ -110,11 +116,11 @@ class NoiseSource:
         stated = None if self.partial is None else _at(self.partial, when)
         if self.area is None:
             regional = rng.uniform(0.0, 0.6) * level
-            return cell_sd, float(regional) if stated is None else stated, float(rng.uniform(0.0, 0.08))
+            return cell_sd, float(regional) if stated is None else stated, float(self.size * rng.uniform(0.0, 0.08))
         if self.systematic is not None:
             total = float(self.systematic[rng.integers(len(self.systematic))])
         else:
-            total = float(rng.uniform(*self.global_sd)) * (1.0 if self.own is not None else level / LEVELS[1])
+            total = float(rng.uniform(*self.global_sd)) * (self.size if self.own is not None else level / LEVELS[1])
         share = rng.uniform(0.3, 0.8)
         of_regional, of_slow = self._global_mean_sd
         if stated is None:
@@ -136,10 +142,10 @@ class NoiseSource:
         if self.own is not None:
             cells = f"cell by cell as the data set states them in {len(self.own)} months"
         else:
-            cells = f"cell by cell {LEVELS[0]:g}-{LEVELS[1]:g} K" + (
+            cells = f"cell by cell {self.size * LEVELS[0]:.3g}-{self.size * LEVELS[1]:.3g} {self.units}" + (
                 ", larger where observations are few" if self.rarity is not None else ""
             )
-        low, high = self.global_sd
+        low, high = (self.size * bound for bound in self.global_sd)
         ensemble = None
         if self.systematic is not None:
             ensemble = f"as in {len(self.systematic)} months of the data set's own ensemble"
@@ -147,13 +153,14 @@ class NoiseSource:
             return (
                 f"{cells}; regional (1,500 km) as the diagonals of the data set's error covariances of "
                 f"{len(self.partial)} months state them; slow (5,000 km) with a standard deviation of the monthly "
-                f"global mean {ensemble or f'that makes it up to {low:g}-{high:g} K'}"
+                f"global mean {ensemble or f'that makes it up to {low:.3g}-{high:.3g} {self.units}'}"
             )
         if self.area is None:
-            return f"{cells}; regional up to 0.6 of it; slow up to 0.08 K"
+            return f"{cells}; regional up to 0.6 of it; slow up to {self.size * 0.08:.3g} {self.units}"
         return (
             f"{cells}; regional (1,500 km) and slow (5,000 km) parts that together give the monthly global mean a "
-            f"standard deviation {ensemble or f'of {low:g}-{high:g} K, less where cell errors are generic and small'}"
+            "standard deviation "
+            + (ensemble or f"of {low:.3g}-{high:.3g} {self.units}, less where cell errors are generic and small")
         )
 
 

@@ -77,7 +77,7 @@ def optimal_interpolation(source: LoadedNetwork | None = None) -> OptimalInterpo
     return OptimalInterpolation(
         network,
         loaded.card.grid.grid,
-        error_of_observations(loaded.card),
+        VARIABLES[loaded.card.variable].in_methods(error_of_observations(loaded.card)),
         float(loaded.card.architecture.get("persistence", 0.0)),
         loaded.card.variable,
         loaded.card.frequency,

@@ -25,6 +25,7 @@ from climrecon.methods.kadow2020.reconstructor import PublishedReconstructor
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.registry import registered
 from climrecon.methods.training_range import TrainingRange, read_range, write_range
+from climrecon.methods.transformed import Transformed, transformed
 from climrecon.methods.unet.build import build_unet, matching
 from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
@@ -73,6 +74,7 @@ def as_reconstructor(
     rows: int,
     *,
     name: str = "",
+    variable: str = "tas",
     obs_sd: float,
     persistence: float = 0.0,
     device: str | None = None,
@@ -83,8 +85,10 @@ def as_reconstructor(
     ----------
     rows:
         Inside a published network.
+    variable:
+        The network's: values are transformed for the network as its description has it.
     obs_sd:
-        Error of observations where a data set states none, in the units of the network's variable.
+        Error of observations where a data set states none, in the variable's units.
     persistence:
         Correlation of the errors of successive months, for realisations.
     device:
@@ -92,13 +96,15 @@ def as_reconstructor(
     """
     device = device or str(next(network.parameters()).device)
     if isinstance(network, UNet):
-        return UNetReconstructor(name, network, obs_sd, persistence, great_circle(grid), device)
+        given = VARIABLES[variable].in_methods(obs_sd)
+        method = UNetReconstructor(name, network, given, persistence, great_circle(grid), device)
+        return transformed(method, VARIABLES[variable], method.normal)
     return PublishedReconstructor(name, network, device, rows=rows)
 
 
 def network_of(loaded: LoadedNetwork) -> Network:
     """The torch module of a loaded network, to go on training from."""
-    method = loaded.method
+    method = loaded.method.method if isinstance(loaded.method, Transformed) else loaded.method
     if isinstance(method, UNetReconstructor | PublishedReconstructor):
         return as_network(method.network)
     raise NetworkError(
@@ -236,6 +242,7 @@ def _method(card: Card, path: Path, device: str) -> Method:
             card.grid.grid,
             int(arguments["rows"]),
             name=card.name,
+            variable=card.variable,
             obs_sd=error_of_observations(card),
             persistence=float(arguments.get("persistence", 0.0)),
             device=device,

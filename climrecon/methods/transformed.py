@@ -30,10 +30,18 @@ FEWEST, SMOOTH_KM, EVERYWHERE = 10, 500.0, 1e-4
 DRAWS = 50
 
 
-def transformed(method: Method, variable: Variable) -> Method:
-    """``method`` for values of ``variable``; the method itself where it takes them as they are."""
+def transformed(method: Method, variable: Variable, normal: FloatArray | None = None) -> Method:
+    """``method`` for values of ``variable``; the method itself where it takes them as they are.
+
+    Parameters
+    ----------
+    normal:
+        (12, H, W) mean transformed value of each calendar month, which a method was trained with; None: means and
+        standard deviations are those of the observations.
+    """
     transform = variable.to_methods if method.capabilities.gives_spread else variable.to_methods.plain
-    return method if transform.is_identity else Transformed(method, transform)
+    learned = None if normal is None else LocalMoments(normal, np.ones_like(normal))
+    return method if transform.is_identity else Transformed(method, transform, learned, learned is not None)
 
 
 @dataclass(frozen=True)
@@ -67,10 +75,13 @@ def _smoothed(values: FloatArray, near: FloatArray) -> tuple[FloatArray, FloatAr
 
 
 class Transformed(Method):
-    """``method`` on the ``transform`` of values."""
+    """``method`` on the ``transform`` of values; ``learned``: with the ``local`` moments that it was trained with."""
 
-    def __init__(self, method: Method, transform: Transform, local: LocalMoments | None = None) -> None:
+    def __init__(
+        self, method: Method, transform: Transform, local: LocalMoments | None = None, learned: bool = False
+    ) -> None:
         self.method, self.transform, self.name, self.local = method, transform, method.name, local
+        self.learned = learned
 
     @property
     def capabilities(self) -> Capabilities:
@@ -91,7 +102,7 @@ class Transformed(Method):
     def calibrate(self, observations: Observations) -> str:
         """See :class:`climrecon.methods.contract.Method`."""
         month = observations.time.month
-        if self.transform.kind != "linear":
+        if self.transform.kind != "linear" and not self.learned:
             known = self.transform.forward(observations.values)
             self.local = LocalMoments.of(known, observations.mask, month, observations.grid)
         values, obs_sd = self._given(observations.values, observations.obs_sd, month)
@@ -106,7 +117,7 @@ class Transformed(Method):
 
     def with_auxiliary(self, auxiliary: Auxiliary | None) -> Method:
         """See :class:`climrecon.methods.contract.Method`."""
-        return Transformed(self.method.with_auxiliary(auxiliary), self.transform, self.local)
+        return Transformed(self.method.with_auxiliary(auxiliary), self.transform, self.local, self.learned)
 
     def reconstruct(
         self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context

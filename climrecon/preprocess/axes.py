@@ -226,10 +226,6 @@ def _check(grid: Grid, lat: FloatArray, lon: FloatArray) -> None:
             problems.append("the latitudes are neither evenly spaced nor Gaussian")
         if len(lon) > 2 and np.ptp(np.diff(lon)) > 0.02 * float(np.median(np.diff(lon))):
             problems.append("the longitudes are not evenly spaced")
-        if not grid.wraps:
-            problems.append(f"the longitudes cover {grid.lon_edges[-1] - grid.lon_edges[0]:g} of 360 degrees")
-        if not (np.isclose(grid.lat_edges[0], -90) and np.isclose(grid.lat_edges[-1], 90)):
-            problems.append(f"the latitudes cover {grid.lat_edges[0]:g} to {grid.lat_edges[-1]:g}")
     if problems:
         raise InputDataError(
             f"The grid of {len(lat)} x {len(lon)} cells cannot be used: {'; '.join(problems)}.",

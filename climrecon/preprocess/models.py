@@ -13,7 +13,7 @@ import numpy as np
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.datasets import Stated, release_of
 from climrecon.errors import InputDataError
-from climrecon.fields import Months
+from climrecon.fields import Months, Steps
 from climrecon.grid import Grid
 from climrecon.netcdf.opening import opened
 from climrecon.netcdf.times import find_time
@@ -25,7 +25,7 @@ from climrecon.preprocess.climatology import anomalies_of, check_covered
 from climrecon.preprocess.field import all_of, find_variable
 from climrecon.preprocess.filled import Flags, flags_of
 from climrecon.preprocess.missing import flags_in, read_part
-from climrecon.preprocess.values import check_units, is_anomaly, read_values, to_units
+from climrecon.preprocess.values import check_units, is_anomaly, of_each_step, read_values, to_units
 from climrecon.variables import VARIABLES, Variable
 
 #: Months of a file that are inspected before cdo reads it: a year, so that seasons do not deceive.
@@ -55,6 +55,7 @@ class MemberHeader:
     lat: FloatArray
     lon: FloatArray
     layout: Layout
+    calendar: str
     notes: tuple[str, ...]
 
     def place(self) -> str:
@@ -82,7 +83,7 @@ def prepare_member(
     gaps: bool = False,
     last_counts: bool = False,
     notes: list[str] | None = None,
-    in_domain: bool = False,
+    as_held: bool = False,
 ) -> tuple[FloatArray, Months]:
     """Anomalies of one member, which may be split in time over several files.
 
@@ -101,8 +102,9 @@ def prepare_member(
         Of anomalies: whether months that stand in several files are taken from the last.
     notes:
         Takes decisions on the files' times.
-    in_domain:
-        Whether absolute values of a variable that does not exist everywhere may be missing in cells.
+    as_held:
+        Whether values are given as the description of the variable holds them (ratios, absolute values), and may be
+        missing in cells where it need not exist or has no ratio; else differences are given.
 
     Returns
     -------
@@ -124,7 +126,9 @@ def prepare_member(
         return prepare_anomalies(
             files, grid, reference_period, scratch, variable, realisation=realisation, last_counts=last_counts
         )
-    gaps = gaps or (in_domain and VARIABLES[variable].exists != "everywhere")
+    description = VARIABLES[variable]
+    kind = description.kind if as_held else "anomaly"
+    gaps = gaps or (as_held and (description.exists != "everywhere" or kind != "anomaly"))
     if last_counts:
         raise InputDataError(
             f"{Path(files[0]).name} holds absolute values; files of anomalies alone can be joined where they overlap.",
@@ -145,10 +149,17 @@ def prepare_member(
             values = np.where(_read_output(folder / "filled.nc", flags.name, shown, order) > 0, np.nan, values)
             gaps = True
     months = Months(index[order])
-    values = anomalies_of(values, months, reference_period)
-    if to_ours := VARIABLES[variable].conversion(headers[0].units):
-        values = to_ours(values, difference=True)
-    _check(values, shown, gaps, VARIABLES[variable])
+    if kind == "anomaly":
+        values = anomalies_of(values, months, reference_period)
+        if to_ours := description.conversion(headers[0].units):
+            values = to_ours(values, difference=True)
+    else:
+        units = headers[0].units
+        dated = Steps(months.index, calendar=headers[0].calendar)
+        values = of_each_step(to_units(values, units, False, description), units, dated)
+        if kind == "ratio":
+            values = anomalies_of(values, months, reference_period, ratio_from=description.least_climatology)
+    _check(values, shown, gaps, description)
     return values, months
 
 
@@ -228,7 +239,9 @@ def _inspected(path: Path, wanted: str) -> MemberHeader:
         anomaly, flags = _kind(file, variable, path.name, description) if description.observable else (None, ())
         filled = flags_of(file, variable)
         name, index = str(variable.name), axis.index
-        return MemberHeader(name, index, units, anomaly, flags, remap, filled, lat, lon, layout, axis.notes)
+        return MemberHeader(
+            name, index, units, anomaly, flags, remap, filled, lat, lon, layout, axis.calendar, axis.notes
+        )
 
 
 def _kind(

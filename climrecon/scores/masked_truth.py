@@ -26,6 +26,8 @@ REGIONS: tuple[Region, ...] = (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 BINS = 10
 RAW = "raw_mean"
+#: Cells of a month whose ranks are compared, at least.
+FEWEST_RANKED = 10
 #: A regional interval is judged only where so much of the region's truth is known.
 WHOLE = 0.99
 
@@ -42,6 +44,8 @@ class MaskedTruth:
         (T, H, W) K, NaN where it is not known.
     mask:
         (T, H, W) True where observed.
+    skewed:
+        Whether values are skewed, as of precipitation: then totals and ranks count too.
     """
 
     name: str
@@ -49,6 +53,7 @@ class MaskedTruth:
     mask: BoolArray
     time: Months
     grid: Grid
+    skewed: bool = False
 
     @property
     def scored(self) -> BoolArray:
@@ -79,6 +84,22 @@ class MethodOutput:
     region_mean: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
+def regions_of(grid: Grid) -> tuple[Region, ...]:
+    """Those of :data:`REGIONS` with cells in the grid's domain; the first is the whole of it."""
+    return tuple(region for region in REGIONS if grid.region_weights(region).any())
+
+
+def _rank_correlations(estimate: FloatArray, truth: FloatArray, scored: BoolArray) -> FloatArray:
+    """(T,) Spearman's rank correlation over the cells of each month that count; NaN where there are few."""
+    from scipy.stats import spearmanr
+
+    found = np.full(len(truth), np.nan)
+    for month, cells in enumerate(scored):
+        if cells.sum() >= FEWEST_RANKED and np.ptp(estimate[month][cells]) > 0 and np.ptp(truth[month][cells]) > 0:
+            found[month] = spearmanr(estimate[month][cells], truth[month][cells]).statistic
+    return found
+
+
 def raw_mean(known: MaskedTruth, observed: FloatArray) -> MethodOutput:
     """The mean of the observed cells, no method at all: of a region's own cells, of all where it has none.
 
@@ -89,7 +110,7 @@ def raw_mean(known: MaskedTruth, observed: FloatArray) -> MethodOutput:
     """
     whole = np.nan_to_num(weighted_mean(observed, known.grid.area))
     means = {}
-    for region in REGIONS:
+    for region in regions_of(known.grid):
         own = weighted_mean(observed, known.grid.region_weights(region))
         means[region.name] = np.where(np.isfinite(own), own, whole)
     return MethodOutput(np.broadcast_to(whole[:, None, None], known.truth.shape), region_mean=means)
@@ -110,6 +131,9 @@ def sums_of(known: MaskedTruth, made: MethodOutput) -> Sums:
         "cell_squares": (error**2).sum(axis=0),
         "cell_count": scored.sum(axis=0),
     }
+    if known.skewed:
+        found["totals"] = (weights * truth).sum(axis=(1, 2))
+        found["rank_r"] = _rank_correlations(made.mean, truth, scored)
     if made.stddev is not None:
         sd = np.where(scored, np.maximum(made.stddev, 1e-6), 1.0)
         found["crps"] = (weights * scores.crps_normal(made.mean, sd, truth)).sum(axis=(1, 2))
@@ -118,7 +142,7 @@ def sums_of(known: MaskedTruth, made: MethodOutput) -> Sums:
         found["inside"] = np.stack(inside, axis=1)
         bins = np.minimum((transform * BINS).astype(int), BINS - 1)
         found["histogram"] = np.bincount(bins.ravel(), weights.ravel(), minlength=BINS)
-    for region in REGIONS:
+    for region in regions_of(grid):
         found |= {f"{region.name}/{key}": value for key, value in _regional(known, made, region).items()}
     return found
 

@@ -13,6 +13,7 @@ from climrecon.grid import Grid
 from climrecon.methods.contract import Method
 from climrecon.scores import scores
 from climrecon.scores.series import annual_means, series_scores
+from climrecon.variables import VARIABLES, Variable
 
 #: Independent noise of the noisy cases, K; and the error stated for the clean ones, since no data set
 #: states zero.
@@ -62,6 +63,7 @@ def score_table(
     grid: Grid,
     masks: Mapping[str, BoolArray],
     seeds: tuple[int, ...],
+    variable: Variable = VARIABLES["tas"],
 ) -> dict[str, Any]:
     """Every method under every mask, clean and with independent noise.
 
@@ -76,6 +78,8 @@ def score_table(
         (T, H, W) cells whose truth may be scored.
     masks:
         Name -> (H, W) mask applied to all months. Cells that were missing are scored.
+    variable:
+        Of the truth: by its description errors are larger or smaller, and no value leaves its bounds.
 
     Returns
     -------
@@ -85,15 +89,17 @@ def score_table(
     table: dict[str, Any] = {"n_months": len(truth), "seeds": list(seeds), "cases": {}, "response": {}}
     context = Context(grid, time)
     known = np.isfinite(truth)
+    noisy, clean = (variable.error_like(size) for size in (NOISE, CLEAN))
     for label, one in masks.items():
         mask = one & known
         hidden = valid & ~mask
-        for case, sd, draws in ((f"{label} clean", 0.0, (0,)), (f"{label} noisy", NOISE, seeds)):
+        for case, sd, draws in ((f"{label} clean", 0.0, (0,)), (f"{label} noisy", noisy, seeds)):
             rows: dict[str, list[dict[str, float]]] = {}
             for seed in draws:
-                noise = sd * np.random.default_rng(seed).normal(size=truth.shape)
-                values = np.where(mask, truth + noise, np.nan).astype(np.float32)
-                stated = np.full(truth.shape, max(sd, CLEAN), np.float32)
+                white = np.random.default_rng(seed).normal(size=truth.shape)
+                observed = variable.to_methods.with_error(truth, np.array(sd), white)
+                values = np.where(mask, observed, np.nan).astype(np.float32)
+                stated = np.full(truth.shape, max(sd, clean), np.float32)
                 raw = np.nansum(values * grid.area, (1, 2)) / (grid.area * mask).sum((1, 2))
                 estimates = {"raw_mean": Estimate(np.broadcast_to(raw[:, None, None], truth.shape))}
                 for name, make in methods.items():
@@ -109,13 +115,15 @@ def score_table(
                 for name, found in rows.items()
             }
         for name, make in methods.items():
-            table["response"].setdefault(name, {})[label] = response(make(), truth, mask, time, grid)
+            table["response"].setdefault(name, {})[label] = response(make(), truth, mask, time, grid, clean)
     return table
 
 
-def response(method: Method, truth: FloatArray, mask: BoolArray, time: Months, grid: Grid) -> float:
-    """Change of the global mean when every observed cell is 1 K warmer; 1 is right."""
-    sd = np.full(truth.shape, CLEAN, np.float32)
+def response(
+    method: Method, truth: FloatArray, mask: BoolArray, time: Months, grid: Grid, stated: float = CLEAN
+) -> float:
+    """Change of the mean when every observed cell is one unit (1 K warmer) larger; 1 is right."""
+    sd = np.full(truth.shape, stated, np.float32)
     context = Context(grid, time)
     means = [
         (method.reconstruct(np.where(mask, truth + shift, np.nan), mask, sd, time.month, context).mean * grid.area)

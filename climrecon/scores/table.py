@@ -41,13 +41,18 @@ def score_methods(
     for name, parts in sums.items():
         table[name] = {
             "cells": _cells(parts),
-            "regions": {region.name: _region(parts, region.name) for region in REGIONS},
+            "regions": {name: _region(parts, name) for name in _regions(parts)},
             "decades": _grouped(parts, lambda part: Months(part["index"]).year // 10 * 10, "{:.0f}s"),
             "coverage": _by_coverage(parts),
             "reliability": _reliability(parts),
             "paired": {} if reference in (None, name) else _paired(parts, sums[str(reference)], seed),
         }
     return {name: _plain(scores) for name, scores in table.items()}
+
+
+def _regions(parts: Sequence[Sums]) -> list[str]:
+    """Names of the regions that all records have."""
+    return [region.name for region in REGIONS if all(f"{region.name}/truth" in part for part in parts)]
 
 
 def _joined(parts: Sequence[Sums], key: str) -> FloatArray:
@@ -61,6 +66,10 @@ def _cells(parts: Sequence[Sums], chosen: Any = slice(None), levels: Sequence[fl
         "rmse": float(np.sqrt(_joined(parts, "squares")[chosen].sum() / weight)),
         "bias": float(_joined(parts, "errors")[chosen].sum() / weight),
     }
+    if all("totals" in part for part in parts):
+        truth, ranks = _joined(parts, "totals")[chosen].sum(), _joined(parts, "rank_r")[chosen]
+        scores["total_ratio"] = float(1.0 + _joined(parts, "errors")[chosen].sum() / truth)
+        scores["rank_r"] = float(np.nanmean(ranks)) if np.isfinite(ranks).any() else float("nan")
     if all("crps" in part for part in parts):
         scores["crps"] = float(_joined(parts, "crps")[chosen].sum() / weight)
         inside = _joined(parts, "inside")[chosen].sum(axis=0) / weight
@@ -158,6 +167,8 @@ def _paired(parts: Sequence[Sums], reference: Sequence[Sums], seed: int) -> dict
         crps = (by_year(parts, "crps"), by_year(reference, "crps"))
         found["crps"] = paired.difference(*crps, weight, positions, paired.mean)
     for key, region, annual in (("global_annual_rmse", "global", True), ("nino34_rmse", "Nino 3.4", False)):
+        if region not in _regions(parts):
+            continue
         squares = [_regional_squares(of, region, annual, years) for of in (parts, reference)]
         found[key] = paired.difference(squares[0][0], squares[1][0], squares[0][1], positions)
     found["block_years"] = [paired.block_length(len(one)) for one in years]

@@ -23,6 +23,7 @@ from climrecon.methods.optimal_interpolation import PATTERNS, optimal_interpolat
 from climrecon.methods.registry import registered
 from climrecon.methods.store import LoadedNetwork, load_network, network_of, stored_network
 from climrecon.methods.transformed import transformed
+from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.netcdf.forms import readable
 from climrecon.output.product import NetworkInfo
 from climrecon.preprocess import to_network_grid
@@ -84,7 +85,8 @@ def load_method(name: str, settings: RunSettings, site: Site) -> LoadedMethod:
         method = known.build() if source is None else optimal_interpolation(source)
         check_variable(name, method.capabilities.variable, settings.variable)
         check_frequency(name, method.capabilities.frequency, settings.frequency)
-        method = transformed(method, VARIABLES[settings.variable])
+        normal = method.normal if isinstance(method, UNetReconstructor) else None
+        method = transformed(method, VARIABLES[settings.variable], normal)
         info = NetworkInfo(name, known.title, None, package=known.package)
         return LoadedMethod(method, info, covariance_sha256=source.sha256 if source else "")
     network = load_network(name, device=choose_device(settings.device), store=places)

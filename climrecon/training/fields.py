@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.array_types import IntArray
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.grid import Grid
+from climrecon.variables import Variable
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,16 @@ class TrainingFields:
         number = [self.set_names.index(name) for name in self.sets] or [0] * len(self.names)
         return np.asarray(np.array(number)[self.member[rows]])
 
+    def in_methods(self, variable: Variable, normal: FloatArray | None) -> TrainingFields:
+        """As methods are given values: transformed, and less (12, P) ``normal`` by calendar month; itself if alike."""
+        transform = variable.to_methods
+        if transform.is_identity:
+            return self
+        values = transform.forward(np.asarray(self.values, np.float32))
+        if normal is not None:
+            values -= normal.reshape(12, *self.grid.shape)[np.asarray(self.month) - 1]
+        return replace(self, values=values)
+
     def known(self, rows: Any) -> NDArray[np.float64]:
         """(n, H, W) anomalies of some months, K, NaN where they may not be learned from."""
         values = np.asarray(self.values[rows], dtype=np.float64)
@@ -76,3 +87,21 @@ class TrainingFields:
         if not self.auxiliary:
             return None
         return np.stack([np.asarray(part[rows], np.float32) for part in self.auxiliary.values()], axis=1)
+
+
+def normal_of(fields: TrainingFields, variable: Variable) -> NDArray[np.float32] | None:
+    """(12, P) mean transformed value of each calendar month; None where the transform is linear.
+
+    The mean of a transformed value is not the transformed mean: a network's patterns are about the former. Cells without
+    a value have the mean over all others.
+    """
+    transform = variable.to_methods
+    if transform.kind == "linear":
+        return None
+    month, normal = np.asarray(fields.month), np.empty((12, fields.grid.area.size), np.float32)
+    for number in range(12):
+        values = transform.forward(fields.known(np.flatnonzero(month == number + 1))).reshape(-1, normal.shape[1])
+        known = np.isfinite(values)
+        mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        normal[number] = np.where(known.any(axis=0), mean, values[known].mean() if known.any() else 0.0)
+    return normal

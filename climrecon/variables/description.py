@@ -88,6 +88,10 @@ class Maps(_Frozen):
     rmse_step: float
 
 
+#: Assumed error of an observed cell of air temperature, K.
+_USUAL_ERROR = 0.3
+
+
 class Variable(_Frozen):
     """All that the package knows of one variable.
 
@@ -207,6 +211,23 @@ class Variable(_Frozen):
     def normal(self) -> float:
         """The value of the climatology: 0 of anomalies."""
         return self.to_methods.normal
+
+    def error_like(self, kelvins: float) -> float:
+        """The error that is to the variable what one of so many K is to air temperature, by both assumed errors."""
+        return kelvins * ((self.default_obs_sd or _USUAL_ERROR) / _USUAL_ERROR)
+
+    @property
+    def units_in_methods(self) -> str:
+        """Units of values as methods are given them, for texts."""
+        if self.to_methods.is_identity:
+            return self.units
+        return f"of {self.scale:g} {self.units}" if self.to_methods.kind == "linear" else "transformed"
+
+    def in_methods(self, size: float) -> float:
+        """A size, such as an error, about the climatology as methods are given it."""
+        import numpy as np
+
+        return float(self.to_methods.spread(np.array(self.normal), np.array(size)))
 
     def held(self, reference_period: tuple[int, int]) -> str:
         """Units and reference of held values, for figures and tables."""

@@ -104,6 +104,13 @@ class Transform(BaseModel):
             return self._within(values + white * sd)
         return self.inverse(self.forward(values) + white * self.spread(values, sd))
 
+    def observed(self, values: Array, error: Array, sd: Array) -> tuple[Array, Array]:
+        """(...) values with errors of z, and the one-sigma sizes ``sd`` of these, as sizes of values."""
+        if self.is_identity:
+            return values + error, sd
+        z = self.forward(values) + error
+        return self.inverse(z), (self.inverse(z + sd) - self.inverse(z - sd)) / 2
+
     @property
     def plain(self) -> Transform:
         """For methods that give weighted means, which are unbiased of values and biased of powers: linear."""

@@ -31,6 +31,7 @@ def unet_arguments(network: UNet) -> dict[str, Any]:
         "sees_level": network.sees_level,
         "keeps_mean": network.keeps_mean,
         "auxiliary": list(network.auxiliary),
+        "normal": network.normal is not None,
     }
 
 
@@ -100,4 +101,5 @@ def empty_unet(arguments: Mapping[str, Any]) -> UNet:
         sees_level=bool(arguments.get("sees_level", False)),
         keeps_mean=bool(arguments.get("keeps_mean", True)),
         auxiliary=tuple(map(str, arguments.get("auxiliary", ()))),
+        normal=torch.zeros(12, cells) if arguments.get("normal", False) else None,
     )

@@ -134,6 +134,9 @@ class UNet(nn.Module):
         Whether the correction has no mean over the domain.
     auxiliary:
         Names of V auxiliary variables that are channels.
+    normal:
+        (12, P) mean of the transformed values that the network takes, by calendar month, where its variable has a
+        transform that is not linear, see :func:`climrecon.methods.transformed.transformed`; else None.
     statistics:
         (V, P) mean and (V, P) standard deviation of their anomalies in the training members, by which they are
         normalised; None where weights will be loaded.
@@ -156,8 +159,11 @@ class UNet(nn.Module):
         keeps_mean: bool = True,
         auxiliary: tuple[str, ...] = (),
         statistics: tuple[FloatArray, FloatArray] | None = None,
+        normal: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.register_buffer("normal", normal)
+        self.normal: Tensor | None
         self.register_buffer("land", land)
         self.register_buffer("sin_lat", sin_lat)
         self.register_buffer("area", area.reshape(-1))

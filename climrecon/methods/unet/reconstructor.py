@@ -58,6 +58,12 @@ class UNetReconstructor(Method):
         self._auxiliary: Auxiliary | None = None
 
     @property
+    def normal(self) -> FloatArray | None:
+        """(12, H, W) mean of the transformed values that the network takes; None where it takes values as they are."""
+        normal = self.network.normal
+        return None if normal is None else normal.cpu().numpy().reshape(12, *self.network.shape)
+
+    @property
     def capabilities(self) -> Capabilities:
         """Chunks of months are estimated side by side on a CPU; errors persist over the borders of chunks."""
         return Capabilities(
@@ -93,6 +99,8 @@ class UNetReconstructor(Method):
         return "auxiliary variables: " + "; ".join(parts) if parts else ""
 
     def _calibrate_errors(self, observations: Observations) -> str:
+        if self.network.padding != "sphere":
+            return "errors of observed cells are taken as stated: on a region they are not estimated"
         flat = (len(observations.time), -1)
         prior = self.network.prior
         with torch.inference_mode():

@@ -29,6 +29,7 @@ from climrecon.tasks.training_data.members import Member
 from climrecon.tasks.training_data.preparation import Preparation
 from climrecon.training.sets import family_of
 from climrecon.training.store import Rows, StoredMember, rows_text
+from climrecon.variables import VARIABLES
 from climrecon.workflow.fingerprint import fingerprint
 
 #: The masks go by calendar date where at least this share of the truth's months has one of its date.
@@ -159,14 +160,15 @@ def pseudo_observations_of(
     time = Months(index[has])
     truth = grid.known(np.asarray(member.values[rows][inside][has], dtype=np.float32))
     mask = gaps.mask[position[has]] & np.isfinite(truth)
-    error: FloatArray = np.zeros(1, np.float32)
-    stated: FloatArray = np.full(truth.shape, CLEAN, np.float32)
+    variable, seen = VARIABLES[settings.variable], truth
+    stated: FloatArray = np.full(truth.shape, variable.error_like(CLEAN), np.float32)
     if noise is not None:
         seed = np.random.SeedSequence(settings.seed, spawn_key=(_NOISE, number, 0))
-        error, stated = _errors(noise, len(time), grid, np.random.default_rng(seed))
+        errors = _errors(noise, len(time), grid, np.random.default_rng(seed))
+        seen, stated = variable.to_methods.observed(truth, *errors)
     observations = Observations(
         variable=settings.variable,
-        values=np.where(mask, truth + error, np.nan).astype(np.float32),
+        values=np.where(mask, seen, np.nan).astype(np.float32),
         mask=mask,
         obs_sd=stated,
         time=time,
@@ -174,7 +176,8 @@ def pseudo_observations_of(
         reference_period=settings.reference_period.years,
         source=Source(name, "", (), (), settings.variable),
     )
-    return PseudoObservations(MaskedTruth(name, truth, mask, time, grid), observations), rule
+    known = MaskedTruth(name, truth, mask, time, grid, skewed=variable.to_methods.kind != "linear")
+    return PseudoObservations(known, observations), rule
 
 
 def _errors(noise: NoiseSource, months: int, grid: Grid, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:

@@ -13,16 +13,17 @@ import numpy as np
 
 from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import InputDataError, NetworkError
+from climrecon.grid import Grid
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.preprocess import to_network_grid
-from climrecon.scores.masked_truth import RAW, REGIONS, MethodOutput, Sums, raw_mean, sums_of
+from climrecon.scores.masked_truth import RAW, MethodOutput, Sums, raw_mean, regions_of, sums_of
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.evaluate.plan import EvaluationRun, PseudoObservations, members_of_file, pseudo_observations_of
 from climrecon.tasks.evaluate.results import write_evaluation
 from climrecon.tasks.methods import LoadedMethod, load_method
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.training_data.coverage import mask_inputs, read_coverage, read_gaps
-from climrecon.tasks.training_data.material import GRID, TrainingData
+from climrecon.tasks.training_data.material import TrainingData
 from climrecon.tasks.training_data.members import training_members
 from climrecon.training.calendar import NO_YEARS, Calendar
 from climrecon.workflow.disk_space import megabytes
@@ -50,7 +51,6 @@ class Evaluation:
             # A network given by its path goes by the name in its card, unless another has it.
             labels[name] = name if method.info.name in methods else method.info.name
             methods[labels[name]] = method
-            _check_grid(labels[name], method)
         cache = cache_folder(settings.cachedir)
         lost: tuple[tuple[str, str], ...] = ()
         if settings.truth_file:
@@ -60,6 +60,8 @@ class Evaluation:
             members, lost, _ = training_members(settings, site)
             calendar = _calendar_of(methods[labels[settings.network]])
             self.data = TrainingData.of(members, settings, cache / "training", settings.auxiliary_variables, calendar)
+        for label, method in methods.items():
+            _check_grid(label, method, self.data.grid)
         self.plan = EvaluationRun(
             settings,
             methods,
@@ -89,10 +91,10 @@ class Evaluation:
         every_month = self.settings if inputs.made_up else self.settings.model_copy(update={"period": None})
         with plan.preparation.store.scratch() as scratch:
             reporter.stage(f"Reading the gaps of {inputs.label}")
-            gaps = to_network_grid(read_gaps(every_month, inputs, GRID), GRID, scratch)
+            gaps = to_network_grid(read_gaps(every_month, inputs, self.data.grid), self.data.grid, scratch)
             noise = None
             if self.settings.noise:
-                noise = read_coverage(every_month, inputs, GRID, scratch, reporter).noise
+                noise = read_coverage(every_month, inputs, self.data.grid, scratch, reporter).noise
         records, rules = [], []
         for number, (member, rows) in enumerate(plan.truth.members):
             record, rule = pseudo_observations_of(member, rows, gaps, noise, plan.grid, self.settings, number)
@@ -157,11 +159,11 @@ def _calendar_of(method: LoadedMethod) -> Calendar:
     return Calendar.of(recipe.get("hold_out", ()), recipe.get("validate_on", ()))
 
 
-def _check_grid(name: str, method: LoadedMethod) -> None:
-    if method.network is not None and not method.network.card.grid.grid.same_as(GRID):
+def _check_grid(name: str, method: LoadedMethod, grid: Grid) -> None:
+    if method.native_grid is not None and not method.native_grid.same_as(grid):
         raise NetworkError(
-            f"{name} works on {method.network.card.grid.grid.describe()}; evaluations are made on {GRID.describe()}.",
-            "Choose a network of that grid.",
+            f"{name} works on {method.native_grid.describe()}; this evaluation is made on {grid.describe()}.",
+            "Choose a network of that grid, or a truth on the grid of the network.",
         )
 
 
@@ -171,7 +173,7 @@ def _applied(
     """A method's estimates of a record, realisations as regional means alone."""
     shape = record.known.truth.shape
     mean, stddev = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    weights = {region.name: record.known.grid.region_weights(region) for region in REGIONS}
+    weights = {region.name: record.known.grid.region_weights(region) for region in regions_of(record.known.grid)}
     weights = {name: weight / weight.sum() for name, weight in weights.items()}
     sd: dict[str, list[Any]] = {name: [] for name in weights}
     draws: dict[str, list[Any]] = {name: [] for name in weights}

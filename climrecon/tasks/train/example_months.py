@@ -36,8 +36,9 @@ class Samples:
     given too, through the same mask, and auxiliary variables whole: networks that take them are shown as they are used.
     """
 
-    def __init__(self, fields: TrainingFields, gaps: Coverage, seed: int) -> None:
+    def __init__(self, fields: TrainingFields, gaps: Coverage, seed: int, variable: str = "tas") -> None:
         self.fields, self.gaps, self.seed, self.grid = fields, gaps, seed, fields.grid
+        self.variable = VARIABLES[variable]
         spread = np.linspace(0, len(fields) - 1, COUNT + 2).astype(int)[1:-1]
         self.rows = np.unique([_of_season(fields, row, 1 + 3 * n) for n, row in enumerate(spread)])
 
@@ -57,8 +58,9 @@ class Samples:
         values, stated = np.zeros_like(truth), np.zeros_like(truth)
         for position, at in enumerate(near):
             drawn = self.gaps.noise.draw(np.random.default_rng([self.seed, _SHOWN, number, int(at)]))
-            error, stated[position] = (np.asarray(part).reshape(grid.shape) for part in drawn)
-            values[position] = np.where(mask[position], truth[position] + error, np.nan)
+            error, sizes = (np.asarray(part).reshape(grid.shape) for part in drawn)
+            observed, stated[position] = self.variable.to_methods.observed(truth[position], error, sizes)
+            values[position] = np.where(mask[position], observed, np.nan)
         months = Months(np.asarray(fields.index)[near])
         auxiliary = fields.auxiliary_at(near)
         if auxiliary is not None:
@@ -115,7 +117,7 @@ def shown_while_training(
         if noted and spent > SHARE * (now - began):
             return
         obs_sd = VARIABLES[variable].default_obs_sd or 0.0
-        network = as_reconstructor(as_network(module), samples.grid, rows, obs_sd=obs_sd)
+        network = as_reconstructor(as_network(module), samples.grid, rows, variable=variable, obs_sd=obs_sd)
         draw_samples(samples.grid, samples.estimated(network), f"{name}, step {step}", variable).save(folder / FILE)
         spent += time.monotonic() - now
         if not noted:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from climrecon.array_types import IntArray
 from climrecon.fields import Context, Months
@@ -29,7 +30,7 @@ from climrecon.tasks.training_data.preparation import OBSERVED
 from climrecon.training.auxiliary import DESCRIPTION
 from climrecon.training.distributed import process_rank
 from climrecon.training.engine import Progress, Shown
-from climrecon.training.fields import TrainingFields
+from climrecon.training.fields import TrainingFields, normal_of
 from climrecon.training.published_task import new_network
 from climrecon.training.range import reached_by
 from climrecon.training.rarely_known import rarely_known, text_on
@@ -94,17 +95,22 @@ def run_training(
         if done == total and what.startswith("Drawing validation"):
             reporter.stage(f"Scoring {REFERENCE_METHOD} on the validation months, then training {plan.name}")
 
+    description = VARIABLES[chosen.variable]
+    start = network_of(plan.start) if plan.start else None
+    normal = normal_of(fields, description) if start is None else None
+    if isinstance(start, UNet) and start.normal is not None:
+        normal = start.normal.cpu().numpy()
     trained = train(
         chosen,
-        fields,
-        validation,
+        fields.in_methods(description, normal),
+        validation.in_methods(description, normal),
         gaps.masks,
         gaps.noise,
         folder=plan.folder / "fit",
         seed=settings.seed,
         device=device,
         max_hours=settings.max_hours,
-        start=network_of(plan.start) if plan.start else None,
+        start=start,
         models=plan.models,
         report=report_progress,
         drawing=report_preparation,
@@ -114,7 +120,7 @@ def run_training(
     fitted = {name: value for name, value in trained.card.items() if name not in ("members", "members_validation")}
     data = {**material_card(plan, gaps), "rarely_known": rare}
     about = {**fitted, **data, "recipe": fitted["recipe"], "versions": {**fitted["versions"], **data["versions"]}}
-    if known := fitted.get("forced_responses"):
+    if (known := fitted.get("forced_responses")) and known["sources"]:
         reporter.note(
             f"Forced responses of {len(known['sources'])} sources: standard deviations of "
             f"{known['amplitude_of_mean_K']:g} K along their mean, {known['amplitude_of_differences_K']:g} K along their "
@@ -126,6 +132,8 @@ def run_training(
             + ", ".join(f"{name} {share:g}" for name, share in trained.shares.items())
         )
     network = as_network(trained.network)
+    if isinstance(network, UNet) and normal is not None:
+        network.normal = torch.as_tensor(normal)
     card = describe(plan.name, network, fields.grid, about)
     if process_rank():  # the others hold the same weights, and would write into the same folder
         return
@@ -140,7 +148,8 @@ def run_training(
             SCORED: (untested, f"{len(untested)} months, those learned from and those validated on"),
         }
         for folder, (months, text) in uses.items():
-            network = refitted(network, replace(months, shares=trained.shares), chosen, trained.forcing)
+            given = replace(months, shares=trained.shares).in_methods(description, normal)
+            network = refitted(network, given, chosen, trained.forcing)
             card = card.model_copy(update={"training": {**card.training, "covariances": text}})
             save_network(network, card, plan.folder / folder, reached_by(months))
     else:
@@ -152,9 +161,10 @@ def _shown(
     plan: TrainingPlan, chosen: Recipe, validation: TrainingFields, gaps: Coverage, reporter: Reporter
 ) -> Shown | None:
     """Draws samples as the network learns; None where no figures are wanted."""
-    if not plan.settings.plots or not gaps.scoring:
+    # A network that takes transformed values is shown when it is stored with their normal ones.
+    if not plan.settings.plots or not gaps.scoring or VARIABLES[chosen.variable].to_methods.kind != "linear":
         return None
-    samples = Samples(validation, gaps, plan.settings.seed)
+    samples = Samples(validation, gaps, plan.settings.seed, chosen.variable)
     rows = chosen.rows if isinstance(chosen, PublishedRecipe) else 0
     return shown_while_training(samples, plan.folder, plan.name, rows, reporter.note, chosen.variable)
 

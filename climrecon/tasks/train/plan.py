@@ -13,7 +13,7 @@ from climrecon.preprocess.patterns import read_patterns
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.training_data.coverage import coverage_files, fingerprint_of_gaps
-from climrecon.tasks.training_data.material import GRID, Material, TrainingData
+from climrecon.tasks.training_data.material import Material, TrainingData
 from climrecon.training.recipe_settings import Recipe, UNetRecipe
 from climrecon.training.store import rows_text
 from climrecon.workflow.fingerprint import fingerprint
@@ -70,9 +70,10 @@ class TrainingPlan:
     @cached_property
     def models(self) -> ForcedResponses | None:
         """The forced responses of the file; None where there is none."""
+        grid = self.data.grid
         for path in self.patterns:
             with tempfile.TemporaryDirectory() as scratch:
-                return ForcedResponses(*read_patterns(path, GRID, Path(scratch)), GRID.area.reshape(-1))
+                return ForcedResponses(*read_patterns(path, grid, Path(scratch)), grid.area.reshape(-1))
         return None
 
     @cached_property

@@ -18,6 +18,7 @@ from climrecon.methods.card import Card
 from climrecon.methods.contract import Method
 from climrecon.methods.store import CARD, WEIGHTS, LoadedNetwork, load_network
 from climrecon.methods.training_range import RANGE
+from climrecon.methods.transformed import transformed
 from climrecon.output.card import card_markdown
 from climrecon.report import write_training_report
 from climrecon.scores.suite import score_table
@@ -29,6 +30,7 @@ from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.training_data.coverage import Coverage
 from climrecon.tasks.training_data.material import Material, lines_of
 from climrecon.training.fields import TrainingFields
+from climrecon.variables import VARIABLES
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.run_folder import RunFolder
@@ -108,6 +110,7 @@ def scores(
                 grid,
                 gaps.scoring,
                 NOISE_SEEDS,
+                VARIABLES[network.card.variable],
             )
         )
         units = network.card.units
@@ -132,7 +135,8 @@ def _methods(
         found[f"{network.name} with {', '.join(auxiliary.variables)}"] = lambda: network.method.with_auxiliary(
             auxiliary
         )
-    return {**found, REFERENCE_METHOD: lambda: registry.build(REFERENCE_METHOD)}
+    variable = VARIABLES[network.card.variable]
+    return {**found, REFERENCE_METHOD: lambda: transformed(registry.build(REFERENCE_METHOD), variable)}
 
 
 def whole_years(index: NDArray[np.integer[Any]], count: int) -> NDArray[np.integer[Any]]:
@@ -172,15 +176,16 @@ def _figures(results: RunFolder, card: Card, network: LoadedNetwork, gaps: Cover
     if gaps.scoring:
         # The months that were drawn while it learned, as the weights that were kept estimate them.
         validation = material.fields(material.split.validation, training.cache / "joined")
-        samples = Samples(validation, gaps, training.settings.seed).estimated(network.method)
+        samples = Samples(validation, gaps, training.settings.seed, card.variable).estimated(network.method)
         results.add_figure(SAMPLES, draw_samples(grid, samples, card.name, card.variable))
     rng = np.random.default_rng(training.settings.seed)
     for number, (label, mask) in enumerate(list(gaps.scoring.items())[:2], 1):
         at = int(rng.integers(len(fields)))
         truth = np.asarray(fields.values[at])
-        error, stated = (part.reshape(grid.shape) for part in gaps.noise.draw(rng))
+        error, sizes = (part.reshape(grid.shape) for part in gaps.noise.draw(rng))
         mask = mask & np.isfinite(truth)
-        seen = np.where(mask, truth + error, np.nan).astype(np.float32)
+        observed, stated = VARIABLES[card.variable].to_methods.observed(truth, error, sizes)
+        seen = np.where(mask, observed, np.nan).astype(np.float32)
         month = Months(fields.index[at : at + 1])
         estimate = network.method.reconstruct(
             seen[None], mask[None], stated[None].astype(np.float32), month.month, Context(grid, month)

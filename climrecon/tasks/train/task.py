@@ -17,7 +17,7 @@ from climrecon.tasks.train.fit import SCORED, check_start, recipe_for, recipe_of
 from climrecon.tasks.train.plan import TrainingPlan
 from climrecon.tasks.train.results import collect
 from climrecon.tasks.training_data.coverage import Coverage, mask_inputs, read_coverage
-from climrecon.tasks.training_data.material import GRID, TrainingData
+from climrecon.tasks.training_data.material import TrainingData
 from climrecon.tasks.training_data.members import Member, training_members
 from climrecon.tasks.training_data.preparation import workers
 from climrecon.training.distributed import Workers
@@ -56,11 +56,6 @@ class Training:
                 "named by auxiliary, so that their files are looked for.",
                 f"Use auxiliary={','.join(recipe.auxiliary)}.",
             )
-        if isinstance(recipe, UNetRecipe):
-            check_grid(recipe, GRID)
-        if start is not None:
-            check_variable(f"The network {start.name}", start.card.variable, settings.variable)
-            check_start(recipe, GRID, start)
         if settings.forced_patterns and isinstance(recipe, UNetRecipe) and not recipe.forced:
             raise UsageError(
                 f"forced_patterns holds responses of {RESPONSES_OF}; a network for {settings.variable} has none.",
@@ -74,6 +69,11 @@ class Training:
         cache = cache_folder(settings.cachedir) / "training"
         members, left_out, files = training_members(settings, site)
         self.data = TrainingData.of(members, settings, cache, settings.auxiliary_variables, recipe.calendar)
+        if isinstance(recipe, UNetRecipe):
+            check_grid(recipe, self.data.grid)
+        if start is not None:
+            check_variable(f"The network {start.name}", start.card.variable, settings.variable)
+            check_start(recipe, self.data.grid, start)
         inputs = mask_inputs(settings, site, Quiet())
         self.plan = TrainingPlan(settings, site, recipe, start, self.data, left_out, files, inputs, cache)
         #: Read now, so that a file that cannot be used is refused before members are prepared.
@@ -145,7 +145,7 @@ class Training:
 
     def _coverage(self, reporter: Reporter) -> Coverage:
         with self.data.preparation.store.scratch() as scratch:
-            return read_coverage(self.settings, self.plan.coverage_inputs, GRID, scratch, reporter)
+            return read_coverage(self.settings, self.plan.coverage_inputs, self.data.grid, scratch, reporter)
 
     def dry_run(self, part: int, reporter: Reporter) -> Outcome:
         """A summary of the preparation and the training; writes nothing."""
@@ -181,14 +181,14 @@ class Training:
     def _needs(self, waiting: Sequence[Member]) -> list[tuple[Path, float, int]]:
         """(folder, bytes, files) of what will be written where."""
         plan, settings = self.plan, self.settings
-        month = 4 * GRID.area.size * len(plan.recipe.variables)
+        month = 4 * self.data.grid.area.size * len(plan.recipe.variables)
 
         def size(members: Sequence[Member]) -> int:
             return month * sum(dimensions(path)[0] for one in members for path in one.files[settings.variable])
 
         everything = size(self.data.members)
         joined = everything > JOINED_IN_MEMORY
-        weights = weights_bytes(plan.recipe, GRID, network_of(plan.start) if plan.start else None)
+        weights = weights_bytes(plan.recipe, self.data.grid, network_of(plan.start) if plan.start else None)
         # A member has a file; each of its input files a small one with its hash.
         files = len(waiting) + sum(len(paths) for member in waiting for paths in member.files.values())
         return [

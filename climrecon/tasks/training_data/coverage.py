@@ -198,6 +198,8 @@ def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Pa
         rarity=None if own is not None or seen.variable != settings.variable else rarity_of(on_grid.mask[train]),
         systematic=systematic,
         partial=partial,
+        size=VARIABLES[settings.variable].in_methods(1.0) * VARIABLES[settings.variable].error_like(1.0),
+        units=VARIABLES[settings.variable].units_in_methods,
     )
     labels = Months(on_grid.time.index[test]).labels()
     scoring = {label: mask for label, mask in zip(labels, on_grid.mask[test], strict=True) if 0 < mask.mean() < 1}

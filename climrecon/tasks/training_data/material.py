@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,9 @@ from climrecon.array_types import BoolArray
 from climrecon.errors import InputDataError
 from climrecon.files import why_unreadable
 from climrecon.grid import FIVE_DEGREES, Grid
+from climrecon.netcdf.opening import opened
+from climrecon.preprocess.axes import find_horizontal
+from climrecon.preprocess.field import find_variable
 from climrecon.settings import RunSettings
 from climrecon.tasks.training_data.members import Member
 from climrecon.tasks.training_data.preparation import Preparation, prepare_all, workers
@@ -23,7 +27,7 @@ from climrecon.training.store import Rows, StoredMember
 from climrecon.workflow.progress import Reporter
 from climrecon.workflow.stage import Stage
 
-#: The grid of prepared members: that of the observational data sets.
+#: The grid of prepared members of the globe: that of the observational data sets.
 GRID = FIVE_DEGREES
 #: Members left out that the last lines name.
 SHOWN = 12
@@ -89,7 +93,13 @@ class TrainingData:
     ) -> TrainingData:
         """``members`` as ``settings`` want them prepared, in the ``cache`` of trainings."""
         period, variable, target = settings.reference_period.years, settings.variable, settings.training_target
-        return cls(members, Preparation(cache / "members", GRID, period, variable, target, auxiliary), calendar)
+        grid = grid_of(members, variable)
+        return cls(members, Preparation(cache / "members", grid, period, variable, target, auxiliary), calendar)
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the members, all of it."""
+        return self.preparation.grid
 
     @property
     def stage(self) -> Stage:
@@ -219,6 +229,14 @@ class TrainingData:
                     one.prepare(member)
                 if store.why_left_out(key) is not None:
                     break  # auxiliary variables of a member left out are not prepared
+
+
+def grid_of(members: Sequence[Member], variable: str) -> Grid:
+    """The grid that members are prepared on: of the first one's files where that is one of a region, else 5 degrees."""
+    with suppress(InputDataError, IndexError, KeyError), opened(members[0].files[variable][0]) as file:
+        grid = find_horizontal(file, find_variable(file, variable)).grid
+        return GRID if grid.wraps else grid
+    return GRID  # a file that cannot be read is reported when it is prepared
 
 
 def known_cells(members: Sequence[StoredMember]) -> BoolArray:

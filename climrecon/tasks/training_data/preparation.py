@@ -84,7 +84,10 @@ class Preparation:
         Auxiliary variables have none: they may have gaps anywhere.
         """
         where = "everywhere" if self.is_auxiliary else VARIABLES[self.variable].exists
-        return replace(self.grid, exists=domain(self.grid, where, known[None]))
+        exists = domain(self.grid, where, known[None])
+        if where == "everywhere" and not self.grid.is_global and not known.all():
+            exists = known  # a product of a region ends at its cells
+        return replace(self.grid, exists=exists)
 
     @property
     def store(self) -> MemberStore:
@@ -215,7 +218,7 @@ class Preparation:
                 realisation=member.realisation,
                 last_counts=member.join,
                 notes=notes,
-                in_domain=True,
+                as_held=True,
             )
         if member.join:
             named = ", ".join(path.name for path in used[self.variable])
