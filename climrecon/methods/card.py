@@ -14,7 +14,8 @@ from climrecon.grid import Grid
 from climrecon.methods.kadow2020.network import PublishedUNet
 from climrecon.methods.registry import taking_any
 from climrecon.methods.unet.build import unet_arguments
-from climrecon.methods.unet.network import OBSERVED_CHANNELS, UNet
+from climrecon.methods.unet.channels import OBSERVED_CHANNELS
+from climrecon.methods.unet.network import UNet
 from climrecon.variables import VARIABLES
 
 Network = UNet | PublishedUNet

@@ -18,7 +18,7 @@ from climrecon.array_types import FloatArray
 from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import UsageError
-from climrecon.methods.unet.network import neighbour_steps
+from climrecon.methods.unet.channels import neighbour_steps
 from climrecon.training.distributed import Workers
 from climrecon.training.fields import TrainingFields
 

@@ -25,7 +25,8 @@ from climrecon.data.masks import MaskSource
 from climrecon.grid import Grid, Region
 from climrecon.methods.priors.full_rank import LEAST_ERROR, FullPrior
 from climrecon.methods.priors.low_rank import Posterior
-from climrecon.methods.unet.network import UNet, neighbour_steps
+from climrecon.methods.unet.channels import neighbour_steps
+from climrecon.methods.unet.network import UNet
 from climrecon.training.auxiliary import seen_of
 from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of

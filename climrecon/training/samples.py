@@ -25,15 +25,15 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.data.masks import MaskSource
 from climrecon.errors import OutputError
 from climrecon.methods.priors.full_rank import FullPrior
-from climrecon.methods.unet.network import (
+from climrecon.methods.unet.channels import (
     LEVEL_CHANNEL,
     MISFIT_CHANNEL,
     OBSERVED_CHANNELS,
-    UNet,
     analysis_channels,
     is_odd,
     neighbour_steps,
 )
+from climrecon.methods.unet.network import UNet
 from climrecon.training.auxiliary import seen_of
 from climrecon.training.banks import MaskErrorBank
 from climrecon.training.fields import TrainingFields

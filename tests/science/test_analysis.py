@@ -27,7 +27,8 @@ from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.interpolation import persistent_deviations
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD, Posterior
 from climrecon.methods.unet.build import build_unet, unet_arguments
-from climrecon.methods.unet.network import UNet, misfit, shifted
+from climrecon.methods.unet.channels import misfit, shifted
+from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.tasks.reconstruct.apply import complete_fields
 from climrecon.workflow.progress import Quiet

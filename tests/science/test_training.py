@@ -19,7 +19,8 @@ from climrecon.methods.priors.covariance import learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.store import load_network
 from climrecon.methods.unet.build import build_unet, unet_arguments
-from climrecon.methods.unet.network import UNet, analysis_channels, neighbour_channels
+from climrecon.methods.unet.channels import analysis_channels, neighbour_channels
+from climrecon.methods.unet.network import UNet
 from climrecon.training.banks import MaskErrorBank
 from climrecon.training.calibration import spread_factor
 from climrecon.training.distributed import Workers

@@ -28,19 +28,20 @@ from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.low_rank import Posterior, SpreadScaling
+from climrecon.methods.unet.channels import (
+    COMPLETE_CHANNELS,
+    LEVEL_CHANNEL,
+    MISFIT_CHANNEL,
+    OBSERVED_CHANNELS,
+    analysis_channels,
+    misfit,
+    neighbour_channels,
+    neighbour_steps,
+    shifted,
+)
 from climrecon.methods.unet.layers import Encoder, PaddedConv
 from climrecon.methods.unet.partial import Padding
 
-OBSERVED_CHANNELS = ("value", "innovation", "obs_sd")
-COMPLETE_CHANNELS = ("mask", "oi_mean", "oi_sd", "land", "sin_lat", "cos_month", "sin_month")
-#: Last of the complete channels, where a network has it; see :func:`misfit`.
-MISFIT_CHANNEL = "misfit"
-#: Bounds of it, as a ratio.
-MISFIT_BOUNDS = (0.03, 30.0)
-#: The month's mean, K, where a network sees it: how warm the climate is.
-LEVEL_CHANNEL = "level"
-#: Channels that change their sign when all anomalies do, besides the analyses of neighbouring months.
-_ODD_CHANNELS = frozenset({"value", "innovation", "oi_mean", LEVEL_CHANNEL})
 #: Levels where a card states no depth: as many as 36 x 72 cells allow.
 DEPTH = 3
 #: Largest correction of the mean, in standard deviations, and of the logarithm of the standard deviation.
@@ -77,21 +78,6 @@ class UNetOutput:
 FEWEST_ROWS = 4
 
 
-def neighbour_steps(count: int) -> tuple[int, ...]:
-    """Steps from a month to ``count`` neighbours on either side, the nearest first: -1, 1, -2, 2."""
-    return tuple(sign * step for step in range(1, count + 1) for sign in (-1, 1))
-
-
-def neighbour_channels(count: int) -> tuple[str, ...]:
-    """Names of the channels of :func:`neighbour_steps`: each analysis and its standard deviation."""
-    return tuple(f"neighbour{step:+d}{what}" for step in neighbour_steps(count) for what in ("", "_sd"))
-
-
-def is_odd(channel: str) -> bool:
-    """Whether a channel changes its sign when all anomalies do."""
-    return channel in _ODD_CHANNELS or (channel.startswith("neighbour") and not channel.endswith("_sd"))
-
-
 def most_levels(grid: Grid) -> int:
     """How many levels fit: rows and columns are halved once less, and 36 x 72 cells twice.
 
@@ -125,7 +111,7 @@ class UNet(nn.Module):
     padding:
         What lies beyond the borders of the grid, see :func:`climrecon.methods.unet.partial.padding_of`.
     misfit:
-        Whether :func:`misfit` is a channel.
+        Whether :func:`~climrecon.methods.unet.channels.misfit` is a channel.
     neighbour_months:
         How many months before and after have their analyses as channels; 0: each month stands by itself.
     sees_level:
@@ -236,7 +222,8 @@ class UNet(nn.Module):
         Parameters
         ----------
         neighbours:
-            (B, P) each, in the order of :func:`neighbour_channels`; none where each month stands by itself.
+            (B, P) each, in the order of :func:`~climrecon.methods.unet.channels.neighbour_channels`; none where each
+            month stands by itself.
         auxiliary:
             (B, V, P) anomalies of the auxiliary variables, NaN where not observed; None: nowhere.
         """
@@ -371,41 +358,7 @@ class UNet(nn.Module):
         return UNetOutput(mean, parts.variance.sqrt(), factor, posterior, parts)
 
 
-def analysis_channels(posterior: Posterior, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, P) analysis about the month's mean and its standard deviation, in units of ``spread``."""
-    return (posterior.mean - posterior.level[:, None]) / spread, posterior.variance.sqrt() / spread
-
-
 def _bounded(x: Tensor) -> Tensor:
     """``x`` where it is small, never beyond :data:`BOUND`: a network may be given what it has not seen."""
     bounded: Tensor = BOUND * torch.tanh(x / BOUND)
     return bounded
-
-
-def misfit(observed: Tensor, mask: Tensor) -> Tensor:
-    """(B,) logarithm of how far the analysis stays from the observations, in units of their stated errors.
-
-    Root mean square over the observed cells; 0 where there are none. A value below the usual one means that observations
-    are better than stated, one above that they are worse.
-
-    Parameters
-    ----------
-    observed:
-        (B, 3, P) in the order of :data:`OBSERVED_CHANNELS`.
-    mask:
-        (B, P) bool.
-    """
-    ratio = torch.where(mask, observed[:, 1] / observed[:, 2], torch.zeros_like(observed[:, 1]))
-    count = mask.sum(1)
-    logarithm = ((ratio**2).sum(1) / count.clamp_min(1)).sqrt().clamp(*MISFIT_BOUNDS).log()
-    return torch.where(count > 0, logarithm, torch.zeros_like(logarithm))
-
-
-def shifted(channel: Tensor, index: Tensor, step: int, fill: float) -> Tensor:
-    """(B, P) values of the month ``step`` later; ``fill`` where that month is not among the B."""
-    moved = torch.full_like(channel, fill)
-    positions = torch.searchsorted(index, index + step)
-    at = positions.clamp_max(len(index) - 1)
-    there = (positions < len(index)) & (index[at] == index + step)
-    moved[there] = channel[at[there]]
-    return moved
