@@ -65,6 +65,8 @@ class Capabilities:
         The variable whose fields the method learned; None: it takes any.
     frequency:
         The time frequency of these fields, e.g. ``mon``; None: it takes any.
+    most_cells:
+        Cells of a regional grid that the method can work on; finer grids are coarsened.
     """
 
     uses_observation_errors: bool
@@ -76,6 +78,7 @@ class Capabilities:
     native_grid: Grid | None = None
     variable: str | None = None
     frequency: str | None = None
+    most_cells: int = 5000
 
 
 class Method(ABC):

@@ -16,7 +16,8 @@ import numpy as np
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.grid import Grid
 from climrecon.methods.contract import Capabilities, Context, Estimate, Method, Observations
-from climrecon.methods.priors.covariance import exponential, great_circle
+from climrecon.methods.neighbourhoods import MOST_NEIGHBOURS, LargeField, LargeSystem, sample_of_cells
+from climrecon.methods.priors.covariance import AT_ONCE, distances_between, exponential, great_circle, unit_vectors
 from climrecon.variables import VARIABLES
 
 #: Months and cells a month that the covariance is fitted to: enough for three numbers, and quick.
@@ -28,6 +29,7 @@ USUAL_KM, SHORTEST_KM, LONGEST_KM = 2000.0, 200.0, 15000.0
 EMPTY_MONTH_SD = 3.0
 #: Equations are kept while those of one estimate take no more than this: some hundred months of early observations.
 KEPT_BYTES = 400_000_000
+_NEIGHBOURHOODS = f"each cell is estimated from at most {MOST_NEIGHBOURS} observed cells about it"
 
 
 @dataclass(frozen=True)
@@ -102,22 +104,30 @@ class Kriging(Method):
 
     name = "kriging"
     #: The nugget holds the observation error, whatever the data set states.
-    capabilities = Capabilities(uses_observation_errors=False, gives_spread=True, members_at_once=25)
+    capabilities = Capabilities(uses_observation_errors=False, gives_spread=True, members_at_once=25, most_cells=20_000)
 
     def __init__(self, covariance: Covariance | None = None) -> None:
         self.covariance = covariance
-        self._field: _Field | None = None
+        self._field: _Field | LargeField | None = None
 
-    def _field_of(self, grid: Grid, model: Covariance) -> _Field:
+    def _field_of(self, grid: Grid, model: Covariance) -> _Field | LargeField:
         """Correlations between the cells of ``grid``, which all months share."""
         if self._field is None or (self._field.shape, self._field.range_km) != (grid.shape, model.range_km):
-            self._field = _Field(exponential(great_circle(grid), model.range_km), model.range_km, grid.shape)
+            if grid.area.size > AT_ONCE:
+                self._field = LargeField(grid, model.range_km)
+            else:
+                self._field = _Field(exponential(great_circle(grid), model.range_km), model.range_km, grid.shape)
         return self._field
 
     def fit(self, values: FloatArray, mask: BoolArray, grid: Grid) -> Covariance:
         """Fit the covariance to (T, H, W) observations and keep it."""
-        flat = (len(values), -1)
-        self.covariance = fit_covariance(values.reshape(flat), mask.reshape(flat), great_circle(grid))
+        flat, seen = values.reshape(len(values), -1), mask.reshape(len(mask), -1)
+        if grid.area.size > AT_ONCE:
+            cells = sample_of_cells(mask, np.random.default_rng(0))
+            distance = distances_between(unit_vectors(grid), cells, cells)
+            self.covariance = fit_covariance(flat[:, cells], seen[:, cells], distance)
+        else:
+            self.covariance = fit_covariance(flat, seen, great_circle(grid))
         return self.covariance
 
     def calibrate(self, observations: Observations) -> str:
@@ -126,6 +136,7 @@ class Kriging(Method):
         return (
             f"kriging's covariance, fitted to the observations: range {fitted.range_km:.0f} km, standard deviation "
             f"{VARIABLES[observations.variable].in_words(fitted.sd)}, nugget {fitted.nugget:.2f} of the sill"
+            + (f"; {_NEIGHBOURHOODS}" if observations.grid.area.size > AT_ONCE else "")
         )
 
     def reconstruct(
@@ -199,20 +210,25 @@ class _Field:
 class _Systems:
     """The equations of each mask among (T, P) ``seen``, in turns; those that fit into ``room`` are kept for later."""
 
-    def __init__(self, field: _Field, seen: BoolArray, model: Covariance, room: int) -> None:
+    def __init__(self, field: _Field | LargeField, seen: BoolArray, model: Covariance, room: int) -> None:
         self._room = room
         self._groups: dict[bytes, list[int]] = {}
         for index, row in enumerate(seen):
             self._groups.setdefault(row.tobytes(), []).append(index)
         self._field, self._seen, self._model = field, seen, model
-        self._kept: dict[bytes, _System] = {}
+        self._kept: dict[bytes, _System | LargeSystem] = {}
 
-    def __iter__(self) -> Iterator[tuple[_System, list[int]]]:
+    def _system(self, cells: IntArray) -> _System | LargeSystem:
+        if isinstance(self._field, LargeField):
+            return LargeSystem(self._field, cells, self._model.sd, self._model.nugget, EMPTY_MONTH_SD)
+        return _System(self._field, cells, self._model)
+
+    def __iter__(self) -> Iterator[tuple[_System | LargeSystem, list[int]]]:
         """Each mask's equations, and the months that have it."""
         for key, rows in self._groups.items():
             system = self._kept.get(key)
             if system is None:
-                system = _System(self._field, np.flatnonzero(self._seen[rows[0]]), self._model)
+                system = self._system(np.flatnonzero(self._seen[rows[0]]))
                 if system.nbytes + sum(one.nbytes for one in self._kept.values()) <= self._room:
                     self._kept[key] = system
             yield system, rows

@@ -187,7 +187,9 @@ class PCA(Method):
     """Infilling with principal components, which are found at the first call from the observations it is given."""
 
     name = "pca"
-    capabilities = Capabilities(uses_observation_errors=True, gives_spread=True, draws_depend_on_date_only=True)
+    capabilities = Capabilities(
+        uses_observation_errors=True, gives_spread=True, draws_depend_on_date_only=True, most_cells=20_000
+    )
 
     def __init__(self, components: Components | None = None) -> None:
         self.components = components

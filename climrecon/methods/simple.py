@@ -6,14 +6,14 @@ import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.methods.contract import Capabilities, Context, Estimate, Method
-from climrecon.methods.priors.covariance import great_circle
+from climrecon.methods.priors.covariance import distances_by_rows
 
 
 class Climatology(Method):
     """Zero anomaly everywhere: the estimate without any observation."""
 
     name = "climatology"
-    capabilities = Capabilities(uses_observation_errors=False, gives_spread=False)
+    capabilities = Capabilities(uses_observation_errors=False, gives_spread=False, most_cells=20_000)
 
     def reconstruct(
         self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
@@ -29,17 +29,19 @@ class InverseDistance(Method):
     """
 
     name = "idw"
-    capabilities = Capabilities(uses_observation_errors=False, gives_spread=False)
+    capabilities = Capabilities(uses_observation_errors=False, gives_spread=False, most_cells=20_000)
     softening_km = 300.0
 
     def reconstruct(
         self, values: FloatArray, mask: BoolArray, obs_sd: FloatArray | None, month: IntArray, context: Context
     ) -> Estimate:
         """Weighted means; zero in a month without observations."""
-        weights = 1.0 / (great_circle(context.grid) ** 2 + self.softening_km**2)
-        weights *= context.grid.area.reshape(1, -1)
         seen = mask.reshape(len(mask), -1)
         flat = np.where(seen, values.reshape(len(values), -1), 0.0)
-        total = seen @ weights.T
-        mean = (flat @ weights.T) / np.where(total > 0, total, 1.0)
-        return Estimate(mean=mean.reshape(values.shape).astype(np.float32))
+        mean = np.empty(flat.shape, np.float32)
+        for part, distance in distances_by_rows(context.grid):
+            weights = 1.0 / (distance**2 + self.softening_km**2)
+            weights *= context.grid.area.reshape(1, -1)
+            total = seen @ weights.T
+            mean[:, part] = (flat @ weights.T) / np.where(total > 0, total, 1.0)
+        return Estimate(mean=mean.reshape(values.shape))

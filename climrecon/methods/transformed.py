@@ -20,7 +20,7 @@ import numpy as np
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.grid import Grid
 from climrecon.methods.contract import Auxiliary, Capabilities, Context, Estimate, Method, Observations
-from climrecon.methods.priors.covariance import great_circle
+from climrecon.methods.priors.covariance import distances_by_rows
 from climrecon.variables import Transform, Variable
 
 #: Fewest values of a cell in a calendar month for a mean and standard deviation, else in all months; length that both are
@@ -54,24 +54,40 @@ class LocalMoments:
     @classmethod
     def of(cls, values: FloatArray, mask: BoolArray, month: IntArray, grid: Grid) -> LocalMoments:
         """Of (T, H, W) transformed ``values`` where ``mask``, in calendar months (T,) 1..12; smoothed."""
-        near = np.exp(-0.5 * (great_circle(grid) / SMOOTH_KM) ** 2) + EVERYWHERE
         flat = np.where(mask, values, np.nan).reshape(len(values), -1).astype(np.float64)
-        every = _smoothed(flat, near) or (np.zeros(len(near)), np.ones(len(near)))
-        moments = [_smoothed(flat[month == number], near) or every for number in range(1, 13)]
-        mean, sd = (np.stack(part).reshape(12, *grid.shape).astype(np.float32) for part in zip(*moments, strict=True))
+        every, *own = (_moments(part) for part in (flat, *(flat[month == number] for number in range(1, 13))))
+        parts = []
+        for _, distance in distances_by_rows(grid):
+            near = np.exp(-0.5 * (distance / SMOOTH_KM) ** 2) + EVERYWHERE
+            whole = _smoothed(every, near) or (np.zeros(len(near)), np.ones(len(near)))
+            parts.append(np.stack([_smoothed(one, near) or whole for one in own]))
+        moments = np.concatenate(parts, axis=2)
+        mean, sd = (moments[:, part].reshape(12, *grid.shape).astype(np.float32) for part in (0, 1))
         return cls(mean, np.maximum(sd, np.float32(1e-3 * sd.mean() + 1e-6)))
 
 
-def _smoothed(values: FloatArray, near: FloatArray) -> tuple[FloatArray, FloatArray] | None:
-    """(P,) means and standard deviations of (N, P) values, NaN where missing, by (P, P) weights; None if few are."""
+#: (P,) cells with enough values, and of these the number of values, their mean and their variance.
+_Moments = tuple[BoolArray, FloatArray, FloatArray, FloatArray]
+
+
+def _moments(values: FloatArray) -> _Moments | None:
+    """Of (N, P) values, NaN where missing; None if few are known."""
     count = np.isfinite(values).sum(axis=0)
     usable = count >= FEWEST
     if not usable.any():
         return None
-    weights = near[:, usable] * count[usable]
-    weights /= weights.sum(axis=1, keepdims=True)
     known = values[:, usable]
-    return weights @ np.nanmean(known, axis=0), np.sqrt(weights @ np.nanvar(known, axis=0, ddof=1))
+    return usable, count[usable], np.nanmean(known, axis=0), np.nanvar(known, axis=0, ddof=1)
+
+
+def _smoothed(moments: _Moments | None, near: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+    """(Q,) means and standard deviations of ``moments`` by (Q, P) weights."""
+    if moments is None:
+        return None
+    usable, count, mean, variance = moments
+    weights = near[:, usable] * count
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights @ mean, np.sqrt(weights @ variance)
 
 
 class Transformed(Method):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from climrecon.grid import EARTH_RADIUS_KM, Grid
 #: A calendar month's standard deviation: months on either side that are pooled, and weight of the whole year's variance,
 #: since some decades give few fields a month.
 WINDOW, WHOLE_YEAR_SHARE = 2, 0.2
+#: Cells up to which matrices of cells by cells are held, 200 MB; beyond, rows of so many cells at a time.
+AT_ONCE, _ROWS = 5000, 500
 #: Leading patterns that are tapered over LONG_KM; the rest of the covariance is tapered over SHORT_KM.
 LARGE_SCALE_PATTERNS, LONG_KM, SHORT_KM = 6, 12000.0, 5000.0
 #: Patterns up to which they are found one by one.
@@ -31,6 +34,22 @@ def unit_vectors(grid: Grid) -> NDArray[np.float64]:
     lat = np.radians(np.repeat(grid.lat, width))
     lon = np.radians(np.tile(grid.lon, height))
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+
+
+def distances_by_rows(grid: Grid) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Parts (N, P) of :func:`great_circle`, with the cells they are of; one part up to :data:`AT_ONCE` cells."""
+    if grid.area.size <= AT_ONCE:
+        yield slice(None), great_circle(grid)
+        return
+    points = unit_vectors(grid)
+    for first in range(0, len(points), _ROWS):
+        part = slice(first, first + _ROWS)
+        yield part, _distances(points[part], points)
+
+
+def distances_between(points: FloatArray, first: IntArray, second: IntArray) -> NDArray[np.float64]:
+    """(N, M) great-circle distances, km, between the cells (N,) ``first`` and (M,) ``second`` of (P, 3) unit vectors."""
+    return _distances(points[first], points[second])
 
 
 def great_circle(grid: Grid) -> NDArray[np.float64]:
