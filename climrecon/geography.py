@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
@@ -15,6 +16,11 @@ _ROWS, _COLUMNS = 1080, 2160  # ten minutes of arc
 _LAND = 1  # 0 is sea, 2 is a lake
 #: A cell with at least this land fraction is land.
 _MOSTLY = 0.5
+#: A regional product with this share of its cells on land is one of land alone.
+_LAND_PRODUCT = 0.95
+#: Cells within so many spacings of observed cells are within reach of them; the spacing is this quantile of the distances
+#: to the nearest one.
+_SPACINGS, _MOST = 2.0, 0.9
 
 
 def land_fraction(grid: Grid) -> NDArray[np.float64]:
@@ -35,8 +41,13 @@ def land_fraction(grid: Grid) -> NDArray[np.float64]:
     weight = np.cos(np.radians(lat))[:, None] * inside
     total = np.bincount(cell.ravel(), weight.ravel(), height * width)
     land = np.bincount(cell.ravel(), (weight * (pixels == _LAND)).ravel(), height * width)
-    fraction = np.divide(land, total, out=np.zeros_like(land), where=total > 0)
-    return fraction.reshape(height, width)
+    # Cells smaller than the mask's pixels may hold the centre of none: the pixel that holds theirs counts.
+    at = pixels[
+        np.minimum(((grid.lat + 90.0) * _ROWS / 180.0).astype(int), _ROWS - 1)[:, None],
+        (np.mod(grid.lon + 180.0, 360.0) * _COLUMNS / 360.0).astype(int)[None, :] % _COLUMNS,
+    ]
+    fraction = np.divide(land, total, out=(at == _LAND).astype(np.float64).ravel(), where=total > 0)
+    return np.asarray(fraction.reshape(height, width))
 
 
 def domain(grid: Grid, where: str, observed: BoolArray) -> BoolArray | None:
@@ -51,3 +62,53 @@ def domain(grid: Grid, where: str, observed: BoolArray) -> BoolArray | None:
         return None
     land = land_fraction(grid) >= _MOSTLY
     return np.asarray(observed.any(axis=0)) | (land if where == "land" else ~land)
+
+
+def with_domain(grid: Grid, where: str, observed: BoolArray, wanted: str = "auto") -> Grid:
+    """The grid with its domain, which ``wanted`` names.
+
+    On a regional grid the domain of a variable that exists everywhere lacks the cells that no month of the record holds
+    and that lie beyond the observed ones, where the product ends; and water, if all that is observed is land. Cells
+    between observed ones, and those that they enclose, are gaps to fill.
+
+    Parameters
+    ----------
+    where, observed:
+        As of :func:`domain`.
+    wanted:
+        ``everywhere``, ``sea`` or ``land`` in place of ``where`` and of the rule for regional grids; ``auto``: these.
+    """
+    if wanted != "auto":
+        return replace(grid, exists=domain(grid, wanted, observed), where=wanted)
+    if where != "everywhere" or grid.is_global:
+        return replace(grid, exists=domain(grid, where, observed), where="")
+    exists = _within_reach(grid, np.asarray(observed.any(axis=0)))
+    return replace(grid, exists=exists, where="" if exists is None else "observed")
+
+
+def _within_reach(grid: Grid, ever: BoolArray) -> BoolArray | None:
+    """(H, W) domain of a regional product by the (H, W) cells that it ever holds; None: all cells.
+
+    A morphological closing: discs about the observed cells, less what is nearer to the outside than their radius.
+    """
+    from scipy.ndimage import binary_fill_holes, distance_transform_edt
+    from scipy.spatial import KDTree
+
+    places = np.argwhere(ever)
+    if len(places) < 2:
+        return None
+    # Sparse observations are no reason to leave out the cells between them.
+    apart = np.quantile(KDTree(places).query(places, 2)[0][:, 1], _MOST)
+    radius = _SPACINGS * float(apart)
+    rows = int(radius) + 2
+    columns = grid.shape[1] if grid.wraps else rows
+    # Beyond the grid it goes on as at its edge, so that gaps there are filled like others.
+    wide = np.pad(ever, ((rows, rows), (0, 0)), mode="edge")
+    wide = np.pad(wide, ((0, 0), (columns, columns)), mode="wrap" if grid.wraps else "edge")
+    near = distance_transform_edt(~wide) <= radius
+    within = binary_fill_holes(np.pad(distance_transform_edt(near) > radius, 1))[1:-1, 1:-1]
+    inside = ever | within[rows : rows + grid.shape[0], columns : columns + grid.shape[1]]
+    land = land_fraction(grid) >= _MOSTLY
+    if land[ever].mean() >= _LAND_PRODUCT:
+        inside &= ever | land
+    return None if inside.all() else np.asarray(inside)

@@ -1,11 +1,12 @@
-"""Regular latitude-longitude grids on the sphere, their areas, and means over regions.
+"""Latitude-longitude grids on the sphere, global or regional, their areas, and means over regions.
 
-Inside the package latitude runs south to north and longitude starts at -180; files come in any
-order and are put in this one by :mod:`climrecon.preprocess`. No heavy imports here.
+Inside the package latitude runs south to north and longitude west to east: from -180, or on a regional grid from its
+western edge. Files come in any order and are put in this one by :mod:`climrecon.preprocess`. No heavy imports here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -34,6 +35,10 @@ SOUTHERN_HEMISPHERE = Region("SH", -90.0, 0.0, -180.0, 180.0)
 GLOBE = Region("global", -90.0, 90.0, -180.0, 180.0)
 #: Networks are scored on it: they are made for temperature.
 NINO34 = Region(VARIABLES["tas"].indices[0].title, *VARIABLES["tas"].indices[0].box)
+#: Regions with scores and a spread of their own, where a grid holds them.
+NAMED_REGIONS = (NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, NINO34)
+#: Share of a region's area that a grid which holds it covers: edges are rounded.
+_HELD = 0.999
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +54,15 @@ class Grid:
     exists:
         (H, W) the domain: cells where the variable exists. Cells outside have no area, so that means, scores and coverage
         are over the domain. None: everywhere.
+    where:
+        What the domain is: ``sea``, ``land``, or ``observed`` where files of a region never hold the other cells; ""
+        where the variable's description states it.
     """
 
     lat_edges: NDArray[np.float64]
     lon_edges: NDArray[np.float64]
     exists: BoolArray | None = None
+    where: str = ""
 
     @classmethod
     def regular(cls, nlat: int, nlon: int) -> Grid:
@@ -85,6 +94,30 @@ class Grid:
         """Whether the cells cover the whole sphere."""
         return self.wraps and bool(np.isclose(self.lat_edges[0], -90) and np.isclose(self.lat_edges[-1], 90))
 
+    @property
+    def whole(self) -> Region:
+        """The region that the grid's own mean is over: ``global``, or the ``region`` of its cells."""
+        if self.is_global:
+            return GLOBE
+        return Region("region", *map(float, (*self.lat_edges[[0, -1]], *self.lon_edges[[0, -1]])))
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """:attr:`whole`, and those of the named regions that the grid holds."""
+        return (self.whole, *(one for one in NAMED_REGIONS if self.holds(one)))
+
+    def holds(self, region: Region) -> bool:
+        """Whether the cells cover ``region``, and some of the domain lies in it."""
+        within = replace(self, exists=None).region_weights(region).sum()
+        width = (region.east - region.west) % 360.0 or 360.0
+        share = np.ptp(np.sin(np.radians([region.south, region.north]))) * width / self._size
+        return bool(within >= _HELD * share and self.region_weights(region).any())
+
+    def indices(self, indices: Sequence[Index]) -> tuple[Index, ...]:
+        """Those of ``indices`` whose boxes the grid holds."""
+        boxes = {one: [Region("", *box) for box in (one.box, one.less) if box] for one in indices}
+        return tuple(one for one, regions in boxes.items() if all(map(self.holds, regions)))
+
     def same_as(self, other: Grid) -> bool:
         """Whether both grids have the same cells within 0.0001 degrees."""
         return (
@@ -110,7 +143,7 @@ class Grid:
 
     @property
     def outside_share(self) -> float:
-        """Share of the whole grid's area outside the domain."""
+        """Share of the area of all cells outside the domain."""
         return 0.0 if self.exists is None else float(replace(self, exists=None).area[~self.exists].sum())
 
     def region_weights(self, region: Region) -> NDArray[np.float64]:
@@ -127,8 +160,12 @@ class Grid:
         for west, east in spans:
             for shift in (-360.0, 0.0, 360.0):
                 columns += np.diff(np.clip(self.lon_edges + shift, west, east))
-        total = np.diff(np.sin(np.radians(self.lat_edges))).sum() * np.diff(self.lon_edges).sum()
-        return self._of_domain(np.asarray(rows[:, None] * columns[None, :] / total))
+        return self._of_domain(np.asarray(rows[:, None] * columns[None, :] / self._size))
+
+    @property
+    def _size(self) -> float:
+        """Area of all cells, sines of latitude times degrees."""
+        return float(np.diff(np.sin(np.radians(self.lat_edges))).sum() * np.diff(self.lon_edges).sum())
 
     def weights_of(self, index: Index) -> NDArray[np.float64]:
         """(H, W) weights whose sum with a field is the index; they sum to 1, or to 0 for a difference of two boxes."""
@@ -146,9 +183,23 @@ class Grid:
     def describe(self) -> str:
         """One phrase for messages, e.g. ``36 x 72 (5 x 5 degrees, global)``."""
         height, width = self.shape
-        dlat, dlon = np.diff(self.lat_edges).mean(), np.diff(self.lon_edges).mean()
-        extent = "global" if self.is_global else "regional"
-        return f"{height} x {width} ({dlat:g} x {dlon:g} degrees, {extent})"
+        dlat, dlon = (round(float(np.diff(edges).mean()), 6) for edges in (self.lat_edges, self.lon_edges))
+        return f"{height} x {width} ({dlat:g} x {dlon:g} degrees, {'global' if self.is_global else self.extent()})"
+
+    def extent(self) -> str:
+        """South, north, west and east end in words, e.g. ``24.5N-50.5N, 125W-66W``."""
+
+        def place(degrees: float, positive: str, negative: str) -> str:
+            return f"{abs(round(degrees, 3)):g}{positive if degrees > 0 else negative if degrees < 0 else ''}"
+
+        lat = [place(edge, "N", "S") for edge in self.lat_edges[[0, -1]]]
+        lon = [place((edge + 180.0) % 360.0 - 180.0, "E", "W") for edge in self.lon_edges[[0, -1]]]
+        return f"{'-'.join(lat)}, {'all longitudes' if self.wraps else '-'.join(lon)}"
+
+    def coarsened(self, factor: int) -> Grid:
+        """The grid of blocks of ``factor`` x ``factor`` cells, the last ones cut."""
+        lat, lon = (np.append(edges[:-1:factor], edges[-1]) for edges in (self.lat_edges, self.lon_edges))
+        return Grid(lat, lon)
 
 
 FIVE_DEGREES = Grid.regular(36, 72)
@@ -179,6 +230,11 @@ def coverage(mask: BoolArray, weights: FloatArray) -> NDArray[np.float64]:
     """Observed share (0..1) of the area in ``weights`` for (..., H, W) masks."""
     flat = mask.reshape(*mask.shape[:-2], -1).astype(np.float32)
     return np.asarray(flat @ weights.reshape(-1) / weights.sum())
+
+
+def observed_mean(field: FloatArray, grid: Grid) -> NDArray[np.float64]:
+    """(...,) means of (..., H, W) fields with gaps: by HadCRUT's convention on a global grid, else over the area."""
+    return hemispheric_mean(field, grid) if grid.is_global else weighted_mean(field, grid.area)
 
 
 def hemispheric_mean(field: FloatArray, grid: Grid) -> NDArray[np.float64]:

@@ -90,15 +90,22 @@ PARAMETERS = (
                    "networks that come with climrecon are monthly; other frequencies take a baseline, e.g. kriging."),
     Parameter("obs_file", FILE, None,
               help="A netCDF file of gridded observations to use instead of a search by facets. It must have gaps, "
-                   "means of time_frequency and a global latitude-longitude grid. Of the other facets only model may be "
-                   "given with it: the data set that the file holds, where the file does not state it or contradicts "
-                   "itself."),
+                   "means of time_frequency on a latitude-longitude grid, global or regional. Of the other facets only "
+                   "model may be given with it: the data set that the file holds, where the file does not state it or "
+                   "contradicts itself."),
     Parameter("obs_variable", TEXT, None, site=True,
               help="Name of the variable in the files of the observations. Empty: names and attributes in the files "
                    "decide."),
     Parameter("allow_infilled", BOOL, False,
               help="Read a product whose gaps seem to be filled. The result states it: interpolated cells then count as "
                    "observations."),
+    Parameter("grid", NAME_OR_PATH, None,
+              help="Regular grid that the files of the observations are remapped to as they are read, conservatively: a "
+                   "step in degrees over their extent (0.5), a global grid (r360x180), or a netCDF file on the grid. For "
+                   "curvilinear, rotated and unstructured grids. Empty: the grid of the files."),
+    Parameter("domain", CHOICE, "auto", choices=("auto", "everywhere", "sea", "land"),
+              help="Cells that are estimated and counted in means. auto: where the variable exists; in a regional file "
+                   "without the cells beyond the observed ones, and without water if only land is observed."),
     Parameter("period", PERIOD, None, in_fingerprint=True,
               help="Months to use: 1850-2025, 1850:2025 or 185001-202512; either end may be open. Empty: all months."),
     Parameter("network", NAME_OR_PATH, "auto", site=True,

@@ -96,7 +96,7 @@ def png_address(content: bytes) -> str:
 
 def _facts(product: Product, series: Series) -> dict[str, Any]:
     """Numbers of the summary."""
-    covered = 100.0 * series.coverage["global"]
+    covered = 100.0 * series.covered
     years = series.time.year
     status = product.status
     area = product.observations.grid.area

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.fields import Steps
 from climrecon.output.product import Product
+from climrecon.preprocess.axes import eastward_longitude
 
 _CALENDARS = (
     "standard",
@@ -89,16 +90,11 @@ def write_axes(file: netCDF4.Dataset, product: Product) -> None:
     lat_edges = grid.lat_edges
     if twice:
         lat_edges = np.interp(np.arange(2 * grid.shape[0] + 1) / 2.0, np.arange(grid.shape[0] + 1), grid.lat_edges)
-    rows, columns = np.argsort(np.argsort(source.lat)), np.argsort(np.argsort(_wrapped(source.lon)))
+    rows, columns = np.argsort(np.argsort(source.lat)), np.argsort(np.argsort(eastward_longitude(source.lon)))
     lon_bounds = np.stack([grid.lon_edges[:-1], grid.lon_edges[1:]], axis=1)[columns]
     lon_bounds += (np.round((source.lon - lon_bounds.mean(1)) / 360.0) * 360.0)[:, None]
     add_horizontal_axis(file, "lat", source.lat, np.stack([lat_edges[:-1], lat_edges[1:]], axis=1)[rows])
     add_horizontal_axis(file, "lon", source.lon, lon_bounds)
-
-
-def _wrapped(lon: NDArray[Any]) -> NDArray[Any]:
-    wrapped = np.where(lon >= 180.0 - 1e-6, lon - 360.0, lon)
-    return np.where(wrapped < -180.0 - 1e-6, wrapped + 360.0, wrapped)
 
 
 def step_coordinates(time: Steps, calendar: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -164,8 +164,8 @@ def _fields(product: Product) -> dict[str, tuple[Callable[[], NDArray[Any]], dic
         comment = f"Structural uncertainty: one sigma over {names}. It is not part of {variable}_stddev."
         what = " over reconstructions with different networks"
         add_spread("structural_stddev", structural_stddev(product), what, comment, FEW_FIELDS_BITS)
-    meanings = STATUS_MEANINGS[: -1 if known.exists == "everywhere" else None]
-    without = f" outside_domain: not {known.exists}; {known.label} does not exist there."
+    meanings = STATUS_MEANINGS[: -1 if product.where == "everywhere" else None]
+    without = f" outside_domain: {product.outside_in_words}."
     data[f"{variable}_status"] = (
         lambda: product.status,
         {
@@ -177,7 +177,7 @@ def _fields(product: Product) -> dict[str, tuple[Callable[[], NDArray[Any]], dic
             f"{product.observations.time.word}'s mean. "
             "outside_training_range: more than two standard deviations beyond what the network's training months of "
             "this calendar month reached in the cell; only where the network states that range."
-            + (without if known.exists != "everywhere" else ""),
+            + (without if product.where != "everywhere" else ""),
         },
     )
     return data

@@ -116,24 +116,53 @@ class Product:
         return VARIABLES[self.observations.variable].held(self.reference_period)
 
     @property
+    def where(self) -> str:
+        """What the domain is: ``everywhere``, ``sea``, ``land``, or ``observed``, see :class:`climrecon.grid.Grid`."""
+        return self.observations.grid.where or VARIABLES[self.observations.variable].exists
+
+    @property
+    def whole_in_words(self) -> str:
+        """The area of all cells: ``the globe`` or ``the region``."""
+        return "the globe" if self.observations.grid.is_global else "the region"
+
+    @property
+    def place_in_words(self) -> str:
+        """As :attr:`whole_in_words`, a region with its ends."""
+        grid = self.observations.grid
+        return self.whole_in_words if grid.is_global else f"{self.whole_in_words} {grid.extent()}"
+
+    @property
     def area_in_words(self) -> str:
-        """The part of the globe that means are over: ``the globe`` or ``the sea``."""
-        return VARIABLES[self.observations.variable].area_in_words
+        """The area that means are over, e.g. ``the globe``, ``the sea``, ``the region``, ``the domain``."""
+        if self.where in ("everywhere", "observed"):
+            return self.whole_in_words if self.where == "everywhere" else "the domain"
+        return f"the {self.where}" if self.observations.grid.is_global else f"the region's {self.where}"
 
     @property
     def mean_in_words(self) -> str:
-        """``global mean``, or ``mean over the sea``."""
-        return "global mean" if self.area_in_words == "the globe" else f"mean over {self.area_in_words}"
+        """``global mean``, ``regional mean``, or ``mean over the sea``."""
+        if self.area_in_words == self.whole_in_words:
+            return "global mean" if self.observations.grid.is_global else "regional mean"
+        return f"mean over {self.area_in_words}"
 
     @property
     def cell_methods(self) -> str:
         """CF: means over the part of a cell where the variable exists (section 7.3.3)."""
         variable = VARIABLES[self.observations.variable]
-        where = "" if variable.exists == "everywhere" else f" where {variable.exists}"
+        where = f" where {self.where}" if self.where in ("sea", "land") else ""
         over = variable.time_cell_methods
         if self.observations.time.frequency == DAY:  # a daily maximum is no mean over days
             over = over.split(" within days")[0]
         return f"{over} area: mean{where}"
+
+    @property
+    def outside_in_words(self) -> str:
+        """Why cells lie outside the domain."""
+        label = VARIABLES[self.observations.variable].label
+        return {
+            "observed": "no month of the input holds them, and they lie beyond the observed cells or in water",
+            "everywhere": "",
+        }.get(self.where, f"they are not {self.where}, over which {label} is estimated")
 
     @property
     def stem(self) -> str:

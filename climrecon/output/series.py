@@ -10,15 +10,7 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.fields import Steps
-from climrecon.grid import (
-    GLOBE,
-    NORTHERN_HEMISPHERE,
-    SOUTHERN_HEMISPHERE,
-    Region,
-    coverage,
-    hemispheric_mean,
-    weighted_mean,
-)
+from climrecon.grid import NINO34, Region, coverage, observed_mean, weighted_mean
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.scores.series import NINETY, annual_means
 from climrecon.variables import VARIABLES, Index
@@ -42,9 +34,10 @@ class IndexSeries:
 class Series:
     """Series of a product, a value for each step of time, in the variable's units, and shares of area.
 
-    ``raw`` is the mean of what was observed, by HadCRUT's convention; ``ours`` the area mean of the
-    complete field; ``*_sd`` its standard deviation or None; ``coverage`` by region name. ``skilled`` is the mean of
-    the complete field without the cells of no skill, by HadCRUT's convention; None where no cell is without skill.
+    ``raw`` is the mean of what was observed, by HadCRUT's convention on a global grid; ``ours`` the area mean of the
+    complete field; ``*_sd`` its standard deviation or None; ``coverage`` by name of those regions that the grid holds,
+    ``covered`` of the whole. ``skilled`` is the mean of the complete field without the cells of no skill, by the same
+    convention as ``raw``; None where no cell is without skill.
     """
 
     time: Steps
@@ -54,6 +47,11 @@ class Series:
     coverage: dict[str, FloatArray]
     indices: tuple[IndexSeries, ...] = ()
     skilled: FloatArray | None = None
+
+    @property
+    def covered(self) -> FloatArray:
+        """(T,) observed share of the whole domain."""
+        return next(iter(self.coverage.values()))
 
     def annual(self, values: FloatArray) -> tuple[IntArray, FloatArray]:
         """Whole years, and the mean of their steps (NaN if one is missing)."""
@@ -74,16 +72,16 @@ def make_series(product: Product) -> Series:
     unskilled = product.status == NO_SKILL
     skilled = None
     if unskilled.any():
-        skilled = hemispheric_mean(np.where(unskilled, np.nan, product.infilled), grid)
+        skilled = observed_mean(np.where(unskilled, np.nan, product.infilled), grid)
     return Series(
         time=product.observations.time,
-        raw=hemispheric_mean(product.observed_field, grid),
+        raw=observed_mean(product.observed_field, grid),
         ours=weighted_mean(product.infilled, grid.area),
-        ours_sd=product.region_sd.get(GLOBE.name),
-        coverage={
-            r.name: coverage(mask, grid.region_weights(r)) for r in (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE)
-        },
-        indices=tuple(_index_series(product, one) for one in VARIABLES[product.observations.variable].indices),
+        ours_sd=product.region_sd.get(grid.whole.name),
+        coverage={one.name: coverage(mask, grid.region_weights(one)) for one in grid.regions if one is not NINO34},
+        indices=tuple(
+            _index_series(product, one) for one in grid.indices(VARIABLES[product.observations.variable].indices)
+        ),
         skilled=skilled,
     )
 

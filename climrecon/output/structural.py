@@ -103,7 +103,7 @@ def table(product: Product) -> str:
 
 
 def write_differences(file: netCDF4.Dataset, product: Product, naming: Mapping[str, str]) -> None:
-    """Add ``network_name`` and VARIABLE_global_mean_difference(network, time) to an open file.
+    """Add ``network_name`` and VARIABLE_global_mean_difference(network, time), or VARIABLE_regional_…, to an open file.
 
     Parameters
     ----------
@@ -119,10 +119,11 @@ def write_differences(file: netCDF4.Dataset, product: Product, naming: Mapping[s
     letters = np.array([list(name.decode("latin-1").ljust(length)) for name in names], "S1")
     described = {"long_name": "name of the network that is compared"}
     add_variable(file, "network_name", "S1", ("network", "name_length"), described, letters)
-    name = f"{product.observations.variable}_global_mean_difference"
+    whole = "global" if product.observations.grid.is_global else "regional"
+    name = f"{product.observations.variable}_{whole}_mean_difference"
     attributes = {
         **{key: value for key, value in naming.items() if key != "standard_name"},
-        "long_name": f"global mean reconstructed with another network less that of {product.network.name}",
+        "long_name": f"{whole} mean reconstructed with another network less that of {product.network.name}",
         "cell_methods": product.cell_methods,
         "coordinates": "network_name",
         "comment": "Structural uncertainty: what learning from other data would have changed. Networks: "

@@ -10,7 +10,7 @@ from matplotlib.animation import FFMpegWriter, PillowWriter
 
 from climrecon.files import atomic_path
 from climrecon.output.product import Product
-from climrecon.plots.maps import draw_bar, draw_map, from_greenwich
+from climrecon.plots.maps import draw_bar, draw_map, drawn_cells
 from climrecon.plots.picture import new_figure, scales_of
 
 FRAMES_PER_SECOND = 12
@@ -39,7 +39,7 @@ def animate(product: Product, stem: Path, progress: Callable[[int, int], None] |
     with atomic_path(path) as temporary, writer.saving(figure, str(temporary), dpi=90):
         for month, label in enumerate(labels):
             for mesh, field in zip(meshes, (observed[month], product.infilled[month]), strict=True):
-                mesh.set_array(np.ma.masked_invalid(from_greenwich(grid, field)[1]))
+                mesh.set_array(np.ma.masked_invalid(drawn_cells(grid, field)[1]))
             figure.suptitle(label, fontsize=12)
             writer.grab_frame()
             if progress:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
-from climrecon.frequency import MONTH, YEAR, Frequency
+from climrecon.frequency import MONTH, YEAR
 from climrecon.grid import weighted_mean
 from climrecon.output.product import Product
 from climrecon.output.series import NINETY, IndexSeries, Series
@@ -21,6 +21,12 @@ SPARSE = 0.25
 #: With fewer whole years than this the months are drawn instead.
 FEWEST_YEARS = 3
 BAND = "90 % band"
+#: How the means of observed cells are taken on a global grid, and on one of a region.
+_CONVENTION = {
+    True: "These are (NH + SH) / 2 of area-weighted hemispheric means, annual = mean of twelve months (HadCRUT's "
+    "convention).",
+    False: "These are area-weighted, annual = mean of twelve months.",
+}
 
 
 class _Line:
@@ -69,7 +75,7 @@ def _describe(axes: Axes, product: Product, what: str, columns: int) -> None:
 
 
 def draw_global_mean(product: Product, series: Series) -> Picture:
-    """Annual global mean (of each step where there are few years), the difference to the raw mean, and coverage."""
+    """Annual mean (of few years that of each step) of globe or region, the difference to the raw mean, and coverage."""
     figure = new_figure(10.5, 8.0)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1.3, 1.3])
     name, units = product.network.name, VARIABLES[product.observations.variable].units
@@ -101,32 +107,41 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     shown = np.concatenate([ours - reach, ours + reach, raw[np.isfinite(raw)]])
     _give_room(top, float(shown.min()), float(shown.max()))
     top.axhline(VARIABLES[product.observations.variable].normal, color="0.6", linewidth=0.7, zorder=1)
-    _describe(top, product, product.mean_in_words, columns=2)
+    _describe(top, product, f"{product.mean_in_words}{_of_region(product)}", columns=2)
     middle.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
     line.draw(middle, ours - raw, color=ACCENT, linewidth=1.1)
     middle.set_ylabel(f"{name} minus\nobserved, {units}", fontsize=9)
-    for hemisphere, colour in (("NH", OURS), ("SH", ACCENT)):
-        share = 100.0 * series.coverage[hemisphere]
-        months.draw(bottom, share, color=colour, linewidth=1.0, label=hemisphere)
+    hemispheres = [name for name in ("NH", "SH") if name in series.coverage] or list(series.coverage)[:1]
+    for region, colour in zip(hemispheres, (OURS, ACCENT), strict=False):
+        months.draw(bottom, 100.0 * series.coverage[region], color=colour, linewidth=1.0, label=region)
     bottom.set_ylim(0, 100)
     bottom.set_ylabel("area observed, %", fontsize=9)
-    bottom.legend(frameon=False, fontsize=9, ncols=2, loc="best")
+    if len(hemispheres) > 1:
+        bottom.legend(frameon=False, fontsize=9, ncols=2, loc="best")
     bottom.set_xlabel("year", fontsize=9)
     for axes in (top, middle, bottom):
         tidy(axes)
     spread = " with its 90 % range" if sd is not None else ""
     caption = (
-        f"{product.mean_in_words.capitalize()}, {product.observations.source.label}; blue: {name}{spread}, grey: "
-        f"observed cells alone. These are (NH + SH) / 2 of area-weighted hemispheric means"
-        f"{_annual_in_words(frequency)} (HadCRUT's convention). {product.units}."
+        f"{product.mean_in_words.capitalize()}{_of_region(product)}, {product.observations.source.label}; blue: "
+        f"{name}{spread}, grey: observed cells alone. {_convention(product)} {product.units}."
     )
     return Picture(figure, caption)
 
 
-def _annual_in_words(frequency: Frequency) -> str:
-    if frequency == YEAR:
-        return ""
-    return f", annual = mean of {'twelve months' if frequency == MONTH else f'all {frequency.plural} of a year'}"
+def _of_region(product: Product) -> str:
+    grid = product.observations.grid
+    return "" if grid.is_global else f" ({grid.extent()})"
+
+
+def _convention(product: Product) -> str:
+    """How the means of observed cells are taken."""
+    frequency = product.observations.time.frequency
+    of_year = "twelve months" if frequency == MONTH else f"all {frequency.plural} of a year"
+    annual = "" if frequency == YEAR else f", annual = mean of {of_year}"
+    if product.observations.grid.is_global:
+        return f"These are (NH + SH) / 2 of area-weighted hemispheric means{annual} (HadCRUT's convention)."
+    return f"These are area-weighted{annual}."
 
 
 def _give_room(axes: Axes, low: float, high: float) -> None:

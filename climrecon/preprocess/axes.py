@@ -33,8 +33,8 @@ class Horizontal:
     """Horizontal axes of a file.
 
     ``lat_name`` and ``lon_name`` are dimensions; ``rows`` and ``columns`` the file's indices in the
-    package's order (south to north, from -180); ``lat`` and ``lon`` the file's values in its order. Rows and columns that
-    are written twice, as the meridian of 0 and 360 degrees, are among them once; ``notes`` say so.
+    package's order (south to north, west to east); ``lat`` and ``lon`` the file's values in its order. Rows and columns
+    that are written twice, as the meridian of 0 and 360 degrees, are among them once; ``notes`` say so.
     """
 
     lat_name: str
@@ -48,7 +48,7 @@ class Horizontal:
 
     def place(self, row: int, column: int) -> str:
         """Where a cell of the package's order lies, in words."""
-        lat, lon = np.sort(self.lat)[row], self.lon[np.argsort(wrapped_longitude(self.lon))[column]]
+        lat, lon = np.sort(self.lat)[row], self.lon[np.argsort(eastward_longitude(self.lon))[column]]
         return f"latitude {lat:g}, longitude {lon:g}"
 
 
@@ -57,27 +57,41 @@ def wrapped_longitude(lon: FloatArray) -> FloatArray:
     return np.asarray((lon + 180.0 + 1e-6) % 360.0 - 180.0 - 1e-6)
 
 
+def eastward_longitude(lon: FloatArray) -> FloatArray:
+    """Longitudes that increase from west to east: in [-180, 180), but those of a region across the date line run on.
+
+    A region begins behind the widest gap of the circle, if that is wider than any other step between its columns.
+    """
+    wrapped = wrapped_longitude(lon)
+    ordered = np.unique(wrapped)
+    steps = np.diff(ordered)
+    if not len(steps) or steps.max() < 1.5 * max(ordered[0] + 360.0 - ordered[-1], float(np.median(steps))):
+        return wrapped
+    first = ordered[np.argmax(steps) + 1]
+    return np.asarray(np.where(wrapped < first, wrapped + 360.0, wrapped))
+
+
 def find_horizontal(file: netCDF4.Dataset, variable: netCDF4.Variable) -> Horizontal:
     """The horizontal axes of ``variable``.
 
     Raises
     ------
     InputDataError
-        If they are missing, curvilinear, irregular, edges of cells, or do not cover the globe; or if one place has two
-        different values.
+        If they are missing, curvilinear, irregular, or edges of cells; or if one place has two different values.
     """
     latitude, longitude = (_find(file, variable, axis) for axis in _NAMES)
     if latitude is None or longitude is None or latitude.dimensions == longitude.dimensions:
         raise InputDataError(
             _no_axes(file, variable),
-            "A global latitude-longitude grid is expected; remap the file first, e.g. cdo remapcon,r72x36.",
+            "Latitude and longitude axes are expected; name a regular grid to remap the file to, e.g. grid=0.5 (degrees) "
+            "or grid=r72x36.",
         )
     lat = np.ma.filled(latitude[:].astype(np.float64), np.nan)
     lon = np.ma.filled(longitude[:].astype(np.float64), np.nan)
     if not (np.isfinite(lat).all() and np.isfinite(lon).all()) or len(lat) < 2 or len(lon) < 2:
         raise InputDataError("The latitudes or longitudes hold missing values, or fewer than two.", "Repair the file.")
     names = str(latitude.dimensions[0]), str(longitude.dimensions[0])
-    wrapped = wrapped_longitude(lon)
+    wrapped = eastward_longitude(lon)
     kept_rows, kept_columns = _places(lat, np.inf), _places(wrapped, 360.0)
     notes = [
         note
@@ -229,5 +243,6 @@ def _check(grid: Grid, lat: FloatArray, lon: FloatArray) -> None:
     if problems:
         raise InputDataError(
             f"The grid of {len(lat)} x {len(lon)} cells cannot be used: {'; '.join(problems)}.",
-            "A global, regular or Gaussian latitude-longitude grid is expected.",
+            "A regular or Gaussian latitude-longitude grid is expected, global or of a region; name one to remap the "
+            "file to, e.g. grid=0.5 (degrees).",
         )

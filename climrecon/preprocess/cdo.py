@@ -7,6 +7,7 @@ counts of days, not text or decimal years, and no bounds that nothing links.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -63,8 +64,10 @@ def cdo_version() -> str:
     return match[1] if match else ""
 
 
-def run_cdo(arguments: Sequence[str], folder: Path) -> None:
+def run_cdo(arguments: Sequence[str], folder: Path, **environment: str) -> None:
     """Run one chained cdo call in ``folder``, whose files it names without a path; it writes single precision.
+
+    ``environment`` are variables that change how cdo works.
 
     cdo reads wildcards and brackets in names as syntax, so users' paths never reach it: link them into
     ``folder`` under a plain name.
@@ -80,7 +83,9 @@ def run_cdo(arguments: Sequence[str], folder: Path) -> None:
         If it is not installed.
     """
     command = [cdo_program(), "-s", "-O", "-f", "nc2", "-b", "F32", *arguments]
-    answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    answer = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, errors="replace", check=False, env=os.environ | environment
+    )
     if answer.returncode < 0:
         raise OutputError(
             f"cdo was ended by {signal.Signals(-answer.returncode).name} while it wrote in {folder}.",

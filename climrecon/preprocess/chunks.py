@@ -22,6 +22,7 @@ from climrecon.preprocess.axes import Horizontal
 from climrecon.preprocess.base_period import base_period
 from climrecon.preprocess.field import field_of, find_variable
 from climrecon.preprocess.missing import Packing, Tally, without_flags
+from climrecon.preprocess.remapping import remapping_of
 from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.values import check_units, check_values, is_anomaly, of_each_step, to_units
 from climrecon.variables import VARIABLES
@@ -75,7 +76,14 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         stated = replace(stated, variable=variable.__dict__)
         release = release_of(stated)
         row = release.data_set if release else None
-        field = field_of(file, variable, lambda units: check_units(units, description), request.frequency)
+        remapping = remapping_of(path, file, variable, request.grid) if request.grid else None
+        field = field_of(
+            file,
+            variable,
+            lambda units: check_units(units, description),
+            request.frequency,
+            remapping.cells if remapping else None,
+        )
         units = field.units
         notes += field.notes
         members = member_count(variable)
@@ -84,15 +92,17 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         def read(member: int | None) -> FloatArray:
             first: dict[str, Any] = {} if member else {"notes": notes}
             values = field.read(member, tally=tally, plausible=plausible, **first)
-            return without_flags(values, plausible, description, tally)
+            values = without_flags(values, plausible, description, tally)
+            return remapping(values, first.get("notes", [])) if remapping else values
 
         if realisation is None and members > 1:
             values = _mean_of_members(read, members)
             notes.append(f"the file holds {members} members; the observations are their mean")
         else:
             values = read(realisation)
-        notes += field.horizontal.notes
-        labels, place = field.time.labels(), field.horizontal.place
+        horizontal = remapping.target if remapping else field.horizontal
+        notes += horizontal.notes
+        labels, place = field.time.labels(), horizontal.place
         if not np.isfinite(values).any():
             check_values(values, True, labels, place, description)
         anomaly = is_anomaly(request.values, stated, row, variable, values, description)
@@ -103,14 +113,14 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         check_values(values, anomaly, labels, place, description)
         metadata = {
             "variable_in_file": variable.name,
-            "dtype": Packing.of(variable).dtype,
+            "dtype": "float32" if remapping else Packing.of(variable).dtype,
             "references": str(getattr(file, "references", getattr(file, "reference", ""))),
             **{key: str(getattr(file, key, "")) for key in ("title", "institution", "history")},
         }
     base = _base(stated, release, field.time, notes) if anomaly else None
     if release:
         notes.insert(0, release.note)
-    return Chunk(values, field.time, field.horizontal, anomaly, base, stated, release, metadata, notes, tally)
+    return Chunk(values, field.time, horizontal, anomaly, base, stated, release, metadata, notes, tally)
 
 
 def _choice_notes(

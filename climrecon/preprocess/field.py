@@ -13,10 +13,13 @@ from climrecon.array_types import IntArray
 from climrecon.datasets import DataSet, canonical_variable
 from climrecon.errors import InputDataError
 from climrecon.frequency import MONTH, Frequency
+from climrecon.grid import Grid
 from climrecon.netcdf.coordinates import member_count
 from climrecon.netcdf.opening import opened
 from climrecon.netcdf.times import TimeAxis, find_time, month_index, step_index
 from climrecon.preprocess.axes import Horizontal, find_horizontal
+from climrecon.preprocess.remapping import remapping_of
+from climrecon.preprocess.request import PrepareRequest
 from climrecon.preprocess.values import is_called_anomaly, read_values
 from climrecon.steps import Steps
 from climrecon.variables import VARIABLES
@@ -125,9 +128,15 @@ class Field:
 
 
 def field_of(
-    file: netCDF4.Dataset, variable: netCDF4.Variable, check: Callable[[str], Any] = str, frequency: Frequency = MONTH
+    file: netCDF4.Dataset,
+    variable: netCDF4.Variable,
+    check: Callable[[str], Any] = str,
+    frequency: Frequency = MONTH,
+    cells: Horizontal | None = None,
 ) -> Field:
     """``variable`` of ``frequency`` with its axes; problems of axes, and of units by ``check``, are reported together.
+
+    ``cells`` are its horizontal axes where they are no latitudes and longitudes.
 
     Raises
     ------
@@ -140,7 +149,7 @@ def field_of(
         dimension, coordinate = find_time(file, variable)
         return dimension, step_index(file, coordinate, frequency)
 
-    (name, axis), horizontal, _ = all_of(time, lambda: find_horizontal(file, variable), lambda: check(units))
+    (name, axis), horizontal, _ = all_of(time, lambda: cells or find_horizontal(file, variable), lambda: check(units))
     steps = Steps(axis.index, frequency, axis.calendar)
     return Field(variable, units, name, steps, horizontal, axis.notes)
 
@@ -155,6 +164,18 @@ def members_within(path: Path, variable: str = "tas", named: str = "") -> int:
     """
     with opened(path) as file:
         return member_count(find_variable(file, variable, named))
+
+
+def grid_within(path: Path, request: PrepareRequest) -> Grid | None:
+    """The grid of a file by its header; None where it cannot be read: reading the file states why."""
+    try:
+        with opened(path) as file:
+            variable = find_variable(file, request.variable, request.obs_variable)
+            if request.grid:
+                return remapping_of(path, file, variable, request.grid).target.grid
+            return find_horizontal(file, variable).grid
+    except InputDataError:
+        return None
 
 
 def months_within(path: Path, variable: str = "tas") -> IntArray:

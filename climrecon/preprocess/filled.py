@@ -104,7 +104,7 @@ def reason_against(
         return reason
     covered = coverage(mask, grid.area)
     if float(covered.mean()) > COMPLETE_COVERAGE:
-        if _lacks_region(mask, grid.area):
+        if _lacks_region(mask, grid):
             return None
         return f"{100 * covered.mean():.1f} % of its area is covered, so there is nothing to reconstruct"
     if data_set and data_set.most_covered < 1.0 and mask.shape[1] >= _COARSE_ROWS:
@@ -118,17 +118,19 @@ def reason_against(
     if anomaly and (data_set is None or data_set.infilled or not data_set.blended):
         gappy = np.flatnonzero(covered <= COMPLETE_COVERAGE)
         complete = len(covered) - 1 - int(gappy[-1])
-        if complete >= _COMPLETE_MONTHS and not _lacks_region(mask[-complete:], grid.area):
+        if complete >= _COMPLETE_MONTHS and not _lacks_region(mask[-complete:], grid):
             return f"its last {complete} months are complete, as those of an infilled product are"
     return None
 
 
-def _lacks_region(mask: BoolArray, area: FloatArray) -> bool:
+def _lacks_region(mask: BoolArray, grid: Grid) -> bool:
     """Whether a connected region is missing in every month."""
     from scipy.ndimage import label
 
     # Twice around the Earth, so that a region across the date line is one.
-    regions, count = label(np.tile(~mask.any(axis=0), 2))
-    shares = np.bincount(regions.ravel(), weights=np.tile(area, 2).ravel(), minlength=count + 1)
-    polar = np.isin(np.arange(count + 1), regions[[0, -1]])
+    times = 2 if grid.wraps else 1
+    regions, count = label(np.tile(~mask.any(axis=0), times))
+    shares = np.bincount(regions.ravel(), weights=np.tile(grid.area, times).ravel(), minlength=count + 1)
+    poles = [row for row, pole in ((0, -90.0), (-1, 90.0)) if np.isclose(grid.lat_edges[row], pole)]
+    polar = np.isin(np.arange(count + 1), regions[poles])
     return bool((shares[1:] >= np.where(polar, POLAR_REGION, REGION)[1:]).any())

@@ -300,7 +300,7 @@ def source_grid(
 def _eastward(axes: Horizontal) -> list[str]:
     """cdo's operator that lets longitudes begin in the west: where they jump back amid a row, cdo misses cells."""
     jumps = np.flatnonzero(np.diff(axes.lon) < 0)
-    if len(jumps) != 1:
+    if len(jumps) != 1 or not axes.grid.wraps:
         return []
     first = int(jumps[0]) + 2
     return [f"-selindexbox,{first},{first - 1},1,{len(axes.rows)}"]

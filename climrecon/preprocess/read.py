@@ -13,7 +13,7 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Observations, Source, Steps
 from climrecon.files import input_sha256, unchanged_inputs
 from climrecon.frequency import MONTH
-from climrecon.geography import domain
+from climrecon.geography import with_domain
 from climrecon.grid import Grid
 from climrecon.netcdf.names import plain_name
 from climrecon.preprocess.chunks import Chunk, joined, read_chunk, read_once, some
@@ -64,7 +64,7 @@ def read_observations(
     chunk = replace(chunks[0], values=np.empty(0, np.float32))
     del chunks  # their values are in the joined ones
     values, grid = read_once(values, chunk.axes.grid, notes)
-    grid = _with_domain(grid, np.isfinite(values), VARIABLES[request.variable], notes)
+    grid = _with_domain(grid, np.isfinite(values), request, notes)
     infilled, dropped = "", ""
     if not request.allow_complete:
         allowed = request.allow_infilled
@@ -145,14 +145,27 @@ def _refuse_infilled(mask: BoolArray, grid: Grid, chunk: Chunk, name: str, allow
     return reason
 
 
-def _with_domain(grid: Grid, mask: BoolArray, variable: Variable, notes: list[str]) -> Grid:
-    """The grid with the cells where the variable exists."""
-    grid = replace(grid, exists=domain(grid, variable.exists, mask))
+def _with_domain(grid: Grid, mask: BoolArray, request: PrepareRequest, notes: list[str]) -> Grid:
+    """The grid with the cells where the variable exists, or that a regional product holds."""
+    variable = VARIABLES[request.variable]
+    grid = with_domain(grid, variable.exists, mask, request.domain)
+    whole = "the globe" if grid.is_global else "the region"
     if grid.exists is not None and not grid.exists.all():
+        why = f"{variable.label} is estimated over the {grid.where or variable.exists} alone"
+        if grid.where == "observed":
+            why = (
+                "cells that no month holds, beyond the observed ones or in water beside a product of land, are outside "
+                "the domain (domain=everywhere fills them)"
+            )
+        elif not grid.where:
+            why = f"{variable.label} exists over {variable.area_in_words} alone"
         notes.append(
-            f"{variable.label} exists over {variable.area_in_words} alone: {int((~grid.exists).sum())} cells, "
-            f"{100 * grid.outside_share:.0f} % of the globe's area, are neither estimated nor counted in means"
+            f"{why}: {int((~grid.exists).sum())} cells, {100 * grid.outside_share:.0f} % of {whole}'s area, are neither "
+            "estimated nor counted in means"
         )
+    never = ~mask.any(axis=0) & (True if grid.exists is None else grid.exists)
+    if not grid.is_global and never.any():
+        notes.append(f"{int(never.sum())} cells of the domain are observed in no month, and are filled")
     return grid
 
 

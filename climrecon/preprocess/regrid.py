@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.fields import Observations, Source
-from climrecon.grid import Grid
-from climrecon.preprocess.axes import wrapped_longitude
+from climrecon.grid import GLOBE, Grid
+from climrecon.preprocess.axes import eastward_longitude
 from climrecon.preprocess.cdo import cdo_folder, run_cdo, write_grid
 
 #: Share of a target cell's area that must be observed for the cell to count as observed.
@@ -81,28 +81,43 @@ def remap_with_gaps(
     """
     parts = {"weighted": np.where(mask, values, 0.0), "share": mask}
     remapped = _cdo_remap(parts, source, target, scratch)
-    share = np.clip(remapped["share"], 0.0, 1.0)
+    mean, share = means_and_shares(remapped["weighted"], remapped["share"])
+    if not source.is_global:
+        share = share * _covered(target, source)
+    return mean, share
+
+
+def means_and_shares(weighted: FloatArray, share: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(T, H, W) means, NaN where nothing is observed, and shares 0..1, from remapped values times mask, and masks."""
+    share = np.nan_to_num(np.clip(np.ma.filled(share, np.nan), 0.0, 1.0))
     observed = share > ROUNDING
-    mean = np.where(observed, remapped["weighted"] / np.where(observed, share, 1.0), np.nan)
+    mean = np.where(observed, np.ma.filled(weighted, np.nan) / np.where(observed, share, 1.0), np.nan)
     return mean.astype(np.float32), share
+
+
+def _covered(target: Grid, source: Grid) -> NDArray[np.float64]:
+    """(H, W) share of the area of each cell of ``target`` that ``source`` covers: cdo's shares are of that part."""
+    within, cells = target.region_weights(source.whole), replace(target, exists=None).region_weights(GLOBE)
+    return np.asarray(within / cells)
 
 
 def _cdo_remap(fields: Mapping[str, NDArray[Any]], source: Grid, target: Grid, scratch: Path) -> dict[str, FloatArray]:
     """One cdo call for all ``fields``; its files are gone afterwards."""
     with cdo_folder(scratch, target) as folder:
         write_grid(source, folder / "from.txt")
-        _write(fields, source, folder / "in.nc")
+        write_fields(fields, folder / "in.nc")
         run_cdo(["-remapcon,grid.txt", "-setgrid,from.txt", "in.nc", "out.nc"], folder)
         with netCDF4.Dataset(folder / "out.nc") as file:
             return {part: np.ma.filled(file[part][:].astype(np.float32), np.nan) for part in sorted(fields)}
 
 
-def _write(fields: Mapping[str, NDArray[Any]], grid: Grid, path: Path) -> None:
+def write_fields(fields: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Write (T, H, W) fields for cdo, without coordinates."""
     with netCDF4.Dataset(path, "w", format="NETCDF3_64BIT_OFFSET") as file:
-        for name, size in (("time", None), ("lat", grid.shape[0]), ("lon", grid.shape[1])):
+        length, height, width = next(iter(fields.values())).shape
+        for name, size in (("time", None), ("lat", height), ("lon", width)):
             file.createDimension(name, size)
         file.createVariable("time", "f8", ("time",)).units = "days since 2000-01-01"
-        length = len(next(iter(fields.values())))
         for name in fields:
             file.createVariable(name, "f4", ("time", "lat", "lon"))
         file["time"][:] = np.arange(length)
@@ -147,7 +162,7 @@ def file_order(field: NDArray[Any], source: Source) -> NDArray[Any]:
     if len(source.lat) == 2 * field.shape[-2]:
         field = np.repeat(field, 2, axis=-2)
     rows = np.argsort(np.argsort(source.lat))
-    columns = np.argsort(np.argsort(wrapped_longitude(source.lon)))
+    columns = np.argsort(np.argsort(eastward_longitude(source.lon)))
     if (np.diff(columns) != 1).any():
         field = field[..., columns]
     if (np.diff(rows) == 1).all():

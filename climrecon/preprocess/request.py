@@ -29,6 +29,10 @@ class PrepareRequest:
         Name of the variable in the file; "" where its names and attributes decide.
     data_set:
         The data set as the user names it; "" where the file decides.
+    grid:
+        The regular grid that files are remapped to, see :mod:`climrecon.preprocess.remapping`; "": their own.
+    domain:
+        ``auto``, ``everywhere``, ``sea`` or ``land``: see :func:`climrecon.geography.with_domain`.
     allow_infilled:
         Read products whose gaps are filled too.
     allow_complete:
@@ -43,5 +47,7 @@ class PrepareRequest:
     facets: dict[str, str] = field(default_factory=dict)
     obs_variable: str = ""
     data_set: str = ""
+    grid: str = ""
+    domain: str = "auto"
     allow_infilled: bool = False
     allow_complete: bool = False

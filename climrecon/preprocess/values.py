@@ -64,7 +64,8 @@ def read_values(
     InputDataError
         If a further dimension is longer, or the valid range masks all values.
     """
-    order = [variable.dimensions.index(name) for name in (time_name, axes.lat_name, axes.lon_name)]
+    # An unstructured grid has one dimension for both.
+    order = [variable.dimensions.index(name) for name in dict.fromkeys((time_name, axes.lat_name, axes.lon_name))]
     others = [position for position in range(variable.ndim) if position not in order]
     of_members = [p for p in others if realisation is not None and variable.dimensions[p] == member_dimension(variable)]
     long = [
@@ -76,7 +77,7 @@ def read_values(
         raise InputDataError(
             f"{variable.name} has a further dimension: {', '.join(long)}.", "Select one of its values first."
         )
-    steps, height, width = (variable.shape[position] for position in order)
+    steps, height, width = (*(variable.shape[position] for position in order), 1)[:3]
     packing, tally = Packing.of(variable), Tally() if tally is None else tally
     # Not narrower than the file: observed cells must come back bit by bit.
     values = np.empty((steps, len(axes.rows), len(axes.columns)), packing.dtype)

@@ -21,6 +21,8 @@ class Fields(BaseModel):
     obs_file: k.File | None
     obs_variable: k.Text | None
     allow_infilled: k.Bool
+    grid: k.Text | None
+    domain: Annotated[Literal["auto", "everywhere", "sea", "land"], k.LOWER_CASE]
     period: k.Period | None
     network: k.Text
     auxiliary_files: k.Text | None

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, ValidationError
 from climrecon import parameters as p
 from climrecon.datasets import canonical_variable
 from climrecon.errors import ProblemList, UsageError
+from climrecon.files import why_unreadable
 from climrecon.frequency import FREQUENCIES, MONTH, Frequency, frequency_named
 from climrecon.redaction import redacted
 from climrecon.settings._fields import Fields
@@ -25,6 +26,8 @@ from climrecon.variables import AUXILIARY, VARIABLES
 #: docs/results.md, which is of temperature.
 AUTO, BASELINE = p.BY_NAME["network"].default, "kriging"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+#: A step in degrees, or the columns and rows of a global grid.
+_GRID = re.compile(r"r\d{1,4}x\d{1,4}|\d{1,2}(\.\d{1,4})?")
 _DATASET_FACETS = tuple(name for name in p.FACETS if name not in ("variable", "time_frequency"))
 #: Of these the model may go with a file: it names the data set that the file holds.
 _SEARCH_FACETS = tuple(name for name in _DATASET_FACETS if name != "model")
@@ -82,6 +85,8 @@ class RunSettings(Fields):
             "obs_variable": self.obs_variable,
             "allow_infilled": self.allow_infilled,
             "time_frequency": "" if self.frequency == MONTH else self.frequency.name,
+            "grid": self.grid,
+            "domain": self.domain if self.domain != "auto" else "",
         }
         return {name: plain[name] for name in p.fingerprinted(task)} | {
             name: one for name, one in stated.items() if one
@@ -201,6 +206,9 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
     if "network_name" in given and not _NAME.match(str(values["network_name"])):
         problems.append(f"network_name: {_no_name(values['network_name'])}")
     problems += _frequency(values)
+    grid = values["grid"]
+    if not _is_empty(grid) and not _GRID.fullmatch(str(grid).strip()) and why_unreadable(Path(str(grid)).expanduser()):
+        problems.append(f"grid: {grid!r} is no step in degrees (0.5), no global grid (r360x180), and no file")
     options = values["extra_scheduler_options"]
     if not _is_empty(options):
         bad = [part for part in str(options).split(",") if not _OPTION.match(part.strip())]

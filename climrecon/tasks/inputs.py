@@ -44,6 +44,8 @@ class Inputs(SearchResult):
             facets=self.facets,
             obs_variable=settings.obs_variable or "",
             data_set=settings.data_set,
+            grid=settings.grid or "",
+            domain=settings.domain,
             allow_infilled=settings.allow_infilled,
         )
 

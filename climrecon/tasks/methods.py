@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.errors import InputDataError
+from climrecon.errors import InputDataError, NetworkError
 from climrecon.fields import Auxiliary, Observations
 from climrecon.files import input_sha256
 from climrecon.frequency import MONTH
@@ -20,8 +21,8 @@ from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import check_auxiliary, check_frequency, check_variable
 from climrecon.methods.contract import Method
 from climrecon.methods.optimal_interpolation import PATTERNS, optimal_interpolation
-from climrecon.methods.registry import registered
-from climrecon.methods.store import LoadedNetwork, load_network, network_of, stored_network
+from climrecon.methods.registry import registered, taking_any
+from climrecon.methods.store import LoadedNetwork, list_networks, load_network, network_of, stored_network
 from climrecon.methods.transformed import transformed
 from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.netcdf.forms import readable
@@ -33,7 +34,8 @@ from climrecon.settings.run import BASELINE
 from climrecon.tasks.network_store import store_places
 from climrecon.variables import VARIABLES
 
-#: Cells of a method without a grid of its own: kriging needs matrices of cells by cells, 2 GB each for two degrees.
+#: Cells of a global grid that a method without a grid of its own works on: realisations and means of finer ones take too
+#: long. Regional ones: ``most_cells`` of its capabilities.
 MOST_CELLS = 5000
 #: The baseline that takes a network's covariance.
 OI = "oi"
@@ -112,29 +114,88 @@ def _covariance_for(settings: RunSettings, places: Sequence[Path]) -> LoadedNetw
     return named if named.card.variable == settings.variable else None
 
 
-def notes_on_choice(settings: RunSettings) -> tuple[str, ...]:
-    """Why the default is a baseline; none where the variable has a network, or another method is used.
+def notes_on_choice(settings: RunSettings, grid: Grid | None) -> tuple[str, ...]:
+    """Why the default is a baseline; none where there is a network for the data, or another method is used.
 
     Whether it was named does not count: jobs and repeats of a run name what was chosen, and have the same result.
+
+    Parameters
+    ----------
+    grid:
+        Of the observations; None where it is not known.
     """
     variable, frequency = VARIABLES[settings.variable], settings.frequency
-    monthly = frequency == MONTH
-    if (variable.network and monthly) or settings.network != BASELINE:
+    if settings.network != BASELINE:
         return ()
-    made_for = variable.label if monthly else f"{frequency.adjective} means"
-    return (
-        f"no network that comes with climrecon is made for {made_for}; network={settings.network} is taken, which "
-        "needs none",
-    )
+    if not variable.network:
+        why = f"no network that comes with climrecon is made for {variable.label}"
+    elif frequency != MONTH:
+        why = f"no network that comes with climrecon is made for {frequency.adjective} means"
+    elif grid is not None and not fits(own := _grid_of(variable.network), grid):
+        why = f"{variable.network} works on {own.describe()}, the observations are on {grid.describe()}"
+    else:
+        return ()
+    return (f"{why}; network={BASELINE} is taken, which needs none",)
+
+
+def with_fitting_network(settings: RunSettings, grid: Grid | None) -> RunSettings:
+    """The settings, with the baseline in place of the variable's network if this was not named and has another grid.
+
+    Parameters
+    ----------
+    grid:
+        Of the observations; None where it is not known.
+    """
+    network = VARIABLES[settings.variable].network
+    if "network" in settings.given or network != settings.network or grid is None or fits(_grid_of(network), grid):
+        return settings
+    return settings.model_copy(update={"network": BASELINE})
+
+
+def _grid_of(network: str) -> Grid:
+    """The grid of a network that comes with the package."""
+    return next(card.grid.grid for card, _ in list_networks() if card.name == network)
+
+
+def fits(native: Grid, own: Grid) -> bool:
+    """Whether a method of the ``native`` grid takes observations on their ``own``: the same, or both of the globe."""
+    return (native.is_global and own.is_global) or native.same_as(own)
+
+
+def method_grid(own: Grid, method: LoadedMethod) -> Grid | None:
+    """The grid that a method works on for observations on their ``own`` grid; None: the same.
+
+    Raises
+    ------
+    NetworkError
+        If the method has a grid that is not theirs.
+    """
+    native = method.native_grid
+    if native is not None:
+        if not fits(native, own):
+            raise NetworkError(
+                f"{method.info.name} works on {native.describe()}; the observations are on {own.describe()}.",
+                f"Use network={' or '.join(taking_any())}, which work on the grid of the observations, or a network that "
+                "was trained on it.",
+            )
+        return native
+    if own.is_global:
+        return FIVE_DEGREES if own.area.size > MOST_CELLS else None
+    factor = ceil(sqrt(own.area.size / method.reconstructor.capabilities.most_cells))
+    return own.coarsened(factor) if factor > 1 else None
 
 
 def on_method_grid(observations: Observations, method: LoadedMethod, scratch: Path) -> Observations:
-    """Observations on the method's grid, all of it: methods estimate complete fields, wherever the variable exists."""
+    """Observations on the method's grid, all of it: methods estimate complete fields, wherever the variable exists.
+
+    Raises
+    ------
+    NetworkError
+        As :func:`method_grid`.
+    """
     if observations.grid.exists is not None:
         observations = replace(observations, grid=replace(observations.grid, exists=None))
-    grid = method.native_grid
-    if grid is None and observations.grid.area.size > MOST_CELLS:
-        grid = FIVE_DEGREES
+    grid = method_grid(observations.grid, method)
     return observations if grid is None else to_network_grid(observations, grid, scratch)
 
 

@@ -16,7 +16,7 @@ from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, IndexSeries, Series, make_series
 from climrecon.plots import animate, draw_global_mean, draw_index, draw_maps
-from climrecon.plots.maps import coastlines, from_greenwich
+from climrecon.plots.maps import coastlines, drawn_cells
 from climrecon.plots.picture import scales_of
 from climrecon.variables import VARIABLES
 from climrecon.workflow.manifest import short
@@ -231,7 +231,7 @@ def test_the_map_is_closed_at_its_ends(offset: float, columns: int) -> None:
     edges = np.linspace(-180, 180, 73) + offset
     grid = Grid(FIVE_DEGREES.lat_edges, edges)
     field = np.broadcast_to(grid.lon, grid.shape)
-    found, cells = from_greenwich(grid, field)
+    found, cells = drawn_cells(grid, field)
     assert cells.shape == (36, columns)
     assert len(found) == columns + 1
     np.testing.assert_allclose([found[0], found[-1]], [0, 360], atol=2e-3)

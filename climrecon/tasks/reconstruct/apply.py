@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Estimate, Observations
-from climrecon.geography import domain
+from climrecon.geography import with_domain
 from climrecon.grid import NINO34, Grid
 from climrecon.methods import checked
 from climrecon.methods.contract import Method
 from climrecon.preprocess import FileGrid
-from climrecon.scores.masked_truth import REGIONS
 from climrecon.variables import VARIABLES, Variable
 from climrecon.workflow.progress import Reporter
 
@@ -97,6 +96,7 @@ def complete_fields(
     reporter: Reporter,
     block: slice | None = None,
     ensemble: Sequence[FloatArray] = (),
+    domain: str = "auto",
 ) -> CompleteFields:
     """Apply ``method`` to all months, or to those of ``block``, and collect its estimates.
 
@@ -110,6 +110,8 @@ def complete_fields(
         see the same neighbours and draw from the same streams.
     ensemble:
         (T, H, W) of each member of the observations, on the method's grid: all months, whatever ``block`` is.
+    domain:
+        As asked for, see :func:`climrecon.geography.with_domain`.
     """
     from climrecon.methods.by_chunks import reconstruct
 
@@ -123,11 +125,11 @@ def complete_fields(
             scratch / "realisations.npy", mode="w+", dtype=np.float32, shape=(members, *shape)
         )
     variable = VARIABLES[observations.variable]
-    exists = domain(observations.grid, variable.exists, observations.mask)
-    over = replace(observations.grid, exists=exists)  # all months decide, so that parts agree
-    weights = {region.name: over.region_weights(region) for region in REGIONS if region is not NINO34}
+    # All months decide on the domain, so that parts agree.
+    over = with_domain(observations.grid, variable.exists, observations.mask, domain)
+    weights = {region.name: over.region_weights(region) for region in over.regions if region is not NINO34}
     weights = {name: weight / weight.sum() for name, weight in weights.items()}
-    weights |= {index.title: over.weights_of(index) for index in variable.indices}
+    weights |= {index.title: over.weights_of(index) for index in over.indices(variable.indices)}
     # Noise that belongs to a date goes on from chunk to chunk; other streams must not begin anew with each.
     dated = method.capabilities.draws_depend_on_date_only
     for months_of_all, estimate in reconstruct(
@@ -178,9 +180,9 @@ def largest_event(field: FloatArray, grid: Grid, variable: Variable) -> int:
 
     By the variable's first index; the last month where the variable has no index, or the record no event.
     """
-    if not variable.indices:
+    if not (indices := grid.indices(variable.indices)):
         return len(field) - 1
-    index = variable.indices[0]
+    index = indices[0]
     size = (np.nan_to_num(field) * grid.event_weights_of(index)).sum(axis=(1, 2))
     month = int(np.argmax(size))
     return month if size[month] >= index.event_from else len(field) - 1

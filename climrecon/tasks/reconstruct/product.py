@@ -92,7 +92,7 @@ def product_of(
             total, observational = np.hypot(kept, members), np.where(mask, members, observational)
         stddev = None if stddev is None else np.where(mask, total, stddev)
     notes = [
-        *notes_on_choice(settings),
+        *notes_on_choice(settings, observations.grid),
         *observations.source.notes,
         *([prepared.calibration] if prepared.calibration else []),
     ]

@@ -61,8 +61,8 @@ def write_results(
     if product.structural is not None:
         (stage / "structural.csv").write_text(table(product), encoding="utf-8")
         units = VARIABLES[product.observations.variable].units
-        word = product.observations.time.word
-        caption = f"Global mean by {word} with each network, {units}, and its standard deviation over them"
+        mean, word = product.mean_in_words.capitalize(), product.observations.time.word
+        caption = f"{mean} by {word} with each network, {units}, and its standard deviation over them"
         results.add("structural.csv", "series", caption)
     if settings.plots:
         reporter.stage("Drawing figures")
@@ -158,7 +158,10 @@ def _figures(results: RunFolder, product: Product, series: Series, others: Seque
     means = _other_means(others, product, month, results.stage)
     label = product.observations.time.labels()[month]
     results.add_figure(f"maps_{label}.png", draw_maps(product, series, month, means))
-    results.add_figure("global_mean.png", draw_global_mean(product, series))
+    results.add_figure(
+        "global_mean.png" if product.observations.grid.is_global else "regional_mean.png",
+        draw_global_mean(product, series),
+    )
     for one in series.indices:
         results.add_figure(f"{one.index.name}.png", draw_index(product, one))
     if results.settings.animation:
@@ -169,8 +172,8 @@ def _figures(results: RunFolder, product: Product, series: Series, others: Seque
 
 
 def _summary(product: Product, series: Series) -> list[str]:
-    covered = 100 * float(series.coverage["global"].mean())
-    area = "the area" if product.area_in_words == "the globe" else f"{product.area_in_words}'s area"
+    covered = 100 * float(series.covered.mean())
+    area = "the area" if product.area_in_words == product.whole_in_words else f"{product.area_in_words}'s area"
     return [
         f"Reconstructed {product.observations.time.counted()} of {product.observations.source.label} "
         f"({covered:.0f} % of {area} was observed) with {product.network.name}.",

@@ -16,11 +16,20 @@ from tempfile import TemporaryDirectory
 from climrecon.arrays import Damaged, is_whole
 from climrecon.fields import Observations
 from climrecon.files import input_sha256
+from climrecon.grid import Grid
 from climrecon.methods.by_chunks import CHUNK
 from climrecon.preprocess import FileGrid, read_observations
+from climrecon.preprocess.field import grid_within
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.inputs import Inputs, resolve
-from climrecon.tasks.methods import LoadedMethod, load_method, notes_on_choice, on_method_grid
+from climrecon.tasks.methods import (
+    LoadedMethod,
+    load_method,
+    method_grid,
+    notes_on_choice,
+    on_method_grid,
+    with_fitting_network,
+)
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.reconstruct.apply import CompleteFields, blocks, complete_fields, to_native_grid
 from climrecon.tasks.reconstruct.ensemble import (
@@ -57,7 +66,7 @@ class Reconstruction:
     """
 
     def __init__(self, settings: RunSettings, site: Site, run: RunInfo) -> None:
-        self.settings, self.site, self.run = settings, site, run
+        self._asked, self.site, self.run = settings, site, run
         self.store = MemberStore(cache_folder(settings.cachedir) / "reconstruction")
         self._observations: Observations | None = None
         self._calibration: str | None = None
@@ -65,12 +74,22 @@ class Reconstruction:
     @cached_property
     def inputs(self) -> Inputs:
         """The observations' files."""
-        return resolve(self.settings, self.site, Quiet())
+        return resolve(self._asked, self.site, Quiet())
+
+    @cached_property
+    def settings(self) -> RunSettings:
+        """The settings; a network that was chosen for the user and has another grid than the files is a baseline."""
+        return with_fitting_network(self._asked, self.grid)
+
+    @cached_property
+    def grid(self) -> Grid | None:
+        """The grid of the observations, by the header of their file; None where it cannot be read."""
+        return grid_within(self.inputs.main[0], self.inputs.request(self._asked))
 
     @cached_property
     def size(self) -> Size:
         """How large it is, by the files' headers."""
-        return size_of(self.inputs, self.settings)
+        return size_of(self.inputs, self._asked)
 
     @property
     def parts(self) -> int:
@@ -90,7 +109,7 @@ class Reconstruction:
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages of this run, in order."""
-        if self.settings.dryrun:
+        if self._asked.dryrun:
             return (Stage("dryrun", self.dry_run),)
         if self.parts == 1:
             return (Stage("reconstruct", self.whole),)
@@ -140,7 +159,7 @@ class Reconstruction:
         if covariances:
             lines.append(f"    {len(covariances)} error covariances, which errors of the members are drawn from")
         lines += [f"  left out: {path}: {reason}" for path, reason in inputs.left_out]
-        lines += [f"  note: {note}" for note in (*inputs.notes, *notes_on_choice(settings), *source.notes)]
+        lines += [f"  note: {note}" for note in (*inputs.notes, *notes_on_choice(settings, self.grid), *source.notes)]
         lines += [
             f"  data: {source.label}, {observations.time.counted()} {observations.time.span()}, "
             f"{observations.grid.describe()}, {100 * float(observations.mask.mean()):.0f} % of cells observed",
@@ -162,7 +181,7 @@ class Reconstruction:
     def _note_inputs(self, reporter: Reporter) -> None:
         if self.settings.catalogue and not self.settings.obs_file:
             reporter.stage(f"Searching {self.settings.catalogue}")
-        for note in (*self.inputs.notes, *notes_on_choice(self.settings)):
+        for note in (*self.inputs.notes, *notes_on_choice(self.settings, self.grid)):
             reporter.note(note)
 
     def _read(self, reporter: Reporter) -> Observations:
@@ -181,6 +200,8 @@ class Reconstruction:
     ) -> tuple[Observations, Prepared]:
         """The observations as read and on the method's grid; members of their ensemble are left in ``folder``."""
         observations = self._read(reporter)
+        for method in (self.method, *self.others):
+            method_grid(observations.grid, method)  # a grid that cannot be used is no reason to begin
         record = prepare_ensemble(
             self.inputs, self.settings, observations, self.method, folder, sha256, write, reporter
         )
@@ -215,6 +236,7 @@ class Reconstruction:
             reporter=reporter,
             block=block,
             ensemble=prepared.ensemble.on_network if prepared.ensemble else (),
+            domain=self.settings.domain,
         )
         # Rows that a file has twice, and its order, concern the writing of results alone.
         back = FileGrid(prepared.grid, prepared.on_network.grid, prepared.on_network.source, scratch)
