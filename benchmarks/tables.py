@@ -15,6 +15,8 @@ keys ``part``, ``split``, ``case`` and the scores. FOLDER/punet6-heldout is the 
     python benchmarks/events.py --data DATA --networks FOLDER/punet6-heldout --parts bcd --json \
         > docs/results/events.json
     python benchmarks/radar.py --data DATA --json docs/results/radar.json
+
+and, of other variables, from evaluations by the product (benchmarks/evaluation_table.py).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from evaluation_table import evaluated
 from markdown_table import between, share, table
 from radar_table import radar
 
@@ -322,6 +325,8 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "seams": (("events",), seams),
     "cost": (("reconstruct",), cost),
     "radar": (("radar",), radar),
+    "tos": (("tos-ship-tracks", "tos-hadsst-like", "tos-crutem"), evaluated),
+    "pr": (("pr-stations",), evaluated),
 }
 #: Page -> its tables.
 PAGES: dict[Path, dict[str, tuple[tuple[str, ...], Callable[..., str]]]] = {

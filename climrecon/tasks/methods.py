@@ -103,15 +103,17 @@ def load_method(name: str, settings: RunSettings, site: Site) -> LoadedMethod:
 
 
 def _covariance_for(settings: RunSettings, places: Sequence[Path]) -> LoadedNetwork | None:
-    """Where ``oi`` takes its covariance from: the network shipped for the variable, else a network of ours that the run
-    names; None: the default, which is of another variable.
+    """Where ``oi`` takes its covariance from: a network for the variable that the run names, else the shipped one.
+
+    None: the default, which is of air temperature; there it is one and the same in all runs.
     """
-    if shipped := VARIABLES[settings.variable].network:
-        return None if shipped == PATTERNS else load_network(shipped)
-    if settings.network in registered():
+    shipped = VARIABLES[settings.variable].network
+    if shipped == PATTERNS:
         return None
-    named = load_network(settings.network, store=places)
-    return named if named.card.variable == settings.variable else None
+    named = None if settings.network in registered() else load_network(settings.network, store=places)
+    if named is None or named.card.variable != settings.variable:
+        return load_network(shipped) if shipped else None
+    return named
 
 
 def notes_on_choice(settings: RunSettings, grid: Grid | None) -> tuple[str, ...]:

@@ -142,7 +142,8 @@ def test_unknown_and_wrong_networks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match="network=kriging or pca or idw or climatology, which take any variable"):
         check_variable(NAME, load_network(NAME).card.variable, "tos")
     with pytest.raises(
-        NetworkError, match="Networks: punet6, kadow2020, punet5; baselines and other methods: kriging, oi, pca"
+        NetworkError,
+        match="Networks: punet-tos, punet6, kadow2020, punet5; baselines and other methods: kriging, oi, pca",
     ):
         load_network("nosuch")
     with pytest.raises(NetworkError, match="Did you mean kriging"):

@@ -305,9 +305,11 @@ def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
             "hold are unknown to it."
         )
     if (exists := card.grid.grid.exists) is not None:
+        variable = VARIABLES[card.variable]
+        where = "the cells that its training data know" if variable.exists == "everywhere" else variable.area_in_words
         caveats.append(
-            f"Its domain is {VARIABLES[card.variable].area_in_words}, {int(exists.sum())} of {exists.size} cells: "
-            "elsewhere observations are not used, and the estimate is the month's mean."
+            f"Its domain is {where}, {int(exists.sum())} of {exists.size} cells: elsewhere observations are not used, "
+            "and the estimate is the month's mean."
         )
     alone = sum(member.about["target"] == "tas" for member in material.stored)
     if alone and plan.settings.training_target != "tas":
