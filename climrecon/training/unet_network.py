@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from climrecon.array_types import IntArray
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError, UsageError
 from climrecon.geography import land_fraction
 from climrecon.grid import Grid
@@ -77,6 +77,11 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: UNetRecipe,
     first, others = _single(learned.vectors[:, :rank]), _single(learned.vectors[:, rank:])
     seasons = None if learned.seasons is None else _single(learned.seasons)
     return FullPrior(first, others, _single(learned.residual), _single(learned.scale), seasons)
+
+
+def set_normal(network: UNet, normal: FloatArray) -> None:
+    """Have ``network`` take transformed values about their (12, P) mean ``normal``."""
+    network.normal = torch.as_tensor(normal)
 
 
 def geography(grid: Grid) -> tuple[Tensor, Tensor, Tensor]:

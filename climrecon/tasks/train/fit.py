@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from climrecon.array_types import IntArray
 from climrecon.fields import Context, Months
@@ -38,7 +37,7 @@ from climrecon.training.recipe_settings import RESPONSES_OF, PublishedRecipe, Re
 from climrecon.training.recipes import parse, recipe
 from climrecon.training.run import train
 from climrecon.training.store import Rows, runs_of
-from climrecon.training.unet_network import CONTINUED, continued, refitted
+from climrecon.training.unet_network import CONTINUED, continued, refitted, set_normal
 from climrecon.training.validation_set import Estimator, ValidationSet
 from climrecon.variables import VARIABLES
 from climrecon.workflow.progress import Reporter
@@ -133,7 +132,7 @@ def run_training(
         )
     network = as_network(trained.network)
     if isinstance(network, UNet) and normal is not None:
-        network.normal = torch.as_tensor(normal)
+        set_normal(network, normal)
     card = describe(plan.name, network, fields.grid, about)
     if process_rank():  # the others hold the same weights, and would write into the same folder
         return
