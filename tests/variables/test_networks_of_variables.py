@@ -112,7 +112,7 @@ def test_recipes_for_other_variables_know_no_forced_responses() -> None:
         ("punet", {"variables": ["tos", "tos"]}, "then each auxiliary variable once"),
     ):
         with pytest.raises(ProblemList, match=message):
-            recipe(name, **settings)  # type: ignore[arg-type]
+            recipe(name, **settings)
 
 
 @pytest.mark.parametrize("name", MADE_UP)
