@@ -1,13 +1,15 @@
 r"""Rainfall radar with outages: our kind of network, trained here, against persistence and interpolation.
 
-    python benchmarks/radar.py --data SHARED_DATA [--work FOLDER] [--only NAME] [--png FOLDER] [--json FILE]
+    python benchmarks/radar.py --data SHARED_DATA [--work FOLDER] [--only NAME] [--png FOLDER]
+        [--recipe stride=1,pool=4000] [--json FILE]
 
 Tiles of 32 x 32 cells of 4 km (benchmarks/radar_data.py) of three archives of one day each. An outage, a sector, a disc
 or a whole radar, lasts some steps; before and after it the tile is complete. Our network is learned from earlier hours,
 its best weights are chosen on others, both apart from the scored ones. It sees k steps before and after; kriging, IDW,
 and optimal interpolation with the network's covariance see the step itself; persistence and the interpolation in time
 see each cell alone. Scores are over the cells of the outages. Intervals of differences are 90 %, of a bootstrap over
-blocks of successive outages. FOLDER keeps checkpoints and networks, so that a second run scores without training.
+blocks of as many successive outages as begin at one time. FOLDER keeps checkpoints and networks, so that a second run
+scores without training.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.scores.paired import difference, drawn_years
 from climrecon.scores.spatial import critical_success_index, fraction_skill_score, radial_power
-from climrecon.training.recipes import recipe
+from climrecon.training.recipes import parse, recipe
 from climrecon.training.run import train
 
 #: One-sigma error of an observed cell, of transformed values: at 1 mm/h about 0.1 mm/h.
@@ -62,7 +64,7 @@ SHORT = slice(SIZE * 4 // 16 - 1, SIZE // 2)
 RISE = 4.0
 SETTINGS: dict[str, Any] = {
     "rank": 160, "trailing": 240, "seasons": False, "tapers": (80.0, 40.0), "mirror": False, "misstated": 0.0,
-    "climates": 0.0, "amplitudes": (0.0, 0.0), "keeps_mean": False, "iterations": 3000, "check_every": 250, "pool": 6000,
+    "climates": 0.0, "amplitudes": (0.0, 0.0), "keeps_mean": False, "iterations": 1500, "check_every": 125, "pool": 6000,
     "checks": 240, "validation_years": 1, "covariance_months": 3000,
 }  # fmt: skip
 APART = 8
@@ -138,9 +140,9 @@ def methods_of(archive: Archive, rates: np.ndarray, work: Path) -> dict[str, Fil
         "idw": partial(by_method, method=idw, around=False),
         "kriging": partial(by_method, method=Transformed(kriging, RAIN), around=False),
     }
-    for neighbours in (0, archive.neighbours):
+    for neighbours in archive.networks:
         network = trained(archive, rates, neighbours, work / f"{neighbours}")
-        if not neighbours:
+        if "oi" not in found:
             oi = OptimalInterpolation(network, plane(), ERROR, 0.0)
             found["oi"] = partial(by_method, method=Transformed(oi, RAIN), around=False)
         method = Transformed(UNetReconstructor("network", network, ERROR, 0.0, np.zeros((1, 1))), RAIN)
@@ -199,7 +201,9 @@ def squares(made: np.ndarray, cases: Cases) -> np.ndarray:
 def compared(made: dict[str, np.ndarray], cases: Cases, reference: str) -> dict[str, list[float]]:
     """Method -> interval of its RMSE less that of ``reference``."""
     weights = cases.gaps.sum((1, 2, 3)).astype(float)
-    positions = drawn_years([len(weights)], SEED)
+    # Outages of one time are alike, in whatever tile and of whatever kind.
+    of_one_time = round(len(weights) / len(np.unique(cases.start)))
+    positions = drawn_years([len(weights)], SEED, length=of_one_time)
     base = squares(made[reference], cases)
     return {
         name: [round(bound, 4) for bound in difference(squares(fields, cases), base, weights, positions)["interval"]]
@@ -216,7 +220,7 @@ def measured(name: str, archive: Archive, data: Path, work: Path, pictures: Path
     if pictures is not None:
         draw(cases, made, pictures / f"{work.name}.png", name)
     truth = cases.truth[:, cases.during]
-    cards = [json.loads((work / f"{k}" / "card.json").read_text())["card"] for k in (0, archive.neighbours)]
+    cards = [json.loads((work / f"{k}" / "card.json").read_text())["card"] for k in archive.networks]
     return {
         "steps": {part: [steps.start, steps.stop - 1] for part, steps in (
             ("learned", archive.learned), ("validated", archive.validated), ("scored", archive.scored))},
@@ -246,7 +250,7 @@ def draw(cases: Cases, made: dict[str, np.ndarray], file: Path, title: str) -> N
     figure, axes = plt.subplots(len(KINDS), len(columns), figsize=(2.0 * len(columns), 2.2 * len(KINDS)), squeeze=False)
     for row, kind in zip(axes, KINDS, strict=True):
         rain = np.where(cases.kind == kind, (cases.truth[:, cases.during] * cases.gaps).sum((1, 2, 3)), -1.0)
-        case = int(np.argsort(rain)[int(0.75 * len(rain))]) if rain.max() > 0 else 0
+        case = int(np.argsort(rain)[int(0.9 * len(rain))]) if rain.max() > 0 else 0
         case = case if cases.kind[case] == kind else int(rain.argmax())
         for axis, (name, fields) in zip(row, columns.items(), strict=True):
             axis.imshow(fields[case, middle] ** 0.5, origin="lower", vmin=0, vmax=5, cmap="turbo")
@@ -265,7 +269,9 @@ def main() -> None:
     parser.add_argument("--only", choices=list(ARCHIVES), action="append")
     parser.add_argument("--png", type=Path)
     parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--recipe", default="", help="settings in place of the benchmark's: stride=1,pool=4000")
     options = parser.parse_args()
+    SETTINGS.update(parse(f"punet,{options.recipe}")[1] if options.recipe else {})
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         sets = {
@@ -278,7 +284,7 @@ def main() -> None:
             print(f"  {method:<24} " + "  ".join(f"{key} {value}" for key, value in scores.items()))
     if options.json:
         about = {
-            "benchmark": "radar", "cell_km": CELL_KM, "size": SIZE, "seed": SEED, "window": WINDOW,
+            "benchmark": "radar", "cell_km": CELL_KM, "size": SIZE, "seed": SEED, "recipe": SETTINGS, "window": WINDOW,
             "short_waves_km": [2 * CELL_KM, 16.0], "machine": f"{platform.machine()}, Python {platform.python_version()}",
         }  # fmt: skip
         options.json.write_text(json.dumps({**about, "sets": sets}, indent=1) + "\n", encoding="utf-8")

@@ -60,6 +60,8 @@ class Archive:
         Steps on either side that a network sees; steps that a scored outage lasts.
     folds:
         Of the cross-fit.
+    alone:
+        Whether a network that sees no other step is trained too, to compare with.
     """
 
     file: str
@@ -72,6 +74,12 @@ class Archive:
     neighbours: int
     duration: int
     folds: int
+    alone: bool = False
+
+    @property
+    def networks(self) -> tuple[int, ...]:
+        """The neighbours of each network."""
+        return (0, self.neighbours) if self.alone else (self.neighbours,)
 
     def rates(self, folder: Path) -> np.ndarray:
         """(T, H, W) mm/h on cells of 4 km; NaN where a part of the cell has no value."""
@@ -85,7 +93,8 @@ class Archive:
 def coarsened(field: np.ndarray, side: int) -> np.ndarray:
     """Means over ``side`` x ``side`` cells of (H, W); what is left over at two borders is cut off."""
     height, width = (size // side for size in field.shape)
-    return np.asarray(field[: height * side, : width * side].reshape(height, side, width, side).mean((1, 3)))
+    cells = field[: height * side, : width * side].reshape(height, side, width, side)
+    return np.asarray(cells.mean((1, 3)))
 
 
 def radolan(name: str, content: bytes) -> np.ndarray:
@@ -112,7 +121,17 @@ def knmi(name: str, content: bytes) -> np.ndarray:
 
 ARCHIVES = {
     "Brisbane, 10 minutes": Archive(
-        "bom66_brisbane_10min_20201031_24h.tar", 6, 8, bom, range(6, 42), range(45, 49), range(51, 72), 2, 3, 2
+        "bom66_brisbane_10min_20201031_24h.tar",
+        6,
+        8,
+        bom,
+        range(6, 42),
+        range(45, 49),
+        range(51, 72),
+        2,
+        3,
+        2,
+        alone=True,
     ),
     "Netherlands, 5 minutes": Archive(
         "knmi_nl_5min_20100826_0000-0735.tar", 12, 4, knmi, range(0, 44), range(50, 58), range(64, 92), 2, 3, 2
@@ -217,14 +236,15 @@ class Cases:
         (N, L, S, S).
     during:
         The steps of the outage among the L.
-    kind:
-        (N,) names.
+    kind, start:
+        (N,) names, and the first step of each case.
     """
 
     truth: np.ndarray
     mask: np.ndarray
     during: slice
     kind: np.ndarray
+    start: np.ndarray
 
     @property
     def gaps(self) -> np.ndarray:
@@ -235,7 +255,7 @@ class Cases:
 def cases_of(archive: Archive, rates: np.ndarray, seed: int) -> Cases:
     """An outage of each kind in each wet tile, every ``duration`` scored steps."""
     before, lasting = archive.neighbours, archive.duration
-    truth, masks, kinds = [], [], []
+    truth, masks, kinds, started = [], [], [], []
     starts = range(archive.scored.start, archive.scored.stop - lasting - 2 * before + 1, lasting)
     for start in starts:
         part = rates[start : start + lasting + 2 * before]
@@ -246,4 +266,6 @@ def cases_of(archive: Archive, rates: np.ndarray, seed: int) -> Cases:
                 truth.append(cut(part, corner))
                 masks.append(mask)
                 kinds.append(kind)
-    return Cases(np.stack(truth), np.stack(masks), slice(before, before + lasting), np.array(kinds))
+                started.append(start)
+    during = slice(before, before + lasting)
+    return Cases(np.stack(truth), np.stack(masks), during, np.array(kinds), np.array(started))

@@ -33,10 +33,10 @@ def radar(measured: dict[str, Any]) -> str:
             ]
             for method, scores in one["methods"].items()
         ]
-        steps = ", ".join(f"{part} on steps {one['steps'][part][0]}-{one['steps'][part][1]}" for part in PARTS)
+        steps = ", ".join(f"{part} on {'-'.join(map(str, sorted(set(one['steps'][part]))))}" for part in PARTS)
         wet = ", ".join(f"{100 * share:.0f} % reach {rain} mm/h" for rain, share in one["rain_above"].items())
         parts.append(
-            f"**{name}.** Steps of {one['minutes']} minutes, {steps} of the day. {one['outages']} outages of "
+            f"**{name}.** Steps of {one['minutes']} minutes: {steps} of the day. {one['outages']} outages of "
             f"{one['duration']} steps, k = {one['neighbours']}; {one['cells']:,} missing values of {cell:g} km, of which "
             f"{wet}. {one['training']['fields']:,} fields learned from. Seed {measured['seed']}.\n\n{table(head, rows)}"
         )

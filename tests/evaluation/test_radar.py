@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -133,13 +134,36 @@ def test_a_network_of_the_trial_is_trained_and_kept(radar: Any, data: Any, tmp_p
     for key, value in network.state_dict().items():
         np.testing.assert_array_equal(again.state_dict()[key], value)
     cases = data.cases_of(one, rates, 0)
-    few = replace(cases, truth=cases.truth[:3], mask=cases.mask[:3], kind=cases.kind[:3])
+    few = replace(cases, truth=cases.truth[:3], mask=cases.mask[:3], kind=cases.kind[:3], start=cases.start[:3])
     method = radar.Transformed(radar.UNetReconstructor("network", network, 0.1, 0.0, np.zeros((1, 1))), data.RAIN)
     filled = radar.by_method(few, method, around=True)
     assert filled.shape == (3, 3, 32, 32)
     assert filled.min() >= 0.0
     # Its first weights are optimal interpolation, which knows bands.
     assert radar.scores_of(filled, few)["rmse"] < radar.scores_of(np.zeros_like(filled), few)["rmse"]
+
+
+def test_the_code_of_the_page_runs(data: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "how-to" / "radar.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    for name, value in {"iterations": 4, "pool": 12, "checks": 6, "rank": 10, "trailing": 10}.items():
+        code, count = re.subn(rf'"{name}": \d+', f'"{name}": {value}', code)
+        assert count == 1
+    rates = moving(data)[:, :32, :32]
+    values, mask = rates[60:67].copy(), np.ones((7, 32, 32), bool)
+    mask[2:5, 8:24, 8:24] = False
+    given = {
+        "learned": np.stack([rates[:40], rates[:40].transpose(0, 2, 1)]),
+        "validated": rates[None, 50:56],
+        "RadarOutages": data.RadarOutages,
+    }
+    found: dict[str, Any] = {**given, "values": np.where(mask, values, np.nan), "mask": mask}
+    exec(code, found)
+    np.testing.assert_array_equal(found["filled"][mask], values[mask])
+    assert np.abs(found["filled"] - values)[~mask].mean() < 0.5 * values[~mask].mean()
+    assert found["grid"].same_as(data.plane())
+    assert found["rain"] == data.RAIN
 
 
 def test_real_archives_are_read(data: Any, shared_data: Path) -> None:
