@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 import tempfile
 from collections.abc import Mapping
@@ -26,10 +27,12 @@ def on_disk(folder: Path, kind: type[np.generic], shape: tuple[int, ...]) -> np.
     Raises
     ------
     OSError
-        If it cannot be made.
+        If it cannot be made, or has no room.
     """
     with tempfile.TemporaryFile(dir=folder) as file:
-        file.truncate(np.dtype(kind).itemsize * int(np.prod(shape)))
+        size = np.dtype(kind).itemsize * int(np.prod(shape))
+        if size:  # reserved: a disk that is full while pages are written would end the process without a word
+            os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, dtype=kind, mode="r+", shape=shape)
 
 

@@ -205,6 +205,8 @@ class Grid:
 FIVE_DEGREES = Grid.regular(36, 72)
 #: Months at a time.
 _PART = 128
+#: Cells of masks that are turned into numbers at once.
+_MOST_CELLS = 1 << 23
 
 
 def weighted_mean(field: FloatArray, weights: FloatArray) -> NDArray[np.float64]:
@@ -228,8 +230,11 @@ def _weighted_mean(flat: FloatArray, share: NDArray[np.float64]) -> NDArray[np.f
 
 def coverage(mask: BoolArray, weights: FloatArray) -> NDArray[np.float64]:
     """Observed share (0..1) of the area in ``weights`` for (..., H, W) masks."""
-    flat = mask.reshape(*mask.shape[:-2], -1).astype(np.float32)
-    return np.asarray(flat @ weights.reshape(-1) / weights.sum())
+    flat = mask.reshape(*mask.shape[:-2], -1)
+    if flat.ndim == 2 and flat.size > _MOST_CELLS:
+        rows = max(_MOST_CELLS // flat.shape[1], 1)
+        return np.concatenate([coverage(mask[at : at + rows], weights) for at in range(0, len(flat), rows)])
+    return np.asarray(flat.astype(np.float32) @ weights.reshape(-1) / weights.sum())
 
 
 def observed_mean(field: FloatArray, grid: Grid) -> NDArray[np.float64]:

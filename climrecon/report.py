@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from climrecon.files import write_text
@@ -100,6 +101,7 @@ def _facts(product: Product, series: Series) -> dict[str, Any]:
     years = series.time.year
     status = product.status
     area = product.observations.grid.area
+    unskilled = [((status[part] == NO_SKILL) * area).sum((1, 2)) for part in product.blocks()]
     return {
         "outside": 100.0 * product.observations.grid.outside_share,
         "steps": series.time.counted(),
@@ -112,7 +114,7 @@ def _facts(product: Product, series: Series) -> dict[str, Any]:
         "covered_last": float(covered[years == years[-1]].mean()),
         "first_year": int(years[0]),
         "last_year": int(years[-1]),
-        "no_skill": float(100.0 * ((status == NO_SKILL) * area).sum((1, 2)).mean()),
+        "no_skill": float(100.0 * np.concatenate(unskilled).mean()),
         "global_sd": None if series.ours_sd is None else float(NINETY * series.ours_sd.mean()),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ VOLATILE = (
 )
 
 
-def content_sha256(path: Path, held: Mapping[str, Callable[[], NDArray[Any]]] | None = None) -> str:
+def content_sha256(path: Path, held: Mapping[str, Callable[[], Iterable[NDArray[Any]]]] | None = None) -> str:
     """Hash of variables, their attributes and values, not of :data:`VOLATILE` attributes or of compression.
 
     Parameters
     ----------
     held:
-        Variable -> function that gives the values just written, which need not be read and unpacked again.
+        Variable -> function that gives the values just written, block by block, which need not be read and unpacked
+        again.
     """
     held = held or {}
     digest = hashlib.sha256()
@@ -45,7 +46,8 @@ def content_sha256(path: Path, held: Mapping[str, Callable[[], NDArray[Any]]] | 
             for key in sorted(variable.ncattrs()):
                 digest.update(f"{key}={variable.getncattr(key)}".encode())
             if name in held:
-                digest.update(held[name]().data)
+                for block in held[name]():
+                    digest.update(block.data)
                 continue
             step = max(1, (1 << 24) // max(int(np.prod(variable.shape[1:], initial=1)) * 8, 1))
             for start in range(0, variable.shape[0] if variable.ndim else 0, step):

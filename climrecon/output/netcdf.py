@@ -10,7 +10,8 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from climrecon.errors import OutputError
 from climrecon.files import NETCDF_HEADER, atomic_path
+from climrecon.memory import CHUNK
 from climrecon.output.axes import add_variable, write_axes
 from climrecon.output.product import STATUS_MEANINGS, Product
 from climrecon.output.rounding import (
@@ -37,6 +39,8 @@ from climrecon.preprocess.regrid import file_order
 from climrecon.variables import VARIABLES
 
 _FILL = np.float32(1e20)
+#: (T, H, W) values of a block of steps.
+Values = Callable[[slice], NDArray[Any]]
 #: Inputs that an attribute lists: the library takes 64 kB.
 MOST_INPUTS = 300
 # Every reader of netCDF-4 knows deflate; zstd needs a plugin and makes larger files of rounded fields. Level 5 makes
@@ -46,8 +50,9 @@ _COMPRESSION = {"zlib": True, "complevel": 5, "shuffle": True}
 
 def write_netcdf(
     product: Product, path: Path, attributes: Mapping[str, str], variables: tuple[str, ...] | None = None
-) -> dict[str, Callable[[], NDArray[Any]]]:
-    """Write a product; returns, by variable, functions that give the values of its fields as the file holds them.
+) -> dict[str, Callable[[], Iterator[NDArray[Any]]]]:
+    """Write a product; returns, by variable, functions that give the values of its fields, block by block, as the file
+    holds them.
 
     Latitude, longitude and their order are those of the input file, and the unpacked dtype of the reconstruction, which
     holds observed cells; all else is in single precision. A time axis that is not CF is rewritten.
@@ -67,7 +72,7 @@ def write_netcdf(
     data = _fields(product)
     members = f"{product.observations.variable}_realisation"
     wanted = variables or (*data, *([members] if product.realisations else []))
-    written: dict[str, Callable[[], NDArray[Any]]] = {}
+    written: dict[str, Callable[[], Iterator[NDArray[Any]]]] = {}
     try:
         with (
             atomic_path(path, NETCDF_HEADER) as temporary,
@@ -103,8 +108,10 @@ def write_netcdf(
     return written
 
 
-def _fields(product: Product) -> dict[str, tuple[Callable[[], NDArray[Any]], dict[str, Any]]]:
-    """Data variables by name: functions that give the rounded values in the package's order, and attributes."""
+def _fields(product: Product) -> dict[str, tuple[Values, dict[str, Any]]]:
+    """Data variables by name: functions of a block of steps that give the rounded values in the package's order, and
+    attributes.
+    """
     variable = product.observations.variable
     known = VARIABLES[variable]
     step, kept_cells = step_of(known), product.observations.mask if product.keep_observed else None
@@ -117,9 +124,9 @@ def _fields(product: Product) -> dict[str, tuple[Callable[[], NDArray[Any]], dic
     if product.structural is not None:
         ancillary.append(f"{variable}_structural_stddev")
     kept = "observed cells kept, the rest reconstructed" if product.keep_observed else "reconstructed everywhere"
-    data: dict[str, tuple[Callable[[], NDArray[Any]], dict[str, Any]]] = {
+    data: dict[str, tuple[Values, dict[str, Any]]] = {
         variable: (
-            lambda: to_step(product.infilled, step, kept_cells),
+            lambda part: to_step(product.infilled[part], step, None if kept_cells is None else kept_cells[part]),
             {
                 **common,
                 "long_name": f"{what}; {kept}",
@@ -128,15 +135,15 @@ def _fields(product: Product) -> dict[str, tuple[Callable[[], NDArray[Any]], dic
             },
         ),
         f"{variable}_analysis": (
-            lambda: to_step(product.analysis, step),
+            lambda part: to_step(product.analysis[part], step),
             {**common, "long_name": f"{what}; the network's estimate everywhere", **step_attributes(known)},
         ),
     }
 
-    def add_spread(part: str, values: NDArray[Any], what: str, comment: str, bits: int) -> None:
+    def add_spread(name: str, values: Values, what: str, comment: str, bits: int) -> None:
         spread = {key: f"{text} standard_error" if key == "standard_name" else text for key, text in naming.items()}
         described = {**spread, "long_name": f"standard deviation of {variable}{what}", "comment": comment}
-        data[f"{variable}_{part}"] = (lambda: to_bits(values, bits), {**described, **bits_attributes(bits)})
+        data[f"{variable}_{name}"] = (lambda part: to_bits(values(part), bits), {**described, **bits_attributes(bits)})
 
     if product.stddev is not None:
         comment = "One sigma of the true cell mean about the reconstruction"
@@ -154,20 +161,20 @@ def _fields(product: Product) -> dict[str, tuple[Callable[[], NDArray[Any]], dic
             )
         comment += f" {product.errors.describe()}"
         what = ": observations and reconstruction" if product.observational is not None else ""
-        add_spread("stddev", product.stddev, what, comment, SPREAD_BITS)
+        add_spread("stddev", product.stddev.__getitem__, what, comment, SPREAD_BITS)
     if product.observational is not None:
         what = " over members of the observations, each reconstructed"
         comment = _observational(product)
-        add_spread("stddev_observational", product.observational, what, comment, FEW_FIELDS_BITS)
+        add_spread("stddev_observational", product.observational.__getitem__, what, comment, FEW_FIELDS_BITS)
     if product.structural is not None:
         names = ", ".join((product.network.name, *product.structural.infilled))
         comment = f"Structural uncertainty: one sigma over {names}. It is not part of {variable}_stddev."
         what = " over reconstructions with different networks"
-        add_spread("structural_stddev", structural_stddev(product), what, comment, FEW_FIELDS_BITS)
+        add_spread("structural_stddev", partial(structural_stddev, product), what, comment, FEW_FIELDS_BITS)
     meanings = STATUS_MEANINGS[: -1 if product.where == "everywhere" else None]
     without = f" outside_domain: {product.outside_in_words}."
     data[f"{variable}_status"] = (
-        lambda: product.status,
+        lambda part: product.status[part],
         {
             "standard_name": "status_flag",
             "long_name": f"status of {variable}",
@@ -212,25 +219,26 @@ def _naming(product: Product) -> tuple[dict[str, str], str]:
 
 
 def _write_field(
-    file: netCDF4.Dataset, product: Product, name: str, values: Callable[[], NDArray[Any]], described: Mapping[str, Any]
-) -> Callable[[], NDArray[Any]]:
+    file: netCDF4.Dataset, product: Product, name: str, values: Values, described: Mapping[str, Any]
+) -> Callable[[], Iterator[NDArray[Any]]]:
     source = product.observations.source
     whole = "flag_values" in described
     kind = "i1" if whole else np.dtype(source.dtype).str[1:] if name == product.observations.variable else "f4"
 
-    def final() -> NDArray[Any]:
-        ordered = file_order(values(), source)
+    def final(part: slice) -> NDArray[Any]:
+        ordered = file_order(values(part), source)
         return np.ascontiguousarray(ordered if whole else _filled(ordered, _FILL), dtype=kind)
 
-    chunks = (min(len(product.observations.time), 120), len(source.lat), len(source.lon))
+    chunks = (min(len(product.observations.time), CHUNK), len(source.lat), len(source.lon))
     fill = np.int8(-127) if whole else np.dtype(kind).type(_FILL)
     variable = file.createVariable(
         name, kind, ("time", "lat", "lon"), fill_value=fill, chunksizes=chunks, **_COMPRESSION
     )
     variable.setncatts(dict(described))
     variable.set_auto_maskandscale(False)
-    variable[:] = final()
-    return final
+    for part in product.blocks():
+        variable[part] = final(part)
+    return lambda: map(final, product.blocks())
 
 
 def _filled(values: NDArray[Any], fill: np.float32) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.fields import Observations
 from climrecon.frequency import DAY
+from climrecon.memory import blocks_of
 from climrecon.output.error_budget import ErrorBudget
 from climrecon.preprocess.climatology import Climatology
 from climrecon.variables import VARIABLES
@@ -104,16 +105,22 @@ class Product:
     observational: FloatArray | None = None
     errors: ErrorBudget = field(default_factory=ErrorBudget)
 
-    @property
-    def observed_field(self) -> FloatArray:
-        """(T, H, W) observations on the product's reference period, NaN where missing."""
-        values = np.where(self.observations.mask, self.observations.values, np.nan)
-        return values if self.shift is None else values - self.shift.at(self.observations.time)
+    def observed_field(self, part: slice = slice(None)) -> FloatArray:
+        """(T, H, W) observations of some steps on the product's reference period, NaN where missing."""
+        observations = self.observations
+        values = np.where(observations.mask[part], observations.values[part], np.nan)
+        return values if self.shift is None else values - self.shift.at(observations.time[part])
+
+    def blocks(self) -> Iterator[slice]:
+        """Blocks of steps in turn: all fields of a long record at once would not fit into memory."""
+        return blocks_of(self.infilled, self.analysis, self.stddev, self.status, self.observations.values)
 
     @property
     def units(self) -> str:
         """Units as figures and tables state them."""
-        return VARIABLES[self.observations.variable].held(self.reference_period)
+        return VARIABLES[self.observations.variable].held(
+            self.reference_period, self.observations.time.frequency.adjective
+        )
 
     @property
     def where(self) -> str:

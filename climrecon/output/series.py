@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,33 +69,44 @@ class Series:
 
 def make_series(product: Product) -> Series:
     """All series of ``product``."""
-    grid, mask = product.observations.grid, product.observations.mask
-    unskilled = product.status == NO_SKILL
-    skilled = None
-    if unskilled.any():
-        skilled = observed_mean(np.where(unskilled, np.nan, product.infilled), grid)
+    observations, grid = product.observations, product.observations.grid
+    indices = grid.indices(VARIABLES[observations.variable].indices)
+    regions = {one.name: grid.region_weights(one) for one in grid.regions if one is not NINO34}
+    boxes = {
+        (index.title, number): grid.region_weights(Region(index.title, *box))
+        for index in indices
+        for number, box in enumerate(filter(None, (index.box, index.less)))
+    }
+    any_unskilled, found = False, defaultdict[Any, list[FloatArray]](list)
+    for part in product.blocks():
+        mask, infilled = observations.mask[part], product.infilled[part]
+        unskilled = product.status[part] == NO_SKILL
+        any_unskilled |= bool(unskilled.any())
+        found["raw"].append(observed_mean(product.observed_field(part), grid))
+        found["ours"].append(weighted_mean(infilled, grid.area))
+        found["skilled"].append(observed_mean(np.where(unskilled, np.nan, infilled), grid))
+        for name, region in regions.items():
+            found["coverage", name].append(coverage(mask, region))
+        for key, box in boxes.items():
+            found["mean", key].append(weighted_mean(infilled, box))
+            found["observed", key].append(coverage(mask, box))
+    series = {key: np.concatenate(parts) for key, parts in found.items()}
+
+    def index_series(index: Index) -> IndexSeries:
+        keys = [key for key in boxes if key[0] == index.title]
+        means = [series["mean", key] for key in keys]
+        values = means[0] - means[1] if index.less else means[0]
+        observed = np.min([series["observed", key] for key in keys], axis=0)
+        return IndexSeries(index, values, product.region_sd.get(index.title), observed)
+
     return Series(
-        time=product.observations.time,
-        raw=observed_mean(product.observed_field, grid),
-        ours=weighted_mean(product.infilled, grid.area),
+        time=observations.time,
+        raw=series["raw"],
+        ours=series["ours"],
         ours_sd=product.region_sd.get(grid.whole.name),
-        coverage={one.name: coverage(mask, grid.region_weights(one)) for one in grid.regions if one is not NINO34},
-        indices=tuple(
-            _index_series(product, one) for one in grid.indices(VARIABLES[product.observations.variable].indices)
-        ),
-        skilled=skilled,
-    )
-
-
-def _index_series(product: Product, index: Index) -> IndexSeries:
-    grid = product.observations.grid
-    boxes = [grid.region_weights(Region(index.title, *box)) for box in (index.box, index.less) if box]
-    means = [weighted_mean(product.infilled, box) for box in boxes]
-    return IndexSeries(
-        index,
-        means[0] - means[1] if index.less else means[0],
-        product.region_sd.get(index.title),
-        np.min([coverage(product.observations.mask, box) for box in boxes], axis=0),
+        coverage={name: series["coverage", name] for name in regions},
+        indices=tuple(map(index_series, indices)),
+        skilled=series["skilled"] if any_unskilled else None,
     )
 
 

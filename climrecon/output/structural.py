@@ -22,12 +22,12 @@ from climrecon.output.product import Product, Structural
 from climrecon.scores.series import annual_means
 
 
-def stddev(product: Product) -> FloatArray:
-    """(T, H, W) standard deviation of all networks' infilled fields about their mean (N - 1 in the denominator).
+def stddev(product: Product, part: slice = slice(None)) -> FloatArray:
+    """(T, H, W) standard deviation, in some steps, of all networks' infilled fields about their mean (by N - 1).
 
     Of two networks it is their difference over the root of two.
     """
-    fields = [product.infilled, *_of(product).infilled.values()]
+    fields = [field[part] for field in (product.infilled, *_of(product).infilled.values())]
     mean = sum(np.asarray(field, np.float64) for field in fields) / len(fields)
     squares = sum((field - mean) ** 2 for field in fields)
     return np.asarray(np.sqrt(squares / (len(fields) - 1)), np.float32)

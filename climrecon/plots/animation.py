@@ -22,7 +22,7 @@ def animate(product: Product, stem: Path, progress: Callable[[int, int], None] |
     The observed field stands to the left of the completed one; only the colours change from frame to frame.
     """
     figure = new_figure(10.0, 3.3)
-    grid, observed = product.observations.grid, product.observed_field
+    grid, observed = product.observations.grid, product.observed_field()
     scale = scales_of(product.observations.variable).anomaly
     panels = ((121, observed, "Observations"), (122, product.infilled, f"Reconstruction: {product.network.name}"))
     maps = [draw_map(figure, place, grid, field[0], scale, title, size=10) for place, field, title in panels]

@@ -173,12 +173,11 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
     """
     grid, label = product.observations.grid, product.observations.time.labels()[month]
     mask, status = product.observations.mask[month], product.status[month]
+    observed = product.observed_field(slice(month, month + 1))[0]
     scales, name = scales_of(product.observations.variable), product.network.name
     figure = new_figure(12.4, 6.6)
     places = figure.add_gridspec(2, 2)
-    observed, cells = draw_map(
-        figure, places[0, 0], grid, product.observed_field[month], scales.anomaly, "Observations; gaps in grey"
-    )
+    observed, cells = draw_map(figure, places[0, 0], grid, observed, scales.anomaly, "Observations; gaps in grey")
     title = "Reconstruction; dots: observed cells, hatching: no skill"
     complete, _ = draw_map(figure, places[0, 1], grid, product.analysis[month], scales.anomaly, title)
     lat, lon = np.meshgrid(grid.lat, grid.lon, indexing="ij")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
-from climrecon.frequency import MONTH, YEAR
+from climrecon.frequency import DAY, MONTH, YEAR
 from climrecon.grid import weighted_mean
 from climrecon.output.product import Product
 from climrecon.output.series import NINETY, IndexSeries, Series
@@ -90,7 +90,7 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     ours, raw = means(series.ours), means(series.raw)
     sd = series.annual_sd(series.ours_sd) if annual else series.ours_sd
     frequency = series.time.frequency
-    if annual and frequency != YEAR:
+    if annual and frequency not in (YEAR, DAY):  # days would cover all else
         look = {"color": RAW, "linewidth": 0.35, "alpha": 0.6}
         top.plot(months.x, months.y(series.raw), label=f"observed cells alone, {frequency.adjective}", **look)
     line.draw(top, raw, color="0.35", linewidth=1.0, label="observed cells alone" + ", annual" * annual)

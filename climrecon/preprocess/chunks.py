@@ -10,12 +10,13 @@ from typing import Any
 import netCDF4
 import numpy as np
 
-from climrecon.array_types import FloatArray
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.datasets import DataSet, Release, Stated, canonical_variable, release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Steps
 from climrecon.frequency import DAY
 from climrecon.grid import Grid
+from climrecon.memory import blocks_of, new_array, release
 from climrecon.netcdf.coordinates import member_count
 from climrecon.netcdf.opening import opened
 from climrecon.preprocess.axes import Horizontal
@@ -91,7 +92,7 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
 
         def read(member: int | None) -> FloatArray:
             first: dict[str, Any] = {} if member else {"notes": notes}
-            values = field.read(member, tally=tally, plausible=plausible, **first)
+            values = field.read(member, tally=tally, plausible=plausible, scratch=request.scratch, **first)
             values = without_flags(values, plausible, description, tally)
             return remapping(values, first.get("notes", [])) if remapping else values
 
@@ -103,7 +104,7 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         horizontal = remapping.target if remapping else field.horizontal
         notes += horizontal.notes
         labels, place = field.time.labels(), horizontal.place
-        if not np.isfinite(values).any():
+        if not any(np.isfinite(values[part]).any() for part in blocks_of(values)):
             check_values(values, True, labels, place, description)
         anomaly = is_anomaly(request.values, stated, row, variable, values, description)
         values = of_each_step(to_units(values, units, anomaly, description), units, field.time)
@@ -170,7 +171,9 @@ def _mean_of_members(read: Callable[[int], FloatArray], members: int) -> FloatAr
     return np.asarray((total / members).astype(first.dtype))
 
 
-def joined(chunks: Sequence[Chunk], names: Sequence[str], notes: list[str]) -> tuple[FloatArray, Steps]:
+def joined(
+    chunks: Sequence[Chunk], names: Sequence[str], notes: list[str], scratch: Path | None = None
+) -> tuple[FloatArray, Steps]:
     """Values and steps of all chunks in order of time.
 
     Steps of time that stand in two files with equal values are read once; in one file, or different, they are
@@ -184,12 +187,12 @@ def joined(chunks: Sequence[Chunk], names: Sequence[str], notes: list[str]) -> t
     check_alike(chunks, names)
     index = np.concatenate([chunk.time.index for chunk in chunks])
     time = replace(chunks[0].time, index=index)
-    values = chunks[0].values if len(chunks) == 1 else np.concatenate([chunk.values for chunk in chunks])
+    values = chunks[0].values if len(chunks) == 1 else one_after_the_other([one.values for one in chunks], scratch)
     number = np.repeat(np.arange(len(chunks)), [len(chunk.time) for chunk in chunks])
     if (np.diff(index) > 0).all():
         return values, time
     order = np.argsort(index, kind="stable")
-    values, time, number, words = values[order], time[order], number[order], time.plural
+    values, time, number, words = taken(values, order, scratch), time[order], number[order], time.plural
     again = np.flatnonzero(np.diff(time.index) == 0)
     if not len(again):
         return values, time
@@ -212,7 +215,28 @@ def joined(chunks: Sequence[Chunk], names: Sequence[str], notes: list[str]) -> t
     notes.append(f"{len(again)} {words} stand in two files with equal values and are read once: {shown}")
     keep = np.ones(len(time), dtype=bool)
     keep[again + 1] = False
-    return values[keep], time[keep]
+    return taken(values, np.flatnonzero(keep), scratch), time[keep]
+
+
+def one_after_the_other(parts: Sequence[FloatArray], scratch: Path | None) -> FloatArray:
+    """(T, H, W) arrays joined in time; in a file in ``scratch`` where they are too large for the memory."""
+    shape = (sum(map(len, parts)), *parts[0].shape[1:])
+    values, start = new_array(shape, np.result_type(*parts), scratch), 0
+    for one in parts:
+        for block in blocks_of(one):
+            values[start + block.start : start + block.stop] = one[block]
+            release(values)
+        start += len(one)
+    return values
+
+
+def taken(values: FloatArray, positions: IntArray, scratch: Path | None) -> FloatArray:
+    """(N, H, W) the fields at ``positions`` of (T, H, W) ``values``."""
+    chosen = new_array((len(positions), *values.shape[1:]), values.dtype, scratch)
+    for block in blocks_of(chosen):
+        chosen[block] = values[positions[block]]
+        release(values)
+    return chosen
 
 
 def check_alike(chunks: Sequence[Chunk], names: Sequence[str]) -> None:
@@ -252,8 +276,13 @@ def read_once(values: FloatArray, grid: Grid, notes: list[str]) -> tuple[FloatAr
 
     Fields that do not change with latitude at all are no pairs of rows.
     """
-    pairs = values.shape[1] % 2 == 0 and np.array_equal(values[:, 0::2], values[:, 1::2], equal_nan=True)
-    if not pairs or np.array_equal(values[:, 1:-1:2], values[:, 2::2], equal_nan=True):
+
+    def equal(rows: slice, others: slice) -> bool:
+        parts = blocks_of(values)
+        return all(np.array_equal(values[one, rows], values[one, others], equal_nan=True) for one in parts)
+
+    pairs = values.shape[1] % 2 == 0 and equal(slice(0, None, 2), slice(1, None, 2))
+    if not pairs or equal(slice(1, -1, 2), slice(2, None, 2)):
         return values, grid
     notes.append(f"each of {values.shape[1] // 2} rows is written twice in the file; read once, written back twice")
     return np.ascontiguousarray(values[:, 0::2]), Grid(grid.lat_edges[0::2], grid.lon_edges)

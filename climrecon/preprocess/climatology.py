@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.frequency import DAY, Frequency
+from climrecon.memory import blocks_of, release
 from climrecon.steps import Steps
 
 #: Years of a reference period that each calendar month or season needs, of thirty.
@@ -17,7 +17,7 @@ NEEDED_SHARE = 20.0 / 30.0
 #: Harmonics of the annual cycle of days beside its mean. Source: Narapusetty, DelSole & Tippett (2009), J. Climate
 #: 22:4845, who find that a few describe the climatology of daily fields better than means of each day.
 HARMONICS = 4
-#: Steps whose climatology is worked out at once, to bound memory.
+#: Days that enter the normal equations at once.
 _AT_ONCE = 512
 #: Days that each month of all calendars has.
 _DAYS_OF_MONTH = 28
@@ -43,17 +43,12 @@ class Climatology:
             return np.asarray(np.tensordot(_annual_cycle(time), self.parts, axes=1))
         return np.asarray(self.parts[time.place])
 
-    def taken_off(self, values: FloatArray, time: Steps) -> FloatArray:
-        """(T, H, W) ``values`` less the climatology, in their dtype."""
-        anomalies = np.empty_like(values)
-        for part in parts_of(time):
+    def taken_off(self, values: FloatArray, time: Steps, out: FloatArray | None = None) -> FloatArray:
+        """(T, H, W) ``values`` less the climatology, in their dtype; in ``out``, which may be ``values``, if given."""
+        anomalies = np.empty_like(values) if out is None else out
+        for part in blocks_of(values, anomalies):
             anomalies[part] = values[part] - self.at(time[part])
         return anomalies
-
-
-def parts_of(time: Steps) -> Iterator[slice]:
-    """Slices of a time axis that are worked on in turn, so that no second copy of a record is in memory."""
-    return (slice(start, start + _AT_ONCE) for start in range(0, len(time), _AT_ONCE))
 
 
 def _annual_cycle(time: Steps) -> FloatArray:
@@ -149,6 +144,7 @@ def _harmonics(values: FloatArray, time: Steps, positions: IntArray, needed: flo
         products += np.where(seen, given, 0.0).T.astype(np.float64) @ cycle
         for number in np.unique(month):
             counts[number] += seen[month == number].sum(axis=0)
+        release(values)
     enough = (counts >= needed).all(axis=0)
     coefficients = np.full((cells, size), np.nan)
     coefficients[enough] = np.linalg.solve(squares[enough].reshape(-1, size, size), products[enough, :, None])[:, :, 0]
@@ -156,7 +152,12 @@ def _harmonics(values: FloatArray, time: Steps, positions: IntArray, needed: flo
 
 
 def anomalies_of(
-    values: FloatArray, time: Steps, period: tuple[int, int], *, ratio_from: float | None = None
+    values: FloatArray,
+    time: Steps,
+    period: tuple[int, int],
+    *,
+    ratio_from: float | None = None,
+    out: FloatArray | None = None,
 ) -> FloatArray:
     """Absolute (T, H, W) values less their climatology over ``period``, or in per cent of it.
 
@@ -166,6 +167,8 @@ def anomalies_of(
     ----------
     ratio_from:
         The least climatology that values are divided by; where it is less they become missing. None: differences.
+    out:
+        Takes the anomalies; may be ``values``. None: a new array.
 
     Raises
     ------
@@ -174,9 +177,9 @@ def anomalies_of(
     """
     climatology = climatology_of(values, time, period)
     if ratio_from is None:
-        return climatology.taken_off(values, time)
-    ratios = np.empty_like(values)
-    for part in parts_of(time):
+        return climatology.taken_off(values, time, out)
+    ratios = np.empty_like(values) if out is None else out
+    for part in blocks_of(values, ratios):
         usual = climatology.at(time[part])
         ratios[part] = 100.0 * values[part] / np.where(usual > ratio_from, usual, np.nan)
     return ratios
@@ -193,6 +196,6 @@ def rebase_complete(field: FloatArray, time: Steps, period: tuple[int, int]) -> 
     InputDataError
         If the field has gaps, or the period has fewer than two thirds of its years.
     """
-    if not np.isfinite(field).all():
+    if not all(np.isfinite(field[part]).all() for part in blocks_of(field)):
         raise InputDataError("A field with gaps cannot be re-based cell by cell.", "Reconstruct it first.")
     return climatology_of(field, time, period)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.errors import InputDataError
+from climrecon.memory import blocks_of
 from climrecon.variables import Variable
 
 #: Values beyond this, and these, are fill values, whether a file declares them or not.
@@ -282,8 +283,12 @@ def _outside(numbers: NDArray[Any], limits: tuple[float, float]) -> BoolArray:
 
 def _reach_within(values: FloatArray, limits: tuple[float, float]) -> bool:
     """Whether all known values lie between ``limits``; most files need no more than these two numbers of them."""
-    low, high = np.fmin.reduce(values, axis=None, initial=np.inf), np.fmax.reduce(values, axis=None, initial=-np.inf)
-    return bool(limits[0] < low and high < limits[1])
+    for part in blocks_of(values):
+        low = np.fmin.reduce(values[part], axis=None, initial=np.inf)
+        high = np.fmax.reduce(values[part], axis=None, initial=-np.inf)
+        if not (limits[0] < low and high < limits[1]):
+            return False
+    return True
 
 
 def _undeclared(values: FloatArray, tally: Tally) -> FloatArray:

@@ -15,8 +15,9 @@ from climrecon.files import input_sha256, unchanged_inputs
 from climrecon.frequency import MONTH
 from climrecon.geography import with_domain
 from climrecon.grid import Grid
+from climrecon.memory import blocks_of, new_array
 from climrecon.netcdf.names import plain_name
-from climrecon.preprocess.chunks import Chunk, joined, read_chunk, read_once, some
+from climrecon.preprocess.chunks import Chunk, joined, read_chunk, read_once, some, taken
 from climrecon.preprocess.climatology import anomalies_of
 from climrecon.preprocess.filled import INSTEAD, reason_against
 from climrecon.preprocess.missing import Tally
@@ -56,19 +57,21 @@ def read_observations(
     files = [Path(path) for path in files]
     chunks = [read_chunk(path, request) for path in files]
     notes = [note for chunk in chunks[:1] for note in chunk.notes]
-    values, time = joined(chunks, [path.name for path in files], notes)
+    values, time = joined(chunks, [path.name for path in files], notes, request.scratch)
     tally = Tally()
     for one in chunks:
         tally.add(one.tally)
-    notes += tally.note(float(np.isfinite(values).mean()))
     chunk = replace(chunks[0], values=np.empty(0, np.float32))
     del chunks  # their values are in the joined ones
-    values, grid = read_once(values, chunk.axes.grid, notes)
-    grid = _with_domain(grid, np.isfinite(values), request, notes)
+    once: list[str] = []
+    values, grid = read_once(values, chunk.axes.grid, once)
+    mask = _observed(values, request.scratch)
+    notes += [*tally.note(float(mask.mean())), *once]
+    grid = _with_domain(grid, mask, request, notes)
     infilled, dropped = "", ""
     if not request.allow_complete:
         allowed = request.allow_infilled
-        infilled = _refuse_infilled(np.isfinite(values), grid, chunk, files[0].name, allowed, notes)
+        infilled = _refuse_infilled(mask, grid, chunk, files[0].name, allowed, notes)
     base = chunk.base
     if not chunk.anomaly:
         base, variable = request.reference_period, VARIABLES[request.variable]
@@ -88,8 +91,8 @@ def read_observations(
         notes.append(f"the anomalies refer to {base[0]}-{base[1]}, their own base; gappy fields are not re-based")
     keep = _within(time, request.period)
     if not keep.all():
-        values, time = values[keep], time[keep]
-    mask = np.isfinite(values)
+        values, time = taken(values, np.flatnonzero(keep), request.scratch), time[keep]
+    mask = _observed(values, request.scratch)
     if not mask.any():
         raise InputDataError(f"Every value in {time.span()} is missing.", "Choose another period.")
     _gap_notes(time, mask, notes)
@@ -114,13 +117,22 @@ def read_observations(
     return with_errors(observations, Path(uncorrelated), allow_infilled=request.allow_infilled)
 
 
+def _observed(values: FloatArray, scratch: Path | None) -> BoolArray:
+    """(T, H, W) where there is a value."""
+    mask = new_array(values.shape, bool, scratch)
+    for part in blocks_of(values, mask):
+        mask[part] = np.isfinite(values[part])
+    return mask
+
+
 def _less_climatology(
     values: FloatArray, time: Steps, base: tuple[int, int], variable: Variable
 ) -> tuple[FloatArray, str]:
-    """Anomalies, and a warning on observed values lost with cells without a climatology; refuses to lose nearly all."""
+    """Anomalies in place of values, and a warning on values lost without a climatology; refuses to lose most."""
     ratio_from = variable.least_climatology if variable.kind == "ratio" else None
-    anomalies = anomalies_of(values, time, base, ratio_from=ratio_from)
-    before, after = (int(np.isfinite(one).sum()) for one in (values, anomalies))
+    before = _count(values)
+    anomalies = anomalies_of(values, time, base, ratio_from=ratio_from, out=values)
+    after = _count(anomalies)
     lost = f"{100 * (1 - after / before):.1f} % of the observed values"
     years = f"fewer than two thirds of the years {base[0]}-{base[1]}{time.frequency.stands_in}"
     if ratio_from is not None:
@@ -131,6 +143,10 @@ def _less_climatology(
             "Choose a reference_period in which more cells are observed, or give anomalies.",
         )
     return anomalies, f"{lost} are left out: their cells have {years}" if after < before else ""
+
+
+def _count(values: FloatArray) -> int:
+    return sum(int(np.isfinite(values[part]).sum()) for part in blocks_of(values))
 
 
 def _refuse_infilled(mask: BoolArray, grid: Grid, chunk: Chunk, name: str, allowed: bool, notes: list[str]) -> str:

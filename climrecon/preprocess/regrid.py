@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.fields import Observations, Source
 from climrecon.grid import GLOBE, Grid
+from climrecon.memory import blocks_of, new_array
 from climrecon.preprocess.axes import eastward_longitude
 from climrecon.preprocess.cdo import cdo_folder, run_cdo, write_grid
 
@@ -44,14 +45,14 @@ def to_network_grid(observations: Observations, grid: Grid, scratch: Path) -> Ob
     if observations.obs_sd is not None:
         known = observations.mask & np.isfinite(observations.obs_sd)
         errors, _ = remap_with_gaps(observations.obs_sd, known, observations.grid, grid, scratch)
-        errors = np.where(mask, errors, np.nan).astype(np.float32)
+        errors = _where(mask, errors, scratch)
     note = (
         f"remapped conservatively from {observations.grid.describe()} to {grid.describe()}; cells at least half "
         "observed count as observed"
     )
     return replace(
         observations,
-        values=np.where(mask, values, np.nan).astype(np.float32),
+        values=_where(mask, values, scratch),
         mask=mask,
         obs_sd=errors,
         grid=grid,
@@ -59,12 +60,23 @@ def to_network_grid(observations: Observations, grid: Grid, scratch: Path) -> Ob
     )
 
 
+def _where(mask: BoolArray, values: FloatArray, scratch: Path) -> FloatArray:
+    """float32 ``values`` where ``mask``, else NaN."""
+    known = new_array(values.shape, np.float32, scratch)
+    for part in blocks_of(values, mask, known):
+        known[part] = np.where(mask[part], values[part], np.nan)
+    return known
+
+
 def remap(field: FloatArray, source: Grid, target: Grid, scratch: Path) -> FloatArray:
     """(T, H, W) complete fields from ``source`` to ``target`` by first-order conservative remapping.
 
     Source: Jones (1999), Mon. Wea. Rev. 127:2204; cdo's ``remapcon``.
     """
-    return _cdo_remap({"field": field}, source, target, scratch)["field"]
+    remapped = new_array((len(field), *target.shape), np.float32, scratch)
+    for part in blocks_of(field, remapped):
+        remapped[part] = _cdo_remap({"field": field[part]}, source, target, scratch)["field"]
+    return remapped
 
 
 def remap_with_gaps(
@@ -79,12 +91,15 @@ def remap_with_gaps(
     -------
     (T, H, W) means, NaN where nothing is observed, and (T, H, W) shares 0..1.
     """
-    parts = {"weighted": np.where(mask, values, 0.0), "share": mask}
-    remapped = _cdo_remap(parts, source, target, scratch)
-    mean, share = means_and_shares(remapped["weighted"], remapped["share"])
-    if not source.is_global:
-        share = share * _covered(target, source)
-    return mean, share
+    shape = (len(values), *target.shape)
+    means, shares = (new_array(shape, np.float32, scratch) for _ in range(2))
+    covered = 1.0 if source.is_global else _covered(target, source)
+    for part in blocks_of(values, mask, means):
+        fields = {"weighted": np.where(mask[part], values[part], 0.0), "share": mask[part]}
+        remapped = _cdo_remap(fields, source, target, scratch)
+        means[part], share = means_and_shares(remapped["weighted"], remapped["share"])
+        shares[part] = share * covered
+    return means, shares
 
 
 def means_and_shares(weighted: FloatArray, share: FloatArray) -> tuple[FloatArray, FloatArray]:

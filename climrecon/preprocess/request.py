@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from climrecon.frequency import MONTH, Frequency
 
@@ -37,6 +38,8 @@ class PrepareRequest:
         Read products whose gaps are filled too.
     allow_complete:
         Read fields without gaps too (for evaluation).
+    scratch:
+        Folder for arrays that are too large for the memory; None: they stay in memory.
     """
 
     variable: str = "tas"
@@ -51,3 +54,4 @@ class PrepareRequest:
     domain: str = "auto"
     allow_infilled: bool = False
     allow_complete: bool = False
+    scratch: Path | None = None

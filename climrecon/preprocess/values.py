@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cftime
 import netCDF4
 import numpy as np
 
-from climrecon.array_types import FloatArray
+from climrecon.array_types import BoolArray, FloatArray
 from climrecon.datasets import DataSet, Stated
 from climrecon.errors import InputDataError
 from climrecon.frequency import MONTH
+from climrecon.memory import blocks_of, new_array, release
 from climrecon.netcdf.coordinates import member_dimension
 from climrecon.preprocess.axes import Horizontal
 from climrecon.preprocess.missing import Packing, Tally
@@ -46,6 +48,7 @@ def read_values(
     tally: Tally | None = None,
     notes: list[str] | None = None,
     plausible: tuple[float, float] = (-np.inf, np.inf),
+    scratch: Path | None = None,
 ) -> Any:
     """(T, H, W) in the unpacked dtype with NaN where missing, in the package's order.
 
@@ -58,6 +61,8 @@ def read_values(
         Take the number of cells that were masked by what the file does not declare as missing, and what was decided.
     plausible:
         Bounds of plausible values in the file's units, by which a valid range is read.
+    scratch:
+        Folder for an array that is too large for the memory.
 
     Raises
     ------
@@ -80,7 +85,7 @@ def read_values(
     steps, height, width = (*(variable.shape[position] for position in order), 1)[:3]
     packing, tally = Packing.of(variable), Tally() if tally is None else tally
     # Not narrower than the file: observed cells must come back bit by bit.
-    values = np.empty((steps, len(axes.rows), len(axes.columns)), packing.dtype)
+    values = new_array((steps, len(axes.rows), len(axes.columns)), packing.dtype, scratch)
     block = _block_length(variable, order[0], height * width)
 
     def part(start: int) -> tuple[Any, ...]:
@@ -95,6 +100,7 @@ def read_values(
         piece = packing.values(packing.stored(part(start)), tally)
         moved = np.transpose(piece, others + order).reshape(-1, height, width)
         values[start : start + block] = moved[:, axes.rows][:, :, axes.columns]
+        release(values)
     packing.check(values)
     tally.cells += values.size
     if notes is not None:
@@ -210,7 +216,7 @@ def check_units(units: str, description: Variable) -> None:
 
 
 def to_units(values: FloatArray, units: str, anomaly: bool, description: Variable) -> FloatArray:
-    """``values`` in the variable's units; anomalies are differences, which have no offset.
+    """``values``, in place, in the variable's units; anomalies are differences, which have no offset.
 
     Raises
     ------
@@ -225,7 +231,10 @@ def to_units(values: FloatArray, units: str, anomaly: bool, description: Variabl
             "Write them into the file, e.g. with ncatted -a "
             f"units,{description.name},c,c,{description.absolute_units!r}.",
         )
-    return values if to_ours is None else to_ours(values, difference=anomaly)
+    if to_ours is not None:
+        for part in blocks_of(values):
+            values[part] = to_ours(values[part], difference=anomaly)
+    return values
 
 
 def of_each_step(values: FloatArray, units: str, time: Steps) -> FloatArray:
@@ -259,20 +268,27 @@ def check_values(
         With how many there are and where the first is.
     """
     problems = []
-    if np.isnan(values).all():
+    if all(np.isnan(values[part]).all() for part in blocks_of(values)):
         raise InputDataError(
             "Every value is missing (NaN or fill value).", "Check that the file holds data for this period."
         )
     units, (low, high) = description.absolute_units, description.limits(anomaly)
-    infinite = np.isinf(values)
-    implausible = ((values < low) | (values > high)) & ~infinite
     what = "an anomaly" if anomaly else f"a {description.quantity}"
-    for bad, text in ((infinite, "infinite"), (implausible, f"outside {low:g} to {high:g} {units} for {what}")):
-        if bad.any():
-            month, row, column = np.unravel_index(int(np.argmax(bad)), bad.shape)
+
+    def implausible(some: FloatArray) -> BoolArray:
+        return np.asarray(((some < low) | (some > high)) & ~np.isinf(some))
+
+    for is_bad, text in ((np.isinf, "infinite"), (implausible, f"outside {low:g} to {high:g} {units} for {what}")):
+        count, first = 0, -1
+        for part in blocks_of(values):
+            bad = is_bad(values[part])
+            if first < 0 and bad.any():
+                first = part.start * bad[0].size + int(np.argmax(bad))
+            count += int(bad.sum())
+        if count:
+            month, row, column = np.unravel_index(first, values.shape)
             value = values[month, row, column]
             shown = "" if np.isinf(value) else f" ({value:g} {units})"
-            count = int(bad.sum())
             number = "1 value is" if count == 1 else f"{count} values are"
             problems.append(f"{number} {text}, the first{shown} in {labels[month]} at {place(int(row), int(column))}")
     if problems:

@@ -31,8 +31,8 @@ class Inputs(SearchResult):
         """Names of the main files, or of the made-up coverage, for messages."""
         return self.made_up or ", ".join(path.name for path in self.main)
 
-    def request(self, settings: RunSettings) -> PrepareRequest:
-        """How the observations are read."""
+    def request(self, settings: RunSettings, scratch: Path | None = None) -> PrepareRequest:
+        """How the observations are read; ``scratch``: folder for arrays that are too large for the memory."""
         from climrecon.preprocess import PrepareRequest
 
         return PrepareRequest(
@@ -47,6 +47,7 @@ class Inputs(SearchResult):
             grid=settings.grid or "",
             domain=settings.domain,
             allow_infilled=settings.allow_infilled,
+            scratch=scratch,
         )
 
 

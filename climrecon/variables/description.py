@@ -229,12 +229,12 @@ class Variable(_Frozen):
 
         return float(self.to_methods.spread(np.array(self.normal), np.array(size)))
 
-    def held(self, reference_period: tuple[int, int]) -> str:
-        """Units and reference of held values, for figures and tables."""
+    def held(self, reference_period: tuple[int, int], adjective: str = "monthly") -> str:
+        """Units and reference of held values, for figures and tables; ``adjective``: of their frequency."""
         first, last = reference_period
         return {
             "anomaly": f"{self.units}, anomaly relative to {first}-{last}",
-            "ratio": f"{self.units} of the monthly mean of {first}-{last}",
+            "ratio": f"{self.units} of the {adjective} mean of {first}-{last}",
             "absolute": self.units,
         }[self.kind]
 

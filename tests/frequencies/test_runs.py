@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cftime
 import netCDF4
@@ -18,38 +17,8 @@ from climrecon.frequency import DAY, FREQUENCIES, SEASON, YEAR
 from climrecon.parameters import BY_NAME
 from climrecon.preprocess import PrepareRequest, read_observations
 from climrecon.settings import load_site, validate
-from climrecon.tasks.run import run_task
-from climrecon.workflow.progress import Quiet
-from climrecon.workflow.run_info import run_info
-from frequencies.test_reading import CALENDARS, Date, write
 from helpers.made_up import make_product
-
-
-def starts(frequency: str, calendar: str) -> list[Date]:
-    """The beginnings of steps from 1961 on, and of the one behind the last."""
-    if frequency == "yr":
-        return [(year, 1, 1) for year in range(1961, 1992)]
-    if frequency == "sem":
-        return [(1960 + (n + 3) // 4, (n + 3) % 4 * 3 + 3, 1) if n % 4 else (1960 + n // 4, 12, 1) for n in range(121)]
-    units = "days since 1990-02-20"
-    dates = cftime.num2date(np.arange(21), units, calendar=calendar)
-    return [(one.year, one.month, one.day) for one in dates]
-
-
-def reconstructed(
-    folder: Path, frequency: str, calendar: str = "standard", **parameters: Any
-) -> tuple[Path, list[Date]]:
-    edges = starts(frequency, calendar)
-    source = write(folder / "gappy.nc", edges[:-1], edges[1:], calendar=calendar)
-    site = load_site()
-    raw = {
-        "obs_file": str(source), "time_frequency": frequency, "outputdir": str(folder / "out"), "plots": "false",
-        "report": "false", "cachedir": str(folder / "cache"), "dispatch": "local", "network": "idw",
-        "compare_with": "none", **parameters,
-    }  # fmt: skip
-    run_task(validate(raw, site), site, Quiet(), run_info())
-    (result,) = (folder / "out").glob("*.nc")
-    return result, edges
+from helpers.time_axes import CALENDARS, reconstructed, write
 
 
 @pytest.mark.parametrize("calendar", CALENDARS)

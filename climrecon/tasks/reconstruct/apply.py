@@ -15,6 +15,7 @@ from climrecon.errors import NetworkError
 from climrecon.fields import Context, Estimate, Observations
 from climrecon.geography import with_domain
 from climrecon.grid import NINO34, Grid
+from climrecon.memory import blocks_of, new_array, release
 from climrecon.methods import checked
 from climrecon.methods.contract import Method
 from climrecon.preprocess import FileGrid
@@ -117,7 +118,7 @@ def complete_fields(
 
     first, last = (0, len(observations.time)) if block is None else (block.start, block.stop)
     shape = (last - first, *observations.grid.shape)
-    arrays: dict[str, FloatArray] = {"mean": np.empty(shape, np.float32)}
+    arrays: dict[str, FloatArray] = {"mean": new_array(shape, np.float32, scratch)}
     region_sd: dict[str, FloatArray] = {}
     drawn: NDArray[np.float32] | None = None
     if members:
@@ -143,7 +144,10 @@ def complete_fields(
             ("observational", estimate.observational_stddev),
         ):
             if values is not None:
-                arrays.setdefault(name, np.empty(shape, np.float32))[months] = values
+                if name not in arrays:
+                    arrays[name] = new_array(shape, np.float32, scratch)
+                arrays[name][months] = values
+                release(arrays[name])
         if estimate.area_mean_sd is not None:
             for name, weight in weights.items():
                 series = region_sd.setdefault(name, np.full(shape[0], np.nan))
@@ -183,6 +187,7 @@ def largest_event(field: FloatArray, grid: Grid, variable: Variable) -> int:
     if not (indices := grid.indices(variable.indices)):
         return len(field) - 1
     index = indices[0]
-    size = (np.nan_to_num(field) * grid.event_weights_of(index)).sum(axis=(1, 2))
+    weights = grid.event_weights_of(index)
+    size = np.concatenate([(np.nan_to_num(field[p]) * weights).sum(axis=(1, 2)) for p in blocks_of(field)])
     month = int(np.argmax(size))
     return month if size[month] >= index.event_from else len(field) - 1

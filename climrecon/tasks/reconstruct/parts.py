@@ -22,6 +22,7 @@ from climrecon.errors import OutputError
 from climrecon.fields import Observations, Source, Steps
 from climrecon.frequency import FREQUENCIES
 from climrecon.grid import Grid
+from climrecon.preprocess.chunks import one_after_the_other
 from climrecon.preprocess.field import dimensions
 from climrecon.settings import RunSettings
 from climrecon.tasks.inputs import Inputs
@@ -246,8 +247,14 @@ def group_size(months: int, grid: Grid) -> int:
     return max(1, int(GROUP_BYTES // max(4 * months * grid.area.size, 1)))
 
 
-def joined(blocks: list[CompleteFields]) -> CompleteFields:
-    """Blocks of months one after the other; realisations are joined whenever they are iterated over."""
+def joined(blocks: list[CompleteFields], scratch: Path) -> CompleteFields:
+    """Blocks of months one after the other; realisations are joined whenever they are iterated over.
+
+    Parameters
+    ----------
+    scratch:
+        Folder for arrays that are too large for the memory.
+    """
 
     def realisations() -> Iterator[FloatArray]:
         for parts in zip(*(block.realisations or () for block in blocks), strict=True):
@@ -256,7 +263,7 @@ def joined(blocks: list[CompleteFields]) -> CompleteFields:
     arrays = [block.arrays() for block in blocks]
     names = dict.fromkeys(name for one in arrays for name in one)
     return CompleteFields(
-        **{name: np.concatenate([one[name] for one in arrays if name in one]) for name in names},
+        **{name: one_after_the_other([one[name] for one in arrays if name in one], scratch) for name in names},
         region_sd={name: np.concatenate([one.region_sd[name] for one in blocks]) for name in blocks[0].region_sd},
         realisations=None if blocks[0].realisations is None else Realisations(realisations),
     )

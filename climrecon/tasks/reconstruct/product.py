@@ -5,7 +5,7 @@ Structural uncertainty is what other networks on the same observations show.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 from climrecon.errors import ClimReconError, InputDataError
-from climrecon.fields import Observations
+from climrecon.fields import Observations, Steps
 from climrecon.grid import Grid
+from climrecon.memory import blocks_of, new_array
 from climrecon.methods import checked
 from climrecon.methods.by_chunks import no_skill, reconstruct
 from climrecon.output.product import Product, Structural, status_of
@@ -78,19 +79,16 @@ def product_of(
     """Keep observed cells and re-base; ``fields`` are on the grid of ``observations``."""
     on_network, ensemble = prepared.on_network, prepared.ensemble
     back = FileGrid(observations.grid, on_network.grid, observations.source, scratch)
-    mask, grid = observations.mask, observations.grid
-    analysis = fields.mean
-    infilled = np.where(mask, observations.values, analysis) if settings.keep_observed else analysis
-    stddev, observational, unskilled = fields.stddev, fields.observational, None
-    if stddev is not None and fields.prior_stddev is not None:
-        unskilled = no_skill(stddev, fields.prior_stddev)
-    kept = None
+    mask, grid, time = observations.mask, observations.grid, observations.time
+    analysis, infilled = fields.mean, fields.mean
+    kept = members = None
     if settings.keep_observed:
-        kept = total = observed_cell_sd(observations, on_network, method, back)
-        if ensemble is not None and observational is not None:
+        kept = observed_cell_sd(observations, on_network, method, back)
+        if ensemble is not None and fields.observational is not None:
             members = ensemble.spread()
-            total, observational = np.hypot(kept, members), np.where(mask, members, observational)
-        stddev = None if stddev is None else np.where(mask, total, stddev)
+        infilled = new_array(mask.shape, np.result_type(observations.values, analysis), scratch)
+        for part in blocks_of(observations.values, mask, analysis, infilled):
+            infilled[part] = np.where(mask[part], observations.values[part], analysis[part])
     notes = [
         *notes_on_choice(settings, observations.grid),
         *observations.source.notes,
@@ -98,19 +96,54 @@ def product_of(
     ]
     shift, wanted = _shift(infilled, observations, settings, reporter, notes)
     if shift is not None:
-        offset = shift.at(observations.time)
-        infilled, analysis = infilled - offset, (analysis - offset).astype(np.float32)
         notes.append(
             f"reconstructed on the data's own base {_years(observations.reference_period)}, "
             f"the complete field re-based to {_years(wanted)}"
         )
+    outside_in = _outside(observations, shift, method, back)
 
-    outside = _outside(analysis, observations, shift, method, back)
-    if outside is not None and (outside & ~mask).any():
-        beyond = outside & ~mask
-        steps = observations.time[beyond.any(axis=(1, 2))].counted()
+    def array_like(field: FloatArray | None) -> FloatArray | None:
+        return None if field is None else new_array(mask.shape, np.float32, scratch)
+
+    done, analysed = (
+        new_array(mask.shape, observations.values.dtype, scratch),
+        new_array(mask.shape, np.float32, scratch),
+    )
+    stddev, observational = array_like(fields.stddev), array_like(fields.observational)
+    status = new_array(mask.shape, np.int8, scratch)
+    beyond, steps_beyond = 0, np.zeros(len(time), bool)
+    for part in blocks_of(
+        infilled, analysis, done, analysed, status, mask, kept, stddev, fields.stddev, fields.prior_stddev
+    ):
+        offset = None if shift is None else shift.at(time[part])
+        one, filled = analysis[part], infilled[part]
+        if offset is not None:
+            one, filled = (one - offset).astype(np.float32), filled - offset
+        unskilled = outside = None
+        if fields.stddev is not None and fields.prior_stddev is not None:
+            unskilled = no_skill(fields.stddev[part], fields.prior_stddev[part])
+        if outside_in is not None:
+            outside = outside_in(one, time[part], offset)
+            there = outside & ~mask[part]
+            beyond += int(there.sum())
+            steps_beyond[part] = there.any(axis=(1, 2))
+        done[part] = grid.known(filled.astype(done.dtype, copy=False))
+        analysed[part] = grid.known(one)
+        status[part] = status_of(mask[part], unskilled, outside, grid.exists)
+        if stddev is not None and fields.stddev is not None:
+            total = fields.stddev[part]
+            if kept is not None:
+                own = kept[part] if members is None else np.hypot(kept[part], members[part])
+                total = np.where(mask[part], own, total)
+            stddev[part] = grid.known(total.astype(np.float32, copy=False))
+        if observational is not None and fields.observational is not None:
+            spread = fields.observational[part]
+            if members is not None:
+                spread = np.where(mask[part], members[part], spread)
+            observational[part] = grid.known(spread.astype(np.float32, copy=False))
+    if beyond:
         notes.append(
-            f"{int(beyond.sum())} reconstructed cells in {steps} lie outside the "
+            f"{beyond} reconstructed cells in {int(steps_beyond.sum())} {time.plural} lie outside the "
             "range of the network's training months by more than two standard deviations"
         )
 
@@ -125,10 +158,10 @@ def product_of(
 
     return Product(
         observations=observations,
-        infilled=grid.known(infilled.astype(observations.values.dtype, copy=False)),
-        analysis=grid.known(analysis),
-        stddev=None if stddev is None else grid.known(stddev.astype(np.float32, copy=False)),
-        status=status_of(mask, unskilled, outside, grid.exists),
+        infilled=done,
+        analysis=analysed,
+        stddev=stddev,
+        status=status,
         reference_period=wanted,
         network=method.info,
         region_sd=dict(fields.region_sd),
@@ -137,14 +170,18 @@ def product_of(
         shift=shift,
         keep_observed=settings.keep_observed,
         notes=tuple(notes),
-        observational=None if observational is None else grid.known(observational.astype(np.float32, copy=False)),
+        observational=observational,
         errors=prepared.record.errors,
     )
 
 
+#: Which cells of (T, H, W) re-based analyses of some steps lie beyond a range, with the climatology that was taken off.
+Outside = Callable[[FloatArray, Steps, FloatArray | None], NDArray[np.bool_]]
+
+
 def _outside(
-    analysis: FloatArray, observations: Observations, shift: Climatology | None, method: LoadedMethod, back: FileGrid
-) -> NDArray[np.bool_] | None:
+    observations: Observations, shift: Climatology | None, method: LoadedMethod, back: FileGrid
+) -> Outside | None:
     """Cells beyond the range of the network's training months; None where the network states no range.
 
     The range refers to the card's reference period; anomalies on another base are not compared with it.
@@ -153,15 +190,18 @@ def _outside(
     if loaded is None or loaded.training_range is None:
         return None
     base = loaded.card.reference_period
-    values = analysis
-    if observations.reference_period == base and shift is not None:
-        values = analysis + shift.at(observations.time)  # as it was before it was re-based
-    elif shift is not None or observations.reference_period not in (None, base):
+    as_it_was = observations.reference_period == base and shift is not None
+    if not as_it_was and (shift is not None or observations.reference_period not in (None, base)):
         return None
     native = replace(
         loaded.training_range, **{key: back.to_native_grid(value) for key, value in vars(loaded.training_range).items()}
     )
-    return native.outside(values, observations.time.month)
+
+    def outside(analysis: FloatArray, time: Steps, offset: FloatArray | None) -> NDArray[np.bool_]:
+        values = analysis if offset is None else analysis + offset  # as it was before it was re-based
+        return native.outside(values, time.month)
+
+    return outside
 
 
 def _years(period: tuple[int, int] | None) -> str:
@@ -208,17 +248,24 @@ def observed_cell_sd(
     stated = None if on_network.obs_sd is None else np.where(on_network.mask, on_network.obs_sd, np.nan)
     used = checked.observation_sd(method.reconstructor, stated, on_network.values.shape)
     if used is not None:
-        return back.to_native_grid(used).astype(np.float32)
-    sd = np.zeros(observations.values.shape) if observations.obs_sd is None else observations.obs_sd
-    known = np.isfinite(sd) & (sd > 0)
+        return back.to_native_grid(used).astype(np.float32, copy=False)
     default = method.network.card.default_obs_sd if method.network else None
     default = default or VARIABLES[observations.variable].default_obs_sd
-    if default is None and not known[observations.mask].all():
-        raise InputDataError(
-            f"No error of observed cells of {observations.variable} is stated, and none is known to assume.",
-            "Use keep_observed=false.",
-        )
-    return np.where(known, sd, np.float32(default or np.nan)).astype(np.float32)
+    sd, mask, kept = (
+        observations.obs_sd,
+        observations.mask,
+        new_array(observations.mask.shape, np.float32, back.scratch),
+    )
+    for part in blocks_of(kept, sd, mask):
+        errors = np.zeros(kept[part].shape) if sd is None else sd[part]
+        known = np.isfinite(errors) & (errors > 0)
+        if default is None and not known[mask[part]].all():
+            raise InputDataError(
+                f"No error of observed cells of {observations.variable} is stated, and none is known to assume.",
+                "Use keep_observed=false.",
+            )
+        kept[part] = np.where(known, errors, np.float32(default or np.nan))
+    return kept
 
 
 def with_observed_cells(

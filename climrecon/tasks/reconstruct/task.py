@@ -68,6 +68,7 @@ class Reconstruction:
     def __init__(self, settings: RunSettings, site: Site, run: RunInfo) -> None:
         self._asked, self.site, self.run = settings, site, run
         self.store = MemberStore(cache_folder(settings.cachedir) / "reconstruction")
+        self.arrays = cache_folder(settings.cachedir) / "arrays"
         self._observations: Observations | None = None
         self._calibration: str | None = None
 
@@ -142,7 +143,9 @@ class Reconstruction:
         settings, inputs, network = self.settings, self.inputs, self.method.info
         members, covariances = chosen_members(inputs, settings), chosen_covariances(inputs, settings)
         reporter.stage("Dry run: reading, writing nothing")
-        observations = read_observations(inputs.main, inputs.request(settings), uncorrelated=inputs.uncorrelated)
+        observations = read_observations(
+            inputs.main, inputs.request(settings, self.arrays), uncorrelated=inputs.uncorrelated
+        )
         source = observations.source
         fields = (4 if network.sha256 else 3) + int(bool(self.size.members))
         size = observations.values.size * 4 * (fields + settings.realisations)
@@ -188,7 +191,7 @@ class Reconstruction:
         if self._observations is None:
             reporter.stage(f"Reading {self.inputs.label}")
             self._observations = read_observations(
-                self.inputs.main, self.inputs.request(self.settings), uncorrelated=self.inputs.uncorrelated
+                self.inputs.main, self.inputs.request(self.settings, self.arrays), uncorrelated=self.inputs.uncorrelated
             )
             source = self._observations.source
             for note in source.notes:
@@ -318,7 +321,7 @@ class Reconstruction:
             reporter.step(number + 1, self.parts)
         run = replace(self.run, started=start_noted(self.files.folder))
         with RunFolder.create(run, self.settings, reporter) as results:
-            outcome = self._write(results, observations, prepared, joined(opened))
+            outcome = self._write(results, observations, prepared, joined(opened, self.arrays))
         self.files.remove()
         return outcome
 
