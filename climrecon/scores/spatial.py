@@ -16,9 +16,9 @@ def critical_success_index(estimate: FloatArray, truth: FloatArray, where: BoolA
 
     Source: Schaefer (1990), Wea. Forecasting 5:570.
     """
-    said, happened = (estimate >= threshold) & where, (truth >= threshold) & where
-    either = int((said | happened).sum())
-    return int((said & happened).sum()) / either if either else float("nan")
+    estimated, happened = (estimate >= threshold) & where, (truth >= threshold) & where
+    either = int((estimated | happened).sum())
+    return int((estimated & happened).sum()) / either if either else float("nan")
 
 
 def fraction_skill_score(
