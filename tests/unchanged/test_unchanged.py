@@ -34,6 +34,10 @@ def test_a_run_gives_what_it_gave(case: str, demo: Path, folder: Path, request: 
     assert found.keys() == expected.keys()
     assert expected
     for name, values in expected.items():
+        if name.endswith("_realisation") and machine() != RECORDED["machines"][case]:
+            # The sign of a pattern is free, and another on another machine: draws are then others of the same spread.
+            np.testing.assert_allclose(found[name][1], values[1], rtol=0.15, err_msg=name)
+            continue
         # Of a training small differences grow from step to step.
         tolerance = 3e-2 if name.startswith("trained") else 2e-3
         np.testing.assert_allclose(found[name][:2], values[:2], rtol=tolerance, atol=2e-3, err_msg=name)
