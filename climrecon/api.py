@@ -115,7 +115,10 @@ def evaluate(
         _run("evaluate", {**given, "truth_file": str(truth_file), "obs_file": str(mask_file)}, Path(folder), progress)
         scores = json.loads((Path(folder) / "result" / "scores.json").read_text(encoding="utf-8"))
     rows = {
-        name: {**one["cells"], **{f"annual_{key}": value for key, value in one["regions"]["global"]["annual"].items()}}
+        name: {
+            **one["cells"],
+            **{f"annual_{key}": value for key, value in next(iter(one["regions"].values()))["annual"].items()},
+        }
         for name, one in scores["scores"].items()
     }
     table = pd.DataFrame.from_dict(rows, orient="index")

@@ -35,6 +35,8 @@ SOUTHERN_HEMISPHERE = Region("SH", -90.0, 0.0, -180.0, 180.0)
 GLOBE = Region("global", -90.0, 90.0, -180.0, 180.0)
 #: Networks are scored on it: they are made for temperature.
 NINO34 = Region(VARIABLES["tas"].indices[0].title, *VARIABLES["tas"].indices[0].box)
+#: Name of the whole of a grid that is not the globe.
+REGION = "region"
 #: Regions with scores and a spread of their own, where a grid holds them.
 NAMED_REGIONS = (NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, NINO34)
 #: Share of a region's area that a grid which holds it covers: edges are rounded.
@@ -99,7 +101,7 @@ class Grid:
         """The region that the grid's own mean is over: ``global``, or the ``region`` of its cells."""
         if self.is_global:
             return GLOBE
-        return Region("region", *map(float, (*self.lat_edges[[0, -1]], *self.lon_edges[[0, -1]])))
+        return Region(REGION, *map(float, (*self.lat_edges[[0, -1]], *self.lon_edges[[0, -1]])))
 
     @property
     def regions(self) -> tuple[Region, ...]:

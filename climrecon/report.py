@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from climrecon.files import write_text
+from climrecon.grid import NINO34
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, Series, highest_years, trends
 from climrecon.output.structural import rows as structural_rows
@@ -163,6 +164,13 @@ def write_training_report(path: Path, *, card: dict[str, Any], **run: Any) -> No
 def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) -> None:
     """Render the report of an evaluation; ``content`` is that of its ``scores.json``."""
     scores, series = content["scores"], ("r", "r_detrended", "rmse", "bias", "trend_ratio", "covers_90")
+    whole, *named = next(iter(scores.values()))["regions"]
+    paired = {
+        "rmse": "RMSE, {}",
+        "crps": "CRPS, {}",
+        f"{whole}_annual_rmse": f"RMSE of the annual {content['mean']}, {{}}",
+    }
+    paired |= {"nino34_rmse": "RMSE of Nino 3.4, {}"} if NINO34.name in named else {}
     steps = [(region, step) for region in next(iter(scores.values()))["regions"] for step in ("annual", "monthly")]
     _write_run_page(
         path,
@@ -177,7 +185,8 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
             (region, step, [[name, *_numbers(row["regions"][region][step], *series)] for name, row in scores.items()])
             for region, step in steps
         ],
-        paired=[[name, *_paired_row(row["paired"])] for name, row in scores.items() if row["paired"]],
+        paired=[[name, *_paired_row(row["paired"], paired)] for name, row in scores.items() if row["paired"]],
+        paired_columns=[text.format(content["units"]) for text in paired.values()],
         **run,
     )
 
@@ -190,9 +199,9 @@ def _numbers(row: dict[str, Any], *keys: str, form: str = "{:.3f}") -> list[str]
     return [_number(row.get(key), form) for key in keys]
 
 
-def _paired_row(row: dict[str, Any]) -> list[str]:
+def _paired_row(row: dict[str, Any], keys: Iterable[str]) -> list[str]:
     found = []
-    for key in ("rmse", "crps", "global_annual_rmse", "nino34_rmse"):
+    for key in keys:
         one = row.get(key)
         if one is None:
             found.append("–")

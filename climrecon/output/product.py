@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.fields import Observations
 from climrecon.frequency import DAY
+from climrecon.grid import Grid
 from climrecon.memory import blocks_of
 from climrecon.output.error_budget import ErrorBudget
 from climrecon.preprocess.climatology import Climatology
@@ -124,13 +125,13 @@ class Product:
 
     @property
     def where(self) -> str:
-        """What the domain is: ``everywhere``, ``sea``, ``land``, or ``observed``, see :class:`climrecon.grid.Grid`."""
-        return self.observations.grid.where or VARIABLES[self.observations.variable].exists
+        """What the domain is, see :func:`where_of`."""
+        return where_of(self.observations.grid, self.observations.variable)
 
     @property
     def whole_in_words(self) -> str:
         """The area of all cells: ``the globe`` or ``the region``."""
-        return "the globe" if self.observations.grid.is_global else "the region"
+        return _whole_in_words(self.observations.grid)
 
     @property
     def place_in_words(self) -> str:
@@ -140,17 +141,13 @@ class Product:
 
     @property
     def area_in_words(self) -> str:
-        """The area that means are over, e.g. ``the globe``, ``the sea``, ``the region``, ``the domain``."""
-        if self.where in ("everywhere", "observed"):
-            return self.whole_in_words if self.where == "everywhere" else "the domain"
-        return f"the {self.where}" if self.observations.grid.is_global else f"the region's {self.where}"
+        """The area that means are over, see :func:`area_in_words`."""
+        return area_in_words(self.observations.grid, self.observations.variable)
 
     @property
     def mean_in_words(self) -> str:
-        """``global mean``, ``regional mean``, or ``mean over the sea``."""
-        if self.area_in_words == self.whole_in_words:
-            return "global mean" if self.observations.grid.is_global else "regional mean"
-        return f"mean over {self.area_in_words}"
+        """The mean over it, see :func:`mean_in_words`."""
+        return mean_in_words(self.observations.grid, self.observations.variable)
 
     @property
     def cell_methods(self) -> str:
@@ -183,6 +180,34 @@ class Product:
             time.span(),
         )
         return "_".join("".join(c if c.isalnum() or c in ".-" else "-" for c in part) for part in parts)
+
+
+def where_of(grid: Grid, variable: str) -> str:
+    """What the domain is: ``everywhere``, ``sea``, ``land``, or ``observed``, see :class:`climrecon.grid.Grid`."""
+    return grid.where or VARIABLES[variable].exists
+
+
+def _whole_in_words(grid: Grid) -> str:
+    return "the globe" if grid.is_global else "the region"
+
+
+def area_in_words(grid: Grid, variable: str) -> str:
+    """The area that means are over, e.g. ``the globe``, ``the sea``, ``the region``, ``the domain``."""
+    where = where_of(grid, variable)
+    if where == "everywhere":
+        # Without a name a domain is one of cells that are known.
+        return _whole_in_words(grid) if grid.exists is None or grid.exists.all() else "the domain"
+    if where == "observed":
+        return "the domain"
+    return f"the {where}" if grid.is_global else f"the region's {where}"
+
+
+def mean_in_words(grid: Grid, variable: str) -> str:
+    """``global mean``, ``regional mean``, or ``mean over the sea``."""
+    area = area_in_words(grid, variable)
+    if area == _whole_in_words(grid):
+        return "global mean" if grid.is_global else "regional mean"
+    return f"mean over {area}"
 
 
 def status_of(

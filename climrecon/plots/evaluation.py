@@ -23,9 +23,12 @@ def colours_of(names: Sequence[str], raw: str) -> dict[str, str]:
 
 
 def draw_annual(
-    records: Sequence[tuple[str, FloatArray, FloatArray, dict[str, FloatArray]]], colours: Mapping[str, str], units: str
+    records: Sequence[tuple[str, FloatArray, FloatArray, dict[str, FloatArray]]],
+    colours: Mapping[str, str],
+    units: str,
+    mean: str = "global mean",
 ) -> Picture:
-    """Annual global means: (record, years, truth, method -> its means), and each method's error."""
+    """Annual means: (record, years, truth, method -> its means), and each method's error; ``mean`` names them."""
     figure = new_figure(9.0, 2.6 + 2.6 * len(records))
     panels = np.atleast_2d(figure.subplots(len(records), 2, squeeze=False))
     for row, (name, years, truth, methods) in zip(panels, records, strict=True):
@@ -37,12 +40,10 @@ def draw_annual(
             row[1].plot(years, means - truth, color=colours[method], linewidth=0.9)
         row[1].axhline(0.0, color="black", linewidth=0.8)
         row[0].set_title(name, loc="left", fontsize=9)
-        row[0].set_ylabel(f"global mean, {units}")
+        row[0].set_ylabel(f"{mean}, {units}")
         row[1].set_ylabel(f"minus truth, {units}")
     panels[0, 0].legend(frameon=False, fontsize=8)
-    return Picture(
-        figure, f"Annual global means of the truth and of each method, and the error of each method, {units}."
-    )
+    return Picture(figure, f"Annual {mean} of the truth and of each method, and the error of each method, {units}.")
 
 
 def draw_reliability(table: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str]) -> Picture | None:
@@ -74,13 +75,13 @@ def draw_reliability(table: Mapping[str, Mapping[str, Any]], colours: Mapping[st
     )
 
 
-def draw_groups(table: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str], units: str) -> Picture:
-    """RMSE by decade and by coverage."""
+def draw_groups(
+    table: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str], units: str, area: str = "the globe"
+) -> Picture:
+    """RMSE by decade and by coverage of ``area``."""
     figure = new_figure(9.0, 4.0)
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, key, label in zip(
-        panels, ("decades", "coverage"), ("decade", "observed share of the globe"), strict=True
-    ):
+    for axes, key, label in zip(panels, ("decades", "coverage"), ("decade", f"observed share of {area}"), strict=True):
         tidy(axes)
         axes.set_xlabel(label)
         labels = list(dict.fromkeys(row["label"] for rows in table.values() for row in rows[key]))
@@ -91,7 +92,7 @@ def draw_groups(table: Mapping[str, Mapping[str, Any]], colours: Mapping[str, st
     panels[0].set_ylabel(f"RMSE of missing cells, {units}")
     panels[0].set_ylim(bottom=0.0)
     panels[0].legend(frameon=False, fontsize=8)
-    return Picture(figure, "RMSE of the cells that were missing, by decade and by the observed share of the globe.")
+    return Picture(figure, f"RMSE of the cells that were missing, by decade and by the observed share of {area}.")
 
 
 def draw_cells(grid: Grid, ours: FloatArray, theirs: FloatArray, name: str, reference: str, variable: str) -> Picture:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.fields import Months
-from climrecon.grid import GLOBE, NINO34, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, Grid, Region, weighted_mean
+from climrecon.grid import GLOBE, NAMED_REGIONS, REGION, Grid, Region, weighted_mean
 from climrecon.scores import scores
 from climrecon.scores.series import annual_means
 
-#: Regions whose means have scores, and a spread from the joint distribution of the cells.
-REGIONS: tuple[Region, ...] = (GLOBE, NORTHERN_HEMISPHERE, SOUTHERN_HEMISPHERE, NINO34)
+#: Names of regions whose means have scores, and a spread from the joint distribution of the cells; one of the first two
+#: is the whole of a grid, see :attr:`climrecon.grid.Grid.regions`.
+REGIONS = (GLOBE.name, REGION, *(region.name for region in NAMED_REGIONS))
 #: Central intervals whose coverage is counted; bins of the histogram of probability transforms.
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 BINS = 10
@@ -84,11 +85,6 @@ class MethodOutput:
     region_mean: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
-def regions_of(grid: Grid) -> tuple[Region, ...]:
-    """Those of :data:`REGIONS` with cells in the grid's domain; the first is the whole of it."""
-    return tuple(region for region in REGIONS if grid.region_weights(region).any())
-
-
 def _rank_correlations(estimate: FloatArray, truth: FloatArray, scored: BoolArray) -> FloatArray:
     """(T,) Spearman's rank correlation over the cells of each month that count; NaN where there are few."""
     from scipy.stats import spearmanr
@@ -110,7 +106,7 @@ def raw_mean(known: MaskedTruth, observed: FloatArray) -> MethodOutput:
     """
     whole = np.nan_to_num(weighted_mean(observed, known.grid.area))
     means = {}
-    for region in regions_of(known.grid):
+    for region in known.grid.regions:
         own = weighted_mean(observed, known.grid.region_weights(region))
         means[region.name] = np.where(np.isfinite(own), own, whole)
     return MethodOutput(np.broadcast_to(whole[:, None, None], known.truth.shape), region_mean=means)
@@ -142,7 +138,7 @@ def sums_of(known: MaskedTruth, made: MethodOutput) -> Sums:
         found["inside"] = np.stack(inside, axis=1)
         bins = np.minimum((transform * BINS).astype(int), BINS - 1)
         found["histogram"] = np.bincount(bins.ravel(), weights.ravel(), minlength=BINS)
-    for region in regions_of(grid):
+    for region in grid.regions:
         found |= {f"{region.name}/{key}": value for key, value in _regional(known, made, region).items()}
     return found
 

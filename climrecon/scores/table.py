@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 from climrecon.fields import Months
+from climrecon.grid import NINO34
 from climrecon.scores import paired
 from climrecon.scores.masked_truth import LEVELS, REGIONS, Sums
 from climrecon.scores.series import NINETY, annual_means, series_scores
 
-#: Edges of the observed share of the globe by which months are grouped.
+#: Edges of the observed share of the area by which months are grouped.
 COVERAGE_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -51,8 +52,8 @@ def score_methods(
 
 
 def _regions(parts: Sequence[Sums]) -> list[str]:
-    """Names of the regions that all records have."""
-    return [region.name for region in REGIONS if all(f"{region.name}/truth" in part for part in parts)]
+    """Names of the regions that all records have, the whole of the grid first."""
+    return [name for name in REGIONS if all(f"{name}/truth" in part for part in parts)]
 
 
 def _joined(parts: Sequence[Sums], key: str) -> FloatArray:
@@ -148,7 +149,7 @@ def _reliability(parts: Sequence[Sums]) -> dict[str, Any] | None:
 
 
 def _paired(parts: Sequence[Sums], reference: Sequence[Sums], seed: int) -> dict[str, Any]:
-    """Differences to the reference: RMSE and CRPS of cells, RMSE of the global annual mean and of Nino 3.4."""
+    """Differences to the reference: RMSE and CRPS of cells, RMSE of the annual mean of the grid and of Nino 3.4."""
     years = [np.unique(Months(part["index"]).year) for part in parts]
     positions = paired.drawn_years([len(found) for found in years], seed)
 
@@ -166,8 +167,9 @@ def _paired(parts: Sequence[Sums], reference: Sequence[Sums], seed: int) -> dict
     if all("crps" in part for part in (*parts, *reference)):
         crps = (by_year(parts, "crps"), by_year(reference, "crps"))
         found["crps"] = paired.difference(*crps, weight, positions, paired.mean)
-    for key, region, annual in (("global_annual_rmse", "global", True), ("nino34_rmse", "Nino 3.4", False)):
-        if region not in _regions(parts):
+    names = _regions(parts)
+    for key, region, annual in ((f"{names[0]}_annual_rmse", names[0], True), ("nino34_rmse", NINO34.name, False)):
+        if region not in names:
             continue
         squares = [_regional_squares(of, region, annual, years) for of in (parts, reference)]
         found[key] = paired.difference(squares[0][0], squares[1][0], squares[0][1], positions)

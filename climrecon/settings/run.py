@@ -13,8 +13,8 @@ from pydantic import ConfigDict, ValidationError
 from climrecon import parameters as p
 from climrecon.datasets import canonical_variable
 from climrecon.errors import ProblemList, UsageError
-from climrecon.files import why_unreadable
 from climrecon.frequency import FREQUENCIES, MONTH, Frequency, frequency_named
+from climrecon.netcdf.names import NETCDF
 from climrecon.redaction import redacted
 from climrecon.settings._fields import Fields
 from climrecon.settings.kinds import TRUE, read_period
@@ -207,8 +207,8 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
         problems.append(f"network_name: {_no_name(values['network_name'])}")
     problems += _frequency(values)
     grid = values["grid"]
-    if not _is_empty(grid) and not _GRID.fullmatch(str(grid).strip()) and why_unreadable(Path(str(grid)).expanduser()):
-        problems.append(f"grid: {grid!r} is no step in degrees (0.5), no global grid (r360x180), and no file")
+    if not (_is_empty(grid) or "/" in str(grid) or str(grid).endswith(NETCDF) or _GRID.fullmatch(str(grid).strip())):
+        problems.append(f"grid: {grid!r} is no step in degrees (0.5), no global grid (r360x180), and no netCDF file")
     options = values["extra_scheduler_options"]
     if not _is_empty(options):
         bad = [part for part in str(options).split(",") if not _OPTION.match(part.strip())]

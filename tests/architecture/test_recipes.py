@@ -136,7 +136,7 @@ def test_add_a_figure(copy: Copy, demo: Path) -> None:
     copy.write("climrecon/plots/share.py", FIGURE)
     copy.insert(
         "climrecon/tasks/reconstruct/results.py",
-        '    results.add_figure(\n        "global_mean.png"',
+        '    results.add_figure(f"maps_{label}.png"',
         "    from climrecon.plots.share import draw_share\n\n"
         '    results.add_figure("share.png", draw_share(product))\n',
     )

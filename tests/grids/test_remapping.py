@@ -207,7 +207,9 @@ def test_grids_that_cannot_be_are_refused(tmp_path: Path) -> None:
     (tmp_path / "no.nc").write_text("no netCDF")
     with pytest.raises(ClimReconError):
         target_grid(str(tmp_path / "no.nc"), place, place)
-    for text in ("r360x180; rm -rf /", "-selname,x", "0.5 -of", "fast", "r360"):
+    with pytest.raises(ClimReconError, match="grid names no file|does not exist|no file"):
+        target_grid("r360x180; rm -rf /", place, place)
+    for text in ("r360x180; ls", "-selname,x", "0.5 -of", "fast", "r360"):
         with pytest.raises(ClimReconError, match="grid: .* is no step in degrees"):
             validate({"obs_file": str(tmp_path / "no.nc"), "grid": text}, Site(SiteFile()))
 

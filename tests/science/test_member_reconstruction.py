@@ -15,7 +15,6 @@ from climrecon.methods.by_chunks import reconstruct
 from climrecon.methods.contract import Capabilities, Method
 from climrecon.methods.observation_ensemble import reconstruct_members
 from climrecon.methods.priors.covariance import great_circle
-from climrecon.scores.masked_truth import REGIONS
 from climrecon.tasks.reconstruct.apply import complete_fields
 from climrecon.workflow.progress import Quiet
 
@@ -219,7 +218,7 @@ def test_a_run_collects_the_spread_of_regions_the_members_part_and_their_draws(t
     np.testing.assert_array_equal(found.realisations, whole.sample(7, 2))  # type: ignore[misc]
     alone = complete_fields(method, observations, members=0, seed=2, scratch=tmp_path, reporter=Quiet())
     for name, series in found.region_sd.items():
-        weights = GRID.region_weights(next(region for region in REGIONS if region.name == name))
+        weights = GRID.region_weights(next(region for region in GRID.regions if region.name == name))
         means = [(weights / weights.sum() * field).sum((1, 2)) for field in members_analyses(observations, members)]
         expected = np.hypot(alone.region_sd[name], np.std(means, axis=0, ddof=1))
         np.testing.assert_allclose(series, expected, rtol=1e-5)

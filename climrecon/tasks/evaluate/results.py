@@ -13,6 +13,7 @@ from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.output.content import content_sha256
 from climrecon.output.evaluation import write_cells, write_scores
+from climrecon.output.product import area_in_words, mean_in_words
 from climrecon.report import write_evaluation_report
 from climrecon.scores.masked_truth import RAW, Sums
 from climrecon.scores.paired import LEVEL, in_words
@@ -80,7 +81,7 @@ def _content(
 ) -> dict[str, Any]:
     """What ``scores.json`` holds."""
     settings, gaps = evaluation.settings, evaluation.coverage_inputs
-    names = [record.known.name for record in records]
+    names, grid = [record.known.name for record in records], records[0].known.grid
     caveats = [*evaluation.learned_from(), *evaluation.truth.notes]
     methods = {RAW: {"title": "mean of the observed cells, no method", "sha256": None}}
     for name, method in evaluation.methods.items():
@@ -101,6 +102,8 @@ def _content(
         "gaps": {"files": [path.name for path in gaps.main] or [gaps.label], "rules": list(rules)},
         "errors_added": "as the training draws them, sizes anew each decade" if settings.noise else "none",
         "counted": COUNTED,
+        "area": area_in_words(grid, settings.variable),
+        "mean": mean_in_words(grid, settings.variable),
         "units": VARIABLES[settings.variable].units,
         "methods": methods,
         "reference": evaluation.reference,
@@ -133,13 +136,17 @@ def _figures(
     annual = []
     for number, record in enumerate(records):
         time = Months(sums[RAW][number]["index"])
-        years, truth = annual_means(sums[RAW][number]["global/truth"], time)
-        means = {name: annual_means(parts[number]["global/estimate"], time)[1] for name, parts in sums.items()}
+        whole = grid.whole.name
+        years, truth = annual_means(sums[RAW][number][f"{whole}/truth"], time)
+        means = {name: annual_means(parts[number][f"{whole}/estimate"], time)[1] for name, parts in sums.items()}
         annual.append((record.known.name, years.astype(float), truth, means))
     name, reference = evaluation.main, evaluation.reference
     drawn = [
-        ("global_mean.png", draw_annual(annual, colours, units)),
-        ("rmse_by_group.png", draw_groups(table, colours, units)),
+        (
+            "global_mean.png" if grid.is_global else "regional_mean.png",
+            draw_annual(annual, colours, units, mean_in_words(grid, variable)),
+        ),
+        ("rmse_by_group.png", draw_groups(table, colours, units, area_in_words(grid, variable))),
         ("rmse_by_cell.png", draw_cells(grid, cells[name], cells[reference], name, reference, variable)),
         ("reliability.png", draw_reliability(table, colours)),
     ]
@@ -161,9 +168,9 @@ def _summary(content: Mapping[str, Any]) -> list[str]:
     months = sum(one["n_months"] for one in content["truth"])
     lines = [f"{content['title']}: {months} months, at the cells that were missing."]
     for name, scores in content["scores"].items():
-        annual = scores["regions"]["global"]["annual"]
+        annual = next(iter(scores["regions"].values()))["annual"]
         cells, units = scores["cells"], content["units"]
-        row = [f"RMSE {_number(cells['rmse'])} {units}", f"annual global mean {_number(annual['rmse'])} {units}"]
+        row = [f"RMSE {_number(cells['rmse'])} {units}", f"annual {content['mean']} {_number(annual['rmse'])} {units}"]
         if "crps" in cells:
             row += [f"CRPS {_number(cells['crps'])} {units}", f"90 % covers {_number(cells['covers_90'])}"]
         if scores["paired"]:

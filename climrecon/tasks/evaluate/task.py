@@ -16,7 +16,7 @@ from climrecon.errors import InputDataError, NetworkError
 from climrecon.grid import Grid
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.preprocess import to_network_grid
-from climrecon.scores.masked_truth import RAW, MethodOutput, Sums, raw_mean, regions_of, sums_of
+from climrecon.scores.masked_truth import RAW, MethodOutput, Sums, raw_mean, sums_of
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.evaluate.plan import EvaluationRun, PseudoObservations, members_of_file, pseudo_observations_of
 from climrecon.tasks.evaluate.results import write_evaluation
@@ -173,7 +173,7 @@ def _applied(
     """A method's estimates of a record, realisations as regional means alone."""
     shape = record.known.truth.shape
     mean, stddev = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    weights = {region.name: record.known.grid.region_weights(region) for region in regions_of(record.known.grid)}
+    weights = {region.name: record.known.grid.region_weights(region) for region in record.known.grid.regions}
     weights = {name: weight / weight.sum() for name, weight in weights.items()}
     sd: dict[str, list[Any]] = {name: [] for name in weights}
     draws: dict[str, list[Any]] = {name: [] for name in weights}
