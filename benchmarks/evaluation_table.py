@@ -16,6 +16,11 @@ from typing import Any
 from markdown_table import between, table
 
 
+def number(score: float | None) -> str:
+    """A score with three decimals; "" where it is not defined."""
+    return "" if score is None else f"{score:.3f}"
+
+
 def evaluated(*measured: dict[str, Any]) -> str:
     """A table for each evaluation; ratios are to the method that the others are compared with."""
     parts = []
@@ -38,7 +43,7 @@ def evaluated(*measured: dict[str, Any]) -> str:
                     between(row["paired"]["rmse"]["interval"]) if row["paired"] else "",
                     f"{cells['crps']:.3f}" if "crps" in cells else "",
                     f"{cells['covers_90']:.2f}" if "covers_90" in cells else "",
-                    *([f"{cells['total_ratio']:.3f}", f"{cells['rank_r']:.3f}"] if skewed else []),
+                    *([f"{cells['total_ratio']:.3f}", number(cells["rank_r"])] if skewed else []),
                 ]
             )
         truth = one["truth"][0]

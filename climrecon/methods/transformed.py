@@ -109,7 +109,10 @@ class Transformed(Method):
     ) -> tuple[FloatArray, FloatArray | None]:
         """Values and errors as the method is given them."""
         given = self.transform.forward(values)
-        sd = None if obs_sd is None else self.transform.spread(values, obs_sd)
+        # At the observed value the transformed error depends on the error itself: too low values would count for less. A
+        # network weighs observations by their errors, and takes these at the climatology (lab log 20).
+        level = np.full_like(values, self.transform.normal) if self.learned else values
+        sd = None if obs_sd is None else self.transform.spread(level, obs_sd)
         if self.local is None:
             return given, sd
         size = self.local.sd[month - 1]

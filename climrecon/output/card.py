@@ -33,7 +33,7 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     for key in _SHOWN:
         if training.get(key) not in (None, ""):
             yield f"- {key.replace('_', ' ')}: {training[key]}"
-    yield from _validation(training, card["units"])
+    yield from _validation(training, training.get("validation_units", card["units"]))
     versions = training.get("versions", {})
     if versions:
         yield f"- versions: {', '.join(f'{name} {number}' for name, number in versions.items())}"

@@ -58,6 +58,7 @@ class Plan:
     clip: float | None = None
     checkpoint_seconds: float = 300.0
     max_seconds: float | None = None
+    units: str = "K"
 
 
 @dataclass
@@ -339,7 +340,7 @@ class Loop:
         if self.plan.max_seconds is not None:
             left = min(left, self.plan.max_seconds - self.history.seconds)
         scores = self.history.scores[-1] if self.history.scores else {}
-        comparison = compared(scores, self.reference_scores)
+        comparison = compared(scores, self.reference_scores, self.plan.units)
         self.report(
             Progress(self.step, self.plan.iterations, last[1], last[2], speed, max(left, 0.0), checked, comparison)
         )

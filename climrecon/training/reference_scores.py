@@ -37,12 +37,12 @@ def reference_scores(
     return scores
 
 
-def compared(scores: Mapping[str, float], references: ReferenceScores) -> str:
+def compared(scores: Mapping[str, float], references: ReferenceScores, units: str = "K") -> str:
     """``RMSE 0.71 K (kriging 0.75), annual mean r 0.990 (0.985), RMSE 0.050 K (0.060)``; "" without scores."""
     names = (
-        ("rmse", "RMSE {:.3f} K", "{:.3f}"),
+        ("rmse", f"RMSE {{:.3f}} {units}", "{:.3f}"),
         ("annual_r", "annual mean r {:.4f}", "{:.4f}"),
-        ("annual_rmse", "its RMSE {:.4f} K", "{:.4f}"),
+        ("annual_rmse", f"its RMSE {{:.4f}} {units}", "{:.4f}"),
     )
     parts = []
     for number, (key, text, form) in enumerate(names):

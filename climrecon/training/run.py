@@ -36,6 +36,7 @@ from climrecon.training.resume import Checkpoints, identity_of_fields, identity_
 from climrecon.training.sizes import bytes_of, checkpoint_bytes
 from climrecon.training.source_weights import fit_shares
 from climrecon.training.validation_set import Estimator
+from climrecon.variables import VARIABLES
 
 #: Months that are looked at together.
 AT_ONCE = 500
@@ -219,6 +220,7 @@ def plan_of(recipe: Recipe, max_hours: float | None = None) -> Plan:
         1.0 if isinstance(recipe, UNetRecipe) else None,
         recipe.checkpoint_seconds,
         None if max_hours is None else max_hours * 3600.0,
+        VARIABLES[recipe.variable].units_in_methods,
     )
 
 
@@ -312,5 +314,6 @@ def _card(
         "best_step": history.best_step,
         "ended": history.ended,
         "validation": best,
+        "validation_units": VARIABLES[recipe.variable].units_in_methods,
         "history": [list(row) for row in history.rows],
     }

@@ -18,12 +18,15 @@ from climrecon.fields import Context, Months
 from climrecon.geography import land_fraction
 from climrecon.grid import FIVE_DEGREES, Grid
 from climrecon.methods.card import Card, GridCard, describe
+from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.priors.covariance import learn_patterns
 from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.store import as_reconstructor, load_network
+from climrecon.methods.transformed import transformed
 from climrecon.methods.unet.network import UNet
 from climrecon.training.recipes import recipe
 from climrecon.training.unet_network import geography
+from climrecon.variables import VARIABLES
 from preprocess import observation_files as files
 
 SMALL = Grid.regular(8, 16)
@@ -251,3 +254,95 @@ def test_the_shipped_network_for_the_sea_is_ahead_of_kriging_in_years_it_did_not
     for score in ("rmse", "crps"):
         assert cells["punet-tos"][score] < 0.9 * cells["kriging"][score]
         assert cells["oi"][score] < cells["kriging"][score]
+
+
+#: A region of land whose rows and columns cannot be halved twice.
+PLAINS = Grid(np.arange(35.0, 46.0), np.arange(-105.0, -91.0))
+
+
+@pytest.fixture(scope="module")
+def rain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, np.ndarray]:
+    """Monthly sums in mm on a region, dry in the west, with a corner that is never known; gauges; and the sums."""
+    folder = tmp_path_factory.mktemp("rain")
+    rng = np.random.default_rng(5)
+    lat, lon = np.deg2rad(PLAINS.lat)[:, None], np.deg2rad(PLAINS.lon)[None]
+    shapes = np.stack([np.cos(k * lon + 9 * j * lat + p) for k, j, p in ((9, 0, 0.0), (9, 1, 1.6), (18, 1, 0.3))])
+    weather = np.tensordot(rng.normal(size=(480, 3)), shapes, 1)
+    normal = 20.0 + 5.0 * (PLAINS.lon + 105.0) + 10.0 * np.cos(2 * np.pi * np.arange(480) / 12)[:, None, None]
+    values = normal * np.maximum(1.0 + 0.25 * weather, 0.0) ** 2.5
+    values[:, :2, :3] = np.nan
+    stated = {"units": "mm month-1", "long_name": "monthly precipitation"}
+    given = {"lat": PLAINS.lat, "lon": PLAINS.lon, "name": "pr", "fill": -1.0, "attributes": stated}
+    index = files.month_numbers(1951, 480)
+    complete = files.write(folder / "rain.nc", values, index, **given)  # type: ignore[arg-type]
+    gauges = values.copy()
+    gauges[:, rng.random(gauges.shape[1:]) < 0.7] = np.nan
+    return complete, files.write(folder / "gauges.nc", gauges, index, **given), values  # type: ignore[arg-type]
+
+
+def test_a_network_for_rain_on_a_region_never_gives_less_than_none(
+    rain: tuple[Path, Path, np.ndarray], tmp_path: Path
+) -> None:
+    complete, gauges, values = rain
+    (tmp_path / "site.toml").write_text(
+        f'network_store = ["{tmp_path}/n"]\n[training_data.mine]\nfiles = ["{complete}"]\nperiod = "1951-1984"\n'
+    )
+    site: dict[str, Any] = {"CLIMRECON_CONFIG": str(tmp_path / "site.toml")}
+    small = "punet,rank=6,trailing=6,folds=1,pool=48,refit=false,checks=8,validation_years=1,width=4,depth=2,tapers=3000 1500"
+    answer = run(
+        "train", "--variable", "pr", "--training-data", "mine", "--masks", gauges, "--recipe", small, "--iterations", 6,
+        "--network-name", "wet", "--plots", "false", "--cachedir", tmp_path / "c", "--output", tmp_path / "t", **site,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    card = json.loads((tmp_path / "t" / "card.json").read_text())
+    assert (card["variable"], card["units"], card["architecture"]["padding"]) == ("pr", "%", "edge")
+    assert card["architecture"]["normal"]
+    assert card["training"]["validation_units"] == "transformed"
+    exists = GridCard.model_validate(card["grid"]).grid.exists
+    assert exists is not None
+    np.testing.assert_array_equal(exists, np.isfinite(values[0]))
+
+    answer = run(
+        "evaluate", "--variable", "pr", "--truth-file", complete, "--masks", gauges, "--period", "1987-1990", "--network", "wet",
+        "--compare-with", "kriging,oi,idw", "--plots", "false", "--cachedir", tmp_path / "c", "--output", tmp_path / "e", **site,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    scores = json.loads((tmp_path / "e" / "scores.json").read_text())["scores"]
+    cells = {name: row["cells"] for name, row in scores.items()}
+    assert abs(cells["wet"]["total_ratio"] - 1.0) < 0.03
+    assert cells["wet"]["rank_r"] > cells["idw"]["rank_r"]
+    assert cells["wet"]["rmse"] < cells["idw"]["rmse"]
+    assert set(scores["wet"]["regions"]) == {"global"}  # neither hemisphere nor Nino 3.4 lies in the region
+
+    method = load_network(str(tmp_path / "n" / "wet")).method
+    ratio = np.full((12, *PLAINS.shape), 2.0, np.float32)
+    mask = np.zeros(ratio.shape, bool)
+    mask[:, 5, 5] = True  # next to nothing where there is a gauge
+    estimate = method.reconstruct(ratio, mask, None, np.arange(1, 13), Context(PLAINS, Months(np.arange(24000, 24012))))
+    draws = estimate.sample
+    assert draws is not None
+    assert min(float(estimate.mean.min()), float(draws(20, 0).min())) >= 0.0
+
+
+def test_a_learned_transform_takes_errors_at_the_climatology() -> None:
+    """Too low values of precipitation would count for less, if their errors were those at the value observed."""
+    seen: list[np.ndarray] = []
+
+    class Spy(Kriging):
+        def reconstruct(self, values, mask, obs_sd, month, context):  # type: ignore[no-untyped-def]
+            seen.append(obs_sd)
+            return super().reconstruct(values, mask, obs_sd, month, context)
+
+    variable, shape = VARIABLES["pr"], (1, *SMALL.shape)
+    values = np.linspace(5.0, 300.0, SMALL.area.size, dtype=np.float32).reshape(shape)
+    for normal in (None, np.zeros((12, *SMALL.shape), np.float32)):
+        method = transformed(Spy(Covariance(1500.0, 1.0, 0.1)), variable, normal)
+        method.reconstruct(
+            values,
+            np.ones(shape, bool),
+            np.full(shape, 20.0, np.float32),
+            np.array([1]),
+            Context(SMALL, Months(np.array([0]))),
+        )
+    assert np.ptp(seen[0]) > 0.1
+    np.testing.assert_allclose(seen[1], variable.in_methods(20.0), rtol=1e-5)

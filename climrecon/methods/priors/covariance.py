@@ -21,6 +21,9 @@ WINDOW, WHOLE_YEAR_SHARE = 2, 0.2
 AT_ONCE, _ROWS = 5000, 500
 #: Leading patterns that are tapered over LONG_KM; the rest of the covariance is tapered over SHORT_KM.
 LARGE_SCALE_PATTERNS, LONG_KM, SHORT_KM = 6, 12000.0, 5000.0
+#: Least standard deviation of a cell, as a share of the mean: rarely known cells have their neighbours' mean, which in a
+#: small region is the month's own, and does not vary about it.
+LEAST_SCALE = 0.03
 #: Patterns up to which they are found one by one.
 FEW = 16
 #: A calendar month's own covariance: weight of months so many away (standard deviation of a Gaussian, in months), and
@@ -235,7 +238,8 @@ def learn_patterns(
     """
     sample = SampleCovariance(fields, month, grid, weights, tapers)
     metric, outside = sample.metric, sample.metric == 0.0
-    scale = np.where(outside, sample.scale[:, ~outside].mean(axis=1, keepdims=True), sample.scale)
+    usual = sample.scale[:, ~outside].mean(axis=1, keepdims=True)
+    scale = np.where(outside, usual, np.maximum(sample.scale, LEAST_SCALE * usual))
     departures = np.zeros((12, scale.shape[1], 0)) if forced is None else (forced / scale).transpose(1, 2, 0)
     total = sample.whole_year()
     total += np.einsum("mpf,mqf->pq", departures, departures, optimize=True) / 12.0

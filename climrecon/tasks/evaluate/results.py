@@ -171,6 +171,11 @@ def _summary(content: Mapping[str, Any]) -> list[str]:
         annual = next(iter(scores["regions"].values()))["annual"]
         cells, units = scores["cells"], content["units"]
         row = [f"RMSE {_number(cells['rmse'])} {units}", f"annual {content['mean']} {_number(annual['rmse'])} {units}"]
+        if "total_ratio" in cells:
+            row += [
+                f"total {_number(cells['total_ratio'])} of the truth's",
+                f"rank correlation {_number(cells['rank_r'])}",
+            ]
         if "crps" in cells:
             row += [f"CRPS {_number(cells['crps'])} {units}", f"90 % covers {_number(cells['covers_90'])}"]
         if scores["paired"]:

@@ -23,7 +23,7 @@ from climrecon.datasets import Stated, release_of
 from climrecon.errors import InputChanged, InputDataError, OutputError
 from climrecon.fields import Months
 from climrecon.files import unchanged_inputs
-from climrecon.geography import domain
+from climrecon.geography import with_domain
 from climrecon.grid import Grid, weighted_mean
 from climrecon.interruption import signals_wait
 from climrecon.preprocess.auxiliary import prepare_auxiliary
@@ -83,11 +83,13 @@ class Preparation:
 
         Auxiliary variables have none: they may have gaps anywhere.
         """
-        where = "everywhere" if self.is_auxiliary else VARIABLES[self.variable].exists
-        exists = domain(self.grid, where, known[None])
+        if self.is_auxiliary:
+            return self.grid
+        where = VARIABLES[self.variable].exists
         if where == "everywhere" and not self.grid.is_global and not known.all():
-            exists = known  # a product of a region ends at its cells
-        return replace(self.grid, exists=exists)
+            # A product of a region ends at its cells: of others nothing can be learned.
+            return replace(self.grid, exists=known, where="observed")
+        return with_domain(self.grid, where, known[None])
 
     @property
     def store(self) -> MemberStore:
