@@ -11,6 +11,7 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
 
 from climrecon.grid import FIVE_DEGREES, NINO34, weighted_mean
 from host.test_freva import Host
@@ -81,3 +82,39 @@ def test_the_el_nino_of_1877_with_its_box_withheld(host: Host, shared_data: Path
     assert weighted_mean(field, box) > 0.9
     (figure,) = path.parent.glob("maps_1877-09.png")
     assert figure.stat().st_size > 50_000
+
+
+@pytest.mark.parametrize(
+    ("variable", "source", "name", "units", "label"),
+    [
+        ("tos", "observations/ersst_v3b/ersst_v3b_2x2_196001-200212.nc", "sst", "K", "sea-surface temperature"),
+        ("pr", "precipitation/nclimdiv_pr_conus_1deg_189501-202212.nc", "pr", "%", "precipitation"),
+    ],
+)
+def test_another_variable_with_cells_withheld(
+    host: Host, shared_data: Path, tmp_path: Path, variable: str, source: str, name: str, units: str, label: str
+) -> None:
+    gappy = tmp_path / Path(source).name
+    with xr.open_dataset(shared_data / source, decode_times=False) as file:
+        rng = np.random.default_rng(0)
+        held = file[name].where(rng.random(file[name].shape[1:]) < 0.4)
+        file.assign({name: held}).to_netcdf(gappy)
+        exists = file[name].notnull().any("time").to_numpy()
+    answer = host.freva("plugin", "climrecon", f"variable={variable}", f"obs_file={gappy}", "period=1961-1990")
+    assert answer.returncode == 0, answer.stdout
+    assert host.statuses()[0] == "finished"
+    (path,) = host.newest().glob(f"{variable}_mon_climrecon-*.nc")
+    with xr.open_dataset(path) as ours:
+        assert ours[variable].attrs["units"] == units
+        filled = ours[variable].notnull().to_numpy()
+        status = ours[f"{variable}_status"]
+        observed = (status == 1).to_numpy()
+        # Land stays land, and all that is not is filled.
+        assert filled.all(0)[exists].mean() > 0.97
+        assert filled.any(0)[~exists].mean() < 0.1
+        assert observed.any(0).mean() < 0.5
+        if variable == "pr":
+            assert float(ours[variable].min()) >= 0.0
+    report = (path.parent / "report.html").read_text()
+    assert label in report
+    assert f"{units} " in report
