@@ -20,10 +20,10 @@ from climrecon.scores.masked_truth import RAW, MethodOutput, Sums, raw_mean, sum
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.evaluate.plan import EvaluationRun, PseudoObservations, members_of_file, pseudo_observations_of
 from climrecon.tasks.evaluate.results import write_evaluation
-from climrecon.tasks.methods import LoadedMethod, load_method
+from climrecon.tasks.methods import LoadedMethod, load_method, with_fitting_network
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.training_data.coverage import mask_inputs, read_coverage, read_gaps
-from climrecon.tasks.training_data.material import TrainingData
+from climrecon.tasks.training_data.material import TrainingData, grid_of
 from climrecon.tasks.training_data.members import training_members
 from climrecon.training.calendar import NO_YEARS, Calendar
 from climrecon.workflow.disk_space import megabytes
@@ -43,6 +43,12 @@ class Evaluation:
     """
 
     def __init__(self, settings: RunSettings, site: Site, run: RunInfo) -> None:
+        lost: tuple[tuple[str, str], ...] = ()
+        if settings.truth_file:
+            members = members_of_file(settings.truth_file, settings.variable)
+        else:
+            members, lost, _ = training_members(settings, site)
+        settings = with_fitting_network(settings, grid_of(members, settings.variable))
         self.settings, self.run = settings, run
         methods: dict[str, LoadedMethod] = {}
         labels: dict[str, str] = {}
@@ -52,12 +58,9 @@ class Evaluation:
             labels[name] = name if method.info.name in methods else method.info.name
             methods[labels[name]] = method
         cache = cache_folder(settings.cachedir)
-        lost: tuple[tuple[str, str], ...] = ()
         if settings.truth_file:
-            members = members_of_file(settings.truth_file, settings.variable)
             self.data = TrainingData.of(members, settings, cache / "training")
         else:
-            members, lost, _ = training_members(settings, site)
             calendar = _calendar_of(methods[labels[settings.network]])
             self.data = TrainingData.of(members, settings, cache / "training", settings.auxiliary_variables, calendar)
         for label, method in methods.items():
