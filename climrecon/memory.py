@@ -112,8 +112,8 @@ def blocks_of(*arrays: NDArray[Any] | None) -> Iterator[slice]:
 def release(array: NDArray[Any]) -> None:
     """Let pages of an array in a file leave the memory; their content stays in the file."""
     base: Any = array
-    while base is not None and not isinstance(base, mmap.mmap):
-        base = getattr(base, "base", None)
+    while isinstance(base, np.ndarray):
+        base = base.base
     if isinstance(base, mmap.mmap):
         with suppress(OSError, ValueError):
             base.madvise(mmap.MADV_DONTNEED)
