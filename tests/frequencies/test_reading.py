@@ -228,7 +228,7 @@ def test_real_annual_means_are_years(shared_data: Path) -> None:
 
 
 def test_a_real_daily_file_is_read_in_its_calendar(shared_data: Path) -> None:
-    """Ten years of 365 days; the file's own bounds are the truth."""
+    """Ten years of 365 days. CESM stamps a day at its end and names the file by the stamps; the bounds are the truth."""
     path = next((shared_data / "format_samples").glob("tas_day_CESM2-WACCM*.nc"), None)
     if path is None:
         pytest.skip("no daily sample in the shared data")
@@ -237,4 +237,5 @@ def test_a_real_daily_file_is_read_in_its_calendar(shared_data: Path) -> None:
         start = cftime.num2date(file["time_bnds"][:, 0], file["time"].units, "noleap")
     time = Steps(axis.index, DAY, axis.calendar)
     assert time.span() == "19991231-20091230"
+    assert axis.notes == ("the times of time stand at the end of their days; the days are those of its bounds",)
     assert time.labels() == [one.strftime("%Y-%m-%d") for one in start]
