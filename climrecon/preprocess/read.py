@@ -170,7 +170,7 @@ def _with_domain(grid: Grid, mask: BoolArray, request: PrepareRequest, notes: li
         why = f"{variable.label} is estimated over the {grid.where or variable.exists} alone"
         if grid.where == "observed":
             why = (
-                "cells that no month holds, beyond the observed ones or in water beside a product of land, are outside "
+                "cells that no month holds, beyond the observed ones or in water around a product of land, are outside "
                 "the domain (domain=everywhere fills them)"
             )
         elif not grid.where:

@@ -64,15 +64,15 @@ def test_errors_by_cell_are_on_the_region(evaluated: tuple[Path, dict[str, Any],
 
 
 def test_nothing_is_called_global(evaluated: tuple[Path, dict[str, Any], str]) -> None:
-    folder, content, said = evaluated
+    folder, content, shown = evaluated
     page = (folder / "o" / "report.html").read_text()
     page = html.unescape(re.sub(r"<style.*?</style>|<img[^>]*>|<[^>]+>", " ", page[: page.index("All settings")]))
     captions = [one["caption"] for one in json.loads((folder / "o" / "manifest.json").read_text())["outputs"]]
-    for text in (page, said, *captions, str(content["scores"])):
+    for text in (page, shown, *captions, str(content["scores"])):
         assert not re.search(r"[Gg]lobal|globe|\bNH\b|Nino", text), text[:400]
     assert "RMSE of the annual regional mean" in page
     assert "% of the region observed" in page
-    assert "annual regional mean" in said
+    assert "annual regional mean" in shown
     assert (folder / "o" / "regional_mean.png").exists()
 
 

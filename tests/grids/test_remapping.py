@@ -114,7 +114,7 @@ def test_a_rotated_grid_becomes_a_regular_one(tmp_path: Path, corners: str) -> N
     sign = np.where(np.arange(len(INDEX)) % 2, 1.0, -1.0)[:, None, None]
     error = (chunk.values * sign - expected)[known]
     assert 0.4 < known.mean() < 0.9
-    # Means over parts of cells stand beside the values at their middle.
+    # Means over parts of cells are compared with the values at their middle.
     assert np.sqrt((error**2).mean()) < 0.1 * expected.std()
     assert np.abs(error).max() < 0.5
     middle = unrotated(np.array(-2.0), np.array(-4.0))
