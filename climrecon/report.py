@@ -170,7 +170,7 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
         "crps": "CRPS, {}",
         f"{whole}_annual_rmse": f"RMSE of the annual {content['mean']}, {{}}",
     }
-    paired |= {"nino34_rmse": "RMSE of Nino 3.4, {}"} if NINO34.name in named else {}
+    paired |= {"nino34_rmse": f"RMSE of {NINO34.name}, {{}}"} if NINO34.name in named else {}
     steps = [(region, step) for region in next(iter(scores.values()))["regions"] for step in ("annual", "monthly")]
     _write_run_page(
         path,

@@ -304,8 +304,9 @@ def test_real_precipitation_of_a_region(tmp_path: Path, shared_data: Path) -> No
     path = files.write(tmp_path / "conus.nc", np.where(kept, truth, np.nan), INDEX, name="pr", lat=lat, lon=lon,
                        fill=-1e30, attributes=attributes)  # fmt: skip
     given = ("--variable", "pr", "--obs-file", path, "--compare-with", "none", "--plots", "false", "--period", "1990-")
-    found, log = reconstructed(tmp_path, *given)
-    assert "network=kriging is taken" in log
+    found, log = reconstructed(tmp_path / "auto", *given)
+    assert "with punet-pr" in log
+    found, log = reconstructed(tmp_path / "kriging", *given, "--network", "kriging")
     with netCDF4.Dataset(found) as file:
         values, status = file["pr"][:], file["pr_status"][0]
     inside = status != NO_DOMAIN

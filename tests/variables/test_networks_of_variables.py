@@ -313,7 +313,7 @@ def test_a_network_for_rain_on_a_region_never_gives_less_than_none(
     assert abs(cells["wet"]["total_ratio"] - 1.0) < 0.03
     assert cells["wet"]["rank_r"] > cells["idw"]["rank_r"]
     assert cells["wet"]["rmse"] < cells["idw"]["rmse"]
-    assert set(scores["wet"]["regions"]) == {"global"}  # neither hemisphere nor Nino 3.4 lies in the region
+    assert set(scores["wet"]["regions"]) == {"region"}  # neither hemisphere nor Nino 3.4 lies in it
 
     method = load_network(str(tmp_path / "n" / "wet")).method
     ratio = np.full((12, *PLAINS.shape), 2.0, np.float32)
