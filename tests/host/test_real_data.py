@@ -109,7 +109,7 @@ def test_another_variable_with_cells_withheld(
         filled = ours[variable].notnull().to_numpy()
         status = ours[f"{variable}_status"]
         observed = (status == 1).to_numpy()
-        assert filled.any(0)[exists].mean() > 0.95  # of calendar months without rain there is no ratio
+        assert filled.any(0)[exists].mean() > 0.9  # of cells that are mostly water some were never observed
         assert filled.any(0)[~exists].mean() < 0.1  # land stays land
         assert observed.any(0).mean() < 0.5
         if variable == "pr":
