@@ -74,7 +74,7 @@ def write_report(
         units=units,
         digits=variable.decimals,
         sign="+" if variable.kind == "anomaly" else "",
-        blend=" blended with ".join(variable.blend) if source.blended else "",
+        quantity=" blended with ".join(variable.blend) if source.blended else variable.label,
         product=product,
         network=product.network,
         facts=_facts(product, series),

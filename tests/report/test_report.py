@@ -165,7 +165,7 @@ def test_a_few_months_make_a_report_too(tmp_path: Path) -> None:
     source = replace(product.observations.source, blended=False, title="", institution="")
     product = replace(product, observations=replace(product.observations, source=source))
     words = read(write(tmp_path, product)).text
-    assert "2 months, 1900-01 to 1900-02, of HadCRUT.5.0.2.0 were reconstructed" in words
+    assert "2 months, 1900-01 to 1900-02, of HadCRUT.5.0.2.0 (near-surface air temperature) were reconstructed" in words
     assert "Trends" not in words
     assert "Warmest years" not in words
     assert "Skill of the network" not in words
