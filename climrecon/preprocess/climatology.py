@@ -14,7 +14,7 @@ from climrecon.steps import Steps
 
 #: Years of a reference period that each calendar month or season needs, of thirty.
 NEEDED_SHARE = 20.0 / 30.0
-#: Harmonics of the annual cycle of days beside its mean. Source: Narapusetty, DelSole & Tippett (2009), J. Climate
+#: Harmonics of the annual cycle of days besides its mean. Source: Narapusetty, DelSole & Tippett (2009), J. Climate
 #: 22:4845, who find that a few describe the climatology of daily fields better than means of each day.
 HARMONICS = 4
 #: Days that enter the normal equations at once.

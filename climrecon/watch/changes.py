@@ -225,11 +225,9 @@ def compare(new: Result, previous: Result | None) -> Changes:
 def _compare_input(now: FloatArray, before: FloatArray, equal: float) -> tuple[NDArray[np.int8], FloatArray]:
     change = now.astype(np.float64) - before.astype(np.float64)
     observed, was_observed = np.isfinite(now), np.isfinite(before)
-    status = np.zeros(now.shape, np.int8)
-    status[observed & was_observed & (np.abs(change) > equal)] = CORRECTED
-    status[observed & ~was_observed] = APPEARED
-    status[~observed & was_observed] = GONE
-    return status, change
+    corrected = observed & was_observed & (np.abs(change) > equal)
+    cases = [corrected, observed & ~was_observed, ~observed & was_observed]
+    return np.select(cases, [CORRECTED, APPEARED, GONE], SAME).astype(np.int8), change
 
 
 def summary(changes: Changes) -> dict[str, Any]:
