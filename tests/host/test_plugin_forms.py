@@ -8,10 +8,12 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers.user import wait_until
 from host.test_freva import FAST, ROOT, Host
+from preprocess import observation_files as files
 
 pytestmark = pytest.mark.host
 PLUGINS = {"ClimRecon": "plugin", "ClimReconTrain": "plugin_train", "ClimReconEvaluate": "plugin_evaluate"}
@@ -161,6 +163,37 @@ def test_what_the_web_sends(host: Host, demo: Path, plugin: str, fields: dict[st
     log = Path(run["log"]).read_text()
     assert run["status"].startswith("finished"), log
     assert expected in log
+
+
+def test_another_variable_on_a_region_from_the_form(host: Host, tmp_path: Path) -> None:
+    """The site prefers a network of temperatures, which is none for precipitation: kriging is taken, and a note says so."""
+    lat, lon = np.arange(40.5, 48.0), np.arange(5.5, 17.0)
+    rng = np.random.default_rng(0)
+    values = rng.gamma(2.0, 30.0, (360, len(lat), len(lon)))
+    values[:, rng.random(values.shape[1:]) < 0.4] = np.nan
+    path = files.write(tmp_path / "rain.nc", values, files.month_numbers(1961, 360), name="pr", lat=lat, lon=lon,
+                       fill=-1e30, attributes={"units": "mm month-1"})  # fmt: skip
+    fields = {
+        "variable": "pr",
+        "obs_file": str(path),
+        "period": "1990-",
+        "options": "obs_members=0 plots=false report=true",
+    }
+    answer = host.python(
+        "import json\nfrom evaluation_system.api import plugin_manager as pm\n"
+        f"command = pm.get_plugin_instance('climrecon').compose_command({fields!r}, batchmode=True)\n"
+        "print('COMMAND', json.dumps(command))"
+    ).stdout
+    found = re.search(r"^COMMAND (.*)$", answer, re.MULTILINE)
+    assert found, answer
+    words = [part for word in json.loads(found[1]) for part in (word.split() if word.startswith("--") else [word])]
+    run = ended(host, host.freva("plugin", *words).stdout)
+    log = Path(run["log"]).read_text()
+    assert run["status"].startswith("finished"), log
+    assert "with kriging" in log
+    report = (host.newest() / "report.html").read_text()
+    assert "(precipitation)" in report
+    assert "over the region" in report
 
 
 def test_the_host_finds_equal_runs(host: Host) -> None:
