@@ -12,7 +12,7 @@ PY := $(ENV)/bin/python
 BUILD := build
 STATE := $(BUILD)/host
 # Tests that run at the same time, each with one thread.
-WORKERS ?= 2
+WORKERS ?= 3
 # Folders of tests that 'make check' runs.
 FAST := $(addprefix tests/,architecture catalogue docs output packaging preprocess settings)
 

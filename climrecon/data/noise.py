@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
+from climrecon.variables import VARIABLES
 
 #: Range of the standard deviation of the monthly global mean that the correlated parts carry, K: HadCRUT5 before
 #: 1900 (Morice et al. 2021, J. Geophys. Res. 126, e2019JD032361, figure 4).
@@ -72,7 +73,7 @@ class NoiseSource:
     global_sd: tuple[float, float] = GLOBAL_MEAN_SD
     partial: FloatArray | None = None
     size: float = 1.0
-    units: str = "K"
+    units: str = VARIABLES["tas"].units
 
     def draw(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Errors (P,) and their stated one-sigma sizes (P,), K.

@@ -20,6 +20,7 @@ from climrecon.errors import InputDataError, Unfinished
 from climrecon.training.distributed import Workers
 from climrecon.training.reference_scores import ReferenceScores, compared
 from climrecon.training.resume import Checkpoints, StopRequest, stop_when_asked
+from climrecon.variables import VARIABLES
 
 #: Called with a step's number and the network as it was validated.
 Shown = Callable[[int, nn.Module], None]
@@ -58,7 +59,7 @@ class Plan:
     clip: float | None = None
     checkpoint_seconds: float = 300.0
     max_seconds: float | None = None
-    units: str = "K"
+    units: str = VARIABLES["tas"].units
 
 
 @dataclass

@@ -37,7 +37,7 @@ def reference_scores(
     return scores
 
 
-def compared(scores: Mapping[str, float], references: ReferenceScores, units: str = "K") -> str:
+def compared(scores: Mapping[str, float], references: ReferenceScores, units: str) -> str:
     """``RMSE 0.71 K (kriging 0.75), annual mean r 0.990 (0.985), RMSE 0.050 K (0.060)``; "" without scores."""
     names = (
         ("rmse", f"RMSE {{:.3f}} {units}", "{:.3f}"),

@@ -152,5 +152,5 @@ def test_names_with_dollar_signs_and_a_month_outside_the_data(mean: Path, tmp_pa
     check_ending(ending, None)
     assert check_output(output, 0)
     assert "cost$^$" in (output / "manifest.json").read_text()
-    assert "plot_month=2001-07 is none of the months of 199001-199112; the nearest is drawn" in ending.output
+    assert "plot_month=2001-07 is in none of the months of 199001-199112; the nearest is drawn" in ending.output
     assert (output / "maps_1991-12.png").is_file()

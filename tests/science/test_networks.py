@@ -143,7 +143,7 @@ def test_unknown_and_wrong_networks_are_refused(tmp_path: Path) -> None:
         check_variable(NAME, load_network(NAME).card.variable, "tos")
     with pytest.raises(
         NetworkError,
-        match="Networks: punet-tos, punet6, kadow2020, punet-pr, punet5; baselines and other methods: kriging, oi, pca",
+        match="Networks: punet-pr, punet-tos, punet6, kadow2020, punet5; baselines and other methods: kriging, oi, pca",
     ):
         load_network("nosuch")
     with pytest.raises(NetworkError, match="Did you mean kriging"):

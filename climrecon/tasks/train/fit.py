@@ -190,7 +190,9 @@ def recipe_of(start: LoadedNetwork) -> str:
     network, name = network_of(start), RECIPE_OF[start.card.kind]
     if not isinstance(network, UNet):
         return name
-    return ",".join([name, *(f"{setting}={getattr(network, setting)}" for setting in CONTINUED)])
+    settings = {setting: getattr(network, setting) for setting in CONTINUED}
+    # What is true by default is not named.
+    return ",".join([name, *(f"{setting}={value}" for setting, value in settings.items() if value is not True)])
 
 
 def check_start(recipe: Recipe, grid: Grid, start: LoadedNetwork) -> None:
