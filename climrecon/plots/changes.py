@@ -103,7 +103,7 @@ def draw_change_series(
     fresh = recent & ~np.isin(months, common)
     top.plot(years[fresh], now[fresh], "o", color=ACCENT, markersize=4, label="new months")
     top.legend(fontsize=9, frameon=False, loc="upper left")
-    top.set_ylabel(f"Global mean, {units}")
+    top.set_ylabel(f"Area mean, {units}")
     x = (common + 0.5) / 12.0
     middle.vlines(x, 0.0, change, color=OURS, linewidth=1.0)
     middle.axhline(0.0, color="0.3", linewidth=0.6)

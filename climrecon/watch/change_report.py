@@ -124,7 +124,7 @@ def _figures(changes: Changes) -> list[Any]:
         f"Anomalies in {units}."
     )
     series = (
-        "Global mean of the last thirty years in both releases; its change, and the number of input cells that "
+        "Area mean of the last thirty years in both releases; its change, and the number of input cells that "
         "changed, in all common months."
     )
     return [

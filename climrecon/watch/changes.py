@@ -104,16 +104,14 @@ def read_result(folder: Path, variable: str, observed: FloatArray | None = None)
         digest = sha256_of(path)
         with netCDF4.Dataset(path) as file:
             parts = _fields(file, variable)
-            network, network_sha256 = (
-                str(getattr(file, f"climrecon_{key}", "")) for key in ("network", "network_sha256")
-            )
+            network, sha256 = (str(getattr(file, f"climrecon_{key}", "")) for key in ("network", "network_sha256"))
     except (OSError, RuntimeError, LookupError) as error:
         raise InputDataError(f"{path} cannot be read: {error}", "Run it again.") from error
     damaged = "" if digest == entry["sha256"] else f"{path.name} is not the file that its manifest describes"
     if observed is None and (folder / CHANGES).is_file():
         with netCDF4.Dataset(folder / CHANGES) as file:
             observed = _values(file, "observed")
-    return Result(folder.name, variable=variable, observed=observed, network=network, network_sha256=network_sha256,
+    return Result(folder.name, variable=variable, observed=observed, network=network, network_sha256=sha256,
                   damaged=damaged, **parts)  # fmt: skip
 
 
@@ -196,9 +194,8 @@ class Changes:
 
     def counts(self) -> dict[str, int]:
         """Number of cells of each input status."""
-        if self.input_status is None:
-            return {}
-        return {name: int((self.input_status == k).sum()) for k, name in enumerate(MEANINGS)}
+        status = self.input_status
+        return {} if status is None else {name: int((status == k).sum()) for k, name in enumerate(MEANINGS)}
 
 
 def compare(new: Result, previous: Result | None) -> Changes:
@@ -254,6 +251,5 @@ def summary(changes: Changes) -> dict[str, Any]:
 
 
 def _largest(values: FloatArray | None) -> float | None:
-    if values is None or not values.size or not np.isfinite(values).any():
-        return None
-    return float(np.nanmax(np.abs(values)))
+    known = np.empty(0) if values is None else np.abs(values[np.isfinite(values)])
+    return float(known.max()) if known.size else None

@@ -155,7 +155,7 @@ def _global_mean(changes: Changes, limits: Checks) -> Verdict:
     worst = int(np.argmax(size))
     return _verdict(
         size[worst] <= limits.global_mean_jump,
-        f"the global mean changed by at most {_in_words(changes, size[worst], 1)} "
+        f"the area mean changed by at most {_in_words(changes, size[worst], 1)} "
         f"({_first(changes.months[worst:][:1])}; allowed {_in_words(changes, limits.global_mean_jump)})",
     )
 
@@ -171,7 +171,7 @@ def _new_months(changes: Changes, limits: Checks) -> Verdict:
     largest = float(steps[late].max())
     return _verdict(
         largest <= limits.new_month_jump,
-        f"from month to month the global mean of the {len(changes.added)} new months steps by at most "
+        f"from month to month the area mean of the {len(changes.added)} new months steps by at most "
         f"{_in_words(changes, largest, 0)} (allowed {_in_words(changes, limits.new_month_jump)})",
     )
 

@@ -26,8 +26,6 @@ class ReleaseCheck:
 
     def __init__(self, context: Context) -> None:
         self.context, self.state, self.settings = context, context.state, context.settings
-        self.chosen = {**self.settings.fingerprinted("reconstruct"), "network": self.settings.network}
-        self.settings_digest = digest_of(self.chosen)
         self.tree = ""
 
     def look(self) -> tuple[Look, dict[str, Any] | None]:
@@ -74,10 +72,8 @@ class ReleaseCheck:
         """What shows whether the catalogue changed."""
         origin = "" if self.settings.obs_file else str(self.settings.catalogue or "")
         remote = origin.startswith(("http://", "https://"))
-        files = []
-        if origin and not remote:
-            path = Path(origin).expanduser().absolute()
-            files = [path, *path.parent.glob("*.csv*")]
+        path = Path(origin).expanduser().absolute()
+        files = [path, *path.parent.glob("*.csv*")] if origin and not remote else []
         return {"remote": remote_digest(origin) if remote else "", "stamps": stamps_of(files), "tree": self.tree}
 
     def _rebuild(self, folder: Path) -> Look | None:
@@ -119,13 +115,19 @@ class ReleaseCheck:
             return stopped
         if not stop:
             self.state.set_stops("open", 0)
+        # The network that a run of these files takes, and so only here: it needs the libraries of networks.
+        from climrecon.preprocess.field import grid_within
+        from climrecon.tasks.methods import with_fitting_network
+
+        settings = with_fitting_network(self.settings, grid_within(inputs.main[0], inputs.request(self.settings)))
+        chosen = {**settings.fingerprinted("reconstruct"), "network": settings.network}
         names = {
             "main": [*map(str, files.main)],
             "uncorrelated": str(files.uncorrelated) if files.uncorrelated else None,
             "members": len(files.members),
             "archives": [path.name for path in files.archives],
         }
-        release = self.state.release(digest, self.settings_digest)
+        release = self.state.release(digest, digest_of(chosen))
         if release is None:
             # Only here: a look without news has no use for checks and manifests.
             from climrecon.watch.run import names_taken
@@ -140,12 +142,12 @@ class ReleaseCheck:
                 "inputs": hashes,
                 "facets": inputs.facets,
                 "notes": list(inputs.notes),
-                "settings": self.chosen,
-                "network": self.settings.network,
+                "settings": chosen,
+                "network": settings.network,
                 "through": self.context.options.through,
             }
             taken = names_taken(self.context.output, content)
-            release = self.state.add(header.name, digest, self.settings_digest, content, taken)
+            release = self.state.add(header.name, digest, digest_of(chosen), content, taken)
         if names["main"] != release.content["files"]["main"]:
             release = self.state.update(release, files=names, inputs=hashes)
         if stop:

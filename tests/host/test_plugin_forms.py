@@ -133,6 +133,23 @@ def fingerprint(provenance: object) -> set[str]:
     return set(re.findall(r'fingerprint": "([0-9a-f]+)', json.dumps(provenance)))
 
 
+def log_of_form(host: Host, plugin: str, fields: dict[str, str]) -> str:
+    """The log of the run that the web starts from a form, in batch mode; it must have finished."""
+    answer = host.python(
+        "import json\nfrom evaluation_system.api import plugin_manager as pm\n"
+        f"command = pm.get_plugin_instance({plugin!r}).compose_command({fields!r}, batchmode=True)\n"
+        "print('COMMAND', json.dumps(command))"
+    ).stdout
+    found = re.search(r"^COMMAND (.*)$", answer, re.MULTILINE)
+    assert found, answer
+    # The web gives each parameter as one word, and the host's own options as they are.
+    words = [part for word in json.loads(found[1]) for part in (word.split() if word.startswith("--") else [word])]
+    run = ended(host, host.freva("plugin", *words).stdout)
+    log = Path(run["log"]).read_text()
+    assert run["status"].startswith("finished"), log
+    return log
+
+
 @pytest.mark.parametrize(
     ("plugin", "fields", "expected"),
     [
@@ -149,24 +166,11 @@ def test_what_the_web_sends(host: Host, demo: Path, plugin: str, fields: dict[st
         "TRUTH": (demo / "reanalysis/20CR").glob("*.nc"),
     }
     fields = {n: str(next(files[v])) if isinstance(v, str) and v in files else v for n, v in fields.items()}
-    code = (
-        "import json\nfrom evaluation_system.api import plugin_manager as pm\n"
-        f"command = pm.get_plugin_instance({plugin!r}).compose_command({fields!r}, batchmode=True)\n"
-        "print('COMMAND', json.dumps(command))"
-    )
-    answer = host.python(code).stdout
-    found = re.search(r"^COMMAND (.*)$", answer, re.MULTILINE)
-    assert found, answer
-    # The web gives each parameter as one word, and the host's own options as they are.
-    words = [part for word in json.loads(found[1]) for part in (word.split() if word.startswith("--") else [word])]
-    run = ended(host, host.freva("plugin", *words).stdout)
-    log = Path(run["log"]).read_text()
-    assert run["status"].startswith("finished"), log
-    assert expected in log
+    assert expected in log_of_form(host, plugin, fields)
 
 
 def test_another_variable_on_a_region_from_the_form(host: Host, tmp_path: Path) -> None:
-    """The site prefers a network of temperatures, which is none for precipitation: kriging is taken, and a note says so."""
+    """The site prefers a network of temperatures, and that of precipitation is of another region: a note says what is taken."""
     lat, lon = np.arange(40.5, 48.0), np.arange(5.5, 17.0)
     rng = np.random.default_rng(0)
     values = rng.gamma(2.0, 30.0, (360, len(lat), len(lon)))
@@ -179,18 +183,9 @@ def test_another_variable_on_a_region_from_the_form(host: Host, tmp_path: Path) 
         "period": "1990-",
         "options": "obs_members=0 plots=false report=true",
     }
-    answer = host.python(
-        "import json\nfrom evaluation_system.api import plugin_manager as pm\n"
-        f"command = pm.get_plugin_instance('climrecon').compose_command({fields!r}, batchmode=True)\n"
-        "print('COMMAND', json.dumps(command))"
-    ).stdout
-    found = re.search(r"^COMMAND (.*)$", answer, re.MULTILINE)
-    assert found, answer
-    words = [part for word in json.loads(found[1]) for part in (word.split() if word.startswith("--") else [word])]
-    run = ended(host, host.freva("plugin", *words).stdout)
-    log = Path(run["log"]).read_text()
-    assert run["status"].startswith("finished"), log
-    assert "with kriging" in log
+    log = log_of_form(host, "climrecon", fields)
+    assert "punet-pr works on 26 x 59" in log
+    assert "network=kriging is taken" in log
     report = (host.newest() / "report.html").read_text()
     assert "(precipitation)" in report
     assert "over the region" in report

@@ -27,7 +27,6 @@ from climrecon.methods.priors.full_rank import FullPrior
 from climrecon.methods.priors.interpolation import persistent_deviations
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD, Posterior
 from climrecon.methods.unet.build import build_unet, unet_arguments
-from climrecon.methods.unet.channels import misfit, shifted
 from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.tasks.reconstruct.apply import complete_fields
@@ -74,20 +73,6 @@ def observed(count: int, seed: int = 1, sd: float = 0.3):
     truth = fields(count, 5)
     mask = rng.random(truth.shape) < 0.4
     return truth, np.where(mask, truth + sd * rng.normal(size=truth.shape), np.nan), mask
-
-
-def test_misfit_says_how_observations_agree_with_their_stated_errors() -> None:
-    observed = torch.zeros(4, 3, 6)
-    observed[:, 2] = 0.5
-    observed[0, 1] = torch.tensor([0.5, -0.5, 0.5, -0.5, 99.0, 99.0])  # the last two are not observed
-    observed[1, 1] = 1.0
-    observed[2, 1] = 1e-6
-    mask = torch.tensor([[True] * 4 + [False] * 2] * 3 + [[False] * 6])
-    found = misfit(observed, mask).tolist()
-    assert found[0] == pytest.approx(0.0, abs=1e-6), "as large as stated"
-    assert found[1] == pytest.approx(np.log(2.0)), "twice"
-    assert found[2] == pytest.approx(np.log(0.03)), "bounded"
-    assert found[3] == 0.0, "a month without observations"
 
 
 def test_the_network_is_told_of_the_misfit_and_keeps_it_in_its_card(prior: FullPrior) -> None:
@@ -138,13 +123,6 @@ def test_patterns_are_learned_from_fields_with_gaps(learned) -> None:
     full, part = (one.vectors @ one.vectors.T for one in (learned, again))
     assert np.abs(full - part).mean() < 0.05
     np.testing.assert_allclose(again.scale, learned.scale, rtol=0.25)
-
-
-def test_neighbours_are_found_by_date_not_by_place() -> None:
-    channel = torch.arange(4.0)[:, None].expand(4, 2)
-    index = torch.tensor([10, 11, 13, 14])
-    assert shifted(channel, index, -1, -9.0)[:, 0].tolist() == [-9.0, 0.0, -9.0, 2.0]
-    assert shifted(channel, index, 1, -9.0)[:, 0].tolist() == [1.0, -9.0, 3.0, -9.0]
 
 
 def reconstructor(network: UNet, persistence: float = 0.6) -> UNetReconstructor:

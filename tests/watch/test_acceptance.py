@@ -73,7 +73,7 @@ def test_each_check_finds_what_it_is_for() -> None:
         "observed_unchanged: 1 observed": (replace(new, field=changed(new.field, spot, 9.0)), {}),
         "observed_unchanged: 0 observed": (replace(new, status=changed(new.status, gap, 1)), {}),
         "unchanged_input: in 22 months": (replace(new, analysis=changed(new.analysis, 7, 1.0)), {}),
-        "global_mean: the global mean changed": (replace(new, field=new.field + np.float32(0.2)), {}),
+        "global_mean: the area mean changed": (replace(new, field=new.field + np.float32(0.2)), {}),
         "new_months: from month to month": (replace(new, field=changed(new.field, 25, 1.5)), {}),
         "uncertainty: the smallest": (replace(new, stddev=changed(new.stddev, gap, 0.0)), {}),
         "uncertainty: the largest": (replace(new, stddev=changed(new.stddev, gap, 30.0)), {}),

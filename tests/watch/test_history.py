@@ -12,8 +12,11 @@ import pytest
 from climrecon.catalogue import open_catalogue, search
 from climrecon.errors import InputDataError, NoDataError
 from climrecon.files import sha256_of
+from climrecon.grid import Grid
 from climrecon.watch import codes, detection
+from climrecon.watch.publish import FOLDER
 from climrecon.watch.releases import decide
+from climrecon.watch.run import matches
 from helpers.made_archive import field
 from watch.conftest import Watching
 
@@ -55,6 +58,23 @@ def test_versions_monthly_updates_and_corrections(watching: Watching) -> None:
     assert (watching().ran, watching.runs) == (False, 5)
     assert set(watching.stages().values()) == {"published"}
     assert len(list((watching.output / "releases").iterdir())) == 5
+
+
+def test_the_network_of_a_release_is_the_one_that_its_grid_takes(watching: Watching) -> None:
+    """The default network is one of the globe: a region takes kriging, and the record of the release says so."""
+    del watching.raw["network"]
+    watching.archive.mean("5.0.2.0", 24, grid=Grid(np.arange(35.0, 71.0, 5.0), np.arange(-10.0, 41.0, 5.0)))
+    watching.archive.build()
+    first = watching()
+    assert (first.code, first.ran) == (0, True), first.message
+    state = watching.state()
+    try:
+        (release,) = state.releases()
+    finally:
+        state.close()
+    assert (release.content["network"], release.content["settings"]["network"]) == ("kriging", "kriging")
+    assert matches(watching.output / FOLDER / release.name, release.content)
+    assert not watching().ran
 
 
 def test_touched_files_are_hashed_and_not_run_again(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
