@@ -100,9 +100,10 @@ PARAMETERS = (
               help="Read a product whose gaps seem to be filled. The result states it: interpolated cells then count as "
                    "observations."),
     Parameter("grid", NAME_OR_PATH, None,
-              help="Regular grid that the files of the observations are remapped to as they are read, conservatively: a "
-                   "step in degrees over their extent (0.5), a global grid (r360x180), or a netCDF file on the grid. For "
-                   "curvilinear, rotated and unstructured grids. Empty: the grid of the files."),
+              help="Regular grid that the files of the observations, and the fields of a training or evaluation, are "
+                   "remapped to as they are read, conservatively: a step in degrees over their extent (0.5), a global "
+                   "grid (r360x180), or a netCDF file on the grid. For curvilinear, rotated and unstructured grids. "
+                   "Empty: the grid of the files."),
     Parameter("domain", CHOICE, "auto", choices=("auto", "everywhere", "sea", "land"),
               help="Cells that are estimated and counted in means. auto: where the variable exists; in a regional file "
                    "without the cells beyond the observed ones, and without water if only land is observed."),

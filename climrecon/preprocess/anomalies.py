@@ -35,6 +35,7 @@ def prepare_anomalies(
     *,
     realisation: int | None = None,
     last_counts: bool = False,
+    asked: str = "",
 ) -> tuple[FloatArray, Months]:
     """(T, H, W) anomalies of one member on ``grid``, NaN where missing or marked as filled, and their months.
 
@@ -49,6 +50,8 @@ def prepare_anomalies(
     last_counts:
         Whether, of months that stand in several files, those of the file named last are taken; otherwise months of
         different content are refused.
+    asked:
+        The grid that was asked for, see :func:`climrecon.preprocess.models.prepare_member`.
 
     Raises
     ------
@@ -58,7 +61,7 @@ def prepare_anomalies(
         Of remapping with cdo.
     """
     names = [Path(path).name for path in files]
-    chunks = [_known_of(Path(path), variable, realisation) for path in files]
+    chunks = [_known_of(Path(path), variable, realisation, asked) for path in files]
     if last_counts:
         check_alike(chunks, names)
         values, time = _last_of(chunks)
@@ -81,15 +84,20 @@ def prepare_anomalies(
     return np.asarray(values[known], np.float32), Months(time.index[known])
 
 
-def _known_of(path: Path, variable_name: str, realisation: int | None) -> Chunk:
+def _known_of(path: Path, variable_name: str, realisation: int | None, asked: str) -> Chunk:
     """A file without the cells that it marks as filled."""
-    chunk = read_chunk(path, PrepareRequest(variable=variable_name, values="anomaly"), realisation)
+    chunk = read_chunk(path, PrepareRequest(variable=variable_name, values="anomaly", grid=asked), realisation)
     with opened(path) as file:
         variable = find_variable(file, variable_name)
         flags = flags_of(file, variable)
         if flags is None:
             return chunk
         field = field_of(file, variable)
+        if asked:
+            raise InputDataError(
+                f"{path.name} marks cells as filled, which is not understood while it is remapped (grid={asked}).",
+                "Take the filled cells out of the file, or remap it first and leave out grid.",
+            )
         marks = read_values(file.variables[flags.name], field.time_name, field.horizontal, realisation)
     return replace(chunk, values=np.where(flags.filled(marks), np.nan, chunk.values))
 

@@ -125,7 +125,7 @@ def _land(path: Path, grid: Grid, scratch: Path) -> NDArray[np.floating[Any]]:
     """(H, W) land fraction, 0..1."""
     with opened(Path(path)) as file:
         variable = find_variable(file, "sftlf")
-        remap, _, _ = source_grid(file, variable, ocean=False)
+        remap, _, _ = source_grid(file, variable, curvilinear=False)
         name, units = str(variable.name), str(getattr(variable, "units", ""))
     with cdo_folder(scratch, grid) as folder:
         run_cdo([*remap, f"-selname,{name}", link(path, folder), "out.nc"], folder)

@@ -166,14 +166,26 @@ def members_within(path: Path, variable: str = "tas", named: str = "") -> int:
         return member_count(find_variable(file, variable, named))
 
 
+def asked_grid(path: Path, request: PrepareRequest) -> Grid:
+    """The grid that a file is remapped to, by the header of the file.
+
+    Raises
+    ------
+    InputDataError
+        If the file or the grid cannot be used.
+    """
+    with opened(path) as file:
+        variable = find_variable(file, request.variable, request.obs_variable)
+        return remapping_of(path, file, variable, request.grid).target.grid
+
+
 def grid_within(path: Path, request: PrepareRequest) -> Grid | None:
     """The grid of a file by its header; None where it cannot be read: reading the file states why."""
     try:
+        if request.grid:
+            return asked_grid(path, request)
         with opened(path) as file:
-            variable = find_variable(file, request.variable, request.obs_variable)
-            if request.grid:
-                return remapping_of(path, file, variable, request.grid).target.grid
-            return find_horizontal(file, variable).grid
+            return find_horizontal(file, find_variable(file, request.variable, request.obs_variable)).grid
     except InputDataError:
         return None
 

@@ -19,12 +19,14 @@ from climrecon.netcdf.opening import opened
 from climrecon.netcdf.times import find_time
 from climrecon.preprocess.anomalies import prepare_anomalies
 from climrecon.preprocess.axes import Horizontal, find_horizontal, is_called
-from climrecon.preprocess.cdo import Layout, Source, cdo_folder, cdo_sources, chain, layout_of, run_cdo
+from climrecon.preprocess.cdo import Layout, Source, cdo_folder, cdo_sources, chain, layout_of, run_cdo, write_grid
 from climrecon.preprocess.chunks import some
 from climrecon.preprocess.climatology import anomalies_of, check_covered
 from climrecon.preprocess.field import all_of, find_variable
 from climrecon.preprocess.filled import Flags, flags_of
 from climrecon.preprocess.missing import flags_in, read_part
+from climrecon.preprocess.regrid import OBSERVED_SHARE
+from climrecon.preprocess.remapping import finer, is_rotated
 from climrecon.preprocess.values import check_units, is_anomaly, of_each_step, read_values, to_units
 from climrecon.variables import VARIABLES, Variable
 
@@ -34,6 +36,8 @@ _INSPECTED_MONTHS = 12
 SAME_DEGREES = 1e-3
 #: Between an ocean grid without corners and the network's grid, so that means over areas are taken.
 _FINE = "r360x180"
+#: The same, cut from the cells of a grid that was asked for.
+_FINER = "finer.txt"
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def prepare_member(
     last_counts: bool = False,
     notes: list[str] | None = None,
     as_held: bool = False,
+    asked: str = "",
 ) -> tuple[FloatArray, Months]:
     """Anomalies of one member, which may be split in time over several files.
 
@@ -105,6 +110,9 @@ def prepare_member(
     as_held:
         Whether values are given as the description of the variable holds them (ratios, absolute values), and may be
         missing in cells where it need not exist or has no ratio; else differences are given.
+    asked:
+        The grid that was asked for, as in :class:`~climrecon.preprocess.request.PrepareRequest`: files on rotated and
+        curvilinear grids are then taken too.
 
     Returns
     -------
@@ -119,12 +127,19 @@ def prepare_member(
     DependencyError
         If cdo is not installed.
     """
-    headers = _alike(files, variable, one_by_one=not gaps)
+    headers = _alike(files, variable, one_by_one=not gaps, curvilinear=bool(asked))
     if notes is not None:
         notes += dict.fromkeys(f"{variable}: {note}" for one in headers for note in one.notes)
     if headers[0].anomaly and not gaps:
         return prepare_anomalies(
-            files, grid, reference_period, scratch, variable, realisation=realisation, last_counts=last_counts
+            files,
+            grid,
+            reference_period,
+            scratch,
+            variable,
+            realisation=realisation,
+            last_counts=last_counts,
+            asked=asked,
         )
     description = VARIABLES[variable]
     kind = description.kind if as_held else "anomaly"
@@ -137,15 +152,18 @@ def prepare_member(
     index = _apart(headers, files)
     check_covered(Months(index), reference_period)
     order = np.argsort(index, kind="stable")
+    # Cells that the files of a region do not reach by half are none of it.
+    least = {} if grid.wraps else {"REMAP_AREA_MIN": str(OBSERVED_SHARE)}
     with cdo_folder(scratch, grid) as folder:
+        write_grid(finer(grid), folder / _FINER)
         sources = sources_of(headers, files, folder, realisation)
         missing = [f"-setctomiss,{flag!r}" for flag in headers[0].flags]
-        run_cdo([*headers[0].remap, *missing, *chain(sources, headers[0].name), "out.nc"], folder)
+        run_cdo([*headers[0].remap, *missing, *chain(sources, headers[0].name), "out.nc"], folder, **least)
         shown = Path(files[0]).name
         values = _read_output(folder / "out.nc", headers[0].name, shown, order)
         if flags := headers[0].filled:
             marks = [f"-expr,{flags.expression}", *chain(sources, flags.name)]
-            run_cdo([*headers[0].remap, *marks, "filled.nc"], folder)
+            run_cdo([*headers[0].remap, *marks, "filled.nc"], folder, **least)
             values = np.where(_read_output(folder / "filled.nc", flags.name, shown, order) > 0, np.nan, values)
             gaps = True
     months = Months(index[order])
@@ -159,7 +177,7 @@ def prepare_member(
         values = of_each_step(to_units(values, units, False, description), units, dated)
         if kind == "ratio":
             values = anomalies_of(values, months, reference_period, ratio_from=description.least_climatology)
-    _check(values, shown, gaps, description)
+    _check(values, shown, gaps, description, ends=not grid.wraps)
     return values, months
 
 
@@ -190,10 +208,12 @@ def inspected(files: Sequence[Path], variable: str) -> list[MemberHeader]:
     return headers
 
 
-def _alike(files: Sequence[Path], variable: str, *, one_by_one: bool = False) -> list[MemberHeader]:
+def _alike(
+    files: Sequence[Path], variable: str, *, one_by_one: bool = False, curvilinear: bool = False
+) -> list[MemberHeader]:
     if not files:
         raise InputDataError("No file was given.", "Name at least one.")
-    headers = [_inspected(Path(path), variable) for path in files]
+    headers = [_inspected(Path(path), variable, curvilinear) for path in files]
     names = [Path(path).name for path in files]
     every = (
         ("call their variable differently", [one.name for one in headers]),
@@ -226,14 +246,14 @@ def _apart(headers: Sequence[MemberHeader], files: Sequence[Path]) -> IntArray:
     return index
 
 
-def _inspected(path: Path, wanted: str) -> MemberHeader:
+def _inspected(path: Path, wanted: str, curvilinear: bool) -> MemberHeader:
     with opened(path) as file:
         variable = find_variable(file, wanted)
         units = str(getattr(variable, "units", ""))
         description = VARIABLES[wanted]
         (layout, axis), (remap, lat, lon), _ = all_of(
             lambda: layout_of(file, variable, description.plausible(units)),
-            lambda: source_grid(file, variable, ocean=description.on_sea),
+            lambda: source_grid(file, variable, curvilinear or description.on_sea, _FINER if curvilinear else _FINE),
             lambda: check_units(units, description) if description.observable else None,
         )
         anomaly, flags = _kind(file, variable, path.name, description) if description.observable else (None, ())
@@ -275,9 +295,16 @@ def _kind(
 
 
 def source_grid(
-    file: netCDF4.Dataset, variable: netCDF4.Variable, ocean: bool
+    file: netCDF4.Dataset, variable: netCDF4.Variable, curvilinear: bool, fine: str = _FINE
 ) -> tuple[tuple[str, ...], FloatArray, FloatArray]:
     """cdo's operators from the grid of ``variable`` to the network's; its latitudes and longitudes, degrees.
+
+    Parameters
+    ----------
+    curvilinear:
+        Whether the grid may be curvilinear or rotated.
+    fine:
+        cdo's name of a grid between one without corners of its cells and the network's.
 
     Raises
     ------
@@ -285,14 +312,17 @@ def source_grid(
         If the grid cannot be used.
     """
     cells = [v for v in file.variables.values() if v.ndim == 2 and v.dimensions == variable.dimensions[-2:]]
-    lat = next((v for v in cells if is_called(v, "latitude")), None) if ocean else None
+    lat = next((v for v in cells if is_called(v, "latitude")), None) if curvilinear else None
+    if lat is None and curvilinear and is_rotated(file, variable):
+        rows, columns = (np.asarray(file[name][:], np.float64) for name in variable.dimensions[-2:])
+        return ("-remapcon,grid.txt",), rows, columns
     if lat is None:
         axes = find_horizontal(file, variable)
         return ("-remapcon,grid.txt", *_eastward(axes), *_without_repeats(file, axes)), axes.lat, axes.lon
     lon = next((v for v in cells if is_called(v, "longitude")), lat)
     corners = str(getattr(lat, "bounds", "")) in file.variables
     # Without the cells' corners there are no areas: values are taken at the points of a finer grid first.
-    remap = ("-remapcon,grid.txt",) if corners else ("-remapcon,grid.txt", f"-remapbil,{_FINE}")
+    remap = ("-remapcon,grid.txt",) if corners else ("-remapcon,grid.txt", f"-remapbil,{fine}")
     lat, lon = (np.ma.filled(one[:].astype(np.float64), 0.0) for one in (lat, lon))
     return remap, lat, lon
 
@@ -330,12 +360,14 @@ def _read_output(path: Path, name: str, shown: str, order: IntArray) -> FloatArr
     return np.asarray(values[order])
 
 
-def _check(values: FloatArray, shown: str, gaps: bool, description: Variable) -> None:
+def _check(values: FloatArray, shown: str, gaps: bool, description: Variable, ends: bool) -> None:
+    """Refuse gaps, but not cells that no month holds where the fields have ``ends``, and values that none can be."""
     missing = ~np.isfinite(values)
-    if missing.all() or (missing.any() and not gaps):
-        months = int(missing.any(axis=(1, 2)).sum())
+    within = missing & ~missing.all(axis=0) if ends else missing
+    if missing.all() or (within.any() and not gaps):
+        months = int(within.any(axis=(1, 2)).sum())
         raise InputDataError(
-            f"{shown} has gaps: {int(missing.sum())} values in {months} months are missing on the network's grid.",
+            f"{shown} has gaps: {int(within.sum())} values in {months} months are missing on the network's grid.",
             "Complete fields are expected: a network cannot be trained on missing values.",
         )
     largest = float(np.nanmax(np.abs(values)))

@@ -79,7 +79,7 @@ class Remapping:
                         f"The unstructured grid of {self.name} has no corners of its cells.",
                         "Add their bounds to the file, or remap it first, e.g. cdo remapdis,GRID IN OUT.",
                     ) from error
-                write_grid(_finer(self.target.grid), folder / "finer.txt")
+                write_grid(finer(self.target.grid), folder / "finer.txt")
                 run_cdo(["-remapcon,grid.txt", "-remapbil,finer.txt", *source], folder, CDO_REMAP_NORM="destarea")
                 how = "remapped bilinearly to a finer grid, since the file states no corners of its cells, and then"
                 how += " conservatively"
@@ -126,16 +126,20 @@ def _coordinates(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[Flo
     return lat.ravel(), lon.ravel(), tuple(n for n in variable.dimensions if n in (axes.lat_name, axes.lon_name))
 
 
+def is_rotated(file: netCDF4.Dataset, variable: netCDF4.Variable) -> bool:
+    """Whether the grid of ``variable`` is regular about a pole that the file states."""
+    mapping = file.variables.get(str(getattr(variable, "grid_mapping", "")))
+    stated = str(getattr(mapping, "grid_mapping_name", "")) == "rotated_latitude_longitude"
+    return stated and set(variable.dimensions[-2:]) <= set(file.variables)
+
+
 def _rotated(
     file: netCDF4.Dataset, variable: netCDF4.Variable
 ) -> tuple[FloatArray, FloatArray, tuple[str, ...]] | None:
     """As :func:`_coordinates`, of a rotated grid that states its pole alone; None if it is none (CF, appendix F)."""
-    mapping = file.variables.get(str(getattr(variable, "grid_mapping", "")))
-    names = variable.dimensions[-2:]
-    if str(getattr(mapping, "grid_mapping_name", "")) != "rotated_latitude_longitude" or set(names) - set(
-        file.variables
-    ):
+    if not is_rotated(file, variable):
         return None
+    mapping, names = file[variable.grid_mapping], variable.dimensions[-2:]
     pole = [np.deg2rad(float(getattr(mapping, f"grid_north_pole_{axis}"))) for axis in ("latitude", "longitude")]
     lat, lon = np.meshgrid(*(np.deg2rad(_degrees(file[name])) for name in names), indexing="ij")
     x, y, z = np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)
@@ -197,7 +201,7 @@ def _over_extent(wanted: str, step: float, lat: FloatArray, lon: FloatArray) -> 
     return Grid(lat, lon)
 
 
-def _finer(grid: Grid) -> Grid:
+def finer(grid: Grid) -> Grid:
     """Each cell cut into :data:`_FINER` rows and columns."""
     lat, lon = (
         np.interp(np.arange(_FINER * (len(own) - 1) + 1) / _FINER, np.arange(len(own)), own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from cli.test_cli import run
 from climrecon.errors import ClimReconError, InputDataError
 from climrecon.grid import Grid
-from climrecon.preprocess import PrepareRequest, read_observations
+from climrecon.methods.card import GridCard
+from climrecon.preprocess import PrepareRequest, prepare_member, read_observations
 from climrecon.preprocess.chunks import Chunk, read_chunk
+from climrecon.preprocess.field import asked_grid
 from climrecon.preprocess.remapping import target_grid
 from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
@@ -270,3 +273,78 @@ def test_a_hole_is_never_made_up_by_remapping(tmp_path: Path) -> None:
     assert found.grid.exists is not None
     assert (~found.mask.any(axis=0) & found.grid.exists).sum() > 10
     assert float(np.nanmax(np.abs(found.values))) < 2.1
+
+
+def model_fields(path: Path, corners: str = "bounds", seed: int | None = None) -> np.ndarray:
+    """As :func:`rotated`, but complete absolute fields of a model at ``path``; (T,) their amplitudes of :func:`truth`."""
+    rotated(path, corners=corners, hole=False)
+    size = np.where(np.arange(len(INDEX)) // 12 % 2, 1.0, -1.0)
+    if seed is not None:
+        size = np.random.default_rng(seed).normal(size=len(INDEX))
+        size = (size.reshape(YEARS, 12) - size.reshape(YEARS, 12).mean(axis=0)).ravel()
+    with netCDF4.Dataset(path, "a") as file:
+        lat, lon = unrotated(*np.meshgrid(file["rlat"][:], file["rlon"][:], indexing="ij"))
+        seasons = 280.0 + 10.0 * np.cos(2 * np.pi * (INDEX % 12) / 12)[:, None, None]
+        file["tas"][:] = seasons + size[:, None, None] * truth(lat, lon)
+        file["tas"].delncattr("reference_period")
+    return size
+
+
+@pytest.mark.parametrize("corners", ["bounds", "pole", "none"])
+def test_fields_of_a_training_on_a_rotated_grid(tmp_path: Path, corners: str) -> None:
+    """Anomalies of a model's absolute fields come back, and nothing beyond its domain."""
+    path, scratch = tmp_path / "r.nc", tmp_path
+    size = model_fields(path, corners)
+    grid = asked_grid(path, PrepareRequest(grid="2"))
+    with pytest.raises(InputDataError, match=r"curvilinear|no latitude and longitude axes"):
+        prepare_member([path], grid, (1961, 1990), scratch)
+    values, months = prepare_member([path], grid, (1961, 1990), scratch, asked="2")
+    known = np.isfinite(values)
+    assert len(months) == len(INDEX)
+    assert (known.all(axis=0) == known.any(axis=0)).all()
+    assert 0.5 < known.mean() < 0.9
+    expected = size[:, None, None] * truth(*np.meshgrid(grid.lat, grid.lon, indexing="ij"))
+    error = (values - expected)[known]
+    assert np.sqrt((error**2).mean()) < 0.1 * expected.std()
+    with netCDF4.Dataset(path, "a") as file:
+        file["tas"][40, 9, 9] = -999.0
+    # A gap amid the domain is no end of it: models have none.
+    with pytest.raises(InputDataError, match=r"gaps: \d+ values in 1 months"):
+        prepare_member([path], grid, (1961, 1990), scratch, asked="2")
+    observed = rotated(tmp_path / "o.nc", corners=corners)
+    anomalies, _ = prepare_member([observed], grid, (1961, 1990), scratch, asked="2")
+    np.testing.assert_array_equal(anomalies, read(observed, "2").values)
+
+
+def test_a_network_is_trained_on_rotated_fields_and_fills_a_hole(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        model_fields(tmp_path / f"tas_mon_Model{seed}_historical_r1i1p1_196101-199012.nc", seed=seed)
+    observed = rotated(tmp_path / "seen.nc")
+    site = tmp_path / "site.toml"
+    site.write_text(f'network_store = ["{tmp_path}/n"]\n[training_data.mine]\nfiles = ["{tmp_path}/tas_mon_*.nc"]\n')
+    given: dict[str, Any] = {"CLIMRECON_CONFIG": str(site)}
+    small = "punet,rank=6,trailing=6,folds=1,pool=24,refit=false,checks=8,validation_years=1,width=4,depth=1,climates=0"
+    common = ("--grid", "4", "--plots", "false", "--cachedir", tmp_path / "c")
+    answer = run(
+        "train", "--training-data", "mine", "--training-target", "tas", "--masks", observed, "--recipe", small, *common,
+        "--iterations", 4, "--network-name", "europe", "--output", tmp_path / "t", **given,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    card = json.loads((tmp_path / "t" / "card.json").read_text())
+    grid = GridCard.model_validate(card["grid"]).grid
+    assert grid.exists is not None
+    assert not grid.wraps
+    assert 0.4 < grid.exists.mean() < 0.95
+    answer = run(
+        "reconstruct", "--obs-file", observed, "--network", "europe", "--compare-with", "none", "--period", "1989-",
+        *common, "--output", tmp_path / "o", **given,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    (result,) = (tmp_path / "o").glob("tas_mon_climrecon-europe_*.nc")
+    with netCDF4.Dataset(result) as file:
+        lat, lon = np.meshgrid(file["lat"][:], file["lon"][:], indexing="ij")
+        filled = ~np.ma.getmaskarray(file["tas"][1])
+        error = (file["tas"][1] - truth(lat, lon))[filled]
+    middle = unrotated(np.array(-2.0), np.array(-4.0))
+    assert filled[np.searchsorted(grid.lat_edges, middle[0]) - 1, np.searchsorted(grid.lon_edges, middle[1]) - 1]
+    assert np.sqrt((error**2).mean()) < 0.4

@@ -48,7 +48,7 @@ class Evaluation:
             members = members_of_file(settings.truth_file, settings.variable)
         else:
             members, lost, _ = training_members(settings, site)
-        settings = with_fitting_network(settings, grid_of(members, settings.variable))
+        settings = with_fitting_network(settings, grid_of(members, settings))
         self.settings, self.run = settings, run
         methods: dict[str, LoadedMethod] = {}
         labels: dict[str, str] = {}

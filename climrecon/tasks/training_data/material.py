@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +13,8 @@ from climrecon.array_types import BoolArray
 from climrecon.errors import InputDataError
 from climrecon.files import why_unreadable
 from climrecon.grid import FIVE_DEGREES, Grid
-from climrecon.netcdf.opening import opened
-from climrecon.preprocess.axes import find_horizontal
-from climrecon.preprocess.field import find_variable
+from climrecon.preprocess import PrepareRequest
+from climrecon.preprocess.field import asked_grid, grid_within
 from climrecon.settings import RunSettings
 from climrecon.tasks.training_data.members import Member
 from climrecon.tasks.training_data.preparation import Preparation, prepare_all, workers
@@ -93,8 +91,9 @@ class TrainingData:
     ) -> TrainingData:
         """``members`` as ``settings`` want them prepared, in the ``cache`` of trainings."""
         period, variable, target = settings.reference_period.years, settings.variable, settings.training_target
-        grid = grid_of(members, variable)
-        return cls(members, Preparation(cache / "members", grid, period, variable, target, auxiliary), calendar)
+        grid, asked = grid_of(members, settings), settings.grid or ""
+        preparation = Preparation(cache / "members", grid, period, variable, target, auxiliary, asked=asked)
+        return cls(members, preparation, calendar)
 
     @property
     def grid(self) -> Grid:
@@ -231,12 +230,23 @@ class TrainingData:
                     break  # auxiliary variables of a member left out are not prepared
 
 
-def grid_of(members: Sequence[Member], variable: str) -> Grid:
-    """The grid that members are prepared on: of the first one's files where that is one of a region, else 5 degrees."""
-    with suppress(InputDataError, IndexError, KeyError), opened(members[0].files[variable][0]) as file:
-        grid = find_horizontal(file, find_variable(file, variable)).grid
-        return GRID if grid.wraps else grid
-    return GRID  # a file that cannot be read is reported when it is prepared
+def grid_of(members: Sequence[Member], settings: RunSettings) -> Grid:
+    """The grid that members are prepared on.
+
+    The one that is asked for; else that of the first member's files where it is one of a region, else 5 degrees.
+
+    Raises
+    ------
+    InputDataError
+        If the grid that is asked for cannot be used.
+    """
+    files = members[0].files.get(settings.variable) if members else None
+    request = PrepareRequest(variable=settings.variable, grid=settings.grid or "")
+    if files and request.grid:
+        return asked_grid(files[0], request)
+    # A file that cannot be read is reported when it is prepared.
+    grid = grid_within(files[0], request) if files else None
+    return GRID if grid is None or grid.wraps else grid
 
 
 def known_cells(members: Sequence[StoredMember]) -> BoolArray:

@@ -61,6 +61,8 @@ class Preparation:
         Auxiliary variables of each member, each prepared into a file of its own.
     is_auxiliary:
         Whether the variable is an auxiliary one: anomalies with gaps anywhere, whatever its description holds.
+    asked:
+        The grid that was asked for; "": files must have latitude and longitude axes.
     """
 
     folder: Path
@@ -70,6 +72,7 @@ class Preparation:
     target: str
     auxiliary: tuple[str, ...] = ()
     is_auxiliary: bool = False
+    asked: str = ""
 
     @property
     def of_auxiliary(self) -> tuple[Preparation, ...]:
@@ -221,6 +224,7 @@ class Preparation:
                 last_counts=member.join,
                 notes=notes,
                 as_held=True,
+                asked=self.asked,
             )
         if member.join:
             named = ", ".join(path.name for path in used[self.variable])
