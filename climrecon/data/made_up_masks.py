@@ -8,7 +8,8 @@ Shapes: V voyages, S points of each, P = H * W cells.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -82,8 +83,17 @@ def made_up_masks(name: str, grid: Grid, seed: int, index: IntArray) -> BoolArra
 
     Routes, and how busy they are, are drawn for each year, so that gaps persist. Cells without sea are never observed.
     """
+    edges = tuple(grid.lat_edges.tolist()), tuple(grid.lon_edges.tolist())
+    return _made(name, *edges, seed, tuple(index.tolist())).copy()
+
+
+@lru_cache(maxsize=2)  # several methods of an evaluation are given the same months
+def _made(
+    name: str, lat_edges: tuple[float, ...], lon_edges: tuple[float, ...], seed: int, index: tuple[int, ...]
+) -> BoolArray:
+    grid = Grid(np.array(lat_edges), np.array(lon_edges))
     kind, land = MADE_UP[name], land_fraction(grid).reshape(-1)
-    area = np.where(land < 0.5, replace(grid, exists=None).area.reshape(-1), 0.0)
+    area = np.where(land < 0.5, grid.area.reshape(-1), 0.0)
     masks = np.zeros((len(index), land.size), bool)
     for mask, month in zip(masks, index, strict=True):
         of_year, of_month = (
