@@ -26,7 +26,7 @@ OPTIONS_HELP = (
 #: Task -> the parameters that its form shows, in this order.
 FORMS = {
     p.RECONSTRUCT: ("variable", "model", "obs_file", "period", "network", "compare_with", "obs_members", "realisations",
-                    "reference_period", "plot_month", "animation", "add_to_databrowser", "outputdir"),
+                    "reference_period", "plot_month", "animation", "interactive_map", "add_to_databrowser", "outputdir"),
     p.TRAIN: ("training_data", "recipe", "network_name", "network", "variable", "model", "obs_file", "masks", "auxiliary",
               "training_target", "iterations", "max_hours", "outputdir"),
     p.EVALUATE: ("network", "compare_with", "truth_file", "training_data", "noise", "variable", "model", "obs_file",

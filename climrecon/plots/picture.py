@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -22,7 +25,8 @@ from climrecon.variables import VARIABLES
 DPI = 130
 #: Colour-blind safe: blue for ours (Okabe & Ito), grey for what was observed.
 OURS, RAW, ACCENT = "#0072B2", "#8c8c8c", "#D55E00"
-_PLAIN = {"Software": None}  # equal figures are equal files
+#: Equal figures are equal files.
+_PLAIN = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
 
 
 class _PlainText(Figure):  # type: ignore[misc,unused-ignore]
@@ -50,6 +54,13 @@ def tidy(axes: Axes) -> None:
     axes.tick_params(labelsize=9)
 
 
+def letter(panels: Iterable[Any], aside: float = 0.0) -> None:
+    """(a), (b) … above the upper left corner of each panel, ``aside`` points to the left of it."""
+    for panel, one in zip(panels, ascii_lowercase, strict=False):
+        place: dict[str, Any] = {"xytext": (-aside, 5.0), "xycoords": "axes fraction", "textcoords": "offset points"}
+        panel.annotate(f"({one})", (0.0, 1.0), **place, fontsize=10, weight="bold")
+
+
 @dataclass(frozen=True)
 class Picture:
     """A figure and its full caption."""
@@ -58,9 +69,10 @@ class Picture:
     caption: str
 
     def save(self, path: Path) -> None:
-        """Write a PNG."""
+        """Write a PNG or a PDF, by the path."""
+        form = path.suffix.removeprefix(".")
         with atomic_path(path) as temporary:
-            self.figure.savefig(temporary, dpi=DPI, format="png", metadata=_PLAIN)
+            self.figure.savefig(temporary, dpi=DPI, format=form, metadata=_PLAIN[form])
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from climrecon.frequency import DAY, MONTH, YEAR
 from climrecon.grid import weighted_mean
 from climrecon.output.product import Product
 from climrecon.output.series import NINETY, IndexSeries, Series
-from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
+from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, letter, new_figure, tidy
 from climrecon.variables import VARIABLES, Box
 
 #: A regional value with less of its area observed than this is drawn in grey.
@@ -121,6 +121,7 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     bottom.set_xlabel("year", fontsize=9)
     for axes in (top, middle, bottom):
         tidy(axes)
+    letter((top, middle, bottom), aside=42.0)
     spread = " with its 90 % range" if sd is not None else ""
     caption = (
         f"{product.mean_in_words.capitalize()}{_of_region(product)}, {product.observations.source.label}; blue: "

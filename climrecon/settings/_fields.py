@@ -36,6 +36,8 @@ class Fields(BaseModel):
     plots: k.Bool
     plot_month: k.Month | None
     animation: k.Bool
+    interactive_map: k.Bool
+    vector_figures: k.Bool
     report: k.Bool
     add_to_databrowser: k.Bool
     dryrun: k.Bool

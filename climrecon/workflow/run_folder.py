@@ -40,14 +40,21 @@ FIGURES = {
     "reconstruct": (
         "maps_*.png",
         "global_mean.png",
+        "regional_mean.png",
         *sorted({f"{index.name}.png" for one in VARIABLES.values() for index in one.indices}),
         "animation.*",
+        "interactive_map.html",
     ),
     "train": ("training.png", "samples.png", "sample_*.png"),
     "evaluate": ("global_mean.png", "rmse_by_group.png", "rmse_by_cell.png", "reliability.png"),
 }
 #: Task -> folder of its results where none is given.
 DEFAULT_FOLDERS = {"reconstruct": "climrecon-result", "train": "climrecon-training", "evaluate": "climrecon-evaluation"}
+
+
+def as_pdf(name: str) -> str:
+    """The name of a figure's vector copy."""
+    return name.replace(".png", ".pdf")
 
 
 def output_folder(settings: RunSettings) -> Path:
@@ -99,7 +106,7 @@ def check_output(settings: RunSettings) -> None:
     """
     names = [PROVENANCE, *NAMES[settings.task], *([REPORT] if settings.report else ())]
     if settings.plots:
-        names += FIGURES[settings.task]
+        names += [*FIGURES[settings.task], *(as_pdf(name) for name in FIGURES[settings.task])]
     refuse_foreign(output_folder(settings), [*names, *(["databrowser"] if settings.add_to_databrowser else ())])
 
 
@@ -147,7 +154,7 @@ class Picture(Protocol):
         """Not shortened."""
 
     def save(self, path: Path) -> None:
-        """Write a PNG."""
+        """Write a PNG or a PDF, by the path."""
 
 
 class RunFolder:
@@ -189,6 +196,9 @@ class RunFolder:
         """Save a figure and add it."""
         picture.save(self.stage / name)
         self.add(name, "figure", picture.caption)
+        if self.settings.vector_figures:
+            picture.save(self.stage / as_pdf(name))
+            self.add(as_pdf(name), "vector figure", picture.caption)
 
     def finish(
         self,

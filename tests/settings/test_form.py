@@ -18,7 +18,7 @@ def test_the_form_of_a_reconstruction_shows_these_fields_in_this_order() -> None
     names = [one.name for one in form.fields(p.RECONSTRUCT)]
     assert names == [
         "variable", "model", "obs_file", "period", "network", "compare_with", "obs_members", "realisations",
-        "reference_period", "plot_month", "animation", "add_to_databrowser", "outputdir",
+        "reference_period", "plot_month", "animation", "interactive_map", "add_to_databrowser", "outputdir",
     ]  # fmt: skip
 
 

@@ -164,6 +164,11 @@ def _figures(results: RunFolder, product: Product, series: Series, others: Seque
     )
     for one in series.indices:
         results.add_figure(f"{one.index.name}.png", draw_index(product, one))
+    if results.settings.interactive_map:
+        from climrecon.plots.interactive import FILE, write_interactive_map
+
+        results.reporter.stage("Drawing the interactive map")
+        results.add(FILE, "interactive map", write_interactive_map(product, results.stage / FILE, month))
     if results.settings.animation:
         results.reporter.stage("Drawing the animation")
         path = animate(product, results.stage / "animation", results.reporter.step)

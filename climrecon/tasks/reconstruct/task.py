@@ -151,7 +151,7 @@ class Reconstruction:
         size = observations.values.size * 4 * (fields + settings.realisations)
         folder = output_folder(settings)
         # Data, catalogue, provenance and manifest; figures; report.
-        written = 4 + (3 if settings.plots else 0) + int(settings.animation) + int(settings.report)
+        written = 4 + (3 if settings.plots else 0) + settings.animation + settings.interactive_map + settings.report
         needs: list[tuple[Path, float, int]] = [(folder, size, written + 6 * int(settings.add_to_databrowser))]
         lines = ["Would reconstruct, and write nothing now (dryrun):", "  inputs:"]
         lines += [f"    {path} ({megabytes(path.stat().st_size)})" for path in inputs.observations]
