@@ -50,6 +50,11 @@ def land_fraction(grid: Grid) -> NDArray[np.float64]:
     return np.asarray(fraction.reshape(height, width))
 
 
+def is_land(grid: Grid) -> BoolArray:
+    """(H, W) cells of which land is at least half."""
+    return np.asarray(land_fraction(grid) >= _MOSTLY)
+
+
 def domain(grid: Grid, where: str, observed: BoolArray) -> BoolArray | None:
     """(H, W) cells where a variable exists that exists on ``sea`` or ``land``; None where it exists ``everywhere``.
 
@@ -60,7 +65,7 @@ def domain(grid: Grid, where: str, observed: BoolArray) -> BoolArray | None:
     """
     if where == "everywhere":
         return None
-    land = land_fraction(grid) >= _MOSTLY
+    land = is_land(grid)
     return np.asarray(observed.any(axis=0)) | (land if where == "land" else ~land)
 
 
@@ -108,7 +113,7 @@ def _within_reach(grid: Grid, ever: BoolArray) -> BoolArray | None:
     near = distance_transform_edt(~wide) <= radius
     within = binary_fill_holes(np.pad(distance_transform_edt(near) > radius, 1))[1:-1, 1:-1]
     inside = ever | within[rows : rows + grid.shape[0], columns : columns + grid.shape[1]]
-    land = land_fraction(grid) >= _MOSTLY
+    land = is_land(grid)
     if land[ever].mean() >= _LAND_PRODUCT:
         inside &= ever | land
     return None if inside.all() else np.asarray(inside)

@@ -161,32 +161,55 @@ def write_training_report(path: Path, *, card: dict[str, Any], **run: Any) -> No
     )
 
 
+#: Score of cells -> column of an evaluation; {} are the units.
+_CELLS = {
+    "rmse": "RMSE, {}",
+    "rmse_less_noise": "RMSE less noise, {}",
+    "bias": "Bias, {}",
+    "crps": "CRPS, {}",
+    "log_score": "Log score",
+    "covers_50": "50 % covers",
+    "covers_90": "90 % covers",
+    "total_ratio": "Total over the truth's",
+    "rank_r": "Rank correlation",
+}
+
+
 def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) -> None:
     """Render the report of an evaluation; ``content`` is that of its ``scores.json``."""
     scores, series = content["scores"], ("r", "r_detrended", "rmse", "bias", "trend_ratio", "covers_90")
-    whole, *named = next(iter(scores.values()))["regions"]
-    paired = {
-        "rmse": "RMSE, {}",
-        "crps": "CRPS, {}",
-        f"{whole}_annual_rmse": f"RMSE of the annual {content['mean']}, {{}}",
-    }
-    paired |= {"nino34_rmse": f"RMSE of {NINO34.name}, {{}}"} if NINO34.name in named else {}
-    steps = [(region, step) for region in next(iter(scores.values()))["regions"] for step in ("annual", "monthly")]
+    units, surfaces = content["units"], content["surfaces"]
+    regions = list(next(iter(scores.values()))["regions"])
+    paired = {"rmse": "RMSE, {}", "crps": "CRPS, {}", "log_score": "Log score"}
+    if regions:
+        paired[f"{regions[0]}_annual_rmse"] = f"RMSE of the annual {content['mean']}, {{}}"
+    paired["nino34_rmse"] = f"RMSE of {NINO34.name}, {{}}"
+    there = {key for row in scores.values() for key in row["paired"]}
+    paired = {key: text for key, text in paired.items() if key in there}
+    columns = {name: text for name, text in _CELLS.items() if any(name in row["cells"] for row in scores.values())}
     _write_run_page(
         path,
         "evaluation.html.j2",
         content=content,
-        units=content["units"],
-        cells=[
-            [name, *_numbers(row["cells"], "rmse", "bias", "crps", "covers_50", "covers_90")]
-            for name, row in scores.items()
+        units=units,
+        cell_columns=[text.format(units) for text in columns.values()],
+        cells=[[name, *_numbers(row["cells"], *columns)] for name, row in scores.items()],
+        surfaces=[
+            [name, surface, *_numbers(row, "rmse", "bias", "crps", "covers_90")]
+            for name, both in surfaces.items()
+            for surface, row in both.items()
+        ],
+        realisations=[
+            [name, row["n"], *_numbers(row, "crps", "energy_score", "rmse_of_mean", "spread", "spread_over_rmse")]
+            for name, row in content["realisations"].items()
         ],
         regions=[
             (region, step, [[name, *_numbers(row["regions"][region][step], *series)] for name, row in scores.items()])
-            for region, step in steps
+            for region in regions
+            for step in ("annual", "monthly")
         ],
         paired=[[name, *_paired_row(row["paired"], paired)] for name, row in scores.items() if row["paired"]],
-        paired_columns=[text.format(content["units"]) for text in paired.values()],
+        paired_columns=[text.format(units) for text in paired.values()],
         **run,
     )
 

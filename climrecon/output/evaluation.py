@@ -30,8 +30,17 @@ def write_cells(
     months: NDArray[Any],
     attributes: Mapping[str, str],
     variable: str,
+    *,
+    withheld: bool = False,
 ) -> None:
-    """Write each method's (H, W) RMSE of ``variable``, and the (H, W) number of months in which a cell was scored."""
+    """Write each method's (H, W) RMSE of ``variable``, and the (H, W) number of months in which a cell was scored.
+
+    Parameters
+    ----------
+    withheld:
+        Whether cells are scored that were observed and withheld, not those that were missing under a mask.
+    """
+    counted = "observed and withheld" if withheld else "missing under the mask"
     with (
         atomic_path(path, NETCDF_HEADER) as temporary,
         netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file,
@@ -45,7 +54,7 @@ def write_cells(
         letters = netCDF4.stringtochar(np.array(names, dtype=f"S{file.dimensions['strlen'].size}"))
         add_variable(file, "method_name", "S1", ("method", "strlen"), {"long_name": "method"}, letters)
         described = {
-            "long_name": "root mean squared error where the cell was missing under the mask",
+            "long_name": f"root mean squared error where the cell was {counted}",
             "units": VARIABLES[variable].units,
             "units_metadata": VARIABLES[variable].units_metadata,
             "coordinates": "method_name",
@@ -53,5 +62,8 @@ def write_cells(
         errors = np.ma.masked_invalid(np.stack([rmse[name] for name in names]))
         packing = {"fill_value": np.float32(1e20), "zlib": True}
         add_variable(file, "rmse", "f4", ("method", "lat", "lon"), described, errors, **packing)
-        described = {"long_name": "months in which the cell was missing and is scored", "units": "1"}
+        described = {
+            "long_name": f"months in which the cell was {'withheld' if withheld else 'missing'} and is scored",
+            "units": "1",
+        }
         add_variable(file, "n_months", "i4", ("lat", "lon"), described, months, zlib=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
-from climrecon.array_types import FloatArray
+from climrecon.array_types import BoolArray, FloatArray
 
 
 def crps_ensemble(draws: FloatArray, truth: FloatArray) -> FloatArray:
@@ -50,11 +52,12 @@ def rank_histogram(draws: FloatArray, truth: FloatArray, weights: FloatArray) ->
 
     Source: Hamill (2001), Mon. Wea. Rev. 129:550.
     """
-    count = len(draws)
-    counted = weights > 0
-    below, equal = (
-        np.sum([compare(one[counted], truth[counted]) for one in draws], axis=0) for compare in (np.less, np.equal)
-    )
+    count, counted = len(draws), weights > 0
+    below, equal = np.zeros((2, *truth.shape), np.int64)
+    for one in draws:
+        below += one < truth
+        equal += one == truth
+    below, equal = below[counted], equal[counted]
     share = weights[counted] / (equal + 1.0)
     changes = np.bincount(below, share, count + 2) - np.bincount(below + equal + 1, share, count + 2)
     return np.asarray(np.cumsum(changes)[:-1])
@@ -69,3 +72,39 @@ def spread(draws: FloatArray) -> FloatArray:
     """
     count = len(draws)
     return np.asarray(draws.var(axis=0, ddof=1, dtype=np.float64) * (count + 1.0) / count)
+
+
+def draw_sums(draws: FloatArray, truth: FloatArray, scored: BoolArray, areas: FloatArray) -> dict[str, FloatArray]:
+    """What the scores of realisations are made of, for months of fields.
+
+    Parameters
+    ----------
+    draws, truth, scored:
+        (M, T, H, W), (T, H, W) and the (T, H, W) cells that count.
+    areas:
+        (H, W).
+
+    Returns
+    -------
+    By month (T,), summed over cells with their areas: ``weight``, ``crps``, ``variance`` (:func:`spread`), ``squares``
+    of the errors of the mean of the draws; ``energy`` (T,), the energy score, NaN where nothing counts; ``ranks``
+    (1, M + 1).
+    """
+    month, *cells = np.nonzero(scored)
+    weights = areas[tuple(cells)]
+    known, drawn = truth[scored].astype(np.float64), draws[:, scored]
+
+    def by_month(values: FloatArray) -> FloatArray:
+        return np.bincount(month, weights * values, len(truth))
+
+    borders = np.searchsorted(month, np.arange(len(truth) + 1))
+    parts = [slice(first, last) for first, last in pairwise(borders)]
+    energy = [energy_score(drawn[:, p], known[p], weights[p]) if p.stop > p.start else np.nan for p in parts]
+    return {
+        "weight": np.bincount(month, weights, len(truth)),
+        "crps": by_month(crps_ensemble(drawn, known)),
+        "variance": by_month(spread(drawn)),
+        "squares": by_month((drawn.mean(axis=0, dtype=np.float64) - known) ** 2),
+        "energy": np.array(energy),
+        "ranks": rank_histogram(drawn, known, weights)[None],
+    }

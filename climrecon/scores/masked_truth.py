@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.fields import Months
+from climrecon.geography import is_land
 from climrecon.grid import GLOBE, NAMED_REGIONS, REGION, Grid, Region, weighted_mean
 from climrecon.scores import scores
 from climrecon.scores.series import annual_means
+from climrecon.scores.structure import structure_sums
 
 #: Names of regions whose means have scores, and a spread from the joint distribution of the cells; one of the first two
 #: is the whole of a grid, see :attr:`climrecon.grid.Grid.regions`.
@@ -57,9 +59,14 @@ class MaskedTruth:
     skewed: bool = False
 
     @property
+    def known(self) -> BoolArray:
+        """(T, H, W) cells whose truth is known."""
+        return np.asarray(np.isfinite(self.truth))
+
+    @property
     def scored(self) -> BoolArray:
         """(T, H, W) cells that count: missing under the mask, truth known."""
-        return np.isfinite(self.truth) & ~self.mask
+        return self.known & ~self.mask
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,9 @@ class MethodOutput:
         Region name -> (M, T) regional means of realisations, K.
     region_mean:
         Region name -> (T,) means where they are not those of ``mean`` (the mean of observed cells).
+    draws:
+        What scores of realisations are made of: :func:`climrecon.scores.ensembles.draw_sums`, and
+        :func:`climrecon.scores.structure.structure_sums` of one realisation.
     """
 
     mean: FloatArray
@@ -83,6 +93,7 @@ class MethodOutput:
     region_sd: Mapping[str, FloatArray] = field(default_factory=dict)
     region_draws: Mapping[str, FloatArray] = field(default_factory=dict)
     region_mean: Mapping[str, FloatArray] = field(default_factory=dict)
+    draws: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 def _rank_correlations(estimate: FloatArray, truth: FloatArray, scored: BoolArray) -> FloatArray:
@@ -114,33 +125,53 @@ def raw_mean(known: MaskedTruth, observed: FloatArray) -> MethodOutput:
 
 def sums_of(known: MaskedTruth, made: MethodOutput) -> Sums:
     """All sums that the scores of one method on one record are made of."""
+    found = cell_sums(known, made)
+    found |= {f"estimate/{key}": value for key, value in structure_sums(made.mean, known.known, known.grid).items()}
+    for region in known.grid.regions:
+        found |= {f"{region.name}/{key}": value for key, value in _regional(known, made, region).items()}
+    return found
+
+
+def cell_sums(known: MaskedTruth, made: MethodOutput) -> Sums:
+    """The sums that scores of cells are made of, ``land/...`` those over land, and ``draws/...`` of realisations."""
     grid, scored = known.grid, known.scored
     weights = np.where(scored, grid.area, 0.0)
+    on_land = np.where(is_land(grid), weights, 0.0)
     truth = np.where(scored, known.truth, 0.0).astype(np.float64)
     error = np.where(scored, made.mean - truth, 0.0)
     found: Sums = {
         "index": np.asarray(known.time.index),
         "coverage": (known.mask * grid.area).sum(axis=(1, 2)),
-        "weight": weights.sum(axis=(1, 2)),
-        "squares": (weights * error**2).sum(axis=(1, 2)),
-        "errors": (weights * error).sum(axis=(1, 2)),
         "cell_squares": (error**2).sum(axis=0),
         "cell_count": scored.sum(axis=0),
+        **{f"draws/{key}": np.asarray(value) for key, value in made.draws.items()},
     }
+    for place, area in (("", weights), ("land/", on_land)):
+        found[f"{place}weight"] = area.sum(axis=(1, 2))
+        found[f"{place}squares"] = (area * error**2).sum(axis=(1, 2))
+        found[f"{place}errors"] = (area * error).sum(axis=(1, 2))
     if known.skewed:
         found["totals"] = (weights * truth).sum(axis=(1, 2))
         found["rank_r"] = _rank_correlations(made.mean, truth, scored)
     if made.stddev is not None:
         sd = np.where(scored, np.maximum(made.stddev, 1e-6), 1.0)
-        found["crps"] = (weights * scores.crps_normal(made.mean, sd, truth)).sum(axis=(1, 2))
+        crps = scores.crps_normal(made.mean, sd, truth)
         transform = scores.probability_transform(made.mean, sd, truth)
-        inside = [(weights * scores.inside_central(transform, level)).sum(axis=(1, 2)) for level in LEVELS]
-        found["inside"] = np.stack(inside, axis=1)
+        inside = [scores.inside_central(transform, level) for level in LEVELS]
+        for place, area in (("", weights), ("land/", on_land)):
+            found[f"{place}crps"] = (area * crps).sum(axis=(1, 2))
+            found[f"{place}inside"] = np.stack([(area * one).sum(axis=(1, 2)) for one in inside], axis=1)
         bins = np.minimum((transform * BINS).astype(int), BINS - 1)
         found["histogram"] = np.bincount(bins.ravel(), weights.ravel(), minlength=BINS)
-    for region in grid.regions:
-        found |= {f"{region.name}/{key}": value for key, value in _regional(known, made, region).items()}
+        found["spread_skill"] = _by_spread(weights[scored], sd[scored], error[scored])
     return found
+
+
+def _by_spread(weights: FloatArray, sd: FloatArray, error: FloatArray) -> FloatArray:
+    """(3, BINS) sums of (N,) weights, variances and squared errors, by tenths of the standard deviations."""
+    edges = np.quantile(sd, np.arange(1, BINS) / BINS) if len(sd) else np.zeros(BINS - 1)
+    place = np.searchsorted(edges, sd)
+    return np.stack([np.bincount(place, weights * one, BINS) for one in (np.ones_like(sd), sd**2, error**2)])
 
 
 def _regional(known: MaskedTruth, made: MethodOutput, region: Region) -> Sums:

@@ -81,6 +81,7 @@ def variogram_sums(fields: FloatArray, where: BoolArray, grid: Grid) -> tuple[Fl
     sums, weights = np.zeros((2, len(fields), len(centres)))
     height, width = grid.shape
     values, counted = np.where(where, fields, 0.0).astype(np.float32), where.astype(np.float32)
+    areas = grid.area.max(axis=1)  # cells outside the domain have none, and do not count
     spread = np.radians(grid.lon[None, :] - grid.lon[:1]) / 2.0
     for step in _steps(width // 2 if grid.wraps else width - 1):
         along = 2.0 * EARTH_RADIUS_KM * np.arcsin(np.cos(np.radians(grid.lat)) * np.sin(spread[0, step]))
@@ -88,14 +89,29 @@ def variogram_sums(fields: FloatArray, where: BoolArray, grid: Grid) -> tuple[Fl
         pairs = [np.roll(one, -step, axis=-1)[..., first] for one in (values, counted)]
         half = 0.5 * (values[..., first] - pairs[0]) ** 2
         both = counted[..., first] * pairs[1]
-        _add(sums, weights, half, both, grid.area[:, 0], np.digitize(along, edges) - 1)
+        _add(sums, weights, half, both, areas, np.digitize(along, edges) - 1)
     for step in _steps(height - 1):
         half = 0.5 * (values[:, step:] - values[:, :-step]) ** 2
         both = counted[:, step:] * counted[:, :-step]
         apart = np.radians(grid.lat[step:] - grid.lat[:-step]) * EARTH_RADIUS_KM
-        rows = 0.5 * (grid.area[step:, 0] + grid.area[:-step, 0])
+        rows = 0.5 * (areas[step:] + areas[:-step])
         _add(sums, weights, half, both, rows, np.digitize(apart, edges) - 1)
     return sums, weights
+
+
+def structure_sums(fields: FloatArray, where: BoolArray, grid: Grid) -> dict[str, FloatArray]:
+    """Spectra of (N, H, W) fields over the rows that count wholly, and their variograms over all cells that count.
+
+    Returns
+    -------
+    ``power`` (N, K), on grids that close the circle alone, see :func:`zonal_power`; ``differences`` and ``pairs`` (N, B),
+    see :func:`variogram_sums`.
+    """
+    differences, pairs = variogram_sums(fields, where, grid)
+    found = {"differences": differences, "pairs": pairs}
+    if grid.wraps:
+        found["power"] = zonal_power(fields, np.where(where.all(axis=-1), grid.area.max(axis=1), 0.0))
+    return found
 
 
 def _steps(most: int) -> list[int]:

@@ -41,7 +41,7 @@ def score_methods(
     table = {}
     for name, parts in sums.items():
         table[name] = {
-            "cells": _cells(parts),
+            "cells": cell_scores(parts),
             "regions": {name: _region(parts, name) for name in _regions(parts)},
             "decades": _grouped(parts, lambda part: Months(part["index"]).year // 10 * 10, "{:.0f}s"),
             "coverage": _by_coverage(parts),
@@ -56,24 +56,27 @@ def _regions(parts: Sequence[Sums]) -> list[str]:
     return [name for name in REGIONS if all(f"{name}/truth" in part for part in parts)]
 
 
-def _joined(parts: Sequence[Sums], key: str) -> FloatArray:
+def joined(parts: Sequence[Sums], key: str) -> FloatArray:
+    """The arrays ``key`` of all records, one after the other."""
     return np.concatenate([part[key] for part in parts])
 
 
-def _cells(parts: Sequence[Sums], chosen: Any = slice(None), levels: Sequence[float] = (0.5, 0.9)) -> dict[str, float]:
+def cell_scores(
+    parts: Sequence[Sums], chosen: Any = slice(None), levels: Sequence[float] = (0.5, 0.9)
+) -> dict[str, float]:
     """RMSE, bias, CRPS and coverage of intervals over the cells of the ``chosen`` months."""
-    weight = _joined(parts, "weight")[chosen].sum()
+    weight = joined(parts, "weight")[chosen].sum()
     scores = {
-        "rmse": float(np.sqrt(_joined(parts, "squares")[chosen].sum() / weight)),
-        "bias": float(_joined(parts, "errors")[chosen].sum() / weight),
+        "rmse": float(np.sqrt(joined(parts, "squares")[chosen].sum() / weight)),
+        "bias": float(joined(parts, "errors")[chosen].sum() / weight),
     }
     if all("totals" in part for part in parts):
-        truth, ranks = _joined(parts, "totals")[chosen].sum(), _joined(parts, "rank_r")[chosen]
-        scores["total_ratio"] = float(1.0 + _joined(parts, "errors")[chosen].sum() / truth)
+        truth, ranks = joined(parts, "totals")[chosen].sum(), joined(parts, "rank_r")[chosen]
+        scores["total_ratio"] = float(1.0 + joined(parts, "errors")[chosen].sum() / truth)
         scores["rank_r"] = float(np.nanmean(ranks)) if np.isfinite(ranks).any() else float("nan")
     if all("crps" in part for part in parts):
-        scores["crps"] = float(_joined(parts, "crps")[chosen].sum() / weight)
-        inside = _joined(parts, "inside")[chosen].sum(axis=0) / weight
+        scores["crps"] = float(joined(parts, "crps")[chosen].sum() / weight)
+        inside = joined(parts, "inside")[chosen].sum(axis=0) / weight
         scores |= {f"covers_{100 * level:.0f}": float(inside[LEVELS.index(level)]) for level in levels}
     return scores
 
@@ -111,13 +114,13 @@ def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 def _grouped(parts: Sequence[Sums], group: Any, label: str) -> list[dict[str, Any]]:
     """RMSE, CRPS and coverage of the months of each group; ``group`` gives a number for each month."""
     numbers = np.concatenate([group(part) for part in parts])
-    weight = _joined(parts, "weight")
+    weight = joined(parts, "weight")
     rows = []
     for number in np.unique(numbers):
         chosen = (numbers == number) & (weight > 0)
         if chosen.any():
             head = {"label": label.format(number), "from": float(number), "n_months": int(chosen.sum())}
-            rows.append({**head, **_cells(parts, chosen, (0.9,))})
+            rows.append({**head, **cell_scores(parts, chosen, (0.9,))})
     return rows
 
 
@@ -139,7 +142,7 @@ def _reliability(parts: Sequence[Sums]) -> dict[str, Any] | None:
     """Nominal and actual coverage of central intervals, and the histogram of probability transforms (sums to 1)."""
     if not all("inside" in part for part in parts):
         return None
-    actual = _joined(parts, "inside").sum(axis=0) / _joined(parts, "weight").sum()
+    actual = joined(parts, "inside").sum(axis=0) / joined(parts, "weight").sum()
     histogram = np.sum([part["histogram"] for part in parts], axis=0)
     return {
         "nominal": list(LEVELS),

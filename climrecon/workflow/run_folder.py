@@ -46,7 +46,15 @@ FIGURES = {
         "interactive_map.html",
     ),
     "train": ("training.png", "samples.png", "sample_*.png"),
-    "evaluate": ("global_mean.png", "rmse_by_group.png", "rmse_by_cell.png", "reliability.png"),
+    "evaluate": (
+        "global_mean.png",
+        "regional_mean.png",
+        "rmse_by_group.png",
+        "rmse_by_cell.png",
+        "reliability.png",
+        "spread.png",
+        "scales.png",
+    ),
 }
 #: Task -> folder of its results where none is given.
 DEFAULT_FOLDERS = {"reconstruct": "climrecon-result", "train": "climrecon-training", "evaluate": "climrecon-evaluation"}

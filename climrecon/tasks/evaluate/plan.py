@@ -193,6 +193,8 @@ def _errors(noise: NoiseSource, months: int, grid: Grid, rng: np.random.Generato
 
 #: Version of this stage: raised whenever equal inputs and settings give other scores.
 VERSION = 2
+#: Version of the sums that are kept in the cache.
+SUMS = 3
 #: Of more held-out members than this, the first are taken.
 MOST_MEMBERS = 4
 
@@ -307,7 +309,7 @@ class EvaluationRun:
     def sums_path(self, name: str, number: int) -> Path:
         """File of the sums of a method and a member."""
         method = self.methods[name]
-        digest = fingerprint("assess", VERSION, [self.fingerprint], {}, method.identity)
+        digest = fingerprint("assess", SUMS, [self.fingerprint], {}, method.identity)
         return self.cache / "evaluation" / digest[:32] / f"{number}.safetensors"
 
 

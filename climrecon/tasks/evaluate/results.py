@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,11 +16,15 @@ from climrecon.output.content import content_sha256
 from climrecon.output.evaluation import write_cells, write_scores
 from climrecon.output.product import area_in_words, mean_in_words
 from climrecon.report import write_evaluation_report
+from climrecon.scores.details import detailed_scores
 from climrecon.scores.masked_truth import RAW, Sums
 from climrecon.scores.paired import LEVEL, in_words
 from climrecon.scores.series import annual_means
+from climrecon.scores.structure import structure_sums
 from climrecon.scores.table import score_methods
+from climrecon.settings import RunSettings
 from climrecon.tasks.evaluate.plan import EvaluationRun, PseudoObservations
+from climrecon.tasks.methods import LoadedMethod
 from climrecon.tasks.training_data.material import lines_of
 from climrecon.variables import VARIABLES
 from climrecon.workflow.fingerprint import fingerprint
@@ -31,6 +36,42 @@ from climrecon.workflow.run_info import RunInfo
 COUNTED = "Only cells that were missing under the mask count, area-weighted; regional means are of the whole analysis."
 
 
+@dataclass(frozen=True)
+class Assessed:
+    """What the results of an evaluation are made of, in either form.
+
+    Attributes
+    ----------
+    main, reference:
+        Names of the method that ``network`` names, and of the one that scores are compared with.
+    sums:
+        Method -> sums of each record.
+    truth:
+        Of each record :func:`climrecon.scores.structure.structure_sums` of the truth.
+    about:
+        What ``scores.json`` states of truth, gaps or withheld cells; ``title``, ``cells`` (which cells count, in words)
+        and ``counted`` (the same in a sentence) are among it.
+    series:
+        (record, years, truth, method -> means), see :func:`climrecon.plots.evaluation.draw_annual`.
+    left_out:
+        (member, reason) left out.
+    """
+
+    settings: RunSettings
+    methods: Mapping[str, LoadedMethod]
+    main: str
+    reference: str
+    grid: Grid
+    sums: Mapping[str, Sequence[Sums]]
+    truth: Sequence[Sums]
+    about: Mapping[str, Any]
+    caveats: Sequence[str]
+    inputs: Sequence[tuple[str, str]]
+    fingerprint: str
+    series: Sequence[tuple[str, FloatArray, FloatArray, dict[str, FloatArray]]] = ()
+    left_out: Sequence[tuple[str, str]] = ()
+
+
 def write_evaluation(
     evaluation: EvaluationRun,
     records: Sequence[PseudoObservations],
@@ -39,77 +80,111 @@ def write_evaluation(
     run: RunInfo,
     reporter: Reporter,
 ) -> Outcome:
-    """Write everything; results appear in the output folder together or not at all."""
-    settings = evaluation.settings
-    grid = records[0].known.grid
-    reporter.stage(f"Scoring {', '.join(sums)}")
-    table = score_methods(sums, evaluation.reference, settings.seed)
-    content = _content(evaluation, records, rules, table)
+    """Write the results of an evaluation on known fields."""
+    grid, truths, gaps = records[0].known.grid, [record.known for record in records], evaluation.coverage_inputs
+    about = {
+        "title": f"{', '.join(evaluation.names)} evaluated on {', '.join(known.name for known in truths)}",
+        "truth": [_described(known.name, known.time, known.mask, grid) for known in truths],
+        "gaps": {"files": [path.name for path in gaps.main] or [gaps.label], "rules": list(rules)},
+        "errors_added": "as the training draws them, sizes anew each decade" if evaluation.settings.noise else "none",
+        "cells": "cells that were missing",
+        "counted": COUNTED,
+    }
+    series, whole = [], grid.whole.name
+    for number, known in enumerate(truths):
+        time = Months(sums[RAW][number]["index"])
+        years, truth = annual_means(sums[RAW][number][f"{whole}/truth"], time)
+        means = {name: annual_means(parts[number][f"{whole}/estimate"], time)[1] for name, parts in sums.items()}
+        series.append((known.name, years.astype(float), truth, means))
+    store = evaluation.preparation.store
     hashes = sorted(f"{n}:{m.identity}" for n, m in evaluation.methods.items())
-    digest = fingerprint("evaluation", 1, [evaluation.fingerprint], {"reference": evaluation.reference}, str(hashes))
+    assessed = Assessed(
+        evaluation.settings,
+        evaluation.methods,
+        evaluation.main,
+        evaluation.reference,
+        grid,
+        sums,
+        [structure_sums(known.truth, known.known, grid) for known in truths],
+        about,
+        [*evaluation.learned_from(), *evaluation.truth.notes],
+        [
+            *((str(path), str(sha)) for member, _ in evaluation.truth.members for path, sha in member.about["files"]),
+            *((str(path), store.sha256(path)) for path in gaps.observations),
+        ],
+        fingerprint("evaluation", 1, [evaluation.fingerprint], {"reference": evaluation.reference}, str(hashes)),
+        series,
+        evaluation.left_out,
+    )
+    return write_assessed(assessed, run, reporter)
+
+
+def write_assessed(assessed: Assessed, run: RunInfo, reporter: Reporter) -> Outcome:
+    """Write everything; results appear in the output folder together or not at all."""
+    settings, sums, grid, methods = assessed.settings, assessed.sums, assessed.grid, assessed.methods
+    reporter.stage(f"Scoring {', '.join(sums)}")
+    content = _content(assessed)
     with RunFolder.create(run, settings, reporter) as results:
         write_scores(results.stage / "scores.json", content)
         results.add("scores.json", "scores", "All scores, with what they were made from")
         cells = {name: _rmse_of_cells(parts) for name, parts in sums.items()}
-        counts = np.sum([part["cell_count"] for part in sums[RAW]], axis=0)
+        counts = np.sum([part["cell_count"] for part in next(iter(sums.values()))], axis=0)
         path = results.stage / "rmse_by_cell.nc"
-        write_cells(path, grid, cells, counts, {"title": content["title"], "comment": COUNTED}, settings.variable)
+        attributes = {"title": content["title"], "comment": content["counted"]}
+        write_cells(path, grid, cells, counts, attributes, settings.variable, withheld="withheld" in content)
         results.add(path, "scores", "RMSE of each method cell by cell", content_sha256(path))
         if settings.plots:
             reporter.stage("Drawing figures")
-            _figures(results, evaluation, records, sums, table, cells, grid)
-        main = evaluation.methods[evaluation.main]
+            _figures(results, assessed, content, cells)
+        main = methods[assessed.main]
         return results.finish(
             content["title"],
-            {"product": "evaluation", "model": evaluation.main},
-            [*_summary(content), *lines_of(evaluation.left_out)],
+            {"product": "evaluation", "model": assessed.main},
+            [*_summary(content), *lines_of(assessed.left_out)],
             partial(write_evaluation_report, content=content),
             network=main.info.name,
             network_sha256=main.info.sha256,
-            inputs=_inputs(evaluation),
-            fingerprint=digest,
+            inputs=assessed.inputs,
+            fingerprint=assessed.fingerprint,
             other_networks=[
                 (method.info.name, method.info.sha256)
-                for name, method in evaluation.methods.items()
-                if name != evaluation.main and method.info.sha256
+                for name, method in methods.items()
+                if name != assessed.main and method.info.sha256
             ],
         )
 
 
-def _content(
-    evaluation: EvaluationRun, records: Sequence[PseudoObservations], rules: Sequence[str], table: Mapping[str, Any]
-) -> dict[str, Any]:
+def _described(name: str, time: Months, mask: Any, grid: Grid) -> dict[str, Any]:
+    """Name, months and coverage of a record."""
+    return {
+        "name": name,
+        "months": time.span(),
+        "n_months": len(time),
+        "observed_share": round(float((mask * grid.area).sum((1, 2)).mean()), 4),
+    }
+
+
+def _content(assessed: Assessed) -> dict[str, Any]:
     """What ``scores.json`` holds."""
-    settings, gaps = evaluation.settings, evaluation.coverage_inputs
-    names, grid = [record.known.name for record in records], records[0].known.grid
-    caveats = [*evaluation.learned_from(), *evaluation.truth.notes]
-    methods = {RAW: {"title": "mean of the observed cells, no method", "sha256": None}}
-    for name, method in evaluation.methods.items():
+    settings, grid = assessed.settings, assessed.grid
+    caveats, methods = [*assessed.caveats], {}
+    if RAW in assessed.sums:
+        methods[RAW] = {"title": "mean of the observed cells, no method", "sha256": None}
+    for name, method in assessed.methods.items():
         methods[name] = {"title": method.info.title, "sha256": method.info.sha256}
         caveats += [f"{name}: {text}" for text in method.info.card.get("caveats", [])]
     return {
         "schema": 1,
-        "title": f"{', '.join(evaluation.names)} evaluated on {', '.join(names)}",
-        "truth": [
-            {
-                "name": record.known.name,
-                "months": record.known.time.span(),
-                "n_months": len(record.known.time),
-                "observed_share": round(float((record.known.mask * record.known.grid.area).sum((1, 2)).mean()), 4),
-            }
-            for record in records
-        ],
-        "gaps": {"files": [path.name for path in gaps.main] or [gaps.label], "rules": list(rules)},
-        "errors_added": "as the training draws them, sizes anew each decade" if settings.noise else "none",
-        "counted": COUNTED,
+        **assessed.about,
         "area": area_in_words(grid, settings.variable),
         "mean": mean_in_words(grid, settings.variable),
         "units": VARIABLES[settings.variable].units,
         "methods": methods,
-        "reference": evaluation.reference,
+        "reference": assessed.reference,
         "interval": f"{100 * LEVEL:.0f} % circular block bootstrap over years, paired",
         "seed": settings.seed,
-        "scores": dict(table),
+        "scores": score_methods(assessed.sums, assessed.reference, settings.seed),
+        **detailed_scores(assessed.sums, assessed.truth, grid),
         "caveats": list(dict.fromkeys(caveats)),
     }
 
@@ -121,56 +196,40 @@ def _rmse_of_cells(parts: Sequence[Sums]) -> FloatArray:
 
 
 def _figures(
-    results: RunFolder,
-    evaluation: EvaluationRun,
-    records: Sequence[PseudoObservations],
-    sums: Mapping[str, Sequence[Sums]],
-    table: Mapping[str, Any],
-    cells: Mapping[str, FloatArray],
-    grid: Grid,
+    results: RunFolder, assessed: Assessed, content: Mapping[str, Any], cells: Mapping[str, FloatArray]
 ) -> None:
-    from climrecon.plots.evaluation import colours_of, draw_annual, draw_cells, draw_groups, draw_reliability
+    from climrecon.plots import evaluation as plots
 
-    colours, variable = colours_of(list(sums), RAW), evaluation.settings.variable
-    units = VARIABLES[variable].units
-    annual = []
-    for number, record in enumerate(records):
-        time = Months(sums[RAW][number]["index"])
-        whole = grid.whole.name
-        years, truth = annual_means(sums[RAW][number][f"{whole}/truth"], time)
-        means = {name: annual_means(parts[number][f"{whole}/estimate"], time)[1] for name, parts in sums.items()}
-        annual.append((record.known.name, years.astype(float), truth, means))
-    name, reference = evaluation.main, evaluation.reference
+    colours, variable, grid = plots.colours_of(list(assessed.sums), RAW), assessed.settings.variable, assessed.grid
+    units, which, table, mean = content["units"], content["cells"], content["scores"], content["mean"]
+    name, reference = assessed.main, assessed.reference
     drawn = [
         (
             "global_mean.png" if grid.is_global else "regional_mean.png",
-            draw_annual(annual, colours, units, mean_in_words(grid, variable)),
+            plots.draw_annual(assessed.series, colours, units, mean) if assessed.series else None,
         ),
-        ("rmse_by_group.png", draw_groups(table, colours, units, area_in_words(grid, variable))),
-        ("rmse_by_cell.png", draw_cells(grid, cells[name], cells[reference], name, reference, variable)),
-        ("reliability.png", draw_reliability(table, colours)),
+        ("rmse_by_group.png", plots.draw_groups(table, content["surfaces"], colours, units, which, content["area"])),
+        (
+            "rmse_by_cell.png",
+            plots.draw_cells(grid, cells[name], cells.get(reference), name, reference, variable, which),
+        ),
+        ("reliability.png", plots.draw_reliability(table, colours, which)),
+        ("spread.png", plots.draw_spread(content["spread_skill"], content["realisations"], colours, units, which)),
+        ("scales.png", plots.draw_scales(content["variogram"], content.get("spectrum"), colours, units)),
     ]
     for file, picture in drawn:
         if picture is not None:
             results.add_figure(file, picture)
 
 
-def _inputs(evaluation: EvaluationRun) -> list[tuple[str, str]]:
-    """All files that took part, with their hashes."""
-    store = evaluation.preparation.store
-    return [
-        *((str(path), str(digest)) for member, _ in evaluation.truth.members for path, digest in member.about["files"]),
-        *((str(path), store.sha256(path)) for path in evaluation.coverage_inputs.observations),
-    ]
-
-
 def _summary(content: Mapping[str, Any]) -> list[str]:
     months = sum(one["n_months"] for one in content["truth"])
-    lines = [f"{content['title']}: {months} months, at the cells that were missing."]
+    lines = [f"{content['title']}: {months} months, at the {content['cells']}."]
     for name, scores in content["scores"].items():
-        annual = next(iter(scores["regions"].values()))["annual"]
         cells, units = scores["cells"], content["units"]
-        row = [f"RMSE {_number(cells['rmse'])} {units}", f"annual {content['mean']} {_number(annual['rmse'])} {units}"]
+        row = [f"RMSE {_number(cells['rmse'])} {units}"]
+        for region in list(scores["regions"].values())[:1]:
+            row.append(f"annual {content['mean']} {_number(region['annual']['rmse'])} {units}")
         if "total_ratio" in cells:
             row += [
                 f"total {_number(cells['total_ratio'])} of the truth's",

@@ -16,7 +16,9 @@ from climrecon.errors import InputDataError, NetworkError
 from climrecon.grid import Grid
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.preprocess import to_network_grid
+from climrecon.scores.ensembles import draw_sums
 from climrecon.scores.masked_truth import RAW, MethodOutput, Sums, raw_mean, sums_of
+from climrecon.scores.structure import structure_sums
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.evaluate.plan import EvaluationRun, PseudoObservations, members_of_file, pseudo_observations_of
 from climrecon.tasks.evaluate.results import write_evaluation
@@ -173,13 +175,14 @@ def _check_grid(name: str, method: LoadedMethod, grid: Grid) -> None:
 def _applied(
     method: LoadedMethod, record: PseudoObservations, settings: RunSettings, reporter: Reporter
 ) -> MethodOutput:
-    """A method's estimates of a record, realisations as regional means alone."""
+    """A method's estimates of a record, realisations as regional means and sums alone."""
     shape = record.known.truth.shape
     mean, stddev = np.empty(shape, np.float32), np.empty(shape, np.float32)
     weights = {region.name: record.known.grid.region_weights(region) for region in record.known.grid.regions}
     weights = {name: weight / weight.sum() for name, weight in weights.items()}
     sd: dict[str, list[Any]] = {name: [] for name in weights}
     draws: dict[str, list[Any]] = {name: [] for name in weights}
+    cells: list[dict[str, Any]] = []
     certain = False
     # As the pipeline draws them: noise that belongs to a date goes on from chunk to chunk.
     dated = method.reconstructor.capabilities.draws_depend_on_date_only
@@ -192,6 +195,9 @@ def _applied(
         drawn = None
         if settings.realisations > 1 and estimate.sample is not None:
             drawn = estimate.sample(settings.realisations, settings.seed + (0 if dated else months.start))
+            known = record.known
+            cells.append(draw_sums(drawn, known.truth[months], known.scored[months], known.grid.area))
+            cells[-1] |= structure_sums(drawn[0], known.known[months], known.grid)
         for name, weight in weights.items():
             if estimate.area_mean_sd is not None:
                 sd[name].append(estimate.area_mean_sd(weight))
@@ -202,6 +208,7 @@ def _applied(
         None if certain else stddev,
         {name: np.concatenate(parts) for name, parts in sd.items() if parts},
         {name: np.concatenate(parts, axis=1) for name, parts in draws.items() if parts},
+        draws={key: np.concatenate([part[key] for part in cells]) for key in (cells[0] if cells else ())},
     )
 
 

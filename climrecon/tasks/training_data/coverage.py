@@ -18,7 +18,7 @@ from climrecon.datasets import Stated, canonical_variable, release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
 from climrecon.files import ABSENT, FOLDER, why_unreadable
-from climrecon.geography import land_fraction
+from climrecon.geography import is_land
 from climrecon.grid import Grid
 from climrecon.netcdf.forms import members_in
 from climrecon.netcdf.names import NETCDF
@@ -181,7 +181,7 @@ def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Pa
         inputs = Inputs(main=inputs.main)
     on_grid = to_network_grid(seen, grid, scratch)
     train, test = hold_out_masks(on_grid.time.index)
-    sea = land_fraction(grid) < 0.5
+    sea = ~is_land(grid)
     regional, slow = harmonic_smoother(grid, REGIONAL_KM), harmonic_smoother(grid, SLOW_KM)
     masks = MaskSource.of_observations(on_grid.mask[train], sea, grid, regional)
     own = None
