@@ -6,7 +6,7 @@
 (b) Ten folds of single cells, and of boxes of 20 degrees, withheld, seeds 0-9: RMSE and coverage of the 90 % interval
 with the observation error added (our network's own estimate of it, 0.3 K for the others), and the log score (smaller
 is better), and the differences from both krigings with 90 % intervals (bootstrap over boxes of 20 degrees, since
-neighbouring cells err alike). Kriging as in the literature (exponential, 2,000 km, nugget 0.1) and fitted.
+neighbouring cells err alike). ``climrecon evaluate --withhold`` does the like for any data set; here seeds are joined. Kriging as in the literature (exponential, 2,000 km, nugget 0.1) and fitted.
 """
 
 from __future__ import annotations
@@ -28,60 +28,38 @@ from climrecon.methods.store import load_network
 from climrecon.preprocess import PrepareRequest, read_observations
 from climrecon.scores import paired
 from climrecon.scores.scores import log_score_normal
+from climrecon.scores.withheld import BLOCKS, CELLS, by_block, folds_of
 
 FOLDS, SEEDS = 10, range(10)
 OBS_SD = 0.3
 REFERENCES = ("kriging 2000 km", "kriging fitted")
-#: Rows and columns of a box of 20 degrees.
-BOX = 4
-
-
-#: What is withheld at once.
-KINDS = ("cells", "boxes")
-
-
-def by_box(field: np.ndarray) -> np.ndarray:
-    """(T, N) sums of (T, H, W) over boxes."""
-    months, rows, columns = field.shape
-    return field.reshape(months, rows // BOX, BOX, columns // BOX, BOX).sum((2, 4)).reshape(months, -1)
-
-
-def withheld(mask: np.ndarray, kind: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What is kept and what is withheld of (T, H, W) ``mask``: each observed cell once a seed."""
-    found = []
-    months, rows, columns = mask.shape
-    for seed in SEEDS:
-        rng = np.random.default_rng(seed)
-        if kind == "cells":
-            fold = rng.integers(FOLDS, size=mask.shape)
-        else:
-            fold = rng.integers(FOLDS, size=(months, rows // BOX, columns // BOX))
-            fold = fold.repeat(BOX, axis=1).repeat(BOX, axis=2)
-        found += [(mask & (fold != number), mask & (fold == number)) for number in range(FOLDS)]
-    return found
+#: What is withheld at once: its name in the tables, and in the package.
+KINDS = {"cells": CELLS, "boxes": BLOCKS}
 
 
 def sums_of(name: str, method: Method, observed: Observations, kind: str) -> dict[str, np.ndarray]:
     """(T, N) sums over boxes of squared errors, of cells in the interval, of log scores, and of weights."""
-    context, month = Context(observed.grid, observed.time), observed.time.month
+    context, month, grid = Context(observed.grid, observed.time), observed.time.month, observed.grid
     found = {part: np.zeros(observed.values.shape) for part in ("squares", "inside", "logs", "weights")}
-    for kept, hidden in withheld(observed.mask, kind):
-        seen = replace(observed, values=np.where(kept, observed.values, np.nan), mask=kept)
-        if name != "kriging 2000 km":
-            method.calibrate(seen)  # what is estimated from the data comes from the cells that are kept, too
-        fitted = method.reconstruct(seen.values, kept, None, month, context)
-        weight = observed.grid.area * hidden
-        error = np.where(hidden, fitted.mean - observed.values, 0.0)
-        found["squares"] += weight * error**2
-        found["weights"] += weight
-        if fitted.stddev is not None:
-            estimated = method.observation_sd(None, observed.values.shape)
-            error_sd = OBS_SD if estimated is None else estimated
-            spread = np.sqrt(fitted.stddev**2 + error_sd**2)
-            found["inside"] += weight * (np.abs(error) <= 1.645 * spread)
-            truth = np.where(hidden, observed.values, 0.0)
-            found["logs"] += weight * log_score_normal(fitted.mean, spread, truth)
-    return {part: by_box(field) for part, field in found.items()}
+    for seed in SEEDS:
+        folds = folds_of(observed.mask, observed.time, grid, KINDS[kind], FOLDS, seed)
+        for fold in range(len(folds)):
+            kept, hidden = folds.kept(observed, fold), folds.withheld(fold)
+            if name != "kriging 2000 km":
+                method.calibrate(kept)  # what is estimated from the data comes from the cells that are kept, too
+            fitted = method.reconstruct(kept.values, kept.mask, None, month, context)
+            weight = grid.area * hidden
+            error = np.where(hidden, fitted.mean - observed.values, 0.0)
+            found["squares"] += weight * error**2
+            found["weights"] += weight
+            if fitted.stddev is not None:
+                estimated = method.observation_sd(None, observed.values.shape)
+                error_sd = np.full(error.shape, OBS_SD) if estimated is None else estimated
+                spread = np.hypot(fitted.stddev, error_sd)
+                found["inside"] += weight * (np.abs(error) <= 1.645 * spread)
+                truth = np.where(hidden, observed.values, 0.0)
+                found["logs"] += weight * log_score_normal(fitted.mean, spread, truth)
+    return {part: by_block(field, grid) for part, field in found.items()}
 
 
 def rounded(values: np.ndarray) -> list[float]:

@@ -29,8 +29,8 @@ FORMS = {
                     "reference_period", "plot_month", "animation", "interactive_map", "add_to_databrowser", "outputdir"),
     p.TRAIN: ("training_data", "recipe", "network_name", "network", "variable", "model", "obs_file", "masks", "auxiliary",
               "training_target", "iterations", "max_hours", "outputdir"),
-    p.EVALUATE: ("network", "compare_with", "truth_file", "training_data", "noise", "variable", "model", "obs_file",
-                 "masks", "period", "realisations", "outputdir"),
+    p.EVALUATE: ("network", "compare_with", "truth_file", "training_data", "noise", "withhold", "variable", "model",
+                 "obs_file", "masks", "period", "realisations", "outputdir"),
 }  # fmt: skip
 
 #: Parameters that are settings of a recipe too: behind ``recipe=`` they are the recipe's.
@@ -46,8 +46,10 @@ _HELP = {
     (p.EVALUATE, "network"): "Network or baseline to score, e.g. punet6.",
     (p.EVALUATE, "compare_with"): "Networks or baselines to score too, separated by commas; 'none' for none.",
     (p.EVALUATE, "variable"): "Variable of the fields, by its CMOR name, e.g. tas (near-surface temperature).",
-    (p.EVALUATE, "model"): "Observations {}, e.g. HadCRUT5.".format(_GAPS),
-    (p.EVALUATE, "obs_file"): "A netCDF file of observations {}.".format(_GAPS),
+    (p.EVALUATE, "model"): "Observations {}, or which are withheld, e.g. HadCRUT5.".format(_GAPS),
+    (p.EVALUATE, "obs_file"): "A netCDF file of observations {}, or which are withheld.".format(_GAPS),
+    (p.EVALUATE, "withhold"): "Observed cells that are withheld and scored, in place of known fields: cells, blocks, "
+    "regions or spans.",
     (p.EVALUATE, "training_data"): "Training sets whose held-out members are the truth, joined by +.",
 }
 

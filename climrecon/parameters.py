@@ -173,6 +173,13 @@ PARAMETERS = (
     Parameter("truth_file", FILE, None, tasks=(EVALUATE,),
               help="netCDF file of complete monthly fields, taken as the truth and masked with the gaps of the "
                    "observations. Empty: the held-out members of training_data."),
+    Parameter("withhold", CHOICE, "none", choices=("none", "cells", "blocks", "regions", "spans"), tasks=(EVALUATE,),
+              help="Score on the observations themselves: observed cells are withheld in turn and reconstructed from the "
+                   "others. cells: single cells; blocks: 20 degrees; regions: continents and ocean basins; spans: these "
+                   "for 24 months. none: known fields are the truth."),
+    Parameter("folds", INT, 10, minimum=2, maximum=100, tasks=(EVALUATE,),
+              help="Folds that cells, blocks or spans are drawn into, to be withheld in turn: 2 to 100. Each method "
+                   "reconstructs all months once for each fold. Of regions each one is a fold."),
     Parameter("noise", BOOL, False, tasks=(EVALUATE,), in_fingerprint=True,
               help="Add errors to the masked truth, drawn as in the training with these observations."),
     Parameter("training_data", TEXT, "20cr+cmip5", site=True, tasks=(TRAIN, EVALUATE),

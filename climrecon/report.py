@@ -199,6 +199,7 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
             for name, both in surfaces.items()
             for surface, row in both.items()
         ],
+        by_region=_by_region(content.get("regions", {})),
         realisations=[
             [name, row["n"], *_numbers(row, "crps", "energy_score", "rmse_of_mean", "spread", "spread_over_rmse")]
             for name, row in content["realisations"].items()
@@ -212,6 +213,14 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
         paired_columns=[text.format(units) for text in paired.values()],
         **run,
     )
+
+
+def _by_region(scores: dict[str, dict[str, float]]) -> tuple[list[str], list[list[str]]] | None:
+    """Methods, and a row of RMSEs for each region."""
+    if not scores:
+        return None
+    regions = next(iter(scores.values()))
+    return list(scores), [[region, *(_number(row[region]) for row in scores.values())] for region in regions]
 
 
 def _number(value: float | None, form: str = "{:.3f}") -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
@@ -108,7 +109,7 @@ def draw_groups(
             axes.set_xticks(range(len(labels)), labels, fontsize=7, rotation=45)
             axes.set_xlim(-0.5, len(labels) - 0.5)
         line[0].set_ylabel(f"{score.upper()}, {units}")
-        line[0].set_ylim(bottom=0.0)
+        line[0].set_ylim(0.0, 1.05 * line[0].get_ylim()[1])
     panels[0, 0].legend(frameon=False, fontsize=8)
     which = " and ".join(score.upper() for score in scores)
     return Picture(
@@ -126,7 +127,7 @@ def draw_spread(
     """RMSE by the stated standard deviation, and ranks of the truth among realisations; None if there is neither."""
     if not spread_skill:
         return None
-    figure = new_figure(9.0 if realisations else 4.8, 4.0)
+    figure = new_figure(9.0 if realisations else 7.0, 4.0)
     left, *others = figure.subplots(1, 1 + bool(realisations), squeeze=False)[0]
     tidy(left)
     for name, rows in spread_skill.items():
@@ -151,32 +152,52 @@ def draw_spread(
 
 
 def draw_scales(
-    variogram: Mapping[str, Any], spectrum: Mapping[str, Any] | None, colours: Mapping[str, str], units: str
+    variogram: Mapping[str, Any],
+    spectrum: Mapping[str, Any] | None,
+    colours: Mapping[str, str],
+    units: str,
+    *,
+    observed: bool = False,
 ) -> Picture:
-    """Variograms, and spectra along latitude circles: truth black, estimates in full, realisations broken."""
-    panels = [("distance, km", f"half the mean squared difference, ({units})²", variogram["km"], variogram)]
+    """Variograms, and spectra along latitude circles: truth black, estimates in full, realisations broken.
+
+    Parameters
+    ----------
+    observed:
+        Whether the truth are observations, and realisations have their errors too.
+    """
+    squared = f"{units}²" if units.isalpha() else f"({units})²"
+    panels = [("distance, km", f"half the mean squared difference, {squared}", variogram["km"], variogram)]
     if spectrum is not None:
-        label = f"power along latitude circles, ({units})²"
+        label = f"power along latitude circles, {squared}"
         panels.insert(0, ("waves around a latitude circle", label, spectrum["waves"], spectrum))
-    figure = new_figure(4.8 * len(panels), 4.0)
+    figure = new_figure(4.8 * len(panels) if len(panels) > 1 else 7.0, 4.0)
     for axes, (across, up, at, fields) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         tidy(axes)
-        lines = [("truth", "black", "-", fields["truth"])] if "truth" in fields else []
+        truth = "observations" if observed else "truth"
+        lines = [(truth, "black", "-", fields["truth"])] if "truth" in fields else []
         for key, style, suffix in (("estimates", "-", ""), ("realisations", "--", ", one realisation")):
             lines += [(name + suffix, colours[name], style, line) for name, line in fields.get(key, {}).items()]
         for name, colour, style, values in lines:
             known = [(x, y) for x, y in zip(at, values, strict=True) if y]
             if known:
                 axes.plot(*zip(*known, strict=True), style, color=colour, linewidth=1.2, label=name)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        for scale, axis, numbers in (
+            (axes.set_xscale, axes.xaxis, (1.0, 2.0, 5.0)),
+            (axes.set_yscale, axes.yaxis, (1.0,)),
+        ):
+            scale("log")
+            axis.set_major_locator(LogLocator(subs=numbers))
+            axis.set_major_formatter("{x:g}")  # plain: the figures here show no formulae
+            axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         axes.legend(frameon=False, fontsize=7)
     return Picture(
         figure,
         "How much the fields vary at each scale. An estimate below the truth is smoother, as a mean of equally likely "
-        "fields must be; a realisation should follow the truth.",
+        "fields must be; a realisation should follow the truth."
+        + (" The truth are the observations; realisations have errors as observations have." if observed else ""),
     )
 
 

@@ -74,6 +74,11 @@ def cell_scores(
         truth, ranks = joined(parts, "totals")[chosen].sum(), joined(parts, "rank_r")[chosen]
         scores["total_ratio"] = float(1.0 + joined(parts, "errors")[chosen].sum() / truth)
         scores["rank_r"] = float(np.nanmean(ranks)) if np.isfinite(ranks).any() else float("nan")
+    if all("noise" in part for part in parts):
+        less = joined(parts, "squares")[chosen].sum() - joined(parts, "noise")[chosen].sum()
+        scores["rmse_less_noise"] = float(np.sqrt(max(less, 0.0) / weight))
+    if all("logs" in part for part in parts):
+        scores["log_score"] = float(joined(parts, "logs")[chosen].sum() / weight)
     if all("crps" in part for part in parts):
         scores["crps"] = float(joined(parts, "crps")[chosen].sum() / weight)
         inside = joined(parts, "inside")[chosen].sum(axis=0) / weight
@@ -152,32 +157,48 @@ def _reliability(parts: Sequence[Sums]) -> dict[str, Any] | None:
 
 
 def _paired(parts: Sequence[Sums], reference: Sequence[Sums], seed: int) -> dict[str, Any]:
-    """Differences to the reference: RMSE and CRPS of cells, RMSE of the annual mean of the grid and of Nino 3.4."""
-    years = [np.unique(Months(part["index"]).year) for part in parts]
-    positions = paired.drawn_years([len(found) for found in years], seed)
+    """Differences to the reference: RMSE, CRPS and log score of cells, RMSE of annual means of the grid and of Nino 3.4.
 
-    def by_year(of: Sequence[Sums], key: str) -> FloatArray:
+    They are drawn by years; where there are few years, by blocks of cells, if the sums have some.
+    """
+    years = [np.unique(Months(part["index"]).year) for part in parts]
+    in_blocks = by_blocks(parts)
+    lengths = [len(part["block/weight"]) for part in parts] if in_blocks else [len(found) for found in years]
+    positions = paired.drawn_years(lengths, seed, length=1 if in_blocks else None)
+
+    def by_unit(of: Sequence[Sums], key: str) -> FloatArray:
+        if in_blocks:
+            return joined(of, f"block/{key}")
         sums = [
             np.array([part[key][Months(part["index"]).year == year].sum() for year in found])
             for part, found in zip(of, years, strict=True)
         ]
         return np.concatenate(sums)
 
-    weight = by_year(parts, "weight")
+    weight = by_unit(parts, "weight")
     found: dict[str, Any] = {
-        "rmse": paired.difference(by_year(parts, "squares"), by_year(reference, "squares"), weight, positions)
+        "rmse": paired.difference(by_unit(parts, "squares"), by_unit(reference, "squares"), weight, positions)
     }
-    if all("crps" in part for part in (*parts, *reference)):
-        crps = (by_year(parts, "crps"), by_year(reference, "crps"))
-        found["crps"] = paired.difference(*crps, weight, positions, paired.mean)
+    for name, key in (("crps", "crps"), ("log_score", "logs")):
+        if all(key in part for part in (*parts, *reference)):
+            both = (by_unit(parts, key), by_unit(reference, key))
+            found[name] = paired.difference(*both, weight, positions, paired.mean)
     names = _regions(parts)
-    for key, region, annual in ((f"{names[0]}_annual_rmse", names[0], True), ("nino34_rmse", NINO34.name, False)):
+    series = [(f"{name}_annual_rmse", name, True) for name in names[:1]]
+    for key, region, annual in (*series, ("nino34_rmse", NINO34.name, False)):
         if region not in names:
             continue
         squares = [_regional_squares(of, region, annual, years) for of in (parts, reference)]
         found[key] = paired.difference(squares[0][0], squares[1][0], squares[0][1], positions)
-    found["block_years"] = [paired.block_length(len(one)) for one in years]
+    if not in_blocks:
+        found["block_years"] = [paired.block_length(len(one)) for one in years]
     return found
+
+
+def by_blocks(parts: Sequence[Sums]) -> bool:
+    """Whether differences are drawn by blocks of cells: there are sums of blocks, and few years."""
+    years = sum(len(np.unique(Months(part["index"]).year)) for part in parts)
+    return years < paired.FEWEST and all("block/weight" in part for part in parts)
 
 
 def _regional_squares(

@@ -49,6 +49,8 @@ class Fields(BaseModel):
     detach: k.Bool
     task: Annotated[Literal["reconstruct", "train", "evaluate"], k.LOWER_CASE]
     truth_file: k.File | None
+    withhold: Annotated[Literal["none", "cells", "blocks", "regions", "spans"], k.LOWER_CASE]
+    folds: Annotated[k.Int, Field(ge=2, le=100)]
     noise: k.Bool
     training_data: k.Text
     training_target: Annotated[Literal["auto", "blended", "tas"], k.LOWER_CASE]

@@ -60,6 +60,11 @@ class RunSettings(Fields):
         return frequency_named(self.time_frequency) or MONTH
 
     @property
+    def withholds(self) -> bool:
+        """Whether an evaluation is on withheld observations."""
+        return self.withhold != "none"
+
+    @property
     def other_networks(self) -> list[str]:
         """The networks or baselines named by ``compare_with``."""
         names = [name.strip() for name in self.compare_with.split(",")]
@@ -88,6 +93,8 @@ class RunSettings(Fields):
             "grid": self.grid,
             "domain": self.domain if self.domain != "auto" else "",
         }
+        if task == "evaluate" and self.withholds:
+            stated |= {"withhold": self.withhold, "folds": str(self.folds)}
         return {name: plain[name] for name in p.fingerprinted(task)} | {
             name: one for name, one in stated.items() if one
         }
@@ -215,7 +222,28 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
         problems += [f"extra_scheduler_options: {part!r} is no option like --partition=shared" for part in bad]
     problems += _reference_period(values["reference_period"])
     problems += _auxiliary(values)
+    if str(values["task"]).strip().lower() == "evaluate":
+        problems += _withheld(values, given)
     return problems
+
+
+def _withheld(values: Mapping[str, Any], given: frozenset[str]) -> list[str]:
+    """Problems of an evaluation on withheld observations."""
+    if not _withholds(values):
+        changed = str(values["folds"]) != str(p.BY_NAME["folds"].default)
+        return ["folds: belongs to withhold=cells, blocks or spans; name one of them"] if changed else []
+    problems = [
+        f"{name}: belongs to an evaluation on known fields; leave it out, or leave out withhold"
+        for name in ("truth_file", "masks")
+        if name in given
+    ]
+    if "noise" in given and str(values["noise"]).strip().lower() in TRUE:
+        problems.append("noise: the observations have errors of their own; leave out noise, or leave out withhold")
+    return problems
+
+
+def _withholds(values: Mapping[str, Any]) -> bool:
+    return str(values["withhold"]).strip().lower() != "none"
 
 
 def _frequency(values: Mapping[str, Any]) -> list[str]:
@@ -268,7 +296,7 @@ def check_name(name: str) -> None:
 def _training_sets(values: Mapping[str, Any], site: Site) -> list[str]:
     """Training sets that the site does not know, where they matter."""
     task = str(values["task"]).strip().lower()
-    if task != "train" and (task != "evaluate" or not _is_empty(values["truth_file"])):
+    if task != "train" and (task != "evaluate" or not _is_empty(values["truth_file"]) or _withholds(values)):
         return []
     known = site.file.training_data
     names = [part.strip() for part in str(values["training_data"]).split("+") if part.strip()]

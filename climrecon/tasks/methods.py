@@ -116,6 +116,12 @@ def _covariance_for(settings: RunSettings, places: Sequence[Path]) -> LoadedNetw
     return named
 
 
+def assumed_error(method: LoadedMethod, variable: str) -> float | None:
+    """The error of observed cells where none is stated: of the network's card, else of the variable; None: not known."""
+    own = method.network.card.default_obs_sd if method.network else None
+    return own or VARIABLES[variable].default_obs_sd
+
+
 def notes_on_choice(settings: RunSettings, grid: Grid | None) -> tuple[str, ...]:
     """Why the default is a baseline; none where there is a network for the data, or another method is used.
 

@@ -15,11 +15,11 @@ from climrecon.workflow.progress import Reporter
 from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.stage import Stage
 
-#: Name -> the class whose instances give the stages of a run; imported when its task is asked for.
+#: Name -> what makes an object with the stages of a run; imported when its task is asked for.
 TASKS = {
     "reconstruct": "climrecon.tasks.reconstruct.task:Reconstruction",
     "train": "climrecon.tasks.train.task:Training",
-    "evaluate": "climrecon.tasks.evaluate.task:Evaluation",
+    "evaluate": "climrecon.tasks.evaluate.forms:evaluation",
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.data.noise import NoiseSource
-from climrecon.errors import InputDataError
+from climrecon.errors import InputDataError, NetworkError
 from climrecon.fields import Months, Observations, Source, Steps
 from climrecon.grid import Grid
 from climrecon.netcdf.forms import readable
@@ -20,10 +20,10 @@ from climrecon.netcdf.names import plain_name
 from climrecon.preprocess.field import members_within
 from climrecon.scores.masked_truth import MaskedTruth
 from climrecon.scores.suite import CLEAN
-from climrecon.settings import RunSettings
+from climrecon.settings import RunSettings, Site
 from climrecon.settings.periods import parse_period
 from climrecon.tasks.inputs import Inputs
-from climrecon.tasks.methods import LoadedMethod
+from climrecon.tasks.methods import LoadedMethod, load_method
 from climrecon.tasks.training_data.material import TrainingData, known_cells
 from climrecon.tasks.training_data.members import Member
 from climrecon.tasks.training_data.preparation import Preparation
@@ -197,6 +197,39 @@ VERSION = 2
 SUMS = 3
 #: Of more held-out members than this, the first are taken.
 MOST_MEMBERS = 4
+
+
+def methods_of(settings: RunSettings, site: Site) -> tuple[dict[str, LoadedMethod], list[str]]:
+    """The methods to score by their names in all tables, and these names in the order of ``network``, ``compare_with``.
+
+    Raises
+    ------
+    NetworkError
+        If one cannot be used.
+    """
+    methods: dict[str, LoadedMethod] = {}
+    labels = {}
+    for name in dict.fromkeys([settings.network, *settings.other_networks]):
+        method = load_method(name, settings, site)
+        # A network given by its path goes by the name in its card, unless another has it.
+        labels[name] = name if method.info.name in methods else method.info.name
+        methods[labels[name]] = method
+    return methods, [labels[name] for name in (settings.network, *settings.other_networks)]
+
+
+def check_grid(name: str, method: LoadedMethod, grid: Grid) -> None:
+    """Refuse a method that works on another grid than the evaluation.
+
+    Raises
+    ------
+    NetworkError
+        If it does.
+    """
+    if method.native_grid is not None and not method.native_grid.same_as(grid):
+        raise NetworkError(
+            f"{name} works on {method.native_grid.describe()}; this evaluation is made on {grid.describe()}.",
+            "Choose a network of that grid, or a truth on the grid of the network.",
+        )
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ from climrecon.workflow.run_info import RunInfo
 
 COUNTED = "Only cells that were missing under the mask count, area-weighted; regional means are of the whole analysis."
 
+BOOTSTRAP = "circular block bootstrap over years"
+
 
 @dataclass(frozen=True)
 class Assessed:
@@ -55,12 +57,14 @@ class Assessed:
         (record, years, truth, method -> means), see :func:`climrecon.plots.evaluation.draw_annual`.
     left_out:
         (member, reason) left out.
+    bootstrap:
+        How the intervals of differences are made, in words.
     """
 
     settings: RunSettings
     methods: Mapping[str, LoadedMethod]
     main: str
-    reference: str
+    reference: str | None
     grid: Grid
     sums: Mapping[str, Sequence[Sums]]
     truth: Sequence[Sums]
@@ -70,6 +74,7 @@ class Assessed:
     fingerprint: str
     series: Sequence[tuple[str, FloatArray, FloatArray, dict[str, FloatArray]]] = ()
     left_out: Sequence[tuple[str, str]] = ()
+    bootstrap: str = BOOTSTRAP
 
 
 def write_evaluation(
@@ -84,7 +89,7 @@ def write_evaluation(
     grid, truths, gaps = records[0].known.grid, [record.known for record in records], evaluation.coverage_inputs
     about = {
         "title": f"{', '.join(evaluation.names)} evaluated on {', '.join(known.name for known in truths)}",
-        "truth": [_described(known.name, known.time, known.mask, grid) for known in truths],
+        "truth": [described(known.name, known.time, known.mask, grid) for known in truths],
         "gaps": {"files": [path.name for path in gaps.main] or [gaps.label], "rules": list(rules)},
         "errors_added": "as the training draws them, sizes anew each decade" if evaluation.settings.noise else "none",
         "cells": "cells that were missing",
@@ -154,7 +159,7 @@ def write_assessed(assessed: Assessed, run: RunInfo, reporter: Reporter) -> Outc
         )
 
 
-def _described(name: str, time: Months, mask: Any, grid: Grid) -> dict[str, Any]:
+def described(name: str, time: Months, mask: Any, grid: Grid) -> dict[str, Any]:
     """Name, months and coverage of a record."""
     return {
         "name": name,
@@ -181,7 +186,7 @@ def _content(assessed: Assessed) -> dict[str, Any]:
         "units": VARIABLES[settings.variable].units,
         "methods": methods,
         "reference": assessed.reference,
-        "interval": f"{100 * LEVEL:.0f} % circular block bootstrap over years, paired",
+        "interval": f"{100 * LEVEL:.0f} % {assessed.bootstrap}, paired",
         "seed": settings.seed,
         "scores": score_methods(assessed.sums, assessed.reference, settings.seed),
         **detailed_scores(assessed.sums, assessed.truth, grid),
@@ -211,11 +216,16 @@ def _figures(
         ("rmse_by_group.png", plots.draw_groups(table, content["surfaces"], colours, units, which, content["area"])),
         (
             "rmse_by_cell.png",
-            plots.draw_cells(grid, cells[name], cells.get(reference), name, reference, variable, which),
+            plots.draw_cells(grid, cells[name], cells.get(reference or ""), name, reference or "", variable, which),
         ),
         ("reliability.png", plots.draw_reliability(table, colours, which)),
         ("spread.png", plots.draw_spread(content["spread_skill"], content["realisations"], colours, units, which)),
-        ("scales.png", plots.draw_scales(content["variogram"], content.get("spectrum"), colours, units)),
+        (
+            "scales.png",
+            plots.draw_scales(
+                content["variogram"], content.get("spectrum"), colours, units, observed="withheld" in content
+            ),
+        ),
     ]
     for file, picture in drawn:
         if picture is not None:

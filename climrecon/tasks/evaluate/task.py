@@ -12,17 +12,23 @@ from typing import Any
 import numpy as np
 
 from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
-from climrecon.errors import InputDataError, NetworkError
-from climrecon.grid import Grid
+from climrecon.errors import InputDataError
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.preprocess import to_network_grid
 from climrecon.scores.ensembles import draw_sums
 from climrecon.scores.masked_truth import RAW, MethodOutput, Sums, raw_mean, sums_of
 from climrecon.scores.structure import structure_sums
 from climrecon.settings import RunSettings, Site
-from climrecon.tasks.evaluate.plan import EvaluationRun, PseudoObservations, members_of_file, pseudo_observations_of
+from climrecon.tasks.evaluate.plan import (
+    EvaluationRun,
+    PseudoObservations,
+    check_grid,
+    members_of_file,
+    methods_of,
+    pseudo_observations_of,
+)
 from climrecon.tasks.evaluate.results import write_evaluation
-from climrecon.tasks.methods import LoadedMethod, load_method, with_fitting_network
+from climrecon.tasks.methods import LoadedMethod, with_fitting_network
 from climrecon.tasks.network_store import cache_folder
 from climrecon.tasks.training_data.coverage import mask_inputs, read_coverage, read_gaps
 from climrecon.tasks.training_data.material import TrainingData, grid_of
@@ -52,26 +58,20 @@ class Evaluation:
             members, lost, _ = training_members(settings, site)
         settings = with_fitting_network(settings, grid_of(members, settings))
         self.settings, self.run = settings, run
-        methods: dict[str, LoadedMethod] = {}
-        labels: dict[str, str] = {}
-        for name in dict.fromkeys([settings.network, *settings.other_networks]):
-            method = load_method(name, settings, site)
-            # A network given by its path goes by the name in its card, unless another has it.
-            labels[name] = name if method.info.name in methods else method.info.name
-            methods[labels[name]] = method
+        methods, labels = methods_of(settings, site)
         cache = cache_folder(settings.cachedir)
         if settings.truth_file:
             self.data = TrainingData.of(members, settings, cache / "training")
         else:
-            calendar = _calendar_of(methods[labels[settings.network]])
+            calendar = _calendar_of(methods[labels[0]])
             self.data = TrainingData.of(members, settings, cache / "training", settings.auxiliary_variables, calendar)
         for label, method in methods.items():
-            _check_grid(label, method, self.data.grid)
+            check_grid(label, method, self.data.grid)
         self.plan = EvaluationRun(
             settings,
             methods,
-            main=labels[settings.network],
-            reference=labels[settings.other_networks[0]] if settings.other_networks else RAW,
+            main=labels[0],
+            reference=labels[1] if len(labels) > 1 else RAW,
             data=self.data,
             coverage_inputs=mask_inputs(settings, site, Quiet()),
             cache=cache,
@@ -162,14 +162,6 @@ def _calendar_of(method: LoadedMethod) -> Calendar:
     if not isinstance(recipe, dict):
         return NO_YEARS
     return Calendar.of(recipe.get("hold_out", ()), recipe.get("validate_on", ()))
-
-
-def _check_grid(name: str, method: LoadedMethod, grid: Grid) -> None:
-    if method.native_grid is not None and not method.native_grid.same_as(grid):
-        raise NetworkError(
-            f"{name} works on {method.native_grid.describe()}; this evaluation is made on {grid.describe()}.",
-            "Choose a network of that grid, or a truth on the grid of the network.",
-        )
 
 
 def _applied(

@@ -24,7 +24,7 @@ from climrecon.output.structural import rows
 from climrecon.preprocess import FileGrid, rebase_complete
 from climrecon.preprocess.climatology import Climatology
 from climrecon.settings import RunSettings
-from climrecon.tasks.methods import LoadedMethod, notes_on_choice, on_method_grid
+from climrecon.tasks.methods import LoadedMethod, assumed_error, notes_on_choice, on_method_grid
 from climrecon.tasks.reconstruct.apply import CompleteFields
 from climrecon.tasks.reconstruct.ensemble import Ensemble, EnsembleRecord
 from climrecon.variables import VARIABLES
@@ -249,8 +249,7 @@ def observed_cell_sd(
     used = checked.observation_sd(method.reconstructor, stated, on_network.values.shape)
     if used is not None:
         return back.to_native_grid(used).astype(np.float32, copy=False)
-    default = method.network.card.default_obs_sd if method.network else None
-    default = default or VARIABLES[observations.variable].default_obs_sd
+    default = assumed_error(method, observations.variable)
     sd, mask, kept = (
         observations.obs_sd,
         observations.mask,

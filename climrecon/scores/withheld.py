@@ -1,0 +1,198 @@
+"""Observed cells withheld in folds: which cells a fold withholds, and the sums that its scores are made of.
+
+The truth is the observation, which errs too: a prediction of the observation has the variance of the estimate and that of
+the observation's error.
+
+Source: Arlot & Celisse (2010), Statist. Surv. 4:40 (cross-validation); Roberts et al. (2017), Ecography 40:913 (blocks in
+space and time, since the errors of neighbours are alike).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from climrecon.array_types import BoolArray, FloatArray, IntArray
+from climrecon.fields import Observations, Steps
+from climrecon.geography import is_land
+from climrecon.grid import Grid
+from climrecon.scores import scores
+from climrecon.scores.masked_truth import MaskedTruth, MethodOutput, Sums, cell_sums
+
+#: What is withheld at once.
+KINDS = CELLS, BLOCKS, REGIONS, SPANS = ("cells", "blocks", "regions", "spans")
+#: Degrees of a block, at most: on a small region a quarter of its rows.
+BLOCK = 20.0
+#: Months of a span.
+SPAN = 24
+#: A region is one where it has this share of the observations.
+FEWEST = 0.001
+#: (south, north, west, east) of boxes; a cell is in the first one that holds its centre.
+_Box = tuple[float, float, float, float]
+LANDS: tuple[tuple[str, tuple[_Box, ...]], ...] = (
+    ("Antarctica", ((-90, -60, -180, 180),)),
+    ("North America", ((67, 90, -170, -10), (59, 67, -170, -25), (13, 59, -170, -50), (8, 13, -93, -77))),
+    ("South America", ((-60, 13, -93, -30),)),
+    ("Africa", ((-40, 12, -20, 55), (12, 30, -20, 35), (30, 37, -20, 12))),
+    ("Europe", ((30, 90, -30, 40),)),
+    ("Australia and Oceania", ((-60, -10, 110, 180), (-60, 0, 130, 180), (-60, 30, -180, -93))),
+    ("Asia", ((-60, 90, -180, 180),)),
+)
+SEAS: tuple[tuple[str, tuple[_Box, ...]], ...] = (
+    ("Arctic Ocean", ((66, 90, -180, 180),)),
+    ("Southern Ocean", ((-90, -40, -180, 180),)),
+    ("Indian Ocean", ((-40, 30, 32, 100), (-40, 0, 20, 32), (-40, -8, 100, 130))),
+    ("North Atlantic", ((18, 66, -100, 60), (9, 18, -84, 32), (0, 9, -60, 32))),
+    ("South Atlantic", ((-40, 0, -70, 20),)),
+    ("North Pacific", ((0, 66, -180, 180),)),
+    ("South Pacific", ((-40, 0, -180, 180),)),
+)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Observed cells by the fold that withholds them.
+
+    Attributes
+    ----------
+    number:
+        (T, H, W) fold of each observed cell; -1 where nothing is observed, or no fold withholds it.
+    labels:
+        Name of each fold.
+    """
+
+    number: IntArray
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def withheld(self, fold: int) -> BoolArray:
+        """(T, H, W) cells that a fold withholds."""
+        return np.asarray(self.number == fold)
+
+    def kept(self, observations: Observations, fold: int) -> Observations:
+        """The observations without those that a fold withholds."""
+        mask = observations.mask & ~self.withheld(fold)
+        return replace(observations, values=np.where(mask, observations.values, np.nan), mask=mask)
+
+
+def regions_of(grid: Grid) -> tuple[IntArray, tuple[str, ...]]:
+    """(H, W) number of each cell's continent or ocean basin, and their names; cells of half land are land."""
+    lat, lon = np.meshgrid(grid.lat, (grid.lon + 180.0) % 360.0 - 180.0, indexing="ij")
+    land, found = is_land(grid), np.full(grid.shape, -1)
+    names = [name for name, _ in (*LANDS, *SEAS)]
+    for surface, table in ((land, LANDS), (~land, SEAS)):
+        for name, boxes in table:
+            inside = np.any([(lat >= s) & (lat < n) & (lon >= w) & (lon < e) for s, n, w, e in boxes], axis=0)
+            found[surface & inside & (found < 0)] = names.index(name)
+    return found, tuple(names)
+
+
+def folds_of(mask: BoolArray, time: Steps, grid: Grid, kind: str, count: int, seed: int) -> Folds:
+    """The folds that observed cells are withheld in, each cell once.
+
+    Parameters
+    ----------
+    mask:
+        (T, H, W) True where observed.
+    kind:
+        ``cells``: single cells of single months. ``blocks``: blocks of 20 degrees of single months. ``spans``: a
+        continent or ocean basin for 24 months. These are drawn into ``count`` folds. ``regions``: a continent or ocean
+        basin in all months, one fold each; of those with few observations none is withheld.
+    """
+    rng = np.random.default_rng(seed)
+    if kind == CELLS:
+        number = rng.integers(count, size=mask.shape)
+    elif kind == BLOCKS:
+        row, column = block_places(grid)
+        drawn = rng.integers(count, size=(len(mask), row[-1] + 1, column[-1] + 1))
+        number = drawn[:, row[:, None], column[None, :]]
+    else:
+        region, names = regions_of(grid)
+        if kind == REGIONS:
+            share = np.bincount(region.ravel(), mask.sum(axis=0).ravel(), len(names)) / max(mask.sum(), 1)
+            chosen = np.flatnonzero(share >= FEWEST)
+            fold = np.full(len(names), -1)
+            fold[chosen] = np.arange(len(chosen))
+            number = np.broadcast_to(fold[region], mask.shape)
+            return Folds(np.where(mask, number, -1), tuple(names[one] for one in chosen))
+        span = (time.index - time.index[0]) // SPAN
+        number = rng.integers(count, size=(span[-1] + 1, len(names)))[span[:, None, None], region]
+    number = np.where(mask, number, -1)
+    filled = np.unique(number[number >= 0])  # a fold that nothing was drawn into is none
+    return Folds(
+        np.searchsorted(filled, number) * (number >= 0) - (number < 0),
+        tuple(f"fold {one + 1}" for one in range(len(filled))),
+    )
+
+
+def block_places(grid: Grid) -> tuple[IntArray, IntArray]:
+    """(H,) and (W,) numbers of the blocks that rows and columns lie in."""
+    size = BLOCK if grid.is_global else min(BLOCK, np.ptp(grid.lat_edges) / 4.0)
+    return tuple(  # type: ignore[return-value]
+        ((centres - edges[0]) // size).astype(int)
+        for centres, edges in ((grid.lat, grid.lat_edges), (grid.lon, grid.lon_edges))
+    )
+
+
+def by_block(field: FloatArray, grid: Grid) -> FloatArray:
+    """(..., N) sums of (..., H, W) over blocks of 20 degrees."""
+    row, column = block_places(grid)
+    into_rows, into_columns = (np.eye(place[-1] + 1)[place] for place in (row, column))
+    summed = np.einsum("...hw,hr,wc->...rc", field, into_rows, into_columns, optimize=True)
+    return np.asarray(summed.reshape(*field.shape[:-2], -1))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a method estimates where observations are withheld, each cell by the fold that withholds it.
+
+    Attributes
+    ----------
+    mean, stddev:
+        (T, H, W) estimate of the true field, of any value where nothing is withheld; the latter None where there is none.
+    error_sd:
+        (T, H, W) error of the observations that the method works with.
+    """
+
+    mean: FloatArray
+    stddev: FloatArray | None
+    error_sd: FloatArray
+
+    @property
+    def spread(self) -> FloatArray | None:
+        """(T, H, W) standard deviation of a prediction of the observation."""
+        return None if self.stddev is None else np.hypot(self.stddev, self.error_sd)
+
+
+def withheld_sums(known: MaskedTruth, made: Predictions, noise: FloatArray, draws: dict[str, FloatArray]) -> Sums:
+    """All sums that the scores of one method on withheld cells are made of.
+
+    Parameters
+    ----------
+    known:
+        With the observations as its truth, NaN where none is withheld, and without a mask.
+    noise:
+        (T, H, W) errors of the observations that are taken off squared errors, of all methods the same.
+    draws:
+        As of :class:`climrecon.scores.masked_truth.MethodOutput`.
+    """
+    grid, scored = known.grid, known.scored
+    spread = made.spread
+    found = cell_sums(known, MethodOutput(made.mean, spread, draws=draws))
+    weights = np.where(scored, grid.area, 0.0)
+    error = np.where(scored, made.mean - np.nan_to_num(known.truth), 0.0)
+    fields = {"squares": error**2, "weight": np.ones_like(error)}
+    found["noise"] = (weights * np.where(scored, noise, 0.0) ** 2).sum(axis=(1, 2))
+    if spread is not None:
+        sd, mean, truth = (
+            np.where(scored, one, fill) for one, fill in ((spread, 1.0), (made.mean, 0.0), (known.truth, 0.0))
+        )
+        fields["crps"] = scores.crps_normal(mean, sd, truth)
+        fields["logs"] = scores.log_score_normal(mean, sd, truth)
+        found["logs"] = (weights * fields["logs"]).sum(axis=(1, 2))
+    for name, field in fields.items():
+        found[f"block/{name}"] = by_block((weights * field).sum(axis=0), grid)
+    return found
