@@ -6,7 +6,8 @@
 (b) Ten folds of single cells, and of boxes of 20 degrees, withheld, seeds 0-9: RMSE and coverage of the 90 % interval
 with the observation error added (our network's own estimate of it, 0.3 K for the others), and the log score (smaller
 is better), and the differences from both krigings with 90 % intervals (bootstrap over boxes of 20 degrees, since
-neighbouring cells err alike). ``climrecon evaluate --withhold`` does the like for any data set; here seeds are joined. Kriging as in the literature (exponential, 2,000 km, nugget 0.1) and fitted.
+neighbouring cells err alike). Kriging as in the literature (exponential, 2,000 km, nugget 0.1) and fitted.
+``climrecon evaluate --withhold`` withholds the same folds of any data set; this joins seeds, for two months.
 """
 
 from __future__ import annotations

@@ -68,14 +68,16 @@ _TASKS = {
     --cachedir; a training that was stopped goes on when the same command is given again. The network is stored under
     --network-name and used with --network NAME.
     """,
-    p.EVALUATE: """Score networks and baselines on known fields.
+    p.EVALUATE: """Score networks and baselines on known fields, or on withheld observations.
 
-    The fields are masked with the gaps of observations; see docs/how-to/evaluate.md. A stopped evaluation goes on
-    when the same command is given again.
+    Known fields are masked with the gaps of observations. With --withhold observed cells are withheld in turn and
+    reconstructed from the others; no other fields are needed. See docs/how-to/evaluate.md. A stopped evaluation goes
+    on when the same command is given again.
 
     \b
     Complete real months:    climrecon evaluate --truth-file FIELDS.nc --compare-with kriging,oi,pca --output scores
     A model that was left out of a training:  climrecon evaluate --network NAME --training-data cmip5 --output scores
+    Blocks of 20 degrees:    climrecon evaluate --obs-file OBSERVATIONS.nc --withhold blocks --compare-with kriging,oi
     """,
 }
 for _command in (*(task_command(*task) for task in _TASKS.items()), networks, catalogue, jobs, watch, releases,
