@@ -169,8 +169,8 @@ PARAMETERS = (
                    "available)."),
     Parameter("detach", BOOL, False, help="Return at once after submitting batch jobs instead of waiting for them."),
     Parameter("task", CHOICE, "reconstruct", choices=TASKS, tasks=(),
-              help="Task: reconstruct observations, train a network, or evaluate networks (on known fields, or on withheld "
-                   "observations)."),
+              help="Task: reconstruct observations, train a network, or evaluate networks (on known fields, or on "
+                   "withheld observations)."),
     Parameter("truth_file", FILE, None, tasks=(EVALUATE,),
               help="netCDF file of complete monthly fields, taken as the truth and masked with the gaps of the "
                    "observations. Empty: the held-out members of training_data."),
