@@ -1,4 +1,4 @@
-"""The package from Python: :func:`reconstruct`, :func:`evaluate`, and the :func:`methods` there are.
+"""The package from Python: :func:`reconstruct`, :func:`evaluate`, :func:`compare`, and the :func:`methods` there are.
 
 The functions run the tasks of the command line with the same parameters, checks, defaults and site file, in a
 temporary folder; what they return has the content of the files that the command line writes.
@@ -7,8 +7,9 @@ temporary folder; what they return has the content of the files that the command
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     Data = xr.Dataset | xr.DataArray | str | Path
 
-__all__ = ["evaluate", "methods", "reconstruct"]
+__all__ = ["Compared", "compare", "evaluate", "methods", "reconstruct"]
 
 
 def methods() -> dict[str, str]:
@@ -124,6 +125,55 @@ def evaluate(
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.attrs["scores"] = scores
     return table
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison.
+
+    Attributes
+    ----------
+    numbers:
+        The content of ``comparison.json``: trends, ranks, events, differences of pairs, and the files of each product.
+    data:
+        That of ``comparison.nc``: series (product, time) and maps (product, period, lat, lon).
+    """
+
+    numbers: dict[str, Any]
+    data: xr.Dataset
+
+
+def compare(products: Mapping[str, Data], *, progress: bool = False, **parameters: Any) -> Compared:
+    """Compare infilled products on a common grid, base period and coverage.
+
+    Parameters
+    ----------
+    products:
+        Name -> a file, zip or folder of a product, or an xarray object; differences are taken to the first.
+    progress:
+        Show the stages and how far they are, on standard error.
+    **parameters:
+        Any other parameter of the task, as ``climrecon compare --help`` lists them: ``trend_periods="1901-2018"``.
+
+    Raises
+    ------
+    ClimReconError
+        With what was found, what was expected, and a hint what to do.
+    """
+    import xarray as xr
+
+    with TemporaryDirectory(prefix="climrecon-") as folder, ExitStack() as held:
+        paths = {}
+        for number, (name, data) in enumerate(products.items()):
+            place = Path(folder) / str(number)
+            place.mkdir()
+            paths[name] = held.enter_context(_file(data, place, f"product{number}.nc"))
+        given = {**parameters, "products": ",".join(f"{name}={path}" for name, path in paths.items())}
+        _run("compare", given, Path(folder), progress)
+        result = Path(folder) / "result"
+        numbers = json.loads((result / "comparison.json").read_text(encoding="utf-8"))
+        with xr.open_dataset(result / "comparison.nc") as data:
+            return Compared(numbers, data.load())
 
 
 def _run(task: str, parameters: dict[str, Any], folder: Path, progress: bool) -> dict[str, Any]:

@@ -106,6 +106,11 @@ DATA_SETS: tuple[DataSet, ...] = (
         "BerkeleyEarth", r"land_and_ocean_latlong\d?|berkeley",
         blended=True, parts=("HadSST",), base=(1951, 1980), institute="BerkeleyEarth",
     ),
+    DataSet(
+        "DCENT", r"(?<![a-z])dcent",
+        blended=True, base=(1982, 2014), institute="WHOI", infilled=r"(?<![a-z])dcent[\W_]?(?:i(?![a-z])|mle)",
+    ),
+    DataSet("HadCRU-MLE", r"hadcru[\W_]?mle", blended=True, infilled=r"hadcru[\W_]?mle"),
     DataSet("CRUTEM", r"crutem", base=(1961, 1990), institute="MOHC", generations=True),
     DataSet(
         "CRU-TS", r"(?<![a-z])cru(?:_reanaly)?[\W_]?ts(?![a-z])", version=r"[\W_]?ts[\W_]?v?(\d\.\d\d)",

@@ -31,6 +31,7 @@ FORMS = {
               "training_target", "iterations", "max_hours", "outputdir"),
     p.EVALUATE: ("network", "compare_with", "truth_file", "training_data", "noise", "withhold", "variable", "model",
                  "obs_file", "masks", "period", "realisations", "outputdir"),
+    p.COMPARE: ("products", "products_folder", "variable", "reference_period", "period", "trend_periods", "outputdir"),
 }  # fmt: skip
 
 #: Parameters that are settings of a recipe too: behind ``recipe=`` they are the recipe's.
@@ -50,6 +51,8 @@ _HELP = {
     (p.EVALUATE, "obs_file"): "A netCDF file of observations {}, or which are withheld.".format(_GAPS),
     (p.EVALUATE, "withhold"): "Observed cells that are withheld and scored, in place of known fields: cells, blocks, "
     "regions or spans.",
+    (p.COMPARE, "variable"): "Variable of the products, by its CMOR name, e.g. tas (near-surface temperature).",
+    (p.COMPARE, "reference_period"): "Years whose mean is the zero of all products.",
     (p.EVALUATE, "training_data"): "Training sets whose held-out members are the truth, joined by +.",
 }
 

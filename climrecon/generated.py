@@ -22,6 +22,7 @@ _KINDS = {
     p.INT: "Int",
     p.FLOAT: "Float",
     p.PERIOD: "Period",
+    p.PERIODS: "Periods",
     p.MONTH: "Month",
     p.FILE: "File",
     p.FOLDER: "File",

@@ -21,6 +21,7 @@ BOOL = "bool"
 INT = "int"
 FLOAT = "float"
 PERIOD = "period"  # 1850-2025, 1850:2025, 185001-202512, either end open
+PERIODS = "periods"  # several with both ends, separated by commas
 MONTH = "month"  # YYYY-MM
 # Kinds of paths.
 FILE = "file"
@@ -32,7 +33,9 @@ NAMES_OR_PATHS = "names or paths"  # separated by commas
 NAMED_FILES = "named files"  # NAME=FILE, separated by commas
 PATHS = (FILE, FOLDER, OUTPUT, FILE_OR_URL, NAME_OR_PATH, NAMES_OR_PATHS, NAMED_FILES)
 
-TASKS = RECONSTRUCT, TRAIN, EVALUATE = ("reconstruct", "train", "evaluate")
+TASKS = RECONSTRUCT, TRAIN, EVALUATE, COMPARE = ("reconstruct", "train", "evaluate", "compare")
+#: Tasks that work on observations and apply methods; a comparison reads finished products.
+WITH_OBSERVATIONS = (RECONSTRUCT, TRAIN, EVALUATE)
 
 #: Old name -> name. The old names are accepted until the version after 0.2, with a note.
 OLD_NAMES = {"against": "compare_with", "channel_files": "auxiliary_files", "channels": "auxiliary"}
@@ -76,27 +79,31 @@ PARAMETERS = (
     Parameter("variable", FACET, "tas", site=True, in_fingerprint=True,
               help="Variable to reconstruct, by its CMOR name, e.g. tas (near-surface air temperature), psl "
                    "(sea-level pressure)."),
-    Parameter("project", FACET, "observations", site=True,
+    Parameter("project", FACET, "observations", site=True, tasks=WITH_OBSERVATIONS,
               help="Project of the observations in the data browser or catalogue. Case does not matter."),
-    Parameter("product", FACET, None, site=True, help="Product of the observations. Empty: any that matches."),
-    Parameter("institute", FACET, None, site=True, help="Institute of the observations. Empty: any that matches."),
-    Parameter("model", FACET, None, site=True,
+    Parameter("product", FACET, None, site=True, tasks=WITH_OBSERVATIONS,
+              help="Product of the observations. Empty: any that matches."),
+    Parameter("institute", FACET, None, site=True, tasks=WITH_OBSERVATIONS,
+              help="Institute of the observations. Empty: any that matches."),
+    Parameter("model", FACET, None, site=True, tasks=WITH_OBSERVATIONS,
               help="Data set to reconstruct, e.g. HadCRUT5, HadCRUT4, CRUTEM4, GISTEMP. Empty: the site's default "
                    "(HadCRUT5) where the catalogue has several."),
-    Parameter("experiment", FACET, None, site=True, help="Experiment of the observations. Empty: any that matches."),
-    Parameter("ensemble", FACET, None, site=True, help="Ensemble of the observations. Empty: any that matches."),
+    Parameter("experiment", FACET, None, site=True, tasks=WITH_OBSERVATIONS,
+              help="Experiment of the observations. Empty: any that matches."),
+    Parameter("ensemble", FACET, None, site=True, tasks=WITH_OBSERVATIONS,
+              help="Ensemble of the observations. Empty: any that matches."),
     Parameter("time_frequency", FACET, "mon", site=True,
               help="Frequency of the means: mon (months), yr (years), sem (seasons DJF, MAM, JJA, SON) or day. The "
                    "networks that come with climrecon are monthly; other frequencies take a baseline, e.g. kriging."),
-    Parameter("obs_file", FILE, None,
+    Parameter("obs_file", FILE, None, tasks=WITH_OBSERVATIONS,
               help="A netCDF file of gridded observations to use instead of a search by facets. It must have gaps, "
                    "means of time_frequency on a latitude-longitude grid, global or regional. Of the other facets only "
                    "model may be given with it: the data set that the file holds, where the file does not state it or "
                    "contradicts itself."),
-    Parameter("obs_variable", TEXT, None, site=True,
+    Parameter("obs_variable", TEXT, None, site=True, tasks=WITH_OBSERVATIONS,
               help="Name of the variable in the files of the observations. Empty: names and attributes in the files "
                    "decide."),
-    Parameter("allow_infilled", BOOL, False,
+    Parameter("allow_infilled", BOOL, False, tasks=WITH_OBSERVATIONS,
               help="Read a product whose gaps seem to be filled. The result states it: interpolated cells then count as "
                    "observations."),
     Parameter("grid", NAME_OR_PATH, None,
@@ -109,7 +116,7 @@ PARAMETERS = (
                    "without the cells beyond the observed ones, and without water if only land is observed."),
     Parameter("period", PERIOD, None, in_fingerprint=True,
               help="Months to use: 1850-2025, 1850:2025 or 185001-202512; either end may be open. Empty: all months."),
-    Parameter("network", NAME_OR_PATH, "auto", site=True,
+    Parameter("network", NAME_OR_PATH, "auto", site=True, tasks=WITH_OBSERVATIONS,
               help="Network or baseline that fills the gaps: a name from 'climrecon networks' (e.g. punet6, kriging), "
                    "the path of a network, or auto (the network that comes with climrecon for the variable, else "
                    "kriging, as for other frequencies than mon). A training starts from this network, if one is given."),
@@ -135,7 +142,7 @@ PARAMETERS = (
     Parameter("values", CHOICE, "auto", choices=("auto", "anomaly", "absolute"), in_fingerprint=True,
               help="Whether the input holds anomalies or absolute values; auto decides from the file, and stops "
                    "in doubt."),
-    Parameter("catalogue", FILE_OR_URL, None, site=True,
+    Parameter("catalogue", FILE_OR_URL, None, site=True, tasks=WITH_OBSERVATIONS,
               help="Path or URL of an intake-esm catalogue to search. Empty: the site's catalogue."),
     Parameter("plots", BOOL, True, site=True, help="Draw maps and series (PNG)."),
     Parameter("plot_month", MONTH, None, tasks=(RECONSTRUCT,),
@@ -148,7 +155,7 @@ PARAMETERS = (
                    "series of the cell that is clicked on."),
     Parameter("vector_figures", BOOL, False, site=True,
               help="Write each figure as PDF too."),
-    Parameter("report", BOOL, True, site=True, tasks=(RECONSTRUCT, EVALUATE),
+    Parameter("report", BOOL, True, site=True, tasks=(RECONSTRUCT, EVALUATE, COMPARE),
               help="Write one self-contained HTML report."),
     Parameter("add_to_databrowser", BOOL, False, site=True, tasks=(RECONSTRUCT,),
               help="Add the result to the data browser: product climrecon.reconstruction of your own project, one file "
@@ -157,10 +164,11 @@ PARAMETERS = (
               help="Print the input files, the steps and the size of the result, and stop before computing."),
     Parameter("outputdir", OUTPUT, None, site=True, host_default="$USER_OUTPUT_DIR",
               help="Folder for the results; Freva adds the number of the run. Empty: climrecon-result, or the next free "
-                   "name (climrecon-result-2); climrecon-training and climrecon-evaluation for the other tasks."),
+                   "name (climrecon-result-2); climrecon-training, climrecon-evaluation and climrecon-comparison for the "
+                   "other tasks."),
     Parameter("cachedir", FOLDER, None, site=True,
               help="Folder for intermediate results that your runs share. Empty: your cache folder."),
-    Parameter("device", CHOICE, "auto", choices=("auto", "cpu", "cuda"), site=True,
+    Parameter("device", CHOICE, "auto", choices=("auto", "cpu", "cuda"), site=True, tasks=WITH_OBSERVATIONS,
               help="Processor for the network; auto takes a GPU if there is one. A reconstruction needs no GPU."),
     Parameter("seed", INT, 0, minimum=0, maximum=2**31 - 1, in_fingerprint=True,
               help="Seed of the random numbers; equal seeds give equal results."),
@@ -169,8 +177,8 @@ PARAMETERS = (
                    "available)."),
     Parameter("detach", BOOL, False, help="Return at once after submitting batch jobs instead of waiting for them."),
     Parameter("task", CHOICE, "reconstruct", choices=TASKS, tasks=(),
-              help="Task: reconstruct observations, train a network, or evaluate networks (on known fields, or on "
-                   "withheld observations)."),
+              help="Task: reconstruct observations, train a network, evaluate networks (on known fields, or on "
+                   "withheld observations), or compare infilled products."),
     Parameter("truth_file", FILE, None, tasks=(EVALUATE,),
               help="netCDF file of complete monthly fields, taken as the truth and masked with the gaps of the "
                    "observations. Empty: the held-out members of training_data."),
@@ -210,6 +218,17 @@ PARAMETERS = (
               help="Number of training steps. Empty: the recipe's."),
     Parameter("max_hours", FLOAT, None, minimum=0.001, maximum=10_000, tasks=(TRAIN,), in_fingerprint=True,
               help="Longest training time in hours. Empty: the recipe's."),
+    Parameter("products", NAMED_FILES, None, tasks=(COMPARE,),
+              help="Products to compare, NAME=FILE separated by commas, e.g. ours=climrecon-result,"
+                   "GISTEMP=gistemp1200_GHCNv4_ERSSTv5.nc. FILE may also be a zip of members, or the folder of one "
+                   "product (a mean and members, or the results of a reconstruction). Differences are taken to the "
+                   "first product."),
+    Parameter("products_folder", FOLDER, None, tasks=(COMPARE,),
+              help="Folder of further products: each netCDF file, zip and folder in it is one, called as it is there."),
+    Parameter("trend_periods", PERIODS, "1850-2018,1901-2018,1998-2012", site=True, tasks=(COMPARE,),
+              in_fingerprint=True,
+              help="Whole years of the trends and of the maps, periods separated by commas. Each is cut to the years "
+                   "that all products have; ten years are needed."),
     Parameter("extra_scheduler_options", TEXT, None, site=True, tasks=(),
               help="Options for the batch job of a submitted run, separated by commas, e.g. "
                    "--partition=shared,--cpus-per-task=4. Empty: the site's."),
@@ -253,6 +272,7 @@ def allowed(parameter: Parameter) -> str:
         INT: "integer",
         FLOAT: "number",
         PERIOD: "1850-2025, 1850:2025, 185001-202512, 1850-, -2025",
+        PERIODS: "periods with both ends, e.g. 1850-2018, separated by commas",
         MONTH: "YYYY-MM",
         FILE: "path of a file",
         FOLDER: "path of a folder",

@@ -241,3 +241,97 @@ def _paired_row(row: dict[str, Any], keys: Iterable[str]) -> list[str]:
         reach = "" if one["interval"] is None else " ({:+.3f} to {:+.3f})".format(*one["interval"])
         found.append(f"{_number(one['difference'], '{:+.3f}')}{reach}: {one['first_is']}")
     return found
+
+
+def write_comparison_report(path: Path, *, content: dict[str, Any], **run: Any) -> None:
+    """Render the report of a comparison; ``content`` is that of its ``comparison.json``."""
+    names, digits, units = list(content["products"]), content["decimals"] + 1, content["units"]
+    _write_run_page(
+        path,
+        "comparison.html.j2",
+        content=content,
+        trends=[
+            (
+                f"{coverage.capitalize()} coverage, {units} per decade",
+                ["Product", *(entry["asked"] for entry in entries)],
+                [
+                    *([name, *(_trend_cell(entry, name, digits) for entry in entries)] for name in names),
+                    *(
+                        [f"{name} less {names[0]}", *(_difference_cell(entry, name, digits) for entry in entries)]
+                        for name in names[1:]
+                        if coverage == "common"
+                    ),
+                ],
+            )
+            for coverage in ("common", "own")
+            if (entries := [one for one in content["trends"] if one["coverage"] == coverage])
+        ],
+        ranks=[
+            (
+                f"{coverage.capitalize()} coverage",
+                ["Rank", *(one["product"] for one in entries)],
+                [
+                    [str(rank + 1), *(_rank_cell(one["years"], rank, content["decimals"]) for one in entries)]
+                    for rank in range(max(len(one["years"]) for one in entries))
+                ],
+            )
+            for coverage in ("common", "own")
+            if (entries := [one for one in content["ranks"] if one["coverage"] == coverage])
+        ],
+        event_columns=["Index", "Event", "Months", *names],
+        events=[
+            [row["index"], row["event"], row["months"], *(_event_cell(row["products"][n], digits - 1) for n in names)]
+            for row in content["events"]
+        ],
+        pairs=[
+            [
+                f"{row['first']}, {row['second']}",
+                row["years"],
+                *_numbers(row, "annual_mean_difference", form="{:+.3f}"),
+                *_numbers(row, *_AGREEMENT),
+            ]
+            for row in content["pairs"]
+        ],
+        notes=[f"{name}: {note}" for name, one in content["products"].items() for note in one["notes"]],
+        **run,
+    )
+
+
+_AGREEMENT = ("annual_rms_difference", "annual_r", "annual_r_detrended", "cells_rms_difference", "cells_r")
+
+
+def _trend_cell(entry: dict[str, Any], name: str, digits: int) -> str:
+    row = entry["products"][name]
+    if row["period"] is None:
+        return f"– ({row['years']} years)"
+    reach = "no interval" if row["interval"] is None else "{:+.{d}f} to {:+.{d}f}".format(*row["interval"], d=digits)
+    text = f"{row['slope']:+.{digits}f} ({reach})"
+    if "members" in row:
+        text += f"; members {row['members']['mean']:+.{digits}f} ± {row['members']['sd']:.{digits}f}"
+    return f"{text}, {row['period']}" if row["cut"] else text
+
+
+def _difference_cell(entry: dict[str, Any], name: str, digits: int) -> str:
+    row = entry["differences"].get(name)
+    if row is None:
+        return "–"
+    if row["interval"] is None:
+        return f"{row['slope']:+.{digits}f} (no interval)"
+    reach = "{:+.{d}f} to {:+.{d}f}".format(*row["interval"], d=digits)
+    return f"{row['slope']:+.{digits}f} ({reach}), {'significant' if row['significant'] else 'not significant'}"
+
+
+def _rank_cell(years: list[dict[str, Any]], rank: int, digits: int) -> str:
+    if rank >= len(years):
+        return "–"
+    row = years[rank]
+    chance = "" if row["probability"] is None else f", {100 * row['probability']:.0f} %"
+    return f"{row['year']} ({row['value']:+.{digits}f}{chance})"
+
+
+def _event_cell(row: dict[str, Any] | None, digits: int) -> str:
+    if row is None:
+        return "–"
+    sd = "" if row["sd"] is None else f" ± {row['sd']:.{digits}f}"
+    covered = "" if row["covered"] > 0.995 else f" ({100 * row['covered']:.0f} % of the box)"
+    return f"{row['value']:+.{digits}f}{sd}{covered}"

@@ -18,7 +18,10 @@ from pathlib import Path
 PLUGIN = Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent
 #: Section -> module.
-PLUGINS = {"climrecon": "plugin", "climrecontrain": "plugin_train", "climreconevaluate": "plugin_evaluate"}
+PLUGINS = {
+    "climrecon": "plugin", "climrecontrain": "plugin_train", "climreconevaluate": "plugin_evaluate",
+    "climreconcompare": "plugin_compare",
+}  # fmt: skip
 
 
 #: Where users' own results go, and how their names are made.

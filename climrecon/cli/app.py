@@ -79,6 +79,16 @@ _TASKS = {
     A model that was left out of a training:  climrecon evaluate --network NAME --training-data cmip5 --output scores
     Blocks of 20 degrees:    climrecon evaluate --obs-file OBSERVATIONS.nc --withhold blocks --compare-with kriging,oi
     """,
+    p.COMPARE: """Compare infilled products.
+
+    Annual means with trends, ranks of years, events, and maps of differences, on a common grid, base period and
+    coverage; see docs/how-to/compare.md. A product may be a result of climrecon, or the file, zip or folder of any data
+    set. A stopped comparison goes on when the same command is given again.
+
+    \b
+    climrecon compare --products ours=climrecon-result,GISTEMP=gistemp1200_GHCNv4_ERSSTv5.nc --output comparison
+    climrecon compare --products-folder PRODUCTS --trend-periods 1901-2018,1979-2018 --output comparison
+    """,
 }
 for _command in (*(task_command(*task) for task in _TASKS.items()), networks, catalogue, jobs, watch, releases,
                  schedule):  # fmt: skip

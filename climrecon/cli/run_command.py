@@ -31,6 +31,7 @@ _METAVAR = {
     p.NAMES_OR_PATHS: "NAME|PATH,…",
     p.NAMED_FILES: "NAME=FILE,…",
     p.PERIOD: "PERIOD",
+    p.PERIODS: "PERIOD,…",
     p.MONTH: "YYYY-MM",
 }
 

@@ -26,7 +26,7 @@ _CALENDARS = (
     "all_leap",
     "366_day",
 )
-_TIME_UNITS = "days since 1850-01-01 00:00:00"
+TIME_UNITS = "days since 1850-01-01 00:00:00"
 
 
 def add_variable(
@@ -79,7 +79,7 @@ def write_axes(file: netCDF4.Dataset, product: Product) -> None:
     attributes = {
         "standard_name": "time",
         "long_name": "time",
-        "units": _TIME_UNITS,
+        "units": TIME_UNITS,
         "calendar": calendar,
         "axis": "T",
         "bounds": "time_bnds",
@@ -99,5 +99,5 @@ def write_axes(file: netCDF4.Dataset, product: Product) -> None:
 
 def step_coordinates(time: Steps, calendar: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(T,) middle and (T, 2) bounds of each step as numbers in the file's time units."""
-    bounds = np.asarray(cftime.date2num(time.edges(calendar), _TIME_UNITS, calendar=calendar), dtype=np.float64)
+    bounds = np.asarray(cftime.date2num(time.edges(calendar), TIME_UNITS, calendar=calendar), dtype=np.float64)
     return bounds.mean(axis=1), bounds

@@ -38,18 +38,19 @@ def _limit(values: FloatArray) -> float:
     return next((step * power for step in (1.0, 2.0, 5.0) if step * power >= reach), 10.0 * power)
 
 
-def _scale(panel: Panel, variable: str) -> Scale:
+def scale_of(values: FloatArray, kind: str, variable: str) -> Scale:
+    """Classes and colours of maps of a ``kind`` that suit all ``values``."""
     scales = scales_of(variable)
-    if panel.kind == ANOMALIES:
+    if kind == ANOMALIES:
         return scales.anomaly
-    if panel.kind == SHARE:
+    if kind == SHARE:
         shares = BoundaryNorm([0.01, 1, 5, 10, 25, 50, 75, 100], 256)
         return Scale(shares, scales.spread.colours, "% of months")
-    limit = _limit(panel.values)
-    like = scales.difference if panel.kind == CHANGE else scales.spread
+    limit = _limit(values)
+    like = scales.difference if kind == CHANGE else scales.spread
     norm = (
         BoundaryNorm(np.linspace(-limit, limit, 17), 256, extend="both")
-        if panel.kind == CHANGE
+        if kind == CHANGE
         else BoundaryNorm(np.linspace(0.0, limit, 11), 256, extend="max")
     )
     return Scale(norm, like.colours, like.label)
@@ -64,7 +65,9 @@ def draw_change_maps(grid: Grid, panels: Sequence[Panel], caption: str, variable
         # Where nothing changed there is no colour, so that what changed stands out.
         values = panel.values if panel.kind == ANOMALIES else np.where(panel.values == 0, np.nan, panel.values)
         place = places[number // 2, number % 2]
-        draw_map(figure, place, grid, values, _scale(panel, variable), panel.title, bar={"format": "%g"})
+        draw_map(
+            figure, place, grid, values, scale_of(panel.values, panel.kind, variable), panel.title, bar={"format": "%g"}
+        )
     return Picture(figure, caption)
 
 

@@ -14,13 +14,13 @@ from climrecon.plots.maps import draw_map
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, scales_of, tidy
 
 #: Okabe & Ito's colours, ours first; the mean of observed cells is grey.
-_COLOURS = (OURS, ACCENT, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A500")
+COLOURS = (OURS, ACCENT, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A500")
 
 
 def colours_of(names: Sequence[str], raw: str) -> dict[str, str]:
     """A colour for each method."""
     others = [name for name in names if name != raw]
-    return {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(others)} | {raw: RAW}
+    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(others)} | {raw: RAW}
 
 
 def draw_annual(

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import netCDF4
+import numpy as np
 
 from climrecon.array_types import IntArray
 from climrecon.datasets import DataSet, canonical_variable
 from climrecon.errors import InputDataError
-from climrecon.frequency import MONTH, Frequency
+from climrecon.frequency import MONTH, YEAR, Frequency
 from climrecon.grid import Grid
 from climrecon.netcdf.coordinates import member_count
 from climrecon.netcdf.opening import opened
-from climrecon.netcdf.times import TimeAxis, find_time, month_index, step_index
+from climrecon.netcdf.times import TimeAxis, find_time, month_index, read_axis, step_index
 from climrecon.preprocess.axes import Horizontal, find_horizontal
 from climrecon.preprocess.remapping import remapping_of
 from climrecon.preprocess.request import PrepareRequest
@@ -200,6 +201,20 @@ def months_within(path: Path, variable: str = "tas") -> IntArray:
     """
     with opened(path) as file:
         return month_index(file, find_time(file, find_variable(file, variable))[1]).index
+
+
+def frequency_within(path: Path, variable: str) -> Frequency:
+    """Whether the fields of a file are months or years, by their times; months where there is one time.
+
+    Raises
+    ------
+    InputDataError
+        If the file cannot be read.
+    """
+    with opened(path) as file:
+        found = find_variable(file, variable)
+        index = np.unique(read_axis(file, find_time(file, found)[1]).index)
+    return YEAR if len(index) > 1 and (np.diff(index) % 12 == 0).all() else MONTH
 
 
 def dimensions(path: Path) -> tuple[int, int]:

@@ -82,7 +82,7 @@ def read_uncorrelated(path: Path, like: Observations) -> FloatArray:
         errors = to_units(field.read(), field.units, True, VARIABLES[like.variable])
         if (errors < 0).any() or np.isinf(errors).any():
             raise InputDataError(f"{field.variable.name} holds negative or infinite errors.", "Repair the file.")
-    return _aligned(errors, field.time, field.horizontal.grid, like, path.name)
+    return aligned(errors, field.time, field.horizontal.grid, like, path.name)
 
 
 def _error_variable(file: netCDF4.Dataset) -> netCDF4.Variable:
@@ -132,11 +132,17 @@ def read_member(path: Path, request: PrepareRequest, like: Observations, realisa
         )
     if len(np.unique(chunk.time.index)) != len(chunk.time):
         raise InputDataError(f"{path.name}: {chunk.time.plural} stand there more than once.", "Remove the duplicates.")
-    return _aligned(chunk.values, chunk.time, chunk.axes.grid, like, path.name)
+    return aligned(chunk.values, chunk.time, chunk.axes.grid, like, path.name)
 
 
-def _aligned(values: FloatArray, time: Steps, grid: Grid, like: Observations, name: str) -> FloatArray:
-    """``values`` on the time axis of ``like``; NaN where they have none."""
+def aligned(values: FloatArray, time: Steps, grid: Grid, like: Observations, name: str) -> FloatArray:
+    """(T, H, W) ``values`` of the file ``name`` on the time axis of ``like``; NaN where they have none.
+
+    Raises
+    ------
+    InputDataError
+        If the grids differ, or no step is in common.
+    """
     once, merged = read_once(values, grid, [])
     if merged.same_as(like.grid):
         values, grid = once, merged
@@ -151,6 +157,6 @@ def _aligned(values: FloatArray, time: Steps, grid: Grid, like: Observations, na
             f"{name} has no {time.word} in common with the observations ({like.time.span()}).",
             "Both must come from one release.",
         )
-    aligned = np.full(like.values.shape, np.nan, np.float32)
-    aligned[ours] = values[theirs]
-    return aligned
+    found = np.full(like.values.shape, np.nan, np.float32)
+    found[ours] = values[theirs]
+    return found

@@ -47,7 +47,7 @@ class Fields(BaseModel):
     seed: Annotated[k.Int, Field(ge=0, le=2147483647)]
     dispatch: Annotated[Literal["auto", "local", "slurm"], k.LOWER_CASE]
     detach: k.Bool
-    task: Annotated[Literal["reconstruct", "train", "evaluate"], k.LOWER_CASE]
+    task: Annotated[Literal["reconstruct", "train", "evaluate", "compare"], k.LOWER_CASE]
     truth_file: k.File | None
     withhold: Annotated[Literal["none", "cells", "blocks", "regions", "spans"], k.LOWER_CASE]
     folds: Annotated[k.Int, Field(ge=2, le=100)]
@@ -61,4 +61,7 @@ class Fields(BaseModel):
     masks: k.Text | None
     iterations: Annotated[k.Int, Field(ge=1, le=100000000)] | None
     max_hours: Annotated[k.Float, Field(ge=0.001, le=10000)] | None
+    products: k.Text | None
+    products_folder: k.File | None
+    trend_periods: k.Periods
     extra_scheduler_options: k.Text | None

@@ -63,6 +63,18 @@ def read_period(value: Any) -> Months:
     return parse_period(str(value))
 
 
+def _periods(value: Any) -> tuple[Months, ...]:
+    if isinstance(value, tuple):
+        return value
+    found = tuple(parse_period(part) for part in _text(value).split(",") if part.strip())
+    for one in found:
+        if one.start is None or one.end is None or one.start % 12 or one.end % 12 != 11:
+            raise ValueError(f"{str(one)!r} is no period of whole years with both ends, e.g. 1901-2018")
+    if not found:
+        raise ValueError("names no period; periods like 1901-2018 are separated by commas")
+    return tuple(dict.fromkeys(found))
+
+
 def _month(value: Any) -> str:
     index = parse_month(str(value))
     return f"{index // 12:04d}-{index % 12 + 1:02d}"
@@ -87,6 +99,7 @@ Int = Annotated[int, BeforeValidator(_number)]
 Float = Annotated[float, BeforeValidator(_number)]
 File = Annotated[Path, BeforeValidator(_path)]
 Period = Annotated[Months, BeforeValidator(read_period)]
+Periods = Annotated[tuple[Months, ...], BeforeValidator(_periods)]
 Month = Annotated[str, BeforeValidator(_month)]
 #: Beside the ``Literal`` of a choice.
 LOWER_CASE = BeforeValidator(lambda value: str(value).strip().lower())

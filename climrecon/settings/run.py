@@ -13,7 +13,7 @@ from pydantic import ConfigDict, ValidationError
 from climrecon import parameters as p
 from climrecon.datasets import canonical_variable
 from climrecon.errors import ProblemList, UsageError
-from climrecon.frequency import FREQUENCIES, MONTH, Frequency, frequency_named
+from climrecon.frequency import FREQUENCIES, MONTH, YEAR, Frequency, frequency_named
 from climrecon.netcdf.names import NETCDF
 from climrecon.redaction import redacted
 from climrecon.settings._fields import Fields
@@ -25,6 +25,8 @@ from climrecon.variables import AUXILIARY, VARIABLES
 #: Stands for the network that comes with the package for the variable; else for this baseline, the most accurate one of
 #: docs/results.md, which is of temperature.
 AUTO, BASELINE = p.BY_NAME["network"].default, "kriging"
+#: Of a product, in tables and legends; matplotlib leaves names with a leading underscore out of legends.
+_PRODUCT = re.compile(r"^[^\s_][^\n]{0,39}$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 #: A step in degrees, or the columns and rows of a global grid.
 _GRID = re.compile(r"r\d{1,4}x\d{1,4}|\d{1,2}(\.\d{1,4})?")
@@ -78,8 +80,12 @@ class RunSettings(Fields):
     @property
     def auxiliary_paths(self) -> dict[str, Path]:
         """Auxiliary variable -> its file."""
-        pairs = [part.partition("=") for part in (self.auxiliary_files or "").split(",") if part.strip()]
-        return {name.strip(): Path(path.strip()).expanduser() for name, _, path in pairs}
+        return dict(_named_files(self.auxiliary_files))
+
+    @property
+    def product_paths(self) -> dict[str, Path]:
+        """Product of a comparison -> its file or folder."""
+        return dict(_named_files(self.products))
 
     def fingerprinted(self, task: str) -> dict[str, Any]:
         """The parameters whose values change the result of ``task``, as JSON values."""
@@ -113,9 +119,17 @@ class RunSettings(Fields):
         return {q.name: _plain(getattr(self, q.name)) for q in p.PARAMETERS if q.name not in idle}
 
 
+def _named_files(text: Any) -> list[tuple[str, Path]]:
+    """Names and paths of a text ``NAME=FILE,NAME=FILE``; both may be empty."""
+    pairs = [part.partition("=") for part in str(text or "").split(",") if part.strip()]
+    return [(name.strip(), Path(path.strip()).expanduser()) for name, _, path in pairs]
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Period):
         return str(value)
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return str(value) if isinstance(value, Path) else value
 
 
@@ -224,6 +238,7 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
     problems += _auxiliary(values)
     if str(values["task"]).strip().lower() == "evaluate":
         problems += _withheld(values, given)
+    problems += _products(values)
     return problems
 
 
@@ -252,8 +267,10 @@ def _frequency(values: Mapping[str, Any]) -> list[str]:
     if frequency is None:
         known = ", ".join(FREQUENCIES)
         return [f"time_frequency: {values['time_frequency']!r} is not reconstructed; only {known} are"]
-    if frequency == MONTH or task == "reconstruct":
+    if frequency == MONTH or task == "reconstruct" or (task == "compare" and frequency == YEAR):
         return []
+    if task == "compare":
+        return ["time_frequency: monthly or annual means are compared, mon or yr"]
     return [f"time_frequency: task={task} works on monthly means alone; leave out time_frequency"]
 
 
@@ -275,6 +292,28 @@ def _auxiliary(values: Mapping[str, Any]) -> list[str]:
             if not sign or name not in AUXILIARY or not path:
                 problems.append(f"auxiliary_files: {part.strip()!r} is not VARIABLE=FILE with one of {known}")
     return problems
+
+
+def _products(values: Mapping[str, Any]) -> list[str]:
+    """Problems of the products of a comparison."""
+    task, given = str(values["task"]).strip().lower(), not _is_empty(values["products"])
+    if task != "compare":
+        return [f"products: belongs to task=compare; task={task} takes none"] if given else []
+    known = VARIABLES.get(values["variable"])
+    problems = []
+    if known and known.kind == "ratio":
+        problems.append(f"variable: {known.name} is a share of its climatology; products of anomalies are compared")
+    pairs = _named_files(values["products"]) if given else []
+    names = [name for name, _ in pairs]
+    for name, path in pairs:
+        if not _PRODUCT.match(name) or path == Path():
+            text = f"{name}={'' if path == Path() else path}"
+            problems.append(f"products: {text!r} is not NAME=FILE with a name of at most 40 characters")
+        elif names.count(name) > 1:
+            problems.append(f"products: the name {name!r} is given twice")
+    if len(pairs) < 2 and _is_empty(values["products_folder"]):
+        problems.append("products: name at least two, NAME=FILE,NAME=FILE, or a products_folder")
+    return list(dict.fromkeys(problems))
 
 
 def _no_name(name: Any) -> str:

@@ -57,6 +57,8 @@ class Index(_Frozen):
     event_relative_to, event_from:
         Maps show the month of the largest value, less the mean over this box if one is named; the last month where that
         value is smaller than ``event_from``.
+    events:
+        Name and months (``1877-12:1878-02``) of events that comparisons of products list.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Index(_Frozen):
     less: Box | None = None
     event_relative_to: Box | None = None
     event_from: float = -math.inf
+    events: tuple[tuple[str, str], ...] = ()
 
 
 class Maps(_Frozen):

@@ -30,7 +30,7 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class Activity:
-    """The run: when, as what, with which settings, versions and network.
+    """The run: when, as what, with which settings, versions and network ("" where there is none).
 
     ``other_networks`` are name and hash of the networks that ``network`` is compared with; ``notes`` the decisions that
     were taken, with their evidence.
@@ -103,10 +103,14 @@ def write_provenance(path: Path, activity: Activity, outputs: Sequence[OutputFil
         user = document.agent("user", {"prov:type": PROV["Person"], "prov:label": activity.user})
         document.wasAssociatedWith(run, user)
         document.actedOnBehalfOf(software, user, run)
-    network = document.entity(
-        "network", {"prov:label": activity.network, "climrecon:sha256": activity.network_sha256 or "none"}
-    )
-    document.used(run, network)
+    networks = []
+    if activity.network:
+        networks.append(
+            document.entity(
+                "network", {"prov:label": activity.network, "climrecon:sha256": activity.network_sha256 or "none"}
+            )
+        )
+        document.used(run, networks[0])
     others = []
     for number, (name, digest) in enumerate(activity.other_networks):
         named = {"prov:label": name, "climrecon:sha256": digest}
@@ -129,7 +133,7 @@ def write_provenance(path: Path, activity: Activity, outputs: Sequence[OutputFil
             attributes["climrecon:content_sha256"] = output.content_sha256
         entity = document.entity(f"output_{number}", attributes)
         document.wasGeneratedBy(entity, run)
-        for source in [*used, network, *others] if output.role == "reconstruction" else []:
+        for source in [*used, *networks, *others] if output.role == "reconstruction" else []:
             document.wasDerivedFrom(entity, source)
     write_text(path, document.serialize(format="json", indent=1) + "\n")
 
@@ -151,11 +155,12 @@ def read_provenance(path: Path) -> Recorded:
             for k, v in entities.items()
             if k.startswith("output_")
         }
-        digest = entities["network"]["climrecon:sha256"]
+        network = entities.get("network", {"prov:label": "", "climrecon:sha256": "none"})  # a comparison has none
+        digest = network["climrecon:sha256"]
         recorded = {
             "settings": parse_json(entities["settings"]["prov:value"]),
             "inputs": inputs,
-            "network": entities["network"]["prov:label"],
+            "network": network["prov:label"],
             "network_sha256": None if digest == "none" else digest,
             "outputs": outputs,
             "other_networks": {

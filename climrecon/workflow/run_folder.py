@@ -35,6 +35,7 @@ NAMES = {
     "reconstruct": ("*_climrecon-*.nc", "catalogue.json", "structural.csv"),
     "train": ("card.json", "card.md", "log.csv", "weights.safetensors", "range.safetensors"),
     "evaluate": ("scores.json", "rmse_by_cell.nc"),
+    "compare": ("comparison.json", "comparison.nc"),
 }
 FIGURES = {
     "reconstruct": (
@@ -55,9 +56,15 @@ FIGURES = {
         "spread.png",
         "scales.png",
     ),
+    "compare": ("series.png", "trends.png", "ranks.png", "differences_*.png"),
 }
 #: Task -> folder of its results where none is given.
-DEFAULT_FOLDERS = {"reconstruct": "climrecon-result", "train": "climrecon-training", "evaluate": "climrecon-evaluation"}
+DEFAULT_FOLDERS = {
+    "reconstruct": "climrecon-result",
+    "train": "climrecon-training",
+    "evaluate": "climrecon-evaluation",
+    "compare": "climrecon-comparison",
+}
 
 
 def as_pdf(name: str) -> str:

@@ -48,7 +48,12 @@ def table_of_parameters() -> str:
 
 def fields_of_forms() -> str:
     """The fields of each Freva plugin in their order, with their help there."""
-    plugins = {p.RECONSTRUCT: "ClimRecon", p.TRAIN: "ClimReconTrain", p.EVALUATE: "ClimReconEvaluate"}
+    plugins = {
+        p.RECONSTRUCT: "ClimRecon",
+        p.TRAIN: "ClimReconTrain",
+        p.EVALUATE: "ClimReconEvaluate",
+        p.COMPARE: "ClimReconCompare",
+    }
     lines = []
     for task, plugin in plugins.items():
         rows = [(field.name, field.help) for field in form.fields(task)]

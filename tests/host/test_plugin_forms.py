@@ -16,7 +16,10 @@ from host.test_freva import FAST, ROOT, Host
 from preprocess import observation_files as files
 
 pytestmark = pytest.mark.host
-PLUGINS = {"ClimRecon": "plugin", "ClimReconTrain": "plugin_train", "ClimReconEvaluate": "plugin_evaluate"}
+PLUGINS = {
+    "ClimRecon": "plugin", "ClimReconTrain": "plugin_train", "ClimReconEvaluate": "plugin_evaluate",
+    "ClimReconCompare": "plugin_compare",
+}  # fmt: skip
 #: Batch jobs wait for the cores.
 PATIENCE = 300
 
@@ -157,6 +160,7 @@ def log_of_form(host: Host, plugin: str, fields: dict[str, str]) -> str:
         ("climrecontrain", {"training_data": "cmip5", "network_name": "web", "options": "dryrun=true"}, "Would train"),
         ("climreconevaluate", {"truth_file": "TRUTH", "compare_with": ["idw", "oi"], "period": "1961-1962",
                                "options": "dryrun=true"}, "idw, oi"),
+        ("climreconcompare", {"products": "reanalysis=TRUTH,again=TRUTH", "options": "dryrun=true"}, "Would compare"),
     ],
 )  # fmt: skip
 def test_what_the_web_sends(host: Host, demo: Path, plugin: str, fields: dict[str, str], expected: str) -> None:
@@ -165,7 +169,9 @@ def test_what_the_web_sends(host: Host, demo: Path, plugin: str, fields: dict[st
         "OBS": demo.rglob("HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"),
         "TRUTH": (demo / "reanalysis/20CR").glob("*.nc"),
     }
-    fields = {n: str(next(files[v])) if isinstance(v, str) and v in files else v for n, v in fields.items()}
+    paths = {word: str(next(found)) for word, found in files.items()}
+    for word, path in paths.items():
+        fields = {n: v.replace(word, path) if isinstance(v, str) else v for n, v in fields.items()}
     assert expected in log_of_form(host, plugin, fields)
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from climrecon.cli.app import app
 from climrecon.files import sha256_of
 from climrecon.jobs.record import new_chain
+from climrecon.parameters import TASKS
 from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
 from climrecon.tasks import run as tasks_run
@@ -93,8 +94,8 @@ def test_a_report_is_written_if_it_is_asked_for(tmp_path: Path) -> None:
 
 def test_each_task_has_a_folder_of_its_own_by_default() -> None:
     settings = validate({"task": "reconstruct", "obs_file": __file__}, Site(SiteFile()))
-    tasks = [settings.model_copy(update={"task": task}) for task in ("reconstruct", "train", "evaluate")]
-    assert len({output_folder(one) for one in tasks}) == 3
+    tasks = [settings.model_copy(update={"task": task}) for task in TASKS]
+    assert len({output_folder(one) for one in tasks}) == 4
 
 
 def test_each_run_without_a_folder_gets_one_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,12 @@ def test_a_form_holds_parameters_of_its_task_alone_and_no_defaults(task: str) ->
 
 @pytest.mark.parametrize("task", p.TASKS)
 def test_help_is_a_sentence_without_words_of_other_tasks(task: str) -> None:
-    others = {p.RECONSTRUCT: "train|evaluat|scor", p.TRAIN: "evaluat|reconstruct", p.EVALUATE: "reconstruct"}[task]
+    others = {
+        p.RECONSTRUCT: "train|evaluat|scor",
+        p.TRAIN: "evaluat|reconstruct",
+        p.EVALUATE: "reconstruct",
+        p.COMPARE: "train|evaluat|observations",
+    }[task]
     for one in form.fields(task):
         first, _, empty = one.help.partition(" Empty: ")
         assert first.endswith("."), one

@@ -1,0 +1,129 @@
+"""netCDF file of a comparison: series and maps of products on a common grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+
+from climrecon.array_types import FloatArray, IntArray
+from climrecon.fields import Steps
+from climrecon.files import NETCDF_HEADER, atomic_path
+from climrecon.frequency import YEAR
+from climrecon.grid import Grid
+from climrecon.output.axes import TIME_UNITS, add_horizontal_axis, add_variable, step_coordinates
+from climrecon.variables import VARIABLES
+
+_FILL = np.float32(1e20)
+_CALENDAR = "standard"
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Means and trends of P products over N periods, (P, N, H, W), NaN where unknown.
+
+    Their differences are to the first product.
+    """
+
+    periods: Sequence[tuple[int, int]]
+    mean: FloatArray
+    trend: FloatArray
+
+
+@dataclass(frozen=True)
+class SeriesOfProducts:
+    """Series of P products.
+
+    Attributes
+    ----------
+    time:
+        (T,) all steps of any product.
+    values:
+        Name -> long name, units, cell methods and (P, T) values, NaN where a product has none.
+    years, annual:
+        (Y,) years, and the same for (P, Y) annual values.
+    """
+
+    time: Steps
+    years: IntArray
+    values: dict[str, tuple[str, str, FloatArray]] = field(default_factory=dict)
+    annual: dict[str, tuple[str, str, FloatArray]] = field(default_factory=dict)
+
+
+def write_comparison_file(
+    path: Path,
+    grid: Grid,
+    variable: str,
+    names: Sequence[str],
+    series: SeriesOfProducts,
+    maps: Maps | None,
+    attributes: Mapping[str, str],
+) -> None:
+    """Write series and maps of the products ``names``."""
+    known = VARIABLES[variable]
+    with (
+        atomic_path(path, NETCDF_HEADER) as temporary,
+        netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file,
+    ):
+        file.setncatts({"Conventions": "CF-1.8", **attributes})
+        _add_names(file, names)
+        _add_steps(file, "time", series.time)
+        _add_steps(file, "year", Steps(series.years, YEAR))
+        for dimension, rows in (("time", series.values), ("year", series.annual)):
+            for name, (long_name, units, values) in rows.items():
+                described = {"long_name": long_name, "units": units, "coordinates": "product_name"}
+                _add(file, name, ("product", dimension), described, values)
+        if maps is None:
+            return
+        file.createDimension("period", len(maps.periods))
+        bounds = np.array(maps.periods, np.int32)
+        for number, name in enumerate(("period_first_year", "period_last_year")):
+            described = {"long_name": name.replace("_", " "), "units": "1"}
+            add_variable(file, name, "i4", ("period",), described, bounds[:, number])
+        for axis, values, edges in (("lat", grid.lat, grid.lat_edges), ("lon", grid.lon, grid.lon_edges)):
+            add_horizontal_axis(file, axis, values, np.stack([edges[:-1], edges[1:]], 1))
+        units = known.units
+        for name, values, unit, what in (
+            ("mean", maps.mean, units, "mean of annual means over a period"),
+            ("trend", maps.trend, f"{units} decade-1", "least-squares trend of annual means over a period"),
+        ):
+            metadata = {"units_metadata": known.units_metadata} if known.units_metadata else {}
+            described = {
+                "units": unit, "coordinates": "product_name period_first_year period_last_year", **metadata,
+                "cell_methods": f"{known.time_cell_methods} area: mean",
+            }  # fmt: skip
+            shape = ("product", "period", "lat", "lon")
+            _add(file, name, shape, {"long_name": f"{what}, over the common cells", **described}, values)
+            described["long_name"] = f"{what}, less that of {names[0]}"
+            _add(file, f"{name}_difference", shape, described, values - values[:1])
+
+
+def _add(
+    file: netCDF4.Dataset, name: str, shape: tuple[str, ...], attributes: Mapping[str, str], values: FloatArray
+) -> None:
+    add_variable(file, name, "f4", shape, attributes, np.ma.masked_invalid(values), fill_value=_FILL, zlib=True)
+
+
+def _add_names(file: netCDF4.Dataset, names: Sequence[str]) -> None:
+    encoded = [name.encode() for name in names]
+    file.createDimension("product", len(names))
+    file.createDimension("strlen", max(map(len, encoded)))
+    letters = netCDF4.stringtochar(np.array(encoded, dtype=f"S{file.dimensions['strlen'].size}"))
+    add_variable(file, "product_name", "S1", ("product", "strlen"), {"long_name": "product"}, letters)
+
+
+def _add_steps(file: netCDF4.Dataset, name: str, steps: Steps) -> None:
+    """A time axis with the middle and the bounds of its steps."""
+    file.createDimension(name, len(steps))
+    if "bnds" not in file.dimensions:
+        file.createDimension("bnds", 2)
+    middle, bounds = step_coordinates(steps, _CALENDAR)
+    attributes = {
+        "standard_name": "time", "long_name": "time", "units": TIME_UNITS, "calendar": _CALENDAR, "axis": "T",
+        "bounds": f"{name}_bnds",
+    }  # fmt: skip
+    add_variable(file, name, "f8", (name,), attributes, middle)
+    add_variable(file, f"{name}_bnds", "f8", (name, "bnds"), {}, bounds)

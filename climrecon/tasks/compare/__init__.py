@@ -1,0 +1,1 @@
+"""``task=compare``: infilled products on a common grid, base period and coverage."""
