@@ -29,7 +29,7 @@ from climrecon.cli.run_command import (
 )
 from climrecon.cli.watching import releases, schedule, watch
 from climrecon.errors import ClimReconError, Explained, Interrupted, explained, unexpected
-from climrecon.files import unchanged_inputs, why_unreadable
+from climrecon.files import FOLDER, unchanged_inputs, why_unreadable
 from climrecon.interruption import end_if_stopped, signals_end_run
 from climrecon.redaction import redacted
 from climrecon.version import __version__
@@ -159,6 +159,9 @@ def check(config: str) -> None:
         answer["extra_scheduler_options"] = site.host_batch_options(chosen.task)
         if chosen.obs_file:
             check_there(chosen.obs_file, "obs_file")
+        for path in chosen.product_paths.values():
+            if why_unreadable(path) != FOLDER:
+                check_there(path, "products")
     except ProblemList as error:
         answer.update(problems=error.problems, hint=error.hint)
     except ClimReconError as error:

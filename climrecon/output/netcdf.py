@@ -286,6 +286,10 @@ def _what_draws_hold(product: Product) -> str:
     return f"{text}. Kept cells have the value of {of} and a draw of its uncorrelated error."
 
 
+#: In the comment of realisations whose errors have no stated persistence.
+NO_MEANS_OVER_TIME = "do not take their means over time"
+
+
 def _months_of_draws(product: Product) -> str:
     """How a realisation's errors go on from step to step, which matters for means over time."""
     words = product.observations.time.plural
@@ -295,7 +299,7 @@ def _months_of_draws(product: Product) -> str:
             f"Errors of successive months of a realisation are correlated ({persistence:g} from month to month), but for "
             "what is smaller than some thousand kilometres."
         )
-    return f"Whether errors of successive {words} are correlated is not stated: do not take their means over time."
+    return f"Whether errors of successive {words} are correlated is not stated: {NO_MEANS_OVER_TIME}."
 
 
 def _sentence(note: str) -> str:

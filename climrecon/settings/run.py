@@ -163,8 +163,10 @@ def validate(raw: Mapping[str, Any], site: Site) -> RunSettings:
     problems += _combinations(values, frozenset(given))
     problems += _training_sets(values, site)
     if problems or settings is None:
+        task = str(values["task"]).strip().lower()
+        task = task if task in p.TASKS else p.RECONSTRUCT
         raise ProblemList(
-            problems, "These parameters cannot be used:", "See 'climrecon reconstruct --help' for all of them."
+            problems, "These parameters cannot be used:", f"See 'climrecon {task} --help' for all of them."
         )
     return settings
 

@@ -36,12 +36,20 @@ def archive(tmp_path: Path) -> MadeArchive:
     return made
 
 
+def demo_mean(demo: Path) -> Path:
+    return next(demo.rglob("HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"))
+
+
 def command(task: str, tmp_path: Path, demo: Path) -> list[str]:
     """A quick run of a task without its output; ``tmp_path`` holds its cache."""
     cache = ["--cachedir", str(tmp_path / "cache"), "--catalogue", str(demo / "catalogue.json")]
     if task == "evaluate":
         truth = next((demo / "reanalysis" / "20CR").glob("*.nc"))
         return ["evaluate", "--truth-file", str(truth), "--period", "1961-1962", *QUICK, *cache]
+    if task == "compare":
+        paths = {"reanalysis": next((demo / "reanalysis" / "20CR").glob("*.nc")), "observed": demo_mean(demo)}
+        products = ",".join(f"{name}={path}" for name, path in paths.items())
+        return ["compare", "--products", products, "--plots", "false", *cache[:2]]
     return [
         "train", "--training-data", "cmip5", "--training-target", "tas", "--recipe", RECIPE, "--iterations", "20",
         "--network-name", "mine", "--period", "1870-1899", "--plots", "false", "--dispatch", "local", *cache,
@@ -94,7 +102,7 @@ def test_a_system_that_takes_no_more(archive: MadeArchive, tmp_path: Path, site:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["evaluate", "train"])
+@pytest.mark.parametrize("task", ["evaluate", "train", "compare"])
 def test_other_tasks(task: str, demo: Path, tmp_path: Path, site: Path, counts: Counts) -> None:
     run, output = command(task, tmp_path, demo), tmp_path / "output"
     undisturbed = call([*run, "--output", str(output)], tmp_path)

@@ -24,6 +24,7 @@ from climrecon.netcdf.forms import files_at, is_zarr, readable
 from climrecon.netcdf.names import NETCDF, plain_name
 from climrecon.netcdf.opening import opened
 from climrecon.netcdf.times import find_time, read_axis
+from climrecon.output.netcdf import NO_MEANS_OVER_TIME
 from climrecon.preprocess import PrepareRequest, read_observations, to_network_grid
 from climrecon.preprocess.chunks import read_chunk
 from climrecon.preprocess.climatology import anomalies_of
@@ -276,7 +277,7 @@ def member_fields(
 
 
 def prepared(observations: Observations, settings: RunSettings, grid: Grid, scratch: Path) -> Observations:
-    """On the common base period, frequency and grid, within ``period``.
+    """On the common base period, frequency and grid, within ``period``; the given values are overwritten.
 
     A field that refers to the base period by its own statement is taken as it is. Others are less their climatology over
     that period, cell by cell, so that cells with too few years of it are lost.
@@ -288,7 +289,7 @@ def prepared(observations: Observations, settings: RunSettings, grid: Grid, scra
     """
     wanted, found = settings.reference_period.years, observations
     if found.reference_period != wanted and VARIABLES[found.variable].kind == "anomaly":
-        values = anomalies_of(found.values, found.time, wanted)
+        values = anomalies_of(found.values, found.time, wanted, out=found.values)
         mask = np.isfinite(values)
         lost = 100.0 * (1.0 - mask.sum() / found.mask.sum())
         note = f"re-based to {wanted[0]}-{wanted[1]} cell by cell" + (
@@ -338,13 +339,15 @@ def stated_sd(product: Product, time: Steps) -> FloatArray | None:
 class Origin:
     """Network, data set and version of climrecon of a reconstruction; "" for other products.
 
-    ``cell_sd``: whether the file holds the standard deviation of each cell, from which none of a mean follows.
+    ``cell_sd``: whether the file holds the standard deviation of each cell, from which none of a mean follows;
+    ``persistent``: whether the file states how errors of its realisations go on from step to step.
     """
 
     network: str = ""
     data_set: str = ""
     version: str = ""
     cell_sd: bool = False
+    persistent: bool = True
 
 
 def origin_of(product: Product, variable: str) -> Origin:
@@ -358,4 +361,8 @@ def origin_of(product: Product, variable: str) -> Origin:
         versions = json.loads(known.get("climrecon_versions", "{}"))
         cell_sd = f"{variable}_stddev" in file.variables
         data_set = str(known.get("climrecon_dataset", ""))
-        return Origin(str(known["climrecon_network"]), data_set, str(versions.get("climrecon", "")), cell_sd)
+        drawn = file.variables.get(f"{variable}{_REALISATION}")
+        persistent = drawn is None or NO_MEANS_OVER_TIME not in str(drawn.__dict__.get("comment", ""))
+        return Origin(
+            str(known["climrecon_network"]), data_set, str(versions.get("climrecon", "")), cell_sd, persistent
+        )

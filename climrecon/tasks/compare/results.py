@@ -149,6 +149,12 @@ def _notes(together: Together, settings: RunSettings) -> list[str]:
     if without:
         named = ", ".join(one.name for one in without)
         notes.append(f"no spread of the mean: {named} (neither members nor realisations, and none is stated)")
+    unstated = [one.name for one in together.products if one.about["members"] > 1 and not one.about["persistent"]]
+    if unstated:
+        notes.append(
+            f"{', '.join(unstated)}: whether errors of its realisations persist from {together.time.word} to "
+            f"{together.time.word} is not stated, so the spread of annual means, ranks and trends may be too small"
+        )
     ours = [one.name for one in without if one.about["cell_sd"]]
     if ours:
         notes.append(

@@ -90,6 +90,7 @@ class Comparison:
                 "members": len(product.members),
                 "kind_of_members": product.kind_of_members,
                 "cell_sd": origin.cell_sd,
+                "persistent": origin.persistent,
                 "notes": list(source.notes),
             }
             values = np.where(found.mask, found.values, np.nan).astype(np.float32)

@@ -13,7 +13,7 @@ from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Steps
 from climrecon.geography import with_domain
-from climrecon.grid import Grid, Region, observed_mean, weighted_mean
+from climrecon.grid import Grid, Region, coverage, observed_mean, weighted_mean
 from climrecon.memory import blocks_of
 from climrecon.scores.series import annual_means
 from climrecon.scores.trends import FEWEST_YEARS
@@ -116,11 +116,7 @@ class Together:
         boxes = [[self.grid.area]]
         for index in self.indices:
             boxes.append([self.grid.region_weights(Region("", *box)) for box in (index.box, index.less) if box])
-        flat = mask.reshape(len(mask), -1)
-        shares = [
-            np.min([flat @ box.ravel().astype(np.float32) / box.sum() for box in group], axis=0) for group in boxes
-        ]
-        return np.stack(shares)
+        return np.stack([np.min([coverage(mask, box) for box in group], axis=0) for group in boxes])
 
     def annual_fields(self, number: int) -> tuple[IntArray, FloatArray]:
         """Whole common years, and (Y, H, W) annual means over the common cells with :data:`OF_YEAR` of the months."""
