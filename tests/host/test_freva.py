@@ -316,6 +316,21 @@ def test_an_evaluation(sqlite: Host, demo: Path, monkeypatch: pytest.MonkeyPatch
     assert {"scores", "figure", "provenance", "report"} <= {entry["role"] for entry in manifest["outputs"]}
 
 
+def test_a_comparison(sqlite: Host, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sqlite.environment, "OMP_NUM_THREADS", "1")
+    paths = {"reanalysis": "reanalysis/20CR/*.nc", "observed": "**/HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"}
+    products = ",".join(f"{name}={next(demo.glob(pattern))}" for name, pattern in paths.items())
+    refused = sqlite.freva("plugin", "climreconcompare", f"products={products},gone=/no/such/file.nc")
+    assert refused.returncode == 2
+    assert "There is no file /no/such/file.nc" in refused.stdout, refused.stdout
+    answer = sqlite.freva("plugin", "climrecon", "task=compare", f"products={products}", timeout=900)
+    assert answer.returncode == 0, answer.stdout
+    assert sqlite.statuses()[0] == "finished"
+    content = json.loads((sqlite.newest() / "comparison.json").read_text())
+    assert list(content["products"]) == ["reanalysis", "observed"]
+    assert (sqlite.newest() / "report.html").is_file()
+
+
 def test_each_variable_reaches_the_data_browser_in_a_file_of_its_own(sqlite: Host) -> None:
     answer = sqlite.freva("plugin", "climrecon", "add_to_databrowser=true", *FAST)
     assert answer.returncode == 0, answer.stdout
