@@ -200,13 +200,13 @@ class Stated:
         found = [(_USER, self.named), *((f"the {key} of its variable", self.variable.get(key)) for key in _OF_VARIABLE)]
         found += [(f"its {key}", self.attributes.get(key)) for key in (*_OF_FILE, "source_id")]
         folders = reversed(PurePath(self.path).parent.parts)
-        folder = next(filter(_is_data_set, folders), "")  # the nearest
-        model = self.model if _is_data_set(self.model) else ""
+        folder = next(filter(is_data_set, folders), "")  # the nearest
+        model = self.model if is_data_set(self.model) else ""
         found += [("the catalogue's model", model), (_FOLDER, folder), (_NAME, self.name)]
         return tuple((where, str(text)) for where, text in found if isinstance(text, str) and text.strip())
 
 
-def _is_data_set(text: str) -> bool:
+def is_data_set(text: str) -> bool:
     """Whether ``text`` is the name of a data set, and nothing else but its version."""
     return any(re.fullmatch(rf"(?:{row.pattern})[\W_]*v?[\d._-]*[a-z]?", text, re.IGNORECASE) for row in DATA_SETS)
 

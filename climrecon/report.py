@@ -307,7 +307,7 @@ def _trend_cell(entry: dict[str, Any], name: str, digits: int) -> str:
     reach = "no interval" if row["interval"] is None else "{:+.{d}f} to {:+.{d}f}".format(*row["interval"], d=digits)
     text = f"{row['slope']:+.{digits}f} ({reach})"
     if "members" in row:
-        text += f"; members {row['members']['mean']:+.{digits}f} ± {row['members']['sd']:.{digits}f}"
+        text += f"; members {row['members']['mean']:+.{digits}f} ± {row['members']['sd']:.{digits + 1}f}"
     return f"{text}, {row['period']}" if row["cut"] else text
 
 
@@ -321,12 +321,17 @@ def _difference_cell(entry: dict[str, Any], name: str, digits: int) -> str:
     return f"{row['slope']:+.{digits}f} ({reach}), {'significant' if row['significant'] else 'not significant'}"
 
 
+#: A year with less of the area covered is marked.
+_SPARSE = 0.5
+
+
 def _rank_cell(years: list[dict[str, Any]], rank: int, digits: int) -> str:
     if rank >= len(years):
         return "–"
     row = years[rank]
     chance = "" if row["probability"] is None else f", {100 * row['probability']:.0f} %"
-    return f"{row['year']} ({row['value']:+.{digits}f}{chance})"
+    sparse = f"; {100 * row['covered']:.0f} % of the area" if row["covered"] < _SPARSE else ""
+    return f"{row['year']} ({row['value']:+.{digits}f}{chance}{sparse})"
 
 
 def _event_cell(row: dict[str, Any] | None, digits: int) -> str:

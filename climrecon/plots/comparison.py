@@ -132,7 +132,8 @@ def _period_of(entry: Mapping[str, Any]) -> str:
 
 def draw_ranks(ranks: Sequence[Mapping[str, Any]], title: str) -> Picture | None:
     """Probability of each rank of the highest years, of products with a spread; None without any."""
-    shown = [one for one in ranks if one["from"]][:MAPPED]
+    every = [one for one in ranks if one["from"]]
+    shown = every[:MAPPED]
     if not shown:
         return None
     figure = new_figure(10.5, 4.4 * ((len(shown) + 1) // 2))
@@ -154,7 +155,8 @@ def draw_ranks(ranks: Sequence[Mapping[str, Any]], title: str) -> Picture | None
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     figure.colorbar(drawn, ax=panels.tolist(), label="probability", shrink=0.8)
-    return Picture(figure, f"{title}: probability of each rank, per cent. White: never.")
+    rest = f" The first {MAPPED} of {len(every)}; the others are in comparison.json." if len(every) > MAPPED else ""
+    return Picture(figure, f"{title}: probability of each rank, per cent. White: never.{rest}")
 
 
 def draw_differences(
@@ -181,8 +183,10 @@ def draw_differences(
             title = f"{next(letters)}  {name} less {names[0]}, {what}"
             draw_map(figure, places[row, column], grid, change[row], scale, title, size=12, bar={"format": "%g"})
     first, last = period
+    left_out = len(names) - 1 - len(others)
+    rest = f" {left_out} more products are in comparison.nc." if left_out else ""
     return Picture(
         figure,
         f"Differences to {names[0]} over {first}-{last}: means (left) and least-squares trends per decade (right) of "
-        "annual means over the common cells. Grey: too few common years.",
+        f"annual means over the common cells. Grey: too few common years.{rest}",
     )

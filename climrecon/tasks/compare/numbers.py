@@ -34,12 +34,15 @@ class Series:
         (K, T) monthly (or annual) area mean and indices; on the product's steps, and on the common ones.
     own_members, common_members:
         (M, K, T) the same of the members; None without any.
+    covered:
+        (T,) share of the area that its own values cover.
     own_sd:
         (T,) stated standard deviation of the area mean; None if there is none.
     """
 
     own: FloatArray
     common: FloatArray
+    covered: FloatArray
     own_members: FloatArray | None = None
     common_members: FloatArray | None = None
     own_sd: FloatArray | None = None
@@ -47,10 +50,14 @@ class Series:
 
 @dataclass(frozen=True)
 class Annual:
-    """Whole years of an area mean: (Y,) values, (M, Y) members or None, and (Y,) standard deviation or None."""
+    """Whole years of an area mean.
+
+    (Y,) values and shares of the area, (M, Y) members or None, and (Y,) standard deviation or None.
+    """
 
     years: IntArray
     values: FloatArray
+    covered: FloatArray
     members: FloatArray | None
     sd: FloatArray | None
 
@@ -58,7 +65,8 @@ class Annual:
         """The years from ``first`` to ``last`` with a value."""
         keep = (self.years >= first) & (self.years <= last) & np.isfinite(self.values)
         members = None if self.members is None else self.members[:, keep]
-        return Annual(self.years[keep], self.values[keep], members, None if self.sd is None else self.sd[keep])
+        sd = None if self.sd is None else self.sd[keep]
+        return Annual(self.years[keep], self.values[keep], self.covered[keep], members, sd)
 
 
 def annual(together: Together, series: Sequence[Series], coverage: str) -> list[Annual]:
@@ -68,12 +76,13 @@ def annual(together: Together, series: Sequence[Series], coverage: str) -> list[
         own = coverage == OWN
         time = product.time if own else together.time
         years, values = annual_means((one.own if own else one.common)[0], time)
+        covered = annual_means(one.covered if own else together.covered, time)[1]
         of_members = one.own_members if own else one.common_members
         members = None if of_members is None else annual_means(of_members[:, 0], time)[1]
         # How errors persist within a year is not stated: the mean of the monthly ones takes them as fully persistent.
         stated = annual_means(one.own_sd, time)[1] if own and one.own_sd is not None else None
         sd = stated if members is None or len(members) < 2 else members.std(axis=0, ddof=1)
-        found.append(Annual(years, values, members, sd))
+        found.append(Annual(years, values, covered, members, sd))
     return found
 
 
@@ -161,6 +170,7 @@ def _ranks(means: Mapping[str, Mapping[str, Annual]], settings: RunSettings) -> 
                     "year": int(known.years[at]),
                     "value": float(known.values[at]),
                     "sd": None if known.sd is None else float(known.sd[at]),
+                    "covered": round(float(known.covered[at]), 4),
                     "probability": None if table is None else float(table[at, rank]),
                     "probabilities": None if table is None else [round(float(one), 4) for one in table[at]],
                 }

@@ -14,6 +14,7 @@ from scipy.special import ndtri
 
 from climrecon.array_types import FloatArray
 from climrecon.catalogue.roles import MAIN, MEMBER, member_number, role_of
+from climrecon.datasets import is_data_set
 from climrecon.errors import InputDataError
 from climrecon.fields import Observations, Steps
 from climrecon.files import FOLDER, why_unreadable
@@ -170,7 +171,10 @@ def _members_in(path: Path, variable: str) -> tuple[Member, ...]:
 
 
 def request_for(product: Product, settings: RunSettings, scratch: Path | None = None) -> PrepareRequest:
-    """How the files of a product are read: whole, since its base period may lie outside of ``period``."""
+    """How the files of a product are read: whole, since its base period may lie outside of ``period``.
+
+    A product that is called as a data set is of it, whatever else its files state.
+    """
     frequency = settings.frequency
     if frequency == YEAR:
         frequency = frequency_within(product.files[0], settings.variable)
@@ -179,6 +183,7 @@ def request_for(product: Product, settings: RunSettings, scratch: Path | None = 
         frequency=frequency,
         values=settings.values,
         reference_period=settings.reference_period.years,
+        data_set=product.name if is_data_set(product.name) else "",
         grid=settings.grid or "",
         domain=settings.domain,
         allow_infilled=True,

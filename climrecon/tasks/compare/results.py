@@ -39,7 +39,7 @@ def write_comparison(
     content = _content(together, series, settings)
     for note in content["notes"]:
         reporter.note(note)
-    shares = [together.coverage(np.isfinite(one.values))[0] for one in together.products]
+    shares = [one.covered for one in series]
     maps = _maps(together, settings, reporter)
     inputs = [(str(path), str(digest)) for one in together.products for path, digest in one.about["files"]]
     named = [f"{one.name} {digest}" for one in together.products for _, digest in one.about["files"]]
@@ -73,7 +73,7 @@ def _content(together: Together, series: Sequence[Series], settings: RunSettings
     """What ``comparison.json`` holds."""
     variable, grid = VARIABLES[settings.variable], together.grid
     reference = settings.reference_period.years
-    covered = together.coverage(together.mask)[0]
+    covered = together.covered
     names = [one.name for one in together.products]
     return {
         "schema": 1,
@@ -87,7 +87,7 @@ def _content(together: Together, series: Sequence[Series], settings: RunSettings
         "grid": grid.describe(),
         "area": area_in_words(grid, settings.variable),
         "mean": mean_in_words(grid, settings.variable),
-        "products": {one.name: _about(one, together) for one in together.products},
+        "products": {one.name: _about(one, of.covered) for one, of in zip(together.products, series, strict=True)},
         "common": {
             "period": together.time.span(),
             "steps": len(together.time),
@@ -115,9 +115,8 @@ def _content(together: Together, series: Sequence[Series], settings: RunSettings
     }
 
 
-def _about(product: OnGrid, together: Together) -> dict[str, Any]:
-    about, shares = product.about, together.coverage(np.isfinite(product.values))[0]
-    spread = None
+def _about(product: OnGrid, shares: FloatArray) -> dict[str, Any]:
+    about, spread = product.about, None
     if about["members"] > 1:
         spread = f"{about['members']} {about['kind_of_members']}"
     elif product.sd is not None:
@@ -175,7 +174,7 @@ def _maps(together: Together, settings: RunSettings, reporter: Reporter) -> Maps
     if not periods:
         return None
     mean, trend = (np.empty((len(together.products), len(periods), *together.grid.shape), np.float32) for _ in range(2))
-    reporter.stage(f"Maps of {len(periods)} periods")
+    reporter.stage(f"Maps of {', '.join('{}-{}'.format(*one) for one in periods)}")
     for number in range(len(together.products)):
         years, fields = together.annual_fields(number)
         for at, period in enumerate(periods):

@@ -148,6 +148,7 @@ class Comparison:
                 Series(
                     together.own_series(product.values),
                     together.common_series(product.values, number),
+                    together.coverage(np.isfinite(product.values))[0],
                     members.get("own"),
                     members.get("common"),
                     product.sd,

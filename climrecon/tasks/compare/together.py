@@ -82,6 +82,11 @@ class Together:
                 mask[part] &= np.isfinite(one.values[rows[part]])
         return mask if self.grid.exists is None else mask & self.grid.exists
 
+    @cached_property
+    def covered(self) -> FloatArray:
+        """(T,) share of the area in common."""
+        return np.asarray(self.coverage(self.mask)[0])
+
     @property
     def indices(self) -> tuple[Index, ...]:
         """Indices of the variable whose boxes the grid holds."""
