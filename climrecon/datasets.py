@@ -159,7 +159,7 @@ _WRITTEN_FOR = re.compile(
 _OF_VARIABLE = ("dataset", "long_name")
 _OF_FILE = ("title", "dataset_title", "dataset", "dataset_id", "dataset_name", "version")
 #: Where texts stand that are more than names; as notes and messages call these places.
-_USER, _FOLDER, _NAME = "the parameter model", "its folder", "its name"
+USER, _FOLDER, _NAME = "the parameter model", "its folder", "its name"
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class Stated:
     @cached_property
     def texts(self) -> tuple[tuple[str, str], ...]:
         """Where a text stands, and the text; what counts most comes first."""
-        found = [(_USER, self.named), *((f"the {key} of its variable", self.variable.get(key)) for key in _OF_VARIABLE)]
+        found = [(USER, self.named), *((f"the {key} of its variable", self.variable.get(key)) for key in _OF_VARIABLE)]
         found += [(f"its {key}", self.attributes.get(key)) for key in (*_OF_FILE, "source_id")]
         folders = reversed(PurePath(self.path).parent.parts)
         folder = next(filter(is_data_set, folders), "")  # the nearest
@@ -336,7 +336,7 @@ def why_infilled(stated: Stated, data_set: DataSet | None = None) -> str | None:
 
 def _on_gaps(stated: Stated) -> Iterator[tuple[str, str, bool]]:
     """Where a text stands that may state that gaps are filled, the text, and whether it is a name; flags become texts."""
-    yield from ((where, text, True) for where, text in stated.texts if where not in (_USER, _FOLDER))
+    yield from ((where, text, True) for where, text in stated.texts if where not in (USER, _FOLDER))
     for attributes, known in ((stated.variable, _OF_VARIABLE), (stated.attributes, _OF_FILE)):
         for key, value in attributes.items():
             if _FLAG.fullmatch(key):

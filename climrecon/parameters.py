@@ -100,9 +100,9 @@ PARAMETERS = (
                    "means of time_frequency on a latitude-longitude grid, global or regional. Of the other facets only "
                    "model may be given with it: the data set that the file holds, where the file does not state it or "
                    "contradicts itself."),
-    Parameter("obs_variable", TEXT, None, site=True, tasks=WITH_OBSERVATIONS,
-              help="Name of the variable in the files of the observations. Empty: names and attributes in the files "
-                   "decide."),
+    Parameter("obs_variable", TEXT, None, site=True,
+              help="Name of the variable in the files of the observations; of products in those files that hold it. "
+                   "Empty: names and attributes in the files decide."),
     Parameter("allow_infilled", BOOL, False, tasks=WITH_OBSERVATIONS,
               help="Read a product whose gaps seem to be filled. The result states it: interpolated cells then count as "
                    "observations."),

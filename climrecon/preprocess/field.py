@@ -203,8 +203,10 @@ def months_within(path: Path, variable: str = "tas") -> IntArray:
         return month_index(file, find_time(file, find_variable(file, variable))[1]).index
 
 
-def frequency_within(path: Path, variable: str) -> Frequency:
+def frequency_within(path: Path, variable: str, named: str = "") -> Frequency:
     """Whether the fields of a file are months or years, by their times; months where there is one time.
+
+    ``named`` as of :func:`find_variable`.
 
     Raises
     ------
@@ -212,7 +214,7 @@ def frequency_within(path: Path, variable: str) -> Frequency:
         If the file cannot be read.
     """
     with opened(path) as file:
-        found = find_variable(file, variable)
+        found = find_variable(file, variable, named)
         index = np.unique(read_axis(file, find_time(file, found)[1]).index)
     return YEAR if len(index) > 1 and (np.diff(index) % 12 == 0).all() else MONTH
 

@@ -402,6 +402,36 @@ def test_a_file_that_is_no_product_is_refused_by_name(tmp_path: Path) -> None:
     assert "holds no netCDF file" in refused(tmp_path, {"first": first, "empty": tmp_path / "empty"})
 
 
+def test_the_name_of_a_product_decides_which_data_set_it_is(tmp_path: Path) -> None:
+    """A file that contradicts itself, and one that states neither data set nor base."""
+    values = climate()
+    first = write(tmp_path, "first", values)
+    both = write(tmp_path, "HadCRUT.4.6.0.0.median", values, file_attributes={"title": "GISTEMP Surface Temperature"})
+    text = refused(tmp_path, {"first": first, "both": both})
+    assert "The product both cannot be compared: " in text
+    assert "Call the product as its data set, e.g. products=GISTEMP=FILE" in text
+    plain = {"units": "K", "long_name": "temperature anomaly"}
+    silent = write(tmp_path, "silent", based(values, 1951, 1980), attributes=plain)
+    content = compare(tmp_path, {"first": first, "HadCRUT4": both, "GISTEMP": silent})
+    about = content["products"]
+    assert "data set HadCRUT.4.6.0.0, by the name of the product ('HadCRUT4')" in about["HadCRUT4"]["notes"][0]
+    assert any("1951-1980 is the default of the data set GISTEMP" in note for note in about["GISTEMP"]["notes"])
+    assert all(one["cells_rms_difference"] < 1e-4 for one in content["pairs"])
+
+
+def test_a_variable_that_the_user_names_is_read_where_a_file_holds_it(tmp_path: Path) -> None:
+    values = climate()
+    first, two = write(tmp_path, "first", values), write(tmp_path, "two", values, name="temperature_anomaly")
+    with netCDF4.Dataset(two, "a") as file:
+        other = file.createVariable("tas_anomaly", "f4", ("time", "lat", "lon"))
+        other.setncatts({"units": "K", "long_name": "temperature anomaly relative to 1961-1990"})
+        other[:] = values + 1.0
+    assert "Several variables could be tas" in refused(tmp_path, {"first": first, "two": two})
+    content = compare(tmp_path, {"first": first, "two": two}, "--obs-variable", "tas_anomaly")
+    assert content["pairs"][0]["annual_mean_difference"] == pytest.approx(1.0, abs=1e-5)
+    assert [one["variable_in_file"] for one in content["products"].values()] == ["tas", "tas_anomaly"]
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

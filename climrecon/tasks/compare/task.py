@@ -21,15 +21,8 @@ from climrecon.files import input_sha256, stamp_of
 from climrecon.frequency import frequency_named
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.compare.numbers import Series
-from climrecon.tasks.compare.products import (
-    common_grid,
-    find_products,
-    member_fields,
-    origin_of,
-    prepared,
-    read_mean,
-    stated_sd,
-)
+from climrecon.tasks.compare.products import find_products, origin_of
+from climrecon.tasks.compare.reading import common_grid, member_fields, prepared, read_mean, stated_sd
 from climrecon.tasks.compare.results import write_comparison
 from climrecon.tasks.compare.together import OnGrid, Together
 from climrecon.tasks.network_store import cache_folder
@@ -191,7 +184,7 @@ class Comparison:
         """Of a product, its settings and the grid: a product that changed, or another grid, is read anew."""
         product = self.products[part]
         plain = self.settings.plain()
-        names = ("variable", "time_frequency", "period", "reference_period", "values", "grid", "domain")
+        names = ("variable", "time_frequency", "period", "reference_period", "values", "grid", "domain", "obs_variable")
         edges = [np.round(one, 4).tolist() for one in (self.grid.lat_edges, self.grid.lon_edges)]
         stamps = [[str(path.resolve()), stamp_of(path)] for path in product.files]
         return digest_of([VERSION, product.name, stamps, {name: plain[name] for name in names}, edges])
