@@ -7,7 +7,7 @@ variable. numpy only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.grid import Grid
 from climrecon.steps import Months, Steps
 
-__all__ = ["Auxiliary", "Context", "Estimate", "Months", "Observations", "Source", "Steps"]
+__all__ = ["Auxiliary", "Context", "Estimate", "Influence", "Months", "Observations", "Source", "Steps"]
 
 
 @dataclass(frozen=True)
@@ -176,3 +176,38 @@ class Estimate:
             area_mean_sd=None if area_mean_sd is None else lambda weights: area_mean_sd(weights)[part],
             observational_stddev=None if observational is None else observational[part],
         )
+
+
+@dataclass(frozen=True)
+class Influence:
+    """What each observation contributes to the weighted sum of a month's estimated cells.
+
+    Attributes
+    ----------
+    contributions:
+        (N, H, W) of each observed cell in each of N months that the estimate depends on, 0 elsewhere. Their sum and
+        ``at_climatology`` are ``value``, except of ``occlusion``.
+    weights:
+        (N, H, W) contributions by unit of the observed anomaly, without units; None where the method gives none.
+    at_climatology:
+        Value for the same mask without anomalies: the part that no observation contributes.
+    value:
+        The value explained, of equations that are solved exactly. A reconstruction solves them as closely as its standard
+        deviation asks for.
+    how:
+        ``exact``: a linear method's weights; ``gradients``: gradients along the path from the climatology to the
+        observations (integrated gradients); ``occlusion``: the change without each cell, or block of cells, in turn.
+    steps:
+        Of the path; 0 where there is none.
+    without:
+        ``without(groups) -> (G,)`` change of the value that each group of the month's observed cells makes, flat indices:
+        with all observations less without the group. None: the method has to estimate again for each.
+    """
+
+    contributions: FloatArray
+    weights: FloatArray | None
+    at_climatology: float
+    value: float
+    how: str
+    steps: int = 0
+    without: Callable[[Sequence[IntArray]], FloatArray] | None = None

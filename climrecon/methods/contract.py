@@ -35,10 +35,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
-from climrecon.fields import Auxiliary, Context, Estimate, Observations
+from climrecon.fields import Auxiliary, Context, Estimate, Influence, Observations
 from climrecon.grid import Grid
+from climrecon.methods.gaussian import GaussianMonth
 
-__all__ = ["Auxiliary", "Capabilities", "Context", "Estimate", "Method", "Observations"]
+__all__ = ["Auxiliary", "Capabilities", "Context", "Estimate", "GaussianMonth", "Influence", "Method", "Observations"]
 
 
 @dataclass(frozen=True)
@@ -151,3 +152,57 @@ class Method(ABC):
         ``members_at_once`` of :class:`Capabilities`.
         """
         return np.stack([self.reconstruct(one, mask, obs_sd, month, context).mean for one in values])
+
+    def gaussian(
+        self, mask: BoolArray, obs_sd: FloatArray | None, month: int, context: Context
+    ) -> GaussianMonth | None:
+        """The Gaussian model of one month whose best linear estimate this method is, or begins with; None: there is none.
+
+        Parameters
+        ----------
+        mask, obs_sd:
+            (H, W), as of :meth:`reconstruct`; at least one cell is observed.
+        month:
+            Calendar month, 1..12.
+        """
+        return None
+
+    def influence(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+        position: int,
+        target: FloatArray,
+    ) -> Influence | None:
+        """What each observation contributes to a weighted sum of estimated cells; None: the method offers no gradients.
+
+        Exact weights where :meth:`gaussian` gives the whole method. Overridden by methods that are not linear.
+
+        Parameters
+        ----------
+        values, mask, obs_sd, month, context:
+            The months that the estimate depends on, as of :meth:`reconstruct`.
+        position:
+            Of the month whose estimate is explained.
+        target:
+            (H, W) weights of its cells.
+        """
+        stated = None if obs_sd is None else obs_sd[position]
+        model = self.gaussian(mask[position], stated, int(month[position]), context)
+        if model is None:
+            return None
+        flat = target.reshape(-1).astype(np.float64)
+        weights = np.zeros(values.shape)
+        weights[position].reshape(-1)[model.cells] = model.weights(flat)
+        contributions = weights * np.where(mask, values, 0.0)
+        return Influence(
+            contributions,
+            weights,
+            0.0,
+            float(contributions.sum()),
+            "exact",
+            without=lambda groups: model.without(flat, values[position].reshape(-1), groups)[0],
+        )

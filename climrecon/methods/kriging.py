@@ -15,7 +15,7 @@ import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.grid import Grid
-from climrecon.methods.contract import Capabilities, Context, Estimate, Method, Observations
+from climrecon.methods.contract import Capabilities, Context, Estimate, GaussianMonth, Influence, Method, Observations
 from climrecon.methods.neighbourhoods import MOST_NEIGHBOURS, LargeField, LargeSystem, sample_of_cells
 from climrecon.methods.priors.covariance import AT_ONCE, distances_between, exponential, great_circle, unit_vectors
 from climrecon.variables import VARIABLES
@@ -189,6 +189,45 @@ class Kriging(Method):
             for row in rows:
                 means[:, row] = system.means(flat[:, row])
         return means.reshape(values.shape)
+
+    def gaussian(
+        self, mask: BoolArray, obs_sd: FloatArray | None, month: int, context: Context
+    ) -> GaussianMonth | None:
+        """See :class:`climrecon.methods.contract.Method`; None on grids of neighbourhoods, whose months have several."""
+        model = self._fitted()
+        field = self._field_of(context.grid, model)
+        if isinstance(field, LargeField):
+            return None
+        cells = np.flatnonzero(mask)
+        error = np.full(len(cells), model.sd**2 * model.nugget)
+        return GaussianMonth(model.sd**2 * field.correlation, error, cells)
+
+    def influence(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+        position: int,
+        target: FloatArray,
+    ) -> Influence | None:
+        """See :class:`climrecon.methods.contract.Method`; weights are exact on grids of neighbourhoods too."""
+        model = self._fitted()
+        field = self._field_of(context.grid, model)
+        if not isinstance(field, LargeField):
+            return super().influence(values, mask, obs_sd, month, context, position, target)
+        system = LargeSystem(field, np.flatnonzero(mask[position]), model.sd, model.nugget, EMPTY_MONTH_SD)
+        weights = np.zeros(values.shape)
+        weights[position] = system.weights(target.reshape(-1)).reshape(target.shape)
+        contributions = weights * np.where(mask, values, 0.0)
+        return Influence(contributions, weights, 0.0, float(contributions.sum()), "exact")
+
+    def _fitted(self) -> Covariance:
+        """The covariance, which :meth:`calibrate` has fitted."""
+        if self.covariance is None:
+            raise ValueError("Kriging is not calibrated to observations.")
+        return self.covariance
 
 
 @dataclass

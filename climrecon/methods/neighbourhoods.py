@@ -205,11 +205,16 @@ class LargeSystem:
         empty = 0.0 if len(self.cells) else self.empty_sd**2
         return np.asarray(self.sd**2 * self._unexplained + empty)
 
-    def mean_variance(self, weights: FloatArray) -> float:
-        """Variance of the error of the sum of (P,) ``weights`` times the field."""
+    def weights(self, target: FloatArray) -> FloatArray:
+        """(P,) weights of the observed cells in the sum of (P,) ``target`` times the estimates."""
         of_observed = np.zeros(self.field.size)
         for one in self._blocks:
-            of_observed[one.used] += one.weights @ weights[one.cells]
+            of_observed[one.used] += one.weights @ target[one.cells]
+        return of_observed
+
+    def mean_variance(self, weights: FloatArray) -> float:
+        """Variance of the error of the sum of (P,) ``weights`` times the field."""
+        of_observed = self.weights(weights)
         left = weights - of_observed
         whole = float(left @ self.field.product(left[None])[0] + self.nugget * (of_observed @ of_observed))
         empty = 0.0 if len(self.cells) else self.empty_sd**2 * float(weights.sum()) ** 2

@@ -8,7 +8,7 @@ from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.errors import NetworkError
 from climrecon.grid import Grid
 from climrecon.methods.card import error_of_observations
-from climrecon.methods.contract import Capabilities, Context, Estimate
+from climrecon.methods.contract import Capabilities, Context, Estimate, Influence, Method
 from climrecon.methods.priors.covariance import great_circle
 from climrecon.methods.priors.interpolation import interpolate
 from climrecon.methods.store import LoadedNetwork, load_network, network_of
@@ -60,6 +60,19 @@ class OptimalInterpolation(UNetReconstructor):
         error_sd = self.observation_sd(obs_sd, values.shape)
         inside = mask & self.inside
         return interpolate(self.prior, values, inside, error_sd, month, context, persistence=self.persistence)
+
+    def influence(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+        position: int,
+        target: FloatArray,
+    ) -> Influence | None:
+        """Exact weights; see :class:`climrecon.methods.contract.Method`."""
+        return Method.influence(self, values, mask, obs_sd, month, context, position, target)
 
 
 def optimal_interpolation(source: LoadedNetwork | None = None) -> OptimalInterpolation:

@@ -19,7 +19,16 @@ import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.grid import Grid
-from climrecon.methods.contract import Auxiliary, Capabilities, Context, Estimate, Method, Observations
+from climrecon.methods.contract import (
+    Auxiliary,
+    Capabilities,
+    Context,
+    Estimate,
+    GaussianMonth,
+    Influence,
+    Method,
+    Observations,
+)
 from climrecon.methods.priors.covariance import distances_by_rows
 from climrecon.variables import Transform, Variable
 
@@ -168,6 +177,44 @@ class Transformed(Method):
             return super().same_mask_means(values, mask, obs_sd, month, context)
         given, sd = self._given(values, obs_sd, month)
         return self.transform.inverse(self.method.same_mask_means(given, mask, sd, month, context))
+
+    def gaussian(
+        self, mask: BoolArray, obs_sd: FloatArray | None, month: int, context: Context
+    ) -> GaussianMonth | None:
+        """See :class:`climrecon.methods.contract.Method`; None where the transform does more than scale."""
+        if not self.transform.is_scaling:
+            return None
+        size = self.transform.scale
+        model = self.method.gaussian(mask, None if obs_sd is None else obs_sd / size, month, context)
+        if model is None:
+            return None
+        return GaussianMonth(model.covariance * size**2, model.error * size**2, model.cells, model.mean_sd * size)
+
+    def influence(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+        position: int,
+        target: FloatArray,
+    ) -> Influence | None:
+        """See :class:`climrecon.methods.contract.Method`; None where the transform does more than scale."""
+        if not self.transform.is_scaling:
+            return None
+        given, sd = self._given(values, obs_sd, month)
+        found = self.method.influence(given, mask, sd, month, context, position, target)
+        if found is None:
+            return None
+        size, without = self.transform.scale, found.without
+        return replace(
+            found,
+            contributions=found.contributions * size,
+            at_climatology=found.at_climatology * size,
+            value=found.value * size,
+            without=None if without is None else lambda groups: without(groups) * size,
+        )
 
 
 def _prior(found: Estimate, stddev: FloatArray | None) -> FloatArray | None:

@@ -66,6 +66,11 @@ class Transform(BaseModel):
         """Whether z is x."""
         return self.kind == "linear" and self.normal == 0.0 and self.scale == 1.0 and self.bounds[0] == -math.inf
 
+    @property
+    def is_scaling(self) -> bool:
+        """Whether z is x by a constant, so that weights of a linear method are the same for both."""
+        return self.kind == "linear" and self.normal == 0.0 and not any(map(math.isfinite, self.bounds))
+
     def forward(self, values: Array) -> Array:
         """z of (...) values, in their own dtype; NaN where they are."""
         number = values.dtype.type

@@ -76,6 +76,17 @@ class FullPrior(LowRankPrior):
         matrix.diagonal().add_(left)
         return matrix if self.local is None else matrix + self.local.matrix()
 
+    def covariance_of_month(self, month: int) -> Tensor:
+        """(P, P) covariance of the field about its mean in the calendar month 1..12, K², double precision."""
+        patterns, left = (part.double() for part in self._all_patterns())
+        by_month = self.coefficients_prior()
+        matrix = (patterns if by_month is None else patterns @ by_month[month - 1].double()) @ patterns.T
+        matrix.diagonal().add_(left)
+        if self.local is not None:
+            matrix += self.local.matrix().double()
+        scale = self.scale[month - 1].double()
+        return scale[:, None] * matrix * scale
+
     def _all_patterns(self) -> tuple[Tensor, Tensor]:
         """(P, K + L) patterns and (P,) variance that they leave."""
         if self._calibrated is not None:

@@ -9,9 +9,21 @@ import torch
 from torch import Tensor
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
-from climrecon.methods.contract import Auxiliary, Capabilities, Context, Estimate, Method, Observations
+from climrecon.methods.contract import (
+    Auxiliary,
+    Capabilities,
+    Context,
+    Estimate,
+    GaussianMonth,
+    Influence,
+    Method,
+    Observations,
+)
 from climrecon.methods.priors.data_set_errors import DataSetErrors, estimate_data_set_errors
+from climrecon.methods.priors.full_rank import LEAST_ERROR
 from climrecon.methods.priors.interpolation import as_tensor, estimate_of, flat_observations, persistent_deviations
+from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD
+from climrecon.methods.unet.influence import influence_of
 from climrecon.methods.unet.network import UNet
 from climrecon.variables import VARIABLES
 
@@ -159,6 +171,42 @@ class UNetReconstructor(Method):
             lambda count, seed: persistent_deviations(posterior, dates, count, seed, self.persistence, parts),
             lambda weights: posterior.weighted_mean_sd(weights, parts),
             values.shape,
+        )
+
+    def gaussian(self, mask: BoolArray, obs_sd: FloatArray | None, month: int, context: Context) -> GaussianMonth:
+        """The optimal interpolation that the U-Net corrects."""
+        error_sd = self.observation_sd(None if obs_sd is None else obs_sd[None], (1, *mask.shape))[0]
+        cells = np.flatnonzero(mask & self.inside)
+        error = np.maximum(error_sd.reshape(-1)[cells].astype(np.float64), LEAST_ERROR) ** 2
+        with torch.inference_mode():
+            covariance = self.prior.covariance_of_month(month).cpu().numpy()
+        return GaussianMonth(covariance, error, cells, MEAN_PRIOR_SD)
+
+    def influence(
+        self,
+        values: FloatArray,
+        mask: BoolArray,
+        obs_sd: FloatArray | None,
+        month: IntArray,
+        context: Context,
+        position: int,
+        target: FloatArray,
+    ) -> Influence | None:
+        """Exact through the interpolation of each month, integrated gradients through the U-Net.
+
+        With variability that the training fields lack the U-Net does not change the mean, and weights are exact.
+        """
+        if self.prior.local is not None:
+            return super().influence(values, mask, obs_sd, month, context, position, target)
+        stated = [None if obs_sd is None else one for one in (obs_sd if obs_sd is not None else mask)]
+        models = [
+            self.gaussian(one, sd, int(number), context) if (one & self.inside).any() else None
+            for one, sd, number in zip(mask, stated, month, strict=True)
+        ]
+        observed = flat_observations(values, mask & self.inside, self.observation_sd(obs_sd, values.shape), self.device)
+        auxiliary = self._auxiliary_at(context.time.index)
+        return influence_of(
+            self.network, self.prior, models, observed, month, context.time.index, position, target, auxiliary
         )
 
     def _auxiliary_at(self, index: IntArray) -> Tensor | None:
