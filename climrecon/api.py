@@ -1,4 +1,4 @@
-"""The package from Python: :func:`reconstruct`, :func:`evaluate`, :func:`compare`, and the :func:`methods` there are.
+"""The package from Python: :func:`reconstruct`, :func:`evaluate`, :func:`explain`, :func:`compare`; the :func:`methods`.
 
 The functions run the tasks of the command line with the same parameters, checks, defaults and site file, in a
 temporary folder; what they return has the content of the files that the command line writes.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Data = xr.Dataset | xr.DataArray | str | Path
 
-__all__ = ["Compared", "compare", "evaluate", "methods", "reconstruct"]
+__all__ = ["Compared", "compare", "evaluate", "explain", "methods", "reconstruct"]
 
 
 def methods() -> dict[str, str]:
@@ -174,6 +174,64 @@ def compare(products: Mapping[str, Data], *, progress: bool = False, **parameter
         numbers = json.loads((result / "comparison.json").read_text(encoding="utf-8"))
         with xr.open_dataset(result / "comparison.nc") as data:
             return Compared(numbers, data.load())
+
+
+def explain(
+    observations: Data,
+    month: str,
+    region: str | None = None,
+    methods: Sequence[str] = ("auto", "kriging"),
+    *,
+    progress: bool = False,
+    **parameters: Any,
+) -> dict[str, xr.Dataset]:
+    """Explain which observations a reconstructed value comes from.
+
+    Parameters
+    ----------
+    observations:
+        As of :func:`reconstruct`.
+    month:
+        ``YYYY-MM``.
+    region:
+        The value: an index of the variable (``nino34``), ``global``, a box ``lat0,lat1,lon0,lon1`` or a place
+        ``lat,lon``. None: the variable's index, else the mean of all cells.
+    methods:
+        Names of :func:`methods`, the first may be ``auto``.
+    progress:
+        Show the stages and how far they are, on standard error.
+    **parameters:
+        Any other parameter of the task, as ``climrecon explain --help`` lists them: ``period="1850-1900"``.
+
+    Returns
+    -------
+    Name of each method -> xarray.Dataset with what ``explanation_NAME.nc`` would hold: contributions and weights of the
+    observations, changes without blocks of them, reductions of variance. Numbers stand in ``attrs["explanation"]``, as
+    ``explanation.json`` has them.
+
+    Raises
+    ------
+    ClimReconError
+        With what was found, what was expected, and a hint what to do.
+    """
+    import xarray as xr
+
+    first, *others = methods
+    given = {
+        **parameters,
+        "network": first,
+        "compare_with": ",".join(others) or "none",
+        "month": month,
+        "region": region,
+    }
+    with TemporaryDirectory(prefix="climrecon-") as folder, _file(observations, Path(folder)) as path:
+        _run("explain", {**given, "obs_file": str(path)}, Path(folder), progress)
+        result = Path(folder) / "result"
+        found = {}
+        for name, numbers in json.loads((result / "explanation.json").read_text(encoding="utf-8"))["methods"].items():
+            with xr.open_dataset(result / f"explanation_{name}.nc") as maps:
+                found[name] = maps.load().assign_attrs(explanation=numbers)
+        return found
 
 
 def _run(task: str, parameters: dict[str, Any], folder: Path, progress: bool) -> dict[str, Any]:

@@ -32,6 +32,7 @@ FORMS = {
     p.EVALUATE: ("network", "compare_with", "truth_file", "training_data", "noise", "withhold", "variable", "model",
                  "obs_file", "masks", "period", "realisations", "outputdir"),
     p.COMPARE: ("products", "products_folder", "variable", "reference_period", "period", "trend_periods", "outputdir"),
+    p.EXPLAIN: ("variable", "model", "obs_file", "month", "region", "network", "compare_with", "period", "outputdir"),
 }  # fmt: skip
 
 #: Parameters that are settings of a recipe too: behind ``recipe=`` they are the recipe's.
@@ -54,6 +55,11 @@ _HELP = {
     (p.COMPARE, "variable"): "Variable of the products, by its CMOR name, e.g. tas (near-surface temperature).",
     (p.COMPARE, "reference_period"): "Years whose mean is the zero of all products.",
     (p.EVALUATE, "training_data"): "Training sets whose held-out members are the truth, joined by +.",
+    (p.EXPLAIN, "network"): "Network or baseline whose value is explained, e.g. punet6.",
+    (p.EXPLAIN, "compare_with"): "Networks or baselines to explain too, separated by commas; 'none' for none.",
+    (p.EXPLAIN, "variable"): "Variable of the value, by its CMOR name, e.g. tas (near-surface temperature).",
+    (p.EXPLAIN, "model"): "Data set of the observations, e.g. HadCRUT5, HadCRUT4, CRUTEM4, GISTEMP. Empty: the site's "
+    "default (HadCRUT5) where the catalogue has several.",
 }
 
 

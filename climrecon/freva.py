@@ -1,9 +1,8 @@
 """What the Freva plugins share: parameters, one JSON file, the call, the outputs. No science.
 
 This module runs in the host's Python, which has none of the plugin's libraries; everything else happens in
-``plugin_env``. ``plugin.py``, ``plugin_train.py``, ``plugin_evaluate.py`` and ``plugin_compare.py`` hold one plugin each,
-since the host takes one class of a module; the host executes them anew for each step, so what has to be remembered
-stays here.
+``plugin_env``. ``plugin.py`` and the files ``plugin_TASK.py`` hold one plugin each, since the host takes one class of a
+module; the host executes them anew for each step, so what has to be remembered stays here.
 """
 
 import filecmp

@@ -33,9 +33,9 @@ NAMES_OR_PATHS = "names or paths"  # separated by commas
 NAMED_FILES = "named files"  # NAME=FILE, separated by commas
 PATHS = (FILE, FOLDER, OUTPUT, FILE_OR_URL, NAME_OR_PATH, NAMES_OR_PATHS, NAMED_FILES)
 
-TASKS = RECONSTRUCT, TRAIN, EVALUATE, COMPARE = ("reconstruct", "train", "evaluate", "compare")
+TASKS = RECONSTRUCT, TRAIN, EVALUATE, EXPLAIN, COMPARE = ("reconstruct", "train", "evaluate", "explain", "compare")
 #: Tasks that work on observations and apply methods; a comparison reads finished products.
-WITH_OBSERVATIONS = (RECONSTRUCT, TRAIN, EVALUATE)
+WITH_OBSERVATIONS = (RECONSTRUCT, TRAIN, EVALUATE, EXPLAIN)
 
 #: Old name -> name. The old names are accepted until the version after 0.2, with a note.
 OLD_NAMES = {"against": "compare_with", "channel_files": "auxiliary_files", "channels": "auxiliary"}
@@ -120,10 +120,10 @@ PARAMETERS = (
               help="Network or baseline that fills the gaps: a name from 'climrecon networks' (e.g. punet6, kriging), "
                    "the path of a network, or auto (the network that comes with climrecon for the variable, else "
                    "kriging, as for other frequencies than mon). A training starts from this network, if one is given."),
-    Parameter("auxiliary_files", NAMED_FILES, None, tasks=(RECONSTRUCT,),
+    Parameter("auxiliary_files", NAMED_FILES, None, tasks=(RECONSTRUCT, EXPLAIN),
               help="Files of the auxiliary variables that the network takes, VARIABLE=FILE separated by commas, e.g. "
                    "psl=/data/psl.nc. A file may have gaps; a variable without a file counts as not observed."),
-    Parameter("compare_with", NAMES_OR_PATHS, "kriging", site=True, tasks=(RECONSTRUCT, EVALUATE),
+    Parameter("compare_with", NAMES_OR_PATHS, "kriging", site=True, tasks=(RECONSTRUCT, EVALUATE, EXPLAIN),
               help="Other networks or baselines to compare the result with, separated by commas; 'none' for none. Each "
                    "network fills all months; the spread between networks is reported as structural uncertainty."),
     Parameter("realisations", INT, 0, minimum=0, maximum=1000, site=True, tasks=(RECONSTRUCT, EVALUATE),
@@ -155,7 +155,7 @@ PARAMETERS = (
                    "series of the cell that is clicked on."),
     Parameter("vector_figures", BOOL, False, site=True,
               help="Write each figure as PDF too."),
-    Parameter("report", BOOL, True, site=True, tasks=(RECONSTRUCT, EVALUATE, COMPARE),
+    Parameter("report", BOOL, True, site=True, tasks=(RECONSTRUCT, EVALUATE, EXPLAIN, COMPARE),
               help="Write one self-contained HTML report."),
     Parameter("add_to_databrowser", BOOL, False, site=True, tasks=(RECONSTRUCT,),
               help="Add the result to the data browser: product climrecon.reconstruction of your own project, one file "
@@ -164,8 +164,8 @@ PARAMETERS = (
               help="Print the input files, the steps and the size of the result, and stop before computing."),
     Parameter("outputdir", OUTPUT, None, site=True, host_default="$USER_OUTPUT_DIR",
               help="Folder for the results; Freva adds the number of the run. Empty: climrecon-result, or the next free "
-                   "name (climrecon-result-2); climrecon-training, climrecon-evaluation and climrecon-comparison for the "
-                   "other tasks."),
+                   "name (climrecon-result-2); climrecon-training, climrecon-evaluation, climrecon-explanation and "
+                   "climrecon-comparison for the other tasks."),
     Parameter("cachedir", FOLDER, None, site=True,
               help="Folder for intermediate results that your runs share. Empty: your cache folder."),
     Parameter("device", CHOICE, "auto", choices=("auto", "cpu", "cuda"), site=True, tasks=WITH_OBSERVATIONS,
@@ -178,7 +178,13 @@ PARAMETERS = (
     Parameter("detach", BOOL, False, help="Return at once after submitting batch jobs instead of waiting for them."),
     Parameter("task", CHOICE, "reconstruct", choices=TASKS, tasks=(),
               help="Task: reconstruct observations, train a network, evaluate networks (on known fields, or on "
-                   "withheld observations), or compare infilled products."),
+                   "withheld observations), explain which observations a reconstructed value comes from, or compare "
+                   "infilled products."),
+    Parameter("month", MONTH, None, tasks=(EXPLAIN,), in_fingerprint=True,
+              help="Month to explain, YYYY-MM; of years and seasons that which holds it. Needed."),
+    Parameter("region", TEXT, None, tasks=(EXPLAIN,), in_fingerprint=True,
+              help="Value to explain: an index of the variable (nino34), global (the mean of all cells), nh, sh, a box "
+                   "lat0,lat1,lon0,lon1, or a place lat,lon in degrees. Empty: the variable's index, else global."),
     Parameter("truth_file", FILE, None, tasks=(EVALUATE,),
               help="netCDF file of complete monthly fields, taken as the truth and masked with the gaps of the "
                    "observations. Empty: the held-out members of training_data."),

@@ -215,6 +215,11 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
     )
 
 
+def write_explanation_report(path: Path, *, content: dict[str, Any], **run: Any) -> None:
+    """Render the report of an explanation; ``content`` is that of its ``explanation.json``."""
+    _write_run_page(path, "explanation.html.j2", content=content, units=content["units"], **run)
+
+
 def _by_region(scores: dict[str, dict[str, float]]) -> tuple[list[str], list[list[str]]] | None:
     """Methods, and a row of RMSEs for each region."""
     if not scores:

@@ -19,9 +19,12 @@ PLUGIN = Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent
 #: Section -> module.
 PLUGINS = {
-    "climrecon": "plugin", "climrecontrain": "plugin_train", "climreconevaluate": "plugin_evaluate",
+    "climrecon": "plugin",
+    "climrecontrain": "plugin_train",
+    "climreconevaluate": "plugin_evaluate",
+    "climreconexplain": "plugin_explain",
     "climreconcompare": "plugin_compare",
-}  # fmt: skip
+}
 
 
 #: Where users' own results go, and how their names are made.

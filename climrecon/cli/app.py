@@ -89,6 +89,17 @@ _TASKS = {
     climrecon compare --products ours=climrecon-result,GISTEMP=gistemp1200_GHCNv4_ERSSTv5.nc --output comparison
     climrecon compare --products-folder PRODUCTS --trend-periods 1901-2018,1979-2018 --output comparison
     """,
+    p.EXPLAIN: """Explain which observations the reconstructed value of a month comes from.
+
+    The value is a place, a box, an index of the variable or a mean; see docs/how-to/explain.md. Observations are read,
+    and methods calibrated, as in a reconstruction. The folder --output gets maps of what each observation contributes, of
+    what changes without it, and of where one more observation helps most.
+
+    \b
+    An index:  climrecon explain --obs-file FILE.nc --month 1877-09 --region nino34 --output why
+    A box:     climrecon explain --obs-file FILE.nc --month 1877-09 --region 30,60,-10,40 --compare-with kriging,oi
+    A place:   climrecon explain --obs-file FILE.nc --month 1877-09 --region 52.5,13.4
+    """,
 }
 for _command in (*(task_command(*task) for task in _TASKS.items()), networks, catalogue, jobs, watch, releases,
                  schedule):  # fmt: skip

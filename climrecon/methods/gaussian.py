@@ -160,9 +160,9 @@ class GaussianMonth:
         return np.asarray(level[:, None] + weights @ self.covariance[self.cells]), level
 
     def _places(self, groups: Iterable[IntArray]) -> Iterator[IntArray]:
-        """Where the cells of each group stand among the N."""
+        """Where the cells of each group stand among the N; those outside a method's domain do not."""
         for group in groups:
-            yield np.searchsorted(self.cells, group)
+            yield np.flatnonzero(np.isin(self.cells, group))
 
     def reductions(self, target: FloatArray) -> FloatArray:
         """(N,) by how much each observation reduces the variance of the sum, given all others; see :meth:`without`."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
-from climrecon.fields import Context, Influence, Observations, Steps
+from climrecon.fields import Context, Estimate, Influence, Observations, Steps
 from climrecon.grid import Grid
 from climrecon.methods import checked
 from climrecon.methods.contract import GaussianMonth, Method
@@ -58,9 +58,18 @@ class Window:
         """(H, W) observed cells of the month."""
         return np.asarray(self.mask[self.position])
 
+    def estimate(self, method: Method) -> Estimate:
+        """The estimate of all these months, as a reconstruction has it."""
+        context = Context(self.grid, self.time)
+        return checked.reconstruct(method, self.values, self.mask, self.obs_sd, self.time.month, context)
+
+    def value_of(self, estimate: Estimate, target: FloatArray) -> float:
+        """The sum of (H, W) ``target`` times the month's mean."""
+        return float((estimate.mean[self.position] * target).sum(dtype=np.float64))
+
     def value(self, method: Method, target: FloatArray) -> float:
         """The sum of (H, W) ``target`` times the estimate, as a reconstruction has it."""
-        return float(self._values(method, target, self.mask[None], self.time.index)[0])
+        return self.value_of(self.estimate(method), target)
 
     def influence(self, method: Method, target: FloatArray) -> Influence | None:
         """See :meth:`climrecon.methods.contract.Method.influence`."""

@@ -65,16 +65,9 @@ def add_horizontal_axis(
     add_variable(file, f"{name}_bnds", "f8", (name, "bnds"), {}, bounds)
 
 
-def write_axes(file: netCDF4.Dataset, product: Product) -> None:
-    """Create the dimensions and the time, latitude and longitude variables with their bounds.
-
-    Latitude, longitude and their order are those of the file that was read; a time axis that is not CF is
-    rewritten: the middle of each step, with bounds, in the source's calendar where CF knows it.
-    """
-    source, time, grid = product.observations.source, product.observations.time, product.observations.grid
-    file.createDimension("time", None)
-    file.createDimension("bnds", 2)
-    calendar = source.calendar if source.calendar in _CALENDARS else "standard"
+def add_time_axis(file: netCDF4.Dataset, time: Steps, calendar: str) -> None:
+    """Add ``time``, the middle of each step, and its bounds to a file with these dimensions."""
+    calendar = calendar if calendar in _CALENDARS else "standard"
     middle, bounds = step_coordinates(time, calendar)
     attributes = {
         "standard_name": "time",
@@ -86,6 +79,18 @@ def write_axes(file: netCDF4.Dataset, product: Product) -> None:
     }
     add_variable(file, "time", "f8", ("time",), attributes, middle)
     add_variable(file, "time_bnds", "f8", ("time", "bnds"), {}, bounds)
+
+
+def write_axes(file: netCDF4.Dataset, product: Product) -> None:
+    """Create the dimensions and the time, latitude and longitude variables with their bounds.
+
+    Latitude, longitude and their order are those of the file that was read; a time axis that is not CF is
+    rewritten: the middle of each step, with bounds, in the source's calendar where CF knows it.
+    """
+    source, time, grid = product.observations.source, product.observations.time, product.observations.grid
+    file.createDimension("time", None)
+    file.createDimension("bnds", 2)
+    add_time_axis(file, time, source.calendar)
     twice = len(source.lat) == 2 * grid.shape[0]
     lat_edges = grid.lat_edges
     if twice:

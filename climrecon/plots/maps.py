@@ -154,7 +154,8 @@ def draw_bar(figure: Any, drawn: Any, axes: Any, scale: Scale, **look: Any) -> N
     figure.colorbar(drawn, ax=axes, **{"shrink": 0.8, "label": scale.label, "ticks": scale.ticks, **look})
 
 
-def _draw_box(axes: Any, box: Box) -> None:
+def draw_box(axes: Any, box: Box) -> None:
+    """The outline of a box on a map."""
     south, north, west, east = box[0], box[1], box[2] % 360, box[3] % 360
     lon = np.concatenate([np.linspace(west, east, 20), np.linspace(east, west, 20), [west]])
     lat = np.concatenate([np.full(20, south), np.full(20, north), [south]])
@@ -197,7 +198,7 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
     boxes = [box for one in series.indices for box in (one.index.box, one.index.less) if box]
     for axes in drawn:
         for box in boxes:
-            _draw_box(axes, box)
+            draw_box(axes, box)
     letter(drawn, aside=12.0)
     figure.suptitle(f"{product.observations.source.label}, {label}", fontsize=14)
     return Picture(figure, maps_caption(product, series, month))

@@ -47,7 +47,9 @@ class Fields(BaseModel):
     seed: Annotated[k.Int, Field(ge=0, le=2147483647)]
     dispatch: Annotated[Literal["auto", "local", "slurm"], k.LOWER_CASE]
     detach: k.Bool
-    task: Annotated[Literal["reconstruct", "train", "evaluate", "compare"], k.LOWER_CASE]
+    task: Annotated[Literal["reconstruct", "train", "evaluate", "explain", "compare"], k.LOWER_CASE]
+    month: k.Month | None
+    region: k.Text | None
     truth_file: k.File | None
     withhold: Annotated[Literal["none", "cells", "blocks", "regions", "spans"], k.LOWER_CASE]
     folds: Annotated[k.Int, Field(ge=2, le=100)]

@@ -20,6 +20,7 @@ from climrecon.settings._fields import Fields
 from climrecon.settings.kinds import TRUE, read_period
 from climrecon.settings.periods import Period
 from climrecon.settings.site import Site
+from climrecon.settings.targets import parse_target
 from climrecon.variables import AUXILIARY, VARIABLES
 
 #: Stands for the network that comes with the package for the variable; else for this baseline, the most accurate one of
@@ -241,6 +242,20 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
     if str(values["task"]).strip().lower() == "evaluate":
         problems += _withheld(values, given)
     problems += _products(values)
+    problems += _explanation(values)
+    return problems
+
+
+def _explanation(values: Mapping[str, Any]) -> list[str]:
+    """Problems of what is to be explained."""
+    problems = []
+    if str(values["task"]).strip().lower() == p.EXPLAIN and _is_empty(values["month"]):
+        problems.append("month: task=explain needs the month to explain, e.g. month=1877-09")
+    if not _is_empty(values["region"]) and values["variable"] in VARIABLES:
+        try:
+            parse_target(str(values["region"]).strip(), values["variable"])
+        except ValueError as error:
+            problems.append(f"region: {error}")
     return problems
 
 
@@ -269,7 +284,7 @@ def _frequency(values: Mapping[str, Any]) -> list[str]:
     if frequency is None:
         known = ", ".join(FREQUENCIES)
         return [f"time_frequency: {values['time_frequency']!r} is not reconstructed; only {known} are"]
-    if frequency == MONTH or task == "reconstruct" or (task == "compare" and frequency == YEAR):
+    if frequency == MONTH or task in (p.RECONSTRUCT, p.EXPLAIN) or (task == p.COMPARE and frequency == YEAR):
         return []
     if task == "compare":
         return ["time_frequency: monthly or annual means are compared, mon or yr"]
@@ -287,8 +302,8 @@ def _auxiliary(values: Mapping[str, Any]) -> list[str]:
                 f"auxiliary: {name!r} is no auxiliary variable, or stands there twice; choose from {known}{near}"
             )
     if not _is_empty(values["auxiliary_files"]):
-        if task != "reconstruct":
-            problems.append(f"auxiliary_files: belongs to task=reconstruct; task={task} takes none")
+        if task not in (takers := p.BY_NAME["auxiliary_files"].tasks):
+            problems.append(f"auxiliary_files: belongs to task={' or '.join(takers)}; task={task} takes none")
         for part in str(values["auxiliary_files"]).split(","):
             name, sign, path = (word.strip() for word in part.partition("="))
             if not sign or name not in AUXILIARY or not path:

@@ -20,6 +20,7 @@ TASKS = {
     "reconstruct": "climrecon.tasks.reconstruct.task:Reconstruction",
     "train": "climrecon.tasks.train.task:Training",
     "evaluate": "climrecon.tasks.evaluate.forms:evaluation",
+    "explain": "climrecon.tasks.explain.task:Explanation",
     "compare": "climrecon.tasks.compare.task:Comparison",
 }
 

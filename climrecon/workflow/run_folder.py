@@ -36,6 +36,7 @@ NAMES = {
     "train": ("card.json", "card.md", "log.csv", "weights.safetensors", "range.safetensors"),
     "evaluate": ("scores.json", "rmse_by_cell.nc"),
     "compare": ("comparison.json", "comparison.nc"),
+    "explain": ("explanation.json", "explanation_*.nc"),
 }
 FIGURES = {
     "reconstruct": (
@@ -56,6 +57,7 @@ FIGURES = {
         "spread.png",
         "scales.png",
     ),
+    "explain": ("explanation_*.png",),
     "compare": ("series.png", "trends.png", "ranks.png", "differences_*.png"),
 }
 #: Task -> folder of its results where none is given.
@@ -63,6 +65,7 @@ DEFAULT_FOLDERS = {
     "reconstruct": "climrecon-result",
     "train": "climrecon-training",
     "evaluate": "climrecon-evaluation",
+    "explain": "climrecon-explanation",
     "compare": "climrecon-comparison",
 }
 

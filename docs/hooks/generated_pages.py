@@ -53,6 +53,7 @@ def fields_of_forms() -> str:
         p.TRAIN: "ClimReconTrain",
         p.EVALUATE: "ClimReconEvaluate",
         p.COMPARE: "ClimReconCompare",
+        p.EXPLAIN: "ClimReconExplain",
     }
     lines = []
     for task, plugin in plugins.items():

@@ -141,7 +141,9 @@ SMALL = "recipe=native,rank=12,width=4,pool=64,folds=1,checks=16,validation_year
 FAST = ("period=1877", "plots=false", "report=false", "compare_with=none")
 
 
-@pytest.mark.parametrize("name", ["plugin.py", "plugin_train.py", "plugin_evaluate.py", "plugin_compare.py"])
+@pytest.mark.parametrize(
+    "name", ["plugin.py", "plugin_train.py", "plugin_evaluate.py", "plugin_explain.py", "plugin_compare.py"]
+)
 def test_the_plugin_files_suit_an_old_host(name: str) -> None:
     source = (ROOT / name).read_text()
     tree = ast.parse(source, feature_version=(3, 8))

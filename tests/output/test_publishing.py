@@ -201,6 +201,8 @@ def test_files_are_written_where_no_link_can_be_planted(tmp_path: Path) -> None:
         ("train", "card.json", True),
         ("evaluate", "scores.json", True),
         ("compare", "comparison.nc", True),
+        ("explain", "explanation_punet6.nc", True),
+        ("explain", "explanation_punet6.png", False),
     ],
 )
 def test_files_of_others_are_found_before_a_run_begins(tmp_path: Path, task: str, name: str, refused: bool) -> None:

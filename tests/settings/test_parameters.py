@@ -143,6 +143,7 @@ def test_what_enters_a_fingerprint_is_what_entered_it_before() -> None:
             "variable", "values", "period", "reference_period", "realisations", "seed", "noise", "training_target",
         )),
         "compare": sorted(("variable", "values", "period", "reference_period", "seed", "trend_periods")),
+        "explain": sorted(("variable", "values", "period", "reference_period", "seed", "month", "region")),
     }  # fmt: skip
 
 

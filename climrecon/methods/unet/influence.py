@@ -147,7 +147,7 @@ class _Path:
             first, last = (float(self._value([share * one for one in self._linear])) for share in (0.0, 1.0))
         return first, last
 
-    def gradients(self, steps: int) -> list[FloatArray]:
+    def gradients(self, steps: int) -> Sequence[FloatArray]:
         """Mean gradient along the path with respect to each linear input, by the midpoint rule with ``steps`` points.
 
         Points are denser near the climatology, by the square: the logarithm of the misfit changes fastest there.

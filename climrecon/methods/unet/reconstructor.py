@@ -173,10 +173,14 @@ class UNetReconstructor(Method):
             values.shape,
         )
 
-    def gaussian(self, mask: BoolArray, obs_sd: FloatArray | None, month: int, context: Context) -> GaussianMonth:
-        """The optimal interpolation that the U-Net corrects."""
+    def gaussian(
+        self, mask: BoolArray, obs_sd: FloatArray | None, month: int, context: Context
+    ) -> GaussianMonth | None:
+        """The optimal interpolation that the U-Net corrects; None where nothing is observed in the network's domain."""
         error_sd = self.observation_sd(None if obs_sd is None else obs_sd[None], (1, *mask.shape))[0]
         cells = np.flatnonzero(mask & self.inside)
+        if not len(cells):
+            return None
         error = np.maximum(error_sd.reshape(-1)[cells].astype(np.float64), LEAST_ERROR) ** 2
         with torch.inference_mode():
             covariance = self.prior.covariance_of_month(month).cpu().numpy()
@@ -198,16 +202,16 @@ class UNetReconstructor(Method):
         """
         if self.prior.local is not None:
             return super().influence(values, mask, obs_sd, month, context, position, target)
-        stated = [None if obs_sd is None else one for one in (obs_sd if obs_sd is not None else mask)]
         models = [
-            self.gaussian(one, sd, int(number), context) if (one & self.inside).any() else None
-            for one, sd, number in zip(mask, stated, month, strict=True)
+            self.gaussian(mask[number], None if obs_sd is None else obs_sd[number], int(month[number]), context)
+            for number in range(len(month))
         ]
-        observed = flat_observations(values, mask & self.inside, self.observation_sd(obs_sd, values.shape), self.device)
-        auxiliary = self._auxiliary_at(context.time.index)
-        return influence_of(
-            self.network, self.prior, models, observed, month, context.time.index, position, target, auxiliary
-        )
+        if models[position] is None:
+            return None
+        errors, seen = self.observation_sd(obs_sd, values.shape), mask & self.inside
+        observed = flat_observations(values, seen, errors, self.device)
+        auxiliary, dates = self._auxiliary_at(context.time.index), context.time.index
+        return influence_of(self.network, self.prior, models, observed, month, dates, position, target, auxiliary)
 
     def _auxiliary_at(self, index: IntArray) -> Tensor | None:
         """(T, V, P) auxiliary variables of these months, or None."""

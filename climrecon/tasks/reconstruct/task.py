@@ -122,20 +122,29 @@ class Reconstruction:
 
     def whole(self, part: int, reporter: Reporter) -> Outcome:
         """Reconstruct in one go."""
-        self._note_inputs(reporter)
-        reporter.stage(f"Loading {self.settings.network}")
-        _ = self.method, self.others  # a network that cannot be used is no reason to begin
+        self.load(reporter)
         with (
             RunFolder.create(self.run, self.settings, reporter) as results,
             TemporaryDirectory(prefix=".scratch-", dir=results.stage) as name,
         ):
             scratch = Path(name)
-            observations, prepared = self._prepare(scratch, scratch, input_sha256, write_file, reporter)
-            prepared = self._calibrated(prepared)
-            if prepared.calibration:
-                reporter.note(prepared.calibration)
+            observations, prepared = self.prepared(scratch, reporter)
             fields = self._fields(prepared, 0, 1, scratch, reporter)
             return self._write(results, observations, prepared, fields)
+
+    def load(self, reporter: Reporter) -> None:
+        """Find the observations and load all methods: what cannot be used is no reason to begin."""
+        self._note_inputs(reporter)
+        reporter.stage(f"Loading {self.settings.network}")
+        _ = self.method, self.others
+
+    def prepared(self, scratch: Path, reporter: Reporter) -> tuple[Observations, Prepared]:
+        """The observations as read, and on the grid of the method, which is calibrated to them."""
+        observations, prepared = self._prepare(scratch, scratch, input_sha256, write_file, reporter)
+        prepared = self._calibrated(prepared)
+        if prepared.calibration:
+            reporter.note(prepared.calibration)
+        return observations, prepared
 
     def dry_run(self, part: int, reporter: Reporter) -> Outcome:
         """Read the observations and describe the run: files, sizes, parts; writes nothing."""

@@ -1,0 +1,316 @@
+"""An explanation: what each observation contributes to a value, as maps in netCDF and as numbers in JSON.
+
+Shapes: N months that the estimate depends on, H x W cells of the method's grid.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+
+from climrecon.array_types import BoolArray, FloatArray, IntArray
+from climrecon.fields import Influence, Steps
+from climrecon.files import NETCDF_HEADER, atomic_path, write_text
+from climrecon.grid import Grid
+from climrecon.output.axes import add_horizontal_axis, add_time_axis, add_variable
+from climrecon.output.product import NetworkInfo
+from climrecon.settings.targets import Target
+from climrecon.variables import VARIABLES
+
+_FILL = np.float32(1e20)
+#: Rows of tables.
+MOST_ROWS = 12
+#: Land fraction from which a cell is land, and below which it is sea; between them it has coasts or islands.
+LAND, SEA = 0.5, 0.005
+
+
+@dataclass(frozen=True)
+class Block:
+    """Observed cells that were left out together.
+
+    Attributes
+    ----------
+    place:
+        Its ends, e.g. ``0-20N, 180W-160W``.
+    cells:
+        Flat indices of its cells, observed or not.
+    observed:
+        Number of its observations in the month.
+    contribution, change:
+        Sum of its observations' contributions, and change of the value that they make: with less without them.
+    reduction:
+        By how much they reduce the variance of the value, given all others; None without a Gaussian model.
+    """
+
+    place: str
+    cells: IntArray
+    observed: int
+    contribution: float
+    change: float
+    reduction: float | None
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What observations are worth under the Gaussian model of a method, in squared units of the variable.
+
+    Attributes
+    ----------
+    variance:
+        Of the value given the observations.
+    prior:
+        Of the value about the month's mean, before any observation.
+    reductions:
+        (H, W) by how much each observation reduces the variance, given all others; NaN where nothing was observed.
+    gains:
+        (H, W) by how much an observation of each cell without one would reduce it; NaN elsewhere.
+    error_sd:
+        The typical error of an observation that ``gains`` assume.
+    """
+
+    variance: float
+    prior: float
+    reductions: FloatArray
+    gains: FloatArray
+    error_sd: float
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One method's value of one month, explained.
+
+    Attributes
+    ----------
+    values, mask:
+        (N, H, W) observations.
+    land:
+        (H, W) land fraction.
+    weights:
+        (H, W) of the cells in the value.
+    estimate, stated_sd:
+        The value of the reconstruction and its standard deviation, None where the method states none.
+    agreement:
+        Rank correlation of the blocks' contributions and changes, and share of the contributions, by size, whose sign is
+        that of the change.
+    """
+
+    info: NetworkInfo
+    target: Target
+    variable: str
+    grid: Grid
+    time: Steps
+    position: int
+    values: FloatArray
+    mask: BoolArray
+    land: FloatArray
+    weights: FloatArray
+    influence: Influence
+    estimate: float
+    stated_sd: float | None
+    blocks: Sequence[Block]
+    agreement: tuple[float, float]
+    worth: Worth | None
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def contributions(self) -> FloatArray:
+        """(H, W) of the month itself; NaN where nothing was observed."""
+        return np.where(self.mask[self.position], self.influence.contributions[self.position], np.nan)
+
+    @property
+    def month(self) -> str:
+        """The month's label."""
+        return self.time.labels()[self.position]
+
+    @property
+    def completeness_error(self) -> float | None:
+        """Difference of the sum of all parts to the value, as a share of it; None where they need not agree."""
+        found = self.influence
+        if found.how == "occlusion":
+            return None
+        off = abs(found.contributions.sum() + found.at_climatology - found.value)
+        return float(off / abs(found.value)) if found.value else 0.0
+
+    @property
+    def months(self) -> list[dict[str, Any]]:
+        """Each month's observations, the sum of their contributions, and its share of all contributions by size."""
+        size = np.abs(self.influence.contributions).sum(axis=(1, 2))
+        shares = size / (size.sum() or 1.0)
+        sums, counts = self.influence.contributions.sum(axis=(1, 2)), self.mask.sum(axis=(1, 2))
+        rows = zip(self.time.labels(), counts, sums, shares, strict=True)
+        return [{"month": m, "observed": int(n), "contribution": float(c), "share": float(s)} for m, n, c, s in rows]
+
+    @cached_property
+    def changes(self) -> FloatArray:
+        """(H, W) change that each block makes, in all its cells; NaN in blocks without an observation."""
+        return self._in_blocks([block.change for block in self.blocks])
+
+    def _in_blocks(self, values: Sequence[float]) -> FloatArray:
+        found = np.full(self.grid.shape, np.nan)
+        for block, value in zip(self.blocks, values, strict=True):
+            found.reshape(-1)[block.cells] = value
+        return found
+
+    def strongest(self) -> list[dict[str, Any]]:
+        """The observations that contribute most."""
+        cells = np.flatnonzero(self.mask[self.position])
+        size = np.abs(self.contributions.reshape(-1)[cells])
+        weights, without = self.influence.weights, self.worth
+        rows = []
+        for cell in cells[np.argsort(-size, kind="stable")[:MOST_ROWS]]:
+            at = np.unravel_index(int(cell), self.grid.shape)
+            rows.append(
+                {
+                    **self._place(at),
+                    "observation": float(self.values[self.position][at]),
+                    "weight": None if weights is None else float(weights[self.position][at]),
+                    "contribution": float(self.contributions[at]),
+                    "variance_reduction": None if without is None else _finite(without.reductions[at]),
+                }
+            )
+        return rows
+
+    def wanted(self) -> list[dict[str, Any]]:
+        """The cells without an observation where one would reduce the variance most."""
+        if self.worth is None:
+            return []
+        gains = self.worth.gains.reshape(-1)
+        cells = np.flatnonzero(gains > 0.0)
+        best = cells[np.argsort(-gains[cells], kind="stable")[:MOST_ROWS]]
+        places = [np.unravel_index(int(cell), self.grid.shape) for cell in best]
+        return [
+            {
+                **self._place(at),
+                "variance_reduction": float(self.worth.gains[at]),
+                "stddev": float(np.sqrt(max(self.worth.variance - self.worth.gains[at], 0.0))),
+            }
+            for at in places
+        ]
+
+    def _place(self, at: tuple[Any, ...]) -> dict[str, Any]:
+        row, column = at
+        cell = Grid(self.grid.lat_edges[row : row + 2], self.grid.lon_edges[column : column + 2])
+        land = float(self.land[at])
+        surface = "land" if land >= LAND else "sea" if land < SEA else "sea with coasts or islands"
+        return {"cell": cell.extent(), "surface": surface}
+
+    def content(self) -> dict[str, Any]:
+        """Numbers for JSON and the report."""
+        found, worth = self.influence, self.worth
+        blocks = sorted(self.blocks, key=lambda one: -abs(one.contribution))[:MOST_ROWS]
+        return {
+            "title": self.info.title,
+            "sha256": self.info.sha256,
+            "how": found.how,
+            "steps": found.steps,
+            "value": found.value,
+            "estimate": self.estimate,
+            "at_climatology": found.at_climatology,
+            "completeness_error": self.completeness_error,
+            "stated_stddev": self.stated_sd,
+            "stddev": None if worth is None else float(np.sqrt(worth.variance)),
+            "prior_stddev": None if worth is None else float(np.sqrt(worth.prior)),
+            "typical_error": None if worth is None else worth.error_sd,
+            "months": self.months,
+            "agreement": dict(zip(("rank_correlation", "same_sign"), map(_finite, self.agreement), strict=True)),
+            "blocks": [
+                {
+                    "block": one.place,
+                    "observed": one.observed,
+                    "contribution": one.contribution,
+                    "change": one.change,
+                    "variance_reduction": _finite(one.reduction),
+                }
+                for one in blocks
+            ],
+            "observations": self.strongest(),
+            "wanted": self.wanted(),
+            "notes": list(self.notes),
+        }
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def write_content(path: Path, content: Mapping[str, Any]) -> None:
+    """Write the numbers of an explanation as JSON."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_maps(path: Path, explained: Explained, attributes: Mapping[str, str], calendar: str) -> None:
+    """Write the maps of one method as CF netCDF, in single precision; ``calendar`` is that of the observations' file."""
+    one, variable = explained, VARIABLES[explained.variable]
+    units = {
+        "units": variable.units,
+        **({"units_metadata": variable.units_metadata} if variable.units_metadata else {}),
+    }
+    squared = {"units": f"{variable.units}2"} if variable.units.isalpha() else {"units": f"({variable.units})^2"}
+    month, found, worth = one.month, one.influence, one.worth
+    exact = {"exact": "exact weights", "gradients": f"integrated gradients, {found.steps} steps"}.get(
+        found.how, "the change without each cell, or its share of the change without its block"
+    )
+    of_months: list[tuple[str, dict[str, str], FloatArray]] = [
+        ("observation", {"long_name": "observed anomaly", **units}, np.where(one.mask, one.values, np.nan)),
+        (
+            "contribution",
+            {"long_name": f"contribution to the value, {exact}", **units},
+            np.where(one.mask, found.contributions, np.nan),
+        ),
+    ]
+    if found.weights is not None:
+        name = "weight of the observation in the value" + (", mean of the path" if found.steps else "")
+        of_months.append(("weight", {"long_name": name, "units": "1"}, np.where(one.mask, found.weights, np.nan)))
+    maps: list[tuple[str, dict[str, str], FloatArray]] = [
+        (
+            "target_weight",
+            {"long_name": f"weight of the cell in the value: {one.target.name}", "units": "1"},
+            one.weights,
+        ),
+        (
+            "change_of_block",
+            {"long_name": f"value less that without the observations of the block in {month}", **units},
+            one.changes,
+        ),
+    ]
+    if worth is not None:
+        maps += [
+            (
+                "variance_reduction",
+                {"long_name": "reduction of the value's variance by the observation, given all others", **squared},
+                np.where(np.isfinite(worth.reductions), worth.reductions, np.nan),
+            ),
+            (
+                "variance_gain",
+                {
+                    "long_name": "reduction of the value's variance by an observation with an error of "
+                    f"{worth.error_sd:.3g} {variable.units}, where there is none",
+                    **squared,
+                },
+                worth.gains,
+            ),
+        ]
+    with (
+        atomic_path(path, NETCDF_HEADER) as temporary,
+        netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file,
+    ):
+        file.setncatts({"Conventions": "CF-1.8", **attributes})
+        file.createDimension("time", len(one.time))
+        file.createDimension("bnds", 2)
+        add_time_axis(file, one.time, calendar)
+        for axis, values, edges in (
+            ("lat", one.grid.lat, one.grid.lat_edges),
+            ("lon", one.grid.lon, one.grid.lon_edges),
+        ):
+            add_horizontal_axis(file, axis, values, np.stack([edges[:-1], edges[1:]], 1))
+        storage = {"fill_value": _FILL, "zlib": True}
+        for dimensions, fields in ((("time", "lat", "lon"), of_months), (("lat", "lon"), maps)):
+            for name, described, values in fields:
+                add_variable(file, name, "f4", dimensions, described, np.ma.masked_invalid(values), **storage)

@@ -1,0 +1,1 @@
+"""``task=explain``: which observations a reconstructed value comes from."""
