@@ -20,6 +20,9 @@ from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.run_folder import RunFolder
 
+#: The best place for one more observation is named where it reduces the standard deviation by this share.
+_WORTH_A_LINE = 0.01
+
 
 def write_explanation(
     results: RunFolder,
@@ -58,7 +61,7 @@ def write_explanation(
             "comment": "; ".join(one.notes),
             "history": "\n".join(filter(None, [f"{when} climrecon {__version__} explain", source.history])),
         }
-        write_maps(path, one, attributes, source.calendar)
+        write_maps(path, one, {key: text for key, text in attributes.items() if text}, source.calendar)
         caption = f"Contributions, changes and reductions of variance with {one.info.name}"
         results.add(path, "explanation", caption, content_sha256(path))
     if settings.plots:
@@ -110,8 +113,8 @@ def summary(content: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {name}: {one['estimate']:+.2f} {units}{spread}; {month['observed']} observations, {how(one)}.")
         largest = ", ".join(f"{row['block']} {row['contribution']:+.2f}" for row in one["blocks"][:3])
         lines.append(f"    largest contributions, {units}: {largest}")
-        if one["wanted"]:
-            best = one["wanted"][0]
+        best = next(iter(one["wanted"]), None)
+        if best is not None and best["stddev"] < (1.0 - _WORTH_A_LINE) * one["stddev"]:
             lines.append(
                 f"    one more observation reduces the standard deviation most at {best['cell']}, to {best['stddev']:.2f}"
             )
