@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -25,13 +26,13 @@ from climrecon.methods.gaussian import GaussianMonth
 from climrecon.methods.priors.full_rank import LEAST_ERROR, FullPrior
 from climrecon.methods.priors.interpolation import as_tensor
 from climrecon.methods.priors.low_rank import LowRankPrior
-from climrecon.methods.unet.channels import analysis_channels, neighbour_steps, shifted
+from climrecon.methods.unet.channels import MISFIT_BOUNDS, analysis_channels, neighbour_steps, shifted
 from climrecon.methods.unet.network import UNet
 
 #: Points of the path at first; twice as many until contributions and value agree within this share of the value, or of
 #: this value, K.
 FIRST_STEPS, MOST_STEPS = 16, 256
-WITHIN, LEAST_VALUE = 0.005, 0.02
+WITHIN, LEAST_VALUE = 0.002, 0.01
 #: Points of the path whose gradients are kept at a time, to bound memory.
 AT_ONCE = 16
 
@@ -148,20 +149,33 @@ class _Path:
         return first, last
 
     def gradients(self, steps: int) -> Sequence[FloatArray]:
-        """Mean gradient along the path with respect to each linear input, by the midpoint rule with ``steps`` points.
-
-        Points are denser near the climatology, by the square: the logarithm of the misfit changes fastest there.
-        """
+        """Mean gradient along the path with respect to each linear input, from ``steps`` points."""
         total = [np.zeros(one.shape[1:]) for one in self._linear]
-        middle = (torch.arange(steps, dtype=torch.float32, device=self._target.device) + 0.5) / steps
-        for some in torch.split(middle, AT_ONCE):
-            points, weight = [], 2.0 * some / steps
-            for one in self._linear:
-                points.append((some.reshape(-1, *[1] * (one.dim() - 1)) ** 2 * one).detach().requires_grad_())
+        points_and_weights = torch.split(as_tensor(np.array(self._nodes(steps)).T, self._target.device), AT_ONCE)
+        for share, weight in (some.T for some in points_and_weights):
+            points = [(share.reshape(-1, *[1] * (one.dim() - 1)) * one).requires_grad_() for one in self._linear]
             found = torch.autograd.grad(self._value(points) @ weight, points)
             for sum_, one in zip(total, found, strict=True):
                 sum_ += one.double().sum(0).cpu().numpy()
         return total
+
+    def _nodes(self, steps: int) -> tuple[FloatArray, FloatArray]:
+        """(S,) shares of the path and their weights: Gauss and Legendre's, denser near the climatology by the square.
+
+        The logarithm of the misfit changes fastest there, and has a bound: the path is cut where it leaves the bound.
+        """
+        borders = [0.0, 1.0]
+        if self.network.misfit:
+            apart = ((self._linear[0] - self._linear[1]) / self._error)[self._mask]
+            bound = MISFIT_BOUNDS[0] / float((apart**2).mean().sqrt())
+            borders = [0.0, *([bound**0.5] if bound < 1.0 else []), 1.0]
+        nodes, weights = np.polynomial.legendre.leggauss(steps // (len(borders) - 1))
+        roots, widths = [], []
+        for low, high in pairwise(borders):
+            roots.append(low + (high - low) * (nodes + 1.0) / 2.0)
+            widths.append((high - low) / 2.0 * weights)
+        root, width = np.concatenate(roots), np.concatenate(widths)
+        return root**2, 2.0 * root * width
 
     def sum_of(self, gradients: Sequence[FloatArray]) -> float:
         """What the gradients make of the way from the climatology to the observations."""
