@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from climrecon import parameters as p
+from climrecon.cli.benchmark import benchmark
 from climrecon.cli.catalogue import catalogue
 from climrecon.cli.jobs import jobs
 from climrecon.cli.networks import networks
@@ -102,7 +103,7 @@ _TASKS = {
     """,
 }
 for _command in (*(task_command(*task) for task in _TASKS.items()), networks, catalogue, jobs, watch, releases,
-                 schedule):  # fmt: skip
+                 schedule, benchmark):  # fmt: skip
     app.add_command(_command)
 
 

@@ -116,7 +116,7 @@ def print_result(result: Printed | None, **_: Any) -> None:
         click.echo(redacted(line))
     if error := output_lost():
         if click.get_current_context().invoked_subcommand not in ("networks", "catalogue", "jobs", "releases", "settings",
-                                                                  "schedule", "check"):  # fmt: skip
+                                                                  "schedule", "check", "benchmark"):  # fmt: skip
             click.echo(f"Standard output took no more: {error}. The results are not touched by that.", err=True)
             return
         raise OutputError(f"Standard output took no more: {error}.", "Print to a place with room for it.")

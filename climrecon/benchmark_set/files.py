@@ -1,0 +1,131 @@
+"""netCDF files of a benchmark set: its inputs, and the fields of a submission."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+
+from climrecon.array_types import BoolArray, FloatArray
+from climrecon.benchmark_set.card import INPUTS, MEMBERS, STDDEV, VALUES, CaseCard, SetCard, digest
+from climrecon.errors import InputDataError
+from climrecon.fields import Months, Observations, Source
+from climrecon.files import NETCDF_HEADER, atomic_path, input_sha256, require_file
+from climrecon.grid import FIVE_DEGREES
+from climrecon.netcdf.opening import opened
+from climrecon.netcdf.times import find_time, month_index
+from climrecon.output.axes import add_horizontal_axis, add_variable, step_coordinates
+from climrecon.preprocess.axes import find_horizontal
+from climrecon.preprocess.values import read_values
+from climrecon.version import __version__
+
+_FILL = np.float32(1e20)
+_TIME_UNITS = "days since 1850-01-01 00:00:00"
+_NAMES = {
+    VALUES: {"standard_name": "air_temperature_anomaly", "long_name": "near-surface air temperature anomaly"},
+    STDDEV: {
+        "standard_name": "air_temperature_anomaly standard_error",
+        "long_name": "one-sigma error of the near-surface air temperature anomaly",
+    },
+    MEMBERS: {"standard_name": "air_temperature_anomaly", "long_name": "equally likely complete fields"},
+}
+
+
+def write_fields(
+    path: Path, time: Months, fields: Mapping[str, FloatArray], attributes: Mapping[str, Any], about: str = ""
+) -> None:
+    """Write monthly fields on the 5-degree grid as CF netCDF.
+
+    Parameters
+    ----------
+    fields:
+        Name -> (T, H, W) values or (M, T, H, W) members, K, NaN where missing.
+    attributes:
+        Global ones.
+    about:
+        Comment on the first variable.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        atomic_path(path, NETCDF_HEADER) as temporary,
+        netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file,
+    ):
+        # Without a date: the same set has the same hashes whenever it is exported.
+        file.setncatts({"Conventions": "CF-1.8", "history": f"written by climrecon {__version__}", **attributes})
+        file.createDimension("time", len(time))
+        file.createDimension("bnds", 2)
+        middle, bounds = step_coordinates(time, "standard")
+        axis = {"standard_name": "time", "long_name": "time", "units": _TIME_UNITS, "calendar": "standard", "axis": "T"}
+        add_variable(file, "time", "f8", ("time",), {**axis, "bounds": "time_bnds"}, middle)
+        add_variable(file, "time_bnds", "f8", ("time", "bnds"), {}, bounds)
+        for name, centres, edges in (
+            ("lat", FIVE_DEGREES.lat, FIVE_DEGREES.lat_edges),
+            ("lon", FIVE_DEGREES.lon, FIVE_DEGREES.lon_edges),
+        ):
+            add_horizontal_axis(file, name, centres, np.stack([edges[:-1], edges[1:]], axis=1))
+        for number, (name, values) in enumerate(fields.items()):
+            dimensions: tuple[str, ...] = ("time", "lat", "lon")
+            if values.ndim == 4:
+                dimensions = ("realization", *dimensions)
+                file.createDimension("realization", len(values))
+                counted = {"standard_name": "realization", "units": "1"}
+                add_variable(file, "realization", "i4", ("realization",), counted, np.arange(1, len(values) + 1))
+            described = {**_NAMES[name], "units": "K", "cell_methods": "time: mean"}
+            if name != STDDEV:
+                described["reference_period"] = "1961-1990"
+            if number == 0 and STDDEV in fields:
+                described["ancillary_variables"] = STDDEV
+            if number == 0 and about:
+                described["comment"] = about
+            stored = np.where(np.isfinite(values), values, _FILL).astype(np.float32)
+            add_variable(
+                file, name, "f4", dimensions, described, stored, fill_value=_FILL, zlib=True, complevel=5, shuffle=True
+            )
+
+
+@dataclass(frozen=True)
+class CaseInput:
+    """The input of one case, as submitters have it: (T, H, W) values and one-sigma errors, K, NaN where missing."""
+
+    card: CaseCard
+    time: Months
+    values: FloatArray
+    stated: FloatArray
+
+    @property
+    def mask(self) -> BoolArray:
+        """(T, H, W) True where observed."""
+        return np.isfinite(self.values)
+
+    def observations(self) -> Observations:
+        """The input as methods take it."""
+        source = Source(self.card.name, "", (self.card.file,), (self.card.sha256,), VALUES)
+        return Observations("tas", self.values, self.mask, self.stated, self.time, FIVE_DEGREES, (1961, 1990), source)
+
+
+def read_input(folder: Path, card: SetCard, case: CaseCard) -> CaseInput:
+    """The input of one case.
+
+    Raises
+    ------
+    InputDataError
+        If it is absent, or is not the file that the card names.
+    """
+    path = folder / INPUTS / Path(case.file).name
+    hint = f"Export the set {card.name} again."
+    require_file(path, hint)
+    if input_sha256(path) != case.sha256:
+        raise InputDataError(f"{path} is not the file of the card: its sha256 differs.", hint)
+    with opened(path) as file:
+        variable = file[VALUES]
+        name, coordinate = find_time(file, variable)
+        axes = find_horizontal(file, variable)
+        values, stated = (np.asarray(read_values(file[one], name, axes), np.float32) for one in (VALUES, STDDEV))
+        time = Months(month_index(file, coordinate).index)
+    if digest(values, stated) != case.content_sha256:
+        raise InputDataError(f"The values of {path} are not those of the card.", hint)
+    return CaseInput(case, time, values, stated)

@@ -1,0 +1,268 @@
+"""The leaderboard: rows in a JSON file, and the page that shows them.
+
+Rows of another version or other inputs stand on a board of their own. Paired differences and doubts that need two rows
+are worked out when the page is written, so that they hold for all rows whatever their order.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from climrecon.benchmark_set.card import SetCard
+from climrecon.benchmark_set.scoring import Reference, case_result, row_of
+from climrecon.benchmark_set.submission import Fields, SubmissionError, case_files, read_about, read_case
+from climrecon.benchmark_set.truth import ScoredSet
+from climrecon.errors import ClimReconError, OutputError, UsageError
+from climrecon.files import parse_json, read_text, write_text
+from climrecon.interruption import signals_wait
+from climrecon.report import environment, write_page
+from climrecon.scores.paired import LEVEL, difference, drawn_years, mean, root_mean
+from climrecon.workflow.progress import Quiet, Reporter
+
+KIND = "climrecon leaderboard"
+#: The method that all others are compared with.
+REFERENCE = "kriging"
+#: Two methods' fields are equal if they differ by less than this share of their error, or by rounding, K.
+_SAME_SHARE, _ROUNDED = 0.02, 0.002
+_LONGEST_WAIT = 50.0
+_MARK = "<!-- climrecon leaderboard -->"
+
+
+def score_submissions(
+    folders: Sequence[Path],
+    benchmark: Path,
+    *,
+    truth: Path | None = None,
+    key: Path | None = None,
+    board: Path | None = None,
+    reporter: Reporter | None = None,
+) -> list[dict[str, Any]]:
+    """Check and score submissions, and enter them in a leaderboard.
+
+    Parameters
+    ----------
+    folders:
+        One a submission.
+    benchmark:
+        Folder of the set.
+    truth, key:
+        File of the truth, or of the hidden seed, where the set needs one.
+    board:
+        Page to write, ``FILE.html``; its rows are in ``FILE.json``. None: rows are returned alone.
+
+    Returns
+    -------
+    The rows, see :func:`climrecon.benchmark_set.scoring.row_of`.
+
+    Raises
+    ------
+    SubmissionError
+        If submissions cannot be scored, with the problems of all of them; then the board is not changed.
+    UsageError, InputDataError, OutputError
+        If the set, its truth or the board cannot be used.
+    """
+    reporter = reporter or Quiet()
+    scored = ScoredSet.of(benchmark, truth, key)
+    if board is not None:
+        _files_of(board)
+    reporter.stage(f"Checking {len(folders)} submissions to {scored.card.name}")
+    files, about, problems = {}, {}, []
+    for folder in folders:
+        try:
+            files[folder] = case_files(folder, scored.card)
+            about[folder] = read_about(files[folder])
+        except ClimReconError as error:
+            problems.append(error)
+    _raise(problems)
+    results: dict[Path, dict[str, Any]] = {folder: {} for folder in folders}
+    references: dict[str, Reference] = {}
+    for number, case in enumerate(scored.card.cases):
+        given = scored.input(case)
+        fields: dict[Path, Fields] = {}
+        for folder in folders:
+            try:
+                fields[folder] = read_case(files[folder][case.name], given)
+            except ClimReconError as error:
+                problems.append(error)
+        if problems:
+            continue  # all files are checked, and none is scored
+        references[case.name] = reference = Reference.of(scored.known(given), given)
+        for position, folder in enumerate(folders):
+            results[folder][case.name] = case_result(reference, fields[folder], int(case.content_sha256[:8], 16))
+            reporter.step(number * len(folders) + position + 1, len(scored.card.cases) * len(folders))
+    _raise(problems)
+    rows = [row_of(about[folder], scored.card, references, results[folder]) for folder in folders]
+    if board is not None:
+        enter(rows, scored.card, board)
+    return rows
+
+
+def _raise(problems: Sequence[ClimReconError]) -> None:
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        hint = " ".join(dict.fromkeys(error.hint for error in problems if error.hint))
+        texts = [error.message.replace("\n  - ", "\n      - ") for error in problems]
+        raise SubmissionError(texts, "Submissions cannot be scored:", hint)
+
+
+def _files_of(board: Path) -> tuple[Path, Path]:
+    """Page and rows of a leaderboard, by the name of the page.
+
+    Raises
+    ------
+    UsageError
+        If it is no name of a page.
+    OutputError
+        If a file of that name is no leaderboard.
+    """
+    if board.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"The leaderboard {board} is a page.", "Give it a name that ends in .html.")
+    if not board.parent.is_dir():
+        raise OutputError(f"There is no folder {board.parent}.", "Make it, or name another one.")
+    if board.exists() and _MARK not in _text(board):
+        raise OutputError(f"{board} is there already and is no leaderboard.", "Name another file.")
+    return board, board.with_suffix(".json")
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"{path} cannot be read: {error}", "Name another file.") from error
+
+
+def read_boards(path: Path) -> list[dict[str, Any]]:
+    """The boards in a JSON file of ours; none if it is not there.
+
+    Raises
+    ------
+    OutputError
+        If it is another file.
+    """
+    if not path.exists():
+        return []
+    try:
+        content = parse_json(_text(path))
+        if content["kind"] == KIND and content["schema_version"] == 1:
+            return list(content["boards"])
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise OutputError(f"{path} is there already and holds no leaderboard.", "Name another file with --leaderboard.")
+
+
+def enter(rows: Sequence[Mapping[str, Any]], card: SetCard, board: Path) -> None:
+    """Enter rows in the board of a set; a row of the same method and version is replaced.
+
+    Raises
+    ------
+    OutputError
+        If the files cannot be written, are others, or are locked for too long.
+    """
+    page, path = _files_of(board)
+    with _alone(path):
+        boards = read_boards(path)
+        own = next((one for one in boards if one["set"] == card.identity), None)
+        if own is None:
+            own = {"set": card.identity, "card": card.model_dump(mode="json"), "rows": []}
+            boards.insert(0, own)
+        now = datetime.now(UTC).strftime("%Y-%m-%d")
+        new = {_name(row): {**row, "scored": now} for row in rows}
+        own["rows"] = [row for row in own["rows"] if _name(row) not in new] + list(new.values())
+        text = json.dumps({"kind": KIND, "schema_version": 1, "boards": boards}, indent=1) + "\n"
+        try:
+            with signals_wait():
+                write_text(path, text)
+                write_board(page, boards)
+        except OSError as error:
+            raise OutputError(f"{board} cannot be written: {error}", "Name another file.") from error
+
+
+def _name(row: Mapping[str, Any]) -> tuple[str, str]:
+    return str(row["method"]), str(row["method_version"])
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=_LONGEST_WAIT)
+    except Timeout as error:
+        raise OutputError(f"Another scorer has held {path} for {_LONGEST_WAIT:g} s.", "Try again.") from error
+    except (OSError, NotImplementedError) as error:
+        raise OutputError(
+            f"{path} cannot be locked: {error}", "Name a file in a folder that can be written."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def compared(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows, best RMSE first, with ``paired`` differences to kriging and all ``doubts``."""
+    reference = next((row for row in reversed(rows) if row["method"] == REFERENCE), None)
+    found = []
+    for row in rows:
+        doubts = [*row["doubts"], *_equal_to(row, rows)]
+        paired = {} if reference is None or row is reference else _paired(row, reference)
+        found.append({**row, "doubts": doubts, "paired": paired})
+    return sorted(found, key=lambda row: float(row["overall"]["rmse"]))
+
+
+def _paired(row: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
+    """Differences to the reference of RMSE and CRPS over all cases, by a bootstrap over the years of each."""
+    cases = list(row["years"])
+
+    def joined(of: Mapping[str, Any], key: str) -> Any:
+        return np.concatenate([np.asarray(of["years"][name][key], float) for name in cases])
+
+    positions = drawn_years([len(row["years"][name]["year"]) for name in cases], 0)
+    weight = joined(row, "weight")
+    found = {"rmse": difference(joined(row, "squares"), joined(reference, "squares"), weight, positions, root_mean)}
+    if all(of["years"][name]["crps"] for of in (row, reference) for name in cases):
+        found["crps"] = difference(joined(row, "crps"), joined(reference, "crps"), weight, positions, mean)
+    return found
+
+
+def _equal_to(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Doubts for fields that are those of another method, or nearly so, in all cases."""
+    found = []
+    for other in rows:
+        if other["method"] == row["method"] or set(other["probes"]) != set(row["probes"]):
+            continue
+        apart = [
+            float(np.sqrt(np.mean(np.square(np.subtract(values, other["probes"][name])))))
+            for name, values in row["probes"].items()
+        ]
+        errors = [row["cases"][name]["rmse"] for name in row["probes"]]
+        if all(a < max(_ROUNDED, _SAME_SHARE * e) for a, e in zip(apart, errors, strict=True)):
+            found.append(f"suspicious: the fields are those of {other['method']}")
+    return found
+
+
+def write_board(page: Path, boards: Sequence[Mapping[str, Any]]) -> None:
+    """Write the page; its one script may run by its hash alone, so that none in a submission's texts does."""
+    script = environment().get_template("leaderboard.js").render().strip()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    write_page(
+        page,
+        "leaderboard.html.j2",
+        mark=_MARK,
+        boards=[{**board, "rows": compared(board["rows"])} for board in boards],
+        reference=REFERENCE,
+        level=LEVEL,
+        script=script,
+        script_sha256=digest,
+    )

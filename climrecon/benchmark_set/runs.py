@@ -1,0 +1,186 @@
+"""Submissions of this package's methods, with the processor time that they took."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time as clock
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from climrecon.array_types import FloatArray, IntArray
+from climrecon.benchmark_set.card import MEMBERS, OF_FILE, STDDEV, VALUES, SetCard, read_card
+from climrecon.benchmark_set.files import CaseInput, read_input, write_fields
+from climrecon.errors import NetworkError, OutputError, ProblemList, UsageError
+from climrecon.fields import Months
+from climrecon.methods.by_chunks import reconstruct
+from climrecon.methods.optimal_interpolation import PATTERNS
+from climrecon.methods.store import load_network
+from climrecon.settings import Site, validate
+from climrecon.settings.periods import parse_month, parse_period
+from climrecon.tasks.methods import OI, LoadedMethod, load_method
+from climrecon.version import __version__
+from climrecon.workflow.progress import Quiet, Reporter
+
+#: Seed of the members.
+_SEED = 0
+
+
+def run_methods(
+    names: Sequence[str],
+    benchmark: Path,
+    output: Path,
+    site: Site,
+    *,
+    members: int = 0,
+    reporter: Reporter | None = None,
+) -> list[Path]:
+    """Let methods reconstruct all cases of a set; returns the folders of their submissions.
+
+    Parameters
+    ----------
+    names:
+        Networks and baselines by name or path.
+    output:
+        Gets a folder for each method.
+    members:
+        Equally likely fields of methods that draw them; 0 for none, else two or more.
+
+    Raises
+    ------
+    NetworkError, ProblemList
+        If a method is unknown or its weights are absent, or it learned from months of the truth: before any is run.
+    InputDataError
+        If the set cannot be read.
+    OutputError
+        If the submissions cannot be written.
+    """
+    reporter, card = reporter or Quiet(), read_card(benchmark)
+    if members == 1 or members < 0:
+        raise UsageError(f"members is {members}.", "Give 0 for none, or two and more, e.g. 20.")
+    inputs = [read_input(benchmark, card, case) for case in card.cases]
+    methods, problems = [], []
+    for name in dict.fromkeys(names):
+        try:
+            methods.append(_Run.of(name, site, card, inputs))
+        except NetworkError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        hint = " ".join(dict.fromkeys(error.hint for error in problems if error.hint))
+        raise ProblemList([error.message for error in problems], "These methods cannot be run:", hint)
+    folders = []
+    for run in methods:
+        folder = output / run.label
+        for number, given in enumerate(inputs):
+            reporter.stage(f"{run.label}: case {number + 1} of {len(inputs)}, {given.card.name}")
+            try:
+                run.write(folder / f"{given.card.name}.nc", given, members, reporter)
+            except OSError as error:
+                raise OutputError(f"{folder} cannot be written: {error}", "Choose another folder.") from error
+        folders.append(folder)
+    return folders
+
+
+def learned_months(training: Mapping[str, Any]) -> IntArray | None:
+    """Months since 0000-01 that a network learned from, by the entry ``training`` of its card; None if not listed.
+
+    Validation chooses the weights, and so counts. Covariances of all months count those of the test as well.
+    """
+    members = training.get("members")
+    uses = ("train", "validation")
+    if str(training.get("covariances", "")).startswith("all "):
+        uses = (*uses, "test")
+    listed = [one for use in uses for one in members.get(use, ())] if isinstance(members, dict) else []
+    periods = [parse_period(text) for one in listed for text in one.get("periods", ())]
+    found = [np.arange(one.start or 0, (9999 * 12 if one.end is None else one.end) + 1) for one in periods]
+    labels = training.get("months_of_training")
+    found += [np.array([parse_month(label) for label in labels])] if isinstance(labels, list) else []
+    return np.unique(np.concatenate(found)) if found else None
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A method, the name of its submission, and its attributes."""
+
+    label: str
+    method: LoadedMethod
+    attributes: Mapping[str, str]
+
+    @classmethod
+    def of(cls, name: str, site: Site, card: SetCard, inputs: Sequence[CaseInput]) -> _Run:
+        """The method called ``name``.
+
+        Raises
+        ------
+        NetworkError
+            If it cannot be loaded, or learned from months of the truth.
+        """
+        method = load_method(name, validate({"task": "reconstruct", "network": name}, site), site)
+        network = method.info.card or (load_network(PATTERNS).card.model_dump(mode="json") if name == OI else {})
+        training = network.get("training", {})
+        months = learned_months(training) if network else np.empty(0, np.int64)
+        scored = np.concatenate([given.time.index for given in inputs])
+        if card.truth.kind == OF_FILE and months is not None and np.isin(scored, months).any():
+            raise NetworkError(
+                f"{name} learned from {int(np.isin(scored, months).sum())} of the {len(scored)} months of this set, by "
+                "the periods of its card: its scores would be flattered.",
+                "Export a set of other months (--years).",
+            )
+        version = method.info.package or (method.info.sha256 or "")[:8] or __version__
+        attributes = {
+            "method": method.info.name,
+            "method_version": version,
+            "authors": f"the authors of {method.info.package}" if method.info.package else "climrecon developers",
+            "training_data": _learned(network, name, months),
+            "training_months": "" if months is None else _periods(months),
+            "hardware": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        }
+        return cls(method.info.name, method, attributes)
+
+    def write(self, path: Path, given: CaseInput, members: int, reporter: Reporter) -> None:
+        """Reconstruct a case, and write the file of the submission."""
+        began = clock.process_time()
+        fields = self._estimate(given, members, reporter)
+        hours = (clock.process_time() - began) / 3600.0
+        write_fields(path, given.time, fields, {**self.attributes, "cpu_hours": f"{hours:.6f}"})
+
+    def _estimate(self, given: CaseInput, members: int, reporter: Reporter) -> dict[str, FloatArray]:
+        observations, shape = given.observations(), given.values.shape
+        method = self.method.reconstructor
+        if note := method.calibrate(observations):
+            reporter.note(note)
+        mean, stddev = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        drawn: list[FloatArray] = []
+        certain, dated = False, method.capabilities.draws_depend_on_date_only
+        for months, estimate in reconstruct(method, observations, progress=reporter.step):
+            mean[months] = estimate.mean
+            if estimate.stddev is None:
+                certain = True
+            else:
+                stddev[months] = estimate.stddev
+            if members and estimate.sample is not None:
+                drawn.append(estimate.sample(members, _SEED + (0 if dated else months.start)))
+        fields = {VALUES: mean} if certain else {VALUES: mean, STDDEV: stddev}
+        return {**fields, MEMBERS: np.concatenate(drawn, axis=1)} if drawn else fields
+
+
+def _learned(network: Mapping[str, Any], name: str, months: IntArray | None) -> str:
+    if not network:
+        return "none: its numbers are fitted to the inputs"
+    training = network.get("training", {})
+    data = str(training.get("data", "") or network.get("title", name))
+    return data if months is not None else f"{data}; the months are not listed"
+
+
+def _periods(months: IntArray) -> str:
+    """Successive months as periods, e.g. ``193001-196210, 196803-196810``."""
+    if not len(months):
+        return ""
+    runs = np.split(months, np.flatnonzero(np.diff(months) > 1) + 1)
+    return ", ".join(Months(run).span() for run in runs)

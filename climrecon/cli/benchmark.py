@@ -1,0 +1,129 @@
+"""The commands of the benchmark set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from climrecon.cli.progress import make_reporter
+from climrecon.cli.run_command import EPILOG, Printed, json_option
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_NEW = click.Path(file_okay=False, path_type=Path)
+_PAGE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group(epilog=EPILOG)
+def benchmark() -> None:
+    """Score reconstructions of any tool on a benchmark set.
+
+    \b
+    The set:         climrecon benchmark export set
+    Our methods:     climrecon benchmark run kriging punet6 --benchmark set --output submissions
+    A leaderboard:   climrecon benchmark score submissions/* --benchmark set --leaderboard board.html
+    """  # noqa: D301 - \b keeps click from wrapping the examples
+
+
+@benchmark.command("export", epilog=EPILOG)
+@click.argument("folder", metavar="DIR", type=_NEW)
+@click.option("--truth", type=_FILE, help="Monthly fields to reconstruct, e.g. of a reanalysis.  [default: generated]")
+@click.option("--years", default="", metavar="PERIOD", help="Years of --truth, e.g. 1900-1927.  [default: all]")
+@click.option("--masks", type=_FILE, help="Observations whose gaps are taken, e.g. HadCRUT5.  [default: generated]")
+@click.option("--gaps", multiple=True, metavar="NAME=PERIOD",
+              help="Years of the gaps, and the name of their cases; may be repeated.  "
+              "[default: sparse=1851-1880 dense=1951-1980]")  # fmt: skip
+@click.option("--seed", type=int, help="Public seed of generated truth, gaps and errors.  [default: 0]")
+@click.option("--hidden", "key", type=_PAGE, metavar="FILE",
+              help="Take a random seed instead, and write it to this key, for the scorer alone.")  # fmt: skip
+@click.option("--name", default="", help="Name of the set.")
+@click.option("--licence", default="", help="Licence of the inputs.")
+@json_option("Print the card as JSON.")
+def benchmark_export(folder: Path, **options: Any) -> Printed:
+    """Write a benchmark set to DIR: inputs without truth, a card and a README.
+
+    Each period of gaps gives two cases, clean and noisy. The truth is generated, or the months of --truth, which are
+    shared out among the cases; it is never copied into DIR.
+    """
+    from climrecon.benchmark_set import export_set
+
+    reporter = make_reporter()
+    card = export_set(folder, reporter=reporter, **options)
+    reporter.close()
+    lines = [f"Benchmark set {card.identity} in {folder}:"]
+    lines += [
+        f"  {case.file}: {case.n_months} months, {100 * case.observed_share:.0f} % of the area observed, "
+        f"errors {case.noise:g} K"
+        for case in card.cases
+    ]
+    lines.append(f"The form of a submission is in {folder / 'README.md'}.")
+    if options["key"]:
+        lines.append(f"Keep {options['key']}: without it nobody can score this set.")
+    return card.model_dump(mode="json"), lines
+
+
+@benchmark.command("run", epilog=EPILOG)
+@click.argument("methods", metavar="METHOD…", nargs=-1, required=True)
+@click.option("--benchmark", "folder", required=True, type=_FOLDER, help="Folder of the benchmark set.")
+@click.option("--output", required=True, type=_NEW, help="Folder for the submissions, one a method.")
+@click.option("--members", type=int, default=0, show_default=True, help="Equally likely fields to draw.")
+@json_option("Print the folders as JSON.")
+def benchmark_run(methods: tuple[str, ...], folder: Path, output: Path, members: int) -> Printed:
+    """Reconstruct the cases with networks and baselines, and write a submission of each.
+
+    METHOD is a name of 'climrecon networks' or the path of a network. A network that learned from months of the truth
+    is refused. The processor time of each method stands in its files.
+    """
+    from climrecon.benchmark_set import run_methods
+    from climrecon.settings import load_site
+
+    reporter = make_reporter()
+    folders = run_methods(methods, folder, output, load_site(), members=members, reporter=reporter)
+    reporter.close()
+    return [str(one) for one in folders], [f"Submission: {one}" for one in folders]
+
+
+@benchmark.command("score", epilog=EPILOG)
+@click.argument("submissions", metavar="SUBMISSION…", nargs=-1, required=True, type=_NEW)
+@click.option("--benchmark", "folder", required=True, type=_FOLDER, help="Folder of the benchmark set.")
+@click.option("--truth", type=_FILE, help="File of the truth, of a set that was exported with one.")
+@click.option("--key", type=_FILE, help="File of the hidden seed.")
+@click.option("--leaderboard", type=_PAGE, metavar="FILE.html",
+              help="Page to enter the rows in; FILE.json has them.  [default: the scores are printed alone]")  # fmt: skip
+@json_option("Print the rows as JSON.")
+def benchmark_score(
+    submissions: tuple[Path, ...], folder: Path, truth: Path | None, key: Path | None, leaderboard: Path | None
+) -> Printed:
+    """Check and score submissions.
+
+    SUBMISSION is a folder with a netCDF file for each case, as the README.md of the set describes it. A row replaces that
+    of the same method and version. Nothing is entered if one of the submissions has not the form.
+    """
+    from climrecon.benchmark_set import score_submissions
+
+    reporter = make_reporter()
+    rows = score_submissions(submissions, folder, truth=truth, key=key, board=leaderboard, reporter=reporter)
+    reporter.close()
+
+    def lines() -> Iterator[str]:
+        for row in sorted(rows, key=lambda one: float(one["overall"]["rmse"])):
+            overall = row["overall"]
+            yield (
+                f"{row['method']} {row['method_version']}".strip()
+                + f": RMSE {overall['rmse']:.3f} K, skill "
+                + (f"{overall['skill']:.3f}")
+                + _shown(", CRPS {:.3f} K", overall["crps"])
+                + _shown(", 90 % covers {:.3f}", overall["covers_90"])
+            )
+            yield from (f"  {doubt}" for doubt in row["doubts"])
+        if leaderboard:
+            yield f"Leaderboard: {leaderboard}"
+
+    return rows, lines()
+
+
+def _shown(form: str, value: float | None) -> str:
+    return "" if value is None else form.format(value)
