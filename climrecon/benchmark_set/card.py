@@ -16,7 +16,8 @@ from climrecon.files import parse_json, read_text, require_file
 #: Raised whenever the same seed or files give other inputs, or the same submission other scores.
 BENCHMARK_VERSION = "1"
 CARD, README, INPUTS = "benchmark.json", "README.md", "inputs"
-GENERATED, OF_FILE = "generated", "file"
+GENERATED: Literal["generated"] = "generated"
+OF_FILE: Literal["file"] = "file"
 #: Names of the variables of inputs and submissions: those of climrecon's own results.
 VALUES, STDDEV, MEMBERS = "tas", "tas_stddev", "tas_realisation"
 #: Attributes of a submission's files, and what they hold; the first three are required.

@@ -25,6 +25,8 @@ from climrecon.scores.suite import CLEAN, NOISE
 from climrecon.settings.periods import Period, parse_period
 from climrecon.tasks.evaluate.plan import masks_for
 
+#: Years of generated truth: it warms, and is colder than its climatology, as the sparse decades were.
+YEARS = "1911-1940"
 #: Cases by name: years whose gaps are taken.
 GAPS = {"sparse": "1851-1880", "dense": "1951-1980"}
 #: Standard deviations of the drawn errors, and the error that is stated, K.
@@ -104,22 +106,32 @@ def generated_truth(seed: int, name: str, time: Months) -> FloatArray:
     return np.asarray(np.round(field / STEP) * STEP, np.float32)
 
 
-def generated_cases(seed: int, stretches: Sequence[Stretch], masks: Path | None) -> list[Case]:
+def generated_cases(seed: int, years: Period, stretches: Sequence[Stretch], masks: Path | None) -> list[Case]:
     """Cases of generated truth, a climate each, with generated gaps or those of the file ``masks``."""
-    gaps = None if masks is None else read_fields(masks)
+    gaps, time = None if masks is None else read_fields(masks), _months_of(years)
     found = []
     for name, stretch, kind in case_names(stretches):
-        assert stretch.period.start is not None
-        assert stretch.period.end is not None
-        time = Months(np.arange(stretch.period.start, stretch.period.end + 1))
+        own = case_seed(seed, name)
         truth = generated_truth(seed, name, time)
         if gaps is None:
-            climate = make_climate(time, case_seed(seed, name), events=False)
-            mask, words = coverage_masks(climate, case_seed(seed, name)), f"generated, as dense as in {stretch.period}"
+            climate = make_climate(_months_of(stretch.period), own, events=False)
+            position, has, rule = masks_for(time, climate.time)
+            mask, words = coverage_masks(climate, own)[position], f"generated: {rule}"
+            _all_seen(has, stretch, rule)
         else:
             mask, words = masks_of(gaps, stretch, time)
         found.append(_case(name, truth, mask, time, kind, seed, words))
     return found
+
+
+def _months_of(period: Period) -> Months:
+    first, last = period.years
+    return Months(np.arange(first * 12, last * 12 + 12))
+
+
+def _all_seen(has: BoolArray, stretch: Stretch, rule: str) -> None:
+    if not has.all():
+        raise InputDataError(f"--gaps {stretch.name}: {rule}.", "Choose whole years of truth and masks.")
 
 
 def cases_of_truth(truth: Observations, stretches: Sequence[Stretch], masks: Path, seed: int) -> list[Case]:
@@ -177,8 +189,7 @@ def masks_of(gaps: Observations, stretch: Stretch, time: Months) -> tuple[BoolAr
         )
     seen = gaps.select(np.asarray(inside))
     position, has, rule = masks_for(time, seen.time)
-    if not has.all():
-        raise InputDataError(f"--gaps {stretch.name}: {rule}.", "Choose whole years of truth and masks.")
+    _all_seen(has, stretch, rule)
     return seen.mask[position], f"{Path(seen.source.files[0]).name}: {rule}"
 
 

@@ -93,9 +93,8 @@ def learned_months(training: Mapping[str, Any]) -> IntArray | None:
     Validation chooses the weights, and so counts. Covariances of all months count those of the test as well.
     """
     members = training.get("members")
-    uses = ("train", "validation")
-    if str(training.get("covariances", "")).startswith("all "):
-        uses = (*uses, "test")
+    whole = str(training.get("covariances", "")).startswith("all ")
+    uses = ("train", "validation", *(["test"] if whole else []))
     listed = [one for use in uses for one in members.get(use, ())] if isinstance(members, dict) else []
     periods = [parse_period(text) for one in listed for text in one.get("periods", ())]
     found = [np.arange(one.start or 0, (9999 * 12 if one.end is None else one.end) + 1) for one in periods]

@@ -212,7 +212,7 @@ def _variable(
 ) -> FloatArray | None:
     """Values of a variable in the package's order; what is wrong with them joins ``problems``."""
     name, count = variable.name, len(problems)
-    units = str(getattr(variable, "units", ""))
+    units = str(variable.__dict__.get("units", ""))
     to_kelvin = conversion(units, "K")
     if to_kelvin is None:
         problems.append(f"{name} has the units {units!r}; K is expected")

@@ -31,7 +31,12 @@ def benchmark() -> None:
 @benchmark.command("export", epilog=EPILOG)
 @click.argument("folder", metavar="DIR", type=_NEW)
 @click.option("--truth", type=_FILE, help="Monthly fields to reconstruct, e.g. of a reanalysis.  [default: generated]")
-@click.option("--years", default="", metavar="PERIOD", help="Years of --truth, e.g. 1900-1927.  [default: all]")
+@click.option(
+    "--years",
+    default="",
+    metavar="PERIOD",
+    help="Years of the truth, e.g. 1900-1927.  [default: all of --truth, or 1911-1940]",
+)
 @click.option("--masks", type=_FILE, help="Observations whose gaps are taken, e.g. HadCRUT5.  [default: generated]")
 @click.option("--gaps", multiple=True, metavar="NAME=PERIOD",
               help="Years of the gaps, and the name of their cases; may be repeated.  "

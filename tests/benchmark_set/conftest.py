@@ -12,7 +12,7 @@ from helpers.benchmark_sets import SmallSet
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> SmallSet:
     folder = tmp_path_factory.mktemp("set") / "small"
-    card = export_set(folder, gaps=["sparse=1861-1863"])
+    card = export_set(folder, years="1911-1913", gaps=["sparse=1861-1863"])
     scored = ScoredSet.of(folder)
     inputs = {case.name: scored.input(case) for case in card.cases}
     return SmallSet(

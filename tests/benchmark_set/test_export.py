@@ -56,8 +56,8 @@ def test_no_case_holds_what_another_hides(small: SmallSet) -> None:
 
 
 def test_the_same_seed_gives_the_same_set(small: SmallSet, tmp_path: Path) -> None:
-    again = export_set(tmp_path / "again", gaps=["sparse=1861-1863"], seed=0)
-    other = export_set(tmp_path / "other", gaps=["sparse=1861-1863"], seed=1)
+    again = export_set(tmp_path / "again", years="1911-1913", gaps=["sparse=1861-1863"], seed=0)
+    other = export_set(tmp_path / "other", years="1911-1913", gaps=["sparse=1861-1863"], seed=1)
     assert again.identity == small.card.identity
     assert [case.sha256 for case in again.cases] == [case.sha256 for case in small.card.cases]
     assert other.identity != small.card.identity
@@ -83,7 +83,7 @@ def test_inputs_follow_the_conventions(small: SmallSet) -> None:
 
 def test_a_hidden_seed_is_in_the_key_alone(small: SmallSet, tmp_path: Path) -> None:
     folder, key = tmp_path / "set", tmp_path / "key.json"
-    card = export_set(folder, gaps=["sparse=1861-1863"], key=key)
+    card = export_set(folder, years="1911-1913", gaps=["sparse=1861-1863"], key=key)
     seed = json.loads(key.read_text())["seed"]
     assert seed.bit_length() > 100
     assert key.stat().st_mode & 0o077 == 0
@@ -113,7 +113,8 @@ def test_a_public_seed_is_called_so(small: SmallSet) -> None:
     ("arguments", "words"),
     [
         ({"truth": "x.nc"}, "needs masks"),
-        ({"years": "1900-1910"}, "months of --truth"),
+        ({"years": "1900-"}, "open period"),
+        ({"years": "then"}, "no period"),
         ({"seed": 1, "key": "key"}, "--seed is public"),
         ({"key": "set/key"}, "would be published"),
         ({"gaps": ["sparse"]}, "no period"),
@@ -138,14 +139,14 @@ def test_files_of_others_are_not_touched(tmp_path: Path) -> None:
 
 
 def test_an_exported_set_is_replaced_with_its_inputs(tmp_path: Path) -> None:
-    export_set(tmp_path / "set", gaps=["old=1861-1861"])
-    export_set(tmp_path / "set", gaps=["new=1861-1861"])
+    export_set(tmp_path / "set", years="1911", gaps=["old=1861-1861"])
+    export_set(tmp_path / "set", years="1911", gaps=["new=1861-1861"])
     assert sorted(path.name for path in (tmp_path / "set/inputs").iterdir()) == ["new-clean.nc", "new-noisy.nc"]
     assert [case.name for case in read_card(tmp_path / "set").cases] == ["new-clean", "new-noisy"]
 
 
 def test_damaged_inputs_and_foreign_cards_are_refused(small: SmallSet, tmp_path: Path) -> None:
-    card = export_set(tmp_path / "set", gaps=["sparse=1861-1861"])
+    card = export_set(tmp_path / "set", years="1911", gaps=["sparse=1861-1861"])
     path = tmp_path / "set" / card.cases[0].file
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(InputDataError, match="sha256 differs"):

@@ -74,7 +74,7 @@ def test_rows_of_other_versions_and_sets_stand_apart(small: SmallSet, rows: dict
     enter([rows["kriging"], rows["zeros"]], small.card, board)
     later = small.card.model_copy(update={"benchmark_version": "2"})
     enter([rows["half"]], later, board)
-    other = export_set(tmp_path / "other", gaps=["sparse=1861-1861"], seed=4)
+    other = export_set(tmp_path / "other", years="1911", gaps=["sparse=1861-1861"], seed=4)
     enter(
         [{**rows["zeros"], "cases": {case.name: rows["zeros"]["cases"]["sparse-clean"] for case in other.cases}}],
         other,

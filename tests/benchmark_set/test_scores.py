@@ -64,7 +64,7 @@ def test_a_shuffled_reconstruction(small: SmallSet, tmp_path: Path) -> None:
         zero = (weights * known.truth**2).sum() / weights.sum()
         assert row["cases"][name]["rmse"] == pytest.approx(np.sqrt(error), abs=1e-4)
         assert row["cases"][name]["skill"] == pytest.approx(1.0 - error / zero, abs=1e-3)
-        assert row["cases"][name]["skill"] < -0.2
+        assert row["cases"][name]["skill"] < 0.0
 
 
 def test_scores_by_other_means(small: SmallSet, tmp_path: Path) -> None:
@@ -149,5 +149,6 @@ def test_a_little_noise_on_the_truth_is_suspicious_and_half_the_error_is_not(sma
 
         return make
 
-    assert len(scored(small, tmp_path / "near", blurred(0.05))["doubts"]) == 2
+    (doubt,) = scored(small, tmp_path / "near", blurred(0.05))["doubts"]
+    assert "sparse-noisy" in doubt  # without errors of the observations so little is possible
     assert scored(small, tmp_path / "far", blurred(0.4))["doubts"] == []
