@@ -18,16 +18,9 @@ from bokeh.document import Document
 from bokeh.embed import file_html
 from bokeh.events import DocumentReady, Tap
 from bokeh.layouts import column
-from bokeh.models import (
-    ColorBar,
-    ColumnDataSource,
-    CustomJS,
-    CustomJSTickFormatter,
-    Div,
-    LinearColorMapper,
-    Slider,
-    Span,
-)
+from bokeh.models import ColumnDataSource, CustomJS, CustomJSTickFormatter, LinearColorMapper, Range1d
+from bokeh.models.annotations import ColorBar
+from bokeh.models.widgets import Div, Slider
 from bokeh.plotting import figure
 from bokeh.resources import INLINE
 from matplotlib import colormaps
@@ -82,7 +75,7 @@ const {x, y} = cb_obj;
 const cell = left.findIndex((_, i) => x >= left[i] && x < right[i] && y >= bottom[i] && y < top[i]);
 if (cell >= 0) globalThis.climrecon.choose(cell, where);
 """
-_MOVED = "globalThis.climrecon.show(); line.location = years[slider.value];"
+_MOVED = "globalThis.climrecon.show(); moment.data = {x: [years[slider.value]]};"
 _BACK = """
 let nearest = 0;
 years.forEach((year, i) => { if (Math.abs(year - cb_obj.x) < Math.abs(years[nearest] - cb_obj.x)) nearest = i; });
@@ -114,20 +107,21 @@ def write_interactive_map(product: Product, path: Path, month: int) -> str:
     label = f"{variable.label}, {product.units}"
     look: dict[str, Any] = {"sizing_mode": "stretch_width", "toolbar_location": "right"}
     hover = [("", "@where"), (variable.units, f"@value{{0.{'0' * variable.decimals}}}")]
-    map_ = figure(height=430, x_range=(west, east), y_range=(south, north), tools="pan,wheel_zoom,reset,save,hover",
-                  tooltips=hover, x_axis_label="longitude, degrees east", y_axis_label="latitude, degrees north",
-                  **look)  # fmt: skip
+    map_ = figure(height=430, x_range=Range1d(west, east), y_range=Range1d(south, north),
+                  tools="pan,wheel_zoom,reset,save,hover", tooltips=hover,
+                  x_axis_label="longitude, degrees east", y_axis_label="latitude, degrees north", **look)  # fmt: skip
     map_.quad("left", "right", "bottom", "top", source=cells, line_color=None,
               fill_color={"field": "value", "transform": mapper})  # fmt: skip
     coasts = _coasts(float(west))
-    map_.multi_line([line[:, 0] for line in coasts], [line[:, 1] for line in coasts], color="#262626", line_width=0.7)
+    lines = ColumnDataSource({"x": [line[:, 0] for line in coasts], "y": [line[:, 1] for line in coasts]})
+    map_.multi_line("x", "y", source=lines, color="#262626", line_width=0.7)
     map_.scatter("x", "y", source=place, size=11, marker="square", fill_color=None, line_color=ACCENT, line_width=2)
     map_.add_layout(ColorBar(color_mapper=mapper, title=product.units, title_text_font_size="9pt"), "below")
     series = figure(height=250, tools="pan,xwheel_zoom,reset,save,hover", title="Cell", y_axis_label=product.units,
                     tooltips=[("", "@label"), (variable.units, hover[1][1])], **look)  # fmt: skip
     series.line("year", "value", source=course, color=OURS, line_width=1)
-    line = Span(location=years[month], dimension="height", line_color=RAW, line_width=2)
-    series.add_layout(line)
+    moment = ColumnDataSource({"x": [years[month]]})
+    series.vspan("x", source=moment, line_color=RAW, line_width=2)
     # A single step leaves nothing to slide over.
     slider = Slider(start=0, end=max(len(time) - 1, 1), step=1, value=month, title=time.word.capitalize(),
                     sizing_mode="stretch_width", visible=len(time) > 1,
@@ -141,7 +135,7 @@ def write_interactive_map(product: Product, path: Path, month: int) -> str:
     }  # fmt: skip
     document.js_on_event(DocumentReady, CustomJS(code=_DECODE, args=args))
     map_.js_on_event(Tap, CustomJS(code=_TAPPED, args={"map": cells}))
-    moved = CustomJS(code=_MOVED, args={"slider": slider, "line": line, "years": years})
+    moved = CustomJS(code=_MOVED, args={"slider": slider, "moment": moment, "years": years})
     slider.js_on_change("value", moved)
     series.js_on_event(Tap, CustomJS(code=_BACK, args={"slider": slider, "years": years}))
     title = Div(text=escape(f"{document.title}: {label}"), styles={"font-size": "120%"})
