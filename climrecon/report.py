@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from climrecon.files import write_text
 from climrecon.grid import NINO34
@@ -23,14 +25,21 @@ _PLACES = (Path(__file__).parent / "templates", Path(__file__).parent.parent / "
 
 
 def environment() -> Environment:
-    """The template environment; everything is escaped: titles and names come from foreign files."""
-    return Environment(
+    """The template environment; everything is escaped: titles and names come from foreign files.
+
+    The one script of a page sorts tables. It may run by its hash alone, so that none in a foreign text does.
+    """
+    made = Environment(
         loader=FileSystemLoader([str(place) for place in _PLACES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    script = made.get_template("sortable.js").render().strip()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    made.globals.update(sorting=Markup(script), sorting_sha256=digest)
+    return made
 
 
 def write_page(path: Path, template: str, **content: Any) -> None:

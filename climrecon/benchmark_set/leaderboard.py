@@ -6,8 +6,6 @@ are worked out when the page is written, so that they hold for all rows whatever
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +22,7 @@ from climrecon.benchmark_set.truth import ScoredSet
 from climrecon.errors import ClimReconError, OutputError, UsageError
 from climrecon.files import parse_json, read_text, write_text
 from climrecon.interruption import signals_wait
-from climrecon.report import environment, write_page
+from climrecon.report import write_page
 from climrecon.scores.paired import LEVEL, difference, drawn_years, mean, root_mean
 from climrecon.workflow.progress import Quiet, Reporter
 
@@ -253,9 +251,7 @@ def _equal_to(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list
 
 
 def write_board(page: Path, boards: Sequence[Mapping[str, Any]]) -> None:
-    """Write the page; its one script may run by its hash alone, so that none in a submission's texts does."""
-    script = environment().get_template("leaderboard.js").render().strip()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    """Write the page."""
     write_page(
         page,
         "leaderboard.html.j2",
@@ -263,6 +259,4 @@ def write_board(page: Path, boards: Sequence[Mapping[str, Any]]) -> None:
         boards=[{**board, "rows": compared(board["rows"])} for board in boards],
         reference=REFERENCE,
         level=LEVEL,
-        script=script,
-        script_sha256=digest,
     )
