@@ -13,12 +13,14 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.fields import Steps
 from climrecon.grid import NINO34, Region, coverage, observed_mean, weighted_mean
 from climrecon.output.product import NO_SKILL, Product
+from climrecon.parameters import BY_NAME
 from climrecon.scores.series import NINETY, annual_means
+from climrecon.settings.periods import parse_periods
 from climrecon.variables import VARIABLES, Index
 
 __all__ = ["NINETY", "IndexSeries", "RankedYear", "Series", "Trend", "highest_years", "make_series", "trends"]
 
-TREND_PERIODS = ((1850, 2018), (1901, 2018), (1998, 2012))
+TREND_PERIODS = tuple(one.years for one in parse_periods(str(BY_NAME["trend_periods"].default)))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from climrecon.netcdf.names import address_in
 from climrecon.settings.periods import Period as Months
-from climrecon.settings.periods import parse_month, parse_period
+from climrecon.settings.periods import parse_month, parse_period, parse_periods
 
 TRUE, FALSE = {"true", "t", "yes", "y", "on", "1"}, {"false", "f", "no", "n", "off", "0"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -64,15 +64,7 @@ def read_period(value: Any) -> Months:
 
 
 def _periods(value: Any) -> tuple[Months, ...]:
-    if isinstance(value, tuple):
-        return value
-    found = tuple(parse_period(part) for part in _text(value).split(",") if part.strip())
-    for one in found:
-        if one.start is None or one.end is None or one.start % 12 or one.end % 12 != 11:
-            raise ValueError(f"{str(one)!r} is no period of whole years with both ends, e.g. 1901-2018")
-    if not found:
-        raise ValueError("names no period; periods like 1901-2018 are separated by commas")
-    return tuple(dict.fromkeys(found))
+    return value if isinstance(value, tuple) else parse_periods(_text(value))
 
 
 def _month(value: Any) -> str:

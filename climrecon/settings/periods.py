@@ -73,6 +73,23 @@ def parse_period(text: str) -> Period:
     return period
 
 
+def parse_periods(text: str) -> tuple[Period, ...]:
+    """Read periods of whole years with both ends, separated by commas: ``1850-2018,1901-2018``.
+
+    Raises
+    ------
+    ValueError
+        If one is none of these, or there is none.
+    """
+    found = tuple(parse_period(part) for part in text.split(",") if part.strip())
+    for one in found:
+        if one.start is None or one.end is None or one.start % 12 or one.end % 12 != 11:
+            raise ValueError(f"{str(one)!r} is no period of whole years with both ends, e.g. 1901-2018")
+    if not found:
+        raise ValueError("names no period; periods like 1901-2018 are separated by commas")
+    return tuple(dict.fromkeys(found))
+
+
 def parse_month(text: str) -> int:
     """Read ``1877-11`` or ``187711`` as ``year * 12 + month - 1``.
 

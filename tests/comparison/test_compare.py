@@ -362,6 +362,38 @@ def test_a_folder_of_products(tmp_path: Path) -> None:
     assert pair["annual_mean_difference"] == pytest.approx(2.0, abs=1e-4), "the mean of its members"
 
 
+def test_zips_of_members_beside_their_mean(tmp_path: Path) -> None:
+    """As the Met Office publishes HadCRUT5: tens of members a zip, the mean on its own."""
+    folder, values = tmp_path / "product", climate()
+    folder.mkdir()
+    write(folder, "X.1.0.0.0.anomalies.ensemble_mean", values)
+    for first in (1, 3):
+        with zipfile.ZipFile(folder / f"X.1.0.0.0.anomalies.{first}_to_{first + 1}_netcdf.zip", "w") as archive:
+            for number in (first, first + 1):
+                name = f"X.1.0.0.0.anomalies.{number}"
+                archive.write(write(tmp_path, name, values + number - 2.5), f"{name}.nc")
+    content = compare(tmp_path, {"product": folder, "other": write(tmp_path, "other", values)})
+    assert content["products"]["product"]["spread"] == "4 members"
+    sd = content["annual_means"]["common"]["product"]["sd"]
+    assert sd == pytest.approx([np.std([-1.5, -0.5, 0.5, 1.5], ddof=1)] * YEARS, abs=1e-4)
+
+
+def test_cells_with_few_years_of_the_base_period_are_left_out_with_a_note(tmp_path: Path) -> None:
+    """One of 72 cells has 19 of the 30 years 1961-1990; a file that states this base keeps it."""
+    values = climate()
+    values[: 12 * 21, 0, 0] = np.nan
+    kept = write(tmp_path, "kept", values)
+    moved = write(tmp_path, "moved", values, base="1951-1980")
+    content = compare(tmp_path, {"kept": kept, "moved": moved})
+    lost = 100 * 19 / (40 * 71 + 19)
+    notes = content["products"]["moved"]["notes"]
+    assert notes[-1] == (
+        f"re-based to 1961-1990 cell by cell; {lost:.1f} % of the values are lost with cells that have too few years of it"
+    )
+    assert not any("re-based" in note for note in content["products"]["kept"]["notes"])
+    assert content["pairs"][0]["cell_steps"] == 480 * 71
+
+
 def refused(folder: Path, products: dict[str, Path], *more: str) -> str:
     named = ",".join(f"{name}={path}" for name, path in products.items())
     call = ["compare", "--products", named, "--cachedir", str(folder / "cache"), "--output", str(folder / "out"), *more]
