@@ -88,12 +88,17 @@ def write_comparison_file(
         units = known.units
         for name, values, unit, what in (
             ("mean", maps.mean, units, "mean of annual means over a period"),
-            ("trend", maps.trend, f"{units} decade-1", "least-squares trend of annual means over a period"),
+            (
+                "trend",
+                maps.trend,
+                f"0.1 {units} year-1",
+                "least-squares trend, per decade, of annual means over a period",
+            ),
         ):
             metadata = {"units_metadata": known.units_metadata} if known.units_metadata else {}
             described = {
                 "units": unit, "coordinates": "product_name period_first_year period_last_year", **metadata,
-                "cell_methods": f"{known.time_cell_methods} area: mean",
+                "cell_methods": "area: mean",
             }  # fmt: skip
             shape = ("product", "period", "lat", "lon")
             _add(file, name, shape, {"long_name": f"{what}, over the common cells", **described}, values)

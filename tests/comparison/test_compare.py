@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import climrecon
 from climrecon.cli.app import app
 from climrecon.errors import ClimReconError, InputDataError, ProblemList
 from climrecon.settings import load_site, validate
+from output.test_files import cf_problems
 from preprocess import observation_files as files
 
 FIRST, YEARS = 1951, 40
@@ -158,6 +160,11 @@ def test_the_file_holds_series_and_maps(result: tuple[Path, dict[str, Any]]) -> 
         assert file["coverage"][1, 0] == pytest.approx(0.75, abs=1e-3)
         sources = json.loads(file.climrecon_products)
     assert sources["gappy"]["files"][0]["name"] == "gappy.nc"
+
+
+def test_the_file_passes_the_cf_checker(result: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    copy = Path(shutil.copy(result[0] / "out" / "comparison.nc", tmp_path))
+    assert cf_problems(copy) == []
 
 
 def test_every_file_and_its_hash_is_named(result: tuple[Path, dict[str, Any]]) -> None:

@@ -23,6 +23,7 @@ from climrecon.steps import Steps
 from climrecon.tasks.compare.numbers import COMMON, OWN, Series, numbers
 from climrecon.tasks.compare.together import OF_PERIOD, OF_YEAR, OnGrid, Together, cut, period_maps
 from climrecon.variables import VARIABLES
+from climrecon.version import __version__
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
 from climrecon.workflow.progress import Reporter
@@ -48,7 +49,7 @@ def write_comparison(
         results.add("comparison.json", "comparison", "All numbers, with the files they were made from")
         path = results.stage / "comparison.nc"
         names, variable = [one.name for one in together.products], settings.variable
-        attributes = _attributes(content)
+        attributes = _attributes(content, run)
         write_comparison_file(
             path, together.grid, variable, names, _series_of(together, series, shares, content), maps, attributes
         )
@@ -221,11 +222,13 @@ def _series_of(
     return SeriesOfProducts(time, years, values, annual)
 
 
-def _attributes(content: Mapping[str, Any]) -> dict[str, str]:
+def _attributes(content: Mapping[str, Any], run: RunInfo) -> dict[str, str]:
     return {
         "title": str(content["title"]),
         "reference_period": str(content["reference_period"]),
         "comment": " ".join(content["rules"]),
+        "history": f"{run.started:%Y-%m-%dT%H:%M:%SZ} climrecon compare, version {__version__}",
+        "climrecon_run": run.id,
         "climrecon_products": json.dumps(
             {
                 name: {key: one[key] for key in ("data_set", "version", "files")}
