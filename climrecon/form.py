@@ -36,7 +36,7 @@ FORMS = {
 }  # fmt: skip
 
 #: Parameters that are settings of a recipe too: behind ``recipe=`` they are the recipe's.
-OF_RECIPES = ("iterations", "masks", "noise")
+OF_RECIPES = ("folds", "iterations", "masks", "noise")
 
 _GAPS = "whose gaps and errors are put on the complete fields"
 #: Help of parameters that mean something else in a training or an evaluation.
