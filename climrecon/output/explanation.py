@@ -27,7 +27,7 @@ from climrecon.variables import VARIABLES
 _FILL = np.float32(1e20)
 #: Rows of tables.
 MOST_ROWS = 12
-#: Land fraction from which a cell is land, and below which it is sea; between them it has coasts or islands.
+#: Land fraction from which a cell is land, and below which it has islands at most that the mask of ten minutes lacks.
 LAND, SEA = 0.5, 0.005
 
 
@@ -198,7 +198,7 @@ class Explained:
         row, column = at
         cell = Grid(self.grid.lat_edges[row : row + 2], self.grid.lon_edges[column : column + 2])
         land = float(self.land[at])
-        surface = "land" if land >= LAND else "sea" if land < SEA else "sea with coasts or islands"
+        surface = "land" if land >= LAND else "sea or small islands" if land < SEA else "sea and land"
         return {"cell": cell.extent(), "surface": surface}
 
     def content(self) -> dict[str, Any]:
@@ -305,11 +305,11 @@ def write_maps(path: Path, explained: Explained, attributes: Mapping[str, str], 
         file.createDimension("time", len(one.time))
         file.createDimension("bnds", 2)
         add_time_axis(file, one.time, calendar)
-        for axis, values, edges in (
+        for axis, middle, edges in (
             ("lat", one.grid.lat, one.grid.lat_edges),
             ("lon", one.grid.lon, one.grid.lon_edges),
         ):
-            add_horizontal_axis(file, axis, values, np.stack([edges[:-1], edges[1:]], 1))
+            add_horizontal_axis(file, axis, middle, np.stack([edges[:-1], edges[1:]], 1))
         storage = {"fill_value": _FILL, "zlib": True}
         for dimensions, fields in ((("time", "lat", "lon"), of_months), (("lat", "lon"), maps)):
             for name, described, values in fields:

@@ -20,6 +20,7 @@ from climrecon.methods.priors import full_rank
 from climrecon.methods.simple import InverseDistance
 from climrecon.methods.store import load_network
 from climrecon.methods.transformed import transformed
+from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.variables import VARIABLES
 
 GRID = Grid.regular(36, 72)
@@ -110,6 +111,7 @@ def test_weights_of_interpolation_are_the_changes_that_each_observation_makes(so
 
 def test_gradients_of_a_u_net_that_corrects_nothing_are_the_exact_weights() -> None:
     loaded, one = load_network("punet6").method, window()
+    assert isinstance(loaded, UNetReconstructor)
     with torch.no_grad():
         loaded.network.head.weight.zero_()
         loaded.network.head.bias.zero_()

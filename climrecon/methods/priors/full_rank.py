@@ -83,9 +83,9 @@ class FullPrior(LowRankPrior):
         matrix = (patterns if by_month is None else patterns @ by_month[month - 1].double()) @ patterns.T
         matrix.diagonal().add_(left)
         if self.local is not None:
-            matrix += self.local.matrix().double()
+            matrix += self.local.matrix()
         scale = self.scale[month - 1].double()
-        return scale[:, None] * matrix * scale
+        return matrix.mul_(scale).mul_(scale[:, None])
 
     def _all_patterns(self) -> tuple[Tensor, Tensor]:
         """(P, K + L) patterns and (P,) variance that they leave."""

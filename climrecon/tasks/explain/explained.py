@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from climrecon.array_types import FloatArray
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
-from climrecon.fields import Influence, Observations
+from climrecon.fields import Observations
 from climrecon.geography import land_fraction, with_domain
-from climrecon.methods.contract import GaussianMonth
+from climrecon.grid import Grid
+from climrecon.methods.contract import Method
 from climrecon.methods.influence import Window, blocks_of, by_occlusion, cells_within
 from climrecon.output.explanation import Block, Explained, Worth
 from climrecon.settings import RunSettings
@@ -68,10 +69,20 @@ def explain(
     reconstructor = method.reconstructor
     window = Window.of(observations, at, reconstructor)
     estimate = window.estimate(reconstructor)
+    blocks = [(block.extent(), cells_within(grid, block)) for block in blocks_of(grid)]
+    blocks = [(name, cells) for name, cells in blocks if window.seen.reshape(-1)[cells].any()]
+    observed = [cells[window.seen.reshape(-1)[cells]] for _, cells in blocks]
+    worth, reductions = _worth(window, reconstructor, weights, grid, observed)
     found = window.influence(reconstructor, weights) or by_occlusion(window, reconstructor, weights, reporter.step)
-    model = window.gaussian(reconstructor) if found.how != "occlusion" else None
-    blocks = _blocks(window, found, model, weights, method, reporter)
-    missing = ~window.seen & (grid.area > 0)
+    if found.without is not None:
+        changes = found.without(observed)
+    else:
+        changes = window.without(reconstructor, weights, observed, reporter.step)
+    own = found.contributions[window.position].reshape(-1)
+    rows = [
+        Block(name, cells, len(some), float(own[some].sum()), float(change), reduction)
+        for (name, cells), some, change, reduction in zip(blocks, observed, changes, reductions, strict=True)
+    ]
     return Explained(
         info=method.info,
         target=target,
@@ -83,12 +94,12 @@ def explain(
         mask=window.mask,
         land=land_fraction(grid),
         weights=weights,
-        influence=found,
+        influence=replace(found, without=None),  # it holds matrices of cells by cells
         estimate=window.value_of(estimate, weights),
         stated_sd=None if estimate.area_mean_sd is None else float(estimate.area_mean_sd(weights)[window.position]),
-        blocks=blocks,
-        agreement=_agreement(blocks),
-        worth=None if model is None else _worth(model, weights, missing),
+        blocks=rows,
+        agreement=_agreement(rows),
+        worth=worth,
         notes=[*notes, *_notes(window, weights, settings, observations)],
     )
 
@@ -96,41 +107,14 @@ def explain(
 def _notes(window: Window, weights: FloatArray, settings: RunSettings, observations: Observations) -> list[str]:
     units, notes = VARIABLES[settings.variable].units, []
     base, wanted = observations.reference_period, settings.reference_period.years
-    if base not in (None, wanted):
-        notes.append("values refer to the observations' own base, {}-{}".format(*base or wanted))
+    if base is not None and base != wanted:
+        notes.append(f"values refer to the observations' own base, {base[0]}-{base[1]}")
     if np.count_nonzero(weights) == 1 and (window.seen & (weights > 0)).any():
         value = float(window.values[window.position][weights > 0][0])
         notes.append(
             f"the cell is observed ({value:+.2f} {units}): an infilled field keeps that; the analysis is explained"
         )
     return notes
-
-
-def _blocks(
-    window: Window,
-    found: Influence,
-    model: GaussianMonth | None,
-    weights: FloatArray,
-    method: LoadedMethod,
-    reporter: Reporter,
-) -> list[Block]:
-    """The blocks that hold observations."""
-    seen = np.flatnonzero(window.seen)
-    places = [(block.extent(), cells_within(window.grid, block)) for block in blocks_of(window.grid)]
-    places = [(name, cells) for name, cells in places if np.isin(cells, seen).any()]
-    observed = [np.intersect1d(cells, seen) for _, cells in places]
-    if found.without is not None:
-        changes = found.without(observed)
-    else:
-        changes = window.without(method.reconstructor, weights, observed, reporter.step)
-    reductions: Sequence[Any] = [None] * len(places)
-    if model is not None:
-        reductions = model.without(weights.reshape(-1), np.zeros(weights.size), observed)[1]
-    contributions = found.contributions[window.position].reshape(-1)
-    return [
-        Block(name, cells, len(some), float(contributions[some].sum()), float(change), reduction)
-        for (name, cells), some, change, reduction in zip(places, observed, changes, reductions, strict=True)
-    ]
 
 
 def _agreement(blocks: Sequence[Block]) -> tuple[float, float]:
@@ -145,10 +129,21 @@ def _agreement(blocks: Sequence[Block]) -> tuple[float, float]:
     return float(spearmanr(sums, changes).statistic), same / whole
 
 
-def _worth(model: GaussianMonth, weights: FloatArray, missing: Any) -> Worth:
+def _worth(
+    window: Window, method: Method, weights: FloatArray, grid: Grid, groups: Sequence[IntArray]
+) -> tuple[Worth | None, Sequence[float | None]]:
+    """What observations, and groups of them, are worth under the method's Gaussian model; None where it has none.
+
+    The model's matrices of cells by cells are gone when this ends.
+    """
+    model = window.gaussian(method)
+    if model is None:
+        return None, [None] * len(groups)
     target, shape = weights.reshape(-1).astype(np.float64), weights.shape
     typical = float(np.sqrt(np.median(model.error)))
-    reductions = np.full(weights.size, np.nan)
-    reductions[model.cells] = model.reductions(target)
+    each = np.full(weights.size, np.nan)
+    each[model.cells] = model.reductions(target)
+    missing = ~window.seen & (grid.area > 0)
     gains = np.where(missing, model.gain(target, typical).reshape(shape), np.nan)
-    return Worth(model.variance(target), model.prior_variance(target), reductions.reshape(shape), gains, typical)
+    worth = Worth(model.variance(target), model.prior_variance(target), each.reshape(shape), gains, typical)
+    return worth, list(model.without(target, np.zeros(weights.size), groups)[1])
