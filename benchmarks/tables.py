@@ -1,4 +1,4 @@
-r"""Render the tables of docs/results.md, and a sentence of README.md, from the benchmarks' JSON in docs/results.
+r"""Render the tables of docs/results.md and docs/how-to/benchmark.md and a sentence of README.md from docs/results.
 
     python benchmarks/tables.py
 
@@ -16,7 +16,8 @@ keys ``part``, ``split``, ``case`` and the scores. FOLDER/punet6-heldout is the 
         > docs/results/events.json
     python benchmarks/radar.py --data DATA --json docs/results/radar.json
 
-and, of other variables, from evaluations by the product (benchmarks/evaluation_table.py).
+and, of other variables, from evaluations by the product (benchmarks/evaluation_table.py), and of the benchmark set
+(benchmarks/leaderboard_table.py).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation_table import evaluated
+from leaderboard_table import leaderboards
 from markdown_table import between, share, table
 from radar_table import radar
 
@@ -331,6 +333,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
 #: Page -> its tables.
 PAGES: dict[Path, dict[str, tuple[tuple[str, ...], Callable[..., str]]]] = {
     PAGE: TABLES,
+    DOCS / "how-to" / "benchmark.md": {"leaderboards": (("leaderboard",), leaderboards)},
     DOCS.parent / "README.md": {"cost": (("reconstruct",), cost_sentence)},
 }
 

@@ -108,6 +108,7 @@ def export_set(
     stretches = [Stretch.of(text) for text in gaps or [f"{one}={period}" for one, period in GAPS.items()]]
     if len({stretch.name for stretch in stretches}) < len(stretches):
         raise UsageError("Two --gaps have one name.", "Give each a name of its own.")
+    embedded = truth is None and masks is None and not (years or gaps or key or seed)
     used = secrets.randbits(HIDDEN_BITS) if seed is None and (key or truth) else seed or 0
     earlier = _files_of_earlier(folder)
     reporter.stage(f"Making the cases of {len(stretches)} periods of gaps")
@@ -138,7 +139,7 @@ def export_set(
             reporter.step(number + 1, len(cases))
         card = SetCard(
             benchmark_version=BENCHMARK_VERSION,
-            name=name or ("climrecon embedded set" if truth is None and masks is None else folder.resolve().name),
+            name=name or ("climrecon embedded set" if embedded else folder.resolve().name),
             made_with=__version__,
             grid=FIVE_DEGREES.describe(),
             truth=about,

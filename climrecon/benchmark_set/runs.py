@@ -19,7 +19,7 @@ from climrecon.errors import NetworkError, OutputError, ProblemList, UsageError
 from climrecon.fields import Months
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.methods.optimal_interpolation import PATTERNS
-from climrecon.methods.store import load_network
+from climrecon.methods.store import load_network, shipped
 from climrecon.settings import Site, validate
 from climrecon.settings.periods import parse_month, parse_period
 from climrecon.tasks.methods import OI, LoadedMethod, load_method
@@ -135,7 +135,7 @@ class _Run:
         attributes = {
             "method": method.info.name,
             "method_version": version,
-            "authors": f"the authors of {method.info.package}" if method.info.package else "climrecon developers",
+            "authors": _authors(method),
             "training_data": _learned(network, name, months),
             "training_months": "" if months is None else _periods(months),
             "hardware": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
@@ -167,6 +167,15 @@ class _Run:
                 drawn.append(estimate.sample(members, _SEED + (0 if dated else months.start)))
         fields = {VALUES: mean} if certain else {VALUES: mean, STDDEV: stddev}
         return {**fields, MEMBERS: np.concatenate(drawn, axis=1)} if drawn else fields
+
+
+def _authors(method: LoadedMethod) -> str:
+    ours = method.network is None or method.network.path.parent == shipped()
+    return (
+        "climrecon developers"
+        if ours and not method.info.package
+        else f"authors of {method.info.package or method.info.name}"
+    )
 
 
 def _learned(network: Mapping[str, Any], name: str, months: IntArray | None) -> str:

@@ -41,17 +41,17 @@ def benchmark() -> None:
 @click.option("--gaps", multiple=True, metavar="NAME=PERIOD",
               help="Years of the gaps, and the name of their cases; may be repeated.  "
               "[default: sparse=1851-1880 dense=1951-1980]")  # fmt: skip
-@click.option("--seed", type=int, help="Public seed of generated truth, gaps and errors.  [default: 0]")
+@click.option("--seed", type=int, help="Seed of generated truth, gaps and errors, which is public.  [default: 0]")
 @click.option("--hidden", "key", type=_PAGE, metavar="FILE",
               help="Take a random seed instead, and write it to this key, for the scorer alone.")  # fmt: skip
 @click.option("--name", default="", help="Name of the set.")
 @click.option("--licence", default="", help="Licence of the inputs.")
 @json_option("Print the card as JSON.")
 def benchmark_export(folder: Path, **options: Any) -> Printed:
-    """Write a benchmark set to DIR: inputs without truth, a card and a README.
+    """Write the inputs of a benchmark set.
 
-    Each period of gaps gives two cases, clean and noisy. The truth is generated, or the months of --truth, which are
-    shared out among the cases; it is never copied into DIR.
+    DIR gets the inputs without truth, a card and a README. Each period of gaps gives two cases, clean and noisy. The
+    truth is generated, or the months of --truth, which are shared out among the cases; it is never copied into DIR.
     """
     from climrecon.benchmark_set import export_set
 
@@ -77,7 +77,7 @@ def benchmark_export(folder: Path, **options: Any) -> Printed:
 @click.option("--members", type=int, default=0, show_default=True, help="Equally likely fields to draw.")
 @json_option("Print the folders as JSON.")
 def benchmark_run(methods: tuple[str, ...], folder: Path, output: Path, members: int) -> Printed:
-    """Reconstruct the cases with networks and baselines, and write a submission of each.
+    """Write submissions of networks and baselines.
 
     METHOD is a name of 'climrecon networks' or the path of a network. A network that learned from months of the truth
     is refused. The processor time of each method stands in its files.
@@ -105,7 +105,7 @@ def benchmark_score(
     """Check and score submissions.
 
     SUBMISSION is a folder with a netCDF file for each case, as the README.md of the set describes it. A row replaces that
-    of the same method and version. Nothing is entered if one of the submissions has not the form.
+    of the same method and version. Nothing is entered if one of the submissions does not have the form.
     """
     from climrecon.benchmark_set import score_submissions
 

@@ -19,6 +19,7 @@ from refusals import table_of_refusals
 #: The public modules, in the order of the page; whatever else the package holds may change without notice.
 PUBLIC_MODULES = (
     "climrecon.api",
+    "climrecon.benchmark_set",
     "climrecon.methods.contract",
     "climrecon.fields",
     "climrecon.grid",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,8 +31,14 @@ def refused(small: SmallSet, folder: Path) -> str:
     return str(caught.value)
 
 
-def spoiled(small: SmallSet, folder: Path, spoil: Spoil, make=with_members) -> Path:
-    small.submit(folder, make)
+@pytest.fixture(scope="module")
+def right(small: SmallSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A submission that has the form, with few members."""
+    return small.submit(tmp_path_factory.mktemp("right") / "made", lambda known, values: with_members(known, values, 5))
+
+
+def spoiled(right: Path, folder: Path, spoil: Spoil) -> Path:
+    shutil.copytree(right, folder)
     with netCDF4.Dataset(folder / f"{CASE}.nc", "a") as file:
         file.set_auto_mask(False)
         spoil(file)
@@ -98,9 +105,9 @@ CHANGES: dict[str, tuple[Spoil, str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_wrong_is_named(small: SmallSet, tmp_path: Path, change: str) -> None:
+def test_what_is_wrong_is_named(small: SmallSet, right: Path, tmp_path: Path, change: str) -> None:
     spoil, words = CHANGES[change]
-    message = refused(small, spoiled(small, tmp_path / "made", spoil))
+    message = refused(small, spoiled(right, tmp_path / "made", spoil))
     assert words in message
     assert f"{CASE}.nc" in message
 
@@ -154,10 +161,11 @@ def test_absent_and_foreign_files(small: SmallSet, tmp_path: Path) -> None:
     assert "is no submission" in refused(small, tmp_path / "nothing")
 
 
-def test_all_problems_are_reported_together_and_nothing_is_entered(small: SmallSet, tmp_path: Path) -> None:
-    first = spoiled(small, tmp_path / "first", CHANGES["a hole"][0])
-    second = spoiled(small, tmp_path / "second", CHANGES["sign"][0])
-    right = small.submit(tmp_path / "right", fair)
+def test_all_problems_are_reported_together_and_nothing_is_entered(
+    small: SmallSet, right: Path, tmp_path: Path
+) -> None:
+    first = spoiled(right, tmp_path / "first", CHANGES["a hole"][0])
+    second = spoiled(right, tmp_path / "second", CHANGES["sign"][0])
     with pytest.raises(SubmissionError, match="(?s)missing or not finite.*contradicts") as caught:
         score_submissions([first, right, second], small.folder, board=tmp_path / "board.html")
     assert caught.value.exit_code == 4
@@ -201,11 +209,10 @@ def rewritten(source: Path, target: Path, order: list[str], flip_lat: bool, east
     ],
 )
 def test_orders_do_not_matter(
-    small: SmallSet, tmp_path: Path, order: list[str], flip_lat: bool, east: bool, backwards: bool
+    small: SmallSet, right: Path, tmp_path: Path, order: list[str], flip_lat: bool, east: bool, backwards: bool
 ) -> None:
-    small.submit(tmp_path / "made", with_members)
-    rewritten(tmp_path / "made", tmp_path / "turned", order, flip_lat, east, backwards)
-    usual, other = score_submissions([tmp_path / "made", tmp_path / "turned"], small.folder)
+    rewritten(right, tmp_path / "turned", order, flip_lat, east, backwards)
+    usual, other = score_submissions([right, tmp_path / "turned"], small.folder)
     assert other["sha256"] != usual["sha256"]
     assert other["overall"] == usual["overall"]
     assert other["cases"] == usual["cases"]
