@@ -52,19 +52,22 @@ def test_the_climatology(small: SmallSet, tmp_path: Path) -> None:
 
 
 def test_a_shuffled_reconstruction(small: SmallSet, tmp_path: Path) -> None:
-    """Months in another order where no observation shows it: worse than zeros."""
+    """Hidden cells in another order, which no observation shows: nearly twice the variance, so far worse than zeros."""
 
     def shuffled(known: MaskedTruth, values: np.ndarray) -> dict[str, np.ndarray]:
-        return {VALUES: np.where(known.mask, known.truth, np.roll(known.truth, 18, axis=0))}
+        rng, fields = np.random.default_rng(2), known.truth.copy()
+        for month, hidden in enumerate(~known.mask):
+            fields[month][hidden] = rng.permutation(fields[month][hidden])
+        return {VALUES: fields}
 
     row = scored(small, tmp_path / "made", shuffled)
     for name, known in small.known.items():
         weights = np.where(known.mask, 0.0, AREA)
-        error = (weights * (known.truth - np.roll(known.truth, 18, axis=0)) ** 2).sum() / weights.sum()
+        error = (weights * (known.truth - shuffled(known, small.values[name])[VALUES]) ** 2).sum() / weights.sum()
         zero = (weights * known.truth**2).sum() / weights.sum()
         assert row["cases"][name]["rmse"] == pytest.approx(np.sqrt(error), abs=1e-4)
         assert row["cases"][name]["skill"] == pytest.approx(1.0 - error / zero, abs=1e-3)
-        assert row["cases"][name]["skill"] < 0.0
+        assert row["cases"][name]["skill"] < -0.3
 
 
 def test_scores_by_other_means(small: SmallSet, tmp_path: Path) -> None:
