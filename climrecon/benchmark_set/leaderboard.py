@@ -173,9 +173,13 @@ def enter(rows: Sequence[Mapping[str, Any]], card: SetCard, board: Path) -> None
         if own is None:
             own = {"set": card.identity, "card": card.model_dump(mode="json"), "rows": []}
             boards.insert(0, own)
-        now = datetime.now(UTC).strftime("%Y-%m-%d")
-        new = {_name(row): {**row, "scored": now} for row in rows}
-        own["rows"] = [row for row in own["rows"] if _name(row) not in new] + list(new.values())
+        now, entered = datetime.now(UTC).isoformat(timespec="seconds"), {_name(row): row for row in own["rows"]}
+        for row in rows:
+            before = entered.get(_name(row))
+            # The same files, scored again, stay the first of those that equal them.
+            same = before is not None and before["sha256"] == row["sha256"]
+            entered[_name(row)] = {**row, "scored": before["scored"] if before and same else now}
+        own["rows"] = list(entered.values())
         text = json.dumps({"kind": KIND, "schema_version": 1, "boards": boards}, indent=1) + "\n"
         try:
             with signals_wait():
@@ -209,11 +213,16 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def compared(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows, best RMSE first, with ``paired`` differences to kriging and all ``doubts``."""
-    reference = next((row for row in reversed(rows) if row["method"] == REFERENCE), None)
+    """Rows, best RMSE first, with ``paired`` differences to kriging and all ``doubts``.
+
+    Of several rows called kriging the first that was scored is the reference, and of equal fields the first has no doubt:
+    nobody changes the row of another by a name or a copy.
+    """
+    ordered = sorted(rows, key=lambda row: str(row["scored"]))
+    reference = next((row for row in ordered if row["method"] == REFERENCE), None)
     found = []
-    for row in rows:
-        doubts = [*row["doubts"], *_equal_to(row, rows)]
+    for position, row in enumerate(ordered):
+        doubts = [*row["doubts"], *_equal_to(row, ordered[:position])]
         paired = {} if reference is None or row is reference else _paired(row, reference)
         found.append({**row, "doubts": doubts, "paired": paired})
     return sorted(found, key=lambda row: float(row["overall"]["rmse"]))
@@ -234,10 +243,10 @@ def _paired(row: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, A
     return found
 
 
-def _equal_to(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Doubts for fields that are those of another method, or nearly so, in all cases."""
+def _equal_to(row: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Doubts for fields that are those of another method that was scored before, or nearly so, in all cases."""
     found = []
-    for other in rows:
+    for other in earlier:
         if other["method"] == row["method"] or set(other["probes"]) != set(row["probes"]):
             continue
         apart = [

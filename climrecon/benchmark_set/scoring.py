@@ -122,7 +122,7 @@ def row_of(
     references: Mapping[str, Reference],
     results: Mapping[str, tuple[Sums, Mapping[str, Any]]],
 ) -> dict[str, Any]:
-    """A row of the leaderboard: attributes, scores of all cases and of each, sums by year, values, doubts.
+    """A row of the leaderboard: attributes, scores of all cases and of each, sums by year, values, doubts; not dated.
 
     RMSE, CRPS and intervals are over the cells that were missing, area-weighted; of all cases together, over all their
     cells. Scores of series are means over the cases.
@@ -140,6 +140,7 @@ def row_of(
         doubts.append(f"learned from {learned} of the months that are scored")
     return {
         **about.as_dict(),
+        "scored": "",
         "overall": overall,
         "cases": cases,
         "doubts": doubts,

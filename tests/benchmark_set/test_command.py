@@ -46,6 +46,25 @@ def test_from_a_set_to_a_leaderboard(tmp_path: Path) -> None:
     assert row["overall"] == next(one for one in rows if one["method"] == "idw")["overall"]
 
 
+def test_a_result_of_climrecon_is_a_submission_with_the_attributes_alone(small: SmallSet, tmp_path: Path) -> None:
+    (own,) = run_methods(["idw"], small.folder, tmp_path / "own", load_site())
+    result = tmp_path / "result"
+    result.mkdir()
+    for case in small.card.cases:
+        call = ["reconstruct", "--obs-file", small.folder / case.file, "--network", "idw", "--compare-with", "none",
+                "--plots", "false", "--report", "false", "--output", tmp_path / case.name]  # fmt: skip
+        answer = CliRunner().invoke(app, [str(one) for one in call], catch_exceptions=False)
+        assert answer.exit_code == 0, answer.output
+        (made,) = (tmp_path / case.name).glob("tas_*.nc")
+        made.rename(result / f"{case.name}.nc")
+        with netCDF4.Dataset(result / f"{case.name}.nc", "a") as file:
+            file.setncatts({"method": "idw", "authors": "A. Author", "training_data": "none"})
+    ours, theirs = score_submissions([own, result], small.folder)
+    # Observed cells are kept in the result, which cells that were missing do not show; values are rounded to 0.001 K.
+    for key in ("rmse", "skill", "bias"):
+        assert theirs["overall"][key] == pytest.approx(ours["overall"][key], abs=2e-4)
+
+
 def test_a_method_states_its_time_its_data_and_its_spread(small: SmallSet, tmp_path: Path) -> None:
     (folder,) = run_methods(["kriging"], small.folder, tmp_path, load_site(), members=4)
     with netCDF4.Dataset(folder / "sparse-noisy.nc") as file:
