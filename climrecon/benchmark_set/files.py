@@ -23,6 +23,8 @@ from climrecon.preprocess.axes import find_horizontal
 from climrecon.preprocess.values import read_values
 from climrecon.version import __version__
 
+#: Beginning of the attribute ``history`` of files that are written here.
+HISTORY = "written by climrecon"
 _FILL = np.float32(1e20)
 _TIME_UNITS = "days since 1850-01-01 00:00:00"
 _NAMES = {
@@ -55,7 +57,7 @@ def write_fields(
         netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file,
     ):
         # Without a date: the same set has the same hashes whenever it is exported.
-        file.setncatts({"Conventions": "CF-1.8", "history": f"written by climrecon {__version__}", **attributes})
+        file.setncatts({"Conventions": "CF-1.8", "history": f"{HISTORY} {__version__}", **attributes})
         file.createDimension("time", len(time))
         file.createDimension("bnds", 2)
         middle, bounds = step_coordinates(time, "standard")

@@ -7,6 +7,7 @@ are worked out when the page is written, so that they hold for all rows whatever
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -81,6 +82,12 @@ def score_submissions(
         except ClimReconError as error:
             problems.append(error)
     _raise(problems)
+    names = Counter((one.method, one.method_version) for one in about.values())
+    if twice := [" ".join(filter(None, name)) for name, count in names.items() if count > 1]:
+        raise UsageError(
+            f"Several of these submissions have one method and version: {', '.join(twice)}.",
+            "Give each a method_version of its own: a row replaces that of its method and version.",
+        )
     results: dict[Path, dict[str, Any]] = {folder: {} for folder in folders}
     references: dict[str, Reference] = {}
     for number, case in enumerate(scored.card.cases):

@@ -14,12 +14,13 @@ import numpy as np
 
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.benchmark_set.card import MEMBERS, OF_FILE, STDDEV, VALUES, SetCard, read_card
-from climrecon.benchmark_set.files import CaseInput, read_input, write_fields
-from climrecon.errors import NetworkError, OutputError, ProblemList, UsageError
+from climrecon.benchmark_set.files import HISTORY, CaseInput, read_input, write_fields
+from climrecon.errors import InputDataError, NetworkError, OutputError, ProblemList, UsageError
 from climrecon.fields import Months
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.methods.optimal_interpolation import PATTERNS
 from climrecon.methods.store import load_network, shipped
+from climrecon.netcdf.opening import opened
 from climrecon.settings import Site, validate
 from climrecon.settings.periods import parse_month, parse_period
 from climrecon.tasks.methods import OI, LoadedMethod, load_method
@@ -74,6 +75,9 @@ def run_methods(
     if problems:
         hint = " ".join(dict.fromkeys(error.hint for error in problems if error.hint))
         raise ProblemList([error.message for error in problems], "These methods cannot be run:", hint)
+    for run in methods:
+        for given in inputs:
+            _refuse_foreign(output / run.label / f"{given.card.name}.nc")
     folders = []
     for run in methods:
         folder = output / run.label
@@ -85,6 +89,19 @@ def run_methods(
                 raise OutputError(f"{folder} cannot be written: {error}", "Choose another folder.") from error
         folders.append(folder)
     return folders
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse to replace a file that was not written here."""
+    if not path.exists():
+        return
+    try:
+        with opened(path) as file:
+            if str(file.__dict__.get("history", "")).startswith(HISTORY):
+                return
+    except InputDataError:
+        pass
+    raise OutputError(f"{path} is there already and is no submission of climrecon.", "Name another --output.")
 
 
 def learned_months(training: Mapping[str, Any]) -> IntArray | None:

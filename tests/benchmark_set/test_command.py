@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from climrecon.benchmark_set import run_methods, score_submissions
 from climrecon.benchmark_set.card import MEMBERS, STDDEV, VALUES
 from climrecon.cli.app import app
-from climrecon.errors import NetworkError, ProblemList, UsageError
+from climrecon.errors import NetworkError, OutputError, ProblemList, UsageError
 from climrecon.settings import load_site
 from helpers.benchmark_sets import SmallSet
 
@@ -87,6 +87,19 @@ def test_methods_that_are_not_there_are_named_before_any_runs(small: SmallSet, t
     with pytest.raises(UsageError, match="members is 1"):
         run_methods(["idw"], small.folder, tmp_path / "out", load_site(), members=1)
     assert not (tmp_path / "out").exists()
+
+
+def test_files_of_others_stay(small: SmallSet, tmp_path: Path) -> None:
+    (tmp_path / "idw").mkdir()
+    (tmp_path / "idw/sparse-clean.nc").write_text("mine")
+    with pytest.raises(OutputError, match="no submission of climrecon"):
+        run_methods(["climatology", "idw"], small.folder, tmp_path, load_site())
+    assert (tmp_path / "idw/sparse-clean.nc").read_text() == "mine"
+    assert not (tmp_path / "climatology").exists()
+    run_methods(["climatology"], small.folder, tmp_path, load_site())
+    run_methods(["climatology"], small.folder, tmp_path, load_site())  # its own are replaced
+    with pytest.raises(UsageError, match="one method and version: climatology"):
+        score_submissions([tmp_path / "climatology", tmp_path / "climatology/../climatology"], small.folder)
 
 
 def test_help_explains(small: SmallSet) -> None:
