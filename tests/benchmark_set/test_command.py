@@ -66,10 +66,11 @@ def test_a_result_of_climrecon_is_a_submission_with_the_attributes_alone(small: 
 
 
 def test_a_method_states_its_time_its_data_and_its_spread(small: SmallSet, tmp_path: Path) -> None:
-    (folder,) = run_methods(["kriging"], small.folder, tmp_path, load_site(), members=4)
+    (folder,) = run_methods(["oi"], small.folder, tmp_path, load_site(), members=4)
     with netCDF4.Dataset(folder / "sparse-noisy.nc") as file:
         assert 0.0 < float(file.cpu_hours) < 0.1
-        assert file.training_data == "none: its numbers are fitted to the inputs"
+        assert file.training_data.startswith("gistemp")  # that of its covariance
+        assert file.training_months.startswith("193001-196210, ")
         assert file["tas_stddev"][:].min() > 0.0
         apart = file[MEMBERS][:] - file[VALUES][:]
         assert apart.shape == (4, 36, 36, 72)
