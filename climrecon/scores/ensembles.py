@@ -95,7 +95,7 @@ def draw_sums(draws: FloatArray, truth: FloatArray, scored: BoolArray, areas: Fl
     known, drawn = truth[scored].astype(np.float64), draws[:, scored]
 
     def by_month(values: FloatArray) -> FloatArray:
-        return np.bincount(month, weights * values, len(truth))
+        return np.asarray(np.bincount(month, weights * values, len(truth)), np.float64)
 
     borders = np.searchsorted(month, np.arange(len(truth) + 1))
     parts = [slice(first, last) for first, last in pairwise(borders)]

@@ -131,10 +131,11 @@ def folds_of(mask: BoolArray, time: Steps, grid: Grid, kind: str, count: int, se
 def block_places(grid: Grid) -> tuple[IntArray, IntArray]:
     """(H,) and (W,) numbers of the blocks that rows and columns lie in."""
     size = BLOCK if grid.is_global else min(BLOCK, np.ptp(grid.lat_edges) / 4.0)
-    return tuple(  # type: ignore[return-value]
+    row, column = (
         ((centres - edges[0]) // size).astype(int)
         for centres, edges in ((grid.lat, grid.lat_edges), (grid.lon, grid.lon_edges))
     )
+    return row, column
 
 
 def by_block(field: FloatArray, grid: Grid) -> FloatArray:

@@ -18,7 +18,7 @@ import numpy as np
 from climrecon.array_types import Array, FloatArray
 from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import InputDataError
-from climrecon.fields import Observations
+from climrecon.fields import Months, Observations
 from climrecon.grid import Grid
 from climrecon.methods import checked
 from climrecon.methods.by_chunks import reconstruct
@@ -211,7 +211,8 @@ class CrossValidation:
         arrays = {name: _read(self.path(name)) for name in self.names}
         skewed = VARIABLES[settings.variable].to_methods.kind != "linear"
         truth = np.where(scored, seen.values, np.nan)
-        known = MaskedTruth(seen.source.label, truth, np.zeros_like(scored), seen.time, seen.grid, skewed=skewed)
+        time = Months(seen.time.index)
+        known = MaskedTruth(seen.source.label, truth, np.zeros_like(scored), time, seen.grid, skewed=skewed)
         noise, errors = self._noise(arrays[self.order[0]], scored)
         sums: dict[str, list[Sums]] = {}
         for name, found in arrays.items():
@@ -221,8 +222,8 @@ class CrossValidation:
                 _filled(found["error_sd"], scored),
             )
             draws = {key.removeprefix("draws/"): value for key, value in found.items() if key.startswith("draws/")}
-            scales = {key: value for key, value in found.items() if key.startswith("estimate/")}
-            one = withheld_sums(known, made, noise, draws) | scales
+            own = {key: value for key, value in found.items() if key.startswith("estimate/")}
+            one = withheld_sums(known, made, noise, draws) | own
             # A month's coverage is that of the data set, whatever a fold withholds of it.
             one["coverage"] = (seen.mask * seen.grid.area).sum(axis=(1, 2))
             sums[name] = [one]
@@ -231,7 +232,7 @@ class CrossValidation:
         few_years = by_blocks(next(iter(sums.values())))
         about = {
             "title": f"{', '.join(self.names)} on withheld observations of {seen.source.label}",
-            "truth": [described(seen.source.label, seen.time, seen.mask, seen.grid)],
+            "truth": [described(seen.source.label, time, seen.mask, seen.grid)],
             "withheld": {
                 "kind": settings.withhold,
                 "in_words": IN_WORDS[settings.withhold],
