@@ -128,9 +128,14 @@ def folds_of(mask: BoolArray, time: Steps, grid: Grid, kind: str, count: int, se
     )
 
 
+def block_size(grid: Grid) -> float:
+    """Degrees of a block: :data:`BLOCK`, or a quarter of the rows of a small region."""
+    return BLOCK if grid.is_global else min(BLOCK, float(np.ptp(grid.lat_edges)) / 4.0)
+
+
 def block_places(grid: Grid) -> tuple[IntArray, IntArray]:
     """(H,) and (W,) numbers of the blocks that rows and columns lie in."""
-    size = BLOCK if grid.is_global else min(BLOCK, np.ptp(grid.lat_edges) / 4.0)
+    size = block_size(grid)
     row, column = (
         ((centres - edges[0]) // size).astype(int)
         for centres, edges in ((grid.lat, grid.lat_edges), (grid.lon, grid.lon_edges))
@@ -139,7 +144,7 @@ def block_places(grid: Grid) -> tuple[IntArray, IntArray]:
 
 
 def by_block(field: FloatArray, grid: Grid) -> FloatArray:
-    """(..., N) sums of (..., H, W) over blocks of 20 degrees."""
+    """(..., N) sums of (..., H, W) over blocks, see :func:`block_size`."""
     row, column = block_places(grid)
     into_rows, into_columns = (np.eye(place[-1] + 1)[place] for place in (row, column))
     summed = np.einsum("...hw,hr,wc->...rc", field, into_rows, into_columns, optimize=True)

@@ -305,6 +305,33 @@ def test_a_rerun_from_its_provenance_agrees(result: tuple[Path, list[str]], tmp_
     assert "same       rmse_by_cell.nc" in answer.output
 
 
+def test_stages_are_command_lines_and_wait_for_each_other(tmp_path: Path) -> None:
+    """As batch jobs run them, each in a process that knows the configuration alone."""
+    parameters = task(
+        observations_file(tmp_path, grid=COARSE), tmp_path, network="idw", compare_with="climatology"
+    ).settings.plain()
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"parameters": parameters, "run": {"id": "7"}}))
+
+    def stage(name: str, part: int = 0) -> Any:
+        return CliRunner().invoke(app, ["stage", name, str(config), "--part", str(part)])
+
+    assert stage("assess", 1).exit_code == 0
+    early = stage("collect")
+    assert "run the stage assess" in str(early.output) + str(early.exception)
+    assert stage("assess", 0).exit_code == 0
+    assert stage("collect").exit_code == 0
+    content = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert content["reference"] == "climatology"
+    assert content["withheld"]["in_words"] == "blocks of 20 degrees of single months"
+
+
+def test_a_network_that_learned_from_these_months_has_a_caveat(tmp_path: Path) -> None:
+    one = task(observations_file(tmp_path), tmp_path, network="punet6", compare_with="none")
+    assert "punet6 learned from gistemp" in one._learned_from()[0]
+    assert task(observations_file(tmp_path), tmp_path, compare_with="none")._learned_from() == []
+
+
 def test_a_dry_run_describes_the_folds(tmp_path: Path) -> None:
     path = observations_file(tmp_path, grid=COARSE)
     output = run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -319,12 +319,10 @@ class EvaluationRun:
         """Caveats for methods whose card names months of the truth among those of their training."""
         caveats = []
         for name, method in self.methods.items():
-            members = method.info.card.get("training", {}).get("members")
-            learned = members.get("train", []) if isinstance(members, dict) else []
             caveats += [
                 f"{name} learned from {stored.about['name']}: its scores here are flattered."
                 for stored, rows in self.truth.members
-                if any(_holds(entry, stored, stored.index[rows]) for entry in learned)
+                if any(_holds(entry, stored, stored.index[rows]) for entry in trained_on(method))
             ]
         return caveats
 
@@ -346,10 +344,20 @@ class EvaluationRun:
         return self.cache / "evaluation" / digest[:32] / f"{number}.safetensors"
 
 
-def _holds(entry: Mapping[str, Any], stored: StoredMember, index: IntArray) -> bool:
-    """Whether a card's entry on a member is of ``stored`` and of one of the months ``index``."""
-    if (str(entry.get("set")), str(entry.get("name"))) != (str(stored.about["set"]), str(stored.about["name"])):
-        return False
+def trained_on(method: LoadedMethod) -> Sequence[Mapping[str, Any]]:
+    """The entries of a card on the members of its training; none where it lists none."""
+    members = method.info.card.get("training", {}).get("members")
+    return members.get("train", []) if isinstance(members, dict) else []
+
+
+def in_months(entry: Mapping[str, Any], index: IntArray) -> bool:
+    """Whether a card's entry on a member is of one of the months ``index``."""
     # Cards of earlier versions do not say which months.
     periods = [parse_period(text) for text in entry.get("periods", ["0000-9999"])]
     return any(bool(period.holds(index).any()) for period in periods)
+
+
+def _holds(entry: Mapping[str, Any], stored: StoredMember, index: IntArray) -> bool:
+    """Whether a card's entry on a member is of ``stored`` and of one of the months ``index``."""
+    same = (str(entry.get("set")), str(entry.get("name"))) == (str(stored.about["set"]), str(stored.about["name"]))
+    return same and in_months(entry, index)

@@ -28,9 +28,9 @@ from climrecon.scores.ensembles import draw_sums
 from climrecon.scores.masked_truth import MaskedTruth, Sums
 from climrecon.scores.structure import structure_sums
 from climrecon.scores.table import by_blocks
-from climrecon.scores.withheld import REGIONS, SPAN, Folds, Predictions, folds_of, regions_of, withheld_sums
+from climrecon.scores.withheld import REGIONS, SPAN, Folds, Predictions, block_size, folds_of, regions_of, withheld_sums
 from climrecon.settings import RunSettings, Site
-from climrecon.tasks.evaluate.plan import check_grid, methods_of
+from climrecon.tasks.evaluate.plan import check_grid, in_months, methods_of, trained_on
 from climrecon.tasks.evaluate.results import BOOTSTRAP, Assessed, described, write_assessed
 from climrecon.tasks.inputs import resolve
 from climrecon.tasks.methods import LoadedMethod, assumed_error, method_grid, on_method_grid, with_fitting_network
@@ -49,7 +49,7 @@ VERSION = 1
 COUNTED = "Only observed cells that were withheld count, area-weighted, each once."
 IN_WORDS = {
     "cells": "single cells of single months",
-    "blocks": "blocks of 20 degrees of single months",
+    "blocks": "blocks of {:g} degrees of single months",
     "regions": "a continent or an ocean basin in all months",
     "spans": f"a continent or an ocean basin for {SPAN} months",
 }
@@ -129,6 +129,11 @@ class CrossValidation:
             )
         return folds
 
+    @property
+    def in_words(self) -> str:
+        """What is withheld at once."""
+        return IN_WORDS[self.settings.withhold].format(round(block_size(self.observations.grid), 1))
+
     def path(self, name: str, fold: int | None = None) -> Path:
         """File of what a method estimates in a fold, or in all."""
         settings = {**self.settings.fingerprinted("evaluate"), "facets": self.inputs.facets}
@@ -158,7 +163,7 @@ class CrossValidation:
         parts = [dict(open_arrays(path, check=True)[0]) for path in paths]
         write_arrays(self.path(name), self._joined(parts), {})
         for path in paths:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def _estimated(self, method: LoadedMethod, fold: int, reporter: Reporter) -> dict[str, Array]:
         """Estimates (N,) at the cells that a fold withholds, and sums of realisations and scales."""
@@ -229,13 +234,15 @@ class CrossValidation:
             sums[name] = [one]
         scales = [_scales("", seen.values, folds.withheld(fold), seen.grid) for fold in range(len(folds))]
         of_truth = {key.removeprefix("/"): np.concatenate([one[key] for one in scales]) for key in scales[0]}
-        few_years = by_blocks(next(iter(sums.values())))
+        bootstrap = BOOTSTRAP
+        if by_blocks(next(iter(sums.values()))):
+            bootstrap = f"bootstrap over blocks of {block_size(seen.grid):.3g} degrees"
         about = {
             "title": f"{', '.join(self.names)} on withheld observations of {seen.source.label}",
             "truth": [described(seen.source.label, time, seen.mask, seen.grid)],
             "withheld": {
                 "kind": settings.withhold,
-                "in_words": IN_WORDS[settings.withhold],
+                "in_words": self.in_words,
                 "folds": list(folds.labels),
                 "errors": errors,
                 "rules": list(seen.source.warnings),
@@ -251,8 +258,8 @@ class CrossValidation:
         reference = self.order[1] if len(self.order) > 1 else None
         inputs = [(str(path), self.store.sha256(path)) for path in self.inputs.observations]
         assessed = Assessed(
-            settings, self.methods, self.order[0], reference, seen.grid, sums, [of_truth], about, seen.source.warnings,
-            inputs, digest, bootstrap="bootstrap over blocks of 20 degrees" if few_years else BOOTSTRAP,
+            settings, self.methods, self.order[0], reference, seen.grid, sums, [of_truth], about, self._learned_from(),
+            inputs, digest, bootstrap=bootstrap,
         )  # fmt: skip
         return write_assessed(assessed, self.run, reporter)
 
@@ -273,6 +280,16 @@ class CrossValidation:
             own = np.where(known, stated, own)
         size = float(np.sqrt((own[scored].astype(np.float64) ** 2).mean()))
         return own, f"its error is {size:.3g} {units} (root mean square), {origin}"
+
+    def _learned_from(self) -> list[str]:
+        """Caveats for networks that learned from months of these years, of whatever data set."""
+        index = self.observations.time.index
+        return [
+            f"{name} learned from {', '.join(dict.fromkeys(str(entry['name']) for entry in entries))} in some of these "
+            "months: if these are the same observations, its scores here are flattered."
+            for name, method in self.methods.items()
+            if (entries := [one for one in trained_on(method) if in_months(one, index)])
+        ]
 
     def _by_region(self, sums: Mapping[str, list[Sums]]) -> dict[str, dict[str, float]]:
         """Method -> continent or ocean basin -> RMSE, of those with observations."""
@@ -299,7 +316,7 @@ class CrossValidation:
             "Would evaluate on withheld observations, and write nothing now (dryrun):",
             f"  observations: {seen.source.label}, {seen.time.counted()} {seen.time.span()}, {seen.grid.describe()}, "
             f"{megabytes(size)}",
-            f"  withheld: {IN_WORDS[settings.withhold]}, {len(folds)} folds"
+            f"  withheld: {self.in_words}, {len(folds)} folds"
             + (f" ({', '.join(folds.labels)})" if settings.withhold == REGIONS else ""),
             f"  methods: {', '.join(self.names)}; differences to {self.order[1] if len(self.order) > 1 else 'none'}",
             f"  each method reconstructs {len(folds) * len(seen.time)} months",
