@@ -1,4 +1,5 @@
-"""The package from Python: :func:`reconstruct`, :func:`evaluate`, :func:`explain`, :func:`compare`; the :func:`methods`.
+"""The package from Python: :func:`reconstruct`, :func:`evaluate`, :func:`cross_validate`, :func:`explain`,
+:func:`compare`, and all :func:`methods`.
 
 The functions run the tasks of the command line with the same parameters, checks, defaults and site file, in a
 temporary folder; what they return has the content of the files that the command line writes.
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     Data = xr.Dataset | xr.DataArray | str | Path
 
-__all__ = ["Compared", "compare", "evaluate", "explain", "methods", "reconstruct"]
+__all__ = ["Compared", "compare", "cross_validate", "evaluate", "explain", "methods", "reconstruct"]
 
 
 def methods() -> dict[str, str]:
@@ -104,8 +105,6 @@ def evaluate(
     ClimReconError
         With what was found, what was expected, and a hint what to do.
     """
-    import pandas as pd
-
     first, *others = methods
     given = {**parameters, "network": first, "compare_with": ",".join(others) or "none"}
     with (
@@ -113,15 +112,59 @@ def evaluate(
         _file(truth, Path(folder), "truth.nc") as truth_file,
         _file(masks, Path(folder)) as mask_file,
     ):
-        _run("evaluate", {**given, "truth_file": str(truth_file), "obs_file": str(mask_file)}, Path(folder), progress)
-        scores = json.loads((Path(folder) / "result" / "scores.json").read_text(encoding="utf-8"))
-    rows = {
-        name: {
-            **one["cells"],
-            **{f"annual_{key}": value for key, value in next(iter(one["regions"].values()))["annual"].items()},
-        }
-        for name, one in scores["scores"].items()
-    }
+        return _scores({**given, "truth_file": str(truth_file), "obs_file": str(mask_file)}, Path(folder), progress)
+
+
+def cross_validate(
+    observations: Data,
+    methods: Sequence[str] = ("auto", "kriging"),
+    withhold: str = "blocks",
+    *,
+    progress: bool = False,
+    **parameters: Any,
+) -> pd.DataFrame:
+    """Score methods on observed cells that are withheld in turn and reconstructed from the others.
+
+    Parameters
+    ----------
+    observations:
+        As of :func:`reconstruct`.
+    methods:
+        Names of :func:`methods`, the first may be ``auto``; differences are taken to the second.
+    withhold:
+        ``cells``, ``blocks`` of 20 degrees, ``regions`` (continents and ocean basins), ``spans`` (these for 24 months).
+    progress:
+        Show the stages and how far they are, on standard error.
+    **parameters:
+        Any other parameter of the task, as ``climrecon evaluate --help`` lists them: ``folds=5``, ``period="1870-1899"``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a method; scores of the cells that were withheld as columns (``rmse``, ``rmse_less_noise``, ``crps`` …). All
+        scores stand in ``attrs["scores"]``, as ``scores.json`` has them.
+
+    Raises
+    ------
+    ClimReconError
+        With what was found, what was expected, and a hint what to do.
+    """
+    first, *others = methods
+    given = {**parameters, "network": first, "compare_with": ",".join(others) or "none", "withhold": withhold}
+    with TemporaryDirectory(prefix="climrecon-") as folder, _file(observations, Path(folder)) as path:
+        return _scores({**given, "obs_file": str(path)}, Path(folder), progress)
+
+
+def _scores(parameters: dict[str, Any], folder: Path, progress: bool) -> pd.DataFrame:
+    """Scores of an evaluation: a row a method, of cells and of the annual means of the whole."""
+    import pandas as pd
+
+    _run("evaluate", parameters, folder, progress)
+    scores = json.loads((folder / "result" / "scores.json").read_text(encoding="utf-8"))
+    rows = {}
+    for name, one in scores["scores"].items():
+        annual = [region["annual"] for region in one["regions"].values()][:1]
+        rows[name] = {**one["cells"], **{f"annual_{key}": value for row in annual for key, value in row.items()}}
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.attrs["scores"] = scores
     return table

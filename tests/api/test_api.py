@@ -28,7 +28,7 @@ def test_import_is_quick_and_names_what_there_is() -> None:
     code = "import sys, climrecon; print({'numpy', 'torch', 'xarray'} & set(sys.modules), dir(climrecon))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("set()")
-    assert all(name in answer.stdout for name in ("evaluate", "methods", "reconstruct"))
+    assert all(name in answer.stdout for name in ("cross_validate", "evaluate", "methods", "reconstruct"))
 
 
 def test_methods_are_listed_before_and_after_their_package_is_imported() -> None:
@@ -70,6 +70,17 @@ def test_evaluate_gives_a_row_a_method(demo: Path, observations: Path) -> None:
     assert list(table.index) == ["raw_mean", "punet6", "idw"]
     assert table.loc["punet6", "rmse"] < table.loc["idw", "rmse"]
     assert table.attrs["scores"]["reference"] == "idw"
+
+
+def test_cross_validation_needs_observations_alone(observations: Path) -> None:
+    table = climrecon.cross_validate(observations, ["idw", "climatology"], "blocks", period="1961", folds=3)
+    assert list(table.index) == ["idw", "climatology"]
+    assert table.loc["idw", "rmse"] < table.loc["climatology", "rmse"]
+    assert (table["rmse_less_noise"] < table["rmse"]).all()
+    assert len(table.attrs["scores"]["withheld"]["folds"]) == 3
+    with xr.open_dataset(observations) as data:
+        again = climrecon.cross_validate(data.load(), ["idw", "climatology"], "blocks", period="1961", folds=3)
+    assert again.equals(table)
 
 
 def test_an_error_says_what_to_do(tmp_path: Path) -> None:
