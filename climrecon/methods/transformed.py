@@ -200,11 +200,33 @@ class Transformed(Method):
         position: int,
         target: FloatArray,
     ) -> Influence | None:
-        """See :class:`climrecon.methods.contract.Method`; None where the transform does more than scale."""
-        if not self.transform.is_scaling:
-            return None
+        """See :class:`climrecon.methods.contract.Method`.
+
+        Through a transform that does more than scale, a cell's slope is that of the secant between its value at the
+        climatology and its value: contributions sum to the difference. Source: the rescale rule of Shrikumar, Greenside &
+        Kundaje (2017), Learning important features through propagating activation differences, ICML, PMLR 70:3145.
+        """
         given, sd = self._given(values, obs_sd, month)
-        found = self.method.influence(given, mask, sd, month, context, position, target)
+        if self.transform.is_scaling:
+            return self._scaled(self.method.influence(given, mask, sd, month, context, position, target))
+        known = np.where(mask, given, 0.0).astype(given.dtype)
+        ends = [self.method.reconstruct(share * known, mask, sd, month, context) for share in (0.0, 1.0)]
+        before, after = (self._of_month(found, month, position) for found in ends)
+        change, apart = after[0] - before[0], np.float32(0.01)
+        nearly = np.abs(change) < apart
+        steep = [self.transform.moments(after[0] + sign * apart, after[1])[0] for sign in (-1, 1)]
+        slope = np.where(
+            nearly, (steep[1] - steep[0]) / (2 * apart), (after[2] - before[2]) / np.where(nearly, 1.0, change)
+        )
+        size = 1.0 if self.local is None else self.local.sd[month[position] - 1]
+        found = self.method.influence(given, mask, sd, month, context, position, target * slope * size)
+        if found is None:
+            return None
+        first = float((target * before[2]).sum())
+        value = first + found.value - found.at_climatology
+        return replace(found, weights=None, at_climatology=first, value=value, without=None)
+
+    def _scaled(self, found: Influence | None) -> Influence | None:
         if found is None:
             return None
         size, without = self.transform.scale, found.without
@@ -215,6 +237,16 @@ class Transformed(Method):
             value=found.value * size,
             without=None if without is None else lambda groups: without(groups) * size,
         )
+
+    def _of_month(
+        self, found: Estimate, month: IntArray, position: int
+    ) -> tuple[FloatArray, FloatArray | None, FloatArray]:
+        """(H, W) transformed mean and standard deviation of a month, and the mean after the inverse."""
+        number = month[position] - 1
+        local, size = (0.0, 1.0) if self.local is None else (self.local.mean[number], self.local.sd[number])
+        mean = found.mean[position] * size + local
+        stddev = None if found.stddev is None else found.stddev[position] * size
+        return mean, stddev, self.transform.moments(mean, stddev)[0]
 
 
 def _prior(found: Estimate, stddev: FloatArray | None) -> FloatArray | None:

@@ -240,6 +240,11 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else float(value)
 
 
+def sign_of(variable: str) -> str:
+    """``+`` where values are anomalies and have a sign in texts, else nothing."""
+    return "+" if VARIABLES[variable].kind == "anomaly" else ""
+
+
 def write_content(path: Path, content: Mapping[str, Any]) -> None:
     """Write the numbers of an explanation as JSON."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -258,7 +263,11 @@ def write_maps(path: Path, explained: Explained, attributes: Mapping[str, str], 
         found.how, "the change without each cell, or its share of the change without its block"
     )
     of_months: list[tuple[str, dict[str, str], FloatArray]] = [
-        ("observation", {"long_name": "observed anomaly", **units}, np.where(one.mask, one.values, np.nan)),
+        (
+            "observation",
+            {"long_name": f"observed {'anomaly' if variable.kind == 'anomaly' else 'value'}", **units},
+            np.where(one.mask, one.values, np.nan),
+        ),
         (
             "contribution",
             {"long_name": f"contribution to the value, {exact}", **units},

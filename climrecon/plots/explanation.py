@@ -51,7 +51,7 @@ def draw_explanation(explained: Explained, data_set: str, value: str) -> Picture
         if one.target.place is not None:
             lat, lon = one.target.place
             axes.plot([lon], [lat], marker="s", markersize=6, mfc="none", mec="black", transform=PLATE)
-    figure.suptitle(f"{data_set}, {one.month}: where {value} comes from, with {one.info.name}", fontsize=14)
+    figure.suptitle(f"{data_set}, {one.month}: contributions to {value}, with {one.info.name}", fontsize=14)
     return Picture(figure, _caption(one, data_set, value))
 
 
@@ -101,10 +101,13 @@ def _caption(one: Explained, data_set: str, value: str) -> str:
     units, digits = variable.units, variable.decimals
     months = [f"{row['month']} {100 * row['share']:.0f} %" for row in one.months if len(one.months) > 1]
     of_months = f" Share of the contributions by size: {', '.join(months)}." if months else ""
+    less = (
+        f" less {found.at_climatology:+.{digits}f} {units}, its part without anomalies" if found.at_climatology else ""
+    )
+    through = ", carried through the variable's transform," if found.weights is None else ""
     sums = {
-        "exact": "Contributions are exact weights times anomalies, and sum to the value.",
-        "gradients": "Contributions are integrated gradients from the climatology, and sum to the value less "
-        f"{found.at_climatology:+.{digits}f} {units}, its part without anomalies.",
+        "exact": f"Contributions are exact weights times anomalies{through} and sum to the value{less}.",
+        "gradients": f"Contributions are integrated gradients from the climatology{through} and sum to the value{less}.",
         "occlusion": "Contributions are changes without each observation: the method offers no gradients.",
     }[found.how]
     text = (

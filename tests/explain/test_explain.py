@@ -50,7 +50,7 @@ def test_an_explanation_holds_maps_numbers_figures_and_a_report(result: Path) ->
     assert list(content["methods"]) == ["punet6", "kriging", "idw"]
     assert content["value"] == "Nino 3.4"
     page = (result / "report.html").read_text()
-    assert "where Nino 3.4 comes from" in page
+    assert "1877-09: contributions to Nino 3.4" in page
     assert page.count("<img ") == 3
     recorded = json.loads((result / "provenance.json").read_text())
     assert "1877-09" in json.dumps(recorded)

@@ -211,9 +211,23 @@ def test_contributions_have_the_size_of_the_variable() -> None:
     np.testing.assert_allclose(found.without(groups), 300.0 * of_units.without(groups), rtol=1e-4, atol=1e-6)
     sd = pressure.gaussian(wrapped).variance(NINO34.reshape(-1)) ** 0.5
     assert sd == pytest.approx(300.0 * one.gaussian(plain).variance(NINO34.reshape(-1)) ** 0.5, rel=1e-6)
-    assert transformed(plain, VARIABLES["pr"]).influence(
-        one.values, one.mask, None, one.time.month, Context(GRID, one.time), 0, NINO34
-    ) is None  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["kriging", "punet6"])
+def test_contributions_sum_through_a_transform_that_is_not_linear(name: str, solved: None) -> None:
+    """Ratios of precipitation: the value at the climatology is near 100 %, and wet cells raise it."""
+    method = Kriging(Covariance(2000.0, 1.2, 0.2)) if name == "kriging" else load_network("punet6").method
+    wrapped = transformed(method, VARIABLES["pr"])
+    one = window(months=1 + 2 * method.capabilities.neighbour_months)
+    ratios = replace(one, values=np.maximum(100.0 + 40.0 * one.values, 0.0).astype(np.float32))
+    for target in (NINO34, np.eye(36 * 72)[900].reshape(36, 72)):
+        found = ratios.influence(wrapped, target)
+        assert found.value == pytest.approx(ratios.value(wrapped, target), rel=5e-3)
+        assert found.contributions.sum() + found.at_climatology == pytest.approx(found.value, rel=0.01)
+        assert found.at_climatology == pytest.approx(100.0, abs=30.0)
+        assert abs(found.value - found.at_climatology) > 1.0
+        assert found.weights is None
+    assert ratios.gaussian(wrapped) is None
 
 
 def test_blocks_hold_each_cell_once() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from climrecon.fields import Observations
 from climrecon.output.content import content_sha256
-from climrecon.output.explanation import Explained, write_content, write_maps
+from climrecon.output.explanation import Explained, sign_of, write_content, write_maps
 from climrecon.output.product import mean_in_words
 from climrecon.report import write_explanation_report
 from climrecon.tasks.inputs import Inputs
@@ -35,7 +35,7 @@ def write_explanation(
     """Write everything; ``found`` has one entry for each of the methods, that of ``network`` first."""
     first, source, settings = found[0], observations.source, results.settings
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    title = f"{source.label}, {first.month}: where {_value_in_words(first)} comes from"
+    title = f"{source.label}, {first.month}: contributions to {_value_in_words(first)}"
     content = {
         "schema": 1,
         "title": title,
@@ -43,6 +43,7 @@ def write_explanation(
         "month": first.month,
         "value": _value_in_words(first),
         "units": VARIABLES[first.variable].units,
+        "sign": sign_of(first.variable),
         "methods": {one.info.name: one.content() for one in found},
         "notes": list(source.notes),
     }
@@ -105,18 +106,21 @@ def _value_in_words(one: Explained) -> str:
 
 def summary(content: Mapping[str, Any]) -> list[str]:
     """Lines for the end of the run."""
-    units, lines = content["units"], [f"{content['title']}."]
+    units, sign, lines = content["units"], content["sign"], [f"{content['title']}."]
     for name, one in content["methods"].items():
         sd = one["stated_stddev"] if one["stated_stddev"] is not None else one["stddev"]
         spread = "" if sd is None else f", standard deviation {sd:.2f}"
         month = next(row for row in one["months"] if row["month"] == content["month"])
-        lines.append(f"  {name}: {one['estimate']:+.2f} {units}{spread}; {month['observed']} observations, {how(one)}.")
+        lines.append(
+            f"  {name}: {one['estimate']:{sign}.2f} {units}{spread}; {month['observed']} observations, {how(one)}."
+        )
         largest = ", ".join(f"{row['block']} {row['contribution']:+.2f}" for row in one["blocks"][:3])
         lines.append(f"    largest contributions, {units}: {largest}")
         best = next(iter(one["wanted"]), None)
         if best is not None and best["stddev"] < (1.0 - _WORTH_A_LINE) * one["stddev"]:
+            less = 100.0 * (1.0 - best["stddev"] / one["stddev"])
             lines.append(
-                f"    one more observation reduces the standard deviation most at {best['cell']}, to {best['stddev']:.2f}"
+                f"    one more observation reduces the standard deviation most at {best['cell']}, by {less:.0f} %"
             )
     return lines
 
