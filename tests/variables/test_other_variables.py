@@ -217,10 +217,11 @@ def test_the_weights_of_a_difference_of_boxes() -> None:
 
 
 #: Modules that are of temperature by what they do: networks are trained and scored for it, the demonstration archive is
-#: made of it, data sets are blends of it, the watch's defaults are K; and help with examples.
+#: and the benchmark set are made of it, data sets are blends of it, the watch's defaults are K; and help with examples.
 OF_TEMPERATURE = (
     "variables/", "training/", "demo/", "tasks/train", "tasks/training_data", "tasks/evaluate", "data/noise", "datasets.py",
-    "preprocess/patterns.py", "settings/watch.py", "scores/table.py", "parameters.py", "form.py",
+    "preprocess/patterns.py", "settings/watch.py", "scores/table.py", "benchmark_set/", "cli/benchmark.py",
+    "parameters.py", "form.py", "cli/app.py",
 )  # fmt: skip
 
 
