@@ -196,8 +196,9 @@ def masks_of(gaps: Observations, stretch: Stretch, time: Months) -> tuple[BoolAr
 def _case(name: str, truth: FloatArray, mask: BoolArray, time: Months, kind: str, seed: int, gaps: str) -> Case:
     noise, stated = ERRORS[kind]
     mask = mask & np.isfinite(truth)
-    if not mask.any():
-        raise InputDataError(f"No cell of the case {name} is observed.", "Choose other --gaps.")
+    for what, cells in (("observed", mask), ("missing, so that it could be scored", np.isfinite(truth) & ~mask)):
+        if not cells.any():
+            raise InputDataError(f"No cell of the case {name} is {what}.", "Choose other --gaps or masks.")
     values = truth
     if noise:
         rng = np.random.default_rng([case_seed(seed, name), _NOISE])

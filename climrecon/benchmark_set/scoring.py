@@ -183,10 +183,11 @@ def _scores(
         values = [results[name][1][key] for name in names if key in results[name][1]]
         values = [value for value in values if isfinite(value)]
         found[key] = round(float(np.mean(values)), 4) if values else None
+    found["event"] = None
     if strongest:
-        found["event"] = {key: value if key == "month" else round(value, 3) for key, value in strongest.items()} | {
-            "case": next(name for name in names if results[name][1].get("event") is strongest)
-        }
+        case = next(name for name in names if results[name][1].get("event") is strongest)
+        rounded = {key: round(strongest[key], 3) for key in ("truth", "estimate")}
+        found["event"] = {"month": strongest["month"], "case": case, **rounded}
     return found
 
 

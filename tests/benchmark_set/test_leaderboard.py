@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from climrecon.benchmark_set import export_set, score_submissions
+from climrecon.benchmark_set import export_set, run_methods, score_submissions
 from climrecon.benchmark_set.card import STDDEV, VALUES, SetCard
+from climrecon.benchmark_set.files import write_fields
 from climrecon.benchmark_set.leaderboard import compared, enter
-from climrecon.errors import OutputError, UsageError
+from climrecon.errors import InputDataError, OutputError, UsageError
+from climrecon.grid import FIVE_DEGREES
 from climrecon.scores.masked_truth import MaskedTruth
+from climrecon.settings import load_site
 from helpers.benchmark_sets import SmallSet, fair, truth, zeros
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7*7 }}"
@@ -167,6 +170,24 @@ def test_texts_of_submissions_are_texts(small: SmallSet, rows: dict[str, dict], 
     (policy,) = (about["content"] for _, about in page.tags if about.get("http-equiv") == "Content-Security-Policy")
     assert re.search(r"script-src 'sha256-[A-Za-z0-9+/=]{44}'$", policy)
     assert "unsafe-inline" not in policy.split("script-src")[1]
+
+
+def test_scores_that_are_not_defined_are_dashes(small: SmallSet, tmp_path: Path) -> None:
+    """A truth without the tropics and of one year a case: no Nino 3.4, no trend, no bootstrap."""
+    known = next(iter(small.known.values()))
+    fields = np.where(np.abs(FIVE_DEGREES.lat)[:, None] < 10.0, np.nan, known.truth)[:24]
+    write_fields(tmp_path / "truth.nc", known.time[:24], {VALUES: fields.astype(np.float32)}, {})
+    masks = small.folder / small.card.cases[0].file
+    export_set(tmp_path / "set", truth=tmp_path / "truth.nc", masks=masks, gaps=["own=1911-1913"])
+    made = run_methods(["idw", "climatology"], tmp_path / "set", tmp_path / "made", load_site())
+    rows = score_submissions(made, tmp_path / "set", truth=tmp_path / "truth.nc", board=tmp_path / "board.html")
+    assert rows[0]["overall"]["event"] is None
+    assert rows[0]["overall"]["annual_trend_ratio"] is None
+    assert rows[0]["overall"]["small_scales"] is not None
+    assert "Event:" not in Page(tmp_path / "board.html").text
+    masks = tmp_path / "truth.nc"  # observed wherever the truth is known
+    with pytest.raises(InputDataError, match="is missing, so that it could be scored"):
+        export_set(tmp_path / "full", truth=tmp_path / "truth.nc", masks=masks, gaps=["own=1911-1912"])
 
 
 def test_long_and_unprintable_texts_are_shortened(small: SmallSet, tmp_path: Path) -> None:
