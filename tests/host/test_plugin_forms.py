@@ -164,6 +164,8 @@ def log_of_form(host: Host, plugin: str, fields: dict[str, str]) -> str:
         ("climreconcompare", {"products": "reanalysis=TRUTH,again=TRUTH", "options": "dryrun=true"}, "Would compare"),
         ("climreconexplain", {"obs_file": "OBS", "month": "1877-09", "region": "-5,5,-170,-120", "compare_with": ["idw", "oi"],
                               "options": "dryrun=true"}, "Would explain"),
+        ("climreconevaluate", {"obs_file": "OBS", "withhold": "blocks", "compare_with": ["idw"], "period": "1961",
+                               "options": "dryrun=true, folds=3"}, "blocks of 20 degrees of single months, 3 folds"),
     ],
 )  # fmt: skip
 def test_what_the_web_sends(host: Host, demo: Path, plugin: str, fields: dict[str, str], expected: str) -> None:
