@@ -115,7 +115,7 @@ def scored(known: MaskedTruth, noise: float, **made: np.ndarray | float) -> dict
 def test_perfect_climatological_and_shuffled_estimates_get_what_they_must() -> None:
     known, truth = observed(0.5)
     shuffled = truth[np.random.default_rng(2).permutation(len(truth))]
-    found = scored(known, 0.5, climatology=(0.0, 1.0), perfect=(truth, 1e-3), shuffled=(shuffled, 1.0))
+    found = scored(known, 0.5, climatology=(0.0, 1.0), perfect=(truth, 1e-3), shuffled=(shuffled, 1.0), flat=(0.0, 1.0))
     perfect, climatology = found["perfect"]["cells"], found["climatology"]["cells"]
     assert perfect["rmse"] == pytest.approx(0.5, abs=0.01), "the observations err"
     assert perfect["rmse_less_noise"] < 0.06
@@ -126,6 +126,8 @@ def test_perfect_climatological_and_shuffled_estimates_get_what_they_must() -> N
     assert climatology["covers_90"] == pytest.approx(0.9, abs=0.01)
     assert found["shuffled"]["cells"]["rmse"] == pytest.approx(np.sqrt(2.25), abs=0.02)
     for score in ("rmse", "crps", "log_score"):
+        assert found["flat"]["paired"][score]["difference"] == 0.0, "climatology has no skill against climatology"
+        assert found["flat"]["paired"][score]["first_is"] == "does not differ significantly"
         assert found["perfect"]["paired"][score]["first_is"] == "better"
         assert found["shuffled"]["paired"][score]["first_is"] == "worse"
 
