@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import BoundaryNorm
 
 from climrecon.array_types import FloatArray
-from climrecon.output.explanation import Explained
+from climrecon.output.explanation import Explained, sign_of
 from climrecon.plots.maps import PLATE, draw_box, draw_map
 from climrecon.plots.picture import ACCENT, Picture, Scale, new_figure
 from climrecon.variables import VARIABLES
@@ -98,11 +98,13 @@ def _mark_best(axes: Any, one: Explained) -> None:
 
 def _caption(one: Explained, data_set: str, value: str) -> str:
     variable, found, worth = VARIABLES[one.variable], one.influence, one.worth
-    units, digits = variable.units, variable.decimals
+    units, digits, sign = variable.units, variable.decimals, sign_of(one.variable)
     months = [f"{row['month']} {100 * row['share']:.0f} %" for row in one.months if len(one.months) > 1]
     of_months = f" Share of the contributions by size: {', '.join(months)}." if months else ""
     less = (
-        f" less {found.at_climatology:+.{digits}f} {units}, its part without anomalies" if found.at_climatology else ""
+        f" less {found.at_climatology:{sign}.{digits}f} {units}, its part without anomalies"
+        if found.at_climatology
+        else ""
     )
     through = ", carried through the variable's transform," if found.weights is None else ""
     sums = {
@@ -110,10 +112,9 @@ def _caption(one: Explained, data_set: str, value: str) -> str:
         "gradients": f"Contributions are integrated gradients from the climatology{through} and sum to the value{less}.",
         "occlusion": "Contributions are changes without each observation: the method offers no gradients.",
     }[found.how]
-    text = (
-        f"{value} in {one.month}, {data_set} with {one.info.name}: {one.estimate:+.{digits}f} {units}. {sums}{of_months} "
-        "A block's change is the value less that without its observations."
-    )
+    text = f"{value[0].upper()}{value[1:]} in {one.month}, {data_set} with {one.info.name}: "
+    text += f"{one.estimate:{sign}.{digits}f} {units}. {sums}{of_months} "
+    text += "A block's change is the value less that without its observations."
     if worth is not None:
         sd = np.sqrt(worth.variance)
         text += (
@@ -121,4 +122,4 @@ def _caption(one: Explained, data_set: str, value: str) -> str:
             f"stars: cells where one more observation, with an error of {worth.error_sd:.{digits}f} {units}, "
             "reduces it most."
         )
-    return text + " Grey: no observation; below right: observed cells."
+    return text + f" Grey: no observation{'; below right: observed cells' if worth is not None else ''}."

@@ -131,4 +131,4 @@ def how(one: Mapping[str, Any]) -> str:
         return "each left out in turn, since the method offers no gradients"
     if one["how"] == "exact":
         return "exact weights"
-    return f"integrated gradients, whose sum misses the value by {100 * one['completeness_error']:.2g} %"
+    return f"integrated gradients, whose sum misses the value by {100 * one['completeness_error']:.2f} %"
