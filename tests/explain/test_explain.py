@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import netCDF4
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 
 import climrecon
 from climrecon.cli.app import app
-from climrecon.errors import InputDataError, ProblemList
+from climrecon.errors import InputDataError, ProblemList, UsageError
 from climrecon.fields import Months, Observations, Source
 from climrecon.grid import NINO34, Grid
 from climrecon.settings import load_site, validate
@@ -126,6 +127,16 @@ def test_what_cannot_be_explained_is_refused_before_the_run(given: dict[str, str
     with pytest.raises(ProblemList) as refused:
         validate({"task": "explain", "obs_file": "a.nc", **given}, load_site())
     assert message in str(refused.value)
+
+
+def test_two_methods_of_one_name_are_refused(demo: Path, tmp_path: Path) -> None:
+    """A network given by its path has the name of its card; one's maps would replace the other's."""
+    copy = tmp_path / "copy"
+    shutil.copytree(Path(climrecon.__file__).parent / "weights" / "punet6", copy)
+    with pytest.raises(UsageError, match="two methods called punet6"):
+        run("--catalogue", str(demo / "catalogue.json"), "--month", "1877-09", "--compare-with", str(copy),
+            "--output", str(tmp_path / "out"))  # fmt: skip
+    assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 def made(grid: Grid, months: int = 12, share: float = 0.4) -> Observations:

@@ -5,9 +5,11 @@ The observations are read, and the methods calibrated, as a reconstruction does:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from climrecon.errors import UsageError
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.explain.explained import explain
 from climrecon.tasks.explain.results import write_explanation
@@ -53,6 +55,8 @@ class Explanation:
         reconstruction = self._reconstruction()
         reconstruction.load(reporter)
         settings = reconstruction.settings
+        methods = (reconstruction.method, *reconstruction.others)
+        _check_names([method.info.name for method in methods])
         with (
             RunFolder.create(self.run, settings, reporter) as results,
             TemporaryDirectory(prefix=".scratch-", dir=results.stage) as name,
@@ -60,7 +64,7 @@ class Explanation:
             scratch = Path(name)
             observations, prepared = reconstruction.prepared(scratch, reporter)
             found = []
-            for method in (reconstruction.method, *reconstruction.others):
+            for method in methods:
                 notes = [prepared.calibration]
                 on_grid = prepared.on_network
                 if method is not reconstruction.method:
@@ -68,7 +72,6 @@ class Explanation:
                     notes = [method.reconstructor.calibrate(on_grid)]
                 reporter.stage(f"Explaining {settings.month} with {method.info.name}")
                 found.append(explain(method, on_grid, settings, list(filter(None, notes)), reporter))
-            methods = (reconstruction.method, *reconstruction.others)
             return write_explanation(results, observations, found, methods, reconstruction.inputs, VERSION)
 
     def dry_run(self, part: int, reporter: Reporter) -> Outcome:
@@ -85,4 +88,14 @@ class Explanation:
                 f"  methods: {', '.join(method.info.name for method in methods)}",
                 *(f"  note: {note}" for note in inputs.notes),
             ]
+        )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse methods of one name: a network given by its path goes by the name in its card."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(
+            f"network and compare_with hold two methods called {twice}; the files of a result go by that name.",
+            "Give one of them, or run twice.",
         )
