@@ -230,6 +230,26 @@ def test_contributions_sum_through_a_transform_that_is_not_linear(name: str, sol
     assert ratios.gaussian(wrapped) is None
 
 
+def test_weights_of_kriging_with_neighbourhoods_are_those_of_its_estimate() -> None:
+    """Of more than 5,000 cells each block of the grid has observations of its own, and so has the adjoint."""
+    grid = Grid(np.linspace(50.0, 53.6, 73), np.linspace(8.0, 13.4, 73))
+    rng = np.random.default_rng(2)
+    mask = rng.random((1, *grid.shape)) < 0.1
+    values = np.where(mask, rng.normal(size=mask.shape), np.nan).astype(np.float32)
+    one = Window(values, mask, None, Months.of([1900], [1]), grid, 0)
+    method, target = Kriging(Covariance(40.0, 1.0, 0.1)), grid.area
+    found = one.influence(method, target)
+    assert (found.how, found.without) == ("exact", None)
+    assert found.value == pytest.approx(one.value(method, target), rel=1e-4)
+    assert found.weights.sum() == pytest.approx(1.0)
+    assert one.gaussian(method) is None
+    cell = int(np.abs(found.weights).argmax())
+    more = values.copy()
+    more.reshape(-1)[cell] += 10.0
+    change = replace(one, values=more).value(method, target) - one.value(method, target)
+    assert change / 10.0 == pytest.approx(found.weights.reshape(-1)[cell], rel=1e-3)
+
+
 def test_blocks_hold_each_cell_once() -> None:
     for grid in (GRID, Grid(np.linspace(35.0, 70.0, 36), np.linspace(-10.0, 30.0, 41))):
         cells = np.concatenate([cells_within(grid, block) for block in blocks_of(grid)])
