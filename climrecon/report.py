@@ -208,6 +208,10 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
             for name, both in surfaces.items()
             for surface, row in both.items()
         ],
+        groups=[
+            (title, list(scores), _by_group(scores, key))
+            for title, key in (("Decades", "decades"), (f"Observed share of {content['area']}", "coverage"))
+        ],
         by_region=_by_region(content.get("regions", {})),
         realisations=[
             [name, row["n"], *_numbers(row, "crps", "energy_score", "rmse_of_mean", "spread", "spread_over_rmse")]
@@ -227,6 +231,17 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
 def write_explanation_report(path: Path, *, content: dict[str, Any], **run: Any) -> None:
     """Render the report of an explanation; ``content`` is that of its ``explanation.json``."""
     _write_run_page(path, "explanation.html.j2", content=content, units=content["units"], **run)
+
+
+def _by_group(scores: dict[str, Any], key: str) -> list[list[str]]:
+    """A row a group of months: its label, how many months, and RMSE and CRPS of each method."""
+    rows = {name: {row["label"]: row for row in one[key]} for name, one in scores.items()}
+    found = []
+    for label, first in next(iter(rows.values())).items():
+        cells = [own.get(label, {}) for own in rows.values()]
+        texts = [_number(one.get("rmse")) + (f" ({_number(one['crps'])})" if one.get("crps") else "") for one in cells]
+        found.append([label, str(first["n_months"]), *texts])
+    return found
 
 
 def _by_region(scores: dict[str, dict[str, float]]) -> tuple[list[str], list[list[str]]] | None:

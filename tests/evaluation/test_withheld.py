@@ -261,6 +261,8 @@ def test_scores_figures_and_report_are_of_withheld_cells(result: tuple[Path, lis
         np.testing.assert_array_equal(file["n_months"][:], known.sum(axis=0))
     page = (folder / "report.html").read_text()
     assert "a continent or an ocean basin in all months" in page
+    kriging = content["scores"]["kriging"]["decades"][0]
+    assert f"<td>1960s</td><td>12</td><td>{kriging['rmse']:.3f} ({kriging['crps']:.3f})</td>" in page
     assert "cells that were missing" not in page.lower()
 
 
