@@ -134,6 +134,14 @@ def test_contributions_of_the_network_sum_to_the_value(place: int | None, solved
     assert not found.contributions[~one.mask].any()
 
 
+def test_months_without_anomalies_have_no_contributions() -> None:
+    one = window()
+    still = replace(one, values=np.where(one.mask, 0.0, np.nan).astype(np.float32))
+    found = still.influence(load_network("punet6").method, NINO34)
+    assert not found.contributions.any()
+    assert found.value == pytest.approx(found.at_climatology)
+
+
 def test_gradients_are_those_of_differences_along_the_path(solved: None) -> None:
     """The mean over the path of the change that 0.2 K of one observation makes, by estimating again."""
     method, one = load_network("punet6").method, window()

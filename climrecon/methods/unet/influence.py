@@ -63,6 +63,10 @@ def influence_of(
     """
     path = _Path(network, prior, models, observed, month, index, position, target, auxiliary)
     first, last = path.ends()
+    shape = (len(month), *network.shape)
+    if not path.values.any():
+        # There is no path: the misfit has no slope where observations are met exactly.
+        return Influence(np.zeros(shape), None, first, last, "gradients", 0, path.without)
     steps = FIRST_STEPS
     while True:
         gradients = path.gradients(steps)
@@ -71,7 +75,6 @@ def influence_of(
             break
         steps *= 2
     weights = path.weights(gradients)
-    shape = (len(month), *network.shape)
     contributions = weights * path.values
     return Influence(
         contributions.reshape(shape), weights.reshape(shape), first, last, "gradients", steps, path.without
@@ -167,8 +170,9 @@ class _Path:
         borders = [0.0, 1.0]
         if self.network.misfit:
             apart = ((self._linear[0] - self._linear[1]) / self._error)[self._mask]
-            bound = MISFIT_BOUNDS[0] / float((apart**2).mean().sqrt())
-            borders = [0.0, *([bound**0.5] if bound < 1.0 else []), 1.0]
+            misfit = float((apart**2).mean().sqrt())
+            if misfit > MISFIT_BOUNDS[0]:
+                borders = [0.0, (MISFIT_BOUNDS[0] / misfit) ** 0.5, 1.0]
         nodes, weights = np.polynomial.legendre.leggauss(steps // (len(borders) - 1))
         roots, widths = [], []
         for low, high in pairwise(borders):
