@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from climrecon.errors import UsageError
 from climrecon.settings import RunSettings, Site
-from climrecon.tasks.explain.explained import explain
+from climrecon.tasks.explain.explained import explain, month_at
 from climrecon.tasks.explain.results import write_explanation
 from climrecon.tasks.methods import on_method_grid
 from climrecon.tasks.reconstruct.task import Reconstruction
@@ -57,6 +57,7 @@ class Explanation:
         settings = reconstruction.settings
         methods = (reconstruction.method, *reconstruction.others)
         _check_names([method.info.name for method in methods])
+        month_at(reconstruction.read(reporter), settings.month or "")  # before a calibration, which takes longer
         with (
             RunFolder.create(self.run, settings, reporter) as results,
             TemporaryDirectory(prefix=".scratch-", dir=results.stage) as name,

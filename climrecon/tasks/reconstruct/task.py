@@ -196,7 +196,8 @@ class Reconstruction:
         for note in (*self.inputs.notes, *notes_on_choice(self.settings, self.grid)):
             reporter.note(note)
 
-    def _read(self, reporter: Reporter) -> Observations:
+    def read(self, reporter: Reporter) -> Observations:
+        """The observations as they are, read once."""
         if self._observations is None:
             reporter.stage(f"Reading {self.inputs.label}")
             self._observations = read_observations(
@@ -211,7 +212,7 @@ class Reconstruction:
         self, folder: Path, scratch: Path, sha256: Callable[[Path], str], write: Write, reporter: Reporter
     ) -> tuple[Observations, Prepared]:
         """The observations as read and on the method's grid; members of their ensemble are left in ``folder``."""
-        observations = self._read(reporter)
+        observations = self.read(reporter)
         for method in (self.method, *self.others):
             method_grid(observations.grid, method)  # a grid that cannot be used is no reason to begin
         record = prepare_ensemble(
@@ -316,7 +317,7 @@ class Reconstruction:
 
     def collect(self, part: int, reporter: Reporter) -> Outcome:
         """Check the parts, remake those that are lost or damaged, and write the results."""
-        observations = self._read(reporter)
+        observations = self.read(reporter)
         prepared = self._prepared(reporter)
         observations = applied(observations, prepared.record, prepared.ensemble)
         source = replace(observations.source, notes=prepared.on_network.source.notes)
