@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from climrecon.fields import Context, Estimate, Months
+from climrecon.fields import Auxiliary, Context, Estimate, Months
 from climrecon.grid import Grid
 from climrecon.methods.contract import Capabilities, Method
 from climrecon.methods.gaussian import GaussianMonth
@@ -20,6 +20,7 @@ from climrecon.methods.priors import full_rank
 from climrecon.methods.simple import InverseDistance
 from climrecon.methods.store import load_network
 from climrecon.methods.transformed import transformed
+from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.variables import VARIABLES
 
@@ -263,3 +264,22 @@ def test_blocks_hold_each_cell_once() -> None:
         cells = np.concatenate([cells_within(grid, block) for block in blocks_of(grid)])
         np.testing.assert_array_equal(np.sort(cells), np.arange(grid.area.size))
     assert len(blocks_of(GRID)) == 9 * 18
+
+
+def test_auxiliary_variables_are_part_of_the_value_without_anomalies(solved: None) -> None:
+    """A U-Net that sees pressure; pressure is held as it is along the path."""
+    shipped, one = load_network("punet6").method, window()
+    assert isinstance(shipped, UNetReconstructor)
+    inner = shipped.network
+    torch.manual_seed(0)
+    network = UNet(inner.prior, inner.land, inner.sin_lat, inner.area, stride=2, misfit=True, auxiliary=("psl",))
+    torch.nn.init.normal_(network.head.weight, std=0.05)
+    method = UNetReconstructor("pressure", network, 0.3, 0.0, shipped.distance)
+    psl = np.random.default_rng(4).normal(size=(3, 1, 36, 72)).astype(np.float32)
+    seen = method.with_auxiliary(Auxiliary(("psl",), one.time.index, psl))
+    found, blind = one.influence(seen, NINO34), one.influence(method, NINO34)
+    assert found.value == pytest.approx(one.value(seen, NINO34), abs=2e-3)
+    assert found.contributions.sum() + found.at_climatology == pytest.approx(found.value, rel=0.01)
+    assert abs(found.at_climatology - blind.at_climatology) > 1e-4
+    groups = groups_of(one)[40:44]
+    np.testing.assert_allclose(found.without(groups), one.without(seen, NINO34, groups), atol=2e-3)
