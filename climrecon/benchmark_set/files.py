@@ -18,15 +18,13 @@ from climrecon.files import NETCDF_HEADER, atomic_path, input_sha256, require_fi
 from climrecon.grid import FIVE_DEGREES
 from climrecon.netcdf.opening import opened
 from climrecon.netcdf.times import find_time, month_index
-from climrecon.output.axes import add_horizontal_axis, add_variable, step_coordinates
+from climrecon.output.axes import FILL, add_grid, add_time_axis, add_variable
 from climrecon.preprocess.axes import find_horizontal
 from climrecon.preprocess.values import read_values
 from climrecon.version import __version__
 
 #: Beginning of the attribute ``history`` of files that are written here.
 HISTORY = "written by climrecon"
-_FILL = np.float32(1e20)
-_TIME_UNITS = "days since 1850-01-01 00:00:00"
 _NAMES = {
     VALUES: {"standard_name": "air_temperature_anomaly", "long_name": "near-surface air temperature anomaly"},
     STDDEV: {
@@ -59,16 +57,8 @@ def write_fields(
         # Without a date: the same set has the same hashes whenever it is exported.
         file.setncatts({"Conventions": "CF-1.8", "history": f"{HISTORY} {__version__}", **attributes})
         file.createDimension("time", len(time))
-        file.createDimension("bnds", 2)
-        middle, bounds = step_coordinates(time, "standard")
-        axis = {"standard_name": "time", "long_name": "time", "units": _TIME_UNITS, "calendar": "standard", "axis": "T"}
-        add_variable(file, "time", "f8", ("time",), {**axis, "bounds": "time_bnds"}, middle)
-        add_variable(file, "time_bnds", "f8", ("time", "bnds"), {}, bounds)
-        for name, centres, edges in (
-            ("lat", FIVE_DEGREES.lat, FIVE_DEGREES.lat_edges),
-            ("lon", FIVE_DEGREES.lon, FIVE_DEGREES.lon_edges),
-        ):
-            add_horizontal_axis(file, name, centres, np.stack([edges[:-1], edges[1:]], axis=1))
+        add_time_axis(file, time, "standard")
+        add_grid(file, FIVE_DEGREES)
         for number, (name, values) in enumerate(fields.items()):
             dimensions: tuple[str, ...] = ("time", "lat", "lon")
             if values.ndim == 4:
@@ -83,9 +73,9 @@ def write_fields(
                 described["ancillary_variables"] = STDDEV
             if number == 0 and about:
                 described["comment"] = about
-            stored = np.where(np.isfinite(values), values, _FILL).astype(np.float32)
+            stored = np.where(np.isfinite(values), values, FILL).astype(np.float32)
             add_variable(
-                file, name, "f4", dimensions, described, stored, fill_value=_FILL, zlib=True, complevel=5, shuffle=True
+                file, name, "f4", dimensions, described, stored, fill_value=FILL, zlib=True, complevel=5, shuffle=True
             )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 from climrecon.fields import Steps
+from climrecon.grid import Grid
 from climrecon.output.product import Product
 from climrecon.preprocess.axes import eastward_longitude
 
@@ -27,6 +28,8 @@ _CALENDARS = (
     "366_day",
 )
 TIME_UNITS = "days since 1850-01-01 00:00:00"
+#: Of missing values.
+FILL = np.float32(1e20)
 
 
 def add_variable(
@@ -44,41 +47,38 @@ def add_variable(
     variable[:] = values
 
 
+def add_grid(file: netCDF4.Dataset, grid: Grid, *, long_name: bool = True) -> None:
+    """Add the axes ``lat`` and ``lon`` of a grid, see :func:`add_horizontal_axis`."""
+    for name, centres, edges in (("lat", grid.lat, grid.lat_edges), ("lon", grid.lon, grid.lon_edges)):
+        add_horizontal_axis(file, name, centres, np.stack([edges[:-1], edges[1:]], axis=1), long_name=long_name)
+
+
 def add_horizontal_axis(
     file: netCDF4.Dataset, name: str, values: FloatArray, bounds: FloatArray, *, long_name: bool = True
 ) -> None:
     """Add ``lat`` or ``lon``: dimension, (N,) cell centres and (N, 2) bounds, degrees; ``bnds`` where it is not there."""
     standard, units, axis = {"lat": ("latitude", "degrees_north", "Y"), "lon": ("longitude", "degrees_east", "X")}[name]
     file.createDimension(name, len(values))
+    described = {"standard_name": standard, "long_name": standard, "units": units, "axis": axis}
+    if not long_name:
+        del described["long_name"]
+    _add_axis(file, name, described, values, bounds)
+
+
+def add_time_axis(file: netCDF4.Dataset, time: Steps, calendar: str, name: str = "time") -> None:
+    """Add the middle of each step and its bounds to a file with the dimension ``name``; ``bnds`` as for lat and lon."""
+    calendar = calendar if calendar in _CALENDARS else "standard"
+    described = {"standard_name": "time", "long_name": "time", "units": TIME_UNITS, "calendar": calendar, "axis": "T"}
+    _add_axis(file, name, described, *step_coordinates(time, calendar))
+
+
+def _add_axis(
+    file: netCDF4.Dataset, name: str, described: Mapping[str, str], values: FloatArray, bounds: FloatArray
+) -> None:
     if "bnds" not in file.dimensions:
         file.createDimension("bnds", 2)
-    attributes = {
-        "standard_name": standard,
-        "long_name": standard,
-        "units": units,
-        "axis": axis,
-        "bounds": f"{name}_bnds",
-    }
-    if not long_name:
-        del attributes["long_name"]
-    add_variable(file, name, "f8", (name,), attributes, values)
+    add_variable(file, name, "f8", (name,), {**described, "bounds": f"{name}_bnds"}, values)
     add_variable(file, f"{name}_bnds", "f8", (name, "bnds"), {}, bounds)
-
-
-def add_time_axis(file: netCDF4.Dataset, time: Steps, calendar: str) -> None:
-    """Add ``time``, the middle of each step, and its bounds to a file with these dimensions."""
-    calendar = calendar if calendar in _CALENDARS else "standard"
-    middle, bounds = step_coordinates(time, calendar)
-    attributes = {
-        "standard_name": "time",
-        "long_name": "time",
-        "units": TIME_UNITS,
-        "calendar": calendar,
-        "axis": "T",
-        "bounds": "time_bnds",
-    }
-    add_variable(file, "time", "f8", ("time",), attributes, middle)
-    add_variable(file, "time_bnds", "f8", ("time", "bnds"), {}, bounds)
 
 
 def write_axes(file: netCDF4.Dataset, product: Product) -> None:
@@ -89,7 +89,6 @@ def write_axes(file: netCDF4.Dataset, product: Product) -> None:
     """
     source, time, grid = product.observations.source, product.observations.time, product.observations.grid
     file.createDimension("time", None)
-    file.createDimension("bnds", 2)
     add_time_axis(file, time, source.calendar)
     twice = len(source.lat) == 2 * grid.shape[0]
     lat_edges = grid.lat_edges

@@ -14,11 +14,8 @@ from climrecon.fields import Steps
 from climrecon.files import NETCDF_HEADER, atomic_path
 from climrecon.frequency import YEAR
 from climrecon.grid import Grid
-from climrecon.output.axes import TIME_UNITS, add_horizontal_axis, add_variable, step_coordinates
+from climrecon.output.axes import FILL, add_grid, add_time_axis, add_variable
 from climrecon.variables import VARIABLES
-
-_FILL = np.float32(1e20)
-_CALENDAR = "standard"
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,9 @@ def write_comparison_file(
     ):
         file.setncatts({"Conventions": "CF-1.8", **attributes})
         _add_names(file, names)
-        _add_steps(file, "time", series.time)
-        _add_steps(file, "year", Steps(series.years, YEAR))
+        for name, steps in (("time", series.time), ("year", Steps(series.years, YEAR))):
+            file.createDimension(name, len(steps))
+            add_time_axis(file, steps, "standard", name)
         for dimension, rows in (("time", series.values), ("year", series.annual)):
             for name, (long_name, units, values) in rows.items():
                 described = {"long_name": long_name, "units": units, "coordinates": "product_name"}
@@ -83,8 +81,7 @@ def write_comparison_file(
         for number, name in enumerate(("period_first_year", "period_last_year")):
             described = {"long_name": name.replace("_", " "), "units": "1"}
             add_variable(file, name, "i4", ("period",), described, bounds[:, number])
-        for axis, values, edges in (("lat", grid.lat, grid.lat_edges), ("lon", grid.lon, grid.lon_edges)):
-            add_horizontal_axis(file, axis, values, np.stack([edges[:-1], edges[1:]], 1))
+        add_grid(file, grid)
         units = known.units
         for name, values, unit, what in (
             ("mean", maps.mean, units, "mean of annual means over a period"),
@@ -109,7 +106,7 @@ def write_comparison_file(
 def _add(
     file: netCDF4.Dataset, name: str, shape: tuple[str, ...], attributes: Mapping[str, str], values: FloatArray
 ) -> None:
-    add_variable(file, name, "f4", shape, attributes, np.ma.masked_invalid(values), fill_value=_FILL, zlib=True)
+    add_variable(file, name, "f4", shape, attributes, np.ma.masked_invalid(values), fill_value=FILL, zlib=True)
 
 
 def _add_names(file: netCDF4.Dataset, names: Sequence[str]) -> None:
@@ -118,17 +115,3 @@ def _add_names(file: netCDF4.Dataset, names: Sequence[str]) -> None:
     file.createDimension("strlen", max(map(len, encoded)))
     letters = netCDF4.stringtochar(np.array(encoded, dtype=f"S{file.dimensions['strlen'].size}"))
     add_variable(file, "product_name", "S1", ("product", "strlen"), {"long_name": "product"}, letters)
-
-
-def _add_steps(file: netCDF4.Dataset, name: str, steps: Steps) -> None:
-    """A time axis with the middle and the bounds of its steps."""
-    file.createDimension(name, len(steps))
-    if "bnds" not in file.dimensions:
-        file.createDimension("bnds", 2)
-    middle, bounds = step_coordinates(steps, _CALENDAR)
-    attributes = {
-        "standard_name": "time", "long_name": "time", "units": TIME_UNITS, "calendar": _CALENDAR, "axis": "T",
-        "bounds": f"{name}_bnds",
-    }  # fmt: skip
-    add_variable(file, name, "f8", (name,), attributes, middle)
-    add_variable(file, f"{name}_bnds", "f8", (name, "bnds"), {}, bounds)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import FloatArray
 from climrecon.files import NETCDF_HEADER, atomic_path, write_text
 from climrecon.grid import Grid
-from climrecon.output.axes import add_horizontal_axis, add_variable
+from climrecon.output.axes import FILL, add_grid, add_variable
 from climrecon.variables import VARIABLES
 
 
@@ -49,8 +49,7 @@ def write_cells(
         names = list(rmse)
         file.createDimension("method", len(names))
         file.createDimension("strlen", max(len(name) for name in names))
-        for axis, values, edges in (("lat", grid.lat, grid.lat_edges), ("lon", grid.lon, grid.lon_edges)):
-            add_horizontal_axis(file, axis, values, np.stack([edges[:-1], edges[1:]], 1), long_name=False)
+        add_grid(file, grid, long_name=False)
         letters = netCDF4.stringtochar(np.array(names, dtype=f"S{file.dimensions['strlen'].size}"))
         add_variable(file, "method_name", "S1", ("method", "strlen"), {"long_name": "method"}, letters)
         described = {
@@ -60,8 +59,7 @@ def write_cells(
             "coordinates": "method_name",
         }
         errors = np.ma.masked_invalid(np.stack([rmse[name] for name in names]))
-        packing = {"fill_value": np.float32(1e20), "zlib": True}
-        add_variable(file, "rmse", "f4", ("method", "lat", "lon"), described, errors, **packing)
+        add_variable(file, "rmse", "f4", ("method", "lat", "lon"), described, errors, fill_value=FILL, zlib=True)
         described = {
             "long_name": f"months in which the cell was {'withheld' if withheld else 'missing'} and is scored",
             "units": "1",

@@ -19,12 +19,11 @@ from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.fields import Influence, Steps
 from climrecon.files import NETCDF_HEADER, atomic_path, write_text
 from climrecon.grid import Grid
-from climrecon.output.axes import add_horizontal_axis, add_time_axis, add_variable
+from climrecon.output.axes import FILL, add_grid, add_time_axis, add_variable
 from climrecon.output.product import NetworkInfo
 from climrecon.settings.targets import Target
 from climrecon.variables import VARIABLES
 
-_FILL = np.float32(1e20)
 #: Rows of tables.
 MOST_ROWS = 12
 #: Land fraction from which a cell is land, and below which it has islands at most that the mask of ten minutes lacks.
@@ -312,14 +311,9 @@ def write_maps(path: Path, explained: Explained, attributes: Mapping[str, str], 
     ):
         file.setncatts({"Conventions": "CF-1.8", **attributes})
         file.createDimension("time", len(one.time))
-        file.createDimension("bnds", 2)
         add_time_axis(file, one.time, calendar)
-        for axis, middle, edges in (
-            ("lat", one.grid.lat, one.grid.lat_edges),
-            ("lon", one.grid.lon, one.grid.lon_edges),
-        ):
-            add_horizontal_axis(file, axis, middle, np.stack([edges[:-1], edges[1:]], 1))
-        storage = {"fill_value": _FILL, "zlib": True}
+        add_grid(file, one.grid)
+        storage = {"fill_value": FILL, "zlib": True}
         for dimensions, fields in ((("time", "lat", "lon"), of_months), (("lat", "lon"), maps)):
             for name, described, values in fields:
                 add_variable(file, name, "f4", dimensions, described, np.ma.masked_invalid(values), **storage)

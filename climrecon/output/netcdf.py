@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from climrecon.errors import OutputError
 from climrecon.files import NETCDF_HEADER, atomic_path
 from climrecon.memory import CHUNK
-from climrecon.output.axes import add_variable, write_axes
+from climrecon.output.axes import FILL, add_variable, write_axes
 from climrecon.output.product import STATUS_MEANINGS, Product
 from climrecon.output.rounding import (
     FEW_FIELDS_BITS,
@@ -38,7 +38,6 @@ from climrecon.output.structural import write_differences
 from climrecon.preprocess.regrid import file_order
 from climrecon.variables import VARIABLES
 
-_FILL = np.float32(1e20)
 #: (T, H, W) values of a block of steps.
 Values = Callable[[slice], NDArray[Any]]
 #: Inputs that an attribute lists: the library takes 64 kB.
@@ -227,10 +226,10 @@ def _write_field(
 
     def final(part: slice) -> NDArray[Any]:
         ordered = file_order(values(part), source)
-        return np.ascontiguousarray(ordered if whole else _filled(ordered, _FILL), dtype=kind)
+        return np.ascontiguousarray(ordered if whole else _filled(ordered, FILL), dtype=kind)
 
     chunks = (min(len(product.observations.time), CHUNK), len(source.lat), len(source.lon))
-    fill = np.int8(-127) if whole else np.dtype(kind).type(_FILL)
+    fill = np.int8(-127) if whole else np.dtype(kind).type(FILL)
     variable = file.createVariable(
         name, kind, ("time", "lat", "lon"), fill_value=fill, chunksizes=chunks, **_COMPRESSION
     )
@@ -255,7 +254,7 @@ def _realisations(file: netCDF4.Dataset, product: Product, name: str) -> None:
     add_variable(file, "realization", "i4", ("realization",), described, np.arange(1, count + 1))
     shape = (1, min(len(product.observations.time), 120), len(source.lat), len(source.lon))
     variable = file.createVariable(
-        name, "f4", ("realization", "time", "lat", "lon"), fill_value=_FILL, chunksizes=shape, **_COMPRESSION
+        name, "f4", ("realization", "time", "lat", "lon"), fill_value=FILL, chunksizes=shape, **_COMPRESSION
     )
     known = VARIABLES[product.observations.variable]
     rounding = step_attributes(known)
@@ -270,7 +269,7 @@ def _realisations(file: netCDF4.Dataset, product: Product, name: str) -> None:
         }
     )
     for member, field in enumerate(product.realisations()):
-        variable[member] = _filled(file_order(to_step(field, step_of(known)), source), _FILL)
+        variable[member] = _filled(file_order(to_step(field, step_of(known)), source), FILL)
 
 
 def _what_draws_hold(product: Product) -> str:

@@ -21,12 +21,6 @@ SPARSE = 0.25
 #: With fewer whole years than this the months are drawn instead.
 FEWEST_YEARS = 3
 BAND = "90 % band"
-#: How the means of observed cells are taken on a global grid, and on one of a region.
-_CONVENTION = {
-    True: "These are (NH + SH) / 2 of area-weighted hemispheric means, annual = mean of twelve months (HadCRUT's "
-    "convention).",
-    False: "These are area-weighted, annual = mean of twelve months.",
-}
 
 
 class _Line:

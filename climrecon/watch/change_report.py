@@ -15,7 +15,7 @@ from climrecon.errors import OutputError
 from climrecon.fields import Months
 from climrecon.files import NETCDF_HEADER, atomic_path
 from climrecon.grid import Grid
-from climrecon.output.axes import step_coordinates
+from climrecon.output.axes import FILL, step_coordinates
 from climrecon.output.product import OBSERVED
 from climrecon.report import png_address, write_page
 from climrecon.variables import VARIABLES
@@ -189,7 +189,7 @@ def _dataset(changes: Changes) -> xr.Dataset:
     units = {"units": variable.units, "units_metadata": variable.units_metadata}
 
     def add(name: str, values: Array, dtype: Any, **attributes: Any) -> None:
-        fill = -1 if dtype == "i1" else np.float32(1e20)
+        fill = -1 if dtype == "i1" else FILL
         encoding: dict[str, Any] = {"dtype": dtype, "_FillValue": np.dtype(dtype).type(fill)}
         if values.ndim == 3:
             chunks = (min(len(values), 120), *values.shape[1:])

@@ -92,11 +92,6 @@ class Together:
         """Indices of the variable whose boxes the grid holds."""
         return self.grid.indices(VARIABLES[self.variable].indices)
 
-    @property
-    def series_names(self) -> tuple[str, ...]:
-        """``global`` or ``region``, and the names of the indices: the rows of :meth:`series`."""
-        return (self.grid.whole.name, *(one.name for one in self.indices))
-
     def own_series(self, values: FloatArray) -> FloatArray:
         """(K, T) area mean and indices of (T, H, W) fields on their own cells, NaN without any."""
         parts = [self._series(self.grid.known(np.asarray(values[part]))) for part in blocks_of(values)]
