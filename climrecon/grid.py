@@ -117,8 +117,7 @@ class Grid:
 
     def indices(self, indices: Sequence[Index]) -> tuple[Index, ...]:
         """Those of ``indices`` whose boxes the grid holds."""
-        boxes = {one: [Region("", *box) for box in (one.box, one.less) if box] for one in indices}
-        return tuple(one for one, regions in boxes.items() if all(map(self.holds, regions)))
+        return tuple(one for one in indices if all(self.holds(Region("", *box)) for box in one.boxes))
 
     def same_as(self, other: Grid) -> bool:
         """Whether both grids have the same cells within 0.0001 degrees."""
@@ -149,10 +148,7 @@ class Grid:
         return 0.0 if self.exists is None else float(replace(self, exists=None).area[~self.exists].sum())
 
     def region_weights(self, region: Region) -> NDArray[np.float64]:
-        """(H, W) area of each cell of the domain that lies within ``region``, cells cut by its edge in part.
-
-        The weights are shares of the grid's whole area; divide by their sum for a mean.
-        """
+        """(H, W) share of the grid's whole area that each cell of the domain has within ``region``."""
         edges = np.clip(self.lat_edges, region.south, region.north)
         rows = np.diff(np.sin(np.radians(edges)))
         columns = np.zeros(self.shape[1])
@@ -164,6 +160,11 @@ class Grid:
                 columns += np.diff(np.clip(self.lon_edges + shift, west, east))
         return self._of_domain(np.asarray(rows[:, None] * columns[None, :] / self._size))
 
+    def mean_weights(self, region: Region) -> NDArray[np.float64]:
+        """(H, W) weights whose sum with a field is the mean over ``region``; they sum to 1."""
+        weights = self.region_weights(region)
+        return np.asarray(weights / weights.sum())
+
     @property
     def _size(self) -> float:
         """Area of all cells, sines of latitude times degrees."""
@@ -173,14 +174,17 @@ class Grid:
         """(H, W) weights whose sum with a field is the index; they sum to 1, or to 0 for a difference of two boxes."""
         return self._box_mean(index.box) - (self._box_mean(index.less) if index.less else 0.0)
 
+    def box_areas(self, index: Index) -> list[NDArray[np.float64]]:
+        """(H, W) of each box of an index, see :meth:`region_weights`."""
+        return [self.region_weights(Region("", *box)) for box in index.boxes]
+
     def event_weights_of(self, index: Index) -> NDArray[np.float64]:
         """As :meth:`weights_of`, less the mean that the index's events are relative to."""
         relative = self._box_mean(index.event_relative_to) if index.event_relative_to else 0.0
         return self.weights_of(index) - relative
 
     def _box_mean(self, box: Box) -> NDArray[np.float64]:
-        weights = self.region_weights(Region("", *box))
-        return np.asarray(weights / weights.sum())
+        return self.mean_weights(Region("", *box))
 
     def describe(self) -> str:
         """One phrase for messages, e.g. ``36 x 72 (5 x 5 degrees, global)``."""

@@ -24,6 +24,7 @@ from climrecon.netcdf.opening import opened
 from climrecon.settings import Site, validate
 from climrecon.settings.periods import parse_month, parse_period
 from climrecon.tasks.methods import OI, LoadedMethod, load_method
+from climrecon.training.store import runs_of
 from climrecon.version import __version__
 from climrecon.workflow.progress import Quiet, Reporter
 
@@ -154,7 +155,7 @@ class _Run:
             "method_version": version,
             "authors": _authors(method),
             "training_data": _learned(network, name, months),
-            "training_months": "" if months is None else _periods(months),
+            "training_months": "" if months is None else ", ".join(Months(run).span() for run in runs_of(months)),
             "hardware": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         }
         return cls(method.info.name, method, attributes)
@@ -173,7 +174,7 @@ class _Run:
             reporter.note(note)
         mean, stddev = np.empty(shape, np.float32), np.empty(shape, np.float32)
         drawn: list[FloatArray] = []
-        certain, dated = False, method.capabilities.draws_depend_on_date_only
+        certain = False
         for months, estimate in reconstruct(method, observations, progress=reporter.step):
             mean[months] = estimate.mean
             if estimate.stddev is None:
@@ -181,7 +182,7 @@ class _Run:
             else:
                 stddev[months] = estimate.stddev
             if members and estimate.sample is not None:
-                drawn.append(estimate.sample(members, _SEED + (0 if dated else months.start)))
+                drawn.append(estimate.sample(members, method.capabilities.seed_at(_SEED, months.start)))
         fields = {VALUES: mean} if certain else {VALUES: mean, STDDEV: stddev}
         return {**fields, MEMBERS: np.concatenate(drawn, axis=1)} if drawn else fields
 
@@ -201,11 +202,3 @@ def _learned(network: Mapping[str, Any], name: str, months: IntArray | None) -> 
     training = network.get("training", {})
     data = str(training.get("data", "") or network.get("title", name))
     return data if months is not None else f"{data}; the months are not listed"
-
-
-def _periods(months: IntArray) -> str:
-    """Successive months as periods, e.g. ``193001-196210, 196803-196810``."""
-    if not len(months):
-        return ""
-    runs = np.split(months, np.flatnonzero(np.diff(months) > 1) + 1)
-    return ", ".join(Months(run).span() for run in runs)

@@ -58,9 +58,9 @@ class Reference:
 
 def _nino(fields: FloatArray) -> FloatArray:
     """(T,) Nino 3.4 of (T, H, W) fields; NaN where a cell of it is unknown."""
-    weights = FIVE_DEGREES.region_weights(NINO34)
+    weights = FIVE_DEGREES.mean_weights(NINO34)
     inside = weights > 0
-    return np.asarray(fields[:, inside].astype(np.float64) @ (weights[inside] / weights.sum()))
+    return np.asarray(fields[:, inside].astype(np.float64) @ weights[inside])
 
 
 def _running(series: FloatArray) -> FloatArray:
@@ -152,10 +152,8 @@ def row_of(
 def _learned(about: About, results: Mapping[str, tuple[Sums, Mapping[str, Any]]]) -> int:
     """Scored months within those that a submission states to have learned from."""
     months = np.concatenate([sums["index"] for sums, _ in results.values()])
-    inside = np.zeros(len(months), bool)
-    for first, last in periods_in(about.training_months):
-        inside |= (months >= first) & (months <= last)
-    return int(inside.sum())
+    periods = periods_in(about.training_months)
+    return int(np.any([np.zeros(len(months), bool), *(one.holds(months) for one in periods)], axis=0).sum())
 
 
 def _scores(

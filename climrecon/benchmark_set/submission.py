@@ -24,7 +24,7 @@ from climrecon.netcdf.times import find_time, month_index
 from climrecon.preprocess.axes import Horizontal, find_horizontal
 from climrecon.preprocess.values import read_values
 from climrecon.scores.masked_truth import MethodOutput
-from climrecon.settings.periods import parse_period
+from climrecon.settings.periods import Period, parse_period
 from climrecon.variables.units import conversion
 
 #: Characters of an attribute that are kept.
@@ -131,16 +131,15 @@ def _hours(text: str) -> float | None:
     return hours
 
 
-def periods_in(text: str) -> list[tuple[int, int]]:
-    """First and last month, as ``year * 12 + month - 1``, of each period of an attribute ``training_months``.
+def periods_in(text: str) -> list[Period]:
+    """The periods of an attribute ``training_months``.
 
     Raises
     ------
     ValueError
         If a part is no period.
     """
-    periods = [parse_period(part) for part in text.split(",") if part.strip()]
-    return [(one.start or 0, 9999 * 12 if one.end is None else one.end) for one in periods]
+    return [parse_period(part) for part in text.split(",") if part.strip()]
 
 
 def _plain(value: Any) -> str:
@@ -165,8 +164,9 @@ class Fields:
             if spread is None:
                 spread = self.members.std(axis=0, ddof=1)
             for region in FIVE_DEGREES.regions:
-                weights = FIVE_DEGREES.region_weights(region)
-                draws[region.name] = np.tensordot(self.members, weights / weights.sum(), axes=((2, 3), (0, 1)))
+                draws[region.name] = np.tensordot(
+                    self.members, FIVE_DEGREES.mean_weights(region), axes=((2, 3), (0, 1))
+                )
         return MethodOutput(self.mean, spread, region_draws=draws)
 
 

@@ -81,6 +81,10 @@ class Capabilities:
     frequency: str | None = None
     most_cells: int = 5000
 
+    def seed_at(self, seed: int, start: int) -> int:
+        """Seed of the chunk from position ``start`` on: a longer record begins with the same fields."""
+        return seed if self.draws_depend_on_date_only else seed + start
+
 
 class Method(ABC):
     """A trained network or a baseline: both are applied in the same way.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.fields import Steps
-from climrecon.grid import NINO34, Region, coverage, observed_mean, weighted_mean
+from climrecon.grid import NINO34, coverage, observed_mean, weighted_mean
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.parameters import BY_NAME
 from climrecon.scores.series import NINETY, annual_means
@@ -74,11 +74,7 @@ def make_series(product: Product) -> Series:
     observations, grid = product.observations, product.observations.grid
     indices = grid.indices(VARIABLES[observations.variable].indices)
     regions = {one.name: grid.region_weights(one) for one in grid.regions if one is not NINO34}
-    boxes = {
-        (index.title, number): grid.region_weights(Region(index.title, *box))
-        for index in indices
-        for number, box in enumerate(filter(None, (index.box, index.less)))
-    }
+    boxes = {(index.title, number): box for index in indices for number, box in enumerate(grid.box_areas(index))}
     any_unskilled, found = False, defaultdict[Any, list[FloatArray]](list)
     for part in product.blocks():
         mask, infilled = observations.mask[part], product.infilled[part]

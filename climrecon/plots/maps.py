@@ -195,7 +195,7 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
     if other is not None:
         change, title = product.analysis[month] - others[other], f"Difference: {name} minus {other}"
         drawn.append(draw_map(figure, places[1, 1], grid, change, scales.difference, title, bar={})[0])
-    boxes = [box for one in series.indices for box in (one.index.box, one.index.less) if box]
+    boxes = [box for one in series.indices for box in one.index.boxes]
     for axes in drawn:
         for box in boxes:
             draw_box(axes, box)

@@ -168,7 +168,7 @@ def draw_index(product: Product, shown: IndexSeries) -> Picture:
     low, high = (shown.values - half).min(), (shown.values + half).max()
     _give_room(axes, float(low), float(high))
     tidy(axes)
-    boxes = " less those in ".join(_box_in_words(box) for box in (shown.index.box, shown.index.less) if box)
+    boxes = " less those in ".join(_box_in_words(box) for box in shown.index.boxes)
     spread = " with its 90 % range" if shown.sd is not None else ""
     caption = (
         f"{title}{spread}, {product.observations.source.label} by {name}. Cells in {boxes} are weighted with "

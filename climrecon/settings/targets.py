@@ -37,7 +37,7 @@ class Target:
     @property
     def boxes(self) -> tuple[Box, ...]:
         """Boxes to draw on maps."""
-        boxes = (self.box,) if self.index is None else (self.index.box, self.index.less)
+        boxes = self.index.boxes if self.index else (self.box,)
         return tuple(box for box in boxes if box and box not in _HEMISPHERES.values())
 
 

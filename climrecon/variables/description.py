@@ -69,6 +69,11 @@ class Index(_Frozen):
     event_from: float = -math.inf
     events: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """:attr:`box`, and :attr:`less` if there is one."""
+        return (self.box, self.less) if self.less else (self.box,)
+
 
 class Maps(_Frozen):
     """Colours of maps (names of matplotlib), and limits and steps of their classes in the variable's units.

@@ -13,7 +13,7 @@ from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Steps
 from climrecon.geography import with_domain
-from climrecon.grid import Grid, Region, coverage, observed_mean, weighted_mean
+from climrecon.grid import Grid, coverage, observed_mean, weighted_mean
 from climrecon.memory import blocks_of
 from climrecon.scores.series import annual_means
 from climrecon.scores.trends import FEWEST_YEARS
@@ -106,16 +106,13 @@ class Together:
     def _series(self, field: FloatArray) -> FloatArray:
         found = [observed_mean(field, self.grid)]
         for index in self.indices:
-            boxes = [self.grid.region_weights(Region("", *box)) for box in (index.box, index.less) if box]
-            means = [weighted_mean(field, box) for box in boxes]
+            means = [weighted_mean(field, box) for box in self.grid.box_areas(index)]
             found.append(means[0] - means[1] if index.less else means[0])
         return np.stack(found)
 
     def coverage(self, mask: BoolArray) -> FloatArray:
         """(K, T) share of the area, and of each index's boxes, that (T, H, W) ``mask`` holds."""
-        boxes = [[self.grid.area]]
-        for index in self.indices:
-            boxes.append([self.grid.region_weights(Region("", *box)) for box in (index.box, index.less) if box])
+        boxes = [[self.grid.area], *map(self.grid.box_areas, self.indices)]
         return np.stack([np.min([coverage(mask, box) for box in group], axis=0) for group in boxes])
 
     def annual_fields(self, number: int) -> tuple[IntArray, FloatArray]:

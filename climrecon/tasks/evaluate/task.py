@@ -170,14 +170,11 @@ def _applied(
     """A method's estimates of a record, realisations as regional means and sums alone."""
     shape = record.known.truth.shape
     mean, stddev = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    weights = {region.name: record.known.grid.region_weights(region) for region in record.known.grid.regions}
-    weights = {name: weight / weight.sum() for name, weight in weights.items()}
+    weights = {region.name: record.known.grid.mean_weights(region) for region in record.known.grid.regions}
     sd: dict[str, list[Any]] = {name: [] for name in weights}
     draws: dict[str, list[Any]] = {name: [] for name in weights}
     cells: list[dict[str, Any]] = []
     certain = False
-    # As the pipeline draws them: noise that belongs to a date goes on from chunk to chunk.
-    dated = method.reconstructor.capabilities.draws_depend_on_date_only
     for months, estimate in reconstruct(method.reconstructor, record.observations, progress=reporter.step):
         mean[months] = estimate.mean
         if estimate.stddev is None:
@@ -186,7 +183,8 @@ def _applied(
             stddev[months] = estimate.stddev
         drawn = None
         if settings.realisations > 1 and estimate.sample is not None:
-            drawn = estimate.sample(settings.realisations, settings.seed + (0 if dated else months.start))
+            seed = method.reconstructor.capabilities.seed_at(settings.seed, months.start)
+            drawn = estimate.sample(settings.realisations, seed)
             known = record.known
             cells.append(draw_sums(drawn, known.truth[months], known.scored[months], known.grid.area))
             cells[-1] |= structure_sums(drawn[0], known.known[months], known.grid)

@@ -174,7 +174,6 @@ class CrossValidation:
             reporter.note(calibration)
         error_sd = self._error_sd(method, kept)
         found: dict[str, list[Any]] = {}
-        dated = method.reconstructor.capabilities.draws_depend_on_date_only
         for months, estimate in reconstruct(method.reconstructor, kept, progress=reporter.step):
             here, errors, values = hidden[months], error_sd[months], seen.values[months]
             cells: dict[str, Any] = {"mean": estimate.mean[here], "error_sd": errors[here]}
@@ -182,7 +181,8 @@ class CrossValidation:
                 cells["stddev"] = estimate.stddev[here]
             cells |= _scales("estimate", estimate.mean, here, seen.grid)
             if settings.realisations > 1 and estimate.sample is not None:
-                draws = estimate.sample(settings.realisations, settings.seed + (0 if dated else months.start))
+                seed = method.reconstructor.capabilities.seed_at(settings.seed, months.start)
+                draws = estimate.sample(settings.realisations, seed)
                 rng = np.random.default_rng([settings.seed, _ERRORS, fold, months.start])
                 draws = draws + errors * rng.standard_normal(draws.shape, np.float32)
                 sums = draw_sums(draws, np.where(here, values, 0.0), here, seen.grid.area)

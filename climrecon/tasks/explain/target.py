@@ -35,8 +35,8 @@ def weights_on(grid: Grid, target: Target) -> FloatArray:
         weights = grid.weights_of(target.index) if held else grid.area
     elif target.box is not None:
         region = Region(target.name, *target.box)
-        held, weights = grid.holds(region), grid.region_weights(region)
-        weights = weights / weights.sum() if held else weights
+        held = grid.holds(region)
+        weights = grid.mean_weights(region) if held else grid.area
     else:
         return grid.area
     if not held:

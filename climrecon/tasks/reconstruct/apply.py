@@ -128,11 +128,8 @@ def complete_fields(
     variable = VARIABLES[observations.variable]
     # All months decide on the domain, so that parts agree.
     over = with_domain(observations.grid, variable.exists, observations.mask, domain)
-    weights = {region.name: over.region_weights(region) for region in over.regions if region is not NINO34}
-    weights = {name: weight / weight.sum() for name, weight in weights.items()}
+    weights = {region.name: over.mean_weights(region) for region in over.regions if region is not NINO34}
     weights |= {index.title: over.weights_of(index) for index in over.indices(variable.indices)}
-    # Noise that belongs to a date goes on from chunk to chunk; other streams must not begin anew with each.
-    dated = method.capabilities.draws_depend_on_date_only
     for months_of_all, estimate in reconstruct(
         method, observations, progress=reporter.step, block=block, members=ensemble
     ):
@@ -158,8 +155,7 @@ def complete_fields(
                     f"{method.name} gives no realisations.",
                     "Use realisations=0, or a network that gives them, e.g. punet6 or kriging.",
                 )
-            # Each chunk has its own stream, so that a longer record begins with the same fields.
-            drawn[:, months] = estimate.sample(members, seed + (0 if dated else months_of_all.start))
+            drawn[:, months] = estimate.sample(members, method.capabilities.seed_at(seed, months_of_all.start))
     return CompleteFields(**arrays, region_sd=region_sd, realisations=drawn)
 
 
