@@ -19,6 +19,7 @@ from climrecon.files import atomic_path, parse_json
 
 _KINDS = {"F32": np.float32, "F64": np.float64, "BOOL": np.bool_, "I32": np.int32, "I64": np.int64}
 _MOST_HEADER = 100_000_000
+_HINT = "Remove the file if it is there, and repeat the run, all its stages."
 
 
 def on_disk(folder: Path, kind: type[np.generic], shape: tuple[int, ...]) -> np.memmap[Any, Any]:
@@ -85,7 +86,7 @@ def open_arrays(path: Path, *, check: bool) -> tuple[dict[str, Array], dict[str,
         If it is not what was written.
     """
     if not is_whole(path):
-        raise Damaged(f"The file {path} is absent or damaged.", "Run the same command again.")
+        raise Damaged(f"The file {path} is absent or damaged.", _HINT)
     try:
         header, start = _header(path)
         about = parse_json(header.pop("__metadata__")["about"])
@@ -95,10 +96,15 @@ def open_arrays(path: Path, *, check: bool) -> tuple[dict[str, Array], dict[str,
             for name, entry in header.items()
         }
         if check and expected != _checksum(arrays, about):
-            raise Damaged(f"The file {path} holds other values than were written.", "Remove it.")
+            raise Damaged(f"The file {path} holds other values than were written.", _HINT)
         return arrays, about
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise Damaged(f"The file {path} cannot be read: {error}", "Run the same command again.") from error
+        raise Damaged(f"The file {path} cannot be read: {error}", _HINT) from error
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of :func:`open_arrays`, checked and in memory."""
+    return {name: np.array(values) for name, values in open_arrays(path, check=True)[0].items()}
 
 
 def _checksum(arrays: Mapping[str, Array], about: Mapping[str, Any]) -> str:

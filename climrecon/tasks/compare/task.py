@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from climrecon.array_types import FloatArray
-from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
-from climrecon.errors import InputDataError, OutputError
+from climrecon.arrays import is_whole, open_arrays, write_arrays
+from climrecon.errors import OutputError
 from climrecon.fields import Steps
 from climrecon.files import input_sha256, stamp_of
 from climrecon.frequency import frequency_named
@@ -123,7 +122,7 @@ class Comparison:
         """
         found = []
         for part, product in enumerate(self.products):
-            arrays, about = _opened(self._field(part))
+            arrays, about = open_arrays(self._field(part), check=True)
             frequency = frequency_named(about["frequency"])
             assert frequency is not None
             time = Steps(np.array(arrays["index"]), frequency)
@@ -136,7 +135,7 @@ class Comparison:
         reporter.stage(f"Comparing {', '.join(one.name for one in self.products)}")
         series = []
         for number, product in enumerate(together.products):
-            members = _opened(self._series(number))[0] if self.products[number].members else {}
+            members = open_arrays(self._series(number), check=True)[0] if self.products[number].members else {}
             series.append(
                 Series(
                     together.own_series(product.values),
@@ -201,13 +200,3 @@ class Comparison:
     def _made(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
-
-
-def _opened(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    try:
-        return open_arrays(path, check=True)
-    except Damaged as error:
-        raise InputDataError(
-            f"What was read of a product is missing or damaged: {path}.",
-            "Remove that file if it is there, and repeat the command.",
-        ) from error

@@ -6,13 +6,11 @@ sums of each method are kept in ``cachedir``, so that a stopped evaluation goes 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
-from climrecon.errors import InputDataError
+from climrecon.arrays import is_whole, read_arrays, write_arrays
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.preprocess import to_network_grid
 from climrecon.scores.ensembles import draw_sums
@@ -136,7 +134,7 @@ class Evaluation:
             RAW: [sums_of(r.known, raw_mean(r.known, r.observations.values)) for r in records]
         }
         for name in self.plan.names:
-            sums[name] = [_read_sums(self.plan.sums_path(name, number)) for number in range(len(records))]
+            sums[name] = [read_arrays(self.plan.sums_path(name, number)) for number in range(len(records))]
         return write_evaluation(self.plan, records, sums, rules, self.run, reporter)
 
     def dry_run(self, part: int, reporter: Reporter) -> Outcome:
@@ -200,13 +198,3 @@ def _applied(
         {name: np.concatenate(parts, axis=1) for name, parts in draws.items() if parts},
         draws={key: np.concatenate([part[key] for part in cells]) for key in (cells[0] if cells else ())},
     )
-
-
-def _read_sums(path: Path) -> Sums:
-    try:
-        return {name: np.array(values) for name, values in open_arrays(path, check=True)[0].items()}
-    except Damaged as error:
-        raise InputDataError(
-            f"The sums of a method are missing or damaged: {path}.",
-            "Remove that file if it is there, and run the stage assess, all its parts.",
-        ) from error

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from climrecon.array_types import Array, FloatArray
-from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
+from climrecon.arrays import is_whole, open_arrays, read_arrays, write_arrays
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations
 from climrecon.grid import Grid
@@ -213,7 +213,7 @@ class CrossValidation:
         """Score all methods, and write the results."""
         seen, folds, settings = self.observations, self.folds, self.settings
         scored = folds.number >= 0
-        arrays = {name: _read(self.path(name)) for name in self.names}
+        arrays = {name: read_arrays(self.path(name)) for name in self.names}
         skewed = VARIABLES[settings.variable].to_methods.kind != "linear"
         truth = np.where(scored, seen.values, np.nan)
         time = Months(seen.time.index)
@@ -343,13 +343,3 @@ def _filled(values: Array, scored: Array) -> FloatArray:
     field = np.zeros(scored.shape, np.float32)
     field[scored] = values
     return field
-
-
-def _read(path: Path) -> dict[str, Array]:
-    try:
-        return {name: np.array(values) for name, values in open_arrays(path, check=True)[0].items()}
-    except Damaged as error:
-        raise InputDataError(
-            f"The estimates of a method are missing or damaged: {path}.",
-            "Remove that file if it is there, and run the stage assess, all its parts.",
-        ) from error
