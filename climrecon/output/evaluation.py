@@ -1,8 +1,7 @@
-"""Files of an evaluation other than its figures: ``scores.json`` and the errors cell by cell."""
+"""The file of an evaluation's errors cell by cell."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
-from climrecon.files import NETCDF_HEADER, atomic_path, write_text
+from climrecon.files import NETCDF_HEADER, atomic_path
 from climrecon.grid import Grid
 from climrecon.output.axes import FILL, add_grid, add_variable
 from climrecon.variables import VARIABLES
-
-
-def write_scores(path: Path, content: Mapping[str, Any]) -> None:
-    """Write scores as JSON."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_cells(

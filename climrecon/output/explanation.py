@@ -5,7 +5,6 @@ Shapes: N months that the estimate depends on, H x W cells of the method's grid.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,7 @@ import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.fields import Influence, Steps
-from climrecon.files import NETCDF_HEADER, atomic_path, write_text
+from climrecon.files import NETCDF_HEADER, atomic_path
 from climrecon.grid import Grid
 from climrecon.output.axes import FILL, add_grid, add_time_axis, add_variable
 from climrecon.output.product import NetworkInfo
@@ -242,11 +241,6 @@ def _finite(value: float | None) -> float | None:
 def sign_of(variable: str) -> str:
     """``+`` where values are anomalies and have a sign in texts, else nothing."""
     return "+" if VARIABLES[variable].kind == "anomaly" else ""
-
-
-def write_content(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the numbers of an explanation as JSON."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_maps(path: Path, explained: Explained, attributes: Mapping[str, str], calendar: str) -> None:

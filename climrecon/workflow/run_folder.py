@@ -8,14 +8,15 @@ what a killed run leaves behind is hidden, and removed by the next run into the 
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from climrecon.errors import OutputError
-from climrecon.files import sha256_of
+from climrecon.files import sha256_of, write_text
 from climrecon.jobs.record import chains_in
 from climrecon.settings import RunSettings
 from climrecon.variables import VARIABLES
@@ -209,6 +210,11 @@ class RunFolder:
         self.files.append(OutputFile(name, role, short(caption), sha256_of(path), content_sha256))
         if role == "figure":
             self.figures.append((path, caption))
+
+    def add_json(self, name: str, role: str, caption: str, content: Mapping[str, Any]) -> None:
+        """Write numbers and texts, None where there is no number, and list the file."""
+        write_text(self.stage / name, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        self.add(name, role, caption)
 
     def add_figure(self, name: str, picture: Picture) -> None:
         """Save a figure and add it."""

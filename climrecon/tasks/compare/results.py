@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from climrecon.array_types import FloatArray, IntArray
-from climrecon.files import write_text
 from climrecon.output.comparison import Maps, SeriesOfProducts, write_comparison_file
 from climrecon.output.content import content_sha256
 from climrecon.output.product import area_in_words, mean_in_words
@@ -45,8 +44,7 @@ def write_comparison(
     inputs = [(str(path), str(digest)) for one in together.products for path, digest in one.about["files"]]
     named = [f"{one.name} {digest}" for one in together.products for _, digest in one.about["files"]]
     with RunFolder.create(run, settings, reporter) as results:
-        write_text(results.stage / "comparison.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-        results.add("comparison.json", "comparison", "All numbers, with the files they were made from")
+        results.add_json("comparison.json", "comparison", "All numbers, with the files they were made from", content)
         path = results.stage / "comparison.nc"
         names, variable = [one.name for one in together.products], settings.variable
         attributes = _attributes(content, run)

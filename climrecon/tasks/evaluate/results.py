@@ -13,7 +13,7 @@ from climrecon.array_types import FloatArray
 from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.output.content import content_sha256
-from climrecon.output.evaluation import write_cells, write_scores
+from climrecon.output.evaluation import write_cells
 from climrecon.output.product import area_in_words, mean_in_words
 from climrecon.report import write_evaluation_report
 from climrecon.scores.details import detailed_scores
@@ -130,8 +130,7 @@ def write_assessed(assessed: Assessed, run: RunInfo, reporter: Reporter) -> Outc
     reporter.stage(f"Scoring {', '.join(sums)}")
     content = _content(assessed)
     with RunFolder.create(run, settings, reporter) as results:
-        write_scores(results.stage / "scores.json", content)
-        results.add("scores.json", "scores", "All scores, with what they were made from")
+        results.add_json("scores.json", "scores", "All scores, with what they were made from", content)
         cells = {name: _rmse_of_cells(parts) for name, parts in sums.items()}
         counts = np.sum([part["cell_count"] for part in next(iter(sums.values()))], axis=0)
         path = results.stage / "rmse_by_cell.nc"

@@ -9,7 +9,7 @@ from typing import Any
 
 from climrecon.fields import Observations
 from climrecon.output.content import content_sha256
-from climrecon.output.explanation import Explained, sign_of, write_content, write_maps
+from climrecon.output.explanation import Explained, sign_of, write_maps
 from climrecon.output.product import mean_in_words
 from climrecon.report import write_explanation_report
 from climrecon.tasks.inputs import Inputs
@@ -48,10 +48,8 @@ def write_explanation(
         "notes": list(source.notes),
     }
     results.reporter.stage("Writing the explanation")
-    write_content(results.stage / "explanation.json", content)
-    results.add(
-        "explanation.json", "explanation", "Contributions by month, block and cell, and what observations are worth"
-    )
+    caption = "Contributions by month, block and cell, and what observations are worth"
+    results.add_json("explanation.json", "explanation", caption, content)
     for one in found:
         path = results.stage / f"explanation_{one.info.name}.nc"
         attributes = {
