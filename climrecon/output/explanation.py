@@ -20,6 +20,7 @@ from climrecon.files import NETCDF_HEADER, atomic_path
 from climrecon.grid import Grid
 from climrecon.output.axes import FILL, add_grid, add_time_axis, add_variable
 from climrecon.output.product import NetworkInfo
+from climrecon.scores.table import plain
 from climrecon.settings.targets import Target
 from climrecon.variables import VARIABLES
 
@@ -170,7 +171,7 @@ class Explained:
                     "observation": float(self.values[self.position][at]),
                     "weight": None if weights is None else float(weights[self.position][at]),
                     "contribution": float(self.contributions[at]),
-                    "variance_reduction": None if without is None else _finite(without.reductions[at]),
+                    "variance_reduction": None if without is None else plain(without.reductions[at]),
                 }
             )
         return rows
@@ -217,14 +218,14 @@ class Explained:
             "prior_stddev": None if worth is None else float(np.sqrt(worth.prior)),
             "typical_error": None if worth is None else worth.error_sd,
             "months": self.months,
-            "agreement": dict(zip(("rank_correlation", "same_sign"), map(_finite, self.agreement), strict=True)),
+            "agreement": dict(zip(("rank_correlation", "same_sign"), map(plain, self.agreement), strict=True)),
             "blocks": [
                 {
                     "block": one.place,
                     "observed": one.observed,
                     "contribution": one.contribution,
                     "change": one.change,
-                    "variance_reduction": _finite(one.reduction),
+                    "variance_reduction": plain(one.reduction),
                 }
                 for one in blocks
             ],
@@ -232,10 +233,6 @@ class Explained:
             "wanted": self.wanted(),
             "notes": list(self.notes),
         }
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)
 
 
 def sign_of(variable: str) -> str:

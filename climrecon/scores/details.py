@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
 from climrecon.scores.masked_truth import RAW, Sums
 from climrecon.scores.structure import distances
-from climrecon.scores.table import cell_scores, joined
+from climrecon.scores.table import cell_scores, joined, plain
 
-#: Digits of the numbers, and the most bins of a rank histogram.
+#: Significant digits of the numbers, and the most bins of a rank histogram.
 DIGITS, MOST_BINS = 4, 20
 #: Sums that a surface has of its own.
 _OF_SURFACES = ("weight", "squares", "errors", "crps", "inside")
@@ -46,7 +45,8 @@ def detailed_scores(sums: Mapping[str, Sequence[Sums]], truth: Sequence[Sums], g
     }
     if grid.wraps and (fields := _by_field(ours, truth, "power", _mean_power)):
         found["spectrum"] = {"waves": np.arange(1, grid.shape[1] // 2 + 1), **fields}
-    return {key: _plain(value) for key, value in found.items()}
+    # Powers at small scales are small numbers.
+    return {key: plain(value, lambda one: float(f"{one:.{DIGITS}g}")) for key, value in found.items()}
 
 
 def _by_field(
@@ -115,14 +115,3 @@ def _mean_power(parts: Sequence[Sums]) -> FloatArray:
     power = joined(parts, "power")
     known = np.isfinite(power).all(axis=1)
     return power[known].mean(axis=0) if known.any() else np.full(power.shape[1], np.nan)
-
-
-def _plain(value: Any) -> Any:
-    """Numbers of :data:`DIGITS` digits as JSON takes them: powers at small scales are small numbers."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(one) for one in value]
-    if isinstance(value, float | np.floating):
-        return float(f"{value:.{DIGITS}g}") if isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -48,7 +48,7 @@ def score_methods(
             "reliability": _reliability(parts),
             "paired": {} if reference in (None, name) else _paired(parts, sums[str(reference)], seed),
         }
-    return {name: _plain(scores) for name, scores in table.items()}
+    return {name: plain(scores, lambda value: round(value, 4)) for name, scores in table.items()}
 
 
 def _regions(parts: Sequence[Sums]) -> list[str]:
@@ -218,12 +218,12 @@ def _regional_squares(
     return np.array(sums), np.array(counts)
 
 
-def _plain(value: Any) -> Any:
-    """Numbers of four digits after the point as JSON takes them; None for those that are not defined."""
+def plain(value: Any, rounded: Callable[[float], float] = float) -> Any:
+    """Numbers as JSON takes them: ``rounded``, and None where they are not defined."""
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return {key: plain(one, rounded) for key, one in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(one, rounded) for one in value]
     if isinstance(value, float | np.floating):
-        return round(float(value), 4) if isfinite(value) else None
-    return value
+        return rounded(float(value)) if isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

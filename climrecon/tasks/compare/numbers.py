@@ -13,6 +13,7 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.frequency import YEAR
 from climrecon.scores.scores import correlation
 from climrecon.scores.series import annual_means
+from climrecon.scores.table import plain
 from climrecon.scores.trends import DRAWS, Trend, drawn, rank_probabilities, slope, trend
 from climrecon.settings import Period, RunSettings
 from climrecon.settings.periods import parse_period
@@ -102,11 +103,8 @@ def numbers(together: Together, series: Sequence[Series], settings: RunSettings)
 
 
 def _series_of(one: Annual) -> dict[str, Any]:
-    return {
-        "years": one.years.tolist(),
-        "values": _listed(one.values),
-        "sd": None if one.sd is None else _listed(one.sd),
-    }
+    row = {"years": one.years, "values": one.values, "sd": one.sd}
+    return {key: plain(values, lambda value: round(value, 5)) for key, values in row.items()}
 
 
 def _trends(rows: Mapping[str, Annual], periods: Sequence[Period], coverage: str) -> Iterator[dict[str, Any]]:
@@ -232,23 +230,16 @@ def _pair(together: Together, rows: Mapping[str, Annual], first: int, second: in
     mean_a, mean_b, aa, bb, ab = (one / total for one in moments)
     spread = np.sqrt(max(aa - mean_a**2, 0.0) * max(bb - mean_b**2, 0.0))
     covariance = ab - mean_a * mean_b
-    return {
+    row = {
         "first": names[0],
         "second": names[1],
-        "years": int(known.sum()),
-        "annual_mean_difference": _number(float((other - one).mean())),
-        "annual_rms_difference": _number(float(np.sqrt(((other - one) ** 2).mean()))),
-        "annual_r": _number(correlation(one, other)),
-        "annual_r_detrended": _number(correlation(one, other, detrended=True)),
-        "cells_rms_difference": _number(float(np.sqrt(max(aa - 2.0 * ab + bb, 0.0)))),
-        "cells_r": _number(float(covariance / spread)) if spread > 0 else None,
-        "cell_steps": int(together.mask.sum()),
+        "years": known.sum(),
+        "annual_mean_difference": (other - one).mean(),
+        "annual_rms_difference": np.sqrt(((other - one) ** 2).mean()),
+        "annual_r": correlation(one, other),
+        "annual_r_detrended": correlation(one, other, detrended=True),
+        "cells_rms_difference": np.sqrt(max(aa - 2.0 * ab + bb, 0.0)),
+        "cells_r": covariance / spread if spread > 0 else None,
+        "cell_steps": together.mask.sum(),
     }
-
-
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None
-
-
-def _listed(values: FloatArray) -> list[float | None]:
-    return [_number(round(float(value), 5)) for value in values]
+    return {key: plain(value) for key, value in row.items()}
