@@ -132,8 +132,7 @@ def _about(product: OnGrid, shares: FloatArray) -> dict[str, Any]:
 
 def _notes(together: Together, settings: RunSettings) -> list[str]:
     """What a reader must know: periods that were cut or left out, products without spread."""
-    notes = []
-    years, _ = annual_means(np.zeros(len(together.time)), together.time)
+    notes, years = list[str](), together.years
     for period in settings.trend_periods:
         asked, used = "{}-{}".format(*period.years), cut(period, years)
         if used is None:
@@ -163,8 +162,7 @@ def _notes(together: Together, settings: RunSettings) -> list[str]:
 
 
 def _periods(together: Together, settings: RunSettings) -> list[tuple[int, int]]:
-    years, _ = annual_means(np.zeros(len(together.time)), together.time)
-    return list(dict.fromkeys(filter(None, (cut(period, years) for period in settings.trend_periods))))
+    return list(dict.fromkeys(filter(None, (cut(period, together.years) for period in settings.trend_periods))))
 
 
 def _maps(together: Together, settings: RunSettings, reporter: Reporter) -> Maps | None:
@@ -175,9 +173,9 @@ def _maps(together: Together, settings: RunSettings, reporter: Reporter) -> Maps
     mean, trend = (np.empty((len(together.products), len(periods), *together.grid.shape), np.float32) for _ in range(2))
     reporter.stage(f"Maps of {', '.join('{}-{}'.format(*one) for one in periods)}")
     for number in range(len(together.products)):
-        years, fields = together.annual_fields(number)
+        fields = together.annual_fields(number)
         for at, period in enumerate(periods):
-            mean[number, at], trend[number, at] = period_maps(years, fields, period)
+            mean[number, at], trend[number, at] = period_maps(together.years, fields, period)
         reporter.step(number + 1, len(together.products))
     return Maps(periods, mean, trend)
 

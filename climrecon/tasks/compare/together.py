@@ -63,10 +63,10 @@ class Together:
             index = np.intersect1d(index, one.time.index)
         spans = ", ".join(f"{one.name} {one.time.span()}" for one in products)
         self.time = replace(products[0].time, index=index)
-        whole = len(annual_means(np.zeros(len(index)), self.time)[0]) if len(index) else 0
-        if whole < FEWEST_YEARS:
+        self.years = annual_means(np.zeros(len(index)), self.time)[0]  # whole ones in common
+        if len(self.years) < FEWEST_YEARS:
             raise InputDataError(
-                f"The products have {whole} whole years in common ({spans}); {FEWEST_YEARS} are needed.",
+                f"The products have {len(self.years)} whole years in common ({spans}); {FEWEST_YEARS} are needed.",
                 "Leave out the shortest product, or choose another period.",
             )
         self.rows = [np.searchsorted(one.time.index, index) for one in products]
@@ -115,18 +115,17 @@ class Together:
         boxes = [[self.grid.area], *map(self.grid.box_areas, self.indices)]
         return np.stack([np.min([coverage(mask, box) for box in group], axis=0) for group in boxes])
 
-    def annual_fields(self, number: int) -> tuple[IntArray, FloatArray]:
-        """Whole common years, and (Y, H, W) annual means over the common cells with :data:`OF_YEAR` of the months."""
-        years, _ = annual_means(np.zeros(len(self.time)), self.time)
+    def annual_fields(self, number: int) -> FloatArray:
+        """(Y, H, W) annual means over the common cells with :data:`OF_YEAR` of the months."""
         values, rows = self.products[number].values, self.rows[number]
-        fields = np.full((len(years), *self.grid.shape), np.nan, np.float32)
-        for at, year in enumerate(years):
+        fields = np.full((len(self.years), *self.grid.shape), np.nan, np.float32)
+        for at, year in enumerate(self.years):
             steps = np.flatnonzero(self.time.year == year)
             mask = self.mask[steps]
             count = mask.sum(axis=0)
             total = np.where(mask, values[rows[steps]], 0.0).sum(axis=0, dtype=np.float64)
             fields[at] = np.where(count >= OF_YEAR * len(steps), total / np.maximum(count, 1), np.nan)
-        return years, fields
+        return fields
 
 
 def _ever(values: FloatArray) -> BoolArray:
