@@ -21,12 +21,12 @@ from typing import Any
 import netCDF4
 import numpy as np
 
+from climrecon.benchmark_set.runs import learned_months
 from climrecon.fields import Months
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.priors.forced import ForcedResponses, response_of
 from climrecon.preprocess import prepare_member
 from climrecon.preprocess.patterns import read_patterns
-from climrecon.settings.periods import parse_month, parse_period
 from climrecon.training.sets import family_of
 
 BLOCKS = tuple((first, first + 4) for first in (1963, 1973, 1983, 1993))
@@ -184,12 +184,9 @@ def not_held_out(training: Mapping[str, Any], split: Split) -> str:
         return "its covariances are those of all months"
     if not all("periods" in m for m in listed):
         return "its card does not list the months of all members"
-    periods = [parse_period(text) for m in listed for text in m["periods"]]
-    labels = [training[key] for key in ("months", "months_of_training") if isinstance(training.get(key), list)]
-    learned = [np.arange(p.start, p.end + 1) for p in periods]
-    learned += [np.array([parse_month(label) for label in months]) for months in labels]
-    if not learned:
+    learned = learned_months(training)
+    if learned is None:
         return "its card does not list the months that it learned from"
     scored = np.concatenate([world.time.index for world in split.worlds])
-    close = np.intersect1d(np.concatenate(learned), scored[:, None] + np.arange(-MARGIN, MARGIN + 1))
+    close = np.intersect1d(learned, scored[:, None] + np.arange(-MARGIN, MARGIN + 1))
     return f"it learned from {len(close)} months within {MARGIN} of those scored" if len(close) else ""

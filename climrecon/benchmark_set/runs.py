@@ -116,8 +116,8 @@ def learned_months(training: Mapping[str, Any]) -> IntArray | None:
     listed = [one for use in uses for one in members.get(use, ())] if isinstance(members, dict) else []
     periods = [parse_period(text) for one in listed for text in one.get("periods", ())]
     found = [np.arange(one.start or 0, (9999 * 12 if one.end is None else one.end) + 1) for one in periods]
-    labels = training.get("months_of_training")
-    found += [np.array([parse_month(label) for label in labels])] if isinstance(labels, list) else []
+    labels = [training[key] for key in ("months", "months_of_training") if isinstance(training.get(key), list)]
+    found += [np.array([parse_month(label) for label in months]) for months in labels]
     return np.unique(np.concatenate(found)) if found else None
 
 

@@ -207,7 +207,8 @@ def test_months_that_cards_list() -> None:
         23521,
         23522,
     ]
-    assert learned_months({"members": ["GISTEMP"]}) is None
+    assert learned_months({"months": ["1960-03"]}).tolist() == [23522]  # as in punet5's
+    assert learned_months({"members": ["GISTEMP"], "months": 212}) is None
 
 
 def test_a_submission_that_states_months_of_the_truth_is_marked(shared_data: Path, tmp_path: Path) -> None:
