@@ -13,10 +13,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.array_types import BoolArray, FloatArray
+from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.variables import VARIABLES, Box, Index
 
 EARTH_RADIUS_KM = 6371.0
+#: Of a block of cells whose observations are left out together, on a global grid.
+BLOCK_DEGREES = 20.0
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,12 @@ class Grid:
         lat = [place(edge, "N", "S") for edge in self.lat_edges[[0, -1]]]
         lon = [place((edge + 180.0) % 360.0 - 180.0, "E", "W") for edge in self.lon_edges[[0, -1]]]
         return f"{'-'.join(lat)}, {'all longitudes' if self.wraps else '-'.join(lon)}"
+
+    def blocks(self, size: float) -> tuple[IntArray, IntArray]:
+        """(H,) and (W,) numbers of the blocks of ``size`` degrees, from the south and the west, that cells lie in."""
+        axes = ((self.lat, self.lat_edges), (self.lon, self.lon_edges))
+        rows, columns = (((centres - edges[0]) // size).astype(int) for centres, edges in axes)
+        return rows, columns
 
     def coarsened(self, factor: int) -> Grid:
         """The grid of blocks of ``factor`` x ``factor`` cells, the last ones cut."""

@@ -15,12 +15,12 @@ import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.fields import Context, Estimate, Influence, Observations, Steps
-from climrecon.grid import Grid
+from climrecon.grid import BLOCK_DEGREES, Grid
 from climrecon.methods import checked
 from climrecon.methods.contract import GaussianMonth, Method
 
-#: Degrees of latitude and longitude of a block of cells on a global grid; on a regional grid the longer side has so many.
-BLOCK_DEGREES, BLOCKS_OF_REGION = 20.0, 9
+#: Blocks along the longer side of a regional grid.
+BLOCKS_OF_REGION = 9
 #: Observed cells that are left out one by one; of more, whole blocks are.
 MOST_ALONE = 1000
 #: Months of a method's input at a time, and how far estimates of equal observations may differ, in units of the value's
@@ -144,13 +144,12 @@ def blocks_of(grid: Grid) -> list[Grid]:
     """The blocks that cells are left out in, as grids of their cells."""
     height, width = (float(edges[-1] - edges[0]) for edges in (grid.lat_edges, grid.lon_edges))
     size = BLOCK_DEGREES if grid.is_global else max(height, width) / BLOCKS_OF_REGION
-    rows, columns = (_runs(edges, size) for edges in (grid.lat_edges, grid.lon_edges))
+    rows, columns = map(_runs, grid.blocks(size))
     return [Grid(grid.lat_edges[r], grid.lon_edges[c]) for r in rows for c in columns]
 
 
-def _runs(edges: FloatArray, size: float) -> list[slice]:
-    """Slices of ``edges``, each with the borders of whole cells whose centres lie in one block."""
-    number = np.floor((0.5 * (edges[:-1] + edges[1:]) - edges[0]) / size).astype(int)
+def _runs(number: IntArray) -> list[slice]:
+    """Slices of edges, each with the borders of the cells of one block, by the block of each cell."""
     starts = np.flatnonzero(np.diff(number, prepend=-1))
     return [slice(a, b + 1) for a, b in zip(starts, np.append(starts[1:], len(number)), strict=True)]
 

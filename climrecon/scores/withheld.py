@@ -16,14 +16,12 @@ import numpy as np
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.fields import Observations, Steps
 from climrecon.geography import is_land
-from climrecon.grid import Grid
+from climrecon.grid import BLOCK_DEGREES, Grid
 from climrecon.scores import scores
 from climrecon.scores.masked_truth import MaskedTruth, MethodOutput, Sums, cell_sums
 
 #: What is withheld at once.
-KINDS = CELLS, BLOCKS, REGIONS, SPANS = ("cells", "blocks", "regions", "spans")
-#: Degrees of a block, at most: on a small region a quarter of its rows.
-BLOCK = 20.0
+CELLS, BLOCKS, REGIONS = "cells", "blocks", "regions"
 #: Months of a span.
 SPAN = 24
 #: A region is one where it has this share of the observations.
@@ -106,7 +104,7 @@ def folds_of(mask: BoolArray, time: Steps, grid: Grid, kind: str, count: int, se
     if kind == CELLS:
         number = rng.integers(count, size=mask.shape)
     elif kind == BLOCKS:
-        row, column = block_places(grid)
+        row, column = grid.blocks(block_size(grid))
         drawn = rng.integers(count, size=(len(mask), row[-1] + 1, column[-1] + 1))
         number = drawn[:, row[:, None], column[None, :]]
     else:
@@ -129,23 +127,13 @@ def folds_of(mask: BoolArray, time: Steps, grid: Grid, kind: str, count: int, se
 
 
 def block_size(grid: Grid) -> float:
-    """Degrees of a block: :data:`BLOCK`, or a quarter of the rows of a small region."""
-    return BLOCK if grid.is_global else min(BLOCK, float(np.ptp(grid.lat_edges)) / 4.0)
-
-
-def block_places(grid: Grid) -> tuple[IntArray, IntArray]:
-    """(H,) and (W,) numbers of the blocks that rows and columns lie in."""
-    size = block_size(grid)
-    row, column = (
-        ((centres - edges[0]) // size).astype(int)
-        for centres, edges in ((grid.lat, grid.lat_edges), (grid.lon, grid.lon_edges))
-    )
-    return row, column
+    """Degrees of a block: :data:`~climrecon.grid.BLOCK_DEGREES`, or a quarter of the rows of a small region."""
+    return BLOCK_DEGREES if grid.is_global else min(BLOCK_DEGREES, float(np.ptp(grid.lat_edges)) / 4.0)
 
 
 def by_block(field: FloatArray, grid: Grid) -> FloatArray:
     """(..., N) sums of (..., H, W) over blocks, see :func:`block_size`."""
-    row, column = block_places(grid)
+    row, column = grid.blocks(block_size(grid))
     into_rows, into_columns = (np.eye(place[-1] + 1)[place] for place in (row, column))
     summed = np.einsum("...hw,hr,wc->...rc", field, into_rows, into_columns, optimize=True)
     return np.asarray(summed.reshape(*field.shape[:-2], -1))
