@@ -113,5 +113,6 @@ def _add_names(file: netCDF4.Dataset, names: Sequence[str]) -> None:
     encoded = [name.encode() for name in names]
     file.createDimension("product", len(names))
     file.createDimension("strlen", max(map(len, encoded)))
-    letters = netCDF4.stringtochar(np.array(encoded, dtype=f"S{file.dimensions['strlen'].size}"))
+    # netCDF4.stringtochar takes ASCII alone.
+    letters = np.array(encoded).view("S1").reshape(len(names), -1)
     add_variable(file, "product_name", "S1", ("product", "strlen"), {"long_name": "product"}, letters)

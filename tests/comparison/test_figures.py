@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import numpy as np
 
+from climrecon.fields import Months
 from climrecon.grid import Grid
+from climrecon.output.comparison import SeriesOfProducts, write_comparison_file
 from climrecon.plots.comparison import draw_differences, draw_ranks, draw_series, draw_trends
 
 NAMES = [f"product {number}" for number in range(7)]
@@ -65,3 +68,10 @@ def test_trends_without_an_interval_are_marks_alone() -> None:
     left, right = picture.figure.axes
     assert len(left.lines) == 3, "two marks, and the line at zero"
     assert len(right.lines) == 1
+
+
+def test_names_of_products_may_have_any_letters(tmp_path: Path) -> None:
+    series, names = SeriesOfProducts(Months.of(1900, 1), np.array([1900])), ["GISTEMP", "Größe"]
+    write_comparison_file(tmp_path / "one.nc", Grid.regular(2, 4), "tas", names, series, None, {})
+    with netCDF4.Dataset(tmp_path / "one.nc") as file:
+        assert netCDF4.chartostring(file["product_name"][:], encoding="utf-8").tolist() == names
