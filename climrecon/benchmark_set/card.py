@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from climrecon.errors import InputDataError
 from climrecon.files import parse_json, read_text, require_file
+from climrecon.variables import VARIABLES
 
 #: Raised whenever the same seed or files give other inputs, or the same submission other scores.
 BENCHMARK_VERSION = "1"
@@ -20,6 +21,7 @@ GENERATED: Literal["generated"] = "generated"
 OF_FILE: Literal["file"] = "file"
 #: Names of the variables of inputs and submissions: those of climrecon's own results.
 VALUES, STDDEV, MEMBERS = "tas", "tas_stddev", "tas_realisation"
+UNITS = VARIABLES[VALUES].units
 #: Attributes of a submission's files, and what they hold; the first three are required.
 ATTRIBUTES = {
     "method": "name of the method, shown on the leaderboard",
@@ -73,8 +75,8 @@ class SetCard(BaseModel):
     benchmark_version: str
     name: str
     made_with: str
-    variable: str = "tas"
-    units: str = "K"
+    variable: str = VALUES
+    units: str = UNITS
     grid: str
     truth: TruthCard
     cases: tuple[CaseCard, ...]

@@ -11,7 +11,7 @@ import netCDF4
 import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray
-from climrecon.benchmark_set.card import INPUTS, MEMBERS, STDDEV, VALUES, CaseCard, SetCard, digest
+from climrecon.benchmark_set.card import INPUTS, MEMBERS, STDDEV, UNITS, VALUES, CaseCard, SetCard, digest
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
 from climrecon.files import NETCDF_HEADER, atomic_path, input_sha256, require_file
@@ -66,7 +66,7 @@ def write_fields(
                 file.createDimension("realization", len(values))
                 counted = {"standard_name": "realization", "units": "1"}
                 add_variable(file, "realization", "i4", ("realization",), counted, np.arange(1, len(values) + 1))
-            described = {**_NAMES[name], "units": "K", "cell_methods": "time: mean"}
+            described = {**_NAMES[name], "units": UNITS, "cell_methods": "time: mean"}
             if name != STDDEV:
                 described["reference_period"] = "1961-1990"
             if number == 0 and STDDEV in fields:

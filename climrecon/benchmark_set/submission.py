@@ -12,7 +12,7 @@ import netCDF4
 import numpy as np
 
 from climrecon.array_types import FloatArray
-from climrecon.benchmark_set.card import ATTRIBUTES, MEMBERS, REQUIRED, STDDEV, VALUES, SetCard
+from climrecon.benchmark_set.card import ATTRIBUTES, MEMBERS, REQUIRED, STDDEV, UNITS, VALUES, SetCard
 from climrecon.benchmark_set.files import CaseInput
 from climrecon.errors import ClimReconError, InputDataError, ProblemList
 from climrecon.fields import Months
@@ -213,9 +213,9 @@ def _variable(
     """Values of a variable in the package's order; what is wrong with them joins ``problems``."""
     name, count = variable.name, len(problems)
     units = str(variable.__dict__.get("units", ""))
-    to_kelvin = conversion(units, "K")
+    to_kelvin = conversion(units, UNITS)
     if to_kelvin is None:
-        problems.append(f"{name} has the units {units!r}; K is expected")
+        problems.append(f"{name} has the units {units!r}; {UNITS} is expected")
     dimension, coordinate = find_time(file, variable)
     months, axes = month_index(file, coordinate).index, find_horizontal(file, variable)
     problems += [f"{name}: {text}" for text in (*_months(months, time), *_grid(axes))]

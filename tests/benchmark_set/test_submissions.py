@@ -166,6 +166,10 @@ def test_all_problems_are_reported_together_and_nothing_is_entered(
 ) -> None:
     first = spoiled(right, tmp_path / "first", CHANGES["a hole"][0])
     second = spoiled(right, tmp_path / "second", CHANGES["sign"][0])
+    for version, folder in (("1", first), ("2", second)):
+        for path in folder.glob("*.nc"):
+            with netCDF4.Dataset(path, "a") as file:
+                file.method_version = version
     with pytest.raises(SubmissionError, match="(?s)missing or not finite.*contradicts") as caught:
         score_submissions([first, right, second], small.folder, board=tmp_path / "board.html")
     assert caught.value.exit_code == 4
@@ -212,7 +216,7 @@ def test_orders_do_not_matter(
     small: SmallSet, right: Path, tmp_path: Path, order: list[str], flip_lat: bool, east: bool, backwards: bool
 ) -> None:
     rewritten(right, tmp_path / "turned", order, flip_lat, east, backwards)
-    usual, other = score_submissions([right, tmp_path / "turned"], small.folder)
+    (usual,), (other,) = (score_submissions([one], small.folder) for one in (right, tmp_path / "turned"))
     assert other["sha256"] != usual["sha256"]
     assert other["overall"] == usual["overall"]
     assert other["cases"] == usual["cases"]
@@ -225,7 +229,7 @@ def test_units_of_differences_are_the_same(small: SmallSet, tmp_path: Path) -> N
     for path in (tmp_path / "celsius").glob("*.nc"):
         with netCDF4.Dataset(path, "a") as file:
             file[VALUES].units = "degC"
-    usual, other = score_submissions([tmp_path / "made", tmp_path / "celsius"], small.folder)
+    (usual,), (other,) = (score_submissions([tmp_path / name], small.folder) for name in ("made", "celsius"))
     assert other["overall"] == usual["overall"]
 
 

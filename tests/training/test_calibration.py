@@ -53,7 +53,7 @@ def samples(net: UNet, fields: TrainingFields) -> SamplePool:
 
 @pytest.mark.parametrize(("spread", "shared"), [(1.0, 1.0), (0.85, 1.2), (1.3, 0.9)])
 def test_the_factors_that_errors_were_drawn_with_are_found(spread: float, shared: float) -> None:
-    own, count, index = prior(residual=0.6), 600, torch.arange(600)
+    own, count, index = prior(residual=0.6), 2400, torch.arange(2400)
     masks, rng = gaps()[0], np.random.default_rng(0)
     boxes = torch.tensor(far_boxes(GRID)[0], dtype=torch.float32)
     seen = torch.tensor(np.array([masks.draw(rng) for _ in range(count)])) & ~(boxes > 0).any(0)
