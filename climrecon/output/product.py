@@ -134,6 +134,12 @@ class Product:
         return _whole_in_words(self.observations.grid)
 
     @property
+    def place_in_words(self) -> str:
+        """As :attr:`whole_in_words`, a region with its ends; for the report's template."""
+        grid = self.observations.grid
+        return self.whole_in_words if grid.is_global else f"{self.whole_in_words} {grid.extent()}"
+
+    @property
     def area_in_words(self) -> str:
         """The area that means are over, see :func:`area_in_words`."""
         return area_in_words(self.observations.grid, self.observations.variable)
