@@ -151,8 +151,8 @@ PARAMETERS = (
     Parameter("animation", BOOL, False, site=True, tasks=(RECONSTRUCT,),
               help="Write an animation of all months (years, seasons, days) of the reconstruction."),
     Parameter("interactive_map", BOOL, False, site=True, tasks=(RECONSTRUCT,),
-              help="Write a page (at most 5 MB, works offline) with a map whose month is chosen by a slider, and the "
-                   "series of the cell that is clicked on."),
+              help="Write a page (about 5 MB, larger on fine grids; works offline) with a map whose month is chosen by a "
+                   "slider, and the series of the cell that is clicked on."),
     Parameter("vector_figures", BOOL, False, site=True,
               help="Write each figure as PDF too."),
     Parameter("report", BOOL, True, site=True, tasks=(RECONSTRUCT, EVALUATE, EXPLAIN, COMPARE),
