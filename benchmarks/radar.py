@@ -7,8 +7,8 @@ Tiles of 32 x 32 cells of 4 km (benchmarks/radar_data.py) of three archives of o
 or a whole radar, lasts some steps; before and after it the tile is complete. Our network is learned from earlier hours,
 its best weights are chosen on others, both apart from the scored ones. It sees k steps before and after; kriging, IDW,
 and optimal interpolation with the network's covariance see the step itself; persistence and the interpolation in time
-see each cell alone. Scores are over the cells of the outages. Intervals of differences are 90 %, of a bootstrap over
-blocks of as many successive outages as begin at one time. FOLDER keeps checkpoints and networks, so that a second run
+see each cell alone. Scores are over the cells of the outages. Intervals of differences are 90 %, over the
+outages in their order in time. FOLDER keeps checkpoints and networks, so that a second run
 scores without training.
 """
 
@@ -50,7 +50,7 @@ from climrecon.methods.transformed import Transformed
 from climrecon.methods.unet.build import build_unet, unet_arguments
 from climrecon.methods.unet.network import UNet
 from climrecon.methods.unet.reconstructor import UNetReconstructor
-from climrecon.scores.paired import difference, drawn_years
+from climrecon.scores.paired import difference
 from climrecon.scores.spatial import critical_success_index, fraction_skill_score, radial_power
 from climrecon.training.recipes import parse, recipe
 from climrecon.training.run import train
@@ -201,12 +201,11 @@ def squares(made: np.ndarray, cases: Cases) -> np.ndarray:
 def compared(made: dict[str, np.ndarray], cases: Cases, reference: str) -> dict[str, list[float]]:
     """Method -> interval of its RMSE less that of ``reference``."""
     weights = cases.gaps.sum((1, 2, 3)).astype(float)
-    # Outages of one time are alike, in whatever tile and of whatever kind.
-    of_one_time = round(len(weights) / len(np.unique(cases.start)))
-    positions = drawn_years([len(weights)], SEED, length=of_one_time)
     base = squares(made[reference], cases)
     return {
-        name: [round(bound, 4) for bound in difference(squares(fields, cases), base, weights, positions)["interval"]]
+        name: [
+            round(bound, 4) for bound in difference(squares(fields, cases), base, weights, [len(weights)])["interval"]
+        ]
         for name, fields in made.items()
         if name != reference
     }

@@ -5,9 +5,9 @@
 The splits, (c) by default, are those of benchmarks/splits.py, the cases those of benchmarks/observed_cases.py. Masks:
 HadCRUT4's 1877-09 and 1893-08, which no training has seen; and in the sparse cases twelve sparser ones (CRUTEM4 land of
 1865-1900, sea of the two months thinned and rolled).
-Scores are area-weighted over all cells that were missing; intervals are bootstraps over years, in blocks of three but in
-(c), whose blocks are far apart. Nothing chosen depended on the months of (c), but for three choices that docs/method.md
-names. A network whose card does not show that the months were held out has ``held_out_ok`` false.
+Scores are area-weighted over all cells that were missing; intervals are 90 %, over years. Nothing chosen depended on the
+months of (c), but for three choices that docs/method.md names. A network whose card does not show that the months were
+held out has ``held_out_ok`` false.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from climrecon.methods.observation_ensemble import reconstruct_members
 from climrecon.methods.optimal_interpolation import optimal_interpolation
 from climrecon.methods.store import load_network
 from climrecon.scores import scores
-from climrecon.scores.paired import difference, drawn_years
+from climrecon.scores.paired import difference, half_width
 from climrecon.scores.series import annual_means
 from climrecon.scores.suite import score_estimate
 from climrecon.tasks.train.fit import periods_of
@@ -82,15 +82,17 @@ def score(estimate: Estimate, truth: np.ndarray, hidden: np.ndarray, time_axis: 
     return row
 
 
-def bootstrap(first: np.ndarray, second: np.ndarray, drawn: np.ndarray) -> list[float]:
-    """90 % interval of the difference of RMSEs over the ``drawn`` years."""
-    found = difference(first, second, np.ones(len(first)), drawn)["interval"]
+def between(first: np.ndarray, second: np.ndarray, records: list[int]) -> list[float]:
+    """90 % interval of the difference of RMSEs over years."""
+    found = difference(first, second, np.ones(len(first)), records)["interval"]
     return [round(value, 4) for value in found]
 
 
-def share_between(inside: np.ndarray, drawn: np.ndarray) -> list[float]:
-    """90 % interval of the share of years that are inside, over the ``drawn`` years."""
-    return [round(float(value), 3) for value in np.quantile(inside[drawn].mean(1), [0.05, 0.95])]
+def share_between(inside: np.ndarray, records: list[int]) -> list[float]:
+    """90 % interval of the share of years that are inside."""
+    share = float(inside.mean())
+    half = half_width((inside - share) / len(inside), records) or 0.0
+    return [round(max(share - half, 0.0), 3), round(min(share + half, 1.0), 3)]
 
 
 def with_ensemble(
@@ -127,15 +129,14 @@ def over_worlds(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: joins[key.startswith("_")]([row[key] for row in rows]) for key in shared}
 
 
-def compared(means: dict[str, dict[str, Any]], records: list[int], length: int) -> dict[str, Any]:
+def compared(means: dict[str, dict[str, Any]], records: list[int]) -> dict[str, Any]:
     """The table of one case: scores of each method, and how they compare with those of the references.
 
     Parameters
     ----------
     records:
-        Years of each world; the bootstrap draws blocks of ``length`` years that do not cross.
+        Years of each world.
     """
-    drawn = drawn_years(records, 0, length=length)
     table = {}
     for name, row in means.items():
         entry: dict[str, Any] = {key: round(float(v), 4) for key, v in row.items() if not key.startswith("_")}
@@ -143,9 +144,9 @@ def compared(means: dict[str, dict[str, Any]], records: list[int], length: int) 
             for key in ("rmse", "crps"):
                 if key in row:
                     entry[f"{key}_over_{label}"] = round(float(row[key] / reference[key]), 4)
-            entry[f"rmse_minus_{label}_90"] = bootstrap(row["_squares"], reference["_squares"], drawn)
+            entry[f"rmse_minus_{label}_90"] = between(row["_squares"], reference["_squares"], records)
         if "_annual_inside" in row:
-            entry["annual_mean_covers_90_between"] = share_between(row["_annual_inside"], drawn)
+            entry["annual_mean_covers_90_between"] = share_between(row["_annual_inside"], records)
         table[name] = entry
     return table
 
@@ -279,9 +280,9 @@ def main() -> None:
     for case_name, each in rows.items():
         means = [{name: merged(found) for name, found in one.items()} for one in each]
         joint = {name: over_worlds([one[name] for one in means]) for name in means[0]}
-        tables[case_name] = compared(joint, years, split.years_a_block)
+        tables[case_name] = compared(joint, years)
         for world, one, count in zip(split.worlds, means, years, strict=True):
-            worlds[world.name][case_name] = compared(one, [count], split.years_a_block)
+            worlds[world.name][case_name] = compared(one, [count])
     shown = {**masks, **{f"sparse {k}": m for k, m in enumerate(sparse[:3])}}
     scored_months = {world.name: periods_of(world.time.index) for world in split.worlds}
     result = {

@@ -63,8 +63,6 @@ class Split:
         (12, P) K/K, the forced response of these months.
     cases:
         Names of the cases it is scored in.
-    years_a_block:
-        Of the bootstrap.
     """
 
     name: str
@@ -73,7 +71,6 @@ class Split:
     response: np.ndarray
     worlds: tuple[World, ...]
     cases: tuple[str, ...]
-    years_a_block: int
 
     def directions(self, world: World) -> np.ndarray:
         """(F, P) K: annual means of the models' directions, and the response of the months learned from, 1 K each."""
@@ -162,7 +159,7 @@ def split_of(name: str, data: Path) -> Split:
     if response is None:
         raise SystemExit(f"The months that split {name} learns from warm too little to have a forced response.")
     cases = ALL_CASES if name in "ac" else FEW_CASES
-    return Split(name, fields[learned], index[learned], response, worlds, cases, 1 if name == "c" else 3)
+    return Split(name, fields[learned], index[learned], response, worlds, cases)
 
 
 def not_held_out(training: Mapping[str, Any], split: Split) -> str:

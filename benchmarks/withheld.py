@@ -5,8 +5,8 @@
 1877-09 and 1893-08 at 36 x 72. (a) The observed cells of the Nino 3.4 box withheld: the box mean.
 (b) Ten folds of single cells, and of boxes of 20 degrees, withheld, seeds 0-9: RMSE and coverage of the 90 % interval
 with the observation error added (our network's own estimate of it, 0.3 K for the others), and the log score (smaller
-is better), and the differences from both krigings with 90 % intervals (bootstrap over boxes of 20 degrees, since
-neighbouring cells err alike). Kriging as in the literature (exponential, 2,000 km, nugget 0.1) and fitted.
+is better), and the differences from both krigings with 90 % intervals (over boxes of 20 degrees, since neighbouring
+cells err alike). Kriging as in the literature (exponential, 2,000 km, nugget 0.1) and fitted.
 ``climrecon evaluate --withhold`` withholds the same folds of any data set; this joins seeds, for two months.
 """
 
@@ -81,13 +81,12 @@ def described(sums: dict[str, np.ndarray]) -> dict[str, object]:
 def differences(method: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict[str, list[dict[str, object]]]:
     """Of RMSE and log score, for each month: difference and its 90 % interval."""
     weights = reference["weights"]
-    positions = paired.drawn_years([weights.shape[1]], 0, length=1)
     found: dict[str, list[dict[str, object]]] = {}
-    for key, score in (("squares", paired.root_mean), ("logs", paired.mean)):
+    for key, root in (("squares", True), ("logs", False)):
         if not (method[key].any() and reference[key].any()):
             continue
         for month in range(len(weights)):
-            one = paired.difference(method[key][month], reference[key][month], weights[month], positions, score)
+            one = paired.difference(method[key][month], reference[key][month], weights[month], [weights.shape[1]], root)
             low, high = one["interval"]
             found.setdefault("rmse" if key == "squares" else "log_score", []).append(
                 {"difference": round(one["difference"], 4), "interval": [round(low, 3), round(high, 3)]}

@@ -24,7 +24,7 @@ from climrecon.errors import ClimReconError, OutputError, UsageError
 from climrecon.files import parse_json, read_text, write_text
 from climrecon.interruption import signals_wait
 from climrecon.report import write_page
-from climrecon.scores.paired import LEVEL, difference, drawn_years, mean, root_mean
+from climrecon.scores.paired import INTERVAL, difference
 from climrecon.workflow.progress import Quiet, Reporter
 
 KIND = "climrecon leaderboard"
@@ -236,17 +236,17 @@ def compared(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _paired(row: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Differences to the reference of RMSE and CRPS over all cases, by a bootstrap over the years of each."""
+    """Differences to the reference of RMSE and CRPS over all cases, tested by years."""
     cases = list(row["years"])
 
     def joined(of: Mapping[str, Any], key: str) -> Any:
         return np.concatenate([np.asarray(of["years"][name][key], float) for name in cases])
 
-    positions = drawn_years([len(row["years"][name]["year"]) for name in cases], 0)
+    records = [len(row["years"][name]["year"]) for name in cases]
     weight = joined(row, "weight")
-    found = {"rmse": difference(joined(row, "squares"), joined(reference, "squares"), weight, positions, root_mean)}
+    found = {"rmse": difference(joined(row, "squares"), joined(reference, "squares"), weight, records)}
     if all(of["years"][name]["crps"] for of in (row, reference) for name in cases):
-        found["crps"] = difference(joined(row, "crps"), joined(reference, "crps"), weight, positions, mean)
+        found["crps"] = difference(joined(row, "crps"), joined(reference, "crps"), weight, records, root=False)
     return found
 
 
@@ -274,5 +274,5 @@ def write_board(page: Path, boards: Sequence[Mapping[str, Any]]) -> None:
         mark=_MARK,
         boards=[{**board, "rows": compared(board["rows"])} for board in boards],
         reference=REFERENCE,
-        level=LEVEL,
+        interval=f"{INTERVAL} over years",
     )

@@ -20,9 +20,7 @@ from climrecon.scores.series import NINETY, annual_means, series_scores
 COVERAGE_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 
 
-def score_methods(
-    sums: Mapping[str, Sequence[Sums]], reference: str | None, seed: int = 0
-) -> dict[str, dict[str, Any]]:
+def score_methods(sums: Mapping[str, Sequence[Sums]], reference: str | None) -> dict[str, dict[str, Any]]:
     """All scores of each method.
 
     Parameters
@@ -46,7 +44,7 @@ def score_methods(
             "decades": _grouped(parts, lambda part: Months(part["index"]).year // 10 * 10, "{:.0f}s"),
             "coverage": _by_coverage(parts),
             "reliability": _reliability(parts),
-            "paired": {} if reference in (None, name) else _paired(parts, sums[str(reference)], seed),
+            "paired": {} if reference in (None, name) else _paired(parts, sums[str(reference)]),
         }
     return {name: plain(scores, lambda value: round(value, 4)) for name, scores in table.items()}
 
@@ -156,15 +154,15 @@ def _reliability(parts: Sequence[Sums]) -> dict[str, Any] | None:
     }
 
 
-def _paired(parts: Sequence[Sums], reference: Sequence[Sums], seed: int) -> dict[str, Any]:
+def _paired(parts: Sequence[Sums], reference: Sequence[Sums]) -> dict[str, Any]:
     """Differences to the reference: RMSE, CRPS and log score of cells, RMSE of annual means of the grid and of Nino 3.4.
 
-    They are drawn by years; where there are few years, by blocks of cells, if the sums have some.
+    They are tested by years; where there are few years, by blocks of cells, if the sums have some.
     """
     years = [np.unique(Months(part["index"]).year) for part in parts]
     in_blocks = by_blocks(parts)
-    lengths = [len(part["block/weight"]) for part in parts] if in_blocks else [len(found) for found in years]
-    positions = paired.drawn_years(lengths, seed, length=1 if in_blocks else None)
+    of_years = [len(one) for one in years]
+    units = [len(part["block/weight"]) for part in parts] if in_blocks else of_years
 
     def by_unit(of: Sequence[Sums], key: str) -> FloatArray:
         if in_blocks:
@@ -177,26 +175,24 @@ def _paired(parts: Sequence[Sums], reference: Sequence[Sums], seed: int) -> dict
 
     weight = by_unit(parts, "weight")
     found: dict[str, Any] = {
-        "rmse": paired.difference(by_unit(parts, "squares"), by_unit(reference, "squares"), weight, positions)
+        "rmse": paired.difference(by_unit(parts, "squares"), by_unit(reference, "squares"), weight, units)
     }
     for name, key in (("crps", "crps"), ("log_score", "logs")):
         if all(key in part for part in (*parts, *reference)):
             both = (by_unit(parts, key), by_unit(reference, key))
-            found[name] = paired.difference(*both, weight, positions, paired.mean)
+            found[name] = paired.difference(*both, weight, units, root=False)
     names = _regions(parts)
     series = [(f"{name}_annual_rmse", name, True) for name in names[:1]]
     for key, region, annual in (*series, ("nino34_rmse", NINO34.name, False)):
         if region not in names:
             continue
         squares = [_regional_squares(of, region, annual, years) for of in (parts, reference)]
-        found[key] = paired.difference(squares[0][0], squares[1][0], squares[0][1], positions)
-    if not in_blocks:
-        found["block_years"] = [paired.block_length(len(one)) for one in years]
+        found[key] = paired.difference(squares[0][0], squares[1][0], squares[0][1], of_years)
     return found
 
 
 def by_blocks(parts: Sequence[Sums]) -> bool:
-    """Whether differences are drawn by blocks of cells: there are sums of blocks, and few years."""
+    """Whether differences are tested by blocks of cells: there are sums of blocks, and few years."""
     years = sum(len(np.unique(Months(part["index"]).year)) for part in parts)
     return years < paired.FEWEST and all("block/weight" in part for part in parts)
 

@@ -47,6 +47,6 @@ def test_a_card_that_does_not_show_it_is_named_with_the_reason(
     none = np.empty((0, 36, 72))
     months = Months(np.arange(1988 * 12, 2003 * 12)) if split == "a" else Months(np.arange(2066 * 12, 2076 * 12))
     world = splits.World("GISTEMP" if split == "a" else "CMCC-CESM", none, none, months, none_on(FIVE_DEGREES))
-    chosen = splits.Split(split, none, np.empty(0), none, (world,), ("clean",), 3)
+    chosen = splits.Split(split, none, np.empty(0), none, (world,), ("clean",))
     found = splits.not_held_out(training, chosen)
     assert (reason in found) if reason else found == ""

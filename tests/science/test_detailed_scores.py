@@ -10,7 +10,6 @@ import pytest
 from climrecon.fields import Months
 from climrecon.geography import is_land
 from climrecon.grid import Grid
-from climrecon.scores import paired
 from climrecon.scores.details import detailed_scores
 from climrecon.scores.ensembles import draw_sums
 from climrecon.scores.masked_truth import MaskedTruth, MethodOutput, sums_of
@@ -106,18 +105,3 @@ def test_errors_as_large_as_stated_lie_on_the_line() -> None:
     assert len(rows["spread"]) == 10
     assert rows["spread"][0] < 0.4 < 1.8 < rows["spread"][-1]
     np.testing.assert_allclose(rows["rmse"], rows["spread"], rtol=0.15)
-
-
-def test_equal_methods_are_called_different_in_a_tenth_of_the_records() -> None:
-    """150 years that are difficult for both methods alike, and go on to be; the errors of each are its own."""
-    rng, alarms, records, years = np.random.default_rng(6), 0, 500, 150
-    difficulty = np.zeros((records, years))
-    for year in range(1, years):
-        difficulty[:, year] = 0.8 * difficulty[:, year - 1] + 0.6 * rng.normal(size=records)
-    squares = np.exp(0.4 * difficulty) * rng.gamma(20.0, 0.05, (2, records, years))
-    weights = rng.uniform(0.5, 1.5, (records, years))
-    for number in range(records):
-        positions = paired.drawn_years([years], number, draws=500)
-        first, second = weights[number] * squares[:, number]
-        alarms += paired.difference(first, second, weights[number], positions)["first_is"] != paired.SIMILAR
-    assert 0.07 <= alarms / records <= 0.13, alarms / records

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import properscoring
 import pytest
-from scipy import stats
+from scipy import fft, stats
 
 from climrecon.fields import Months
 from climrecon.grid import GLOBE, NINO34, Grid
@@ -157,40 +155,55 @@ def test_better_is_said_of_what_is_better_and_of_nothing_else(known: MaskedTruth
     assert turned["difference"] == pytest.approx(-found["worse"]["paired"]["rmse"]["difference"], abs=1e-4)
 
 
-def test_the_bootstrap_is_scipys_where_blocks_are_single_years() -> None:
+def test_the_interval_is_that_of_the_first_cosine_coefficients() -> None:
     rng = np.random.default_rng(7)
     first, second = rng.gamma(2.0, size=40), rng.gamma(2.2, size=40)
-    ours = paired.difference(first, second, np.ones(40), paired.drawn_years([40], 0, 4000, length=1))
-    statistic: Callable[..., np.ndarray] = lambda a, b, axis: (  # noqa: E731
-        np.sqrt(a.mean(axis=axis)) - np.sqrt(b.mean(axis=axis))
-    )
-    theirs = stats.bootstrap(
-        (first, second), statistic, paired=True, n_resamples=4000, confidence_level=0.9,
-        method="percentile", random_state=np.random.default_rng(1),
-    ).confidence_interval  # fmt: skip
-    np.testing.assert_allclose(ours["interval"], theirs, atol=0.02)
-    assert ours["difference"] == pytest.approx(np.sqrt(first.mean()) - np.sqrt(second.mean()))
+    found = paired.difference(first, second, np.ones(40), [40], root=False)
+    differences = first - second
+    assert found["difference"] == pytest.approx(differences.mean())
+    slow = fft.dct(differences, norm="ortho")[1:6]  # 0.4 n^(2/3) = 4.7
+    half = stats.t.ppf(0.95, 5) * np.sqrt((slow**2).mean() / 40)
+    np.testing.assert_allclose(found["interval"], [differences.mean() - half, differences.mean() + half])
+    small = paired.difference(1.0 + 1e-4 * first, 1.0 + 1e-4 * second, np.ones(40), [40])
+    assert small["difference"] == pytest.approx(0.5e-4 * found["difference"], rel=1e-3)
+    np.testing.assert_allclose(small["interval"], 0.5e-4 * np.array(found["interval"]), rtol=1e-2, atol=1e-8)
 
 
-def test_blocks_are_of_successive_years_of_one_record() -> None:
-    drawn = paired.drawn_years([27, 8], 3, draws=50)
-    assert drawn.shape == (50, 35)
-    assert set(np.unique(drawn[:, :27])) <= set(range(27))
-    assert set(np.unique(drawn[:, 27:])) <= set(range(27, 35))
-    steps = np.diff(drawn[:, :27].reshape(50, 9, 3), axis=2) % 27
-    assert (steps == 1).all()
-    assert paired.block_length(27) == 3
-
-
-def test_errors_that_persist_make_the_interval_wider() -> None:
+def test_years_without_weight_and_joins_of_records_do_not_count() -> None:
     rng = np.random.default_rng(8)
-    persistent = np.exp(np.repeat(rng.normal(size=40), 5) * 0.5)
-    ones = np.ones(200)
-    single, blocks = (
-        paired.difference(persistent, ones, ones, paired.drawn_years([200], 0, length=length))["interval"]
-        for length in (1, 6)
+    first, second, weights = rng.gamma(20.0, size=35), rng.gamma(20.0, size=35), np.ones(35)
+    offset = np.repeat([0.0, 500.0], [27, 8])  # one record is much more difficult for both methods
+    apart = paired.difference(first + offset, second + offset, weights, [27, 8], root=False)
+    near = paired.difference(first, second, weights, [27, 8], root=False)
+    np.testing.assert_allclose(apart["interval"], near["interval"], rtol=1e-9)
+    padded = [np.insert(one, 5, 0.0) for one in (first, second, weights)]
+    assert paired.difference(padded[0], padded[1], padded[2], [28, 8], root=False)["interval"] == pytest.approx(
+        near["interval"]
     )
-    assert blocks[1] - blocks[0] > 1.5 * (single[1] - single[0])
+    few = np.array([1.0, 2.0, 3.0, 4.0])
+    assert paired.difference(few, few[::-1], np.ones(4), [4])["interval"] is None
+    assert paired.difference(first, first, weights, [35])["first_is"] == paired.SIMILAR
+    assert paired.difference(np.zeros(35), second, weights, [35])["first_is"] == paired.BETTER
+
+
+@pytest.mark.parametrize("records", [[150], [40], [10], [12, 12, 12]])
+@pytest.mark.parametrize("persistence", [0.0, 0.5])
+def test_equal_methods_are_called_different_in_a_tenth_of_the_records(records: list[int], persistence: float) -> None:
+    """Years are difficult for both methods alike; the errors of each are its own, and go on to the next year."""
+    rng, trials = np.random.default_rng(9), 1500
+    white = rng.normal(size=(trials, 3, sum(records)))
+    starts = set(np.cumsum([0, *records]))
+    for year in range(sum(records)):
+        if year not in starts:
+            white[..., year] = persistence * white[..., year - 1] + np.sqrt(1 - persistence**2) * white[..., year]
+    first, second = np.exp(0.4 * white[:, :1] + 0.2 * white[:, 1:]).transpose(1, 0, 2)
+    weights = rng.uniform(0.5, 1.5, (trials, sum(records)))
+    called = [
+        paired.difference(own * one, own * other, own, records)["first_is"]
+        for one, other, own in zip(first, second, weights, strict=True)
+    ]
+    alarms = 1.0 - called.count(paired.SIMILAR) / trials
+    assert 0.07 <= alarms <= (0.13 if persistence == 0.0 else 0.15), alarms
 
 
 def test_the_raw_mean_is_that_of_what_was_observed(known: MaskedTruth) -> None:

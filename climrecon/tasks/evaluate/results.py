@@ -18,7 +18,7 @@ from climrecon.output.product import area_in_words, mean_in_words
 from climrecon.report import write_evaluation_report
 from climrecon.scores.details import detailed_scores
 from climrecon.scores.masked_truth import RAW, Sums
-from climrecon.scores.paired import LEVEL, in_words
+from climrecon.scores.paired import INTERVAL, in_words
 from climrecon.scores.series import annual_means
 from climrecon.scores.structure import structure_sums
 from climrecon.scores.table import score_methods
@@ -35,7 +35,7 @@ from climrecon.workflow.run_info import RunInfo
 
 COUNTED = "Only cells that were missing under the mask count, area-weighted; regional means are of the whole analysis."
 
-BOOTSTRAP = "circular block bootstrap over years"
+BY_YEARS = "over years"
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Assessed:
         (record, years, truth, method -> means), see :func:`climrecon.plots.evaluation.draw_annual`.
     left_out:
         (member, reason) left out.
-    bootstrap:
-        How the intervals of differences are made, in words.
+    units:
+        What differences are tested over, in words.
     """
 
     settings: RunSettings
@@ -74,7 +74,7 @@ class Assessed:
     fingerprint: str
     series: Sequence[tuple[str, FloatArray, FloatArray, dict[str, FloatArray]]] = ()
     left_out: Sequence[tuple[str, str]] = ()
-    bootstrap: str = BOOTSTRAP
+    units: str = BY_YEARS
 
 
 def write_evaluation(
@@ -185,9 +185,9 @@ def _content(assessed: Assessed) -> dict[str, Any]:
         "units": VARIABLES[settings.variable].units,
         "methods": methods,
         "reference": assessed.reference,
-        "interval": f"{100 * LEVEL:.0f} % {assessed.bootstrap}, paired",
+        "interval": f"{INTERVAL} {assessed.units}",
         "seed": settings.seed,
-        "scores": score_methods(assessed.sums, assessed.reference, settings.seed),
+        "scores": score_methods(assessed.sums, assessed.reference),
         **detailed_scores(assessed.sums, assessed.truth, grid),
         "caveats": list(dict.fromkeys(caveats)),
     }

@@ -31,7 +31,7 @@ from climrecon.scores.table import by_blocks
 from climrecon.scores.withheld import REGIONS, SPAN, Folds, Predictions, block_size, folds_of, regions_of, withheld_sums
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.evaluate.plan import check_grid, in_months, methods_of, trained_on
-from climrecon.tasks.evaluate.results import BOOTSTRAP, Assessed, described, write_assessed
+from climrecon.tasks.evaluate.results import BY_YEARS, Assessed, described, write_assessed
 from climrecon.tasks.inputs import resolve
 from climrecon.tasks.methods import LoadedMethod, assumed_error, method_grid, on_method_grid, with_fitting_network
 from climrecon.tasks.network_store import cache_folder
@@ -234,9 +234,9 @@ class CrossValidation:
             sums[name] = [one]
         scales = [_scales("", seen.values, folds.withheld(fold), seen.grid) for fold in range(len(folds))]
         of_truth = {key.removeprefix("/"): np.concatenate([one[key] for one in scales]) for key in scales[0]}
-        bootstrap = BOOTSTRAP
+        units = BY_YEARS
         if by_blocks(next(iter(sums.values()))):
-            bootstrap = f"bootstrap over blocks of {block_size(seen.grid):.3g} degrees"
+            units = f"over blocks of {block_size(seen.grid):.3g} degrees"
         about = {
             "title": f"{', '.join(self.names)} on withheld observations of {seen.source.label}",
             "truth": [described(seen.source.label, time, seen.mask, seen.grid)],
@@ -259,7 +259,7 @@ class CrossValidation:
         inputs = [(str(path), self.store.sha256(path)) for path in self.inputs.observations]
         assessed = Assessed(
             settings, self.methods, self.order[0], reference, seen.grid, sums, [of_truth], about, self._learned_from(),
-            inputs, digest, bootstrap=bootstrap,
+            inputs, digest, units=units,
         )  # fmt: skip
         return write_assessed(assessed, self.run, reporter)
 
