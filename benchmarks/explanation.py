@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from climrecon import indices
 from climrecon.fields import Months, Observations
 from climrecon.frequency import YEAR
 from climrecon.methods.contract import Method
@@ -91,7 +92,7 @@ def rows(path: Path, count: int) -> dict[str, list[dict[str, object]]]:
     usable = np.flatnonzero(observations.mask.sum((1, 2)) >= FEWEST)
     drawn = usable if len(usable) < count else rng.choice(usable, count, replace=False)
     repeats = -(-count // len(drawn))
-    nino = grid.weights_of(VARIABLES["tas"].indices[0])
+    nino = indices.weights(grid, VARIABLES["tas"].indices[0])
     found: dict[str, list[dict[str, object]]] = {}
     methods = methods_of(observations)
     for number, at in enumerate(np.tile(drawn, repeats)[:count]):

@@ -6,7 +6,6 @@ western edge. Files come in any order and are put in this one by :mod:`climrecon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
-from climrecon.variables import VARIABLES, Box, Index
+from climrecon.variables import VARIABLES
 
 EARTH_RADIUS_KM = 6371.0
 #: Of a block of cells whose observations are left out together, on a global grid.
@@ -36,7 +35,7 @@ NORTHERN_HEMISPHERE = Region("NH", 0.0, 90.0, -180.0, 180.0)
 SOUTHERN_HEMISPHERE = Region("SH", -90.0, 0.0, -180.0, 180.0)
 GLOBE = Region("global", -90.0, 90.0, -180.0, 180.0)
 #: Networks are scored on it: they are made for temperature.
-NINO34 = Region(VARIABLES["tas"].indices[0].title, *VARIABLES["tas"].indices[0].box)
+NINO34 = Region(VARIABLES["tas"].indices[0].title, *VARIABLES["tas"].indices[0].boxes[0])
 #: Name of the whole of a grid that is not the globe.
 REGION = "region"
 #: Regions with scores and a spread of their own, where a grid holds them.
@@ -117,10 +116,6 @@ class Grid:
         share = np.ptp(np.sin(np.radians([region.south, region.north]))) * width / self._size
         return bool(within >= _HELD * share and self.region_weights(region).any())
 
-    def indices(self, indices: Sequence[Index]) -> tuple[Index, ...]:
-        """Those of ``indices`` whose boxes the grid holds."""
-        return tuple(one for one in indices if all(self.holds(Region("", *box)) for box in one.boxes))
-
     def same_as(self, other: Grid) -> bool:
         """Whether both grids have the same cells within 0.0001 degrees."""
         return (
@@ -171,22 +166,6 @@ class Grid:
     def _size(self) -> float:
         """Area of all cells, sines of latitude times degrees."""
         return float(np.diff(np.sin(np.radians(self.lat_edges))).sum() * np.diff(self.lon_edges).sum())
-
-    def weights_of(self, index: Index) -> NDArray[np.float64]:
-        """(H, W) weights whose sum with a field is the index; they sum to 1, or to 0 for a difference of two boxes."""
-        return self._box_mean(index.box) - (self._box_mean(index.less) if index.less else 0.0)
-
-    def box_areas(self, index: Index) -> list[NDArray[np.float64]]:
-        """(H, W) of each box of an index, see :meth:`region_weights`."""
-        return [self.region_weights(Region("", *box)) for box in index.boxes]
-
-    def event_weights_of(self, index: Index) -> NDArray[np.float64]:
-        """As :meth:`weights_of`, less the mean that the index's events are relative to."""
-        relative = self._box_mean(index.event_relative_to) if index.event_relative_to else 0.0
-        return self.weights_of(index) - relative
-
-    def _box_mean(self, box: Box) -> NDArray[np.float64]:
-        return self.mean_weights(Region("", *box))
 
     def describe(self) -> str:
         """One phrase for messages, e.g. ``36 x 72 (5 x 5 degrees, global)``."""

@@ -183,8 +183,9 @@ PARAMETERS = (
     Parameter("month", MONTH, None, tasks=(EXPLAIN,), in_fingerprint=True,
               help="Month to explain, YYYY-MM; of years and seasons that which holds it. Needed."),
     Parameter("region", TEXT, None, tasks=(EXPLAIN,), in_fingerprint=True,
-              help="Value to explain: an index of the variable (nino34), global (the mean of all cells), nh, sh, a box "
-                   "lat0,lat1,lon0,lon1, or a place lat,lon in degrees. Empty: the variable's index, else global."),
+              help="Value to explain: an index of the variable (nino34, land_mean), global (the mean of all cells), nh, "
+                   "sh, a box lat0,lat1,lon0,lon1, or a place lat,lon in degrees. Empty: the variable's index, else "
+                   "global."),
     Parameter("truth_file", FILE, None, tasks=(EVALUATE,),
               help="netCDF file of complete monthly fields, taken as the truth and masked with the gaps of the "
                    "observations. Empty: the held-out members of training_data."),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon import indices
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.fields import Steps
 from climrecon.grid import NINO34, coverage, observed_mean, weighted_mean
@@ -25,7 +26,7 @@ TREND_PERIODS = tuple(one.years for one in parse_periods(str(BY_NAME["trend_peri
 
 @dataclass(frozen=True)
 class IndexSeries:
-    """An index by step of time, its standard deviation or None, and the observed share of its box, the least of two."""
+    """An index by step of time, its standard deviation or None, and the observed share of its cells, the least of two."""
 
     index: Index
     values: FloatArray
@@ -72,9 +73,9 @@ class Series:
 def make_series(product: Product) -> Series:
     """All series of ``product``."""
     observations, grid = product.observations, product.observations.grid
-    indices = grid.indices(VARIABLES[observations.variable].indices)
+    held = indices.held(grid, VARIABLES[observations.variable].indices)
     regions = {one.name: grid.region_weights(one) for one in grid.regions if one is not NINO34}
-    boxes = {(index.title, number): box for index in indices for number, box in enumerate(grid.box_areas(index))}
+    areas = {(one.title, number): area for one in held for number, area in enumerate(indices.areas(grid, one))}
     any_unskilled, found = False, defaultdict[Any, list[FloatArray]](list)
     for part in product.blocks():
         mask, infilled = observations.mask[part], product.infilled[part]
@@ -85,13 +86,13 @@ def make_series(product: Product) -> Series:
         found["skilled"].append(observed_mean(np.where(unskilled, np.nan, infilled), grid))
         for name, region in regions.items():
             found["coverage", name].append(coverage(mask, region))
-        for key, box in boxes.items():
-            found["mean", key].append(weighted_mean(infilled, box))
-            found["observed", key].append(coverage(mask, box))
+        for key, area in areas.items():
+            found["mean", key].append(weighted_mean(infilled, area))
+            found["observed", key].append(coverage(mask, area))
     series = {key: np.concatenate(parts) for key, parts in found.items()}
 
     def index_series(index: Index) -> IndexSeries:
-        keys = [key for key in boxes if key[0] == index.title]
+        keys = [key for key in areas if key[0] == index.title]
         means = [series["mean", key] for key in keys]
         values = means[0] - means[1] if index.less else means[0]
         observed = np.min([series["observed", key] for key in keys], axis=0)
@@ -103,7 +104,7 @@ def make_series(product: Product) -> Series:
         ours=series["ours"],
         ours_sd=product.region_sd.get(grid.whole.name),
         coverage={name: series["coverage", name] for name in regions},
-        indices=tuple(map(index_series, indices)),
+        indices=tuple(map(index_series, held)),
         skilled=series["skilled"] if any_unskilled else None,
     )
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 from climrecon.grid import Grid
+from climrecon.output.explanation import sign_of
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, Series
 from climrecon.plots.picture import Picture, Scale, letter, new_figure, scales_of
@@ -228,13 +229,13 @@ def maps_caption(product: Product, series: Series, month: int) -> str:
     variable = VARIABLES[product.observations.variable]
     units, digits, indices = variable.units, variable.decimals, []
     for one in series.indices:
-        value = f"{one.values[month]:+.{digits}f} {units}"
+        value = f"{one.values[month]:{sign_of(variable.name)}.{digits}f} {units}"
         if one.sd is not None:
             value += f" (90 % within {NINETY * one.sd[month]:.{digits}f} {units})"
-        boxes, of = ("boxes", "each box") if one.index.less else ("box", "the box")
+        boxes = ("", " (box)", " (boxes)")[len(one.index.boxes)]
         least = "at least " if one.index.less else ""
         indices.append(
-            f"{one.index.title} ({boxes}) {value}, {least}{100 * one.observed[month]:.0f} % of {of} observed. "
+            f"{one.index.title}{boxes} {value}, {least}{100 * one.observed[month]:.0f} % of {one.index.cells} observed. "
         )
     return (
         f"{product.observations.source.label}, {product.observations.time.labels()[month]}: "

@@ -14,7 +14,7 @@ from climrecon.grid import weighted_mean
 from climrecon.output.product import Product
 from climrecon.output.series import NINETY, IndexSeries, Series
 from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, letter, new_figure, tidy
-from climrecon.variables import VARIABLES, Box
+from climrecon.variables import VARIABLES, Box, Index
 
 #: A regional value with less of its area observed than this is drawn in grey.
 SPARSE = 0.25
@@ -146,7 +146,7 @@ def _give_room(axes: Axes, low: float, high: float) -> None:
 
 
 def draw_index(product: Product, shown: IndexSeries) -> Picture:
-    """An index; grey where less than a quarter of its box was observed."""
+    """An index; grey where less than a quarter of its cells was observed."""
     figure = new_figure(10.5, 4.0)
     axes: Axes = figure.subplots()
     time = product.observations.time
@@ -156,9 +156,10 @@ def draw_index(product: Product, shown: IndexSeries) -> Picture:
     axes.axhline(VARIABLES[product.observations.variable].normal, color="0.6", linewidth=0.7, zorder=1)
     if shown.sd is not None:
         line.band(axes, shown.values, half)
-    name, title = product.network.name, shown.index.title
+    name = product.network.name
+    title = shown.index.title + ("" if shown.index.boxes else _of_region(product))
     if not observed.all():
-        label = f"{name}, under 25 % of the box observed"
+        label = f"{name}, under 25 % of {shown.index.cells} observed"
         line.draw(axes, shown.values, color="0.55", linewidth=0.7, label=label)
     if observed.any():
         kept = np.where(observed, shown.values, np.nan)
@@ -168,13 +169,25 @@ def draw_index(product: Product, shown: IndexSeries) -> Picture:
     low, high = (shown.values - half).min(), (shown.values + half).max()
     _give_room(axes, float(low), float(high))
     tidy(axes)
-    boxes = " less those in ".join(_box_in_words(box) for box in shown.index.boxes)
     spread = " with its 90 % range" if shown.sd is not None else ""
     caption = (
-        f"{title}{spread}, {product.observations.source.label} by {name}. Cells in {boxes} are weighted with "
-        f"their overlap; grey where under 25 % of the box was observed. {product.units}."
+        f"{title}{spread}, {product.observations.source.label} by {name}. {_cells_in_words(shown.index)}; grey where "
+        f"under 25 % of {shown.index.cells} was observed. {product.units}."
     )
     return Picture(figure, caption)
+
+
+def _cells_in_words(index: Index) -> str:
+    """The cells of an index and their weights, as a sentence without its full stop."""
+    which = {
+        None: "Cells",
+        "land": "Cells at least half of which is land",
+        "sea": "Cells less than half of which is land",
+    }
+    if not index.boxes:
+        return f"{which[index.surface]} are weighted with their area"
+    boxes = " less those in ".join(map(_box_in_words, index.boxes))
+    return f"{which[index.surface]} in {boxes} are weighted with their overlap"
 
 
 def _box_in_words(box: Box) -> str:

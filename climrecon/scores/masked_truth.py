@@ -7,24 +7,36 @@ cells whose truth is known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon import indices
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.fields import Months
 from climrecon.geography import is_land
-from climrecon.grid import GLOBE, NAMED_REGIONS, REGION, Grid, Region, weighted_mean
+from climrecon.grid import GLOBE, NAMED_REGIONS, REGION, Grid, weighted_mean
 from climrecon.scores import scores
 from climrecon.scores.series import annual_means
 from climrecon.scores.structure import structure_sums
+from climrecon.variables import VARIABLES, Variable
 
-#: Names of regions whose means have scores, and a spread from the joint distribution of the cells; one of the first two
-#: is the whole of a grid, see :attr:`climrecon.grid.Grid.regions`.
-REGIONS = (GLOBE.name, REGION, *(region.name for region in NAMED_REGIONS))
+#: Names of regions and indices whose means have scores, and a spread from the joint distribution of the cells; one of the
+#: first two is the whole of a grid, see :attr:`climrecon.grid.Grid.regions`.
+REGIONS = tuple(
+    dict.fromkeys(
+        (
+            GLOBE.name,
+            REGION,
+            *(region.name for region in NAMED_REGIONS),
+            *(index.title for variable in VARIABLES.values() for index in variable.indices),
+        )
+    )
+)
 #: Central intervals whose coverage is counted; bins of the histogram of probability transforms.
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 BINS = 10
@@ -47,8 +59,9 @@ class MaskedTruth:
         (T, H, W) K, NaN where it is not known.
     mask:
         (T, H, W) True where observed.
-    skewed:
-        Whether values are skewed, as of precipitation: then totals and ranks count too.
+    variable:
+        Of the truth: by its description values may be skewed, as of precipitation, and then totals and ranks count too;
+        and its indices have scores.
     """
 
     name: str
@@ -56,7 +69,20 @@ class MaskedTruth:
     mask: BoolArray
     time: Months
     grid: Grid
-    skewed: bool = False
+    variable: Variable = VARIABLES["tas"]
+
+    @cached_property
+    def means(self) -> dict[str, list[FloatArray]]:
+        """(H, W) areas of each region and index that has scores: one, or two whose means are subtracted."""
+        means: dict[str, list[FloatArray]] = {one.name: [self.grid.region_weights(one)] for one in self.grid.regions}
+        held = indices.held(self.grid, self.variable.indices)
+        return means | {one.title: indices.areas(self.grid, one) for one in held}
+
+    @property
+    def weights(self) -> dict[str, FloatArray]:
+        """(H, W) weights whose sum with a field is each of :attr:`means`."""
+        shares = {name: [area / area.sum() for area in areas] for name, areas in self.means.items()}
+        return {name: first - less[0] if less else first for name, (first, *less) in shares.items()}
 
     @property
     def known(self) -> BoolArray:
@@ -117,9 +143,10 @@ def raw_mean(known: MaskedTruth, observed: FloatArray) -> MethodOutput:
     """
     whole = np.nan_to_num(weighted_mean(observed, known.grid.area))
     means = {}
-    for region in known.grid.regions:
-        own = weighted_mean(observed, known.grid.region_weights(region))
-        means[region.name] = np.where(np.isfinite(own), own, whole)
+    for name, areas in known.means.items():
+        own = [weighted_mean(observed, area) for area in areas]
+        first, *less = [np.where(np.isfinite(one), one, whole) for one in own]
+        means[name] = first - less[0] if less else first
     return MethodOutput(np.broadcast_to(whole[:, None, None], known.truth.shape), region_mean=means)
 
 
@@ -127,8 +154,8 @@ def sums_of(known: MaskedTruth, made: MethodOutput) -> Sums:
     """All sums that the scores of one method on one record are made of."""
     found = cell_sums(known, made)
     found |= {f"estimate/{key}": value for key, value in structure_sums(made.mean, known.known, known.grid).items()}
-    for region in known.grid.regions:
-        found |= {f"{region.name}/{key}": value for key, value in _regional(known, made, region).items()}
+    for name, areas in known.means.items():
+        found |= {f"{name}/{key}": value for key, value in _regional(known, made, name, areas).items()}
     return found
 
 
@@ -150,7 +177,7 @@ def cell_sums(known: MaskedTruth, made: MethodOutput) -> Sums:
         found[f"{place}weight"] = area.sum(axis=(1, 2))
         found[f"{place}squares"] = (area * error**2).sum(axis=(1, 2))
         found[f"{place}errors"] = (area * error).sum(axis=(1, 2))
-    if known.skewed:
+    if known.variable.to_methods.kind != "linear":
         found["totals"] = (weights * truth).sum(axis=(1, 2))
         found["rank_r"] = _rank_correlations(made.mean, truth, scored)
     if made.stddev is not None:
@@ -174,22 +201,26 @@ def _by_spread(weights: FloatArray, sd: FloatArray, error: FloatArray) -> FloatA
     return np.stack([np.bincount(place, weights * one, BINS) for one in (np.ones_like(sd), sd**2, error**2)])
 
 
-def _regional(known: MaskedTruth, made: MethodOutput, region: Region) -> Sums:
-    """Monthly series of a region, and of annual means the standard deviation that realisations tell."""
-    whole = known.grid.region_weights(region)
-    weights = np.where(np.isfinite(known.truth), whole, 0.0)
+def _regional(known: MaskedTruth, made: MethodOutput, name: str, areas: Sequence[FloatArray]) -> Sums:
+    """Monthly series of a region or index, and of annual means the standard deviation of realisations."""
+    truth, ours, complete = _mean(known, made.mean, areas[0])
+    for area in areas[1:]:
+        other, our_other, also = _mean(known, made.mean, area)
+        truth, ours, complete = truth - other, ours - our_other, complete & also
+    found: Sums = {"truth": truth, "estimate": np.where(np.isfinite(truth), made.region_mean.get(name, ours), np.nan)}
+    if name in made.region_sd:
+        found["sd"] = np.where(complete, made.region_sd[name], np.nan)
+    if name in made.region_draws:
+        draws = annual_means(made.region_draws[name], known.time)[1]
+        found["annual_sd"] = draws.std(axis=0, ddof=1)
+    return found
+
+
+def _mean(known: MaskedTruth, estimate: FloatArray, area: FloatArray) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """(T,) means of truth and estimate over the cells of (H, W) ``area`` whose truth is known, and where that is all."""
+    weights = np.where(known.known, area, 0.0)
     total = weights.sum(axis=(1, 2))
     share = np.where(total > 0, total, 1.0)
     truth = (np.nan_to_num(known.truth).astype(np.float64) * weights).sum(axis=(1, 2)) / share
-    ours = (made.mean * weights).sum(axis=(1, 2)) / share
-    found: Sums = {
-        "truth": np.where(total > 0, truth, np.nan),
-        "estimate": np.where(total > 0, made.region_mean.get(region.name, ours), np.nan),
-    }
-    complete = total >= WHOLE * whole.sum()
-    if region.name in made.region_sd:
-        found["sd"] = np.where(complete, made.region_sd[region.name], np.nan)
-    if region.name in made.region_draws:
-        draws = annual_means(made.region_draws[region.name], known.time)[1]
-        found["annual_sd"] = draws.std(axis=0, ddof=1)
-    return found
+    ours = (estimate * weights).sum(axis=(1, 2)) / share
+    return np.where(total > 0, truth, np.nan), ours, np.asarray(total >= WHOLE * area.sum())

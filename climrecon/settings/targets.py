@@ -37,8 +37,8 @@ class Target:
     @property
     def boxes(self) -> tuple[Box, ...]:
         """Boxes to draw on maps."""
-        boxes = self.index.boxes if self.index else (self.box,)
-        return tuple(box for box in boxes if box and box not in _HEMISPHERES.values())
+        boxes = self.index.boxes if self.index else tuple(filter(None, [self.box]))
+        return tuple(box for box in boxes if box not in _HEMISPHERES.values())
 
 
 def of_index(index: Index) -> Target:
@@ -55,7 +55,7 @@ def parse_target(text: str, variable: str) -> Target:
         If it is none of these.
     """
     named = re.sub(r"[^a-z0-9]", "", text.lower())
-    indices = {index.name: index for index in VARIABLES[variable].indices}
+    indices = {index.name.replace("_", ""): index for index in VARIABLES[variable].indices}
     if _NUMBERS.fullmatch(text) and "," in text:
         return _of_numbers(text)
     if named == WHOLE:
@@ -64,7 +64,7 @@ def parse_target(text: str, variable: str) -> Target:
         return Target(named.upper(), box=_HEMISPHERES[named])
     if named in indices:
         return of_index(indices[named])
-    known = ", ".join([*indices, WHOLE, *_HEMISPHERES])
+    known = ", ".join([*(index.name for index in indices.values()), WHOLE, *_HEMISPHERES])
     raise ValueError(f"{text!r} is none of {known}, no box lat0,lat1,lon0,lon1, and no place lat,lon")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from climrecon.variables.transform import Transform
 from climrecon.variables.units import Conversion, conversion
@@ -44,7 +44,7 @@ class Flag(_Frozen):
 
 
 class Index(_Frozen):
-    """A series worth a figure of its own: the mean over a box, or the difference of the means over two.
+    """A series worth a figure of its own: the mean over a box, the difference of the means over two, or a mean over land.
 
     Attributes
     ----------
@@ -53,7 +53,9 @@ class Index(_Frozen):
     title:
         In words.
     box, less:
-        Where the mean is taken, and where the one that is taken off, if any.
+        Where the mean is taken, and where the one that is taken off, if any. Without a box: all cells of the grid.
+    surface:
+        ``land`` or ``sea``: the means are over cells at least half of which is land, or over the others.
     event_relative_to, event_from:
         Maps show the month of the largest value, less the mean over this box if one is named; the last month where that
         value is smaller than ``event_from``.
@@ -63,16 +65,34 @@ class Index(_Frozen):
 
     name: str
     title: str
-    box: Box
+    box: Box | None = None
     less: Box | None = None
+    surface: Literal["land", "sea"] | None = None
     event_relative_to: Box | None = None
     event_from: float = -math.inf
     events: tuple[tuple[str, str], ...] = ()
 
+    @model_validator(mode="after")
+    def _of_some_cells(self) -> Index:
+        if self.box is None and self.surface is None:
+            raise ValueError(
+                f'the index {self.name!r} states no cells: give box = [south, north, west, east], surface = "land" or '
+                '"sea", or both'
+            )
+        if self.box is None and self.less is not None:
+            raise ValueError(f"the index {self.name!r} states less without box: give box = [south, north, west, east]")
+        return self
+
     @property
     def boxes(self) -> tuple[Box, ...]:
-        """:attr:`box`, and :attr:`less` if there is one."""
-        return (self.box, self.less) if self.less else (self.box,)
+        """:attr:`box`, and :attr:`less` if there is one; () for all cells of the surface."""
+        return tuple(box for box in (self.box, self.less) if box)
+
+    @property
+    def cells(self) -> str:
+        """The cells of a mean in words: ``the box``, ``the land``, ``the land of each box``."""
+        boxes = ("", "the box", "each box")[len(self.boxes)]
+        return " of ".join(filter(None, [self.surface and f"the {self.surface}", boxes]))
 
 
 class Maps(_Frozen):

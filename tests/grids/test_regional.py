@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from cli.test_cli import run
+from climrecon import indices
 from climrecon.errors import InputDataError
 from climrecon.geography import land_fraction, with_domain
 from climrecon.grid import FIVE_DEGREES, GLOBE, NAMED_REGIONS, NINO34, Grid, Region, weighted_mean
@@ -93,10 +94,10 @@ def test_a_region_has_its_own_areas_and_mean() -> None:
 def test_a_grid_holds_regions_that_it_covers(grid: Grid, held: tuple[Region, ...]) -> None:
     assert grid.regions == (grid.whole, *held)
     assert (grid.whole == GLOBE) == grid.is_global
-    indices = VARIABLES["tas"].indices
-    assert grid.indices(indices) == (indices if NINO34 in held else ())
+    nino = VARIABLES["tas"].indices
+    assert indices.held(grid, nino) == (nino if NINO34 in held else ())
     nao = VARIABLES["psl"].indices
-    assert grid.indices(nao) == (nao if grid.lat_edges[-1] > 70.0 else ())
+    assert indices.held(grid, nao) == (nao if grid.lat_edges[-1] > 70.0 else ())
 
 
 def test_no_index_of_a_box_outside_the_domain() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from climrecon import indices
 from climrecon.fields import Auxiliary, Context, Estimate, Months
 from climrecon.grid import Grid
 from climrecon.methods.contract import Capabilities, Method
@@ -25,7 +26,7 @@ from climrecon.methods.unet.reconstructor import UNetReconstructor
 from climrecon.variables import VARIABLES
 
 GRID = Grid.regular(36, 72)
-NINO34 = GRID.weights_of(VARIABLES["tas"].indices[0])
+NINO34 = indices.weights(GRID, VARIABLES["tas"].indices[0])
 
 
 @pytest.fixture

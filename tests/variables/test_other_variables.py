@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from cli.test_cli import run
+from climrecon import indices
 from climrecon.grid import Grid
 from climrecon.variables import VARIABLES
 from output.test_files import cf_problems
@@ -211,7 +212,7 @@ def test_an_unknown_variable_lists_what_there_is_and_how_to_add_one(tmp_path: Pa
 
 def test_the_weights_of_a_difference_of_boxes() -> None:
     (nao,) = VARIABLES["psl"].indices
-    weights = Grid.regular(36, 72).weights_of(nao)
+    weights = indices.weights(Grid.regular(36, 72), nao)
     assert weights.sum() == pytest.approx(0.0, abs=1e-12)
     assert weights[weights > 0].sum() == pytest.approx(1.0)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from climrecon import indices
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Steps
@@ -87,10 +88,15 @@ class Together:
         """(T,) share of the area in common."""
         return np.asarray(self.coverage(self.mask)[0])
 
-    @property
+    @cached_property
     def indices(self) -> tuple[Index, ...]:
-        """Indices of the variable whose boxes the grid holds."""
-        return self.grid.indices(VARIABLES[self.variable].indices)
+        """Indices of the variable that the grid holds."""
+        return indices.held(self.grid, VARIABLES[self.variable].indices)
+
+    @cached_property
+    def _areas(self) -> list[list[FloatArray]]:
+        """(H, W) areas of the means of each of :attr:`indices`."""
+        return [indices.areas(self.grid, one) for one in self.indices]
 
     def own_series(self, values: FloatArray) -> FloatArray:
         """(K, T) area mean and indices of (T, H, W) fields on their own cells, NaN without any."""
@@ -105,15 +111,15 @@ class Together:
 
     def _series(self, field: FloatArray) -> FloatArray:
         found = [observed_mean(field, self.grid)]
-        for index in self.indices:
-            means = [weighted_mean(field, box) for box in self.grid.box_areas(index)]
-            found.append(means[0] - means[1] if index.less else means[0])
+        for areas in self._areas:
+            first, *less = [weighted_mean(field, area) for area in areas]
+            found.append(first - less[0] if less else first)
         return np.stack(found)
 
     def coverage(self, mask: BoolArray) -> FloatArray:
-        """(K, T) share of the area, and of each index's boxes, that (T, H, W) ``mask`` holds."""
-        boxes = [[self.grid.area], *map(self.grid.box_areas, self.indices)]
-        return np.stack([np.min([coverage(mask, box) for box in group], axis=0) for group in boxes])
+        """(K, T) share of the area, and of the cells of each index, that (T, H, W) ``mask`` holds."""
+        groups: list[list[FloatArray]] = [[self.grid.area], *self._areas]
+        return np.stack([np.min([coverage(mask, area) for area in areas], axis=0) for areas in groups])
 
     def annual_fields(self, number: int) -> FloatArray:
         """(Y, H, W) annual means over the common cells with :data:`OF_YEAR` of the months."""

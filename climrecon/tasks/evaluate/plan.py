@@ -176,7 +176,7 @@ def pseudo_observations_of(
         reference_period=settings.reference_period.years,
         source=Source(name, "", (), (), settings.variable),
     )
-    known = MaskedTruth(name, truth, mask, time, grid, skewed=variable.to_methods.kind != "linear")
+    known = MaskedTruth(name, truth, mask, time, grid, variable)
     return PseudoObservations(known, observations), rule
 
 
@@ -194,7 +194,7 @@ def _errors(noise: NoiseSource, months: int, grid: Grid, rng: np.random.Generato
 #: Version of this stage: raised whenever equal inputs and settings give other scores.
 VERSION = 2
 #: Version of the sums that are kept in the cache.
-SUMS = 3
+SUMS = 4
 #: Of more held-out members than this, the first are taken.
 MOST_MEMBERS = 4
 

@@ -168,7 +168,7 @@ def _applied(
     """A method's estimates of a record, realisations as regional means and sums alone."""
     shape = record.known.truth.shape
     mean, stddev = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    weights = {region.name: record.known.grid.mean_weights(region) for region in record.known.grid.regions}
+    weights = record.known.weights
     sd: dict[str, list[Any]] = {name: [] for name in weights}
     draws: dict[str, list[Any]] = {name: [] for name in weights}
     cells: list[dict[str, Any]] = []

@@ -214,10 +214,10 @@ class CrossValidation:
         seen, folds, settings = self.observations, self.folds, self.settings
         scored = folds.number >= 0
         arrays = {name: read_arrays(self.path(name)) for name in self.names}
-        skewed = VARIABLES[settings.variable].to_methods.kind != "linear"
         truth = np.where(scored, seen.values, np.nan)
         time = Months(seen.time.index)
-        known = MaskedTruth(seen.source.label, truth, np.zeros_like(scored), time, seen.grid, skewed=skewed)
+        variable = VARIABLES[settings.variable]
+        known = MaskedTruth(seen.source.label, truth, np.zeros_like(scored), time, seen.grid, variable)
         noise, errors = self._noise(arrays[self.order[0]], scored)
         sums: dict[str, list[Sums]] = {}
         for name, found in arrays.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from climrecon import indices
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.errors import InputDataError
 from climrecon.grid import Grid, Region
@@ -15,8 +16,8 @@ def target_of(text: str | None, variable: str, grid: Grid) -> Target:
     """What ``region`` names; where it is empty, the variable's first index that the grid holds, else its mean."""
     if text:
         return parse_target(text, variable)
-    indices = grid.indices(VARIABLES[variable].indices)
-    return of_index(indices[0]) if indices else Target(WHOLE)
+    held = indices.held(grid, VARIABLES[variable].indices)
+    return of_index(held[0]) if held else Target(WHOLE)
 
 
 def weights_on(grid: Grid, target: Target) -> FloatArray:
@@ -31,8 +32,8 @@ def weights_on(grid: Grid, target: Target) -> FloatArray:
         weights = _cell_at(grid, *target.place).astype(np.float64) * (grid.area > 0)
         held = bool(weights.any())
     elif target.index is not None:
-        held = bool(grid.indices([target.index]))
-        weights = grid.weights_of(target.index) if held else grid.area
+        held = bool(indices.held(grid, [target.index]))
+        weights = indices.weights(grid, target.index) if held else grid.area
     elif target.box is not None:
         region = Region(target.name, *target.box)
         held = grid.holds(region)

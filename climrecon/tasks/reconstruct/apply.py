@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from climrecon import indices
 from climrecon.array_types import FloatArray
 from climrecon.errors import NetworkError
 from climrecon.fields import Context, Estimate, Observations
@@ -129,7 +130,7 @@ def complete_fields(
     # All months decide on the domain, so that parts agree.
     over = with_domain(observations.grid, variable.exists, observations.mask, domain)
     weights = {region.name: over.mean_weights(region) for region in over.regions if region is not NINO34}
-    weights |= {index.title: over.weights_of(index) for index in over.indices(variable.indices)}
+    weights |= {index.title: indices.weights(over, index) for index in indices.held(over, variable.indices)}
     for months_of_all, estimate in reconstruct(
         method, observations, progress=reporter.step, block=block, members=ensemble
     ):
@@ -180,10 +181,10 @@ def largest_event(field: FloatArray, grid: Grid, variable: Variable) -> int:
 
     By the variable's first index; the last month where the variable has no index, or the record no event.
     """
-    if not (indices := grid.indices(variable.indices)):
+    if not (held := indices.held(grid, variable.indices)):
         return len(field) - 1
-    index = indices[0]
-    weights = grid.event_weights_of(index)
+    index = held[0]
+    weights = indices.event_weights(grid, index)
     size = np.concatenate([(np.nan_to_num(field[p]) * weights).sum(axis=(1, 2)) for p in blocks_of(field)])
     month = int(np.argmax(size))
     return month if size[month] >= index.event_from else len(field) - 1
