@@ -25,7 +25,7 @@ from climrecon import indices
 from climrecon.fields import Months, Observations
 from climrecon.frequency import YEAR
 from climrecon.methods.contract import Method
-from climrecon.methods.influence import Window, blocks_of, cells_within
+from climrecon.methods.influence import Window, blocks_left_out, cells_within
 from climrecon.methods.kriging import Kriging
 from climrecon.methods.optimal_interpolation import optimal_interpolation
 from climrecon.methods.store import load_network
@@ -69,7 +69,7 @@ def measured(window: Window, method: Method, target: np.ndarray) -> dict[str, ob
     assert found.without is not None
     seconds = time.process_time() - start
     seen = np.flatnonzero(window.seen)
-    groups = [np.intersect1d(cells_within(window.grid, block), seen) for block in blocks_of(window.grid)]
+    groups = [np.intersect1d(cells_within(window.grid, block), seen) for block in blocks_left_out(window.grid)]
     groups = [group for group in groups if len(group)]
     own = found.contributions[window.position].reshape(-1)
     sums, changes = np.array([own[group].sum() for group in groups]), found.without(groups)

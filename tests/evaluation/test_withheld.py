@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from climrecon.cli.app import app
 from climrecon.errors import InputDataError, ProblemList
+from climrecon.geography import regions_of
 from climrecon.grid import FIVE_DEGREES, Grid
-from climrecon.scores.withheld import regions_of
 from climrecon.settings import load_site, validate
 from climrecon.tasks.evaluate.withheld import CrossValidation
 from climrecon.workflow.progress import Quiet

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from climrecon.fields import Months, Observations, Source
-from climrecon.geography import is_land
+from climrecon.geography import is_land, regions_of
 from climrecon.grid import FIVE_DEGREES
 from climrecon.scores.masked_truth import MaskedTruth
 from climrecon.scores.table import score_methods
-from climrecon.scores.withheld import Predictions, folds_of, regions_of, withheld_sums
+from climrecon.scores.withheld import Predictions, folds_of, withheld_sums
 
 TIME = Months(np.arange(1880 * 12, 1886 * 12))
 KINDS = ("cells", "blocks", "regions", "spans")

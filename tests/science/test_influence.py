@@ -14,7 +14,7 @@ from climrecon.fields import Auxiliary, Context, Estimate, Months
 from climrecon.grid import Grid
 from climrecon.methods.contract import Capabilities, Method
 from climrecon.methods.gaussian import GaussianMonth
-from climrecon.methods.influence import Window, blocks_of, by_occlusion, cells_within
+from climrecon.methods.influence import Window, blocks_left_out, by_occlusion, cells_within
 from climrecon.methods.kriging import Covariance, Kriging
 from climrecon.methods.optimal_interpolation import optimal_interpolation
 from climrecon.methods.priors import full_rank
@@ -53,7 +53,7 @@ def window(cells: int = 300, months: int = 3) -> Window:
 
 def groups_of(one: Window) -> list[np.ndarray]:
     seen = np.flatnonzero(one.seen)
-    found = [np.intersect1d(cells_within(one.grid, block), seen) for block in blocks_of(one.grid)]
+    found = [np.intersect1d(cells_within(one.grid, block), seen) for block in blocks_left_out(one.grid)]
     return [group for group in found if len(group)]
 
 
@@ -262,9 +262,9 @@ def test_weights_of_kriging_with_neighbourhoods_are_those_of_its_estimate() -> N
 
 def test_blocks_hold_each_cell_once() -> None:
     for grid in (GRID, Grid(np.linspace(35.0, 70.0, 36), np.linspace(-10.0, 30.0, 41))):
-        cells = np.concatenate([cells_within(grid, block) for block in blocks_of(grid)])
+        cells = np.concatenate([cells_within(grid, block) for block in blocks_left_out(grid)])
         np.testing.assert_array_equal(np.sort(cells), np.arange(grid.area.size))
-    assert len(blocks_of(GRID)) == 9 * 18
+    assert len(blocks_left_out(GRID)) == 9 * 18
 
 
 def test_auxiliary_variables_are_part_of_the_value_without_anomalies(solved: None) -> None:

@@ -19,6 +19,7 @@ from climrecon.array_types import Array, FloatArray
 from climrecon.arrays import is_whole, open_arrays, read_arrays, write_arrays
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations
+from climrecon.geography import regions_of
 from climrecon.grid import Grid
 from climrecon.methods import checked
 from climrecon.methods.by_chunks import reconstruct
@@ -28,7 +29,7 @@ from climrecon.scores.ensembles import draw_sums
 from climrecon.scores.masked_truth import MaskedTruth, Sums
 from climrecon.scores.structure import structure_sums
 from climrecon.scores.table import by_blocks
-from climrecon.scores.withheld import REGIONS, SPAN, Folds, Predictions, block_size, folds_of, regions_of, withheld_sums
+from climrecon.scores.withheld import REGIONS, SPAN, Folds, Predictions, block_size, folds_of, withheld_sums
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.evaluate.plan import check_grid, in_months, methods_of, trained_on
 from climrecon.tasks.evaluate.results import BY_YEARS, Assessed, described, write_assessed

@@ -13,7 +13,7 @@ from climrecon.fields import Observations
 from climrecon.geography import land_fraction, with_domain
 from climrecon.grid import Grid
 from climrecon.methods.contract import Method
-from climrecon.methods.influence import Window, blocks_of, by_occlusion, cells_within
+from climrecon.methods.influence import Window, blocks_left_out, by_occlusion, cells_within
 from climrecon.output.explanation import Block, Explained, Worth
 from climrecon.settings import RunSettings
 from climrecon.settings.periods import parse_month
@@ -69,7 +69,7 @@ def explain(
     reconstructor = method.reconstructor
     window = Window.of(observations, at, reconstructor)
     estimate = window.estimate(reconstructor)
-    blocks = [(block.extent(), cells_within(grid, block)) for block in blocks_of(grid)]
+    blocks = [(block.extent(), cells_within(grid, block)) for block in blocks_left_out(grid)]
     blocks = [(name, cells) for name, cells in blocks if window.seen.reshape(-1)[cells].any()]
     observed = [cells[window.seen.reshape(-1)[cells]] for _, cells in blocks]
     worth, reductions = _worth(window, reconstructor, weights, grid, observed)
