@@ -24,6 +24,7 @@ _KINDS = {
     p.PERIOD: "Period",
     p.PERIODS: "Periods",
     p.MONTH: "Month",
+    p.MONTHS: "MonthList",
     p.FILE: "File",
     p.FOLDER: "File",
     p.OUTPUT: "File",

@@ -23,6 +23,7 @@ FLOAT = "float"
 PERIOD = "period"  # 1850-2025, 1850:2025, 185001-202512, either end open
 PERIODS = "periods"  # several with both ends, separated by commas
 MONTH = "month"  # YYYY-MM
+MONTHS = "months"  # several, separated by commas
 # Kinds of paths.
 FILE = "file"
 FOLDER = "folder"  # runs share it
@@ -148,6 +149,13 @@ PARAMETERS = (
     Parameter("plot_month", MONTH, None, tasks=(RECONSTRUCT,),
               help="Month on the maps, YYYY-MM; of years and seasons that which holds it. Empty: that of the largest "
                    "event of the variable's index (for temperatures the strongest El Nino), else the last."),
+    Parameter("explain_months", MONTHS, None, tasks=(RECONSTRUCT,),
+              help="Months, YYYY-MM separated by commas, at most six, whose value of region the report explains: which "
+                   "observations it comes from, and where one more would help most. A few seconds each. Empty: none."),
+    Parameter("region", TEXT, None, tasks=(RECONSTRUCT, EXPLAIN),
+              help="Value to explain, in a reconstruction that of explain_months: an index of the variable (nino34, "
+                   "land_mean), global (the mean of all cells), nh, sh, a box lat0,lat1,lon0,lon1, or a place lat,lon in "
+                   "degrees. Empty: the variable's index, else global."),
     Parameter("animation", BOOL, False, site=True, tasks=(RECONSTRUCT,),
               help="Write an animation of all months (years, seasons, days) of the reconstruction."),
     Parameter("interactive_map", BOOL, False, site=True, tasks=(RECONSTRUCT,),
@@ -182,10 +190,6 @@ PARAMETERS = (
                    "infilled products."),
     Parameter("month", MONTH, None, tasks=(EXPLAIN,), in_fingerprint=True,
               help="Month to explain, YYYY-MM; of years and seasons that which holds it. Needed."),
-    Parameter("region", TEXT, None, tasks=(EXPLAIN,), in_fingerprint=True,
-              help="Value to explain: an index of the variable (nino34, land_mean), global (the mean of all cells), nh, "
-                   "sh, a box lat0,lat1,lon0,lon1, or a place lat,lon in degrees. Empty: the variable's index, else "
-                   "global."),
     Parameter("truth_file", FILE, None, tasks=(EVALUATE,),
               help="netCDF file of complete monthly fields, taken as the truth and masked with the gaps of the "
                    "observations. Empty: the held-out members of training_data."),
@@ -281,6 +285,7 @@ def allowed(parameter: Parameter) -> str:
         PERIOD: "1850-2025, 1850:2025, 185001-202512, 1850-, -2025",
         PERIODS: "periods with both ends, e.g. 1850-2018, separated by commas",
         MONTH: "YYYY-MM",
+        MONTHS: "months YYYY-MM, separated by commas",
         FILE: "path of a file",
         FOLDER: "path of a folder",
         OUTPUT: "path of a folder",

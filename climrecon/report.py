@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from climrecon.files import write_text
 from climrecon.grid import NINO34
+from climrecon.output.explanation import how
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, Series, highest_years, trends
 from climrecon.output.structural import rows as structural_rows
@@ -60,7 +61,7 @@ def _write_run_page(
     write_page(
         path,
         template,
-        figures=[(png_address(figure.read_bytes()), caption) for figure, caption in figures],
+        figures=[_embedded(*one) for one in figures],
         outputs=outputs,
         files=[*activity.inputs, *((file.path, file.sha256) for file in outputs)],
         activity=activity,
@@ -69,9 +70,22 @@ def _write_run_page(
 
 
 def write_report(
-    path: Path, *, product: Product, series: Series, left_out: Sequence[tuple[str, str]], **run: Any
+    path: Path,
+    *,
+    product: Product,
+    series: Series,
+    left_out: Sequence[tuple[str, str]],
+    explanations: Sequence[tuple[dict[str, Any], str]] = (),
+    figures: Sequence[tuple[Path, str]],
+    **run: Any,
 ) -> None:
-    """Render the report; ``run`` holds ``figures``, ``outputs`` and ``activity``, as of all reports here."""
+    """Render the report; ``run`` holds ``outputs`` and ``activity``, as of all reports here.
+
+    Parameters
+    ----------
+    explanations:
+        Content of each explained value, and the name of its figure, which its section shows.
+    """
     source, card = product.observations.source, product.network.card
     variable = VARIABLES[product.observations.variable]
     units = variable.units
@@ -96,8 +110,17 @@ def write_report(
         caveats=card.get("caveats", []),
         left_out=left_out,
         ninety=NINETY,
+        figures=[one for one in figures if one[0].name not in {name for _, name in explanations}],
+        explanations=[
+            (content, [_embedded(*one) for one in figures if one[0].name == name]) for content, name in explanations
+        ],
+        how=how,
         **run,
     )
+
+
+def _embedded(figure: Path, caption: str) -> tuple[str, str]:
+    return png_address(figure.read_bytes()), caption
 
 
 def png_address(content: bytes) -> str:

@@ -33,6 +33,7 @@ _METAVAR = {
     p.PERIOD: "PERIOD",
     p.PERIODS: "PERIOD,…",
     p.MONTH: "YYYY-MM",
+    p.MONTHS: "YYYY-MM,…",
 }
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.fields import Influence, Steps
 from climrecon.files import NETCDF_HEADER, atomic_path
+from climrecon.geography import regions_of
 from climrecon.grid import Grid
 from climrecon.output.axes import FILL, add_grid, add_time_axis, add_variable
 from climrecon.output.product import NetworkInfo
@@ -32,12 +33,12 @@ LAND, SEA = 0.5, 0.005
 
 @dataclass(frozen=True)
 class Block:
-    """Observed cells that were left out together.
+    """Observed cells that were left out together: those of a block, or of a continent or ocean basin.
 
     Attributes
     ----------
     place:
-        Its ends, e.g. ``0-20N, 180W-160W``.
+        Its ends, e.g. ``0-20N, 180W-160W``, or its name.
     cells:
         Flat indices of its cells, observed or not.
     observed:
@@ -95,6 +96,8 @@ class Explained:
         (H, W) of the cells in the value.
     estimate, stated_sd:
         The value of the reconstruction and its standard deviation, None where the method states none.
+    blocks, regions:
+        With observations in the month; no regions on a regional grid.
     agreement:
         Rank correlation of the blocks' contributions and changes, and share of the contributions, by size, whose sign is
         that of the change.
@@ -114,6 +117,7 @@ class Explained:
     estimate: float
     stated_sd: float | None
     blocks: Sequence[Block]
+    regions: Sequence[Block]
     agreement: tuple[float, float]
     worth: Worth | None
     notes: Sequence[str] = field(default_factory=tuple)
@@ -149,12 +153,13 @@ class Explained:
     @cached_property
     def changes(self) -> FloatArray:
         """(H, W) change that each block makes, in all its cells; NaN in blocks without an observation."""
-        return self._in_blocks([block.change for block in self.blocks])
+        return self.on_map(self.blocks, [block.change for block in self.blocks])
 
-    def _in_blocks(self, values: Sequence[float]) -> FloatArray:
+    def on_map(self, groups: Sequence[Block], values: Sequence[float]) -> FloatArray:
+        """(H, W) a value for each group, in all its cells; NaN elsewhere."""
         found = np.full(self.grid.shape, np.nan)
-        for block, value in zip(self.blocks, values, strict=True):
-            found.reshape(-1)[block.cells] = value
+        for group, value in zip(groups, values, strict=True):
+            found.reshape(-1)[group.cells] = value
         return found
 
     def strongest(self) -> list[dict[str, Any]]:
@@ -203,7 +208,6 @@ class Explained:
     def content(self) -> dict[str, Any]:
         """Numbers for JSON and the report."""
         found, worth = self.influence, self.worth
-        blocks = sorted(self.blocks, key=lambda one: -abs(one.contribution))[:MOST_ROWS]
         return {
             "title": self.info.title,
             "sha256": self.info.sha256,
@@ -219,20 +223,35 @@ class Explained:
             "typical_error": None if worth is None else worth.error_sd,
             "months": self.months,
             "agreement": dict(zip(("rank_correlation", "same_sign"), map(plain, self.agreement), strict=True)),
-            "blocks": [
-                {
-                    "block": one.place,
-                    "observed": one.observed,
-                    "contribution": one.contribution,
-                    "change": one.change,
-                    "variance_reduction": plain(one.reduction),
-                }
-                for one in blocks
-            ],
+            "blocks": _rows("block", self.blocks)[:MOST_ROWS],
+            "regions": _rows("region", self.regions),
             "observations": self.strongest(),
             "wanted": self.wanted(),
             "notes": list(self.notes),
         }
+
+
+def _rows(key: str, groups: Sequence[Block]) -> list[dict[str, Any]]:
+    """The groups, those that contribute most first."""
+    return [
+        {
+            key: one.place,
+            "observed": one.observed,
+            "contribution": one.contribution,
+            "change": one.change,
+            "variance_reduction": plain(one.reduction),
+        }
+        for one in sorted(groups, key=lambda one: -abs(one.contribution))
+    ]
+
+
+def how(content: Mapping[str, Any]) -> str:
+    """How the contributions of an :meth:`Explained.content` were found, with their error."""
+    if content["how"] == "occlusion":
+        return "each left out in turn, since the method offers no gradients"
+    kind = {"exact": "exact weights", "gradients": "integrated gradients"}[content["how"]]
+    error = 100.0 * content["completeness_error"]
+    return f"{kind}, whose sum misses the value by {f'{error:.2f}' if error >= 0.01 else 'under 0.01'} %"
 
 
 def sign_of(variable: str) -> str:
@@ -279,6 +298,16 @@ def write_maps(path: Path, explained: Explained, attributes: Mapping[str, str], 
             one.changes,
         ),
     ]
+    if one.regions:
+        what = f"observations of the continent or ocean basin in {month}"
+        of_region = {
+            "contribution": ([group.contribution for group in one.regions], f"sum of the contributions of the {what}"),
+            "change": ([group.change for group in one.regions], f"value less that without the {what}"),
+        }
+        maps += [
+            (f"{name}_of_region", {"long_name": text, **units}, one.on_map(one.regions, values))
+            for name, (values, text) in of_region.items()
+        ]
     if worth is not None:
         maps += [
             (
@@ -308,3 +337,11 @@ def write_maps(path: Path, explained: Explained, attributes: Mapping[str, str], 
         for dimensions, fields in ((("time", "lat", "lon"), of_months), (("lat", "lon"), maps)):
             for name, described, values in fields:
                 add_variable(file, name, "f4", dimensions, described, np.ma.masked_invalid(values), **storage)
+        if one.regions:
+            number, names = regions_of(one.grid)
+            flags: dict[str, Any] = {
+                "long_name": "continent or ocean basin",
+                "flag_values": np.arange(len(names), dtype=np.int8),
+                "flag_meanings": " ".join(name.lower().replace(" ", "_") for name in names),
+            }
+            add_variable(file, "region", "i1", ("lat", "lon"), flags, number.astype(np.int8))

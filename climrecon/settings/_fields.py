@@ -35,6 +35,8 @@ class Fields(BaseModel):
     catalogue: k.Text | None
     plots: k.Bool
     plot_month: k.Month | None
+    explain_months: k.MonthList | None
+    region: k.Text | None
     animation: k.Bool
     interactive_map: k.Bool
     vector_figures: k.Bool
@@ -49,7 +51,6 @@ class Fields(BaseModel):
     detach: k.Bool
     task: Annotated[Literal["reconstruct", "train", "evaluate", "explain", "compare"], k.LOWER_CASE]
     month: k.Month | None
-    region: k.Text | None
     truth_file: k.File | None
     withhold: Annotated[Literal["none", "cells", "blocks", "regions", "spans"], k.LOWER_CASE]
     folds: Annotated[k.Int, Field(ge=2, le=100)]

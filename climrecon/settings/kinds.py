@@ -72,6 +72,14 @@ def _month(value: Any) -> str:
     return f"{index // 12:04d}-{index % 12 + 1:02d}"
 
 
+def _months(value: Any) -> tuple[str, ...]:
+    parts = value if isinstance(value, tuple) else _text(value).split(",")
+    found = tuple(dict.fromkeys(_month(part) for part in parts if part.strip()))
+    if not found:
+        raise ValueError("names no month; months like 1877-09 are separated by commas")
+    return found
+
+
 class Address(type(Path())):  # type: ignore[misc]
     """An address in the place of a path; a path would lose one of its two slashes."""
 
@@ -93,5 +101,6 @@ File = Annotated[Path, BeforeValidator(_path)]
 Period = Annotated[Months, BeforeValidator(read_period)]
 Periods = Annotated[tuple[Months, ...], BeforeValidator(_periods)]
 Month = Annotated[str, BeforeValidator(_month)]
+MonthList = Annotated[tuple[str, ...], BeforeValidator(_months)]
 #: Beside the ``Literal`` of a choice.
 LOWER_CASE = BeforeValidator(lambda value: str(value).strip().lower())

@@ -26,6 +26,8 @@ from climrecon.variables import AUXILIARY, VARIABLES
 #: Stands for the network that comes with the package for the variable; else for this baseline, the most accurate one of
 #: docs/results.md, which is of temperature.
 AUTO, BASELINE = p.BY_NAME["network"].default, "kriging"
+#: Months that a reconstruction explains: each has a section of its report.
+MOST_EXPLAINED = 6
 #: Of a product, in tables and legends; matplotlib leaves names with a leading underscore out of legends.
 _PRODUCT = re.compile(r"^[^\s_][^\n]{0,39}$")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -88,6 +90,11 @@ class RunSettings(Fields):
         """Product of a comparison -> its file or folder."""
         return dict(_named_files(self.products))
 
+    @property
+    def explained_months(self) -> tuple[str, ...]:
+        """The months whose value is explained."""
+        return (self.month or "",) if self.task == p.EXPLAIN else self.explain_months or ()
+
     def fingerprinted(self, task: str) -> dict[str, Any]:
         """The parameters whose values change the result of ``task``, as JSON values."""
         plain = self.plain()
@@ -102,6 +109,8 @@ class RunSettings(Fields):
         }
         if task == "evaluate" and self.withholds:
             stated |= {"withhold": self.withhold, "folds": str(self.folds)}
+        if task == p.EXPLAIN:  # in a reconstruction it adds files to the same result
+            stated |= {"region": self.region}
         return {name: plain[name] for name in p.fingerprinted(task)} | {
             name: one for name, one in stated.items() if one
         }
@@ -248,9 +257,23 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
 
 def _explanation(values: Mapping[str, Any]) -> list[str]:
     """Problems of what is to be explained."""
-    problems = []
-    if str(values["task"]).strip().lower() == p.EXPLAIN and _is_empty(values["month"]):
+    problems, task, months = [], str(values["task"]).strip().lower(), values["explain_months"]
+    if task == p.EXPLAIN and _is_empty(values["month"]):
         problems.append("month: task=explain needs the month to explain, e.g. month=1877-09")
+    if task == p.RECONSTRUCT and not _is_empty(values["month"]):
+        problems.append("month: belongs to task=explain; a reconstruction takes explain_months")
+    if _is_empty(months):
+        if task == p.RECONSTRUCT and not _is_empty(values["region"]):
+            problems.append(
+                "region: is the value that explain_months explains; name months, e.g. explain_months=1877-09"
+            )
+    elif task != p.RECONSTRUCT:
+        problems.append("explain_months: belongs to task=reconstruct; task=explain takes month")
+    elif (count := len(months if isinstance(months, tuple) else str(months).split(","))) > MOST_EXPLAINED:
+        problems.append(
+            f"explain_months: names {count} months, at most {MOST_EXPLAINED} are explained in a report; for more use "
+            "'climrecon explain', once for each"
+        )
     if not _is_empty(values["region"]) and values["variable"] in VARIABLES:
         try:
             parse_target(str(values["region"]).strip(), values["variable"])

@@ -33,7 +33,7 @@ from climrecon.working_folders import working_folder
 PROVENANCE, REPORT = "provenance.json", "report.html"
 #: Task -> names of its results beside manifest, provenance and report, as patterns; and of its figures.
 NAMES = {
-    "reconstruct": ("*_climrecon-*.nc", "catalogue.json", "structural.csv"),
+    "reconstruct": ("*_climrecon-*.nc", "catalogue.json", "structural.csv", "explanation_*.nc", "explanation_*.json"),
     "train": ("card.json", "card.md", "log.csv", "weights.safetensors", "range.safetensors"),
     "evaluate": ("scores.json", "rmse_by_cell.nc"),
     "compare": ("comparison.json", "comparison.nc"),
@@ -47,6 +47,7 @@ FIGURES = {
         *sorted({f"{index.name}.png" for one in VARIABLES.values() for index in one.indices}),
         "animation.*",
         "interactive_map.html",
+        "explanation_*.png",
     ),
     "train": ("training.png", "samples.png", "sample_*.png"),
     "evaluate": (

@@ -14,12 +14,14 @@ from click.testing import CliRunner
 import climrecon
 from climrecon.cli.app import app
 from climrecon.errors import InputDataError, ProblemList, UsageError
-from climrecon.fields import Months, Observations, Source
+from climrecon.fields import Context, Months, Observations, Source
+from climrecon.geography import regions_of
 from climrecon.grid import NINO34, Grid
+from climrecon.output.explanation import write_maps
 from climrecon.settings import load_site, validate
 from climrecon.settings.targets import parse_target
-from climrecon.tasks.explain.explained import explain
-from climrecon.tasks.explain.target import weights_on
+from climrecon.tasks.explained.target import weights_on
+from climrecon.tasks.explained.value import explain, months_at
 from climrecon.tasks.methods import load_method
 from climrecon.workflow.progress import Quiet
 from output.test_files import cf_problems
@@ -151,7 +153,8 @@ def explained(observations: Observations, **parameters: str):
     settings = validate({"task": "explain", "obs_file": "a.nc", "month": "1900-06", **parameters}, load_site())
     method = load_method("kriging", settings, load_site())
     method.reconstructor.calibrate(observations)
-    return explain(method, observations, settings, [], Quiet())
+    (at,) = months_at(observations, settings)
+    return explain(method, observations, settings, at, [], Quiet())
 
 
 def test_an_observed_cell_and_a_gap_on_a_regional_grid() -> None:
@@ -168,6 +171,34 @@ def test_an_observed_cell_and_a_gap_on_a_regional_grid() -> None:
     row, column = np.argwhere(~observations.mask[5])[3]
     gap = explained(observations, region=f"{grid.lat[row]},{grid.lon[column]}")
     assert np.nanargmax(gap.worth.gains) == row * grid.shape[1] + column, "an observation of the cell itself helps most"
+
+
+def test_continents_and_oceans_are_left_out_as_by_an_estimate_without_them() -> None:
+    observations = made(FIVE)
+    found = explained(observations)
+    region, names = regions_of(FIVE)
+    assert [row.place for row in found.regions] == list(names), "all are observed here"
+    assert sum(row.contribution for row in found.regions) == pytest.approx(found.influence.value)
+    method = load_method("kriging", validate({"obs_file": "a.nc"}, load_site()), load_site())
+    method.reconstructor.calibrate(observations)
+    for name in ("North Pacific", "Africa"):
+        (row,) = (row for row in found.regions if row.place == name)
+        kept = observations.mask[5:6] & (region != names.index(name))
+        assert row.observed == observations.mask[5].sum() - kept.sum()
+        values = np.where(kept, observations.values[5:6], np.nan)
+        context = Context(FIVE, observations.time[5:6])
+        without = method.reconstructor.reconstruct(values, kept, None, np.array([6]), context)
+        change = found.estimate - float((without.mean[0] * found.weights).sum())
+        assert row.change == pytest.approx(change, abs=2e-3)
+        assert row.reduction > 0.0
+
+
+def test_a_region_has_no_continents(tmp_path: Path) -> None:
+    found = explained(made(Grid(np.linspace(35.0, 70.0, 15), np.linspace(-10.0, 40.0, 21))))
+    assert found.regions == []
+    write_maps(tmp_path / "maps.nc", found, {}, "standard")
+    with netCDF4.Dataset(tmp_path / "maps.nc") as file:
+        assert not [name for name in file.variables if "region" in name]
 
 
 def test_values_outside_the_observations_are_refused() -> None:

@@ -143,8 +143,13 @@ def test_what_enters_a_fingerprint_is_what_entered_it_before() -> None:
             "variable", "values", "period", "reference_period", "realisations", "seed", "noise", "training_target",
         )),
         "compare": sorted(("variable", "values", "period", "reference_period", "seed", "trend_periods")),
-        "explain": sorted(("variable", "values", "period", "reference_period", "seed", "month", "region")),
+        "explain": sorted(("variable", "values", "period", "reference_period", "seed", "month")),
     }  # fmt: skip
+    given = {"obs_file": "a.nc", "region": "nino34"}
+    assert validate({**given, "task": "explain", "month": "1877-09"}, load_site()).fingerprinted("explain")["region"]
+    # What is explained changes no field of a reconstruction.
+    entered = validate({**given, "explain_months": "1877-09"}, load_site()).fingerprinted("reconstruct")
+    assert not {"region", "explain_months"} & set(entered)
 
 
 def test_parameters_of_other_tasks_come_last_in_the_form_and_first_in_their_own_help() -> None:

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from climrecon.errors import UsageError
 from climrecon.settings import RunSettings, Site
-from climrecon.tasks.explain.explained import explain, month_at
 from climrecon.tasks.explain.results import write_explanation
+from climrecon.tasks.explained.value import explain, months_at
 from climrecon.tasks.methods import on_method_grid
 from climrecon.tasks.reconstruct.task import Reconstruction
 from climrecon.workflow.outcome import Outcome
@@ -22,7 +22,7 @@ from climrecon.workflow.run_info import RunInfo
 from climrecon.workflow.stage import Stage
 
 #: Version of this stage: raised whenever equal inputs and settings give another result.
-VERSION = 1
+VERSION = 2
 
 
 class Explanation:
@@ -57,7 +57,7 @@ class Explanation:
         settings = reconstruction.settings
         methods = (reconstruction.method, *reconstruction.others)
         _check_names([method.info.name for method in methods])
-        month_at(reconstruction.read(reporter), settings.month or "")  # before a calibration, which takes longer
+        (at,) = months_at(reconstruction.read(reporter), settings)
         with (
             RunFolder.create(self.run, settings, reporter) as results,
             TemporaryDirectory(prefix=".scratch-", dir=results.stage) as name,
@@ -72,7 +72,7 @@ class Explanation:
                     on_grid = on_method_grid(observations, method, scratch)
                     notes = [method.reconstructor.calibrate(on_grid)]
                 reporter.stage(f"Explaining {settings.month} with {method.info.name}")
-                found.append(explain(method, on_grid, settings, list(filter(None, notes)), reporter))
+                found.append(explain(method, on_grid, settings, at, list(filter(None, notes)), reporter))
             return write_explanation(results, observations, found, methods, reconstruction.inputs, VERSION)
 
     def dry_run(self, part: int, reporter: Reporter) -> Outcome:

@@ -11,6 +11,7 @@ from pathlib import Path
 from climrecon.array_types import FloatArray
 from climrecon.output.content import content_sha256
 from climrecon.output.entry import write_entry
+from climrecon.output.explanation import Explained
 from climrecon.output.netcdf import global_attributes, write_netcdf
 from climrecon.output.product import Product
 from climrecon.output.series import Series, make_series
@@ -19,6 +20,7 @@ from climrecon.preprocess import FileGrid
 from climrecon.report import write_report
 from climrecon.settings import RunSettings
 from climrecon.settings.periods import parse_month
+from climrecon.tasks.explained.results import add_explanation, summary
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import LoadedMethod, on_method_grid
 from climrecon.tasks.reconstruct.apply import largest_event, single_month
@@ -31,9 +33,14 @@ from climrecon.workflow.versions import versions
 
 
 def write_results(
-    results: RunFolder, product: Product, fingerprint: str, inputs: Inputs, others: Sequence[LoadedMethod]
+    results: RunFolder,
+    product: Product,
+    fingerprint: str,
+    inputs: Inputs,
+    others: Sequence[LoadedMethod],
+    explained: Sequence[Explained],
 ) -> Outcome:
-    """Write everything; ``others`` are the methods that the result is compared with."""
+    """Write everything; ``others`` are the methods that the result is compared with, ``explained`` is one value each."""
     stage, settings, reporter = results.stage, results.settings, results.reporter
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     source, network = product.observations.source, product.network
@@ -67,11 +74,16 @@ def write_results(
     if settings.plots:
         reporter.stage("Drawing figures")
         _figures(results, product, series, others)
+    explanations = []
+    for one in explained:
+        stem = f"explanation_{one.month}"
+        content = add_explanation(results, product.observations, [one], f"{stem}.json", [stem])
+        explanations.append((content, f"{stem}.png"))
     return results.finish(
         f"{source.label} reconstructed with {network.name}",
         {**facets, "file": str(results.folder.absolute())},
-        _summary(product, series),
-        partial(write_report, product=product, series=series, left_out=inputs.left_out),
+        [*_summary(product, series), *(line for one, _ in explanations for line in summary(one))],
+        partial(write_report, product=product, series=series, left_out=inputs.left_out, explanations=explanations),
         network=network.name,
         network_sha256=network.sha256,
         inputs=[
@@ -80,8 +92,13 @@ def write_results(
         ],
         fingerprint=with_networks(fingerprint, product.structural),
         other_networks=[(method.info.name, method.info.sha256) for method in others if method.info.sha256],
-        notes=product.notes,
+        notes=[*product.notes, *_notes_on(explained, product)],
     )
+
+
+def _notes_on(explained: Sequence[Explained], product: Product) -> list[str]:
+    """Notes on values that are none on the whole result."""
+    return [f"{one.month}: {note}" for one in explained for note in one.notes if note not in product.notes]
 
 
 def _facets(product: Product) -> dict[str, str]:

@@ -18,9 +18,11 @@ from climrecon.fields import Observations
 from climrecon.files import input_sha256
 from climrecon.grid import Grid
 from climrecon.methods.by_chunks import CHUNK
+from climrecon.output.explanation import Explained
 from climrecon.preprocess import FileGrid, read_observations
 from climrecon.preprocess.field import grid_within
 from climrecon.settings import RunSettings, Site
+from climrecon.tasks.explained.value import explain, months_at
 from climrecon.tasks.inputs import Inputs, resolve
 from climrecon.tasks.methods import (
     LoadedMethod,
@@ -155,12 +157,19 @@ class Reconstruction:
         observations = read_observations(
             inputs.main, inputs.request(settings, self.arrays), uncorrelated=inputs.uncorrelated
         )
-        source = observations.source
+        source, months = observations.source, months_at(observations, settings)
         fields = (4 if network.sha256 else 3) + int(bool(self.size.members))
         size = observations.values.size * 4 * (fields + settings.realisations)
         folder = output_folder(settings)
         # Data, catalogue, provenance and manifest; figures; report.
-        written = 4 + (3 if settings.plots else 0) + settings.animation + settings.interactive_map + settings.report
+        written = (
+            4
+            + (3 if settings.plots else 0)
+            + (2 + settings.plots) * len(months)
+            + settings.animation
+            + settings.interactive_map
+            + settings.report
+        )
         needs: list[tuple[Path, float, int]] = [(folder, size, written + 6 * int(settings.add_to_databrowser))]
         lines = ["Would reconstruct, and write nothing now (dryrun):", "  inputs:"]
         lines += [f"    {path} ({megabytes(path.stat().st_size)})" for path in inputs.observations]
@@ -179,6 +188,12 @@ class Reconstruction:
             f"  compared with: {', '.join(settings.other_networks) or 'nothing'}",
             f"  output: at most {megabytes(size)} before compression in {folder}",
         ]
+        if months:
+            labels, value = (
+                (observations.time.labels()[at] for at in months),
+                settings.region or "its index, else its mean",
+            )
+            lines.append(f"  explained: {', '.join(labels)}; value: {value}")
         if self.parts > 1:
             held, files = megabytes(self.size.bytes), self.size.files(self.parts)
             needs.append((self.store.folder, self.size.bytes, files))
@@ -206,6 +221,7 @@ class Reconstruction:
             source = self._observations.source
             for note in source.notes:
                 (reporter.warning if note in source.warnings else reporter.note)(note)
+            months_at(self._observations, self.settings)  # what cannot be explained is no reason to begin
         return self._observations
 
     def _prepare(
@@ -224,6 +240,7 @@ class Reconstruction:
         on_network = on_method_grid(observations, self.method, scratch)
         for note in on_network.source.notes[len(observations.source.notes) :]:
             reporter.note(note)
+        months_at(on_network, self.settings)
         return observations, Prepared(on_network, observations.grid, record, ensemble)
 
     def _calibrated(self, prepared: Prepared) -> Prepared:
@@ -266,7 +283,17 @@ class Reconstruction:
             self.settings, observations, prepared, fields, self.method, results.stage, results.reporter
         )
         digest = fingerprint_of(self.settings, observations, self.method)
-        return write_results(results, product, digest, self.inputs, self.others)
+        explained = self._explained(prepared, results.reporter)
+        return write_results(results, product, digest, self.inputs, self.others, explained)
+
+    def _explained(self, prepared: Prepared, reporter: Reporter) -> list[Explained]:
+        """The values of ``explain_months``, as ``task=explain`` has them."""
+        found, observations = [], prepared.on_network
+        notes = list(filter(None, [prepared.calibration]))
+        for at in months_at(observations, self.settings):
+            reporter.stage(f"Explaining {observations.time.labels()[at]} with {self.method.info.name}")
+            found.append(explain(self.method, observations, self.settings, at, notes, reporter))
+        return found
 
     # stages in parts
 
@@ -321,7 +348,10 @@ class Reconstruction:
         prepared = self._prepared(reporter)
         observations = applied(observations, prepared.record, prepared.ensemble)
         source = replace(observations.source, notes=prepared.on_network.source.notes)
-        prepared = replace(prepared, on_network=replace(prepared.on_network, source=source))
+        on_network = replace(
+            prepared.on_network, source=source, reference_period=observations.reference_period
+        )  # which the files of the parts lack
+        prepared = replace(prepared, on_network=on_network)
         if prepared.calibration:
             reporter.note(prepared.calibration)
         reporter.stage(f"Collecting {self.parts} parts")

@@ -1,4 +1,4 @@
-"""One method's value of one month: contributions, changes without blocks of observations, and what each is worth."""
+"""One method's value of one month: contributions, changes without groups of observations, and what each is worth."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
 from climrecon.fields import Observations
-from climrecon.geography import land_fraction, with_domain
+from climrecon.geography import land_fraction, regions_of, with_domain
 from climrecon.grid import Grid
 from climrecon.methods.contract import Method
 from climrecon.methods.influence import Window, blocks_left_out, by_occlusion, cells_within
 from climrecon.output.explanation import Block, Explained, Worth
 from climrecon.settings import RunSettings
 from climrecon.settings.periods import parse_month
-from climrecon.tasks.explain.target import target_of, weights_on
+from climrecon.settings.targets import Target
+from climrecon.tasks.explained.target import target_of, weights_on
 from climrecon.tasks.methods import LoadedMethod
 from climrecon.variables import VARIABLES
 from climrecon.workflow.progress import Reporter
@@ -35,8 +36,8 @@ def month_at(observations: Observations, month: str) -> int:
     at = time.nearest(wanted)
     if not time.holds(wanted, at):
         raise InputDataError(
-            f"month={month} is in none of the {time.counted()} of {observations.source.label} ({time.span()}); the "
-            f"nearest is {time.labels()[at]}.",
+            f"{month}, to be explained, is in none of the {time.counted()} of {observations.source.label} "
+            f"({time.span()}); the nearest is {time.labels()[at]}.",
             "Choose a month of the observations, within period if one is given.",
         )
     if not observations.mask[at].any():
@@ -47,31 +48,59 @@ def month_at(observations: Observations, month: str) -> int:
     return at
 
 
+def months_at(observations: Observations, settings: RunSettings) -> list[int]:
+    """Positions of the months to explain, each once: two months may be of one season. Checks the value too.
+
+    Raises
+    ------
+    InputDataError
+        If the observations do not hold a month, nothing is observed in it, or the grid does not hold the value.
+    """
+    found = list(dict.fromkeys(month_at(observations, month) for month in settings.explained_months))
+    if found:
+        _value(observations, settings)
+    return found
+
+
+def _value(observations: Observations, settings: RunSettings) -> tuple[Grid, Target, FloatArray]:
+    """The grid with its domain, and on it the value and its weights."""
+    grid = with_domain(observations.grid, VARIABLES[settings.variable].exists, observations.mask, settings.domain)
+    target = target_of(settings.region, settings.variable, grid)
+    return grid, target, weights_on(grid, target)
+
+
 def explain(
-    method: LoadedMethod, observations: Observations, settings: RunSettings, notes: Sequence[str], reporter: Reporter
+    method: LoadedMethod,
+    observations: Observations,
+    settings: RunSettings,
+    at: int,
+    notes: Sequence[str],
+    reporter: Reporter,
 ) -> Explained:
-    """Explain the value of the month that ``settings`` name.
+    """Explain the value that ``settings`` name.
 
     Parameters
     ----------
     observations:
         On the method's grid; the method is calibrated to them.
+    at:
+        Position of the month, see :func:`months_at`.
+    notes:
+        Of the result, before those that are found here.
 
     Raises
     ------
     InputDataError
-        If the grid does not hold the value, or the observations the month.
+        If the grid does not hold the value.
     """
-    at, variable = month_at(observations, settings.month or ""), VARIABLES[settings.variable]
-    grid = with_domain(observations.grid, variable.exists, observations.mask, settings.domain)
-    target = target_of(settings.region, settings.variable, grid)
-    weights = weights_on(grid, target)
+    grid, target, weights = _value(observations, settings)
     reconstructor = method.reconstructor
     window = Window.of(observations, at, reconstructor)
-    estimate = window.estimate(reconstructor)
+    estimate, seen = window.estimate(reconstructor), window.seen.reshape(-1)
     blocks = [(block.extent(), cells_within(grid, block)) for block in blocks_left_out(grid)]
-    blocks = [(name, cells) for name, cells in blocks if window.seen.reshape(-1)[cells].any()]
-    observed = [cells[window.seen.reshape(-1)[cells]] for _, cells in blocks]
+    blocks, regions = ([one for one in groups if seen[one[1]].any()] for groups in (blocks, _regions(grid)))
+    groups = [*blocks, *regions]
+    observed = [cells[seen[cells]] for _, cells in groups]
     worth, reductions = _worth(window, reconstructor, weights, grid, observed)
     found = window.influence(reconstructor, weights) or by_occlusion(window, reconstructor, weights, reporter.step)
     if found.without is not None:
@@ -81,8 +110,9 @@ def explain(
     own = found.contributions[window.position].reshape(-1)
     rows = [
         Block(name, cells, len(some), float(own[some].sum()), float(change), reduction)
-        for (name, cells), some, change, reduction in zip(blocks, observed, changes, reductions, strict=True)
+        for (name, cells), some, change, reduction in zip(groups, observed, changes, reductions, strict=True)
     ]
+    of_blocks, of_regions = rows[: len(blocks)], rows[len(blocks) :]
     return Explained(
         info=method.info,
         target=target,
@@ -97,11 +127,20 @@ def explain(
         influence=replace(found, without=None),  # it holds matrices of cells by cells
         estimate=window.value_of(estimate, weights),
         stated_sd=None if estimate.area_mean_sd is None else float(estimate.area_mean_sd(weights)[window.position]),
-        blocks=rows,
-        agreement=_agreement(rows),
+        blocks=of_blocks,
+        regions=of_regions,
+        agreement=_agreement(of_blocks),
         worth=worth,
         notes=[*notes, *_notes(window, weights, settings, observations)],
     )
+
+
+def _regions(grid: Grid) -> list[tuple[str, IntArray]]:
+    """Continents and ocean basins with the flat indices of their cells; none on a regional grid, which cuts them."""
+    if not grid.is_global:
+        return []
+    number, names = regions_of(grid)
+    return [(name, np.flatnonzero(number == one)) for one, name in enumerate(names)]
 
 
 def _notes(window: Window, weights: FloatArray, settings: RunSettings, observations: Observations) -> list[str]:

@@ -1,0 +1,1 @@
+"""Explained values: shared by a reconstruction and ``task=explain``."""
