@@ -17,7 +17,7 @@ from climrecon.grid import NINO34
 from climrecon.output.explanation import how
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, Series, highest_years, trends
-from climrecon.output.structural import rows as structural_rows
+from climrecon.output.structural import rows, structural_rows
 from climrecon.variables import VARIABLES
 from climrecon.workflow.provenance import Activity, OutputFile
 
@@ -104,7 +104,8 @@ def write_report(
         trends=trends(series),
         ranked_years=variable.ranked_years,
         highest=highest_years(series) if variable.ranked_years else [],
-        structural=structural_rows(product) if product.structural else [],
+        structural=structural_rows(product),
+        baselines=rows(product, product.baselines, {}),
         scores=_scores(card, units),
         scored_months=card.get("scores", {}).get("n_months"),
         caveats=card.get("caveats", []),

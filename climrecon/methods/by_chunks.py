@@ -46,6 +46,7 @@ def reconstruct(
     progress: Callable[[int, int], None] | None = None,
     block: slice | None = None,
     members: Sequence[NDArray[np.floating[Any]]] = (),
+    mean_alone: bool = False,
 ) -> Iterator[tuple[slice, Estimate]]:
     """Apply ``method`` to all months, or to those of ``block``, which begins where a chunk does.
 
@@ -56,6 +57,8 @@ def reconstruct(
     members:
         (T, H, W) anomalies of each member of the observations' ensemble, memory-mapped or in memory; each is
         reconstructed too, see :mod:`climrecon.methods.observation_ensemble`. Progress counts their months as well.
+    mean_alone:
+        The estimates have no spread, which takes kriging most of its time.
 
     Yields
     ------
@@ -86,9 +89,11 @@ def reconstruct(
                 lambda finished: progressed.report(start, finished * months),
             )
         else:
-            estimate = checked.reconstruct(
-                method, seen.values, seen.mask, seen.obs_sd, seen.time.month, Context(seen.grid, seen.time)
-            )
+            about = (seen.mask, seen.obs_sd, seen.time.month, Context(seen.grid, seen.time))
+            if mean_alone:
+                estimate = Estimate(checked.same_mask_means(method, seen.values[None], *about)[0])
+            else:
+                estimate = checked.reconstruct(method, seen.values, *about)
             progressed.report(start, months)
         return part, estimate.months(slice(part.start - wide.start, part.stop - wide.start))
 

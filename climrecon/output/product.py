@@ -82,6 +82,8 @@ class Product:
         The climatology that was taken off to reach ``reference_period``; None if none.
     structural:
         Reconstructions with other networks; None if none were asked for.
+    baselines:
+        Baseline -> (T, H, W), made and re-based as a run of its own would; none unless asked for.
     observational:
         (T, H, W), the part of ``stddev`` that is the spread over an ensemble's members, of their reconstructions or, at
         kept cells, of their own values; None without an ensemble.
@@ -103,6 +105,7 @@ class Product:
     keep_observed: bool = True
     notes: tuple[str, ...] = ()
     structural: Structural | None = None
+    baselines: Mapping[str, FloatArray] = field(default_factory=dict)
     observational: FloatArray | None = None
     errors: ErrorBudget = field(default_factory=ErrorBudget)
 

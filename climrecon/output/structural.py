@@ -33,18 +33,17 @@ def stddev(product: Product, part: slice = slice(None)) -> FloatArray:
     return np.asarray(np.sqrt(squares / (len(fields) - 1)), np.float32)
 
 
-def global_means(product: Product) -> dict[str, FloatArray]:
-    """Network -> (T,) global mean of its infilled field; the product's own network first."""
+def global_means(product: Product, others: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Method -> (T,) global mean of its infilled field, the product's own network first; of ``others`` (T, H, W)."""
     area = product.observations.grid.area
-    fields = {product.network.name: product.infilled, **_of(product).infilled}
-    return {name: weighted_mean(field, area) for name, field in fields.items()}
+    return {name: weighted_mean(one, area) for name, one in {product.network.name: product.infilled, **others}.items()}
 
 
 @dataclass(frozen=True)
 class Row:
-    """Another network compared with the product's, in the variable's units; trends per decade.
+    """Another method compared with the product's, in the variable's units; trends per decade.
 
-    ``mean`` and ``rms`` are of the differences (this network less ours) of the global mean: of whole years, or of
+    ``mean`` and ``rms`` are of the differences (this method less ours) of the global mean: of whole years, or of
     months where there are fewer than three years; ``largest`` is the largest, at ``when``. ``cells`` is the
     area-weighted root mean square difference of the cells that were not observed. ``trend`` is the difference of the
     least-squares trends of the annual global mean, None with fewer than ten whole years.
@@ -60,10 +59,10 @@ class Row:
     trend: float | None
 
 
-def rows(product: Product) -> list[Row]:
-    """One row for each other network."""
-    time, mask, structural = product.observations.time, product.observations.mask, _of(product)
-    means = global_means(product)
+def rows(product: Product, others: Mapping[str, FloatArray], learned_from: Mapping[str, str]) -> list[Row]:
+    """One row for each of ``others``, method -> (T, H, W) infilled field; ``learned_from`` of those that did."""
+    time, mask = product.observations.time, product.observations.mask
+    means = global_means(product, others)
     ours = means.pop(product.network.name)
     weights = product.observations.grid.area * ~mask
     table_rows = []
@@ -74,11 +73,11 @@ def rows(product: Product) -> list[Row]:
         if len(years) >= 3:
             difference, labels = annual, [str(year) for year in years]
         at = int(np.argmax(np.abs(difference)))
-        squares = (np.asarray(structural.infilled[name], np.float64) - product.infilled) ** 2
+        squares = (np.asarray(others[name], np.float64) - product.infilled) ** 2
         table_rows.append(
             Row(
                 name,
-                structural.learned_from[name],
+                learned_from.get(name, ""),
                 float(difference.mean()),
                 float(np.sqrt((difference**2).mean())),
                 float(difference[at]),
@@ -90,14 +89,20 @@ def rows(product: Product) -> list[Row]:
     return table_rows
 
 
-def table(product: Product) -> str:
-    """The global means of all networks and their standard deviation as CSV."""
-    means = global_means(product)
-    spread = np.std(list(means.values()), axis=0, ddof=1)
-    columns = [[f"{value:.5f}" for value in series] for series in (*means.values(), spread)]
+def structural_rows(product: Product) -> list[Row]:
+    """One row for each other network."""
+    structural = product.structural
+    return rows(product, structural.infilled, structural.learned_from) if structural else []
+
+
+def table(product: Product, others: Mapping[str, FloatArray], with_spread: bool) -> str:
+    """The global means of the product and of ``others`` as CSV, with their standard deviation where asked for."""
+    means = global_means(product, others)
+    series = means | ({"structural_stddev": np.std(list(means.values()), axis=0, ddof=1)} if with_spread else {})
+    columns = [[f"{value:.5f}" for value in one] for one in series.values()]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((product.observations.time.word, *means, "structural_stddev"))
+    writer.writerow((product.observations.time.word, *series))
     writer.writerows(zip(product.observations.time.labels(), *columns, strict=True))
     return text.getvalue()
 
@@ -110,7 +115,8 @@ def write_differences(file: netCDF4.Dataset, product: Product, naming: Mapping[s
     naming:
         Units of the variable's anomalies.
     """
-    means, structural = global_means(product), _of(product)
+    structural = _of(product)
+    means = global_means(product, structural.infilled)
     ours = means.pop(product.network.name)
     names = [name.encode() for name in means]
     length = max(map(len, names))

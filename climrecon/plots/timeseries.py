@@ -94,9 +94,11 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     if series.skilled is not None:
         look = {"color": "#009E73", "linewidth": 0.9, "linestyle": ":"}
         top.plot(line.x, line.y(means(series.skilled)), label=f"{name}, without cells of no skill", zorder=3, **look)
-    for other, field in product.structural.infilled.items() if product.structural else ():
+    networks = product.structural.infilled if product.structural else {}
+    for number, (other, field) in enumerate({**networks, **product.baselines}.items()):
         theirs = means(weighted_mean(field, product.observations.grid.area))
-        line.draw(top, theirs, color=ACCENT, linewidth=0.9, alpha=0.8, label=other)
+        style = "-" if other in networks else ("--", "-.", ":")[(number - len(networks)) % 3]
+        line.draw(top, theirs, color=ACCENT, linewidth=0.9, alpha=0.8, label=other, linestyle=style)
     reach = np.zeros(len(ours)) if sd is None else NINETY * sd
     shown = np.concatenate([ours - reach, ours + reach, raw[np.isfinite(raw)]])
     _give_room(top, float(shown.min()), float(shown.max()))

@@ -27,6 +27,7 @@ class Fields(BaseModel):
     network: k.Text
     auxiliary_files: k.Text | None
     compare_with: k.Text
+    compare_series: k.Bool
     realisations: Annotated[k.Int, Field(ge=0, le=1000)]
     obs_members: Annotated[k.Int, Field(ge=0, le=1000)]
     keep_observed: k.Bool

@@ -33,7 +33,14 @@ from climrecon.working_folders import working_folder
 PROVENANCE, REPORT = "provenance.json", "report.html"
 #: Task -> names of its results beside manifest, provenance and report, as patterns; and of its figures.
 NAMES = {
-    "reconstruct": ("*_climrecon-*.nc", "catalogue.json", "structural.csv", "explanation_*.nc", "explanation_*.json"),
+    "reconstruct": (
+        "*_climrecon-*.nc",
+        "catalogue.json",
+        "structural.csv",
+        "baselines.csv",
+        "explanation_*.nc",
+        "explanation_*.json",
+    ),
     "train": ("card.json", "card.md", "log.csv", "weights.safetensors", "range.safetensors"),
     "evaluate": ("scores.json", "rmse_by_cell.nc"),
     "compare": ("comparison.json", "comparison.nc"),

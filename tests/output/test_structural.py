@@ -20,7 +20,7 @@ from climrecon.methods.kadow2020.network import VARIANTS, PublishedUNet
 from climrecon.methods.store import WEIGHTS, save_network
 from climrecon.output.netcdf import write_netcdf
 from climrecon.output.product import Product, Structural
-from climrecon.output.structural import rows, stddev, table
+from climrecon.output.structural import stddev, structural_rows, table
 from climrecon.tasks.reconstruct.product import with_networks
 from climrecon.workflow.provenance import read_provenance
 from helpers.made_up import make_product
@@ -49,7 +49,7 @@ def test_the_spread_is_that_of_the_networks() -> None:
     assert (stddev(two)[~hidden] == 0).all()
     expected = np.std([0.0, 0.2, -0.1], ddof=1)
     np.testing.assert_allclose(stddev(three)[~three.observations.mask], expected, atol=1e-6)
-    (row,) = rows(two)
+    (row,) = structural_rows(two)
     share = (GRID.area * hidden).sum((1, 2))
     assert row.mean == pytest.approx(0.2 * share.mean(), abs=1e-6)
     assert row.cells == pytest.approx(0.2, abs=1e-6)
@@ -58,7 +58,7 @@ def test_the_spread_is_that_of_the_networks() -> None:
     long = compared(240)
     warming = 0.03 * (long.observations.time.year - 1900)[:, None, None].astype(np.float32)
     long = replace(long, structural=replace(long.structural, infilled={"x": long.infilled + warming}, learned_from={"x": ""}))  # fmt: skip
-    (row,) = rows(long)
+    (row,) = structural_rows(long)
     assert row.trend == pytest.approx(0.3, abs=1e-4)
     assert (row.when, row.largest) == ("1919", pytest.approx(0.57, abs=1e-4))
 
@@ -80,7 +80,7 @@ def test_the_file_holds_it_by_cf_and_says_what_it_is(tmp_path: Path) -> None:
     write_netcdf(product, path, attributes(product), ("tas",))
     with netCDF4.Dataset(path) as file:
         assert "network" not in file.dimensions
-    rows_ = list(csv.DictReader(table(product).splitlines()))
+    rows_ = list(csv.DictReader(table(product, product.structural.infilled, True).splitlines()))
     assert list(rows_[0]) == ["month", "punet6", "cmip5-net", "a, b", "structural_stddev"]
     values = [float(rows_[5][name]) for name in ("punet6", "cmip5-net", "a, b")]
     assert float(rows_[5]["structural_stddev"]) == pytest.approx(np.std(values, ddof=1), abs=2e-5)
@@ -88,7 +88,7 @@ def test_the_file_holds_it_by_cf_and_says_what_it_is(tmp_path: Path) -> None:
 
 def test_the_report_has_a_row_for_each_network(tmp_path: Path) -> None:
     words = read(write(tmp_path, compared())).text
-    (row,) = rows(compared())
+    (row,) = structural_rows(compared())
     assert "Structural uncertainty: other networks" in words
     assert "models & <more>" in words
     assert "tas_structural_stddev" in words
@@ -141,6 +141,31 @@ def test_two_networks_in_one_call(demo: Path, tmp_path: Path) -> None:
     digest = json.loads((tmp_path / "alone" / "manifest.json").read_text())["fingerprint"]
     compared_to = Structural({}, {}, {"a": "ab"})
     assert len({digest, with_networks(digest, None), with_networks(digest, compared_to)}) == 2
+
+
+def test_baselines_on_the_series_are_those_of_runs_of_their_own(demo: Path, tmp_path: Path) -> None:
+    call = ("reconstruct", "--catalogue", demo / "catalogue.json", "--period", "1878-1881", "--obs-members", "0")
+    more = ("--compare-with", "kriging,idw", "--compare-series", "true", "--vector-figures", "true")
+    answer = run(*call, "--output", tmp_path / "both", *more)
+    assert answer.returncode == 0, answer.stderr
+    series = list(csv.DictReader((tmp_path / "both" / "baselines.csv").read_text().splitlines()))
+    page = (tmp_path / "both" / "report.html").read_text()
+    assert "<h2>Baselines</h2>" in page
+    assert "Structural uncertainty: other" not in page
+    for method in ("kriging", "idw"):
+        alone = run(
+            *call, "--output", tmp_path / method, "--network", method, "--compare-with", "none", "--plots", "false"
+        )
+        assert alone.returncode == 0, alone.stderr
+        (main,) = (tmp_path / method).glob("*.nc")
+        with netCDF4.Dataset(main) as file:
+            theirs = (np.asarray(file["tas"][:], np.float64) * GRID.area).sum((1, 2))
+        assert np.std(theirs) > 0.05
+        # Fields in files are rounded to 1/128 K.
+        np.testing.assert_allclose([float(row[method]) for row in series], theirs, atol=4e-4)
+        assert f"<td>{method}</td>" in page
+    manifest = json.loads((tmp_path / "both" / "manifest.json").read_text())
+    assert "baselines.csv" in [entry["path"] for entry in manifest["outputs"]]
 
 
 @pytest.mark.shared

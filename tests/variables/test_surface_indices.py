@@ -40,7 +40,7 @@ def cells_of(grid: Grid) -> np.ndarray:
     found = np.zeros(grid.shape)
     for row, column in np.argwhere(land_fraction(grid) >= 0.5):
         found[row, column] = np.sin(np.radians(grid.lat_edges[row + 1])) - np.sin(np.radians(grid.lat_edges[row]))
-    return found / found.sum()
+    return np.asarray(found / found.sum())
 
 
 def test_the_land_mean_is_over_cells_at_least_half_of_which_is_land() -> None:
@@ -106,7 +106,7 @@ def rain() -> np.ndarray:
     values = 3.0 * np.maximum(1.0 + 0.25 * weather(1), 0.0) ** 3
     land = np.roll(IS_LAND, -18, axis=1)
     values[-12:, land] *= 2.0
-    return values
+    return np.asarray(values)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     folder = tmp_path_factory.mktemp("land")
     values = rain()
     gaps = np.random.default_rng(1).random(values.shape[1:]) < 0.4
-    about = {"lat": LAT, "lon": LON, "name": "pr", "fill": -1e30, "attributes": {"units": "mm/day"}}
+    about: dict[str, Any] = {"lat": LAT, "lon": LON, "name": "pr", "fill": -1e30, "attributes": {"units": "mm/day"}}
     observations = files.write(folder / "obs.nc", np.where(gaps, np.nan, values), INDEX, **about)
     return folder, observations, files.write(folder / "truth.nc", values, INDEX, **about)
 

@@ -20,7 +20,7 @@ from climrecon.memory import blocks_of, new_array
 from climrecon.methods import checked
 from climrecon.methods.by_chunks import no_skill, reconstruct
 from climrecon.output.product import Product, Structural, status_of
-from climrecon.output.structural import rows
+from climrecon.output.structural import structural_rows
 from climrecon.preprocess import FileGrid, rebase_complete
 from climrecon.preprocess.climatology import Climatology
 from climrecon.settings import RunSettings
@@ -297,7 +297,8 @@ def with_observed_cells(
 def with_structural(product: Product, others: Sequence[LoadedMethod], scratch: Path, reporter: Reporter) -> Product:
     """The product with complete reconstructions by those of ``others`` that are networks.
 
-    Baselines have learned nothing that another choice could have changed; they stay in the figures alone.
+    Baselines have learned nothing that another choice could have changed; they stay in the figures, and with
+    :func:`with_baselines` in tables.
     """
     networks = [method for method in others if method.network is not None]
     if not networks:
@@ -318,13 +319,26 @@ def with_structural(product: Product, others: Sequence[LoadedMethod], scratch: P
     return replace(product, structural=structural, notes=tuple(notes))
 
 
+def with_baselines(product: Product, others: Sequence[LoadedMethod], scratch: Path, reporter: Reporter) -> Product:
+    """The product with complete fields by those of ``others`` that are baselines."""
+    fields = {}
+    for method in others:
+        if method.network is None:
+            steps = product.observations.time.counted()
+            reporter.stage(f"Reconstructing {steps} with {method.info.name} too, for the series")
+            fields[method.info.name], _ = _infilled(product, method, scratch, reporter)
+    return replace(product, baselines=fields)
+
+
 def _infilled(product: Product, method: LoadedMethod, scratch: Path, reporter: Reporter) -> tuple[FloatArray, str]:
     """(T, H, W) as a run with ``method`` alone gives them; and a note on its calibration."""
     observations = product.observations
     on_network = on_method_grid(observations, method, scratch)
     calibration = method.reconstructor.calibrate(on_network)
     mean = np.empty(on_network.values.shape, np.float32)
-    for months, estimate in reconstruct(method.reconstructor, on_network, progress=reporter.step):
+    for months, estimate in reconstruct(
+        method.reconstructor, on_network, progress=reporter.step, mean_alone=method.network is None
+    ):
         mean[months] = estimate.mean
     back = FileGrid(observations.grid, on_network.grid, observations.source, scratch)
     field: FloatArray = back.to_native_grid(mean).astype(np.float32)
@@ -356,5 +370,5 @@ def structural_lines(product: Product) -> list[str]:
         f"Structural uncertainty, {row.name} less {ours}: {product.mean_in_words} {row.mean:+.{more}f} {units} on "
         f"average, {row.largest:+.{more}f} {units} at most ({row.when}); cells that were not observed "
         f"{row.cells:.{few}f} {units} (RMS)."
-        for row in (rows(product) if product.structural else [])
+        for row in structural_rows(product)
     ]

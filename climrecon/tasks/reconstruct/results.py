@@ -24,7 +24,7 @@ from climrecon.tasks.explained.results import add_explanation, summary
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import LoadedMethod, on_method_grid
 from climrecon.tasks.reconstruct.apply import largest_event, single_month
-from climrecon.tasks.reconstruct.product import structural_lines, with_networks, with_structural
+from climrecon.tasks.reconstruct.product import structural_lines, with_baselines, with_networks, with_structural
 from climrecon.variables import VARIABLES
 from climrecon.version import __version__
 from climrecon.workflow.outcome import Outcome
@@ -45,6 +45,8 @@ def write_results(
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     source, network = product.observations.source, product.network
     product = with_structural(product, others, stage, reporter)
+    if settings.compare_series:
+        product = with_baselines(product, others, stage, reporter)
     reporter.stage("Writing the result")
     attributes = global_attributes(
         product, settings.recorded(), versions(), when, results.run.id, f"climrecon {__version__} reconstruct"
@@ -65,12 +67,15 @@ def write_results(
         [{**facets, "file": str((results.folder / one.path).absolute())} for one in results.files],
     )
     results.add("catalogue.json", "catalogue", "intake-esm catalogue of this reconstruction")
+    units = VARIABLES[product.observations.variable].units
+    of_mean = f"{product.mean_in_words.capitalize()} by {product.observations.time.word} with"
     if product.structural is not None:
-        (stage / "structural.csv").write_text(table(product), encoding="utf-8")
-        units = VARIABLES[product.observations.variable].units
-        mean, word = product.mean_in_words.capitalize(), product.observations.time.word
-        caption = f"{mean} by {word} with each network, {units}, and its standard deviation over them"
+        (stage / "structural.csv").write_text(table(product, product.structural.infilled, True), encoding="utf-8")
+        caption = f"{of_mean} each network, {units}, and its standard deviation over them"
         results.add("structural.csv", "series", caption)
+    if product.baselines:
+        (stage / "baselines.csv").write_text(table(product, product.baselines, False), encoding="utf-8")
+        results.add("baselines.csv", "series", f"{of_mean} {network.name} and each baseline, {units}")
     if settings.plots:
         reporter.stage("Drawing figures")
         _figures(results, product, series, others)
@@ -153,7 +158,7 @@ def _other_means(methods: Sequence[LoadedMethod], product: Product, month: int, 
     means = {}
     for method in methods:
         observations = on_method_grid(product.observations, method, scratch)
-        if product.structural is None or method.info.name not in product.structural.infilled:
+        if not (method.info.name in product.baselines or (product.structural and method.network)):
             method.reconstructor.calibrate(observations)
         mean = single_month(method.reconstructor, observations, month).mean
         back = FileGrid(product.observations.grid, observations.grid, product.observations.source, scratch)
