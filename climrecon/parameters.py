@@ -129,7 +129,7 @@ PARAMETERS = (
                    "network fills all months; the spread between networks is reported as structural uncertainty."),
     Parameter("compare_series", BOOL, False, site=True, tasks=(RECONSTRUCT,),
               help="Fill all months with the baselines of compare_with too, as with its networks: their means stand on "
-                   "the series, in a table and in baselines.csv. Kriging takes about a minute for 2,000 months."),
+                   "the series, in a table and in baselines.csv. Kriging takes minutes for 2,000 months."),
     Parameter("realisations", INT, 0, minimum=0, maximum=1000, site=True, tasks=(RECONSTRUCT, EVALUATE),
               in_fingerprint=True,
               help="Number of realisations (equally likely complete fields), 0 to 1000. Each takes as much disk space "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ SPARSE = 0.25
 #: With fewer whole years than this the months are drawn instead.
 FEWEST_YEARS = 3
 BAND = "90 % band"
+#: Colours and dashes of baselines, by Okabe & Ito.
+_BASELINES = (("0.1", "--"), ("#CC79A7", "-."), ("#E69F00", ":"))
 
 
 class _Line:
@@ -94,19 +97,26 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     if series.skilled is not None:
         look = {"color": "#009E73", "linewidth": 0.9, "linestyle": ":"}
         top.plot(line.x, line.y(means(series.skilled)), label=f"{name}, without cells of no skill", zorder=3, **look)
-    networks = product.structural.infilled if product.structural else {}
-    for number, (other, field) in enumerate({**networks, **product.baselines}.items()):
+    for other, field in product.structural.infilled.items() if product.structural else ():
         theirs = means(weighted_mean(field, product.observations.grid.area))
-        style = "-" if other in networks else ("--", "-.", ":")[(number - len(networks)) % 3]
-        line.draw(top, theirs, color=ACCENT, linewidth=0.9, alpha=0.8, label=other, linestyle=style)
+        line.draw(top, theirs, color=ACCENT, linewidth=0.9, alpha=0.8, label=other)
     reach = np.zeros(len(ours)) if sd is None else NINETY * sd
     shown = np.concatenate([ours - reach, ours + reach, raw[np.isfinite(raw)]])
     _give_room(top, float(shown.min()), float(shown.max()))
     top.axhline(VARIABLES[product.observations.variable].normal, color="0.6", linewidth=0.7, zorder=1)
-    _describe(top, product, f"{product.mean_in_words}{_of_region(product)}", columns=2)
     middle.axhline(0.0, color="0.6", linewidth=0.7, zorder=1)
-    line.draw(middle, ours - raw, color=ACCENT, linewidth=1.1)
+    line.draw(middle, ours - raw, color=OURS if product.baselines else ACCENT, linewidth=1.1, label=name)
     middle.set_ylabel(f"{name} minus\nobserved, {units}", fontsize=9)
+    for (other, field), (colour, style) in zip(product.baselines.items(), cycle(_BASELINES)):
+        theirs = means(weighted_mean(field, product.observations.grid.area))
+        line.draw(top, theirs, color=colour, linewidth=1.0, label=other, linestyle=style, zorder=4)
+        line.draw(middle, theirs - raw, color=colour, linewidth=1.0, label=other, linestyle=style)
+    _describe(top, product, f"{product.mean_in_words}{_of_region(product)}", columns=2)
+    if product.baselines:
+        middle.set_ylabel(f"minus observed,\n{units}", fontsize=9)
+        middle.legend(frameon=False, fontsize=9, ncols=4, loc="upper left")
+        low, high = middle.get_ylim()
+        middle.set_ylim(low, high + 0.25 * (high - low))
     hemispheres = [name for name in ("NH", "SH") if name in series.coverage] or list(series.coverage)[:1]
     for region, colour in zip(hemispheres, (OURS, ACCENT), strict=False):
         months.draw(bottom, 100.0 * series.coverage[region], color=colour, linewidth=1.0, label=region)
