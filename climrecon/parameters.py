@@ -112,6 +112,10 @@ PARAMETERS = (
                    "remapped to as they are read, conservatively: a step in degrees over their extent (0.5), a global "
                    "grid (r360x180), or a netCDF file on the grid. For curvilinear, rotated and unstructured grids. "
                    "Empty: the grid of the files."),
+    Parameter("native_grid", BOOL, False, tasks=(RECONSTRUCT,),
+              help="With grid: write the reconstruction on the cells of the file too, in a second netCDF file with their "
+                   "coordinates, bounds and grid mapping. Observed cells have the file's values, the others those of the "
+                   "regular grid, bilinearly."),
     Parameter("domain", CHOICE, "auto", choices=("auto", "everywhere", "sea", "land"),
               help="Cells that are estimated and counted in means. auto: where the variable exists; in a regional file "
                    "without the cells beyond the observed ones, and without water if only land is observed."),

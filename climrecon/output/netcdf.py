@@ -10,7 +10,8 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ Values = Callable[[slice], NDArray[Any]]
 MOST_INPUTS = 300
 # Every reader of netCDF-4 knows deflate; zstd needs a plugin and makes larger files of rounded fields. Level 5 makes
 # files 5 % smaller than level 3, which are read no slower; levels above take two to three times as long for 2 % more.
-_COMPRESSION = {"zlib": True, "complevel": 5, "shuffle": True}
+COMPRESSION = {"zlib": True, "complevel": 5, "shuffle": True}
 
 
 def write_netcdf(
@@ -68,28 +69,39 @@ def write_netcdf(
     OutputError
         If the folder cannot be written, the disk is full or a quota is reached; nothing is left then.
     """
-    data = _fields(product)
+    data = fields_of(product)
     members = f"{product.observations.variable}_realisation"
     wanted = variables or (*data, *([members] if product.realisations else []))
     written: dict[str, Callable[[], Iterator[NDArray[Any]]]] = {}
+    with new_file(path, attributes) as file:
+        write_axes(file, product)
+        for name in wanted:
+            if name == members:
+                _realisations(file, product, name)
+                continue
+            values, described = data[name]
+            written[name] = _write_field(file, product, name, values, with_ancillary(described, wanted))
+        if product.structural is not None and variables is None:
+            write_differences(file, product, _naming(product)[0])
+    return written
+
+
+@contextmanager
+def new_file(path: Path, attributes: Mapping[str, str]) -> Iterator[netCDF4.Dataset]:
+    """A result's file with its global attributes, in place when it is whole.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written, the disk is full or a quota is reached; nothing is left then.
+    """
     try:
         with (
             atomic_path(path, NETCDF_HEADER) as temporary,
             netCDF4.Dataset(temporary, "w", format="NETCDF4_CLASSIC") as file,
         ):
             file.setncatts({key: value for key, value in attributes.items() if value})
-            write_axes(file, product)
-            for name in wanted:
-                if name == members:
-                    _realisations(file, product, name)
-                    continue
-                values, described = data[name]
-                ancillary = [other for other in described.pop("ancillary_variables", ()) if other in wanted]
-                if ancillary:
-                    described["ancillary_variables"] = " ".join(ancillary)
-                written[name] = _write_field(file, product, name, values, described)
-            if product.structural is not None and variables is None:
-                write_differences(file, product, _naming(product)[0])
+            yield file
     except OSError as error:
         raise OutputError(
             f"{path} could not be written: {error.strerror or error}.",
@@ -104,10 +116,16 @@ def write_netcdf(
             f"{path.name} could not be written ({error}); {free:.0f} MB are free in {path.parent}.",
             "Free some space, or choose another outputdir.",
         ) from error
-    return written
 
 
-def _fields(product: Product) -> dict[str, tuple[Values, dict[str, Any]]]:
+def with_ancillary(described: Mapping[str, Any], wanted: Collection[str]) -> dict[str, Any]:
+    """Attributes of a field of :func:`fields_of`, with those of its ancillary variables that are ``wanted``."""
+    ancillary = [other for other in described.get("ancillary_variables", ()) if other in wanted]
+    rest = {key: text for key, text in described.items() if key != "ancillary_variables"}
+    return {**rest, "ancillary_variables": " ".join(ancillary)} if ancillary else rest
+
+
+def fields_of(product: Product) -> dict[str, tuple[Values, dict[str, Any]]]:
     """Data variables by name: functions of a block of steps that give the rounded values in the package's order, and
     attributes.
     """
@@ -231,7 +249,7 @@ def _write_field(
     chunks = (min(len(product.observations.time), CHUNK), len(source.lat), len(source.lon))
     fill = np.int8(-127) if whole else np.dtype(kind).type(FILL)
     variable = file.createVariable(
-        name, kind, ("time", "lat", "lon"), fill_value=fill, chunksizes=chunks, **_COMPRESSION
+        name, kind, ("time", "lat", "lon"), fill_value=fill, chunksizes=chunks, **COMPRESSION
     )
     variable.setncatts(dict(described))
     variable.set_auto_maskandscale(False)
@@ -254,7 +272,7 @@ def _realisations(file: netCDF4.Dataset, product: Product, name: str) -> None:
     add_variable(file, "realization", "i4", ("realization",), described, np.arange(1, count + 1))
     shape = (1, min(len(product.observations.time), 120), len(source.lat), len(source.lon))
     variable = file.createVariable(
-        name, "f4", ("realization", "time", "lat", "lon"), fill_value=FILL, chunksizes=shape, **_COMPRESSION
+        name, "f4", ("realization", "time", "lat", "lon"), fill_value=FILL, chunksizes=shape, **COMPRESSION
     )
     known = VARIABLES[product.observations.variable]
     rounding = step_attributes(known)

@@ -89,6 +89,8 @@ class Product:
         kept cells, of their own values; None without an ensemble.
     errors:
         Which errors of the observations are in.
+    kept_sd:
+        (T, H, W) error of a cell if it were observed, without that of members; None where it is not needed.
     """
 
     observations: Observations
@@ -108,6 +110,7 @@ class Product:
     baselines: Mapping[str, FloatArray] = field(default_factory=dict)
     observational: FloatArray | None = None
     errors: ErrorBudget = field(default_factory=ErrorBudget)
+    kept_sd: FloatArray | None = None
 
     def observed_field(self, part: slice = slice(None)) -> FloatArray:
         """(T, H, W) observations of some steps on the product's reference period, NaN where missing."""

@@ -77,13 +77,14 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         stated = replace(stated, variable=variable.__dict__)
         release = release_of(stated)
         row = release.data_set if release else None
-        remapping = remapping_of(path, file, variable, request.grid) if request.grid else None
+        cells = remapping_of(path, file, variable, request.grid) if request.grid else None
+        remapping = None if request.as_written else cells
         field = field_of(
             file,
             variable,
             lambda units: check_units(units, description),
             request.frequency,
-            remapping.cells if remapping else None,
+            cells.cells if cells else None,
         )
         units = field.units
         notes += field.notes
@@ -111,7 +112,8 @@ def read_chunk(path: Path, request: PrepareRequest, realisation: int | None = No
         if anomaly and units.strip() in ("", "1"):
             notes.append(f"{variable.name} states no units; its anomalies are taken as {description.units}")
         values = without_flags(values, description.limits(anomaly), description, tally)
-        check_values(values, anomaly, labels, place, description)
+        if not request.as_written:  # its means were judged
+            check_values(values, anomaly, labels, place, description)
         metadata = {
             "variable_in_file": variable.name,
             "dtype": "float32" if remapping else Packing.of(variable).dtype,

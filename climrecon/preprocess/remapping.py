@@ -38,7 +38,8 @@ class Remapping:
     path, name:
         The file, and its variable.
     cells:
-        How the variable lies in the file: rows and columns as they stand there; one column of an unstructured grid.
+        How the variable lies in the file: rows and columns as they stand there; one column of an unstructured grid. Its
+        latitudes and longitudes are those of all cells, row by row, NaN where unknown.
     target:
         The axes of the regular grid.
     """
@@ -103,27 +104,38 @@ def remapping_of(path: Path, file: netCDF4.Dataset, variable: netCDF4.Variable, 
     cells = Horizontal(
         dimensions[0], dimensions[-1], lat, lon, np.arange(height), np.arange(width), Grid.regular(height, width)
     )
-    return Remapping(path, str(variable.name), cells, _axes_of(target_grid(wanted.strip(), lat, lon)))
+    known = np.isfinite(lat)
+    return Remapping(path, str(variable.name), cells, _axes_of(target_grid(wanted.strip(), lat[known], lon[known])))
 
 
 def _coordinates(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[FloatArray, FloatArray, tuple[str, ...]]:
-    """Known latitudes and longitudes (N,) of the cells of ``variable``, degrees, and the dimensions that they have."""
-    time = find_time(file, variable)[0]
-    for count in (2, 1):
-        names = tuple(name for name in variable.dimensions if name != time)[-count:]
-        both = [
-            next((v for v in file.variables.values() if v.dimensions == names and is_called(v, axis)), None)
-            for axis in ("latitude", "longitude")
-        ]
-        if both[0] is not None and both[1] is not None:
-            lat, lon = (_degrees(one) for one in both if one is not None)
-            known = np.isfinite(lat) & np.isfinite(lon) & (np.abs(lat) <= 90.0) & (np.abs(lon) <= 720.0)
-            return lat[known], lon[known], names
+    """Latitudes and longitudes (N,) of all cells of ``variable``, degrees, NaN where unknown, and their dimensions."""
+    if both := coordinates_of(file, variable):
+        lat, lon = map(degrees, both)
+        known = np.isfinite(lat) & np.isfinite(lon) & (np.abs(lat) <= 90.0) & (np.abs(lon) <= 720.0)
+        return np.where(known, lat, np.nan), np.where(known, lon, np.nan), both[0].dimensions
     if rotated := _rotated(file, variable):
         return rotated
     axes = find_horizontal(file, variable)  # raises where there are no axes either
-    lat, lon = np.meshgrid(axes.lat, axes.lon, indexing="ij")
-    return lat.ravel(), lon.ravel(), tuple(n for n in variable.dimensions if n in (axes.lat_name, axes.lon_name))
+    names = tuple(n for n in variable.dimensions if n in (axes.lat_name, axes.lon_name))
+    lat, lon = np.meshgrid(axes.lat, axes.lon, indexing="ij" if names[0] == axes.lat_name else "xy")
+    return lat.ravel(), lon.ravel(), names
+
+
+def coordinates_of(
+    file: netCDF4.Dataset, variable: netCDF4.Variable
+) -> tuple[netCDF4.Variable, netCDF4.Variable] | None:
+    """Latitude and longitude of each cell of ``variable``, of a grid that is curvilinear or unstructured; else None."""
+    time = find_time(file, variable)[0]
+    for count in (2, 1):
+        names = tuple(name for name in variable.dimensions if name != time)[-count:]
+        lat, lon = (
+            next((v for v in file.variables.values() if v.dimensions == names and is_called(v, axis)), None)
+            for axis in ("latitude", "longitude")
+        )
+        if lat is not None and lon is not None:
+            return lat, lon
+    return None
 
 
 def is_rotated(file: netCDF4.Dataset, variable: netCDF4.Variable) -> bool:
@@ -141,20 +153,22 @@ def _rotated(
         return None
     mapping, names = file[variable.grid_mapping], variable.dimensions[-2:]
     pole = [np.deg2rad(float(getattr(mapping, f"grid_north_pole_{axis}"))) for axis in ("latitude", "longitude")]
-    lat, lon = np.meshgrid(*(np.deg2rad(_degrees(file[name])) for name in names), indexing="ij")
+    lat, lon = np.meshgrid(*(np.deg2rad(degrees(file[name])) for name in names), indexing="ij")
     x, y, z = np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)
     towards = np.cos(pole[0]) * z - np.sin(pole[0]) * x
     east = np.sin(pole[1]) * towards - np.cos(pole[1]) * y
     north = np.arcsin(np.clip(np.sin(pole[0]) * z + np.cos(pole[0]) * x, -1.0, 1.0))
-    degrees = (
+    turned = (
         np.rad2deg(one).ravel() for one in (north, np.arctan2(east, np.cos(pole[1]) * towards + np.sin(pole[1]) * y))
     )
-    return (*degrees, names)
+    return (*turned, names)
 
 
-def _degrees(coordinate: netCDF4.Variable) -> FloatArray:
+def degrees(coordinate: netCDF4.Variable, of: netCDF4.Variable | None = None) -> FloatArray:
+    """Values of a coordinate, or of bounds ``of`` a coordinate, flattened, in degrees, NaN where missing."""
     values = np.ma.filled(coordinate[:].astype(np.float64), np.nan).ravel()
-    return np.rad2deg(values) if str(getattr(coordinate, "units", "")).lower().startswith("rad") else values
+    units = str(getattr(coordinate if of is None else of, "units", ""))
+    return np.rad2deg(values) if units.lower().startswith("rad") else values
 
 
 def target_grid(wanted: str, lat: FloatArray, lon: FloatArray) -> Grid:

@@ -32,6 +32,8 @@ class PrepareRequest:
         The data set as the user names it; "" where the file decides.
     grid:
         The regular grid that files are remapped to, see :mod:`climrecon.preprocess.remapping`; "": their own.
+    as_written:
+        With ``grid``: values on the cells of the file, as they are there, and not remapped.
     domain:
         ``auto``, ``everywhere``, ``sea`` or ``land``: see :func:`climrecon.geography.with_domain`.
     allow_infilled:
@@ -51,6 +53,7 @@ class PrepareRequest:
     obs_variable: str = ""
     data_set: str = ""
     grid: str = ""
+    as_written: bool = False
     domain: str = "auto"
     allow_infilled: bool = False
     allow_complete: bool = False

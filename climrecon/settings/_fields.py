@@ -22,6 +22,7 @@ class Fields(BaseModel):
     obs_variable: k.Text | None
     allow_infilled: k.Bool
     grid: k.Text | None
+    native_grid: k.Bool
     domain: Annotated[Literal["auto", "everywhere", "sea", "land"], k.LOWER_CASE]
     period: k.Period | None
     network: k.Text

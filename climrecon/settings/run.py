@@ -105,6 +105,7 @@ class RunSettings(Fields):
             "allow_infilled": self.allow_infilled,
             "time_frequency": "" if self.frequency == MONTH else self.frequency.name,
             "grid": self.grid,
+            "native_grid": self.native_grid,
             "domain": self.domain if self.domain != "auto" else "",
         }
         if task == "evaluate" and self.withholds:
@@ -242,6 +243,10 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
     grid = values["grid"]
     if not (_is_empty(grid) or "/" in str(grid) or str(grid).endswith(NETCDF) or _GRID.fullmatch(str(grid).strip())):
         problems.append(f"grid: {grid!r} is no step in degrees (0.5), no global grid (r360x180), and no netCDF file")
+    if _is_empty(grid) and str(values["native_grid"]).strip().lower() in TRUE:
+        problems.append(
+            "native_grid: belongs to grid; without it the result is on the file's cells. Leave out native_grid"
+        )
     options = values["extra_scheduler_options"]
     if not _is_empty(options):
         bad = [part for part in str(options).split(",") if not _OPTION.match(part.strip())]

@@ -172,6 +172,7 @@ def product_of(
         notes=tuple(notes),
         observational=observational,
         errors=prepared.record.errors,
+        kept_sd=kept if settings.native_grid else None,
     )
 
 

@@ -12,11 +12,13 @@ from climrecon.array_types import FloatArray
 from climrecon.output.content import content_sha256
 from climrecon.output.entry import write_entry
 from climrecon.output.explanation import Explained
+from climrecon.output.native import write_native
 from climrecon.output.netcdf import global_attributes, write_netcdf
 from climrecon.output.product import Product
 from climrecon.output.series import Series, make_series
 from climrecon.output.structural import table
 from climrecon.preprocess import FileGrid
+from climrecon.preprocess.way_back import read_file_cells
 from climrecon.report import write_report
 from climrecon.settings import RunSettings
 from climrecon.settings.periods import parse_month
@@ -69,6 +71,8 @@ def write_results(
     results.add("catalogue.json", "catalogue", "intake-esm catalogue of this reconstruction")
     units = VARIABLES[product.observations.variable].units
     of_mean = f"{product.mean_in_words.capitalize()} by {product.observations.time.word} with"
+    if settings.native_grid:
+        _on_file_cells(results, product, inputs, attributes, title)
     if product.structural is not None:
         (stage / "structural.csv").write_text(table(product, product.structural.infilled, True), encoding="utf-8")
         caption = f"{of_mean} each network, {units}, and its standard deviation over them"
@@ -141,6 +145,20 @@ def _single_files(results: RunFolder, product: Product, attributes: dict[str, st
         path = folder / f"{name}_{product.stem.split('_', 1)[1]}.nc"
         written = write_netcdf(product, path, attributes, (name,))
         results.add(path, "databrowser", f"{title}: {name} alone", content_sha256(path, written))
+
+
+def _on_file_cells(
+    results: RunFolder, product: Product, inputs: Inputs, attributes: dict[str, str], title: str
+) -> None:
+    """The reconstruction on the cells of the observations' file, which was remapped to a regular grid."""
+    results.reporter.stage("Bringing the result back to the cells of the file")
+    own = read_file_cells(inputs.main, inputs.request(results.settings, results.stage), product.observations)
+    path = results.stage / f"{product.stem}_native.nc"
+    notes = write_native(product, own, path, {**attributes, "title": f"{title}, on the cells of the file"})
+    results.reporter.note(notes[0])
+    for note in notes[1:]:
+        results.reporter.warning(note)
+    results.add(path, "native grid", f"{title}: on the cells of the file", content_sha256(path))
 
 
 def _plot_month(settings: RunSettings, product: Product) -> int:

@@ -194,6 +194,8 @@ class Reconstruction:
                 settings.region or "its index, else its mean",
             )
             lines.append(f"  explained: {', '.join(labels)}; value: {value}")
+        if settings.native_grid:
+            lines.append("  and on the cells of the file: values, standard deviation and status, in a second file")
         if self.parts > 1:
             held, files = megabytes(self.size.bytes), self.size.files(self.parts)
             needs.append((self.store.folder, self.size.bytes, files))
