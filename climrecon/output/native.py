@@ -59,7 +59,7 @@ def write_native(product: Product, own: OnFileCells, path: Path, attributes: Map
         add_time_axis(file, product.observations.time, product.observations.source.calendar)
         with opened(own.cells.path) as source:
             shared = _write_cells(file, source, own)
-            stated = str(getattr(source[own.cells.name], "cell_methods", "")) or product.cell_methods
+            stated = str(source[own.cells.name].__dict__.get("cell_methods", "")) or product.cell_methods
         # Blocks are of whole chunks of the file, so that none is compressed twice.
         steps = min(max(_VALUES // own.cells.lat.size, 1), len(product.observations.time))
         chunks = (steps, *own.cells.shape)
@@ -140,11 +140,12 @@ def _describe(name: str, about: dict[str, Any], product: Product) -> None:
 def _write_cells(file: netCDF4.Dataset, source: netCDF4.Dataset, own: OnFileCells) -> dict[str, str]:
     """Copy what the file states of its cells; returns the attributes of a field that name them."""
     variable, shared = source[own.cells.name], {}
+    stated = variable.__dict__
     for name, size in zip(own.cells.dimensions, own.cells.shape, strict=True):
         file.createDimension(name, size)
         if name in source.variables:
             _copy(file, source[name])
-    mapping = str(getattr(variable, "grid_mapping", ""))
+    mapping = str(stated.get("grid_mapping", ""))
     if mapping in source.variables:
         _copy(file, source[mapping])
         shared["grid_mapping"] = mapping
@@ -159,13 +160,13 @@ def _write_cells(file: netCDF4.Dataset, source: netCDF4.Dataset, own: OnFileCell
             values = getattr(own.cells, name).reshape(own.cells.shape)
             add_variable(file, name, "f8", own.cells.dimensions, {"standard_name": standard, "units": units}, values)
     # Scalars, such as the height of the thermometer.
-    for name in str(getattr(variable, "coordinates", "")).split():
+    for name in str(stated.get("coordinates", "")).split():
         if name in source.variables and not source[name].dimensions and name not in file.variables:
             _copy(file, source[name])
             auxiliary.append(name)
     if auxiliary:
         shared["coordinates"] = " ".join(auxiliary)
-    measures = str(getattr(variable, "cell_measures", ""))
+    measures = str(stated.get("cell_measures", ""))
     area = measures.split(":")[-1].strip()
     if area:
         shared["cell_measures"] = measures
