@@ -189,11 +189,9 @@ class Reconstruction:
             f"  output: at most {megabytes(size)} before compression in {folder}",
         ]
         if months:
-            labels, value = (
-                (observations.time.labels()[at] for at in months),
-                settings.region or "its index, else its mean",
-            )
-            lines.append(f"  explained: {', '.join(labels)}; value: {value}")
+            labels = ", ".join(observations.time.labels()[at] for at in months)
+            value = settings.region or "the index of the variable, else the mean"
+            lines.append(f"  explained: {labels}; value: {value}")
         if settings.native_grid:
             lines.append("  and on the cells of the file: values, standard deviation and status, in a second file")
         if self.parts > 1:
