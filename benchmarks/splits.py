@@ -21,12 +21,12 @@ from typing import Any
 import netCDF4
 import numpy as np
 
-from climrecon.benchmark_set.runs import learned_months
 from climrecon.fields import Months
 from climrecon.grid import FIVE_DEGREES as GRID
 from climrecon.methods.priors.forced import ForcedResponses, response_of
 from climrecon.preprocess import prepare_member
 from climrecon.preprocess.patterns import read_patterns
+from climrecon.tasks.benchmark.runs import learned_months
 from climrecon.training.sets import family_of
 
 BLOCKS = tuple((first, first + 4) for first in (1963, 1973, 1983, 1993))

@@ -1,9 +1,9 @@
 """climrecon: neural-network reconstruction of gappy historical climate observations.
 
 From Python: :func:`climrecon.reconstruct`, :func:`climrecon.evaluate`, :func:`climrecon.cross_validate`,
-:func:`climrecon.explain`, :func:`climrecon.compare` and :func:`climrecon.methods`; see :mod:`climrecon.api`. This module
-is imported by the host's Python as well (see :mod:`climrecon.freva`), so it holds nothing but the version and what finds
-these functions, in syntax that Python 3.8 reads.
+:func:`climrecon.explain`, :func:`climrecon.compare`, :func:`climrecon.benchmark` and :func:`climrecon.methods`; see
+:mod:`climrecon.api`. This module is imported by the host's Python as well (see :mod:`climrecon.freva`), so it holds
+nothing but the version and what finds these functions, in syntax that Python 3.8 reads.
 """
 
 from climrecon.version import __version__ as __version__
@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from climrecon.api import benchmark as benchmark
     from climrecon.api import compare as compare
     from climrecon.api import cross_validate as cross_validate
     from climrecon.api import evaluate as evaluate
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from climrecon.api import methods as methods
     from climrecon.api import reconstruct as reconstruct
 
-_FUNCTIONS = ("compare", "cross_validate", "evaluate", "explain", "methods", "reconstruct")
+_FUNCTIONS = ("benchmark", "compare", "cross_validate", "evaluate", "explain", "methods", "reconstruct")
 
 
 def __getattr__(name: str) -> "Any":

@@ -1,5 +1,5 @@
 """The package from Python: :func:`reconstruct`, :func:`evaluate`, :func:`cross_validate`, :func:`explain`,
-:func:`compare`, and all :func:`methods`.
+:func:`compare`, :func:`benchmark`, and all :func:`methods`.
 
 The functions run the tasks of the command line with the same parameters, checks, defaults and site file, in a
 temporary folder; what they return has the content of the files that the command line writes.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Data = xr.Dataset | xr.DataArray | str | Path
 
-__all__ = ["Compared", "compare", "cross_validate", "evaluate", "explain", "methods", "reconstruct"]
+__all__ = ["Compared", "benchmark", "compare", "cross_validate", "evaluate", "explain", "methods", "reconstruct"]
 
 
 def methods() -> dict[str, str]:
@@ -217,6 +217,55 @@ def compare(products: Mapping[str, Data], *, progress: bool = False, **parameter
         numbers = json.loads((result / "comparison.json").read_text(encoding="utf-8"))
         with xr.open_dataset(result / "comparison.nc") as data:
             return Compared(numbers, data.load())
+
+
+def benchmark(
+    methods: Sequence[str] = ("auto", "kriging", "idw"),
+    submissions: Sequence[str | Path] = (),
+    *,
+    progress: bool = False,
+    **parameters: Any,
+) -> pd.DataFrame:
+    """Score methods, and submissions of other tools, on a benchmark set.
+
+    Parameters
+    ----------
+    methods:
+        Names of :func:`methods`, or paths of networks; ``auto`` is the network for ``tas``.
+    submissions:
+        Folders with a netCDF file for each case, or folders of such folders.
+    progress:
+        Show the stages and how far they are, on standard error.
+    **parameters:
+        Any other parameter of the task, as ``climrecon benchmark leaderboard --help`` lists them: ``benchmark=`` the
+        folder of a set (by default the embedded set is made), ``truth_file=``, ``masks=``, ``gaps=``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a method or submission, best RMSE first: scores of all cases (``rmse``, ``skill``, ``crps`` …), version and
+        doubts. The content of ``leaderboard.json`` stands in ``attrs["leaderboard"]``.
+
+    Raises
+    ------
+    ClimReconError
+        With what was found, what was expected, and a hint what to do.
+    """
+    import pandas as pd
+
+    given = {"methods": ",".join(methods) or "none", "submissions": ",".join(map(str, submissions))}
+    with TemporaryDirectory(prefix="climrecon-") as folder:
+        manifest = _run("benchmark", {**parameters, **given}, Path(folder), progress)
+        path = Path(folder) / "result" / "leaderboard.json"
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"boards": []}
+    rows = [row for one in content["boards"] if one["set"] == manifest["facets"]["model"] for row in one["rows"]]
+    rows.sort(key=lambda row: float(row["overall"]["rmse"]))
+    table = pd.DataFrame(
+        [{"version": row["method_version"], **row["overall"], "doubts": row["doubts"]} for row in rows],
+        index=[row["method"] for row in rows],
+    )
+    table.attrs["leaderboard"] = content
+    return table
 
 
 def explain(

@@ -18,9 +18,9 @@ PACKAGE = Path(__file__).resolve().parent
 OPTIONS = "options"
 #: The host adds this field to each form by itself.
 SCHEDULER = "extra_scheduler_options"
-OPTIONS_HELP = (
-    "Other parameters as name=value, separated by commas, e.g. keep_observed=false, seed=1; "
-    "docs/reference/parameters.md and 'climrecon {} --help' list them."
+_OPTIONS_HELP = (
+    "Other parameters as name=value, separated by commas, e.g. {}; docs/reference/parameters.md and 'climrecon {} "
+    "--help' list them."
 )
 
 #: Task -> the parameters that its form shows, in this order.
@@ -32,6 +32,8 @@ FORMS = {
     p.EVALUATE: ("network", "compare_with", "truth_file", "training_data", "noise", "withhold", "variable", "model",
                  "obs_file", "masks", "period", "realisations", "outputdir"),
     p.COMPARE: ("products", "products_folder", "variable", "reference_period", "period", "trend_periods", "outputdir"),
+    p.BENCHMARK: ("methods", "submissions", "benchmark", "truth_file", "masks", "model", "gaps", "period",
+                  "realisations", "key", "leaderboard", "outputdir"),
     p.EXPLAIN: ("variable", "model", "obs_file", "month", "region", "network", "compare_with", "period", "outputdir"),
 }  # fmt: skip
 
@@ -55,6 +57,16 @@ _HELP = {
     (p.COMPARE, "variable"): "Variable of the products, by its CMOR name, e.g. tas (near-surface temperature).",
     (p.COMPARE, "reference_period"): "Years whose mean is the zero of all products.",
     (p.EVALUATE, "training_data"): "Training sets whose held-out members are the truth, joined by +.",
+    (p.BENCHMARK, "truth_file"): "netCDF file of monthly anomalies that a new set is made of; needed again to score on "
+    "it. Empty: generated fields.",
+    (p.BENCHMARK, "masks"): "Observation file or data set whose gaps a new set takes. Empty: generated gaps, or "
+    "those of model where there is a truth_file.",
+    (p.BENCHMARK, "model"): "Data set of the catalogue whose gaps a new set takes, e.g. HadCRUT5. Empty: the site's "
+    "default.",
+    (p.BENCHMARK, "period"): "Whole years of the truth of a new set, e.g. 1900-1927. Empty: all, or of generated "
+    "fields 1911-1940.",
+    (p.BENCHMARK, "realisations"): "Equally likely complete fields that each method draws, to score intervals of the "
+    "annual mean: 0, or 2 to 1000.",
     (p.EXPLAIN, "network"): "Network or baseline whose value is explained, e.g. punet6.",
     (p.EXPLAIN, "compare_with"): "Networks or baselines to explain too, separated by commas; 'none' for none.",
     (p.EXPLAIN, "variable"): "Variable of the value, by its CMOR name, e.g. tas (near-surface temperature).",
@@ -67,6 +79,12 @@ def fields(task: str) -> List[p.Parameter]:
     """The parameters of the form of ``task``, each with its help there."""
     chosen = (p.BY_NAME[name] for name in FORMS[task])
     return [one._replace(help=_help(task, one)) for one in chosen]
+
+
+def options_help(task: str) -> str:
+    """Help of the field :data:`OPTIONS`."""
+    example = "keep_observed=false, seed=1" if task == p.RECONSTRUCT else "plots=false, seed=1"
+    return _OPTIONS_HELP.format(example, p.command_of(task))
 
 
 def _help(task: str, parameter: p.Parameter) -> str:

@@ -50,7 +50,7 @@ def _host_parameter(parameter):
     if parameter.kind == p.CHOICE:
         # The host hands over the key and accepts the value, so both must be equal.
         return host.SelectField(options={choice: choice for choice in parameter.choices}, **common)
-    if parameter.name in ("network", "compare_with"):
+    if parameter.name in ("network", "compare_with", "methods"):
         offered = {name: name for name in form.offered()}
         several = parameter.kind == p.NAMES_OR_PATHS
         return host.SelectField(options=offered, allow_user_input=True, multiple=several, **common)
@@ -83,7 +83,7 @@ class Parameters(host.ParameterDictionary):
 
     def __init__(self, task):
         self.task = task
-        options = host.String(name=form.OPTIONS, item_separator="\n", help=form.OPTIONS_HELP.format(task))
+        options = host.String(name=form.OPTIONS, item_separator="\n", help=form.options_help(task))
         super().__init__(*[_host_parameter(parameter) for parameter in form.fields(task)], options)
 
     def parse_arguments(self, opt_arr, use_defaults=False, complete_defaults=False, check_errors=True):

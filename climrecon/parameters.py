@@ -32,11 +32,18 @@ FILE_OR_URL = "file or URL"
 NAME_OR_PATH = "name or path"
 NAMES_OR_PATHS = "names or paths"  # separated by commas
 NAMED_FILES = "named files"  # NAME=FILE, separated by commas
-PATHS = (FILE, FOLDER, OUTPUT, FILE_OR_URL, NAME_OR_PATH, NAMES_OR_PATHS, NAMED_FILES)
+FOLDERS = "folders"  # separated by commas
+PATHS = (FILE, FOLDER, OUTPUT, FILE_OR_URL, NAME_OR_PATH, NAMES_OR_PATHS, NAMED_FILES, FOLDERS)
 
-TASKS = RECONSTRUCT, TRAIN, EVALUATE, EXPLAIN, COMPARE = ("reconstruct", "train", "evaluate", "explain", "compare")
+TASKS = RECONSTRUCT, TRAIN, EVALUATE, EXPLAIN, COMPARE, BENCHMARK = (
+    "reconstruct", "train", "evaluate", "explain", "compare", "benchmark",
+)  # fmt: skip
 #: Tasks that work on observations and apply methods; a comparison reads finished products.
 WITH_OBSERVATIONS = (RECONSTRUCT, TRAIN, EVALUATE, EXPLAIN)
+#: Tasks that search a catalogue for observations; a benchmark takes their gaps alone.
+SEARCHING = (*WITH_OBSERVATIONS, BENCHMARK)
+#: Tasks on fields of any variable, grid and frequency; a benchmark set has its own.
+ON_ANY_FIELDS = (*WITH_OBSERVATIONS, COMPARE)
 
 #: Old name -> name. The old names are accepted until the version after 0.2, with a note.
 OLD_NAMES = {"against": "compare_with", "channel_files": "auxiliary_files", "channels": "auxiliary"}
@@ -77,23 +84,23 @@ class Parameter(NamedTuple):
 
 
 PARAMETERS = (
-    Parameter("variable", FACET, "tas", site=True, in_fingerprint=True,
+    Parameter("variable", FACET, "tas", site=True, in_fingerprint=True, tasks=ON_ANY_FIELDS,
               help="Variable to reconstruct, by its CMOR name, e.g. tas (near-surface air temperature), psl "
                    "(sea-level pressure)."),
-    Parameter("project", FACET, "observations", site=True, tasks=WITH_OBSERVATIONS,
+    Parameter("project", FACET, "observations", site=True, tasks=SEARCHING,
               help="Project of the observations in the data browser or catalogue. Case does not matter."),
-    Parameter("product", FACET, None, site=True, tasks=WITH_OBSERVATIONS,
+    Parameter("product", FACET, None, site=True, tasks=SEARCHING,
               help="Product of the observations. Empty: any that matches."),
-    Parameter("institute", FACET, None, site=True, tasks=WITH_OBSERVATIONS,
+    Parameter("institute", FACET, None, site=True, tasks=SEARCHING,
               help="Institute of the observations. Empty: any that matches."),
-    Parameter("model", FACET, None, site=True, tasks=WITH_OBSERVATIONS,
+    Parameter("model", FACET, None, site=True, tasks=SEARCHING,
               help="Data set to reconstruct, e.g. HadCRUT5, HadCRUT4, CRUTEM4, GISTEMP. Empty: the site's default "
                    "(HadCRUT5) where the catalogue has several."),
-    Parameter("experiment", FACET, None, site=True, tasks=WITH_OBSERVATIONS,
+    Parameter("experiment", FACET, None, site=True, tasks=SEARCHING,
               help="Experiment of the observations. Empty: any that matches."),
-    Parameter("ensemble", FACET, None, site=True, tasks=WITH_OBSERVATIONS,
+    Parameter("ensemble", FACET, None, site=True, tasks=SEARCHING,
               help="Ensemble of the observations. Empty: any that matches."),
-    Parameter("time_frequency", FACET, "mon", site=True,
+    Parameter("time_frequency", FACET, "mon", site=True, tasks=ON_ANY_FIELDS,
               help="Frequency of the means: mon (months), yr (years), sem (seasons DJF, MAM, JJA, SON) or day. The "
                    "networks that come with climrecon are monthly; other frequencies take a baseline, e.g. kriging."),
     Parameter("obs_file", FILE, None, tasks=WITH_OBSERVATIONS,
@@ -101,13 +108,13 @@ PARAMETERS = (
                    "means of time_frequency on a latitude-longitude grid, global or regional. Of the other facets only "
                    "model may be given with it: the data set that the file holds, where the file does not state it or "
                    "contradicts itself."),
-    Parameter("obs_variable", TEXT, None, site=True,
+    Parameter("obs_variable", TEXT, None, site=True, tasks=ON_ANY_FIELDS,
               help="Name of the variable in the files of the observations; of products in those files that hold it. "
                    "Empty: names and attributes in the files decide."),
     Parameter("allow_infilled", BOOL, False, tasks=WITH_OBSERVATIONS,
               help="Read a product whose gaps seem to be filled. The result states it: interpolated cells then count as "
                    "observations."),
-    Parameter("grid", NAME_OR_PATH, None,
+    Parameter("grid", NAME_OR_PATH, None, tasks=ON_ANY_FIELDS,
               help="Regular grid that the files of the observations, and the fields of a training or evaluation, are "
                    "remapped to as they are read, conservatively: a step in degrees over their extent (0.5), a global "
                    "grid (r360x180), or a netCDF file on the grid. For curvilinear, rotated and unstructured grids. "
@@ -116,7 +123,7 @@ PARAMETERS = (
               help="With grid: write the reconstruction on the cells of the file too, in a second netCDF file with their "
                    "coordinates, bounds and grid mapping. Observed cells have the file's values, the others those of the "
                    "regular grid, bilinearly."),
-    Parameter("domain", CHOICE, "auto", choices=("auto", "everywhere", "sea", "land"),
+    Parameter("domain", CHOICE, "auto", choices=("auto", "everywhere", "sea", "land"), tasks=ON_ANY_FIELDS,
               help="Cells that are estimated and counted in means. auto: where the variable exists; in a regional file "
                    "without the cells beyond the observed ones, and without water if only land is observed."),
     Parameter("period", PERIOD, None, in_fingerprint=True,
@@ -134,7 +141,7 @@ PARAMETERS = (
     Parameter("compare_series", BOOL, False, site=True, tasks=(RECONSTRUCT,),
               help="Fill all months with the baselines of compare_with too, as with its networks: their means stand on "
                    "the series, in a table and in baselines.csv. Kriging takes minutes for 2,000 months."),
-    Parameter("realisations", INT, 0, minimum=0, maximum=1000, site=True, tasks=(RECONSTRUCT, EVALUATE),
+    Parameter("realisations", INT, 0, minimum=0, maximum=1000, site=True, tasks=(RECONSTRUCT, EVALUATE, BENCHMARK),
               in_fingerprint=True,
               help="Number of realisations (equally likely complete fields), 0 to 1000. Each takes as much disk space "
                    "as the result."),
@@ -144,13 +151,14 @@ PARAMETERS = (
                    "takes as long as the result. 0 or 1: none."),
     Parameter("keep_observed", BOOL, True, site=True, tasks=(RECONSTRUCT,), in_fingerprint=True,
               help="True: observed cells keep their values. False: observed cells hold the analysis too."),
-    Parameter("reference_period", PERIOD, "1961-1990", site=True, in_fingerprint=True,
+    Parameter("reference_period", PERIOD, "1961-1990", site=True, in_fingerprint=True, tasks=ON_ANY_FIELDS,
               help="Years whose mean is the zero of the anomalies. A reconstruction is referred to these years after "
                    "the gaps are filled; 20 of the years are needed in each calendar month or season."),
     Parameter("values", CHOICE, "auto", choices=("auto", "anomaly", "absolute"), in_fingerprint=True,
+              tasks=ON_ANY_FIELDS,
               help="Whether the input holds anomalies or absolute values; auto decides from the file, and stops "
                    "in doubt."),
-    Parameter("catalogue", FILE_OR_URL, None, site=True, tasks=WITH_OBSERVATIONS,
+    Parameter("catalogue", FILE_OR_URL, None, site=True, tasks=SEARCHING,
               help="Path or URL of an intake-esm catalogue to search. Empty: the site's catalogue."),
     Parameter("plots", BOOL, True, site=True, help="Draw maps and series (PNG)."),
     Parameter("plot_month", MONTH, None, tasks=(RECONSTRUCT,),
@@ -170,7 +178,7 @@ PARAMETERS = (
                    "slider, and the series of the cell that is clicked on."),
     Parameter("vector_figures", BOOL, False, site=True,
               help="Write each figure as PDF too."),
-    Parameter("report", BOOL, True, site=True, tasks=(RECONSTRUCT, EVALUATE, EXPLAIN, COMPARE),
+    Parameter("report", BOOL, True, site=True, tasks=(RECONSTRUCT, EVALUATE, EXPLAIN, COMPARE, BENCHMARK),
               help="Write one self-contained HTML report."),
     Parameter("add_to_databrowser", BOOL, False, site=True, tasks=(RECONSTRUCT,),
               help="Add the result to the data browser: product climrecon.reconstruction of your own project, one file "
@@ -179,11 +187,11 @@ PARAMETERS = (
               help="Print the input files, the steps and the size of the result, and stop before computing."),
     Parameter("outputdir", OUTPUT, None, site=True, host_default="$USER_OUTPUT_DIR",
               help="Folder for the results; Freva adds the number of the run. Empty: climrecon-result, or the next free "
-                   "name (climrecon-result-2); climrecon-training, climrecon-evaluation, climrecon-explanation and "
-                   "climrecon-comparison for the other tasks."),
+                   "name (climrecon-result-2); climrecon-training, climrecon-evaluation, climrecon-explanation, "
+                   "climrecon-comparison and climrecon-benchmark for the other tasks."),
     Parameter("cachedir", FOLDER, None, site=True,
               help="Folder for intermediate results that your runs share. Empty: your cache folder."),
-    Parameter("device", CHOICE, "auto", choices=("auto", "cpu", "cuda"), site=True, tasks=WITH_OBSERVATIONS,
+    Parameter("device", CHOICE, "auto", choices=("auto", "cpu", "cuda"), site=True, tasks=SEARCHING,
               help="Processor for the network; auto takes a GPU if there is one. A reconstruction needs no GPU."),
     Parameter("seed", INT, 0, minimum=0, maximum=2**31 - 1, in_fingerprint=True,
               help="Seed of the random numbers; equal seeds give equal results."),
@@ -193,13 +201,14 @@ PARAMETERS = (
     Parameter("detach", BOOL, False, help="Return at once after submitting batch jobs instead of waiting for them."),
     Parameter("task", CHOICE, "reconstruct", choices=TASKS, tasks=(),
               help="Task: reconstruct observations, train a network, evaluate networks (on known fields, or on "
-                   "withheld observations), explain which observations a reconstructed value comes from, or compare "
-                   "infilled products."),
+                   "withheld observations), explain which observations a reconstructed value comes from, compare "
+                   "infilled products, or score methods and submissions of other tools on a benchmark set."),
     Parameter("month", MONTH, None, tasks=(EXPLAIN,), in_fingerprint=True,
               help="Month to explain, YYYY-MM; of years and seasons that which holds it. Needed."),
-    Parameter("truth_file", FILE, None, tasks=(EVALUATE,),
+    Parameter("truth_file", FILE, None, tasks=(EVALUATE, BENCHMARK),
               help="netCDF file of complete monthly fields, taken as the truth and masked with the gaps of the "
-                   "observations. Empty: the held-out members of training_data."),
+                   "observations. Empty: the held-out members of training_data; of a benchmark that names none "
+                   "either, generated fields."),
     Parameter("withhold", CHOICE, "none", choices=("none", "cells", "blocks", "regions", "spans"), tasks=(EVALUATE,),
               help="Score on the observations themselves: observed cells are withheld in turn and reconstructed from the "
                    "others. cells: single cells; blocks: 20 degrees; regions: continents and ocean basins; spans: these "
@@ -209,7 +218,7 @@ PARAMETERS = (
                    "reconstructs all months once for each fold. Of regions each one is a fold."),
     Parameter("noise", BOOL, False, tasks=(EVALUATE,), in_fingerprint=True,
               help="Add errors to the masked truth, drawn as in the training with these observations."),
-    Parameter("training_data", TEXT, "20cr+cmip5", site=True, tasks=(TRAIN, EVALUATE),
+    Parameter("training_data", TEXT, "20cr+cmip5", site=True, tasks=(TRAIN, EVALUATE, BENCHMARK),
               help="Training sets of the site file, joined by +, e.g. 20cr+cmip5. Name first the set closest to "
                    "observations: its months judge how much each set counts. An evaluation without "
                    "truth_file takes the held-out members of these sets as the truth."),
@@ -229,9 +238,10 @@ PARAMETERS = (
                    "where there are): with them the network knows climates that its training data do not hold. Empty: "
                    "the patterns of the training data alone."),
     Parameter("network_name", TEXT, None, tasks=(TRAIN,), help="Name of the trained network in the store."),
-    Parameter("masks", NAME_OR_PATH, None, tasks=(TRAIN, EVALUATE),
+    Parameter("masks", NAME_OR_PATH, None, tasks=(TRAIN, EVALUATE, BENCHMARK),
               help="Observation file or data set whose gaps mask the complete fields, or made-up coverage of the sea "
-                   "(hadsst-like, ship-tracks). Empty: the observations of this run."),
+                   "(hadsst-like, ship-tracks). Empty: the observations of this run; of a benchmark of "
+                   "generated fields, generated gaps."),
     Parameter("iterations", INT, None, minimum=1, maximum=100_000_000, tasks=(TRAIN,),
               help="Number of training steps. Empty: the recipe's."),
     Parameter("max_hours", FLOAT, None, minimum=0.001, maximum=10_000, tasks=(TRAIN,), in_fingerprint=True,
@@ -247,6 +257,25 @@ PARAMETERS = (
               in_fingerprint=True,
               help="Whole years of the trends and of the maps, periods separated by commas. Each is cut to the years "
                    "that all products have; ten years are needed."),
+    Parameter("methods", NAMES_OR_PATHS, "auto,kriging,idw", site=True, tasks=(BENCHMARK,),
+              help="Networks and baselines of climrecon that are run on the set and scored, separated by commas: names "
+                   "from 'climrecon networks' or paths; auto is the network for tas, 'none' for none. Differences are "
+                   "taken to kriging."),
+    Parameter("submissions", FOLDERS, None, tasks=(BENCHMARK,),
+              help="Folders of submissions of other tools, separated by commas. A submission holds a netCDF file for "
+                   "each case, as the README.md of the set describes it; a folder of submissions may be named too."),
+    Parameter("benchmark", FOLDER, None, tasks=(BENCHMARK,),
+              help="Folder of the benchmark set to score on, or of an earlier result that holds one. Empty: a set is "
+                   "exported and is part of the result, the embedded one if no truth, masks or gaps are named."),
+    Parameter("gaps", TEXT, None, tasks=(BENCHMARK,),
+              help="Years of the gaps of a set that is exported, NAME=PERIOD separated by commas; each gives the cases "
+                   "NAME-clean and NAME-noisy. Empty: sparse=1851-1880,dense=1951-1980."),
+    Parameter("key", FILE, None, tasks=(BENCHMARK,),
+              help="Key file of a set with a hidden seed, as 'climrecon benchmark export --hidden FILE' writes it; its "
+                   "scorer has it."),
+    Parameter("leaderboard", FILE, None, tasks=(BENCHMARK,),
+              help="Leaderboard that several runs share, FILE.html: the rows are entered in it too, and the page of the "
+                   "result holds all its rows. Empty: the page holds the rows of this run."),
     Parameter("extra_scheduler_options", TEXT, None, site=True, tasks=(),
               help="Options for the batch job of a submitted run, separated by commas, e.g. "
                    "--partition=shared,--cpus-per-task=4. Empty: the site's."),
@@ -260,6 +289,11 @@ def of_task(task: str) -> Tuple[Parameter, ...]:
     """The parameters that ``task`` reads; those of a training or evaluation alone come first."""
     chosen = [parameter for parameter in PARAMETERS if task in parameter.tasks]
     return tuple(sorted(chosen, key=lambda one: task != RECONSTRUCT and RECONSTRUCT in one.tasks))
+
+
+def command_of(task: str) -> str:
+    """The words of the command line that run ``task``, after ``climrecon``."""
+    return "benchmark leaderboard" if task == BENCHMARK else task
 
 
 def fingerprinted(task: str) -> Tuple[str, ...]:
@@ -298,6 +332,7 @@ def allowed(parameter: Parameter) -> str:
         OUTPUT: "path of a folder",
         NAMED_FILES: "NAME=FILE, separated by commas",
         NAMES_OR_PATHS: "names or paths, separated by commas",
+        FOLDERS: "paths of folders, separated by commas",
     }.get(parameter.kind, parameter.kind)
     if parameter.minimum is not None and parameter.maximum is not None:
         words += ", {:g} to {:g}".format(parameter.minimum, parameter.maximum)
@@ -341,8 +376,9 @@ def _absolute(kind: str, value: Any, folder: Path) -> Any:
     text = str(value)
     if kind not in PATHS or value is None or not text.strip() or (kind == FILE_OR_URL and "://" in text):
         return value
-    if kind == NAMES_OR_PATHS:
-        return ",".join(_absolute(NAME_OR_PATH, part.strip(), folder) for part in text.split(","))
+    if kind in (NAMES_OR_PATHS, FOLDERS):
+        one = NAME_OR_PATH if kind == NAMES_OR_PATHS else FOLDER
+        return ",".join(_absolute(one, part.strip(), folder) for part in text.split(",") if part.strip())
     if kind == NAMED_FILES:
         pairs = [part.partition("=") for part in text.split(",") if part.strip()]
         return ",".join(name.strip() + sign + _absolute(FILE, path.strip(), folder) for name, sign, path in pairs)

@@ -393,3 +393,8 @@ def _event_cell(row: dict[str, Any] | None, digits: int) -> str:
     sd = "" if row["sd"] is None else f" ± {row['sd']:.{digits}f}"
     covered = "" if row["covered"] > 0.995 else f" ({100 * row['covered']:.0f} % of the box)"
     return f"{row['value']:+.{digits}f}{sd}{covered}"
+
+
+def write_benchmark_report(path: Path, **content: Any) -> None:
+    """Render the report of a benchmark; ``content``: the ``card`` and ``identity`` of its set, boards, and the run."""
+    _write_run_page(path, "benchmark.html.j2", **content)

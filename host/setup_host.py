@@ -24,6 +24,7 @@ PLUGINS = {
     "climreconevaluate": "plugin_evaluate",
     "climreconexplain": "plugin_explain",
     "climreconcompare": "plugin_compare",
+    "climreconbenchmark": "plugin_benchmark",
 }
 
 

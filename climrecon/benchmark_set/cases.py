@@ -16,14 +16,14 @@ import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.demo.climate import coverage_masks, make_climate
-from climrecon.errors import InputDataError, UsageError
+from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations
 from climrecon.grid import FIVE_DEGREES
 from climrecon.preprocess import PrepareRequest, read_observations, to_network_grid
-from climrecon.scores.masked_truth import MaskedTruth
+from climrecon.scores.masked_truth import MaskedTruth, masks_for
 from climrecon.scores.suite import CLEAN, NOISE
-from climrecon.settings.periods import Period, parse_period
-from climrecon.tasks.evaluate.plan import masks_for
+from climrecon.settings.benchmark import Stretch
+from climrecon.settings.periods import Period
 
 #: Years of generated truth: it warms, and is colder than its climatology, as the sparse decades were.
 YEARS = "1911-1940"
@@ -33,36 +33,11 @@ GAPS = {"sparse": "1851-1880", "dense": "1951-1980"}
 ERRORS = {"clean": (0.0, CLEAN), "noisy": (NOISE, NOISE)}
 #: Generated truth is rounded, K: linear algebra of other processors differs in the last digits, and hashes must not.
 STEP = 0.001
+#: A file, or those of one record.
+Files = Path | Sequence[Path]
 #: The climatology of generated truth ends here.
 _LAST = 1990
 _NOISE = 31
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Years whose gaps are taken, and the name of their cases."""
-
-    name: str
-    period: Period
-
-    @classmethod
-    def of(cls, text: str) -> Stretch:
-        """Read ``sparse=1851-1880``.
-
-        Raises
-        ------
-        UsageError
-            If it is no such text.
-        """
-        name, _, period = text.partition("=")
-        try:
-            found = parse_period(period)
-            found.years  # noqa: B018 - raises for an open period
-        except ValueError as error:
-            raise UsageError(f"--gaps {text}: {error}.", "Write NAME=PERIOD, e.g. sparse=1851-1880.") from error
-        if not (name.isascii() and name.replace("_", "").isalnum()):
-            raise UsageError(f"--gaps {text}: {name!r} is no name.", "Names have letters, digits and underscores.")
-        return cls(name, found)
 
 
 @dataclass(frozen=True)
@@ -106,7 +81,7 @@ def generated_truth(seed: int, name: str, time: Months) -> FloatArray:
     return np.asarray(np.round(field / STEP) * STEP, np.float32)
 
 
-def generated_cases(seed: int, years: Period, stretches: Sequence[Stretch], masks: Path | None) -> list[Case]:
+def generated_cases(seed: int, years: Period, stretches: Sequence[Stretch], masks: Files | None) -> list[Case]:
     """Cases of generated truth, a climate each, with generated gaps or those of the file ``masks``."""
     gaps, time = None if masks is None else read_fields(masks), _months_of(years)
     found = []
@@ -134,7 +109,7 @@ def _all_seen(has: BoolArray, stretch: Stretch, rule: str) -> None:
         raise InputDataError(f"--gaps {stretch.name}: {rule}.", "Choose whole years of truth and masks.")
 
 
-def cases_of_truth(truth: Observations, stretches: Sequence[Stretch], masks: Path, seed: int) -> list[Case]:
+def cases_of_truth(truth: Observations, stretches: Sequence[Stretch], masks: Files, seed: int) -> list[Case]:
     """Cases of given months: successive whole years of them each, so that no case holds months of another.
 
     Raises
@@ -158,8 +133,8 @@ def cases_of_truth(truth: Observations, stretches: Sequence[Stretch], masks: Pat
     return found
 
 
-def read_fields(path: Path, period: Period | None = None) -> Observations:
-    """Monthly anomalies of a file on the 5-degree grid, with gaps or without.
+def read_fields(files: Files, period: Period | None = None) -> Observations:
+    """Monthly anomalies of a file, or of several of one record, on the 5-degree grid, with gaps or without.
 
     Raises
     ------
@@ -168,9 +143,14 @@ def read_fields(path: Path, period: Period | None = None) -> Observations:
     """
     span = (period.start, period.end) if period else (None, None)
     request = PrepareRequest(period=span, allow_complete=True, allow_infilled=True)
-    found = read_observations([path], request)
+    found = read_observations(paths_of(files), request)
     with TemporaryDirectory(prefix="climrecon-") as scratch:
         return to_network_grid(found, FIVE_DEGREES, Path(scratch))
+
+
+def paths_of(files: Files) -> list[Path]:
+    """The files, one or several."""
+    return [files] if isinstance(files, Path) else list(files)
 
 
 def masks_of(gaps: Observations, stretch: Stretch, time: Months) -> tuple[BoolArray, str]:

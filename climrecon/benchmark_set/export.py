@@ -27,12 +27,22 @@ from climrecon.benchmark_set.card import (
     digest,
     read_card,
 )
-from climrecon.benchmark_set.cases import GAPS, YEARS, Case, Stretch, cases_of_truth, generated_cases, read_fields
+from climrecon.benchmark_set.cases import (
+    GAPS,
+    YEARS,
+    Case,
+    Files,
+    cases_of_truth,
+    generated_cases,
+    paths_of,
+    read_fields,
+)
 from climrecon.benchmark_set.files import write_fields
 from climrecon.errors import InputDataError, OutputError, UsageError
 from climrecon.files import create, sha256_of, write_text
 from climrecon.grid import FIVE_DEGREES
 from climrecon.interruption import signals_wait
+from climrecon.settings.benchmark import Stretch, stretches, whole_years
 from climrecon.settings.periods import Period, parse_period
 from climrecon.version import __version__
 from climrecon.workflow.progress import Quiet, Reporter
@@ -66,9 +76,9 @@ _REAL = (
 def export_set(
     folder: Path,
     *,
-    truth: Path | None = None,
+    truth: Files | None = None,
     years: str = "",
-    masks: Path | None = None,
+    masks: Files | None = None,
     gaps: Sequence[str] = (),
     seed: int | None = None,
     key: Path | None = None,
@@ -81,7 +91,8 @@ def export_set(
     Parameters
     ----------
     truth:
-        File of monthly anomalies, complete or with gaps whose cells do not count; None: truth is generated.
+        File of monthly anomalies, or files of one record, complete or with gaps whose cells do not count; None: truth
+        is generated.
     years:
         Whole years of the truth, e.g. ``1900-1927``; 1911-1940 by default, of a ``truth`` of a file all.
     masks:
@@ -105,15 +116,13 @@ def export_set(
     reporter = reporter or Quiet()
     _check(folder, truth, masks, seed, key)
     period = _period(years)
-    stretches = [Stretch.of(text) for text in gaps or [f"{one}={period}" for one, period in GAPS.items()]]
-    if len({stretch.name for stretch in stretches}) < len(stretches):
-        raise UsageError("Two --gaps have one name.", "Give each a name of its own.")
+    named = _gaps(gaps)
     embedded = truth is None and masks is None and not (years or gaps or key or seed)
     used = secrets.randbits(HIDDEN_BITS) if seed is None and (key or truth) else seed or 0
     earlier = _files_of_earlier(folder)
-    reporter.stage(f"Making the cases of {len(stretches)} periods of gaps")
+    reporter.stage(f"Making the cases of {len(named)} periods of gaps")
     if truth is None:
-        cases = generated_cases(used, period or parse_period(YEARS), stretches, masks)
+        cases = generated_cases(used, period or parse_period(YEARS), named, masks)
         about = TruthCard(
             kind=GENERATED,
             seed=None if key else used,
@@ -123,12 +132,12 @@ def export_set(
     else:
         assert masks is not None
         known = read_fields(truth, period)
-        cases = cases_of_truth(known, stretches, masks, used)
+        cases = cases_of_truth(known, named, masks, used)
         # The seed of the errors is not published: with it the truth of observed cells would follow.
         about = TruthCard(
             kind=OF_FILE,
-            files=(truth.name,),
-            description=f"{truth.name}, {known.time.span()}; whole years in turn for the cases",
+            files=tuple(path.name for path in paths_of(truth)),
+            description=f"{_named(truth)}, {known.time.span()}; whole years in turn for the cases",
         )
         limits = (_REAL, *_COMMON_LIMITS)
     try:
@@ -168,7 +177,7 @@ def _files_of_earlier(folder: Path) -> set[str]:
         return set()
 
 
-def _check(folder: Path, truth: Path | None, masks: Path | None, seed: int | None, key: Path | None) -> None:
+def _check(folder: Path, truth: Files | None, masks: Files | None, seed: int | None, key: Path | None) -> None:
     if truth is not None and masks is None:
         raise UsageError("A truth of a file needs masks.", "Name a file of observations with --masks.")
     if key and truth is not None:
@@ -193,11 +202,21 @@ def _period(years: str) -> Period | None:
     if not years:
         return None
     try:
-        period = parse_period(years)
-        period.years  # noqa: B018 - raises for an open period
+        return whole_years(years)
     except ValueError as error:
         raise UsageError(f"--years: {error}.", "Write e.g. 1900-1927.") from error
-    return period
+
+
+def _gaps(texts: Sequence[str]) -> list[Stretch]:
+    try:
+        return stretches(",".join(texts or [f"{name}={period}" for name, period in GAPS.items()]))
+    except ValueError as error:
+        raise UsageError(f"--gaps: {error}.", "Write NAME=PERIOD, e.g. sparse=1851-1880.") from error
+
+
+def _named(files: Files) -> str:
+    first, *others = paths_of(files)
+    return first.name + (f" and {len(others)} more files" if others else "")
 
 
 def _write_case(folder: Path, case: Case) -> CaseCard:

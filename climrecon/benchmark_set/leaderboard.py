@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from climrecon.benchmark_set.card import SetCard
+from climrecon.benchmark_set.cases import Files
 from climrecon.benchmark_set.scoring import Reference, case_result, row_of
-from climrecon.benchmark_set.submission import Fields, SubmissionError, case_files, read_about, read_case
+from climrecon.benchmark_set.submission import About, Fields, SubmissionError, case_files, read_about, read_case
 from climrecon.benchmark_set.truth import ScoredSet
 from climrecon.errors import ClimReconError, OutputError, UsageError
 from climrecon.files import parse_json, read_text, write_text
@@ -40,7 +41,7 @@ def score_submissions(
     folders: Sequence[Path],
     benchmark: Path,
     *,
-    truth: Path | None = None,
+    truth: Files | None = None,
     key: Path | None = None,
     board: Path | None = None,
     reporter: Reporter | None = None,
@@ -72,22 +73,10 @@ def score_submissions(
     reporter = reporter or Quiet()
     scored = ScoredSet.of(benchmark, truth, key)
     if board is not None:
-        _files_of(board)
+        files_of(board)
     reporter.stage(f"Checking {len(folders)} submissions to {scored.card.name}")
-    files, about, problems = {}, {}, []
-    for folder in folders:
-        try:
-            files[folder] = case_files(folder, scored.card)
-            about[folder] = read_about(files[folder])
-        except ClimReconError as error:
-            problems.append(error)
-    _raise(problems)
-    names = Counter((one.method, one.method_version) for one in about.values())
-    if twice := [" ".join(filter(None, name)) for name, count in names.items() if count > 1]:
-        raise UsageError(
-            f"Several of these submissions have one method and version: {', '.join(twice)}.",
-            "Give each a method_version of its own: a row replaces that of its method and version.",
-        )
+    files, about = check_submissions(folders, scored.card)
+    problems: list[ClimReconError] = []
     results: dict[Path, dict[str, Any]] = {folder: {} for folder in folders}
     references: dict[str, Reference] = {}
     for number, case in enumerate(scored.card.cases):
@@ -111,6 +100,33 @@ def score_submissions(
     return rows
 
 
+def check_submissions(folders: Sequence[Path], card: SetCard) -> tuple[dict[Path, dict[str, Path]], dict[Path, About]]:
+    """The file of each case and the attributes of each submission; fields are not read.
+
+    Raises
+    ------
+    SubmissionError
+        If some lack files or attributes, with the problems of all of them.
+    UsageError
+        If two have one method and version.
+    """
+    files, about, problems = {}, {}, []
+    for folder in folders:
+        try:
+            files[folder] = case_files(folder, card)
+            about[folder] = read_about(files[folder])
+        except ClimReconError as error:
+            problems.append(error)
+    _raise(problems)
+    names = Counter((one.method, one.method_version) for one in about.values())
+    if twice := [" ".join(filter(None, name)) for name, count in names.items() if count > 1]:
+        raise UsageError(
+            f"Several of these submissions have one method and version: {', '.join(twice)}.",
+            "Give each a method_version of its own: a row replaces that of its method and version.",
+        )
+    return files, about
+
+
 def _raise(problems: Sequence[ClimReconError]) -> None:
     if len(problems) == 1:
         raise problems[0]
@@ -120,7 +136,7 @@ def _raise(problems: Sequence[ClimReconError]) -> None:
         raise SubmissionError(texts, "Submissions cannot be scored:", hint)
 
 
-def _files_of(board: Path) -> tuple[Path, Path]:
+def files_of(board: Path) -> tuple[Path, Path]:
     """Page and rows of a leaderboard, by the name of the page.
 
     Raises
@@ -165,35 +181,56 @@ def read_boards(path: Path) -> list[dict[str, Any]]:
     raise OutputError(f"{path} is there already and holds no leaderboard.", "Name another file with --leaderboard.")
 
 
-def enter(rows: Sequence[Mapping[str, Any]], card: SetCard, board: Path) -> None:
-    """Enter rows in the board of a set; a row of the same method and version is replaced.
+def enter(rows: Sequence[Mapping[str, Any]], card: SetCard, board: Path) -> list[dict[str, Any]]:
+    """Enter rows in the board of a set; a row of the same method and version is replaced. Returns all boards of the file.
 
     Raises
     ------
     OutputError
         If the files cannot be written, are others, or are locked for too long.
     """
-    page, path = _files_of(board)
+    page, path = files_of(board)
     with _alone(path):
-        boards = read_boards(path)
-        own = next((one for one in boards if one["set"] == card.identity), None)
-        if own is None:
-            own = {"set": card.identity, "card": card.model_dump(mode="json"), "rows": []}
-            boards.insert(0, own)
-        now, entered = datetime.now(UTC).isoformat(timespec="seconds"), {_name(row): row for row in own["rows"]}
-        for row in rows:
-            before = entered.get(_name(row))
-            # The same files, scored again, stay the first of those that equal them.
-            same = before is not None and before["sha256"] == row["sha256"]
-            entered[_name(row)] = {**row, "scored": before["scored"] if before and same else now}
-        own["rows"] = list(entered.values())
-        text = json.dumps({"kind": KIND, "schema_version": 1, "boards": boards}, indent=1) + "\n"
+        boards = entered(rows, card, read_boards(path))
         try:
             with signals_wait():
-                write_text(path, text)
+                write_text(path, json.dumps(content_of(boards), indent=1) + "\n")
                 write_board(page, boards)
         except OSError as error:
             raise OutputError(f"{board} cannot be written: {error}", "Name another file.") from error
+    return boards
+
+
+def entered(
+    rows: Sequence[Mapping[str, Any]], card: SetCard, boards: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """``boards`` with ``rows`` in that of the set ``card``, which comes first if it is new."""
+    own = next((one for one in boards if one["set"] == card.identity), None)
+    before = {_name(row): row for row in own["rows"]} if own else {}
+    now, after = datetime.now(UTC).isoformat(timespec="seconds"), dict(before)
+    for row in rows:
+        # The same files, scored again, stay the first of those that equal them.
+        same = _name(row) in before and before[_name(row)]["sha256"] == row["sha256"]
+        after[_name(row)] = {**row, "scored": before[_name(row)]["scored"] if same else now}
+    new = {"set": card.identity, "card": card.model_dump(mode="json")} if own is None else own
+    new = {**new, "rows": list(after.values())}
+    return [new if one is own else dict(one) for one in boards] if own else [new, *map(dict, boards)]
+
+
+def content_of(boards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the JSON file of a leaderboard holds."""
+    return {"kind": KIND, "schema_version": 1, "boards": list(boards)}
+
+
+def lines_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Rows for people, best first: scores and doubts."""
+    for row in sorted(rows, key=lambda one: float(one["overall"]["rmse"])):
+        scores = row["overall"]
+        parts = [("RMSE {:.3f} K", "rmse"), ("skill {:.3f}", "skill"), ("CRPS {:.3f} K", "crps"),
+                 ("90 % covers {:.3f}", "covers_90")]  # fmt: skip
+        shown = [form.format(scores[key]) for form, key in parts if scores[key] is not None]
+        yield f"{' '.join(filter(None, _name(row)))}: {', '.join(shown)}"
+        yield from (f"  {doubt}" for doubt in row["doubts"])
 
 
 def _name(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -266,13 +303,15 @@ def _equal_to(row: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> l
     return found
 
 
+def shown_boards(boards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a page needs to show boards: their rows compared, the reference of differences, and how intervals are made."""
+    return {
+        "boards": [{**board, "rows": compared(board["rows"])} for board in boards],
+        "reference": REFERENCE,
+        "interval": f"{INTERVAL} over years",
+    }
+
+
 def write_board(page: Path, boards: Sequence[Mapping[str, Any]]) -> None:
     """Write the page."""
-    write_page(
-        page,
-        "leaderboard.html.j2",
-        mark=_MARK,
-        boards=[{**board, "rows": compared(board["rows"])} for board in boards],
-        reference=REFERENCE,
-        interval=f"{INTERVAL} over years",
-    )
+    write_page(page, "leaderboard.html.j2", mark=_MARK, **shown_boards(boards))

@@ -10,7 +10,7 @@ import numpy as np
 
 from climrecon.array_types import FloatArray
 from climrecon.benchmark_set.card import GENERATED, CaseCard, SetCard, digest, read_card
-from climrecon.benchmark_set.cases import generated_truth, read_fields
+from climrecon.benchmark_set.cases import Files, generated_truth, read_fields
 from climrecon.benchmark_set.files import CaseInput, read_input
 from climrecon.errors import InputDataError, UsageError
 from climrecon.fields import Observations
@@ -26,10 +26,10 @@ class ScoredSet:
     folder: Path
     card: SetCard
     seed: int | None
-    truth_file: Path | None
+    truth_files: Files | None
 
     @classmethod
-    def of(cls, folder: Path, truth: Path | None = None, key: Path | None = None) -> ScoredSet:
+    def of(cls, folder: Path, truth: Files | None = None, key: Path | None = None) -> ScoredSet:
         """The set in ``folder``, with its truth from a file, or from the seed in the ``key``.
 
         Raises
@@ -69,7 +69,7 @@ class ScoredSet:
         """
         truth = self._truth_of(given)
         if digest(truth) != given.card.truth_sha256:
-            which = "key" if self.truth_file is None and self.card.truth.seed is None else "truth"
+            which = "key" if self.truth_files is None and self.card.truth.seed is None else "truth"
             raise InputDataError(
                 f"The {which} is not the one that the set was exported with: the fields of {given.card.name} differ.",
                 "Is it of another set, another version of the file, or another version of climrecon?",
@@ -84,8 +84,8 @@ class ScoredSet:
 
     @cached_property
     def _file(self) -> Observations:
-        assert self.truth_file is not None
-        return read_fields(self.truth_file)
+        assert self.truth_files is not None
+        return read_fields(self.truth_files)
 
 
 def _seed_of(key: Path) -> int:

@@ -161,6 +161,7 @@ def check(config: str) -> None:
     from climrecon.errors import ProblemList
     from climrecon.netcdf.forms import check_there
     from climrecon.settings import load_site, validate
+    from climrecon.settings.benchmark import check_folders
 
     answer: dict[str, Any] = {"problems": [], "hint": None, "extra_scheduler_options": ""}
     try:
@@ -169,11 +170,13 @@ def check(config: str) -> None:
         site = load_site()
         chosen = validate(parameters, site)
         answer["extra_scheduler_options"] = site.host_batch_options(chosen.task)
-        if chosen.obs_file:
-            check_there(chosen.obs_file, "obs_file")
+        for name, file in (("obs_file", chosen.obs_file), ("truth_file", chosen.truth_file)):
+            if file:
+                check_there(file, name)
         for path in chosen.product_paths.values():
             if why_unreadable(path) != FOLDER:
                 check_there(path, "products")
+        check_folders(chosen)
     except ProblemList as error:
         answer.update(problems=error.problems, hint=error.hint)
     except ClimReconError as error:

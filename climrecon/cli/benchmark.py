@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from climrecon import parameters as p
 from climrecon.cli.progress import make_reporter
-from climrecon.cli.run_command import EPILOG, Printed, json_option
+from climrecon.cli.run_command import EPILOG, Printed, json_option, task_command
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -22,6 +22,7 @@ def benchmark() -> None:
     """Score reconstructions of any tool on a benchmark set.
 
     \b
+    All in one call: climrecon benchmark leaderboard --submissions MINE --output board
     The set:         climrecon benchmark export set
     Our methods:     climrecon benchmark run kriging punet6 --benchmark set --output submissions
     A leaderboard:   climrecon benchmark score submissions/* --benchmark set --leaderboard board.html
@@ -82,8 +83,8 @@ def benchmark_run(methods: tuple[str, ...], folder: Path, output: Path, members:
     METHOD is a name of 'climrecon networks' or the path of a network. A network that learned from months of the truth
     is refused. The processor time of each method stands in its files.
     """
-    from climrecon.benchmark_set import run_methods
     from climrecon.settings import load_site
+    from climrecon.tasks.benchmark.runs import run_methods
 
     reporter = make_reporter()
     folders = run_methods(methods, folder, output, load_site(), members=members, reporter=reporter)
@@ -108,27 +109,28 @@ def benchmark_score(
     of the same method and version. Nothing is entered if one of the submissions does not have the form.
     """
     from climrecon.benchmark_set import score_submissions
+    from climrecon.benchmark_set.leaderboard import lines_of
 
     reporter = make_reporter()
     rows = score_submissions(submissions, folder, truth=truth, key=key, board=leaderboard, reporter=reporter)
     reporter.close()
 
-    def lines() -> Iterator[str]:
-        for row in sorted(rows, key=lambda one: float(one["overall"]["rmse"])):
-            overall = row["overall"]
-            yield (
-                f"{row['method']} {row['method_version']}".strip()
-                + f": RMSE {overall['rmse']:.3f} K, skill "
-                + (f"{overall['skill']:.3f}")
-                + _shown(", CRPS {:.3f} K", overall["crps"])
-                + _shown(", 90 % covers {:.3f}", overall["covers_90"])
-            )
-            yield from (f"  {doubt}" for doubt in row["doubts"])
-        if leaderboard:
-            yield f"Leaderboard: {leaderboard}"
-
-    return rows, lines()
+    return rows, [*lines_of(rows), *([f"Leaderboard: {leaderboard}"] if leaderboard else [])]
 
 
-def _shown(form: str, value: float | None) -> str:
-    return "" if value is None else form.format(value)
+benchmark.add_command(
+    task_command(
+        p.BENCHMARK,
+        """Export a set, run methods, score submissions, and write the leaderboard, in one call.
+
+        A set is exported if --benchmark names none, and is part of the result: others may submit to it. The folder
+        --output gets the leaderboard as page, figure and JSON, the set, provenance and a report. What a stopped call has
+        done is kept in --cachedir. --methods none exports alone. See docs/how-to/benchmark.md.
+
+        \b
+        The embedded set:   climrecon benchmark leaderboard --output board
+        Submissions to it:  climrecon benchmark leaderboard --benchmark board --submissions MINE,OTHERS --output board2
+        A set of files:     climrecon benchmark leaderboard --truth-file FIELDS.nc --masks HADCRUT.nc --gaps a=1861-1890
+        """,
+    )
+)

@@ -30,6 +30,7 @@ _METAVAR = {
     p.NAME_OR_PATH: "NAME|PATH",
     p.NAMES_OR_PATHS: "NAME|PATH,…",
     p.NAMED_FILES: "NAME=FILE,…",
+    p.FOLDERS: "DIR,…",
     p.PERIOD: "PERIOD",
     p.PERIODS: "PERIOD,…",
     p.MONTH: "YYYY-MM",
@@ -170,7 +171,7 @@ def run_parameters(parameters: Mapping[str, Any], run: Mapping[str, Any]) -> Pri
 def task_command(task: str, text: str) -> click.Command:
     """The command that runs ``task``, with the options of its parameters and ``text`` as its help."""
 
-    @click.command(task, help=text, epilog=EPILOG)
+    @click.command(p.command_of(task).split()[-1], help=text, epilog=EPILOG)
     @parameter_options(p.of_task(task))
     @json_option("Print the manifest as JSON on standard output.")
     def command(**values: Any) -> Printed:

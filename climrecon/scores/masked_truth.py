@@ -1,6 +1,6 @@
 """A complete record seen through gaps, a method's estimate of it, and the sums that scores follow from.
 
-A month's sums stay, not its fields: any score over any years, and the bootstrap over years, follow from them. Cells count
+A month's sums stay, not its fields: any score over any years, and the test over years, follow from them. Cells count
 that were **missing** under the mask and whose truth is known; regional means are those of the whole analysis, over the
 cells whose truth is known.
 """
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon import indices
-from climrecon.array_types import BoolArray, FloatArray
-from climrecon.fields import Months
+from climrecon.array_types import BoolArray, FloatArray, IntArray
+from climrecon.fields import Months, Steps
 from climrecon.geography import is_land
 from climrecon.grid import GLOBE, NAMED_REGIONS, REGION, Grid, weighted_mean
 from climrecon.scores import scores
@@ -45,6 +45,10 @@ RAW = "raw_mean"
 FEWEST_RANKED = 10
 #: A regional interval is judged only where so much of the region's truth is known.
 WHOLE = 0.99
+#: The masks go by calendar date where at least this share of the truth's months has one of its date.
+BY_DATE = 0.5
+#: Of a record of masks shorter than this each stands for a whole year in turn, else the record is repeated.
+FEW_MASKS = 24
 
 Sums = dict[str, NDArray[Any]]
 
@@ -224,3 +228,42 @@ def _mean(known: MaskedTruth, estimate: FloatArray, area: FloatArray) -> tuple[F
     truth = (np.nan_to_num(known.truth).astype(np.float64) * weights).sum(axis=(1, 2)) / share
     ours = (estimate * weights).sum(axis=(1, 2)) / share
     return np.where(total > 0, truth, np.nan), ours, np.asarray(total >= WHOLE * area.sum())
+
+
+def masks_for(time: Months, seen: Steps) -> tuple[IntArray, BoolArray, str]:
+    """Which month's mask each month of the truth is seen through.
+
+    Parameters
+    ----------
+    time, seen:
+        Months of the truth, and of the masks.
+
+    Returns
+    -------
+    (T,) positions in ``seen``; (T,) which months of the truth have one; and the rule, in words.
+    """
+    position = np.searchsorted(seen.index, time.index)
+    found = np.minimum(position, len(seen) - 1)
+    same = seen.index[found] == time.index
+    if same.mean() >= BY_DATE:
+        rule = "each month is seen through the gaps of its own date"
+        if not same.all():
+            rule += f"; {int((~same).sum())} months without observations of their date are left out"
+        return found, same, rule
+    everything = np.ones(len(time), dtype=bool)
+    if len(seen) < FEW_MASKS:
+        labels = ", ".join(seen.labels())
+        rule = f"the dates do not meet, so each whole year is seen through one of the masks in turn: {labels}"
+        return (time.year - time.year[0]) % len(seen), everything, rule
+    # Whole years of the masks are repeated, calendar months staying what they are.
+    first = int(np.flatnonzero(seen.month == 1)[0]) if (seen.month == 1).any() else 0
+    whole = (len(seen) - first) // 12 * 12
+    usable = seen.index[first : first + whole]
+    if whole < 12 or not np.array_equal(usable, np.arange(usable[0], usable[0] + whole)):
+        whole, first = len(seen), 0
+        rule = "the dates do not meet, so the masks are taken one after the other, again and again"
+        return np.arange(len(time)) % whole, everything, rule
+    steps = time.index - time.index[0] + (time.month[0] - 1)
+    span = Months(usable).span()
+    rule = f"the dates do not meet, so the truth's years are seen through those of the masks in turn ({span})"
+    return first + steps % whole, everything, rule

@@ -51,7 +51,7 @@ class Fields(BaseModel):
     seed: Annotated[k.Int, Field(ge=0, le=2147483647)]
     dispatch: Annotated[Literal["auto", "local", "slurm"], k.LOWER_CASE]
     detach: k.Bool
-    task: Annotated[Literal["reconstruct", "train", "evaluate", "explain", "compare"], k.LOWER_CASE]
+    task: Annotated[Literal["reconstruct", "train", "evaluate", "explain", "compare", "benchmark"], k.LOWER_CASE]
     month: k.Month | None
     truth_file: k.File | None
     withhold: Annotated[Literal["none", "cells", "blocks", "regions", "spans"], k.LOWER_CASE]
@@ -69,4 +69,10 @@ class Fields(BaseModel):
     products: k.Text | None
     products_folder: k.File | None
     trend_periods: k.Periods
+    methods: k.Text
+    submissions: k.Text | None
+    benchmark: k.File | None
+    gaps: k.Text | None
+    key: k.File | None
+    leaderboard: k.File | None
     extra_scheduler_options: k.Text | None

@@ -16,7 +16,9 @@ from climrecon.errors import ProblemList, UsageError
 from climrecon.frequency import FREQUENCIES, MONTH, YEAR, Frequency, frequency_named
 from climrecon.netcdf.names import NETCDF
 from climrecon.redaction import redacted
+from climrecon.settings import benchmark
 from climrecon.settings._fields import Fields
+from climrecon.settings.benchmark import names_in, paths_in
 from climrecon.settings.kinds import TRUE, read_period
 from climrecon.settings.periods import Period
 from climrecon.settings.site import Site
@@ -72,8 +74,17 @@ class RunSettings(Fields):
     @property
     def other_networks(self) -> list[str]:
         """The networks or baselines named by ``compare_with``."""
-        names = [name.strip() for name in self.compare_with.split(",")]
-        return [name for name in dict.fromkeys(names) if name and name.lower() != "none"]
+        return names_in(self.compare_with)
+
+    @property
+    def benchmark_methods(self) -> list[str]:
+        """The networks or baselines that a benchmark runs."""
+        return names_in(self.methods)
+
+    @property
+    def submission_paths(self) -> list[Path]:
+        """The folders of submissions."""
+        return paths_in(self.submissions)
 
     @property
     def auxiliary_variables(self) -> tuple[str, ...]:
@@ -127,6 +138,12 @@ class RunSettings(Fields):
         # A training starts from a network only if one was given: a default must not be given on.
         if self.task == "train" and "network" not in self.given:
             idle = (*idle, "network")
+        if self.task == p.BENCHMARK:  # a repeat would take the sets of training_data for a truth that was asked for
+            idle = tuple(
+                q.name
+                for q in p.PARAMETERS
+                if (q.tasks and p.BENCHMARK not in q.tasks) or (q.name == "training_data" and q.name not in self.given)
+            )
         return {q.name: _plain(getattr(self, q.name)) for q in p.PARAMETERS if q.name not in idle}
 
 
@@ -172,12 +189,14 @@ def validate(raw: Mapping[str, Any], site: Site) -> RunSettings:
     except ValidationError as error:
         problems += [_problem(item, values) for item in error.errors()]
     problems += _combinations(values, frozenset(given))
-    problems += _training_sets(values, site)
+    problems += _training_sets(values, given, site)
     if problems or settings is None:
         task = str(values["task"]).strip().lower()
         task = task if task in p.TASKS else p.RECONSTRUCT
         raise ProblemList(
-            problems, "These parameters cannot be used:", f"See 'climrecon {task} --help' for all of them."
+            problems,
+            "These parameters cannot be used:",
+            f"See 'climrecon {p.command_of(task)} --help' for all of them.",
         )
     return settings
 
@@ -257,7 +276,7 @@ def _combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]
         problems += _withheld(values, given)
     problems += _products(values)
     problems += _explanation(values)
-    return problems
+    return problems + benchmark.problems(values, given)
 
 
 def _explanation(values: Mapping[str, Any]) -> list[str]:
@@ -377,10 +396,13 @@ def check_name(name: str) -> None:
         raise UsageError(f"{_no_name(name)}.", "Choose another name, e.g. my-network.")
 
 
-def _training_sets(values: Mapping[str, Any], site: Site) -> list[str]:
+def _training_sets(values: Mapping[str, Any], given: Mapping[str, Any], site: Site) -> list[str]:
     """Training sets that the site does not know, where they matter."""
     task = str(values["task"]).strip().lower()
-    if task != "train" and (task != "evaluate" or not _is_empty(values["truth_file"]) or _withholds(values)):
+    truth = not _is_empty(values["truth_file"])
+    if task == p.BENCHMARK and (truth or "training_data" not in given):
+        return []
+    if task not in ("train", p.BENCHMARK) and (task != "evaluate" or truth or _withholds(values)):
         return []
     known = site.file.training_data
     names = [part.strip() for part in str(values["training_data"]).split("+") if part.strip()]

@@ -22,6 +22,7 @@ TASKS = {
     "evaluate": "climrecon.tasks.evaluate.forms:evaluation",
     "explain": "climrecon.tasks.explain.task:Explanation",
     "compare": "climrecon.tasks.compare.task:Comparison",
+    "benchmark": "climrecon.tasks.benchmark.task:Benchmark",
 }
 
 

@@ -99,7 +99,7 @@ def publish(stage: Path, folder: Path) -> None:
             write_text(folder / RECORD, json.dumps({"schema": 1, "outputs": both}) + "\n")
             (folder / MANIFEST).unlink(missing_ok=True)
             for path in files:
-                (folder / path).parent.mkdir(exist_ok=True)
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (stage / path).replace(folder / path)
                 commit_point(f"with {path} in place")
             (folder / RECORD).unlink()

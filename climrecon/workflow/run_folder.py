@@ -45,6 +45,7 @@ NAMES = {
     "evaluate": ("scores.json", "rmse_by_cell.nc"),
     "compare": ("comparison.json", "comparison.nc"),
     "explain": ("explanation.json", "explanation_*.nc"),
+    "benchmark": ("leaderboard.html", "leaderboard.json", "set"),
 }
 FIGURES = {
     "reconstruct": (
@@ -67,6 +68,7 @@ FIGURES = {
         "scales.png",
     ),
     "explain": ("explanation_*.png",),
+    "benchmark": ("leaderboard.png",),
     "compare": ("series.png", "trends.png", "ranks.png", "differences_*.png"),
 }
 #: Task -> folder of its results where none is given.
@@ -76,6 +78,7 @@ DEFAULT_FOLDERS = {
     "evaluate": "climrecon-evaluation",
     "explain": "climrecon-explanation",
     "compare": "climrecon-comparison",
+    "benchmark": "climrecon-benchmark",
 }
 
 

@@ -55,11 +55,12 @@ def fields_of_forms() -> str:
         p.EVALUATE: "ClimReconEvaluate",
         p.COMPARE: "ClimReconCompare",
         p.EXPLAIN: "ClimReconExplain",
+        p.BENCHMARK: "ClimReconBenchmark",
     }
     lines = []
     for task, plugin in plugins.items():
         rows = [(field.name, field.help) for field in form.fields(task)]
-        rows += [(form.OPTIONS, form.OPTIONS_HELP.format(task)), (form.SCHEDULER, "Options for the batch job.")]
+        rows += [(form.OPTIONS, form.options_help(task)), (form.SCHEDULER, "Options for the batch job.")]
         lines += [f"**{plugin}**", "", "| field | help |", "|---|---|"]
         lines += [f"| `{name}` | {text.replace('|', chr(92) + '|')} |" for name, text in rows] + [""]
     return "\n".join(lines)

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from climrecon.benchmark_set import run_methods, score_submissions
+from climrecon.benchmark_set import score_submissions
 from climrecon.benchmark_set.card import MEMBERS, STDDEV, VALUES
 from climrecon.cli.app import app
 from climrecon.errors import NetworkError, OutputError, ProblemList, UsageError
 from climrecon.settings import load_site
+from climrecon.tasks.benchmark.runs import run_methods
 from helpers.benchmark_sets import SmallSet
 
 

@@ -9,14 +9,14 @@ import netCDF4
 import numpy as np
 import pytest
 
-from climrecon.benchmark_set import export_set, run_methods, score_submissions
+from climrecon.benchmark_set import export_set, score_submissions
 from climrecon.benchmark_set.card import STDDEV, VALUES, digest, read_card
-from climrecon.benchmark_set.runs import learned_months
 from climrecon.benchmark_set.truth import ScoredSet
 from climrecon.errors import InputDataError, NetworkError, OutputError, UsageError
 from climrecon.files import sha256_of
 from climrecon.preprocess import PrepareRequest, read_observations
 from climrecon.settings import load_site
+from climrecon.tasks.benchmark.runs import learned_months, run_methods
 from helpers.benchmark_sets import SmallSet, fair
 
 GISTEMP = "observations/gistemp/gistemp1200_v4_5x5_base6190_188001-200212.nc"
@@ -119,7 +119,7 @@ def test_a_public_seed_is_called_so(small: SmallSet) -> None:
         ({"key": "set/key"}, "would be published"),
         ({"gaps": ["sparse"]}, "no period"),
         ({"gaps": ["../x=1861-1862"]}, "no name"),
-        ({"gaps": ["a=1861-1862", "a=1871-1872"]}, "one name"),
+        ({"gaps": ["a=1861-1862", "a=1871-1872"]}, "name 'a' is given twice"),
         ({"gaps": ["a=1861-"]}, "open period"),
         ({"seed": -1}, "not negative"),
     ],

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from climrecon.benchmark_set import export_set, run_methods, score_submissions
+from climrecon.benchmark_set import export_set, score_submissions
 from climrecon.benchmark_set.card import STDDEV, VALUES, SetCard
 from climrecon.benchmark_set.files import write_fields
 from climrecon.benchmark_set.leaderboard import compared, enter
@@ -21,6 +21,7 @@ from climrecon.errors import InputDataError, OutputError, UsageError
 from climrecon.grid import FIVE_DEGREES
 from climrecon.scores.masked_truth import MaskedTruth
 from climrecon.settings import load_site
+from climrecon.tasks.benchmark.runs import run_methods
 from helpers.benchmark_sets import SmallSet, fair, truth, zeros
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7*7 }}"

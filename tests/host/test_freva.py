@@ -79,8 +79,8 @@ class Host:
         lines = [line for line in self.freva("history").stdout.splitlines() if ") climrecon [" in line]
         return [line.split("]")[1].split()[0] for line in lines]
 
-    def newest(self) -> Path:
-        folders = self.state.glob("output/*/*/*/climrecon/*")
+    def newest(self, plugin: str = "climrecon") -> Path:
+        folders = self.state.glob(f"output/*/*/*/{plugin}/*")
         return max((path for path in folders if path.name.isdigit()), key=lambda path: int(path.name))
 
 
@@ -142,7 +142,15 @@ FAST = ("period=1877", "plots=false", "report=false", "compare_with=none")
 
 
 @pytest.mark.parametrize(
-    "name", ["plugin.py", "plugin_train.py", "plugin_evaluate.py", "plugin_explain.py", "plugin_compare.py"]
+    "name",
+    [
+        "plugin.py",
+        "plugin_train.py",
+        "plugin_evaluate.py",
+        "plugin_explain.py",
+        "plugin_compare.py",
+        "plugin_benchmark.py",
+    ],
 )
 def test_the_plugin_files_suit_an_old_host(name: str) -> None:
     source = (ROOT / name).read_text()
@@ -331,6 +339,30 @@ def test_a_comparison(sqlite: Host, demo: Path, monkeypatch: pytest.MonkeyPatch)
     content = json.loads((sqlite.newest() / "comparison.json").read_text())
     assert list(content["products"]) == ["reanalysis", "observed"]
     assert (sqlite.newest() / "report.html").is_file()
+
+
+def test_a_leaderboard(sqlite: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sqlite.environment, "OMP_NUM_THREADS", "1")
+    small = ("period=1911-1912", "options=plots=false", "gaps=early=1871-1872", "methods=idw,climatology")
+    refused = sqlite.freva(
+        "plugin", "climreconbenchmark", *small, f"submissions={tmp_path}/gone", "leaderboard=/etc/passwd"
+    )
+    assert refused.returncode == 2
+    assert "leaderboard: '/etc/passwd' is no page" in refused.stdout, refused.stdout
+    gone = sqlite.freva("plugin", "climreconbenchmark", *small, f"submissions={tmp_path}/gone")
+    assert gone.returncode == 2
+    assert f"{tmp_path}/gone: the file does not exist" in gone.stdout, gone.stdout
+    answer = sqlite.freva("plugin", "climreconbenchmark", *small, f"leaderboard={tmp_path}/board.html", timeout=900)
+    assert answer.returncode == 0, answer.stdout
+    assert "idw" in (tmp_path / "board.html").read_text()
+    folder = sqlite.newest("climreconbenchmark")
+    rows = json.loads((folder / "leaderboard.json").read_text())["boards"][0]["rows"]
+    assert [row["method"] for row in rows] == ["idw", "climatology"]
+    shown = sqlite.python(
+        "import freva\n(row,) = freva.history(limit=1, return_results=True)\nprint(list(row['result']))"
+    ).stdout
+    for name in ("leaderboard.html", "report.html", "set/inputs/early-noisy.nc"):
+        assert f"{folder}/{name}" in shown, shown
 
 
 def test_each_variable_reaches_the_data_browser_in_a_file_of_its_own(sqlite: Host) -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.host
 PLUGINS = {
     "ClimRecon": "plugin", "ClimReconTrain": "plugin_train", "ClimReconEvaluate": "plugin_evaluate",
     "ClimReconCompare": "plugin_compare",
-    "ClimReconExplain": "plugin_explain",
+    "ClimReconExplain": "plugin_explain", "ClimReconBenchmark": "plugin_benchmark",
 }  # fmt: skip
 #: Batch jobs wait for the cores.
 PATIENCE = 300
@@ -162,6 +162,8 @@ def log_of_form(host: Host, plugin: str, fields: dict[str, str]) -> str:
         ("climreconevaluate", {"truth_file": "TRUTH", "compare_with": ["idw", "oi"], "period": "1961-1962",
                                "options": "dryrun=true"}, "idw, oi"),
         ("climreconcompare", {"products": "reanalysis=TRUTH,again=TRUTH", "options": "dryrun=true"}, "Would compare"),
+        ("climreconbenchmark", {"methods": ["idw", "oi"], "gaps": "early=1871-1880", "options": "dryrun=true, plots=false"},
+         "method: idw"),
         ("climreconexplain", {"obs_file": "OBS", "month": "1877-09", "region": "-5,5,-170,-120", "compare_with": ["idw", "oi"],
                               "options": "dryrun=true"}, "Would explain"),
         ("climreconevaluate", {"obs_file": "OBS", "withhold": "blocks", "compare_with": ["idw"], "period": "1961",

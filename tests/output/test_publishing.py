@@ -203,6 +203,7 @@ def test_files_are_written_where_no_link_can_be_planted(tmp_path: Path) -> None:
         ("compare", "comparison.nc", True),
         ("explain", "explanation_punet6.nc", True),
         ("explain", "explanation_punet6.png", False),
+        ("benchmark", "leaderboard.json", True),
     ],
 )
 def test_files_of_others_are_found_before_a_run_begins(tmp_path: Path, task: str, name: str, refused: bool) -> None:

@@ -144,6 +144,7 @@ def test_what_enters_a_fingerprint_is_what_entered_it_before() -> None:
         )),
         "compare": sorted(("variable", "values", "period", "reference_period", "seed", "trend_periods")),
         "explain": sorted(("variable", "values", "period", "reference_period", "seed", "month")),
+        "benchmark": sorted(("period", "realisations", "seed")),
     }  # fmt: skip
     given = {"obs_file": "a.nc", "region": "nino34"}
     assert validate({**given, "task": "explain", "month": "1877-09"}, load_site()).fingerprinted("explain")["region"]
@@ -158,7 +159,7 @@ def test_parameters_of_other_tasks_come_last_in_the_form_and_first_in_their_own_
     assert True in rank
     assert p.of_task("train")[0].name == "training_data"
     assert "truth_file" not in {one.name for one in p.of_task("train")}
-    assert p.help_with_task(p.BY_NAME["truth_file"]).endswith("For task=evaluate alone.")
+    assert p.help_with_task(p.BY_NAME["truth_file"]).endswith("For task=evaluate or benchmark alone.")
 
 
 @pytest.mark.slow

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from climrecon.array_types import BoolArray, FloatArray, IntArray
+from climrecon.array_types import FloatArray, IntArray
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, NetworkError
-from climrecon.fields import Months, Observations, Source, Steps
+from climrecon.fields import Months, Observations, Source
 from climrecon.grid import Grid
 from climrecon.netcdf.forms import readable
 from climrecon.netcdf.names import plain_name
 from climrecon.preprocess.field import members_within
-from climrecon.scores.masked_truth import MaskedTruth
+from climrecon.scores.masked_truth import MaskedTruth, masks_for
 from climrecon.scores.suite import CLEAN
 from climrecon.settings import RunSettings, Site
 from climrecon.settings.periods import parse_period
@@ -32,10 +32,6 @@ from climrecon.training.store import Rows, StoredMember, rows_text
 from climrecon.variables import VARIABLES
 from climrecon.workflow.fingerprint import fingerprint
 
-#: The masks go by calendar date where at least this share of the truth's months has one of its date.
-BY_DATE = 0.5
-#: Of a record of masks shorter than this each stands for a whole year in turn, else the record is repeated.
-FEW_MASKS = 24
 #: Months after which sizes of errors are drawn anew.
 DECADE = 120
 _NOISE = 31
@@ -80,45 +76,6 @@ class PseudoObservations:
 
     known: MaskedTruth
     observations: Observations
-
-
-def masks_for(time: Months, seen: Steps) -> tuple[IntArray, BoolArray, str]:
-    """Which month's mask each month of the truth is seen through.
-
-    Parameters
-    ----------
-    time, seen:
-        Months of the truth, and of the masks.
-
-    Returns
-    -------
-    (T,) positions in ``seen``; (T,) which months of the truth have one; and the rule, in words.
-    """
-    position = np.searchsorted(seen.index, time.index)
-    found = np.minimum(position, len(seen) - 1)
-    same = seen.index[found] == time.index
-    if same.mean() >= BY_DATE:
-        rule = "each month is seen through the gaps of its own date"
-        if not same.all():
-            rule += f"; {int((~same).sum())} months without observations of their date are left out"
-        return found, same, rule
-    everything = np.ones(len(time), dtype=bool)
-    if len(seen) < FEW_MASKS:
-        labels = ", ".join(seen.labels())
-        rule = f"the dates do not meet, so each whole year is seen through one of the masks in turn: {labels}"
-        return (time.year - time.year[0]) % len(seen), everything, rule
-    # Whole years of the masks are repeated, calendar months staying what they are.
-    first = int(np.flatnonzero(seen.month == 1)[0]) if (seen.month == 1).any() else 0
-    whole = (len(seen) - first) // 12 * 12
-    usable = seen.index[first : first + whole]
-    if whole < 12 or not np.array_equal(usable, np.arange(usable[0], usable[0] + whole)):
-        whole, first = len(seen), 0
-        rule = "the dates do not meet, so the masks are taken one after the other, again and again"
-        return np.arange(len(time)) % whole, everything, rule
-    steps = time.index - time.index[0] + (time.month[0] - 1)
-    span = Months(usable).span()
-    rule = f"the dates do not meet, so the truth's years are seen through those of the masks in turn ({span})"
-    return first + steps % whole, everything, rule
 
 
 def pseudo_observations_of(

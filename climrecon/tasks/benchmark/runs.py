@@ -15,7 +15,7 @@ import numpy as np
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.benchmark_set.card import MEMBERS, OF_FILE, STDDEV, VALUES, SetCard, read_card
 from climrecon.benchmark_set.files import HISTORY, CaseInput, read_input, write_fields
-from climrecon.errors import InputDataError, NetworkError, OutputError, ProblemList, UsageError
+from climrecon.errors import ClimReconError, InputDataError, NetworkError, OutputError, ProblemList, UsageError
 from climrecon.fields import Months
 from climrecon.methods.by_chunks import reconstruct
 from climrecon.methods.optimal_interpolation import PATTERNS
@@ -65,31 +65,67 @@ def run_methods(
     if members == 1 or members < 0:
         raise UsageError(f"members is {members}.", "Give 0 for none, or two and more, e.g. 20.")
     inputs = [read_input(benchmark, card, case) for case in card.cases]
-    methods, problems = [], []
+    methods = method_runs(names, site)
+    check_learned(methods, card, inputs)
+    for run in methods:
+        for given in inputs:
+            _refuse_foreign(output / run.label / f"{given.card.name}.nc")
+    return [run.submit(output / run.label, inputs, members, reporter) for run in methods]
+
+
+def method_runs(names: Sequence[str], site: Site, device: str = "auto") -> list[MethodRun]:
+    """Methods ready to run, by their names or paths.
+
+    Raises
+    ------
+    NetworkError, ProblemList
+        If some are unknown or cannot be loaded, with all of them.
+    UsageError
+        If two have one name: their submissions would be one.
+    """
+    runs: list[MethodRun] = []
+    problems: list[ClimReconError] = []
     for name in dict.fromkeys(names):
         try:
-            methods.append(_Run.of(name, site, card, inputs))
+            runs.append(MethodRun.of(name, site, device))
         except NetworkError as error:
             problems.append(error)
+    _raise(problems)
+    labels = [run.label for run in runs]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise UsageError(
+            f"Two methods are called {twice[0]}; submissions go by that name.", "Give one of them, or run twice."
+        )
+    return runs
+
+
+def check_learned(runs: Sequence[MethodRun], card: SetCard, inputs: Sequence[CaseInput]) -> None:
+    """Refuse methods that learned from months of the truth of a file, by their cards.
+
+    Raises
+    ------
+    NetworkError, ProblemList
+        If there are some.
+    """
+    scored = np.concatenate([given.time.index for given in inputs])
+    counts = {run.name: 0 if run.months is None else int(np.isin(scored, run.months).sum()) for run in runs}
+    _raise([
+        NetworkError(
+            f"{name} learned from {count} of the {len(scored)} months of this set, by the periods of its card: its "
+            "scores would be flattered.",
+            "Export a set of other months (--years, or period), or leave the method out.",
+        )
+        for name, count in counts.items()
+        if count and card.truth.kind == OF_FILE
+    ])  # fmt: skip
+
+
+def _raise(problems: Sequence[ClimReconError]) -> None:
     if len(problems) == 1:
         raise problems[0]
     if problems:
         hint = " ".join(dict.fromkeys(error.hint for error in problems if error.hint))
         raise ProblemList([error.message for error in problems], "These methods cannot be run:", hint)
-    for run in methods:
-        for given in inputs:
-            _refuse_foreign(output / run.label / f"{given.card.name}.nc")
-    folders = []
-    for run in methods:
-        folder = output / run.label
-        for number, given in enumerate(inputs):
-            reporter.stage(f"{run.label}: case {number + 1} of {len(inputs)}, {given.card.name}")
-            try:
-                run.write(folder / f"{given.card.name}.nc", given, members, reporter)
-            except OSError as error:
-                raise OutputError(f"{folder} cannot be written: {error}", "Choose another folder.") from error
-        folders.append(folder)
-    return folders
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -122,33 +158,31 @@ def learned_months(training: Mapping[str, Any]) -> IntArray | None:
 
 
 @dataclass(frozen=True)
-class _Run:
-    """A method, the name of its submission, and its attributes."""
+class MethodRun:
+    """A method, its name in the call, that of its submission, its attributes, and the months that it learned from.
 
+    ``months`` is None where its card lists none.
+    """
+
+    name: str
     label: str
     method: LoadedMethod
     attributes: Mapping[str, str]
+    months: IntArray | None
 
     @classmethod
-    def of(cls, name: str, site: Site, card: SetCard, inputs: Sequence[CaseInput]) -> _Run:
+    def of(cls, name: str, site: Site, device: str = "auto") -> MethodRun:
         """The method called ``name``.
 
         Raises
         ------
         NetworkError
-            If it cannot be loaded, or learned from months of the truth.
+            If it cannot be loaded.
         """
-        method = load_method(name, validate({"task": "reconstruct", "network": name}, site), site)
+        settings = validate({"task": "reconstruct", "variable": VALUES, "network": name, "device": device}, site)
+        method = load_method(settings.network, settings, site)
         network = method.info.card or (load_network(PATTERNS).card.model_dump(mode="json") if name == OI else {})
-        training = network.get("training", {})
-        months = learned_months(training) if network else np.empty(0, np.int64)
-        scored = np.concatenate([given.time.index for given in inputs])
-        if card.truth.kind == OF_FILE and months is not None and np.isin(scored, months).any():
-            raise NetworkError(
-                f"{name} learned from {int(np.isin(scored, months).sum())} of the {len(scored)} months of this set, by "
-                "the periods of its card: its scores would be flattered.",
-                "Export a set of other months (--years).",
-            )
+        months = learned_months(network.get("training", {})) if network else np.empty(0, np.int64)
         version = method.info.package or (method.info.sha256 or "")[:8] or __version__
         attributes = {
             "method": method.info.name,
@@ -158,10 +192,25 @@ class _Run:
             "training_months": "" if months is None else ", ".join(Months(run).span() for run in runs_of(months)),
             "hardware": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         }
-        return cls(method.info.name, method, attributes)
+        return cls(name, method.info.name, method, attributes, months)
 
-    def write(self, path: Path, given: CaseInput, members: int, reporter: Reporter) -> None:
-        """Reconstruct a case, and write the file of the submission."""
+    def submit(self, folder: Path, inputs: Sequence[CaseInput], members: int, reporter: Reporter) -> Path:
+        """Reconstruct all cases, and write the submission to ``folder``; returns it.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        for number, given in enumerate(inputs):
+            reporter.stage(f"{self.label}: case {number + 1} of {len(inputs)}, {given.card.name}")
+            try:
+                self._write(folder / f"{given.card.name}.nc", given, members, reporter)
+            except OSError as error:
+                raise OutputError(f"{folder} cannot be written: {error}", "Choose another folder.") from error
+        return folder
+
+    def _write(self, path: Path, given: CaseInput, members: int, reporter: Reporter) -> None:
         began = clock.process_time()
         fields = self._estimate(given, members, reporter)
         hours = (clock.process_time() - began) / 3600.0

@@ -1,0 +1,1 @@
+"""Benchmark: methods and submissions of other tools, scored on a benchmark set."""
