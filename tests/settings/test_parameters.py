@@ -61,14 +61,16 @@ def test_every_path_is_written_in_full(parameter: p.Parameter, folder: Path) -> 
 
 @EACH_PATH
 def test_a_schedule_and_batch_jobs_name_every_path_in_full(parameter: p.Parameter, folder: Path) -> None:
-    raw: dict[str, Any] = {parameter.name: word(parameter, "./sub/x.nc"), "plots": False}
-    full = word(parameter, str(folder / "sub" / "x.nc"))
+    name = "x.html" if parameter.name == "leaderboard" else "x.nc"
+    raw: dict[str, Any] = {parameter.name: word(parameter, f"./sub/{name}"), "plots": False}
+    full = word(parameter, str(folder / "sub" / name))
     job = job_of(raw, {}, "n", None, None, folder / "out")
     option = "output" if parameter.kind == p.OUTPUT else parameter.name.replace("_", "-")
     assert f"--{option}={full}" in job.command
     assert "--plots=false" in job.command
     task = {"task": parameter.tasks[0]} if p.RECONSTRUCT not in parameter.tasks else {}
-    second = {"products_folder": "/products"} if parameter.name == "products" else {}  # one product is none to compare
+    # One product is none to compare, and a key is that of a set.
+    second = {"products": {"products_folder": "/products"}, "key": {"benchmark": "/set"}}.get(parameter.name, {})
     settings = validate({**second, **raw, **task}, load_site())
     content = job_config(settings, folder / "sub" / "x.nc", run_info())
     assert content["parameters"][parameter.name] == full
