@@ -221,7 +221,8 @@ PARAMETERS = (
     Parameter("training_data", TEXT, "20cr+cmip5", site=True, tasks=(TRAIN, EVALUATE, BENCHMARK),
               help="Training sets of the site file, joined by +, e.g. 20cr+cmip5. Name first the set closest to "
                    "observations: its months judge how much each set counts. An evaluation without "
-                   "truth_file takes the held-out members of these sets as the truth."),
+                   "truth_file takes the held-out members of these sets as the truth, a benchmark that names a set its "
+                   "first member."),
     Parameter("training_target", CHOICE, "auto", choices=("auto", "blended", "tas"), site=True, tasks=(TRAIN,
               EVALUATE), in_fingerprint=True,
               help="Field to learn: blended (air temperature over land and ice, sea-surface temperature over open "

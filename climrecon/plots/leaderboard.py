@@ -41,7 +41,8 @@ def draw_leaderboard(rows: Sequence[Mapping[str, Any]], cases: Sequence[str], un
     left.set_xlim(0.0, 1.05 * max(row["cases"][case]["rmse"] for row in shown for case in cases))
     left.set_yticks(list(places), names)
     left.set_ylim(-len(shown) + 0.4, 0.6)
-    caption = f"RMSE of the cells that were missing, {units}: over all cases, and in each."
+    panel = " (a)" if has_differences else ""
+    caption = f"RMSE of the cells that were missing{panel}, {units}: over all cases, and in each."
     if has_differences:
         right = panels[1]
         for place, row in zip(places, shown, strict=True):
@@ -55,7 +56,8 @@ def draw_leaderboard(rows: Sequence[Mapping[str, Any]], cases: Sequence[str], un
         right.set_xlabel(f"RMSE less that of {reference}, {units}", fontsize=11)
         caption += f" Right: its difference to {reference}, with the {INTERVAL} over years."
     figure.legend(*left.get_legend_handles_labels(), frameon=False, fontsize=10, loc="outside upper center", ncols=5)
-    letter(panels)
+    if has_differences:
+        letter(panels)
     for axes in panels:
         tidy(axes)
         axes.tick_params(labelsize=10)

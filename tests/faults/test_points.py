@@ -50,6 +50,9 @@ def command(task: str, tmp_path: Path, demo: Path) -> list[str]:
         paths = {"reanalysis": next((demo / "reanalysis" / "20CR").glob("*.nc")), "observed": demo_mean(demo)}
         products = ",".join(f"{name}={path}" for name, path in paths.items())
         return ["compare", "--products", products, "--plots", "false", *cache[:2]]
+    if task == "benchmark":
+        new = ["--period", "1911", "--gaps", "early=1871", "--methods", "idw,climatology"]
+        return ["benchmark", "leaderboard", *new, "--plots", "false", *cache[:2]]
     if task == "withheld":
         seen = demo / "observations/HadCRUT5/HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"
         return [
@@ -117,7 +120,7 @@ def test_a_system_that_takes_no_more(archive: MadeArchive, tmp_path: Path, site:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["evaluate", "withheld", "train", "compare"])
+@pytest.mark.parametrize("task", ["evaluate", "withheld", "train", "compare", "benchmark"])
 def test_other_tasks(task: str, demo: Path, tmp_path: Path, site: Path, counts: Counts) -> None:
     run, output = command(task, tmp_path, demo), tmp_path / "output"
     undisturbed = call([*run, "--output", str(output)], tmp_path)
@@ -129,6 +132,8 @@ def test_other_tasks(task: str, demo: Path, tmp_path: Path, site: Path, counts: 
     for path in kept.glob("training/*"):
         if path.name != "members":
             shutil.rmtree(path)
+    if task == "benchmark":
+        shutil.rmtree(kept / "benchmark")
     if task == "withheld":
         shutil.rmtree(kept / "evaluation")  # the folds are made, and stopped, each time
     for at, number in endings(len(undisturbed.points), 2):

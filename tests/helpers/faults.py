@@ -172,12 +172,14 @@ def check_output(folder: Path, code: int) -> bool:
     return True
 
 
+#: Roles of data files.
+ROLES = ("reconstruction", "network", "benchmark input")
+
+
 def data_of(folder: Path) -> dict[str, str]:
     """Hash of the content of every data file of a whole folder."""
     outputs = json.loads((folder / "manifest.json").read_text())["outputs"]
-    return {
-        e["path"]: e.get("content_sha256", e["sha256"]) for e in outputs if e["role"] in ("reconstruction", "network")
-    }
+    return {e["path"]: e.get("content_sha256", e["sha256"]) for e in outputs if e["role"] in ROLES}
 
 
 def check_ending(ending: Ending, number: int | None, *, codes: tuple[int, ...] = (130,)) -> None:

@@ -77,6 +77,17 @@ def test_the_foreground_waits_for_its_jobs(host: SlurmHost) -> None:
     assert host.user.jobs("list")[0]["state"] == "done"
 
 
+def test_methods_of_a_benchmark_are_a_job_array(host: SlurmHost) -> None:
+    small = ("period=1911-1912", "gaps=early=1871-1872", "methods=idw,climatology")
+    answer = host.freva("plugin", "climreconbenchmark", *small, "options=dispatch=slurm, plots=false")
+    assert answer.returncode == 0, answer.stdout
+    folder = host.newest("climreconbenchmark")
+    parts = ("prepare 0", "reconstruct 0", "reconstruct 1", "collect 0")
+    assert host.user.states(folder) == dict.fromkeys(parts, "done")
+    rows = json.loads((folder / "leaderboard.json").read_text())["boards"][0]["rows"]
+    assert [row["method"] for row in rows] == ["idw", "climatology"]
+
+
 def test_a_job_that_fails_makes_the_run_broken_with_its_exit_code(host: SlurmHost, tmp_path: Path) -> None:
     broken = tmp_path / "broken.nc"
     broken.write_text("no netCDF")

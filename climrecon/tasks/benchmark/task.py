@@ -16,6 +16,7 @@ from climrecon.benchmark_set.export import export_set
 from climrecon.benchmark_set.leaderboard import check_submissions, enter, entered, score_submissions
 from climrecon.errors import OutputError
 from climrecon.files import sha256_of, write_text
+from climrecon.interruption import commit_point
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.benchmark.plan import HASHES, BenchmarkRun
 from climrecon.tasks.benchmark.results import write_benchmark
@@ -122,7 +123,9 @@ def _appearing(target: Path, is_whole: Callable[[], bool]) -> Iterator[Path]:
             yield made
             if not is_whole():
                 shutil.rmtree(target, ignore_errors=True)
+                commit_point(f"before {target.name}")
                 made.replace(target)
+                commit_point(f"after {target.name}")
     except OSError as error:
         if not is_whole():
             raise OutputError(f"{target} cannot be written: {error}", "Choose another cachedir.") from error
