@@ -44,15 +44,17 @@ class ScoredSet:
             if truth is None:
                 raise UsageError(
                     f"The truth of this set is {', '.join(card.truth.files)}, which is not in {folder}.",
-                    "Name the file with --truth.",
+                    "Name the file with --truth; in task=benchmark with truth_file, or its set with training_data.",
                 )
             return cls(folder, card, None, truth)
         if truth is not None:
-            raise UsageError(f"The truth of the set in {folder} is generated.", "Leave out --truth.")
+            raise UsageError(
+                f"The truth of the set in {folder} is generated.", "Leave out --truth (truth_file, training_data)."
+            )
         if card.truth.seed is not None:
             return cls(folder, card, card.truth.seed, None)
         if key is None:
-            raise UsageError("The seed of this set is hidden.", "Name its key file with --key; its scorer has it.")
+            raise UsageError("The seed of this set is hidden.", "Name its key file with key; its scorer has it.")
         return cls(folder, card, _seed_of(key), None)
 
     def input(self, case: CaseCard) -> CaseInput:

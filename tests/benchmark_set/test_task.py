@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import climrecon
+from climrecon.benchmark_set import export_set
 from climrecon.benchmark_set.submission import SubmissionError
 from climrecon.cli.app import app
 from climrecon.errors import InputDataError, NetworkError, OutputError, ProblemList, UsageError
@@ -159,6 +160,17 @@ def test_a_shared_leaderboard_keeps_the_rows_of_others(small: SmallSet, tmp_path
     assert other.read_text() == "mine"
 
 
+def test_a_set_with_a_hidden_seed_is_scored_with_its_key(tmp_path: Path) -> None:
+    folder, key = tmp_path / "hidden", tmp_path / "key.json"
+    export_set(folder, years="1911-1912", gaps=["a=1861-1862"], key=key)
+    with pytest.raises(UsageError, match="seed of this set is hidden"):
+        leaderboard(tmp_path, "--benchmark", folder, "--methods", "idw")
+    assert not (tmp_path / "cache").exists()
+    leaderboard(tmp_path, "--benchmark", folder, "--key", key, "--methods", "idw", *QUICK)
+    seed = str(json.loads(key.read_text())["seed"])
+    assert not any(seed in path.read_text(errors="replace") for path in (tmp_path / "out").rglob("*") if path.is_file())
+
+
 def test_a_set_of_files_whose_gaps_are_found_in_the_catalogue(demo: Path, tmp_path: Path) -> None:
     (fields,) = (demo / "reanalysis/20CR").glob("*.nc")
     new = (
@@ -178,7 +190,7 @@ def test_a_set_of_files_whose_gaps_are_found_in_the_catalogue(demo: Path, tmp_pa
     assert card["cases"][0]["gaps"].startswith("HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc: ")
     assert rows_in(out / "leaderboard.json")["idw"]["overall"]["skill"] > 0.0
     scored = ("--benchmark", out, "--methods", "climatology")
-    with pytest.raises(UsageError, match=r"Name the file with truth_file"):
+    with pytest.raises(UsageError, match="Name the file with .*truth_file"):
         leaderboard(tmp_path, *scored)
     # The truth of a training set is its first member, here the same file.
     catalogue = ("--training-data", "20cr", "--catalogue", demo / "catalogue.json")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from climrecon.benchmark_set.card import BENCHMARK_VERSION, CARD, OF_FILE, VALUES, SetCard, read_card
+from climrecon.benchmark_set.card import BENCHMARK_VERSION, CARD, VALUES, SetCard, read_card
 from climrecon.benchmark_set.files import CaseInput, read_input
 from climrecon.benchmark_set.leaderboard import files_of
+from climrecon.benchmark_set.truth import ScoredSet
 from climrecon.errors import InputDataError, UsageError
 from climrecon.files import input_sha256, parse_json, read_text, sha256_of, stamp_of
 from climrecon.netcdf.forms import readable
@@ -66,7 +67,7 @@ class BenchmarkRun:
         given = None if settings.benchmark is None else set_in(settings.benchmark)
         truth = _truth(settings, site)
         if given is not None:
-            _check_truth(given, truth)
+            ScoredSet.of(given, truth or None, settings.key)
         if settings.leaderboard:
             files_of(settings.leaderboard)
         masks = () if given else _masks(settings, site, bool(truth))
@@ -163,17 +164,6 @@ def _are(hashes: Mapping[Path, str]) -> bool:
 def set_in(folder: Path) -> Path:
     """The folder of a set: itself, or the set in the result of an earlier benchmark."""
     return folder / SET if not (folder / CARD).exists() and (folder / SET / CARD).exists() else folder
-
-
-def _check_truth(folder: Path, truth: Sequence[Path]) -> None:
-    card = read_card(folder)
-    if card.truth.kind == OF_FILE and not truth:
-        raise UsageError(
-            f"The truth of this set is {', '.join(card.truth.files)}, which is not in {folder}.",
-            "Name the file with truth_file, or the training set with training_data.",
-        )
-    if card.truth.kind != OF_FILE and truth:
-        raise UsageError(f"The truth of the set in {folder} is generated.", "Leave out truth_file and training_data.")
 
 
 def _truth(settings: RunSettings, site: Site) -> tuple[Path, ...]:
