@@ -16,6 +16,7 @@ import netCDF4
 import numpy as np
 
 from climrecon.data.masks import MaskSource
+from climrecon.frequency import MONTH, Frequency
 from climrecon.grid import EARTH_RADIUS_KM, Grid
 from climrecon.training.fields import TrainingFields
 from climrecon.variables import Transform
@@ -209,7 +210,7 @@ class RadarOutages(MaskSource):
         cells = SIZE * SIZE
         return cls(np.ones((1, cells), bool), np.ones(cells, bool), np.zeros((cells, 1)), np.zeros(cells))
 
-    def describe(self) -> str:
+    def describe(self, frequency: Frequency = MONTH) -> str:
         """For a card."""
         return f"made-up radar outages ({', '.join(KINDS)}) of 1 to {LONGEST} steps"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,11 @@ _BY_NAME = {name: one for one in FREQUENCIES.values() for name in (one.name, *on
 def plain_words(text: str) -> str:
     """The name of a frequency in a text, without words such as ``mean``."""
     return "".join(word for word in re.split(r"[\s_-]+", text.strip().lower()) if word not in _OF_MEANS)
+
+
+def frequency_of(content: Mapping[str, Any]) -> Frequency:
+    """The frequency that a card or the content of a report states by its name; months where none is stated."""
+    return FREQUENCIES[str(content.get("frequency", MONTH.name))]
 
 
 def frequency_named(text: Any) -> Frequency | None:

@@ -102,7 +102,8 @@ PARAMETERS = (
               help="Ensemble of the observations. Empty: any that matches."),
     Parameter("time_frequency", FACET, "mon", site=True, tasks=ON_ANY_FIELDS,
               help="Frequency of the means: mon (months), yr (years), sem (seasons DJF, MAM, JJA, SON) or day. The "
-                   "networks that come with climrecon are monthly; other frequencies take a baseline, e.g. kriging."),
+                   "networks that come with climrecon are monthly; other frequencies take a baseline, e.g. kriging, or a "
+                   "network trained on them: a training is of this frequency too."),
     Parameter("obs_file", FILE, None, tasks=WITH_OBSERVATIONS,
               help="A netCDF file of gridded observations to use instead of a search by facets. It must have gaps, "
                    "means of time_frequency on a latitude-longitude grid, global or regional. Of the other facets only "
@@ -206,7 +207,7 @@ PARAMETERS = (
     Parameter("month", MONTH, None, tasks=(EXPLAIN,), in_fingerprint=True,
               help="Month to explain, YYYY-MM; of years and seasons that which holds it. Needed."),
     Parameter("truth_file", FILE, None, tasks=(EVALUATE, BENCHMARK),
-              help="netCDF file of complete monthly fields, taken as the truth and masked with the gaps of the "
+              help="netCDF file of complete fields of time_frequency, taken as the truth and masked with the gaps of the "
                    "observations. Empty: the held-out members of training_data; of a benchmark that names none "
                    "either, generated fields."),
     Parameter("withhold", CHOICE, "none", choices=("none", "cells", "blocks", "regions", "spans"), tasks=(EVALUATE,),
@@ -215,7 +216,7 @@ PARAMETERS = (
                    "for 24 months. none: known fields are the truth."),
     Parameter("folds", INT, 10, minimum=2, maximum=100, tasks=(EVALUATE,),
               help="Folds that cells, blocks or spans are drawn into, to be withheld in turn: 2 to 100. Each method "
-                   "reconstructs all months once for each fold. Of regions each one is a fold."),
+                   "reconstructs all months (years, seasons, days) once for each fold. Of regions each one is a fold."),
     Parameter("noise", BOOL, False, tasks=(EVALUATE,), in_fingerprint=True,
               help="Add errors to the masked truth, drawn as in the training with these observations."),
     Parameter("training_data", TEXT, "20cr+cmip5", site=True, tasks=(TRAIN, EVALUATE, BENCHMARK),

@@ -13,7 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from climrecon.files import write_text
+from climrecon.frequency import frequency_of
 from climrecon.grid import NINO34
+from climrecon.output.card import scored_on
 from climrecon.output.explanation import how
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, Series, highest_years, trends
@@ -107,7 +109,7 @@ def write_report(
         structural=structural_rows(product),
         baselines=rows(product, product.baselines, {}),
         scores=_scores(card, units),
-        scored_months=card.get("scores", {}).get("n_months"),
+        scored_on=scored_on(card) if card.get("scores") else "",
         caveats=card.get("caveats", []),
         left_out=left_out,
         ninety=NINETY,
@@ -184,6 +186,7 @@ def write_training_report(path: Path, *, card: dict[str, Any], **run: Any) -> No
         "training.html.j2",
         card=card,
         units=units,
+        steps=frequency_of(card),
         training=card["training"],
         validation=[
             [name, *_numbers(row, "rmse", "annual_r", "annual_rmse", form="{:.4f}")]
@@ -212,6 +215,7 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
     """Render the report of an evaluation; ``content`` is that of its ``scores.json``."""
     scores, series = content["scores"], ("r", "r_detrended", "rmse", "bias", "trend_ratio", "covers_90")
     units, surfaces = content["units"], content["surfaces"]
+    steps = frequency_of(content)
     regions = list(next(iter(scores.values()))["regions"])
     paired = {"rmse": "RMSE, {}", "crps": "CRPS, {}", "log_score": "Log score"}
     if regions:
@@ -225,6 +229,7 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
         "evaluation.html.j2",
         content=content,
         units=units,
+        steps=steps,
         cell_columns=[text.format(units) for text in columns.values()],
         cells=[[name, *_numbers(row["cells"], *columns)] for name, row in scores.items()],
         surfaces=[
@@ -233,7 +238,7 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
             for surface, row in both.items()
         ],
         groups=[
-            (title, list(scores), _by_group(scores, key))
+            (title, list(scores), _by_group(scores, key, f"n_{steps.plural}"))
             for title, key in (("Decades", "decades"), (f"Observed share of {content['area']}", "coverage"))
         ],
         by_region=_by_region(content.get("regions", {})),
@@ -244,7 +249,8 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
         regions=[
             (region, step, [[name, *_numbers(row["regions"][region][step], *series)] for name, row in scores.items()])
             for region in regions
-            for step in ("annual", "monthly")
+            for step in ("annual", steps.adjective)
+            if step in next(iter(scores.values()))["regions"][region]
         ],
         paired=[[name, *_paired_row(row["paired"], paired)] for name, row in scores.items() if row["paired"]],
         paired_columns=[text.format(units) for text in paired.values()],
@@ -257,14 +263,14 @@ def write_explanation_report(path: Path, *, content: dict[str, Any], **run: Any)
     _write_run_page(path, "explanation.html.j2", content=content, units=content["units"], **run)
 
 
-def _by_group(scores: dict[str, Any], key: str) -> list[list[str]]:
-    """A row a group of months: its label, how many months, and RMSE and CRPS of each method."""
+def _by_group(scores: dict[str, Any], key: str, count: str) -> list[list[str]]:
+    """A row a group of steps: its label, how many steps by the key ``count``, and RMSE and CRPS of each method."""
     rows = {name: {row["label"]: row for row in one[key]} for name, one in scores.items()}
     found = []
     for label, first in next(iter(rows.values())).items():
         cells = [own.get(label, {}) for own in rows.values()]
         texts = [_number(one.get("rmse")) + (f" ({_number(one['crps'])})" if one.get("crps") else "") for one in cells]
-        found.append([label, str(first["n_months"]), *texts])
+        found.append([label, str(first[count]), *texts])
     return found
 
 

@@ -85,6 +85,26 @@ class Steps:
         return self.months % 12
 
     @property
+    def stamps(self) -> IntArray:
+        """(T,) rising numbers of the dates, alike in all calendars: ``YYYYMMDD`` of days, else ``index``."""
+        if self.frequency.months:
+            return self.index
+        return np.array([(date.year * 100 + date.month) * 100 + date.day for date in self.dates()], np.int64)
+
+    def whole_years(self) -> IntArray:
+        """Years of which all steps are there; of days :attr:`Frequency.per_year`, as the shortest year has."""
+        years, counts = np.unique(self.year, return_counts=True)
+        return np.asarray(years[counts >= self.frequency.per_year])
+
+    def of_year(self, year: int) -> tuple[int, int]:
+        """``index`` of the first step of a year, and of that behind its last."""
+        if self.frequency.months:
+            return year * self.frequency.per_year, (year + 1) * self.frequency.per_year
+        ends = np.array([cftime.datetime(one, 1, 1, calendar=self.calendar) for one in (year, year + 1)])
+        first, behind = day_number(ends, self.calendar).tolist()
+        return first, behind
+
+    @property
     def in_years(self) -> FloatArray:
         """(T,) the middle of each step in years: 1900.5 for 1900."""
         if self.frequency.months:

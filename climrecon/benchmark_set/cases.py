@@ -20,7 +20,8 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations
 from climrecon.grid import FIVE_DEGREES
 from climrecon.preprocess import PrepareRequest, read_observations, to_network_grid
-from climrecon.scores.masked_truth import MaskedTruth, masks_for
+from climrecon.scores.gaps import masks_for
+from climrecon.scores.masked_truth import MaskedTruth
 from climrecon.scores.suite import CLEAN, NOISE
 from climrecon.settings.benchmark import Stretch
 from climrecon.settings.periods import Period

@@ -13,7 +13,7 @@ import numpy as np
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.benchmark_set.card import INPUTS, MEMBERS, STDDEV, UNITS, VALUES, CaseCard, SetCard, digest
 from climrecon.errors import InputDataError
-from climrecon.fields import Months, Observations, Source
+from climrecon.fields import Months, Observations, Source, Steps
 from climrecon.files import NETCDF_HEADER, atomic_path, input_sha256, require_file
 from climrecon.grid import FIVE_DEGREES
 from climrecon.netcdf.opening import opened
@@ -36,7 +36,7 @@ _NAMES = {
 
 
 def write_fields(
-    path: Path, time: Months, fields: Mapping[str, FloatArray], attributes: Mapping[str, Any], about: str = ""
+    path: Path, time: Steps, fields: Mapping[str, FloatArray], attributes: Mapping[str, Any], about: str = ""
 ) -> None:
     """Write monthly fields on the 5-degree grid as CF netCDF.
 

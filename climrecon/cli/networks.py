@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from climrecon.cli.run_command import Printed, json_option
+from climrecon.frequency import frequency_of
 
 
 class _Networks(click.Group):
@@ -75,14 +76,20 @@ def show(name: str) -> Printed:
 
 def _card_lines(card: Mapping[str, Any]) -> Iterator[str]:
     yield f"{card['name']}: {card['title']}"
-    yield f"  variable {card['variable']}, {card['units']}, weights sha256 {card['weights_sha256'][:16]}…"
+    yield (
+        f"  variable {card['variable']}, {frequency_of(card).adjective} means, {card['units']}, weights sha256 "
+        f"{card['weights_sha256'][:16]}…"
+    )
     training = card["training"]
     for key in ("data", "held_out", "masks", "noise", "start", "hardware"):
         if training.get(key):
             yield f"  {key}: {training[key]}"
     scores = card["scores"]
     if scores:
-        yield f"  scores on {scores['n_months']} held-out months, noise seeds {scores['seeds']}:"
+        from climrecon.output.card import scored_on
+
+        count, steps = scored_on(card).split()
+        yield f"  scores on {count} held-out {steps}, noise seeds {scores['seeds']}:"
         columns = ("rmse", "crps", "covers_90", "annual_mean_bias", "annual_mean_r_detrended",
                    "annual_mean_trend_ratio")  # fmt: skip
         wide = 2 + max(len(name) for methods in scores["cases"].values() for name in methods)

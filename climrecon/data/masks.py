@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import BoolArray, FloatArray, IntArray
+from climrecon.frequency import MONTH, YEAR, Frequency
 from climrecon.grid import EARTH_RADIUS_KM, Grid
 from climrecon.methods.priors.covariance import great_circle, unit_vectors
+from climrecon.steps import Steps
 
 #: Share of the variance that the harmonics of a smoother hold.
 KEPT_VARIANCE = 0.999
@@ -23,8 +25,10 @@ DENSER = 0.25
 LAND_ONLY = 0.5
 #: Share of the samples whose coverage is thinner than any real month may be.
 SPARSER = 0.25
-#: Masks persist: months up to so many before and after a held-out one are not trained with.
+#: Masks persist: steps up to so many before and after a held-out one are not trained with.
 MASK_MARGIN = 2
+#: Fewest steps, and years, of which some can be spared to score.
+FEWEST, FEWEST_YEARS = 120, 40
 #: Months whose masks score where a data set has them: the two that published figures exist for.
 SCORING_MONTHS = (1877 * 12 + 8, 1893 * 12 + 7)
 
@@ -94,21 +98,16 @@ def _harmonics(sine: FloatArray, longitude: FloatArray, size: FloatArray) -> NDA
     return np.stack(columns, axis=1)
 
 
-def hold_out_masks(index: IntArray) -> tuple[IntArray, IntArray]:
-    """Positions of the months whose masks are trained with, and of those that score; none is in both.
+def hold_out_masks(time: Steps) -> tuple[IntArray, IntArray]:
+    """Positions of the steps whose masks are trained with, and of those that score; none is in both.
 
-    Masks of neighbouring months are alike, so that months within ``MASK_MARGIN`` of one that scores are not trained
-    with either. Of fewer than 120 months none can be spared: then all are trained with, and two of them score.
-
-    Parameters
-    ----------
-    index:
-        (N,) months since 0000-01 of the masks.
+    Masks of neighbouring steps are alike, so that steps within ``MASK_MARGIN`` of one that scores are not trained
+    with either. Of fewer than 120 (of years 40) none can be spared: then all are trained with, and two of them score.
     """
-    number = np.arange(len(index))
-    if len(index) < 120:
+    index, number = time.index, np.arange(len(time))
+    if len(index) < (FEWEST_YEARS if time.frequency == YEAR else FEWEST):
         return number, np.unique(np.linspace(0, len(index) - 1, 2).astype(int))
-    test = np.flatnonzero(np.isin(index, SCORING_MONTHS))
+    test = np.flatnonzero(np.isin(index, SCORING_MONTHS)) if time.frequency == MONTH else number[:0]
     if len(test) < 2:
         test = np.linspace(0, len(index) - 1, 5).astype(int)[1:3]
     near = np.abs(index[:, None] - index[test][None, :]).min(axis=1) <= MASK_MARGIN
@@ -156,15 +155,15 @@ class MaskSource:
         lat = np.repeat(grid.lat, grid.shape[1])
         return cls(flat, sea, patches, lat, blended=of_sea >= LAND_ONLY * of_land)
 
-    def describe(self) -> str:
+    def describe(self, frequency: Frequency = MONTH) -> str:
         """For a card."""
-        count = len(self.land_masks)
+        count = f"{len(self.land_masks)} {frequency.plural}"
         if self.blended:
             return (
-                f"{count} months of real coverage, all alike; {100 * SPARSER:.0f} % of the samples thinned cell by "
+                f"{count} of real coverage, all alike; {100 * SPARSER:.0f} % of the samples thinned cell by "
                 "cell and in patches for the time before"
             )
-        return f"{count} months of real land coverage, generated sea coverage, thinned"
+        return f"{count} of real land coverage, generated sea coverage, thinned"
 
     def draw(self, rng: np.random.Generator) -> BoolArray:
         """One mask; at least ten cells."""

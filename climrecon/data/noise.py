@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
+from climrecon.frequency import MONTH, Frequency
 from climrecon.variables import VARIABLES
 
 #: Range of the standard deviation of the monthly global mean that the correlated parts carry, K: HadCRUT5 before
@@ -87,14 +88,14 @@ class NoiseSource:
         error += slow_sd * (self.slow @ rng.normal(size=self.slow.shape[1]))
         return error, _stated(cell_sd, regional_sd, rng)
 
-    def draw_months(self, rng: np.random.Generator, count: int) -> tuple[FloatArray, FloatArray]:
-        """Errors (count, P) of consecutive months and their stated sizes (P,), K.
+    def draw_months(self, rng: np.random.Generator, count: int, step: float = 1.0) -> tuple[FloatArray, FloatArray]:
+        """Errors (count, P) of consecutive months, or steps of ``step`` months, and their stated sizes (P,), K.
 
-        Cell errors are new each month, regional ones persist over months (first-order autoregression), the slow bias
+        Cell errors are new each step, regional ones persist over months (first-order autoregression), the slow bias
         stays.
         """
         cell_sd, regional_sd, slow_sd = self._sizes(rng)
-        memory = np.exp(-1.0 / PERSISTENCE_MONTHS)
+        memory = np.exp(-step / PERSISTENCE_MONTHS)
         white = rng.normal(size=(count, self.regional.shape[1]))
         for month in range(1, count):
             white[month] = memory * white[month - 1] + np.sqrt(1.0 - memory**2) * white[month]
@@ -138,10 +139,10 @@ class NoiseSource:
         sds = [float(np.sqrt(((area @ part) ** 2).sum()) / area.sum()) for part in (self.regional, self.slow)]
         return sds[0], sds[1]
 
-    def describe(self) -> str:
-        """For a card."""
+    def describe(self, frequency: Frequency = MONTH) -> str:
+        """For a card; the sizes that no data set states are those of months, whatever the ``frequency``."""
         if self.own is not None:
-            cells = f"cell by cell as the data set states them in {len(self.own)} months"
+            cells = f"cell by cell as the data set states them in {len(self.own)} {frequency.plural}"
         else:
             cells = f"cell by cell {self.size * LEVELS[0]:.3g}-{self.size * LEVELS[1]:.3g} {self.units}" + (
                 ", larger where observations are few" if self.rarity is not None else ""
@@ -149,7 +150,7 @@ class NoiseSource:
         low, high = (self.size * bound for bound in self.global_sd)
         ensemble = None
         if self.systematic is not None:
-            ensemble = f"as in {len(self.systematic)} months of the data set's own ensemble"
+            ensemble = f"as in {len(self.systematic)} {frequency.plural} of the data set's own ensemble"
         if self.partial is not None:
             return (
                 f"{cells}; regional (1,500 km) as the diagonals of the data set's error covariances of "
@@ -159,7 +160,8 @@ class NoiseSource:
         if self.area is None:
             return f"{cells}; regional up to 0.6 of it; slow up to {self.size * 0.08:.3g} {self.units}"
         return (
-            f"{cells}; regional (1,500 km) and slow (5,000 km) parts that together give the monthly global mean a "
+            f"{cells}; regional (1,500 km) and slow (5,000 km) parts that together give the {frequency.adjective} global "
+            "mean a "
             "standard deviation "
             + (ensemble or f"of {low:.3g}-{high:.3g} {self.units}, less where cell errors are generic and small")
         )

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from climrecon.errors import NetworkError
-from climrecon.frequency import MONTH, Frequency
+from climrecon.frequency import DAY, MONTH, YEAR, Frequency
 from climrecon.grid import Grid
 from climrecon.methods.kadow2020.network import PublishedUNet
 from climrecon.methods.registry import taking_any
@@ -72,11 +72,20 @@ class _Row(BaseModel):
 
 
 class _Scores(BaseModel):
-    n_months: int
+    n_months: int | None = None
+    n_years: int | None = None
+    n_seasons: int | None = None
+    n_days: int | None = None
     seeds: Any
     cases: dict[str, dict[str, _Row]]
     members: list[str] | None = None
     response: dict[str, dict[str, float | None]] = {}
+
+    @model_validator(mode="after")
+    def _counts_its_steps(self) -> Self:
+        if all(count is None for count in (self.n_months, self.n_years, self.n_seasons, self.n_days)):
+            raise ValueError("there is no number of months (n_months) that were scored")
+        return self
 
 
 class _Architecture(BaseModel):
@@ -130,23 +139,35 @@ class Card(BaseModel):
 
 
 def describe_unet(
-    name: str, network: UNet, *, grid: Grid, training: dict[str, Any], persistence: float = 0.5, variable: str = "tas"
+    name: str,
+    network: UNet,
+    *,
+    grid: Grid,
+    training: dict[str, Any],
+    persistence: float = 0.5,
+    variable: str = "tas",
+    frequency: Frequency = MONTH,
 ) -> Card:
-    """The card of a :class:`UNet` for ``variable``; ``persistence``: of its errors, from month to month."""
-    neighbours = ", with neighbouring months" if network.neighbour_months else ""
+    """The card of a :class:`UNet` for ``variable``; ``persistence``: of its errors, from step to step."""
+    word, steps = frequency.word, frequency.plural
+    neighbours = f", with neighbouring {steps}" if network.neighbour_months else ""
+    cells = (
+        "cell and calendar month" if frequency in (MONTH, DAY) else "cell" if frequency == YEAR else "cell and season"
+    )
     return Card(
         name=name,
         kind="analysis_unet",
         title=f"Partial-convolution U-Net on full-rank optimal interpolation{neighbours}",
         variable=variable,
+        frequency=frequency.name,
         units=VARIABLES[variable].units,
         reference_period=(1961, 1990),
         grid=GridCard.of(grid),
         wraps=grid.wraps,
         inputs=[*OBSERVED_CHANNELS, *network.complete_channels, *network.auxiliary],
         outputs=["mean", "stddev"],
-        normalisation="values less the month's generalised least-squares mean, by the prior standard deviation of "
-        "cell and calendar month"
+        normalisation=f"values less the {word}'s generalised least-squares mean, by the prior standard deviation of "
+        + cells
         + ("; auxiliary variables by mean and standard deviation of the cell" if network.auxiliary else ""),
         architecture={**unet_arguments(network), "persistence": persistence},
         default_obs_sd=VARIABLES[variable].default_obs_sd,
@@ -154,24 +175,26 @@ def describe_unet(
         caveats=[
             "Where a data set holds variability that the training fields lack, the U-Net corrects the spread alone; the "
             "mean is the interpolation's.",
-            "Realisations let what the leading patterns tell of an error persist from month to month with one "
-            "correlation; what they leave, up to some thousand kilometres, is drawn anew each month.",
+            f"Realisations let what the leading patterns tell of an error persist from {word} to {word} with one "
+            f"correlation; what they leave, up to some thousand kilometres, is drawn anew each {word}.",
         ],
     )
 
 
-def describe(name: str, network: Network, grid: Grid, training: dict[str, Any]) -> Card:
+def describe(name: str, network: Network, grid: Grid, training: dict[str, Any], frequency: Frequency = MONTH) -> Card:
     """The card of a network that was trained here, of any kind."""
     if isinstance(network, UNet):
         persistence = float(training.get("persistence", 0.5))
         variable = training.get("recipe", {}).get("variables", ["tas"])[0]
-        return describe_unet(name, network, grid=grid, training=training, persistence=persistence, variable=variable)
+        return describe_unet(
+            name, network, grid=grid, training=training, persistence=persistence, variable=variable, frequency=frequency
+        )
     rows = int(training.get("recipe", {}).get("rows", 2 * grid.shape[0]))
     card = describe_published(
         name, network, grid, rows, "Partial-convolution U-Net of Kadow et al. (2020), trained here"
     )
     architecture = {**card.architecture, "widths": list(network.widths)}
-    return card.model_copy(update={"architecture": architecture, "training": training})
+    return card.model_copy(update={"architecture": architecture, "training": training, "frequency": frequency.name})
 
 
 def describe_published(name: str, network: PublishedUNet, grid: Grid, rows: int, title: str) -> Card:

@@ -200,8 +200,9 @@ class PCA(Method):
             observations.values, observations.mask, observations.grid, observations.obs_sd
         )
         left = float(np.sqrt(float(np.median(components.residual))))
+        steps = observations.time.plural
         return (
-            f"pca's patterns, from {components.n_months} months of the observations: {components.vectors.shape[1]}, "
+            f"pca's patterns, from {components.n_months} {steps} of the observations: {components.vectors.shape[1]}, "
             f"leaving {VARIABLES[observations.variable].in_words(left)} in the median cell"
         )
 

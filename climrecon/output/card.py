@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from climrecon.errors import NetworkError
+from climrecon.frequency import frequency_of
+
 _SHOWN = (
     "command", "data", "further", "held_out", "covariances", "masks", "noise", "recipe", "start", "seed", "seconds",
     "hardware",
@@ -24,11 +27,28 @@ def card_markdown(card: Mapping[str, Any]) -> str:
     return "\n".join(_lines(card)) + "\n"
 
 
+def scored_on(card: Mapping[str, Any]) -> str:
+    """``120 months``: what the scores of a card's content are of.
+
+    Raises
+    ------
+    NetworkError
+        If the card counts other steps than those of its frequency.
+    """
+    steps = frequency_of(card)
+    if (count := card["scores"].get(f"n_{steps.plural}")) is None:
+        raise NetworkError(
+            f"The card of {card['name']} is of {steps.adjective} means, and its scores do not state n_{steps.plural}.",
+            "Fetch the network again.",
+        )
+    return f"{count} {steps.plural}"
+
+
 def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     yield f"# {card['name']}"
     yield f"\n{card['title']}; {card['variable']} in {card['units']}, anomalies to "
     yield f"{card['reference_period']}. Weights sha256 `{card['weights_sha256']}`."
-    training = card["training"]
+    training, steps = card["training"], frequency_of(card).plural
     yield "\n## Training\n"
     for key in _SHOWN:
         if training.get(key) not in (None, ""):
@@ -40,16 +60,16 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     members = training.get("members", {})
     if members:
         yield "\n## Members\n"
-        yield "| use | set | member | family | target | months | notes |\n|---|---|---|---|---|---|---|"
+        yield f"| use | set | member | family | target | {steps} | notes |\n|---|---|---|---|---|---|---|"
         for use, rows in members.items():
             for row in rows:
-                cells = (row["set"], row["name"], row["family"], row["target"], row["months"], "; ".join(row["notes"]))
+                cells = (row["set"], row["name"], row["family"], row["target"], row[steps], "; ".join(row["notes"]))
                 yield f"| {use} | " + " | ".join(_cell(text) for text in cells) + " |"
     if training.get("left_out"):
         yield "\nLeft out:\n"
         for name, reason in training["left_out"]:
             yield f"- {name}: {reason}"
-    yield from _score_lines(card["scores"], card["units"])
+    yield from _score_lines(card)
     yield "\n## Caveats\n"
     for caveat in card["caveats"]:
         yield f"- {caveat}"
@@ -75,11 +95,13 @@ def _cell(text: Any) -> str:
     return str(text).replace("|", "/").replace("\n", " ")
 
 
-def _score_lines(scores: Mapping[str, Any], units: str) -> Iterator[str]:
+def _score_lines(card: Mapping[str, Any]) -> Iterator[str]:
+    scores, units = card["scores"], card["units"]
     if not scores:
         return
+    count, steps = scored_on(card).split()
     members = f" of {', '.join(scores['members'])}" if scores.get("members") else ""
-    yield f"\n## Scores\n\n{scores['n_months']} held-out months{members}; noise seeds {scores['seeds']}; cells that "
+    yield f"\n## Scores\n\n{count} held-out {steps}{members}; noise seeds {scores['seeds']}; cells that "
     yield "the mask hides are scored.\n"
     yield "| case | method | " + " | ".join(label.format(units) for _, label in _SCORES) + " |"
     yield "|---|---|" + "---|" * len(_SCORES)

@@ -21,16 +21,19 @@ def write_cells(
     path: Path,
     grid: Grid,
     rmse: Mapping[str, FloatArray],
-    months: NDArray[Any],
+    counts: NDArray[Any],
     attributes: Mapping[str, str],
     variable: str,
+    steps: str = "months",
     *,
     withheld: bool = False,
 ) -> None:
-    """Write each method's (H, W) RMSE of ``variable``, and the (H, W) number of months in which a cell was scored.
+    """Write each method's (H, W) RMSE of ``variable``, and the (H, W) number of steps in which a cell was scored.
 
     Parameters
     ----------
+    steps:
+        What the steps are.
     withheld:
         Whether cells are scored that were observed and withheld, not those that were missing under a mask.
     """
@@ -55,7 +58,7 @@ def write_cells(
         errors = np.ma.masked_invalid(np.stack([rmse[name] for name in names]))
         add_variable(file, "rmse", "f4", ("method", "lat", "lon"), described, errors, fill_value=FILL, zlib=True)
         described = {
-            "long_name": f"months in which the cell was {'withheld' if withheld else 'missing'} and is scored",
+            "long_name": f"{steps} in which the cell was {'withheld' if withheld else 'missing'} and is scored",
             "units": "1",
         }
-        add_variable(file, "n_months", "i4", ("lat", "lon"), described, months, zlib=True)
+        add_variable(file, f"n_{steps}", "i4", ("lat", "lon"), described, counts, zlib=True)

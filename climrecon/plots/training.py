@@ -56,7 +56,7 @@ def draw_sample(
         draw_map(figure, places[number // 2, number % 2], grid, field, scale, title, size=9, bar={"shrink": 0.7})
     return Picture(
         figure,
-        f"{what}: a month held out from training, pseudo-observations of it with made-up errors, and its reconstruction "
+        f"{what}: a field held out from training, pseudo-observations of it with made-up errors, and its reconstruction "
         f"by {name}.",
     )
 
@@ -83,9 +83,9 @@ def draw_samples(grid: Grid, samples: Sequence[Sample], name: str, variable: str
     for drawn, axes_of, scale in zip(shown, columns, (scales.anomaly, scales.difference), strict=True):
         draw_bar(figure, drawn, axes_of, scale, orientation="horizontal", shrink=0.5, aspect=40)
     figure.suptitle(name, fontsize=12)
-    months = "; ".join(f"{one.member} {one.month}, gaps of {one.gaps}: {one.rmse:.2f} {units}" for one in samples)
+    each = "; ".join(f"{one.member} {one.month}, gaps of {one.gaps}: {one.rmse:.2f} {units}" for one in samples)
     return Picture(
         figure,
-        f"{name}: validation months, held out from training; pseudo-observations of them with made-up errors, the "
-        f"reconstruction and its error. RMSE at missing cells: {months}.",
+        f"{name}: validation fields, held out from training; pseudo-observations of them with made-up errors, the "
+        f"reconstruction and its error. RMSE at missing cells: {each}.",
     )

@@ -14,7 +14,8 @@ import numpy as np
 
 from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
-from climrecon.fields import Months, Steps
+from climrecon.fields import Steps
+from climrecon.frequency import MONTH, Frequency
 from climrecon.grid import Grid
 from climrecon.netcdf.opening import opened
 from climrecon.preprocess.chunks import Chunk, check_alike, joined, read_chunk, read_once
@@ -36,8 +37,9 @@ def prepare_anomalies(
     realisation: int | None = None,
     last_counts: bool = False,
     asked: str = "",
-) -> tuple[FloatArray, Months]:
-    """(T, H, W) anomalies of one member on ``grid``, NaN where missing or marked as filled, and their months.
+    frequency: Frequency = MONTH,
+) -> tuple[FloatArray, Steps]:
+    """(T, H, W) anomalies of one member on ``grid``, NaN where missing or marked as filled, and their steps.
 
     Anomalies to ``reference_period`` stay as they are: with gaps, a mean over the years there are would be another base
     for each cell. Those to other years are re-based cell by cell, and cells without two thirds of the years in a
@@ -61,7 +63,7 @@ def prepare_anomalies(
         Of remapping with cdo.
     """
     names = [Path(path).name for path in files]
-    chunks = [_known_of(Path(path), variable, realisation, asked) for path in files]
+    chunks = [_known_of(Path(path), variable, realisation, asked, frequency) for path in files]
     if last_counts:
         check_alike(chunks, names)
         values, time = _last_of(chunks)
@@ -81,18 +83,18 @@ def prepare_anomalies(
             f"{names[0]} has no cell that is known in enough years of {reference_period[0]}-{reference_period[1]}.",
             "Choose a reference_period that the data covers.",
         )
-    return np.asarray(values[known], np.float32), Months(time.index[known])
+    return np.asarray(values[known], np.float32), time[known]
 
 
-def _known_of(path: Path, variable_name: str, realisation: int | None, asked: str) -> Chunk:
+def _known_of(path: Path, variable_name: str, realisation: int | None, asked: str, frequency: Frequency) -> Chunk:
     """A file without the cells that it marks as filled."""
-    chunk = read_chunk(path, PrepareRequest(variable=variable_name, values="anomaly", grid=asked), realisation)
+    chunk = read_chunk(path, PrepareRequest(variable_name, frequency, "anomaly", grid=asked), realisation)
     with opened(path) as file:
         variable = find_variable(file, variable_name)
         flags = flags_of(file, variable)
         if flags is None:
             return chunk
-        field = field_of(file, variable)
+        field = field_of(file, variable, frequency=frequency)
         if asked:
             raise InputDataError(
                 f"{path.name} marks cells as filled, which is not understood while it is remapped (grid={asked}).",
@@ -103,8 +105,8 @@ def _known_of(path: Path, variable_name: str, realisation: int | None, asked: st
 
 
 def _last_of(chunks: Sequence[Chunk]) -> tuple[FloatArray, Steps]:
-    """Values and months of all chunks; a month that stands in several is that of the last."""
+    """Values and steps of all chunks; a step that stands in several is that of the last."""
     values = np.concatenate([chunk.values for chunk in reversed(chunks)])
     index = np.concatenate([chunk.time.index for chunk in reversed(chunks)])
-    months, first = np.unique(index, return_index=True)
-    return values[first], Months(months)
+    steps, first = np.unique(index, return_index=True)
+    return values[first], replace(chunks[0].time, index=steps)

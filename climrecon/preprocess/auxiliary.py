@@ -12,7 +12,8 @@ import numpy as np
 
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.errors import InputDataError
-from climrecon.fields import Months
+from climrecon.fields import Steps
+from climrecon.frequency import MONTH, Frequency
 from climrecon.grid import Grid
 from climrecon.netcdf.opening import opened
 from climrecon.preprocess.climatology import anomalies_of
@@ -48,7 +49,8 @@ def prepare_auxiliary(
     scratch: Path,
     variable: str,
     realisation: int | None,
-) -> tuple[FloatArray, Months]:
+    frequency: Frequency = MONTH,
+) -> tuple[FloatArray, Steps]:
     """(T, H, W) anomalies of an auxiliary variable of one member, NaN where missing; see :func:`prepare_member`.
 
     Raises
@@ -56,17 +58,22 @@ def prepare_auxiliary(
     InputDataError
         If a file cannot be used.
     """
-    factor_to_units(variable, inspected(files, variable)[0].units)  # refuses those of other quantities
+    factor_to_units(variable, inspected(files, variable, frequency)[0].units)  # refuses those of other quantities
     values, months = prepare_member(
-        files, grid, reference_period, scratch, variable, realisation=realisation, gaps=True
+        files, grid, reference_period, scratch, variable, realisation=realisation, gaps=True, frequency=frequency
     )
     return np.asarray(values, np.float32), months
 
 
 def read_auxiliary(
-    path: Path, variable: str, grid: Grid, reference_period: tuple[int, int], scratch: Path
+    path: Path,
+    variable: str,
+    grid: Grid,
+    reference_period: tuple[int, int],
+    scratch: Path,
+    frequency: Frequency = MONTH,
 ) -> tuple[FloatArray, IntArray]:
-    """(T, H, W) anomalies of an auxiliary variable from observations or a reanalysis, NaN where missing, and (T,) months.
+    """(T, H, W) anomalies of an auxiliary variable from observations or a reanalysis, NaN where missing, and (T,) steps.
 
     Cells without two thirds of the years of ``reference_period`` in a calendar month are missing: their anomalies are
     not known.
@@ -77,13 +84,15 @@ def read_auxiliary(
         If the file cannot be used.
     """
     with opened(path) as file:
-        field = field_of(file, find_variable(file, variable), lambda units: factor_to_units(variable, units))
+        field = field_of(file, find_variable(file, variable), lambda units: factor_to_units(variable, units), frequency)
         plausible = VARIABLES[variable].plausible(field.units)
         values = without_flags(field.read(plausible=plausible), plausible, VARIABLES[variable], Tally())
     order = np.argsort(field.time.index)
     time, values = field.time[order], values[order]
     if (np.diff(time.index) == 0).any():
-        raise InputDataError("Months stand there more than once.", "Each month is expected once.")
+        raise InputDataError(
+            f"{time.plural.capitalize()} stand there more than once.", f"Each {time.word} is expected once."
+        )
     factor = factor_to_units(variable, field.units)
     anomalies = np.asarray(anomalies_of(values, time, reference_period) * factor, np.float32)
     source = field.horizontal.grid

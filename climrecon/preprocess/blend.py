@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray
 from climrecon.errors import InputDataError
-from climrecon.fields import Months
+from climrecon.fields import Months, Steps
 from climrecon.grid import Grid
 from climrecon.netcdf.opening import opened
 from climrecon.netcdf.times import find_time
@@ -72,7 +72,7 @@ def prepare_blended(
     reference_period: tuple[int, int],
     scratch: Path,
     notes: list[str] | None = None,
-) -> tuple[FloatArray, Months]:
+) -> tuple[FloatArray, Steps]:
     """Blended anomalies of one member, for the months that ``tas`` and ``tos`` share.
 
     ``tos`` and ``sic`` may be on curvilinear ocean grids. They are remapped conservatively over their sea
@@ -107,7 +107,7 @@ def prepare_blended(
 def _ice(files: Sequence[Path], grid: Grid, period: tuple[int, int], scratch: Path) -> NDArray[np.floating[Any]]:
     """(12, H, W) mean ice concentration of each calendar month of ``period``, 0..1."""
     headers = inspected(files, "sic")
-    check_covered(Months(np.concatenate([one.index for one in headers])), period)
+    check_covered(Months(np.concatenate([one.time.index for one in headers])), period)
     with cdo_folder(scratch, grid) as folder:
         source = chain(sources_of(headers, files, folder, dated=True), headers[0].name)
         run_cdo([*headers[0].remap, "-ymonmean", f"-selyear,{period[0]}/{period[1]}", *source, "out.nc"], folder)

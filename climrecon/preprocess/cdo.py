@@ -26,10 +26,11 @@ import numpy as np
 
 from climrecon.array_types import IntArray
 from climrecon.errors import DependencyError, InputDataError, OutputError
+from climrecon.frequency import MONTH, Frequency
 from climrecon.grid import Grid
 from climrecon.netcdf.coordinates import member_dimension, texts_of
 from climrecon.netcdf.forms import local
-from climrecon.netcdf.times import TimeAxis, find_time, month_index
+from climrecon.netcdf.times import TimeAxis, find_time, step_index
 from climrecon.preprocess.missing import RANGES, Packing
 
 _FULL = re.compile(r"no space left|disk quota|file too large", re.IGNORECASE)
@@ -172,9 +173,12 @@ class Layout:
 
 
 def layout_of(
-    file: netCDF4.Dataset, variable: netCDF4.Variable, plausible: tuple[float, float] = (-np.inf, np.inf)
+    file: netCDF4.Dataset,
+    variable: netCDF4.Variable,
+    plausible: tuple[float, float] = (-np.inf, np.inf),
+    frequency: Frequency = MONTH,
 ) -> tuple[Layout, TimeAxis]:
-    """How ``variable`` lies in ``file``, and its months.
+    """How ``variable`` lies in ``file``, and its steps of ``frequency``.
 
     Parameters
     ----------
@@ -184,10 +188,10 @@ def layout_of(
     Raises
     ------
     InputDataError
-        If it has no time axis that can be read.
+        If it has no time axis that can be read, or one of another frequency.
     """
     time, coordinate = find_time(file, variable)
-    axis = month_index(file, coordinate)
+    axis = step_index(file, coordinate, frequency)
     members = member_dimension(variable)
     cells = tuple(name for name in variable.dimensions if name not in (time, members))[-2:]
     labels = None if members is None or members not in file.variables else texts_of(file[members])
@@ -220,7 +224,7 @@ def cdo_sources(
     Parameters
     ----------
     months:
-        (T,) of each file.
+        (T,) of each file, in the middle of its steps.
     names:
         Variables of one layout that a copy holds.
     realisation:

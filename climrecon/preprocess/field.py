@@ -10,14 +10,13 @@ from typing import Any
 import netCDF4
 import numpy as np
 
-from climrecon.array_types import IntArray
 from climrecon.datasets import DataSet, canonical_variable
 from climrecon.errors import InputDataError
 from climrecon.frequency import MONTH, YEAR, Frequency
 from climrecon.grid import Grid
 from climrecon.netcdf.coordinates import member_count
 from climrecon.netcdf.opening import opened
-from climrecon.netcdf.times import TimeAxis, find_time, month_index, read_axis, step_index
+from climrecon.netcdf.times import TimeAxis, find_time, read_axis, step_index
 from climrecon.preprocess.axes import Horizontal, find_horizontal
 from climrecon.preprocess.remapping import remapping_of
 from climrecon.preprocess.request import PrepareRequest
@@ -191,16 +190,17 @@ def grid_within(path: Path, request: PrepareRequest) -> Grid | None:
         return None
 
 
-def months_within(path: Path, variable: str = "tas") -> IntArray:
-    """(T,) months since 0000-01 of a file, in its order.
+def steps_within(path: Path, variable: str = "tas", frequency: Frequency = MONTH) -> Steps:
+    """The steps of a file, in its order.
 
     Raises
     ------
     InputDataError
-        If the file cannot be read.
+        If the file cannot be read, or is of another frequency.
     """
     with opened(path) as file:
-        return month_index(file, find_time(file, find_variable(file, variable))[1]).index
+        axis = step_index(file, find_time(file, find_variable(file, variable))[1], frequency)
+        return Steps(axis.index, frequency, axis.calendar)
 
 
 def frequency_within(path: Path, variable: str, named: str = "") -> Frequency:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.datasets import Stated, release_of
 from climrecon.errors import InputDataError
-from climrecon.fields import Months, Steps
+from climrecon.fields import Steps
+from climrecon.frequency import DAY, MONTH, Frequency
 from climrecon.grid import Grid
 from climrecon.netcdf.opening import opened
 from climrecon.netcdf.times import find_time
@@ -44,13 +45,13 @@ _FINER = "finer.txt"
 class MemberHeader:
     """Header of a file of a member, read before cdo reads the file.
 
-    ``anomaly`` is None for variables that are not observable; ``flags`` are numbers that stand for no value; ``remap``
-    are cdo's operators from its grid; ``lat`` and ``lon`` that grid's coordinates in the file's order, one- or
-    two-dimensional; ``notes`` those on its times.
+    ``time`` are its steps; ``anomaly`` is None for variables that are not observable; ``flags`` are numbers that stand
+    for no value; ``remap`` are cdo's operators from its grid; ``lat`` and ``lon`` that grid's coordinates in the file's
+    order, one- or two-dimensional; ``notes`` those on its times.
     """
 
     name: str
-    index: IntArray
+    time: Steps
     units: str
     anomaly: bool | None
     flags: tuple[float, ...]
@@ -59,7 +60,6 @@ class MemberHeader:
     lat: FloatArray
     lon: FloatArray
     layout: Layout
-    calendar: str
     notes: tuple[str, ...]
 
     def place(self) -> str:
@@ -89,7 +89,8 @@ def prepare_member(
     notes: list[str] | None = None,
     as_held: bool = False,
     asked: str = "",
-) -> tuple[FloatArray, Months]:
+    frequency: Frequency = MONTH,
+) -> tuple[FloatArray, Steps]:
     """Anomalies of one member, which may be split in time over several files.
 
     One chained call joins, selects and remaps conservatively, so that every field is read once; the climatology
@@ -113,10 +114,12 @@ def prepare_member(
     asked:
         The grid that was asked for, as in :class:`~climrecon.preprocess.request.PrepareRequest`: files on rotated and
         curvilinear grids are then taken too.
+    frequency:
+        Of the fields.
 
     Returns
     -------
-    (T, H, W) float32 anomalies on ``grid`` and their months. Cells that a file marks as filled by its
+    (T, H, W) float32 anomalies on ``grid`` and their steps. Cells that a file marks as filled by its
     producer (:func:`climrecon.preprocess.filled.flags_of`) are NaN too.
 
     Raises
@@ -127,7 +130,7 @@ def prepare_member(
     DependencyError
         If cdo is not installed.
     """
-    headers = _alike(files, variable, one_by_one=not gaps, curvilinear=bool(asked))
+    headers = _alike(files, variable, frequency, one_by_one=not gaps, curvilinear=bool(asked))
     if notes is not None:
         notes += dict.fromkeys(f"{variable}: {note}" for one in headers for note in one.notes)
     if headers[0].anomaly and not gaps:
@@ -140,6 +143,7 @@ def prepare_member(
             realisation=realisation,
             last_counts=last_counts,
             asked=asked,
+            frequency=frequency,
         )
     description = VARIABLES[variable]
     kind = description.kind if as_held else "anomaly"
@@ -149,9 +153,9 @@ def prepare_member(
             f"{Path(files[0]).name} holds absolute values; files of anomalies alone can be joined where they overlap.",
             "Leave out join = true in the site file, and the file that overlaps.",
         )
-    index = _apart(headers, files)
-    check_covered(Months(index), reference_period)
-    order = np.argsort(index, kind="stable")
+    time = _apart(headers, files)
+    check_covered(time, reference_period)
+    order = np.argsort(time.index, kind="stable")
     # Cells that the files of a region do not reach by half are none of it.
     least = {} if grid.wraps else {"REMAP_AREA_MIN": str(OBSERVED_SHARE)}
     with cdo_folder(scratch, grid) as folder:
@@ -166,19 +170,18 @@ def prepare_member(
             run_cdo([*headers[0].remap, *marks, "filled.nc"], folder, **least)
             values = np.where(_read_output(folder / "filled.nc", flags.name, shown, order) > 0, np.nan, values)
             gaps = True
-    months = Months(index[order])
+    time = time[order]
     if kind == "anomaly":
-        values = anomalies_of(values, months, reference_period)
+        values = anomalies_of(values, time, reference_period)
         if to_ours := description.conversion(headers[0].units):
             values = to_ours(values, difference=True)
     else:
         units = headers[0].units
-        dated = Steps(months.index, calendar=headers[0].calendar)
-        values = of_each_step(to_units(values, units, False, description), units, dated)
+        values = of_each_step(to_units(values, units, False, description), units, time)
         if kind == "ratio":
-            values = anomalies_of(values, months, reference_period, ratio_from=description.least_climatology)
-    _check(values, shown, gaps, description, ends=not grid.wraps)
-    return values, months
+            values = anomalies_of(values, time, reference_period, ratio_from=description.least_climatology)
+    _check(values, shown, gaps, description, time, ends=not grid.wraps)
+    return values, time
 
 
 def sources_of(
@@ -191,32 +194,33 @@ def sources_of(
 ) -> list[Source]:
     """The files of one member for cdo, by :func:`climrecon.preprocess.cdo.cdo_sources`."""
     names = [headers[0].name, *([headers[0].filled.name] if headers[0].filled else [])]
-    layouts, months = [one.layout for one in headers], [one.index for one in headers]
+    layouts, months = [one.layout for one in headers], [one.time.months for one in headers]
     return cdo_sources(files, layouts, months, names, realisation, folder, dated=dated)
 
 
-def inspected(files: Sequence[Path], variable: str) -> list[MemberHeader]:
-    """Headers of all files of one member, after a check that the files go together and no month stands there twice.
+def inspected(files: Sequence[Path], variable: str, frequency: Frequency = MONTH) -> list[MemberHeader]:
+    """Headers of all files of one member, after a check that the files go together and no step stands there twice.
 
     Raises
     ------
     InputDataError
         With what is wrong.
     """
-    headers = _alike(files, variable)
+    headers = _alike(files, variable, frequency)
     _apart(headers, files)
     return headers
 
 
 def _alike(
-    files: Sequence[Path], variable: str, *, one_by_one: bool = False, curvilinear: bool = False
+    files: Sequence[Path], variable: str, frequency: Frequency, *, one_by_one: bool = False, curvilinear: bool = False
 ) -> list[MemberHeader]:
     if not files:
         raise InputDataError("No file was given.", "Name at least one.")
-    headers = [_inspected(Path(path), variable, curvilinear) for path in files]
+    headers = [_inspected(Path(path), variable, frequency, curvilinear) for path in files]
     names = [Path(path).name for path in files]
     every = (
         ("call their variable differently", [one.name for one in headers]),
+        ("have different calendars", [one.time.calendar if frequency == DAY else "" for one in headers]),
         ("have different units", [one.units for one in headers]),
         ("mix anomalies and absolute values", ["anomalies" if o.anomaly else "absolute" for o in headers]),
         ("mark filled cells differently", [str(one.filled) for one in headers]),
@@ -226,42 +230,40 @@ def _alike(
         ),
     )
     # Anomalies that are read file by file are read by each file's own names, units and flags.
-    for what, stated in every[2:3] if one_by_one and all(one.anomaly for one in headers) else every:
+    for what, stated in every[1:2] + every[3:4] if one_by_one and all(one.anomaly for one in headers) else every:
         if len(set(stated)) > 1:
             listed = "; ".join(f"{name}: {value or 'none'}" for name, value in zip(names, stated, strict=True))
             raise InputDataError(f"The files of one member {what}: {listed}.", "Repair or leave out the odd one.")
     return headers
 
 
-def _apart(headers: Sequence[MemberHeader], files: Sequence[Path]) -> IntArray:
-    """The months of all files, each once."""
-    index = np.concatenate([one.index for one in headers])
-    months, counts = np.unique(index, return_counts=True)
+def _apart(headers: Sequence[MemberHeader], files: Sequence[Path]) -> Steps:
+    """The steps of all files in their order, each once."""
+    time = replace(headers[0].time, index=np.concatenate([one.time.index for one in headers]))
+    steps, counts = np.unique(time.index, return_counts=True)
     if (counts > 1).any():
         raise InputDataError(
-            f"{int((counts > 1).sum())} months of {Path(files[0]).name} and its continuations stand there more than "
-            f"once: {some(Months(months[counts > 1]).labels())}.",
+            f"{int((counts > 1).sum())} {time.plural} of {Path(files[0]).name} and its continuations stand there more "
+            f"than once: {some(replace(time, index=steps[counts > 1]).labels())}.",
             "Leave out the file that overlaps.",
         )
-    return index
+    return time
 
 
-def _inspected(path: Path, wanted: str, curvilinear: bool) -> MemberHeader:
+def _inspected(path: Path, wanted: str, frequency: Frequency, curvilinear: bool) -> MemberHeader:
     with opened(path) as file:
         variable = find_variable(file, wanted)
         units = str(getattr(variable, "units", ""))
         description = VARIABLES[wanted]
         (layout, axis), (remap, lat, lon), _ = all_of(
-            lambda: layout_of(file, variable, description.plausible(units)),
+            lambda: layout_of(file, variable, description.plausible(units), frequency),
             lambda: source_grid(file, variable, curvilinear or description.on_sea, _FINER if curvilinear else _FINE),
             lambda: check_units(units, description) if description.observable else None,
         )
         anomaly, flags = _kind(file, variable, path.name, description) if description.observable else (None, ())
         filled = flags_of(file, variable)
-        name, index = str(variable.name), axis.index
-        return MemberHeader(
-            name, index, units, anomaly, flags, remap, filled, lat, lon, layout, axis.calendar, axis.notes
-        )
+        name, steps = str(variable.name), Steps(axis.index, frequency, axis.calendar)
+        return MemberHeader(name, steps, units, anomaly, flags, remap, filled, lat, lon, layout, axis.notes)
 
 
 def _kind(
@@ -360,14 +362,14 @@ def _read_output(path: Path, name: str, shown: str, order: IntArray) -> FloatArr
     return np.asarray(values[order])
 
 
-def _check(values: FloatArray, shown: str, gaps: bool, description: Variable, ends: bool) -> None:
-    """Refuse gaps, but not cells that no month holds where the fields have ``ends``, and values that none can be."""
+def _check(values: FloatArray, shown: str, gaps: bool, description: Variable, time: Steps, ends: bool) -> None:
+    """Refuse gaps, but not cells that no step holds where the fields have ``ends``, and values that none can be."""
     missing = ~np.isfinite(values)
     within = missing & ~missing.all(axis=0) if ends else missing
     if missing.all() or (within.any() and not gaps):
-        months = int(within.any(axis=(1, 2)).sum())
+        steps = int(within.any(axis=(1, 2)).sum())
         raise InputDataError(
-            f"{shown} has gaps: {int(within.sum())} values in {months} months are missing on the network's grid.",
+            f"{shown} has gaps: {int(within.sum())} values in {steps} {time.plural} are missing on the network's grid.",
             "Complete fields are expected: a network cannot be trained on missing values.",
         )
     largest = float(np.nanmax(np.abs(values)))
@@ -375,5 +377,5 @@ def _check(values: FloatArray, shown: str, gaps: bool, description: Variable, en
     if largest > most:
         raise InputDataError(
             f"{shown} gives anomalies of up to {largest:g} {units}.",
-            f"Monthly anomalies beyond {most:g} {units} are errors; check the file.",
+            f"{time.frequency.adjective.capitalize()} anomalies beyond {most:g} {units} are errors; check the file.",
         )

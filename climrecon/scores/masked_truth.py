@@ -1,6 +1,6 @@
 """A complete record seen through gaps, a method's estimate of it, and the sums that scores follow from.
 
-A month's sums stay, not its fields: any score over any years, and the test over years, follow from them. Cells count
+A step's sums stay, not its fields: any score over any years, and the test over years, follow from them. Cells count
 that were **missing** under the mask and whose truth is known; regional means are those of the whole analysis, over the
 cells whose truth is known.
 """
@@ -8,7 +8,7 @@ cells whose truth is known.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon import indices
-from climrecon.array_types import BoolArray, FloatArray, IntArray
-from climrecon.fields import Months, Steps
+from climrecon.array_types import BoolArray, FloatArray
+from climrecon.fields import Steps
+from climrecon.frequency import DAY
 from climrecon.geography import is_land
 from climrecon.grid import GLOBE, NAMED_REGIONS, REGION, Grid, weighted_mean
 from climrecon.scores import scores
@@ -45,10 +46,10 @@ RAW = "raw_mean"
 FEWEST_RANKED = 10
 #: A regional interval is judged only where so much of the region's truth is known.
 WHOLE = 0.99
-#: The masks go by calendar date where at least this share of the truth's months has one of its date.
-BY_DATE = 0.5
-#: Of a record of masks shorter than this each stands for a whole year in turn, else the record is repeated.
-FEW_MASKS = 24
+#: Values of a record of days whose sums are taken at once; sums of other records are taken of all their steps at once.
+AT_ONCE = 4_000_000
+#: Sums over time; all others have an entry a step.
+_OVER_TIME = ("cell_squares", "cell_count", "histogram", "spread_skill", "block/")
 
 Sums = dict[str, NDArray[Any]]
 
@@ -71,7 +72,7 @@ class MaskedTruth:
     name: str
     truth: FloatArray
     mask: BoolArray
-    time: Months
+    time: Steps
     grid: Grid
     variable: Variable = VARIABLES["tas"]
 
@@ -87,6 +88,18 @@ class MaskedTruth:
         """(H, W) weights whose sum with a field is each of :attr:`means`."""
         shares = {name: [area / area.sum() for area in areas] for name, areas in self.means.items()}
         return {name: first - less[0] if less else first for name, (first, *less) in shares.items()}
+
+    def part(self, steps: slice) -> MaskedTruth:
+        """Some of its steps."""
+        return replace(self, truth=self.truth[steps], mask=self.mask[steps], time=self.time[steps])
+
+    @property
+    def blocks(self) -> list[slice]:
+        """Parts of the time axis whose sums are taken one after the other, so that memory does not grow with days."""
+        if self.time.frequency != DAY:
+            return [slice(None)]
+        count = max(1, AT_ONCE // self.grid.area.size)
+        return [slice(start, start + count) for start in range(0, len(self.time), count)]
 
     @property
     def known(self) -> BoolArray:
@@ -125,6 +138,15 @@ class MethodOutput:
     region_mean: Mapping[str, FloatArray] = field(default_factory=dict)
     draws: Mapping[str, FloatArray] = field(default_factory=dict)
 
+    def part(self, steps: slice) -> MethodOutput:
+        """Some of its steps, without realisations."""
+        return MethodOutput(
+            self.mean[steps],
+            None if self.stddev is None else self.stddev[steps],
+            {name: series[steps] for name, series in self.region_sd.items()},
+            region_mean={name: series[steps] for name, series in self.region_mean.items()},
+        )
+
 
 def _rank_correlations(estimate: FloatArray, truth: FloatArray, scored: BoolArray) -> FloatArray:
     """(T,) Spearman's rank correlation over the cells of each month that count; NaN where there are few."""
@@ -145,10 +167,14 @@ def raw_mean(known: MaskedTruth, observed: FloatArray) -> MethodOutput:
     observed:
         (T, H, W) K as observed, NaN where missing.
     """
-    whole = np.nan_to_num(weighted_mean(observed, known.grid.area))
+
+    def mean(weights: FloatArray) -> FloatArray:
+        return np.concatenate([weighted_mean(observed[block], weights) for block in known.blocks])
+
+    whole = np.nan_to_num(mean(known.grid.area))
     means = {}
     for name, areas in known.means.items():
-        own = [weighted_mean(observed, area) for area in areas]
+        own = [mean(area) for area in areas]
         first, *less = [np.where(np.isfinite(one), one, whole) for one in own]
         means[name] = first - less[0] if less else first
     return MethodOutput(np.broadcast_to(whole[:, None, None], known.truth.shape), region_mean=means)
@@ -157,14 +183,42 @@ def raw_mean(known: MaskedTruth, observed: FloatArray) -> MethodOutput:
 def sums_of(known: MaskedTruth, made: MethodOutput) -> Sums:
     """All sums that the scores of one method on one record are made of."""
     found = cell_sums(known, made)
-    found |= {f"estimate/{key}": value for key, value in structure_sums(made.mean, known.known, known.grid).items()}
+    found |= {f"estimate/{key}": value for key, value in structure_of(known, made.mean).items()}
     for name, areas in known.means.items():
-        found |= {f"{name}/{key}": value for key, value in _regional(known, made, name, areas).items()}
+        own = together([_regional(known.part(block), made.part(block), name, areas) for block in known.blocks])
+        if name in made.region_draws:
+            draws = annual_means(made.region_draws[name], known.time)[1]
+            own["annual_sd"] = draws.std(axis=0, ddof=1)
+        found |= {f"{name}/{key}": value for key, value in own.items()}
     return found
+
+
+def structure_of(known: MaskedTruth, fields: FloatArray) -> Sums:
+    """:func:`climrecon.scores.structure.structure_sums` of (T, H, W) ``fields`` where the truth is known."""
+    return together(
+        [structure_sums(fields[block], np.isfinite(known.truth[block]), known.grid) for block in known.blocks]
+    )
+
+
+def together(parts: Sequence[Sums]) -> Sums:
+    """The sums of all blocks of a record."""
+    if len(parts) == 1:
+        return parts[0]
+    of_key = {key: [part[key] for part in parts] for key in parts[0]}
+    return {
+        key: np.sum(some, axis=0) if key.startswith(_OVER_TIME) else np.concatenate(some)
+        for key, some in of_key.items()
+    }
 
 
 def cell_sums(known: MaskedTruth, made: MethodOutput) -> Sums:
     """The sums that scores of cells are made of, ``land/...`` those over land, and ``draws/...`` of realisations."""
+    edges = _spread_edges(known, made)
+    found = together([_cell_sums(known.part(block), made.part(block), edges) for block in known.blocks])
+    return found | {f"draws/{key}": np.asarray(value) for key, value in made.draws.items()}
+
+
+def _cell_sums(known: MaskedTruth, made: MethodOutput, edges: FloatArray) -> Sums:
     grid, scored = known.grid, known.scored
     weights = np.where(scored, grid.area, 0.0)
     on_land = np.where(is_land(grid), weights, 0.0)
@@ -175,7 +229,6 @@ def cell_sums(known: MaskedTruth, made: MethodOutput) -> Sums:
         "coverage": (known.mask * grid.area).sum(axis=(1, 2)),
         "cell_squares": (error**2).sum(axis=0),
         "cell_count": scored.sum(axis=0),
-        **{f"draws/{key}": np.asarray(value) for key, value in made.draws.items()},
     }
     for place, area in (("", weights), ("land/", on_land)):
         found[f"{place}weight"] = area.sum(axis=(1, 2))
@@ -194,19 +247,27 @@ def cell_sums(known: MaskedTruth, made: MethodOutput) -> Sums:
             found[f"{place}inside"] = np.stack([(area * one).sum(axis=(1, 2)) for one in inside], axis=1)
         bins = np.minimum((transform * BINS).astype(int), BINS - 1)
         found["histogram"] = np.bincount(bins.ravel(), weights.ravel(), minlength=BINS)
-        found["spread_skill"] = _by_spread(weights[scored], sd[scored], error[scored])
+        found["spread_skill"] = _by_spread(weights[scored], sd[scored], error[scored], edges)
     return found
 
 
-def _by_spread(weights: FloatArray, sd: FloatArray, error: FloatArray) -> FloatArray:
+def _spread_edges(known: MaskedTruth, made: MethodOutput) -> FloatArray:
+    """(BINS - 1,) tenths of the standard deviations; of days those of as many, spread evenly, as a block has."""
+    if made.stddev is None:
+        return np.zeros(BINS - 1)
+    some = known.part(slice(None, None, len(known.blocks)))
+    sd = np.maximum(made.stddev[:: len(known.blocks)][some.scored], 1e-6)
+    return np.asarray(np.quantile(sd, np.arange(1, BINS) / BINS)) if len(sd) else np.zeros(BINS - 1)
+
+
+def _by_spread(weights: FloatArray, sd: FloatArray, error: FloatArray, edges: FloatArray) -> FloatArray:
     """(3, BINS) sums of (N,) weights, variances and squared errors, by tenths of the standard deviations."""
-    edges = np.quantile(sd, np.arange(1, BINS) / BINS) if len(sd) else np.zeros(BINS - 1)
     place = np.searchsorted(edges, sd)
     return np.stack([np.bincount(place, weights * one, BINS) for one in (np.ones_like(sd), sd**2, error**2)])
 
 
 def _regional(known: MaskedTruth, made: MethodOutput, name: str, areas: Sequence[FloatArray]) -> Sums:
-    """Monthly series of a region or index, and of annual means the standard deviation of realisations."""
+    """Series of a region or index."""
     truth, ours, complete = _mean(known, made.mean, areas[0])
     for area in areas[1:]:
         other, our_other, also = _mean(known, made.mean, area)
@@ -214,9 +275,6 @@ def _regional(known: MaskedTruth, made: MethodOutput, name: str, areas: Sequence
     found: Sums = {"truth": truth, "estimate": np.where(np.isfinite(truth), made.region_mean.get(name, ours), np.nan)}
     if name in made.region_sd:
         found["sd"] = np.where(complete, made.region_sd[name], np.nan)
-    if name in made.region_draws:
-        draws = annual_means(made.region_draws[name], known.time)[1]
-        found["annual_sd"] = draws.std(axis=0, ddof=1)
     return found
 
 
@@ -228,42 +286,3 @@ def _mean(known: MaskedTruth, estimate: FloatArray, area: FloatArray) -> tuple[F
     truth = (np.nan_to_num(known.truth).astype(np.float64) * weights).sum(axis=(1, 2)) / share
     ours = (estimate * weights).sum(axis=(1, 2)) / share
     return np.where(total > 0, truth, np.nan), ours, np.asarray(total >= WHOLE * area.sum())
-
-
-def masks_for(time: Months, seen: Steps) -> tuple[IntArray, BoolArray, str]:
-    """Which month's mask each month of the truth is seen through.
-
-    Parameters
-    ----------
-    time, seen:
-        Months of the truth, and of the masks.
-
-    Returns
-    -------
-    (T,) positions in ``seen``; (T,) which months of the truth have one; and the rule, in words.
-    """
-    position = np.searchsorted(seen.index, time.index)
-    found = np.minimum(position, len(seen) - 1)
-    same = seen.index[found] == time.index
-    if same.mean() >= BY_DATE:
-        rule = "each month is seen through the gaps of its own date"
-        if not same.all():
-            rule += f"; {int((~same).sum())} months without observations of their date are left out"
-        return found, same, rule
-    everything = np.ones(len(time), dtype=bool)
-    if len(seen) < FEW_MASKS:
-        labels = ", ".join(seen.labels())
-        rule = f"the dates do not meet, so each whole year is seen through one of the masks in turn: {labels}"
-        return (time.year - time.year[0]) % len(seen), everything, rule
-    # Whole years of the masks are repeated, calendar months staying what they are.
-    first = int(np.flatnonzero(seen.month == 1)[0]) if (seen.month == 1).any() else 0
-    whole = (len(seen) - first) // 12 * 12
-    usable = seen.index[first : first + whole]
-    if whole < 12 or not np.array_equal(usable, np.arange(usable[0], usable[0] + whole)):
-        whole, first = len(seen), 0
-        rule = "the dates do not meet, so the masks are taken one after the other, again and again"
-        return np.arange(len(time)) % whole, everything, rule
-    steps = time.index - time.index[0] + (time.month[0] - 1)
-    span = Months(usable).span()
-    rule = f"the dates do not meet, so the truth's years are seen through those of the masks in turn ({span})"
-    return first + steps % whole, everything, rule

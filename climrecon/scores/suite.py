@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from climrecon.array_types import BoolArray, FloatArray
-from climrecon.fields import Context, Estimate, Months
+from climrecon.fields import Context, Estimate, Steps
 from climrecon.grid import Grid
 from climrecon.methods.contract import Method
 from climrecon.scores import scores
@@ -21,7 +21,7 @@ NOISE, CLEAN = 0.5, 0.1
 
 
 def score_estimate(
-    estimate: Estimate, truth: FloatArray, scored: BoolArray, time: Months, grid: Grid
+    estimate: Estimate, truth: FloatArray, scored: BoolArray, time: Steps, grid: Grid
 ) -> dict[str, float]:
     """Scores of one estimate over the ``scored`` (T, H, W) cells; means over the whole globe, as far as it is known.
 
@@ -34,9 +34,10 @@ def score_estimate(
     mean = (np.where(known, estimate.mean, 0.0) * grid.area).sum((1, 2)) / share
     years, (annual, annual_truth) = annual_means(np.stack([mean, truth_mean]), time, fewest=1)
     course = series_scores(annual, annual_truth, years.astype(float))
+    step = time.frequency.adjective
     result = {
         "rmse": scores.rmse(estimate.mean, truth, weights),
-        "monthly_mean_rmse": float(np.sqrt(np.mean((mean - truth_mean) ** 2))),
+        f"{step}_mean_rmse": float(np.sqrt(np.mean((mean - truth_mean) ** 2))),
         "annual_mean_bias": course["bias"],
         "annual_mean_rmse": course["rmse"],
         "annual_mean_r_detrended": course["r_detrended"],
@@ -51,7 +52,7 @@ def score_estimate(
         result["covers_90"] = scores.interval_coverage(estimate.mean, estimate.stddev, truth, weights)
     if estimate.area_mean_sd is not None:
         sd = estimate.area_mean_sd(grid.area)
-        result["monthly_mean_covers_90"] = scores.interval_coverage(mean, sd, truth_mean, np.ones(len(mean)))
+        result[f"{step}_mean_covers_90"] = scores.interval_coverage(mean, sd, truth_mean, np.ones(len(mean)))
     return {key: round(float(value), 4) for key, value in result.items()}
 
 
@@ -59,7 +60,7 @@ def score_table(
     methods: Mapping[str, Callable[[], Method]],
     truth: FloatArray,
     valid: BoolArray,
-    time: Months,
+    time: Steps,
     grid: Grid,
     masks: Mapping[str, BoolArray],
     seeds: tuple[int, ...],
@@ -86,7 +87,7 @@ def score_table(
     ``{case: {method: {score: value}}}`` with noisy cases averaged over ``seeds``; ``raw_mean``, the mean
     of the observed cells, stands in every case; and ``response``, see :func:`response`.
     """
-    table: dict[str, Any] = {"n_months": len(truth), "seeds": list(seeds), "cases": {}, "response": {}}
+    table: dict[str, Any] = {f"n_{time.plural}": len(truth), "seeds": list(seeds), "cases": {}, "response": {}}
     context = Context(grid, time)
     known = np.isfinite(truth)
     noisy, clean = (variable.error_like(size) for size in (NOISE, CLEAN))
@@ -120,7 +121,7 @@ def score_table(
 
 
 def response(
-    method: Method, truth: FloatArray, mask: BoolArray, time: Months, grid: Grid, stated: float = CLEAN
+    method: Method, truth: FloatArray, mask: BoolArray, time: Steps, grid: Grid, stated: float = CLEAN
 ) -> float:
     """Change of the mean when every observed cell is one unit (1 K warmer) larger; 1 is right."""
     sd = np.full(truth.shape, stated, np.float32)

@@ -7,10 +7,10 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from climrecon.array_types import FloatArray
-from climrecon.fields import Months
+from climrecon.array_types import FloatArray, IntArray
+from climrecon.fields import Months, Steps
+from climrecon.frequency import MONTH, YEAR
 from climrecon.grid import NINO34
 from climrecon.scores import paired
 from climrecon.scores.masked_truth import LEVELS, REGIONS, Sums
@@ -20,7 +20,9 @@ from climrecon.scores.series import NINETY, annual_means, series_scores
 COVERAGE_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 
 
-def score_methods(sums: Mapping[str, Sequence[Sums]], reference: str | None) -> dict[str, dict[str, Any]]:
+def score_methods(
+    sums: Mapping[str, Sequence[Sums]], reference: str | None, times: Sequence[Steps] | None = None
+) -> dict[str, dict[str, Any]]:
     """All scores of each method.
 
     Parameters
@@ -29,22 +31,27 @@ def score_methods(sums: Mapping[str, Sequence[Sums]], reference: str | None) -> 
         Method -> its sums of each record, see :func:`climrecon.scores.masked_truth.sums_of`.
     reference:
         The method to which paired differences are taken; None for none.
+    times:
+        Time axis of each record; None: the ``index`` of its sums counts months.
 
     Returns
     -------
-    Method -> ``cells`` (area-weighted, over the cells that were missing), ``regions`` (monthly and annual; of
-    several records the mean of each record's score), ``decades``, ``coverage``, ``reliability``, ``paired``.
-    Numbers that are not defined are None.
+    Method -> ``cells`` (area-weighted, over the cells that were missing), ``regions`` (monthly, or as the frequency is,
+    and annual; of several records the mean of each record's score), ``decades``, ``coverage``, ``reliability``,
+    ``paired``. Numbers that are not defined are None.
     """
     table = {}
+    times = times or [Months(part["index"]) for part in next(iter(sums.values()))]
+    decades = np.concatenate([time.year // 10 * 10 for time in times])
+    count = f"n_{times[0].plural}"
     for name, parts in sums.items():
         table[name] = {
             "cells": cell_scores(parts),
-            "regions": {name: _region(parts, name) for name in _regions(parts)},
-            "decades": _grouped(parts, lambda part: Months(part["index"]).year // 10 * 10, "{:.0f}s"),
-            "coverage": _by_coverage(parts),
+            "regions": {name: _region(parts, name, times) for name in _regions(parts)},
+            "decades": _grouped(parts, decades, "{:.0f}s", count),
+            "coverage": _by_coverage(parts, count),
             "reliability": _reliability(parts),
-            "paired": {} if reference in (None, name) else _paired(parts, sums[str(reference)]),
+            "paired": {} if reference in (None, name) else _paired(parts, sums[str(reference)], times),
         }
     return {name: plain(scores, lambda value: round(value, 4)) for name, scores in table.items()}
 
@@ -84,15 +91,18 @@ def cell_scores(
     return scores
 
 
-def _region(parts: Sequence[Sums], name: str) -> dict[str, dict[str, float]]:
-    monthly, annual = [], []
-    for part in parts:
-        time = Months(part["index"])
+def _region(parts: Sequence[Sums], name: str, times: Sequence[Steps]) -> dict[str, dict[str, float]]:
+    """Scores of the steps and of annual means; of years these are the same."""
+    each, annual = [], []
+    for part, time in zip(parts, times, strict=True):
         both = np.stack([part[f"{name}/estimate"], part[f"{name}/truth"]])
         years, means = annual_means(both, time)
-        monthly.append(_series(both, time.index / 12.0, part.get(f"{name}/sd")))
+        when = time.index / 12.0 if time.frequency == MONTH else time.in_years
+        each.append(_series(both, when, part.get(f"{name}/sd")))
         annual.append(_series(means, years.astype(float), part.get(f"{name}/annual_sd")))
-    return {"monthly": _mean(monthly), "annual": _mean(annual)}
+    if times[0].frequency == YEAR:
+        return {"annual": _mean(each)}
+    return {times[0].frequency.adjective: _mean(each), "annual": _mean(annual)}
 
 
 def _series(both: FloatArray, when: FloatArray, sd: FloatArray | None) -> dict[str, float]:
@@ -114,27 +124,22 @@ def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return found
 
 
-def _grouped(parts: Sequence[Sums], group: Any, label: str) -> list[dict[str, Any]]:
-    """RMSE, CRPS and coverage of the months of each group; ``group`` gives a number for each month."""
-    numbers = np.concatenate([group(part) for part in parts])
+def _grouped(parts: Sequence[Sums], numbers: FloatArray | IntArray, label: str, count: str) -> list[dict[str, Any]]:
+    """RMSE, CRPS and coverage of the steps of each group: ``numbers`` has a number for each of all records."""
     weight = joined(parts, "weight")
     rows = []
     for number in np.unique(numbers):
         chosen = (numbers == number) & (weight > 0)
         if chosen.any():
-            head = {"label": label.format(number), "from": float(number), "n_months": int(chosen.sum())}
+            head = {"label": label.format(number), "from": float(number), count: int(chosen.sum())}
             rows.append({**head, **cell_scores(parts, chosen, (0.9,))})
     return rows
 
 
-def _by_coverage(parts: Sequence[Sums]) -> list[dict[str, Any]]:
+def _by_coverage(parts: Sequence[Sums], count: str) -> list[dict[str, Any]]:
     edges = np.array(COVERAGE_EDGES)
-
-    def group(part: Sums) -> FloatArray:
-        position = np.searchsorted(edges, part["coverage"], side="right") - 1
-        return np.asarray(edges[np.clip(position, 0, len(edges) - 2)])
-
-    rows = _grouped(parts, group, "from {:.1f}")
+    position = np.searchsorted(edges, joined(parts, "coverage"), side="right") - 1
+    rows = _grouped(parts, edges[np.clip(position, 0, len(edges) - 2)], "from {:.1f}", count)
     for row in rows:
         upper = edges[np.searchsorted(edges, row["from"]) + 1]
         row["label"] = f"{100 * row['from']:.0f}-{100 * upper:.0f} %"
@@ -154,13 +159,14 @@ def _reliability(parts: Sequence[Sums]) -> dict[str, Any] | None:
     }
 
 
-def _paired(parts: Sequence[Sums], reference: Sequence[Sums]) -> dict[str, Any]:
+def _paired(parts: Sequence[Sums], reference: Sequence[Sums], times: Sequence[Steps]) -> dict[str, Any]:
     """Differences to the reference: RMSE, CRPS and log score of cells, RMSE of annual means of the grid and of Nino 3.4.
 
     They are tested by years; where there are few years, by blocks of cells, if the sums have some.
     """
-    years = [np.unique(Months(part["index"]).year) for part in parts]
-    in_blocks = by_blocks(parts)
+    of_steps = [time.year for time in times]
+    years = [np.unique(one) for one in of_steps]
+    in_blocks = by_blocks(parts, times)
     of_years = [len(one) for one in years]
     units = [len(part["block/weight"]) for part in parts] if in_blocks else of_years
 
@@ -168,8 +174,8 @@ def _paired(parts: Sequence[Sums], reference: Sequence[Sums]) -> dict[str, Any]:
         if in_blocks:
             return joined(of, f"block/{key}")
         sums = [
-            np.array([part[key][Months(part["index"]).year == year].sum() for year in found])
-            for part, found in zip(of, years, strict=True)
+            np.array([part[key][own == year].sum() for year in found])
+            for part, own, found in zip(of, of_steps, years, strict=True)
         ]
         return np.concatenate(sums)
 
@@ -186,29 +192,29 @@ def _paired(parts: Sequence[Sums], reference: Sequence[Sums]) -> dict[str, Any]:
     for key, region, annual in (*series, ("nino34_rmse", NINO34.name, False)):
         if region not in names:
             continue
-        squares = [_regional_squares(of, region, annual, years) for of in (parts, reference)]
+        squares = [_regional_squares(of, region, annual, times) for of in (parts, reference)]
         found[key] = paired.difference(squares[0][0], squares[1][0], squares[0][1], of_years)
     return found
 
 
-def by_blocks(parts: Sequence[Sums]) -> bool:
+def by_blocks(parts: Sequence[Sums], times: Sequence[Steps]) -> bool:
     """Whether differences are tested by blocks of cells: there are sums of blocks, and few years."""
-    years = sum(len(np.unique(Months(part["index"]).year)) for part in parts)
+    years = sum(len(np.unique(time.year)) for time in times)
     return years < paired.FEWEST and all("block/weight" in part for part in parts)
 
 
 def _regional_squares(
-    parts: Sequence[Sums], region: str, annual: bool, years: Sequence[NDArray[np.integer[Any]]]
+    parts: Sequence[Sums], region: str, annual: bool, times: Sequence[Steps]
 ) -> tuple[FloatArray, FloatArray]:
     """Squared errors of a region's series summed by year, and how many there are; whole years if ``annual``."""
     sums, counts = [], []
-    for part, found in zip(parts, years, strict=True):
+    for part, time in zip(parts, times, strict=True):
         error = part[f"{region}/estimate"] - part[f"{region}/truth"]
-        year = Months(part["index"]).year
-        for one in found:
+        year = time.year
+        for one in np.unique(year):
             errors = error[year == one]
             errors = errors[np.isfinite(errors)]
-            whole = len(errors) == 12
+            whole = len(errors) >= time.frequency.per_year
             sums.append((errors.mean() ** 2 if whole else 0.0) if annual else float((errors**2).sum()))
             counts.append(float(whole if annual else len(errors)))
     return np.array(sums), np.array(counts)

@@ -18,11 +18,11 @@ from climrecon.fields import Observations, Steps
 from climrecon.geography import regions_of
 from climrecon.grid import BLOCK_DEGREES, Grid
 from climrecon.scores import scores
-from climrecon.scores.masked_truth import MaskedTruth, MethodOutput, Sums, cell_sums
+from climrecon.scores.masked_truth import MaskedTruth, MethodOutput, Sums, cell_sums, together
 
 #: What is withheld at once.
 CELLS, BLOCKS, REGIONS = "cells", "blocks", "regions"
-#: Months of a span.
+#: Months of a span, whatever the steps.
 SPAN = 24
 #: A region is one where it has this share of the observations.
 FEWEST = 0.001
@@ -64,9 +64,9 @@ def folds_of(mask: BoolArray, time: Steps, grid: Grid, kind: str, count: int, se
     mask:
         (T, H, W) True where observed.
     kind:
-        ``cells``: single cells of single months. ``blocks``: blocks of 20 degrees of single months. ``spans``: a
+        ``cells``: single cells of single steps. ``blocks``: blocks of 20 degrees of single steps. ``spans``: a
         continent or ocean basin for 24 months. These are drawn into ``count`` folds. ``regions``: a continent or ocean
-        basin in all months, one fold each; of those with few observations none is withheld.
+        basin in all steps, one fold each; of those with few observations none is withheld.
     """
     rng = np.random.default_rng(seed)
     if kind == CELLS:
@@ -84,7 +84,8 @@ def folds_of(mask: BoolArray, time: Steps, grid: Grid, kind: str, count: int, se
             fold[chosen] = np.arange(len(chosen))
             number = np.broadcast_to(fold[region], mask.shape)
             return Folds(np.where(mask, number, -1), tuple(names[one] for one in chosen))
-        span = (time.index - time.index[0]) // SPAN
+        months = time.months
+        span = (months - months[0]) // SPAN
         number = rng.integers(count, size=(span[-1] + 1, len(names)))[span[:, None, None], region]
     number = np.where(mask, number, -1)
     filled = np.unique(number[number >= 0])  # a fold that nothing was drawn into is none
@@ -131,6 +132,10 @@ class Predictions:
         """(T, H, W) standard deviation of a prediction of the observation."""
         return None if self.stddev is None else np.hypot(self.stddev, self.error_sd)
 
+    def part(self, steps: slice) -> Predictions:
+        """Those of some steps."""
+        return Predictions(self.mean[steps], None if self.stddev is None else self.stddev[steps], self.error_sd[steps])
+
 
 def withheld_sums(known: MaskedTruth, made: Predictions, noise: FloatArray, draws: dict[str, FloatArray]) -> Sums:
     """All sums that the scores of one method on withheld cells are made of.
@@ -144,9 +149,14 @@ def withheld_sums(known: MaskedTruth, made: Predictions, noise: FloatArray, draw
     draws:
         As of :class:`climrecon.scores.masked_truth.MethodOutput`.
     """
-    grid, scored = known.grid, known.scored
-    spread = made.spread
-    found = cell_sums(known, MethodOutput(made.mean, spread, draws=draws))
+    found = cell_sums(known, MethodOutput(made.mean, made.spread, draws=draws))
+    return found | together([_own_sums(known.part(block), made.part(block), noise[block]) for block in known.blocks])
+
+
+def _own_sums(known: MaskedTruth, made: Predictions, noise: FloatArray) -> Sums:
+    """What withheld cells have beyond the sums of all cells: by step, and ``block/...`` by block of cells."""
+    grid, scored, spread = known.grid, known.scored, made.spread
+    found: Sums = {}
     weights = np.where(scored, grid.area, 0.0)
     error = np.where(scored, made.mean - np.nan_to_num(known.truth), 0.0)
     fields = {"squares": error**2, "weight": np.ones_like(error)}

@@ -330,12 +330,25 @@ def _frequency(values: Mapping[str, Any]) -> list[str]:
     frequency, task = frequency_named(values["time_frequency"]), str(values["task"]).strip().lower()
     if frequency is None:
         known = ", ".join(FREQUENCIES)
-        return [f"time_frequency: {values['time_frequency']!r} is not reconstructed; only {known} are"]
-    if frequency == MONTH or task in (p.RECONSTRUCT, p.EXPLAIN) or (task == p.COMPARE and frequency == YEAR):
+        return [f"time_frequency: {values['time_frequency']!r} is none of {known}"]
+    if frequency == MONTH:
         return []
-    if task == "compare":
-        return ["time_frequency: monthly or annual means are compared, mon or yr"]
-    return [f"time_frequency: task={task} works on monthly means alone; leave out time_frequency"]
+    if task == p.COMPARE:
+        return [] if frequency == YEAR else ["time_frequency: monthly or annual means are compared, mon or yr"]
+    if task not in (p.TRAIN, p.EVALUATE):
+        return []
+    problems = []
+    if str(values["training_target"]).strip().lower() == "blended":
+        problems.append(
+            f"training_target: monthly means are blended, not {frequency.adjective} ones; use auto or tas, or blend "
+            "monthly means and make the others of them"
+        )
+    if task == p.TRAIN and not _is_empty(values["forced_patterns"]):
+        problems.append(
+            f"forced_patterns: forced responses are those of monthly means; a network of {frequency.adjective} means has "
+            "none; leave it out"
+        )
+    return problems
 
 
 def _auxiliary(values: Mapping[str, Any]) -> list[str]:

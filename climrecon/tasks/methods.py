@@ -108,7 +108,7 @@ def _covariance_for(settings: RunSettings, places: Sequence[Path]) -> LoadedNetw
     None: the default, which is of air temperature; there it is one and the same in all runs.
     """
     shipped = VARIABLES[settings.variable].network
-    if shipped == PATTERNS:
+    if shipped == PATTERNS and settings.frequency == MONTH:
         return None
     named = None if settings.network in registered() else load_network(settings.network, store=places)
     if named is None or named.card.variable != settings.variable:
@@ -226,7 +226,7 @@ def load_auxiliary(
     for name, path in files.items():
         try:
             with tempfile.TemporaryDirectory(prefix="climrecon-") as scratch:
-                found[name] = read_auxiliary(path, name, grid, period, Path(scratch))
+                found[name] = read_auxiliary(path, name, grid, period, Path(scratch), settings.frequency)
         except InputDataError as error:
             place = "" if path.name in error.message else f"{path.name}: "
             raise InputDataError(f"auxiliary_files, {name}: {place}{error.message}", error.hint) from error

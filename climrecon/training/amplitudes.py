@@ -149,7 +149,7 @@ def parts_left_out(index: IntArray, judging: BoolArray) -> Iterator[tuple[BoolAr
 
 def observed(
     flat: FloatArray,
-    index: IntArray,
+    month: IntArray,
     rows: IntArray,
     usable: BoolArray,
     masks: MaskSource,
@@ -161,8 +161,8 @@ def observed(
 
     Parameters
     ----------
-    flat, index:
-        (N, P) anomalies, K, NaN where missing, and (N,) months since 0000-01.
+    flat, month:
+        (N, P) anomalies, K, NaN where missing, and (N,) calendar months 1..12.
     usable:
         (P,) cells that may be observed.
     climates, judged:
@@ -172,7 +172,7 @@ def observed(
         known = np.flatnonzero(masks.draw(rng) & np.isfinite(flat[some]).all(axis=0) & usable)
         cells = np.sort(rng.permutation(known)[:CELLS])
         warming, which = climates.draw(rng, len(some), judged)
-        position = index[some] % 12
+        position = month[some] - 1
         values = flat[some][:, cells] + ERROR * rng.normal(size=(len(some), len(cells)))
         if len(judged):
             values += warming[:, None] * judged.patterns[which, position][:, cells]
@@ -226,7 +226,7 @@ def fit_amplitudes(
         directions = learning.directions(1.0, 1.0)
         kinds = ("mean", *["differences"] * (len(directions) - 1))[: len(directions)]
         rng = np.random.default_rng([seed, number])
-        for seen in observed(flat, index, rows, usable, masks, climates, judged, rng):
+        for seen in observed(flat, index % 12 + 1, rows, usable, masks, climates, judged, rng):
             parts += seen.likelihoods(sample.scale, covariance, directions, kinds)
     return _best(parts)
 

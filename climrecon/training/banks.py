@@ -159,7 +159,9 @@ class MaskErrorBank:
     misstated:
         Share of samples whose stated errors are not what errors are: too large, too small, or of none.
     neighbours:
-        Months on either side of the one that is estimated.
+        Steps (months) on either side of the one that is estimated.
+    step:
+        Length of a step, months.
     """
 
     def __init__(
@@ -170,8 +172,9 @@ class MaskErrorBank:
         size: int = BANK,
         misstated: float = 0.0,
         neighbours: int = NEIGHBOURS,
+        step: float = 1.0,
     ) -> None:
-        self.source, self.misstated, self.neighbours = masks, misstated, neighbours
+        self.source, self.misstated, self.neighbours, self.step = masks, misstated, neighbours, step
         #: The month that is estimated, and its neighbours.
         self.steps = (0, *neighbour_steps(neighbours))
         rng = np.random.default_rng(seed)
@@ -187,7 +190,7 @@ class MaskErrorBank:
 
     def drawn(self, noise: NoiseSource, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """An entry of the bank: (S, P) errors of consecutive months and (P,) stated errors."""
-        return noise.draw_months(rng, len(self.steps))
+        return noise.draw_months(rng, len(self.steps), self.step)
 
     def with_neighbours(self, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """(S, P) errors of the month that is estimated and of its neighbours, and (P,) stated errors."""

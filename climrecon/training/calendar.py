@@ -11,19 +11,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from climrecon.array_types import BoolArray, IntArray
+from climrecon.array_types import BoolArray
+from climrecon.frequency import DAY, YEAR, Frequency
 from climrecon.settings.periods import parse_period
+from climrecon.steps import Steps
 
-#: Months left out on both sides of a block. What is alike in neighbouring months must not be learned from; the networks
+#: Steps left out on both sides of a block. What is alike in neighbouring months must not be learned from; the networks
 #: see one month on either side, and the folds and the masks keep the same distance. A year, as next to a single block,
-#: would cost as many months as the blocks hold.
-MARGIN = 2
+#: would cost as many months as the blocks hold. Years are as many as two blocks are apart; weather is forgotten in weeks.
+MARGIN, MARGIN_OF_YEARS, MARGIN_OF_DAYS = 2, 1, 30
 #: Share of the whole years for the test and for validation, each; blocks of so many years; fewest blocks.
 SHARE, SHORTEST, LONGEST, BLOCKS = 0.1, 3, 5, 2
 #: Whole years below which blocks may be shorter.
 LONG_RECORD = 36
-#: Fewest months to learn from.
-FEWEST_LEARNED = 120
+#: Fewest years to learn from, and fewest steps: a covariance of fewer fields is noise.
+FEWEST_YEARS, FEWEST_STEPS = 10, 60
 
 
 def years_of(periods: Iterable[str]) -> tuple[int, ...]:
@@ -62,33 +64,33 @@ class Calendar:
         test = years_of(hold_out)
         return cls(test, tuple(year for year in years_of(validate_on) if year not in test))
 
-    def completed(self, months: Sequence[IntArray]) -> Calendar:
-        """With blocks, where years are not given, of the years that are whole in any of the records ``months``.
+    def completed(self, records: Sequence[Steps]) -> Calendar:
+        """With blocks, where years are not given, of the years that are whole in any of the ``records``.
 
         Blocks of the test and of validation take turns. Deterministic.
         """
-        whole = sorted({year for index in months for year in whole_years(index)})
+        whole = sorted({int(year) for time in records for year in time.whole_years()})
         wanted = SHARE * len(whole)
         count = max(BLOCKS, round(wanted / (0.5 * (SHORTEST + LONGEST))))
         length = round(min(LONGEST, max(SHORTEST if len(whole) >= LONG_RECORD else 1, wanted / count)))
         test = self.test or _blocks(whole, self.validation, count, length, 0.75)
         return Calendar(test, self.validation or _blocks(whole, test, count, length, 0.25))
 
-    def in_test(self, index: IntArray) -> BoolArray:
-        """(T,) which months are the test's."""
-        return np.isin(np.asarray(index) // 12, self.test)
+    def in_test(self, time: Steps) -> BoolArray:
+        """(T,) which steps are the test's."""
+        return np.isin(time.year, self.test)
 
-    def in_validation(self, index: IntArray) -> BoolArray:
-        """(T,) which months are for validation: of its years, and at a distance from the test's."""
-        return np.isin(np.asarray(index) // 12, self.validation) & ~self.near_test(index)
+    def in_validation(self, time: Steps) -> BoolArray:
+        """(T,) which steps are for validation: of its years, and at a distance from the test's."""
+        return np.isin(time.year, self.validation) & ~self.near_test(time)
 
-    def learned(self, index: IntArray) -> BoolArray:
-        """(T,) which months may be learned from: at a distance from those of the test and of validation."""
-        return ~self.near_test(index) & ~_near(index, self.validation)
+    def learned(self, time: Steps) -> BoolArray:
+        """(T,) which steps may be learned from: at a distance from those of the test and of validation."""
+        return ~self.near_test(time) & ~_near(time, self.validation)
 
-    def near_test(self, index: IntArray) -> BoolArray:
-        """(T,) which months are the test's, or within the margin of them."""
-        return _near(index, self.test)
+    def near_test(self, time: Steps) -> BoolArray:
+        """(T,) which steps are the test's, or within the margin of them."""
+        return _near(time, self.test)
 
     def __str__(self) -> str:
         uses = (("validation", self.validation), ("test", self.test))
@@ -99,16 +101,23 @@ class Calendar:
 NO_YEARS = Calendar()
 
 
-def whole_years(index: IntArray) -> list[int]:
-    """Years of which all months are there."""
-    years, months = np.unique(np.unique(index) // 12, return_counts=True)
-    return [int(year) for year in years[months == 12]]
+def margin_of(frequency: Frequency) -> int:
+    """Steps of ``frequency`` between what is learned from and what is held out."""
+    return {YEAR: MARGIN_OF_YEARS, DAY: MARGIN_OF_DAYS}.get(frequency, MARGIN)
 
 
-def _near(index: IntArray, years: Sequence[int]) -> BoolArray:
-    """(T,) which months are of ``years``, or within the margin of them."""
-    months = np.asarray(years, np.int64)[:, None] * 12 + np.arange(-MARGIN, 12 + MARGIN)
-    return np.isin(index, months)
+def fewest_of(frequency: Frequency) -> int:
+    """Fewest steps of ``frequency`` to learn from."""
+    return max(FEWEST_STEPS, FEWEST_YEARS * frequency.per_year)
+
+
+def _near(time: Steps, years: Sequence[int]) -> BoolArray:
+    """(T,) which steps are of ``years``, or within the margin of them."""
+    margin, near = margin_of(time.frequency), np.zeros(len(time), bool)
+    for year in years:
+        first, behind = time.of_year(year)
+        near |= (time.index >= first - margin) & (time.index < behind + margin)
+    return near
 
 
 def _blocks(whole: Sequence[int], taken: Sequence[int], count: int, length: int, phase: float) -> tuple[int, ...]:

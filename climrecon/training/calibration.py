@@ -194,8 +194,8 @@ def far_boxes(grid: Grid) -> FloatArray:
 
 
 def _years(fields: TrainingFields, fold: IntArray) -> list[IntArray]:
-    """Numbers of the months of some calendar years; those of a year are of one member and fold."""
-    parts = np.stack([fields.member, np.asarray(fields.index) // 12, fold])
+    """Numbers of the steps of some spans (years, see ``TrainingFields.span``); a span is of one member and fold."""
+    parts = np.stack([fields.member, fields.span, fold])
     years = np.split(np.arange(len(fields)), np.flatnonzero((np.diff(parts) != 0).any(0)) + 1)
     return [years[n] for n in np.unique(np.linspace(0, len(years) - 1, MOST_YEARS).astype(int))]
 

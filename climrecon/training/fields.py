@@ -1,33 +1,36 @@
-"""Complete months to train on, as arrays."""
+"""Complete fields to train on, as arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import FloatArray, IntArray
+from climrecon.frequency import DAY, MONTH, YEAR, Frequency
 from climrecon.grid import Grid
+from climrecon.steps import Steps
 from climrecon.variables import Variable
 
 
 @dataclass(frozen=True)
 class TrainingFields:
-    """Complete months of one or several members.
+    """Complete fields of one or several members, of months or of other steps.
 
     Attributes
     ----------
     values:
         (N, H, W) anomalies in K, float32; may be memory-mapped. Finite where ``scored`` is True.
     month:
-        (N,) calendar months 1..12.
+        (N,) calendar months 1..12 in the middle of each step.
     index:
-        (N,) months since 0000-01, to find neighbours in time within a member.
+        (N,) numbers of the steps (months since 0000-01), to find neighbours in time within a member.
     member:
-        (N,) number of the member a month belongs to; months of a member stand together, in order of time.
+        (N,) number of the member a step belongs to; steps of a member stand together, in order of time.
     names:
         Names of the members.
     grid:
@@ -41,6 +44,10 @@ class TrainingFields:
     shares:
         Weight of each training set in covariances, see :mod:`climrecon.training.source_weights`; empty: all months count
         alike.
+    frequency:
+        Of the steps.
+    calendars:
+        Calendar of the days of each of ``names``; empty: of no interest.
     """
 
     values: NDArray[np.floating[Any]]
@@ -53,9 +60,32 @@ class TrainingFields:
     auxiliary: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
     shares: Mapping[str, float] = field(default_factory=dict)
+    frequency: Frequency = MONTH
+    calendars: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.month)
+
+    def time(self, rows: Any) -> Steps:
+        """The time axis of some steps of one member."""
+        index = np.asarray(self.index, np.int64)[rows]
+        number = np.asarray(self.member)[rows]
+        return Steps(index, self.frequency, self.calendars[number[0]] if self.calendars and len(number) else "standard")
+
+    @cached_property
+    def span(self) -> IntArray:
+        """(N,) numbers of the spans in which gaps and errors persist: years; of years five, of days calendar months."""
+        months = np.empty(len(self), np.int64)
+        for number in range(len(self.names)):
+            rows = np.flatnonzero(np.asarray(self.member) == number)
+            months[rows] = self.time(rows).months
+        length = {YEAR: 60, DAY: 1}.get(self.frequency, 12)
+        return months // length
+
+    @property
+    def span_steps(self) -> int:
+        """Steps of a whole span, fewest: of years each one that is there."""
+        return {YEAR: 1, DAY: 28}.get(self.frequency, self.frequency.per_year)
 
     @property
     def set_names(self) -> tuple[str, ...]:

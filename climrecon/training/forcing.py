@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from climrecon.array_types import BoolArray, FloatArray, IntArray
 from climrecon.data.masks import MaskSource
 from climrecon.errors import InputDataError
+from climrecon.frequency import MONTH, Frequency
 from climrecon.grid import Grid
 from climrecon.methods.priors.forced import ForcedResponses, none_on, response_of
 from climrecon.training.amplitudes import Amplitudes, Climates, fit_amplitudes
@@ -89,6 +90,11 @@ def compared(runs: ForcedResponses, models: ForcedResponses) -> ForcedResponses:
     return models if len(models) and len(runs) < FEWEST_MODELS else runs + models
 
 
+def forces(recipe: UNetRecipe, frequency: Frequency) -> bool:
+    """Whether a network has forced responses: patterns of the twelve calendar months of its variable."""
+    return recipe.forced and frequency == MONTH
+
+
 def no_forcing(grid: Grid) -> Forcing:
     """Nothing is known of other climates."""
     return Forcing(none_on(grid), none_on(grid), Amplitudes(), Climates(0.0))
@@ -107,7 +113,7 @@ def forcing_of(
 
     ``continues``: a network is gone on from, whose covariance stays; there are no amplitudes then.
     """
-    if not recipe.forced:
+    if not forces(recipe, fields.frequency):
         return no_forcing(fields.grid)
     models = models or none_on(fields.grid)
     climates = Climates(recipe.climates, recipe.coldest, recipe.warmest)

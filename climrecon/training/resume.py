@@ -21,6 +21,7 @@ from climrecon.data.masks import MaskSource
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, OutputError, UsageError
 from climrecon.files import atomic_path, remove_remains, write_text
+from climrecon.frequency import MONTH
 from climrecon.interruption import handled_by
 from climrecon.methods.priors.forced import ForcedResponses
 from climrecon.training.fields import TrainingFields
@@ -41,6 +42,8 @@ def identity_of_fields(fields: TrainingFields) -> str:
     for part in (fields.month, fields.index, fields.member, fields.grid.lat_edges, fields.grid.lon_edges):
         digest.update(np.ascontiguousarray(part).tobytes())
     digest.update("\n".join(fields.names).encode())
+    if fields.frequency != MONTH:
+        digest.update(fields.frequency.name.encode())
     if len(fields.set_names) > 1:  # they are weighted
         digest.update("\n".join(fields.sets).encode())
     for row in np.unique(np.linspace(0, len(fields) - 1, HASHED).astype(int)):

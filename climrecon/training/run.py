@@ -130,7 +130,7 @@ def train(
     _check_gaps(fields, validation)
     if not fields.grid.same_as(validation.grid):
         raise UsageError(
-            f"Training months are on {fields.grid.describe()}, those for validation on {validation.grid.describe()}.",
+            f"Training fields are on {fields.grid.describe()}, those for validation on {validation.grid.describe()}.",
             "Prepare both on the same grid.",
         )
     checkpoints = Checkpoints(folder, _identity(recipe, fields, validation, masks, noise, seed, start, models))
@@ -258,8 +258,9 @@ def _identity(
 
 def _check_gaps(fields: TrainingFields, validation: TrainingFields) -> None:
     for what, some in (("training", fields), ("validation", validation)):
+        steps = some.frequency.plural
         if not len(some):
-            raise InputDataError(f"There are no {what} months.", "Choose a training set with more members.")
+            raise InputDataError(f"There are no {what} {steps}.", "Choose a training set with more members.")
         bad = []
         for first in range(0, len(some), AT_ONCE):
             values = np.asarray(some.values[first : first + AT_ONCE])
@@ -270,9 +271,9 @@ def _check_gaps(fields: TrainingFields, validation: TrainingFields) -> None:
         if bad:
             member = some.names[int(some.member[bad[0]])] if some.names else ""
             raise InputDataError(
-                f"{len(bad)} of {len(some)} {what} months have missing values, the first in member {member}. A network "
+                f"{len(bad)} of {len(some)} {what} {steps} have missing values, the first in member {member}. A network "
                 "cannot be taught with values that are missing.",
-                "Exclude those cells (scored), leave the months out, or use complete fields.",
+                f"Exclude those cells (scored), leave the {steps} out, or use complete fields.",
             )
 
 
@@ -301,8 +302,8 @@ def _card(
         "recipe": recipe.model_dump(mode="json"),
         "members": list(fields.names),
         "members_validation": list(validation.names),
-        "months": len(fields),
-        "months_validation": len(validation),
+        fields.frequency.plural: len(fields),
+        f"{fields.frequency.plural}_validation": len(validation),
         "cells_excluded": 0.0 if fields.scored is None else round(1.0 - float(np.mean(fields.scored)), 5),
         "seed": seed,
         "start": None if start is None else identity_of_weights(start.state_dict()),

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from climrecon.array_types import BoolArray, IntArray
 from climrecon.arrays import on_disk
 from climrecon.errors import InputDataError
+from climrecon.frequency import YEAR, Frequency
 from climrecon.grid import Grid
-from climrecon.training.calendar import FEWEST_LEARNED, MARGIN, NO_YEARS, Calendar, whole_years
+from climrecon.steps import Steps
+from climrecon.training.calendar import NO_YEARS, Calendar, fewest_of, margin_of
 from climrecon.training.fields import TrainingFields
 from climrecon.training.store import Rows, StoredMember, assemble
 
@@ -49,11 +51,14 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
 _CONFIGURATION = re.compile(r"[-_.](LR|MR|HR|VLR|P|ES|CC|AO|ME|BGC|CM|CAM5|WACCM|FASTCHEM|[A-Z]?\d+)$")
 #: Share of the members that is held out, for validation and for the test each; at least one member.
 HELD_OUT_SHARE = 0.05
-#: Months between the halves of one member, for validation and for the test, where there are two members.
-BETWEEN_HALVES = 12
-#: Correlation of detrended monthly global means above which two members are of one history.
+#: Years between the halves of one member, for validation and for the test, where there are two members.
+BETWEEN_HALVES = 1
+#: Correlation of detrended global means above which two members are of one history.
 SAME_HISTORY = 0.6
-#: Members whose monthly global means agree this closely, K, hold the same fields in two forms.
+#: The same of annual means, from which weather is gone: those of eight runs of one model correlate with up to 0.64, since
+#: they have the same volcanoes.
+SAME_HISTORY_OF_YEARS = 0.8
+#: Members whose global means agree this closely, K, hold the same fields in two forms.
 SAME = 0.01
 
 
@@ -81,7 +86,7 @@ ALL = slice(None)
 
 def split(
     families: Sequence[str],
-    months: Sequence[IntArray],
+    times: Sequence[Steps],
     given: Calendar = NO_YEARS,
     common: Calendar | None = None,
     *,
@@ -96,8 +101,8 @@ def split(
     ----------
     families:
         Of the members of one training set.
-    months:
-        (T,) months since 0000-01 of each.
+    times:
+        Time axis of each, of one frequency.
     given:
         Years that the recipe holds out.
     common:
@@ -111,12 +116,12 @@ def split(
         If too little is left to learn from or to hold out.
     """
     if len(families) == 1 or one_history:
-        return _by_years(months, given, common or given.completed(months))
-    chosen = _by_members(families, [len(index) for index in months])
-    return _dated(chosen, months, given) if given.test or given.validation else chosen
+        return _by_years(times, given, common or given.completed(times))
+    chosen = _by_members(families, times)
+    return _dated(chosen, times, given) if given.test or given.validation else chosen
 
 
-def _by_members(families: Sequence[str], lengths: Sequence[int]) -> Split:
+def _by_members(families: Sequence[str], times: Sequence[Steps]) -> Split:
     total = len(families)
     sizes = {family: [i for i in range(total) if families[i] == family] for family in dict.fromkeys(families)}
     wanted = max(1, round(HELD_OUT_SHARE * total))
@@ -139,7 +144,7 @@ def _by_members(families: Sequence[str], lengths: Sequence[int]) -> Split:
         )
     if total == 2:
         caveat = "There are two members only: validation and test are parts of one of them."
-        first, second = _halves(lengths[1])
+        first, second = _halves(times[1])
         return Split(((0, ALL),), ((1, first),), ((1, second),), "one whole member is held out", (caveat,))
     held = max(1, min(wanted, (total - 1) // 2))
     members = list(range(total))
@@ -159,36 +164,37 @@ def _whole(
     return Split(uses[0], uses[1], uses[2], how, caveats)
 
 
-def _halves(length: int) -> tuple[slice, slice]:
-    middle = length // 2
-    return slice(0, middle - BETWEEN_HALVES // 2), slice(middle + BETWEEN_HALVES // 2, length)
+def _halves(time: Steps) -> tuple[slice, slice]:
+    middle, between = len(time) // 2, -(-BETWEEN_HALVES * time.frequency.per_year // 2)
+    return slice(0, middle - between), slice(middle + between, len(time))
 
 
-def _by_years(months: Sequence[IntArray], given: Calendar, common: Calendar) -> Split:
+def _by_years(times: Sequence[Steps], given: Calendar, common: Calendar) -> Split:
     """Years of all members, which are one history, in blocks."""
-    whole = {year for index in months for year in whole_years(index)}
+    whole = {int(year) for time in times for year in time.whole_years()}
     if not (whole & set(common.test) and whole & set(common.validation)):
         # What is held out of other sets has no year here: this set has blocks of its own.
         kept = (tuple(year for year in years if year in whole) for years in (given.test, given.validation))
-        common = Calendar(*kept).completed(months)
+        common = Calendar(*kept).completed(times)
     train, validation, test = (
-        _rows_where([(number, ALL) for number in range(len(months))], months, choose)
+        _rows_where([(number, ALL) for number in range(len(times))], times, choose)
         for choose in (lambda i: common.learned(i) & given.learned(i), common.in_validation, common.in_test)
     )
-    learned = max((len(months[number][rows]) for number, rows in train), default=0)
-    if learned < FEWEST_LEARNED or not (validation and test):
+    learned = max((len(times[number][rows]) for number, rows in train), default=0)
+    frequency = times[0].frequency
+    if learned < fewest_of(frequency) or not (validation and test):
         raise InputDataError(
-            f"Records of {max(map(len, months))} months are too little to learn from and to hold some out: "
-            f"{learned} months would be learned from, {FEWEST_LEARNED} are needed ({common}).",
+            f"Records of {max(map(len, times))} {frequency.plural} are too little to learn from and to hold some out: "
+            f"{learned} {frequency.plural} would be learned from, {fewest_of(frequency)} are needed ({common}).",
             "Add members or training sets (training_data=a+b), or hold out fewer years (hold_out, validate_on).",
         )
-    one = len(months) == 1
+    one = len(times) == 1
     who = "the only member" if one else "all members, which are one history,"
     return Split(
         train,
         validation,
         test,
-        how=f"whole years of {who} are held out, with a margin of {MARGIN} months: {common}",
+        how=f"whole years of {who} are held out, with a margin of {_margin(frequency)}: {common}",
         caveats=(
             "There is one member only: what is held out is of the same member, in other years."
             if one
@@ -197,39 +203,45 @@ def _by_years(months: Sequence[IntArray], given: Calendar, common: Calendar) -> 
     )
 
 
-def _dated(chosen: Split, months: Sequence[IntArray], given: Calendar) -> Split:
+def _margin(frequency: Frequency) -> str:
+    steps = margin_of(frequency)
+    return f"{steps} {frequency.plural if steps > 1 else frequency.word}"
+
+
+def _dated(chosen: Split, times: Sequence[Steps], given: Calendar) -> Split:
     """``chosen`` without the held-out years in what is learned from, and with them alone in the others."""
 
-    def validated(index: IntArray) -> BoolArray:
-        here = given.in_validation(index)
-        return here if here.any() else ~given.near_test(index)
+    def validated(time: Steps) -> BoolArray:
+        here = given.in_validation(time)
+        return here if here.any() else ~given.near_test(time)
 
-    def tested(index: IntArray) -> BoolArray:
-        here = given.in_test(index)
-        return here if here.any() else np.ones(len(index), bool)
+    def tested(time: Steps) -> BoolArray:
+        here = given.in_test(time)
+        return here if here.any() else np.ones(len(time), bool)
 
-    train = _rows_where(chosen.train, months, given.learned)
-    validation = _rows_where(chosen.validation, months, validated)
-    test = _rows_where(chosen.test, months, tested)
+    train = _rows_where(chosen.train, times, given.learned)
+    validation = _rows_where(chosen.validation, times, validated)
+    test = _rows_where(chosen.test, times, tested)
     if not (train and validation and test):
         raise InputDataError(
-            f"Without the years held out ({given}) there are no months left to learn from, to validate on or to test.",
+            f"Without the years held out ({given}) there are no {times[0].plural} left to learn from, to validate on "
+            "or to test.",
             "Hold out fewer years (hold_out, validate_on).",
         )
-    how = f"{chosen.how}; of all members, with a margin of {MARGIN} months, these years too: {given}"
+    how = f"{chosen.how}; of all members, with a margin of {_margin(times[0].frequency)}, these years too: {given}"
     return Split(train, validation, test, how, chosen.caveats)
 
 
 def _rows_where(
-    members: Iterable[tuple[int, Rows]], months: Sequence[IntArray], choose: Callable[[IntArray], BoolArray]
+    members: Iterable[tuple[int, Rows]], times: Sequence[Steps], choose: Callable[[Steps], BoolArray]
 ) -> tuple[tuple[int, Rows], ...]:
-    """Members with those of their months that ``choose`` wants; without members that have none."""
+    """Members with those of their steps that ``choose`` wants; without members that have none."""
     found = []
     for number, rows in members:
-        positions = np.arange(len(months[number]))[rows]
-        kept = positions[choose(months[number][positions])]
+        positions = np.arange(len(times[number]))[rows]
+        kept = positions[choose(times[number][positions])]
         if len(kept):
-            found.append((number, ALL if len(kept) == len(months[number]) else kept))
+            found.append((number, ALL if len(kept) == len(times[number]) else kept))
     return tuple(found)
 
 
@@ -241,11 +253,12 @@ def twins(members: Sequence[StoredMember]) -> dict[int, int]:
     """
     earlier_of: dict[int, int] = {}
     series = [np.asarray(member.about["global_mean"]) for member in members]
-    for number, member in enumerate(members):
+    stamps = [member.time.stamps for member in members]
+    for number in range(len(members)):
         for earlier in range(number):
             if earlier in earlier_of:
                 continue
-            _, ours, theirs = np.intersect1d(member.index, members[earlier].index, return_indices=True)
+            _, ours, theirs = np.intersect1d(stamps[number], stamps[earlier], return_indices=True)
             if len(ours) >= 24:
                 difference = series[number][ours] - series[earlier][theirs]
                 if float(np.sqrt(np.nanmean(difference**2))) < SAME:
@@ -258,24 +271,24 @@ def shared_history(members: Sequence[StoredMember], chosen: Split) -> list[str]:
     """Held-out members whose global mean goes along with that of a member that was learned from, in words.
 
     Reanalyses and observations of the same years are one history, whatever their names: a network that has seen
-    one of them has seen what happened in the other. Months' global means, less their lines over the common months,
+    one of them has seen what happened in the other. Global means, less their lines over the common steps,
     correlate above ``SAME_HISTORY`` then; free-running models stay far below. What is held out by its date is not
-    meant: its months were learned from in no member.
+    meant: its steps were learned from in no member.
     """
-    learned = [(members[number], members[number].index[rows]) for number, rows in chosen.train]
-    held_months: dict[int, list[IntArray]] = {}
+    learned = [(members[number], members[number].time[rows].stamps) for number, rows in chosen.train]
+    held_dates: dict[int, list[IntArray]] = {}
     for number, rows in (*chosen.validation, *chosen.test):
-        held_months.setdefault(number, []).append(members[number].index[rows])
+        held_dates.setdefault(number, []).append(members[number].time[rows].stamps)
     caveats = []
-    for number, parts in held_months.items():
-        held, index = members[number], np.concatenate(parts)
+    for number, parts in held_dates.items():
+        held, dates = members[number], np.concatenate(parts)
         near = [
             (_along(held, other), other)
-            for other, months in learned
-            if other.key != held.key and np.isin(index, months).any()
+            for other, known in learned
+            if other.key != held.key and np.isin(dates, known).any()
         ]
         most, other = max(near, key=lambda pair: pair[0], default=(0.0, held))
-        if most > SAME_HISTORY:
+        if most > _same_history(held):
             caveats.append(
                 f"{held.about['name']} was held out, but shares its history with {other.about['name']}, which was "
                 f"learned from (their global means correlate with {most:.2f}): its scores are flattered."
@@ -285,13 +298,19 @@ def shared_history(members: Sequence[StoredMember], chosen: Split) -> list[str]:
 
 def one_history(members: Sequence[StoredMember]) -> bool:
     """Whether all members hold the same history as the first."""
-    return all(_along(members[0], other) > SAME_HISTORY for other in members[1:])
+    return all(_along(members[0], other) > _same_history(other) for other in members[1:])
+
+
+def _same_history(member: StoredMember) -> float:
+    """The correlation above which another member shares the history of ``member``."""
+    return SAME_HISTORY_OF_YEARS if member.time.frequency == YEAR else SAME_HISTORY
 
 
 def _along(first: StoredMember, second: StoredMember) -> float:
-    """Correlation of two members' detrended monthly global means over their common months; 0 for a few months."""
-    _, ours, theirs = np.intersect1d(first.index, second.index, return_indices=True)
-    if len(ours) < 120:
+    """Correlation of two members' detrended global means over their common steps; 0 for a few steps."""
+    time = first.time
+    _, ours, theirs = np.intersect1d(time.stamps, second.time.stamps, return_indices=True)
+    if len(ours) < fewest_of(time.frequency):
         return 0.0
     steps = np.arange(len(ours))
     series = []
@@ -313,18 +332,20 @@ def fields_of(
     """
     parts = [(members[number], rows) for number, rows in chosen]
     values = assemble(parts, folder)
-    index = np.concatenate([member.index[rows] for member, rows in parts]).astype(np.int64)
-    number = np.repeat(np.arange(len(parts)), [len(member.index[rows]) for member, rows in parts])
+    times = [member.time[rows] for member, rows in parts]
+    number = np.repeat(np.arange(len(parts)), [len(time) for time in times])
     gappy = any(member.about.get("missing", 0) for member, _ in parts)
     return TrainingFields(
         values=values,
-        month=index % 12 + 1,
-        index=index,
+        month=np.concatenate([time.month for time in times]),
+        index=np.concatenate([time.index for time in times]),
         member=number,
         names=tuple(str(member.about["name"]) for member, _ in parts),
         grid=grid,
         scored=_finite(values, folder) if gappy else None,
         sets=tuple(str(member.about["set"]) for member, _ in parts),
+        frequency=times[0].frequency,
+        calendars=tuple(time.calendar for time in times),
     )
 
 
@@ -362,9 +383,10 @@ def with_auxiliary(
 
 def _aligned(other: StoredMember, member: StoredMember) -> StoredMember:
     """``other`` in the months of ``member``; itself where they are the same."""
-    if np.array_equal(other.index, member.index):
+    ours_of, theirs_of = member.time.stamps, other.time.stamps
+    if np.array_equal(theirs_of, ours_of):
         return other
     values = np.full((len(member.index), *other.values.shape[1:]), np.nan, np.float32)
-    _, ours, theirs = np.intersect1d(member.index, other.index, return_indices=True)
+    _, ours, theirs = np.intersect1d(ours_of, theirs_of, return_indices=True)
     values[ours] = other.values[theirs]
     return replace(other, key=f"{other.key}-{member.key}", values=values, index=member.index)

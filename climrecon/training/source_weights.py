@@ -83,6 +83,7 @@ def fit_shares(fields: TrainingFields, masks: MaskSource, seed: int) -> dict[str
     source = fields.source()
     rows = np.concatenate([spread(np.flatnonzero(source == number), MOST) for number in range(len(names))])
     values, index, source = fields.known(rows), np.asarray(fields.index)[rows], source[rows]
+    month = np.asarray(fields.month)[rows]
     flat, none = values.reshape(len(rows), -1), none_on(fields.grid)
     cases = []
     for number, (keep, judges) in enumerate(parts_left_out(index, source == 0)):
@@ -91,11 +92,12 @@ def fit_shares(fields: TrainingFields, masks: MaskSource, seed: int) -> dict[str
         usable = np.min(counts, axis=0) >= FEWEST
         rng = np.random.default_rng([seed, number])
         if usable.any():
-            cases.append((keep, list(observed(flat, index, judges, usable, masks, Climates(0.0), none, rng))))
+            cases.append((keep, list(observed(flat, month, judges, usable, masks, Climates(0.0), none, rng))))
     if not cases:
+        steps = fields.frequency.plural
         raise InputDataError(
-            f"The training sets {', '.join(names)} cannot be weighted: no cell is known in {FEWEST} months of each "
-            f"outside of the months of {names[0]} that judge.",
+            f"The training sets {', '.join(names)} cannot be weighted: no cell is known in {FEWEST} {steps} of "
+            f"each outside of those of {names[0]} that judge.",
             "Train on one of them, or on sets of more years.",
         )
 
@@ -104,7 +106,7 @@ def fit_shares(fields: TrainingFields, masks: MaskSource, seed: int) -> dict[str
         for keep, seen in cases:
             learned = np.flatnonzero(keep & (shares[source] > 0))
             weights = month_weights(fields, rows[learned], shares)
-            sample = SampleCovariance(values[learned], index[learned] % 12 + 1, fields.grid, weights)
+            sample = SampleCovariance(values[learned], month[learned], fields.grid, weights)
             covariance = sample.whole_year()
             for some in seen:
                 for part in some.likelihoods(sample.scale, covariance, none.patterns, ()):

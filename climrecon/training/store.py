@@ -1,7 +1,7 @@
 """The store of prepared members: one file for each, which all trainings of a user share.
 
 A member's file is a safetensors file: ``values`` (T, H, W) float32 anomalies in K, NaN where not to be scored;
-``index`` (T,) int32 months since 0000-01; and, as metadata, what it was made from and a checksum. Its name is the
+``index`` (T,) int32 numbers of its steps; and, as metadata, what it was made from and a checksum. Its name is the
 hash of what went in, so that equal input is prepared once, and changed input anew. It appears by renaming: a killed
 preparation leaves nothing that looks whole. A member that cannot be prepared leaves a small file that says why.
 
@@ -27,9 +27,11 @@ from climrecon.array_types import FloatArray, IntArray
 from climrecon.arrays import Damaged, is_whole, open_arrays, write_arrays
 from climrecon.errors import InputDataError, OutputError
 from climrecon.files import atomic_path, input_sha256, note_input, parse_json, stamp_of, write_text
+from climrecon.frequency import FREQUENCIES, MONTH
+from climrecon.steps import Steps
 from climrecon.working_folders import working_folder
 
-#: Months of a member by their positions: a slice, or (n,) positions in order.
+#: Steps of a member by their positions: a slice, or (n,) positions in order.
 Rows = slice | IntArray
 SUFFIX, LEFT_OUT = ".safetensors", ".left-out.json"
 _HASHES = "hashes"
@@ -50,15 +52,22 @@ class StoredMember:
     values:
         (T, H, W) anomalies in K, NaN where not to be scored.
     index:
-        (T,) months since 0000-01.
+        (T,) numbers of its steps, months since 0000-01, as :class:`climrecon.steps.Steps` counts them.
     about:
-        What it was made from: set, name, model, family, files with hashes, settings, versions, notes.
+        What it was made from: set, name, model, family, files with hashes, settings, versions, notes; of other steps
+        than months their frequency and calendar.
     """
 
     key: str
     values: FloatArray
     index: IntArray
     about: Mapping[str, Any]
+
+    @property
+    def time(self) -> Steps:
+        """The time axis."""
+        frequency = FREQUENCIES[str(self.about.get("frequency", MONTH.name))]
+        return Steps(np.asarray(self.index, np.int64), frequency, str(self.about.get("calendar", "standard")))
 
 
 class MemberStore:

@@ -21,9 +21,10 @@ from climrecon.methods.unet.build import build_unet, unet_arguments
 from climrecon.methods.unet.network import UNet, most_levels
 from climrecon.methods.unet.partial import padding_of
 from climrecon.training.auxiliary import statistics
+from climrecon.training.calendar import margin_of
 from climrecon.training.fields import TrainingFields
 from climrecon.training.folds import folds_of, outside
-from climrecon.training.forcing import Forcing, responses_of_runs
+from climrecon.training.forcing import Forcing, forces, responses_of_runs
 from climrecon.training.rarely_known import FEWEST, with_neighbours
 from climrecon.training.recipe_settings import UNetRecipe
 from climrecon.training.source_weights import month_weights, spread_over_sets
@@ -46,13 +47,13 @@ def learn_full_prior(fields: TrainingFields, rows: IntArray, recipe: UNetRecipe,
     Raises
     ------
     InputDataError
-        If there are fewer than two years of months, or too many cells are known in fewer.
+        If there are fewer than 24 fields, or too many cells are known in fewer.
     """
     rows = spread_over_sets(fields, rows[month_weights(fields, rows) > 0], recipe.covariance_months)
     if len(rows) < FEWEST:
         raise InputDataError(
-            f"There are {len(rows)} training months; {FEWEST} are needed for covariances.",
-            "Train on more months: a longer period or more members.",
+            f"There are {len(rows)} training {fields.frequency.plural}; {FEWEST} are needed for covariances.",
+            f"Train on more {fields.frequency.plural}: a longer period or more members.",
         )
     values: NDArray[np.floating[Any]] = np.asarray(fields.values[rows], dtype=np.float64)
     if fields.scored is not None:
@@ -165,7 +166,7 @@ def new_network(
     fold = folds_of(index, recipe.folds)
     priors = []
     for number in range(recipe.folds):
-        rows = np.flatnonzero(outside(index, fold, number))
+        rows = np.flatnonzero(outside(index, fold, number, margin_of(fields.frequency)))
         priors.append(learn_full_prior(fields, rows, recipe, forcing))
         report(number + 2)
     return network, priors
@@ -173,7 +174,7 @@ def new_network(
 
 def refitted(network: UNet, fields: TrainingFields, recipe: UNetRecipe, forcing: Forcing) -> UNet:
     """The same weights on covariances and the runs' own responses that are learned from all of ``fields``."""
-    if recipe.forced:
+    if forces(recipe, fields.frequency):
         forcing = replace(forcing, runs=responses_of_runs(fields))
     prior = learn_full_prior(fields, np.arange(len(fields)), recipe, forcing)
     kept = {name: part for name, part in network.state_dict().items() if not name.startswith("prior.")}

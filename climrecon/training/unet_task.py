@@ -122,7 +122,8 @@ class UNetTask:
         # A network that is gone on from may not see whether errors are misstated.
         misstated = recipe.misstated if network.misfit else 0.0
         size = min(BANK, max(recipe.pool, recipe.checks))
-        draws = MaskErrorBank(masks, noise, seed, size, misstated, max(NEIGHBOURS, network.neighbour_months))
+        step = 12.0 * fields.frequency.years
+        draws = MaskErrorBank(masks, noise, seed, size, misstated, max(NEIGHBOURS, network.neighbour_months), step)
         fold, check = np.full(len(fields), -1), np.full(len(validation), -1)
         rows = spread(np.arange(len(fields)), MOST_MONTHS)
         fold[rows] = folds_of(np.asarray(fields.index), len(priors))[rows] if len(priors) > 1 else 0

@@ -16,7 +16,7 @@ from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, ProblemList
 from climrecon.fields import Months, Observations, Source
 from climrecon.grid import Grid
-from climrecon.scores.masked_truth import masks_for
+from climrecon.scores.gaps import masks_for
 from climrecon.settings import load_site, validate
 from climrecon.tasks.evaluate.plan import pseudo_observations_of
 from climrecon.training.store import StoredMember

@@ -97,10 +97,10 @@ def test_a_monthly_network_is_refused(tmp_path: Path, network: str) -> None:
     assert "network=kriging or pca or idw" in str(caught.value.hint)
 
 
-def test_other_tasks_are_monthly() -> None:
-    for task in ("train", "evaluate"):
-        with pytest.raises(ProblemList, match=f"task={task} works on monthly means alone"):
-            validate({"task": task, "time_frequency": "day", "network_name": "x"}, load_site())
+def test_products_of_seasons_and_days_are_not_compared() -> None:
+    for name in ("sem", "day"):
+        with pytest.raises(ProblemList, match="monthly or annual means are compared"):
+            validate({"task": "compare", "time_frequency": name, "products": "a=a.nc,b=b.nc"}, load_site())
 
 
 def test_the_frequency_is_part_of_the_fingerprint_where_it_is_not_monthly() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from climrecon.benchmark_set.card import MEMBERS, STDDEV, VALUES, SetCard
 from climrecon.benchmark_set.files import write_fields
-from climrecon.fields import Months
+from climrecon.fields import Steps
 from climrecon.scores.masked_truth import MaskedTruth
 
 ATTRIBUTES = {"method": "made", "authors": "A. Author", "training_data": "none", "cpu_hours": "0.5"}
@@ -29,7 +29,7 @@ class SmallSet:
     values: dict[str, np.ndarray]
 
     @property
-    def time(self) -> Months:
+    def time(self) -> Steps:
         return next(iter(self.known.values())).time
 
     def submit(self, folder: Path, make: Maker, **attributes: Any) -> Path:

@@ -82,8 +82,11 @@ def test_truth_values(site: Site, text: Any, value: bool) -> None:
         ({"detach": "true", "dispatch": "local"}, "detach"),
         ({"reference_period": "1961-"}, "both ends"),
         ({"reference_period": "196102-199012"}, "whole years"),
-        ({"time_frequency": "3hr"}, "only mon, sem, yr, day are"),
-        ({"time_frequency": "yr", "task": "evaluate"}, "monthly means alone"),
+        ({"time_frequency": "3hr"}, "is none of mon, sem, yr, day"),
+        (
+            {"time_frequency": "yr", "task": "evaluate", "training_target": "blended", "truth_file": "x.nc"},
+            "monthly means are blended",
+        ),
         ({"extra_scheduler_options": "--partition=shared;rm -rf ."}, "is no option"),
         ({"model": "HadCRUT5; rm"}, "no facet value"),
         ({"network": "a\nb"}, "control character"),

@@ -7,6 +7,7 @@ import pytest
 
 from climrecon.data.masks import MASK_MARGIN, MaskSource, harmonic_smoother, hold_out_masks
 from climrecon.data.noise import NoiseSource, complete_levels, rarity_of
+from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.methods.priors.covariance import great_circle
 
@@ -57,16 +58,16 @@ def test_masks_of_any_data_set(coverage: np.ndarray) -> None:
 
 def test_masks_that_score_are_never_trained_with() -> None:
     index = np.arange(1850 * 12, 2003 * 12)
-    train, test = hold_out_masks(index)
+    train, test = hold_out_masks(Months(index))
     assert [(int(i) // 12, int(i) % 12 + 1) for i in index[test]] == [(1877, 9), (1893, 8)]
     assert np.abs(train[:, None] - test[None]).min() == MASK_MARGIN + 1
     assert len(train) == len(index) - 2 * (2 * MASK_MARGIN + 1)
     later = np.arange(1960 * 12, 2003 * 12)
-    train, test = hold_out_masks(later)
+    train, test = hold_out_masks(Months(later))
     assert len(test) == 2
     assert not set(train) & set(test)
     few = np.arange(1877 * 12, 1878 * 12)
-    assert len(hold_out_masks(few)[0]) == 12
+    assert len(hold_out_masks(Months(few))[0]) == 12
 
 
 def test_correlated_errors_reach_the_global_mean() -> None:

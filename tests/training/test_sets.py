@@ -9,19 +9,11 @@ import pytest
 
 from climrecon.array_types import IntArray
 from climrecon.errors import InputDataError
+from climrecon.fields import Months
 from climrecon.grid import Grid
 from climrecon.training.calendar import MARGIN, Calendar, years_of
-from climrecon.training.sets import (
-    ALL,
-    BETWEEN_HALVES,
-    Split,
-    family_of,
-    fields_of,
-    one_history,
-    shared_history,
-    split,
-    twins,
-)
+from climrecon.training.sets import ALL, BETWEEN_HALVES, Split, family_of, fields_of, one_history, shared_history, twins
+from climrecon.training.sets import split as split_of
 from climrecon.training.store import MemberStore, assemble
 
 GRID = Grid.regular(4, 8)
@@ -35,6 +27,11 @@ CMIP5 = {
     "HadGEM2-CC": 3, "HadGEM2-ES": 5, "inmcm4": 1, "IPSL-CM5A-LR": 6, "IPSL-CM5A-MR": 3, "MIROC5": 5,
     "MIROC-ESM": 3, "MPI-ESM-LR": 3, "MPI-ESM-MR": 3, "MPI-ESM-P": 2, "MRI-CGCM3": 5, "NorESM1-M": 3,
 }  # fmt: skip
+
+
+def split(families: list[str], months: list[IntArray], *calendars: Calendar, **more: bool) -> Split:
+    """Of monthly members."""
+    return split_of(families, [Months(index) for index in months], *calendars, **more)
 
 
 def test_models_that_share_an_atmosphere_are_one_family() -> None:
@@ -73,7 +70,7 @@ def test_two_families_and_one() -> None:
     first, second = pair.validation[0][1], pair.test[0][1]
     assert isinstance(first, slice)
     assert isinstance(second, slice)
-    assert first.stop + BETWEEN_HALVES == second.start
+    assert first.stop + 12 * BETWEEN_HALVES == second.start
 
 
 def held(chosen: Split, months: list[IntArray]) -> dict[str, dict[int, IntArray]]:
@@ -140,10 +137,11 @@ def test_given_years_are_held_out_where_whole_members_are() -> None:
     assert {use: list(members) for use, members in uses.items()} == {
         use: list(members) for use, members in held(without, months).items()
     }
-    assert not any(given.in_test(index).any() or given.in_validation(index).any() for index in uses["train"].values())
+    learned = [Months(index) for index in uses["train"].values()]
+    assert not any(given.in_test(time).any() or given.in_validation(time).any() for time in learned)
     for use, found in (("test", given.in_test), ("validation", given.in_validation)):
         for number, index in uses[use].items():
-            assert found(index).all() if number != 2 else len(index) == len(months[2])
+            assert found(Months(index)).all() if number != 2 else len(index) == len(months[2])
 
 
 def test_members_of_one_history_share_the_years_held_out() -> None:
@@ -158,7 +156,7 @@ def test_members_of_one_history_share_the_years_held_out() -> None:
 def test_years_of_another_record_are_no_years_of_this_one() -> None:
     """A set without the years that the others hold out gets blocks of its own."""
     index = MONTHS[:480]
-    common = Calendar.of(["1963-1967"]).completed([MONTHS[1200:]])
+    common = Calendar.of(["1963-1967"]).completed([Months(MONTHS[1200:])])
     uses = held(split(["A"], [index], Calendar.of(["1963-1967"]), common), [index])
     assert len(runs(uses["test"][0])) == 2
 

@@ -161,6 +161,7 @@ def estimate_data_set_errors(
     mask: BoolArray,
     stated: FloatArray | None,
     index: IntArray,
+    month: IntArray | None = None,
     seed: int = 0,
 ) -> DataSetErrors | None:
     """Most likely unstated errors and local variances; None where too few cells are observed.
@@ -170,12 +171,15 @@ def estimate_data_set_errors(
     covariance, distance, scale, land:
         (P, P) in units of the calendar month's standard deviation, (P, P) km, (12, P) K, (P,) land fraction.
     values, mask, stated, index:
-        (T, P) K, (T, P), (T, P) errors that the data set states in K (NaN where none) or None, (T,) months since
-        0000-01.
+        (T, P) K, (T, P), (T, P) errors that the data set states in K (NaN where none) or None, (T,) numbers of
+        the steps (months since 0000-01).
+    month:
+        (T,) calendar months 1..12; None: those of ``index``, which counts months.
 
     Source: Cressie (1993), Statistics for Spatial Data, section 2.6 (the nugget by maximum likelihood), the
     month's mean having a flat prior.
     """
+    position = index % 12 if month is None else month - 1
     usable = np.flatnonzero(mask.sum(axis=1) >= FEWEST)
     if not len(usable):
         return None
@@ -190,7 +194,7 @@ def estimate_data_set_errors(
         cells = np.flatnonzero(mask[row])
         if len(cells) > most:
             cells = streams[row].choice(cells, most, replace=False)
-        spread = scale[int(index[row]) % 12, cells]
+        spread = scale[int(position[row]), cells]
         flat = MEAN_PRIOR_SD / spread
         matrix = covariance[np.ix_(cells, cells)].astype(np.float64) + np.outer(flat, flat)
         apart, spread_there = distance[np.ix_(cells, cells)], whole_year[cells]

@@ -99,13 +99,13 @@ class UNetReconstructor(Method):
 
     def _auxiliary_note(self, observations: Observations) -> str:
         """How many months have values of the auxiliary variables; "" where the network takes none."""
-        months, parts = len(observations.time), []
+        time, parts = observations.time, []
         for name in self.network.auxiliary:
             if self._auxiliary is None or name not in self._auxiliary.variables:
                 parts.append(f"{name} is not given, and taken as not observed")
                 continue
-            known = np.isfinite(self._auxiliary.at(observations.time.index, (name,))).any((1, 2, 3))
-            parts.append(f"{name} is known in {int(known.sum())} of {months} months")
+            known = np.isfinite(self._auxiliary.at(time.index, (name,))).any((1, 2, 3))
+            parts.append(f"{name} is known in {int(known.sum())} of {time.counted()}")
         if parts and self.prior.local is not None:
             parts.append("with variability that the training fields lack they change the standard deviation alone")
         return "auxiliary variables: " + "; ".join(parts) if parts else ""
@@ -126,6 +126,7 @@ class UNetReconstructor(Method):
             (observations.mask & self.inside).reshape(flat),
             None if observations.obs_sd is None else observations.obs_sd.reshape(flat),
             observations.time.index,
+            observations.time.month,
         )
         self.prior = prior
         stated = "" if observations.obs_sd is None else "beside those that the data set states, "

@@ -13,12 +13,13 @@ import numpy as np
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.data.noise import NoiseSource
 from climrecon.errors import InputDataError, NetworkError
-from climrecon.fields import Months, Observations, Source
+from climrecon.fields import Observations, Source, Steps
 from climrecon.grid import Grid
 from climrecon.netcdf.forms import readable
 from climrecon.netcdf.names import plain_name
 from climrecon.preprocess.field import members_within
-from climrecon.scores.masked_truth import MaskedTruth, masks_for
+from climrecon.scores.gaps import masks_for
+from climrecon.scores.masked_truth import MaskedTruth
 from climrecon.scores.suite import CLEAN
 from climrecon.settings import RunSettings, Site
 from climrecon.settings.periods import parse_period
@@ -32,8 +33,8 @@ from climrecon.training.store import Rows, StoredMember, rows_text
 from climrecon.variables import VARIABLES
 from climrecon.workflow.fingerprint import fingerprint
 
-#: Months after which sizes of errors are drawn anew.
-DECADE = 120
+#: Years after which sizes of errors are drawn anew.
+DECADE = 10
 _NOISE = 31
 
 
@@ -103,25 +104,24 @@ def pseudo_observations_of(
     Raises
     ------
     InputDataError
-        If no month is left.
+        If no step is left.
     """
-    index = np.asarray(member.index[rows], dtype=np.int64)
-    inside = settings.period.holds(index) if settings.period else np.ones(len(index), dtype=bool)
+    whole = member.time[rows]
+    inside = settings.period.holds(whole.months) if settings.period else np.ones(len(whole), dtype=bool)
     name = str(member.about["name"])
     if not inside.any():
         raise InputDataError(
-            f"No month of {name} ({Months(index).span()}) lies in period={settings.period}.", "Choose another period."
+            f"No {whole.word} of {name} ({whole.span()}) lies in period={settings.period}.", "Choose another period."
         )
-    index = index[inside]
-    position, has, rule = masks_for(Months(index), gaps.time)
-    time = Months(index[has])
+    position, has, rule = masks_for(whole[inside], gaps.time)
+    time = whole[inside][has]
     truth = grid.known(np.asarray(member.values[rows][inside][has], dtype=np.float32))
     mask = gaps.mask[position[has]] & np.isfinite(truth)
     variable, seen = VARIABLES[settings.variable], truth
     stated: FloatArray = np.full(truth.shape, variable.error_like(CLEAN), np.float32)
     if noise is not None:
         seed = np.random.SeedSequence(settings.seed, spawn_key=(_NOISE, number, 0))
-        errors = _errors(noise, len(time), grid, np.random.default_rng(seed))
+        errors = _errors(noise, time, grid, np.random.default_rng(seed))
         seen, stated = variable.to_methods.observed(truth, *errors)
     observations = Observations(
         variable=settings.variable,
@@ -137,15 +137,16 @@ def pseudo_observations_of(
     return PseudoObservations(known, observations), rule
 
 
-def _errors(noise: NoiseSource, months: int, grid: Grid, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def _errors(noise: NoiseSource, time: Steps, grid: Grid, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """(T, H, W) errors and the sizes stated for them, K; sizes and the slow part are drawn anew each decade."""
     errors, sizes = [], []
-    for start in range(0, months, DECADE):
-        count = min(DECADE, months - start)
-        error, stated = noise.draw_months(rng, count)
-        errors.append(error.reshape(count, *grid.shape))
+    decade = round(DECADE / time.frequency.years)
+    for start in range(0, len(time), decade):
+        count = min(decade, len(time) - start)
+        error, stated = noise.draw_months(rng, count, 12.0 * time.frequency.years)
+        errors.append(error.reshape(count, *grid.shape).astype(np.float32))
         sizes.append(np.broadcast_to(stated.reshape(grid.shape), (count, *grid.shape)))
-    return np.concatenate(errors).astype(np.float32), np.concatenate(sizes).astype(np.float32)
+    return np.concatenate(errors), np.concatenate(sizes).astype(np.float32)
 
 
 #: Version of this stage: raised whenever equal inputs and settings give other scores.
@@ -279,7 +280,7 @@ class EvaluationRun:
             caveats += [
                 f"{name} learned from {stored.about['name']}: its scores here are flattered."
                 for stored, rows in self.truth.members
-                if any(_holds(entry, stored, stored.index[rows]) for entry in trained_on(method))
+                if any(_holds(entry, stored, stored.time[rows].months) for entry in trained_on(method))
             ]
         return caveats
 
@@ -308,7 +309,7 @@ def trained_on(method: LoadedMethod) -> Sequence[Mapping[str, Any]]:
 
 
 def in_months(entry: Mapping[str, Any], index: IntArray) -> bool:
-    """Whether a card's entry on a member is of one of the months ``index``."""
+    """Whether a card's entry on a member is of one of the months ``index``, those of its steps."""
     # Cards of earlier versions do not say which months.
     periods = [parse_period(text) for text in entry.get("periods", ["0000-9999"])]
     return any(bool(period.holds(index).any()) for period in periods)

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from climrecon.array_types import FloatArray
-from climrecon.fields import Months
+from climrecon.fields import Steps
+from climrecon.frequency import MONTH, frequency_of
 from climrecon.grid import Grid
 from climrecon.output.content import content_sha256
 from climrecon.output.evaluation import write_cells
 from climrecon.output.product import area_in_words, mean_in_words
 from climrecon.report import write_evaluation_report
 from climrecon.scores.details import detailed_scores
-from climrecon.scores.masked_truth import RAW, Sums
+from climrecon.scores.masked_truth import RAW, Sums, structure_of
 from climrecon.scores.paired import INTERVAL, in_words
 from climrecon.scores.series import annual_means
-from climrecon.scores.structure import structure_sums
 from climrecon.scores.table import score_methods
 from climrecon.settings import RunSettings
 from climrecon.tasks.evaluate.plan import EvaluationRun, PseudoObservations
@@ -48,6 +48,8 @@ class Assessed:
         Names of the method that ``network`` names, and of the one that scores are compared with.
     sums:
         Method -> sums of each record.
+    times:
+        Time axis of each record.
     truth:
         Of each record :func:`climrecon.scores.structure.structure_sums` of the truth.
     about:
@@ -67,6 +69,7 @@ class Assessed:
     reference: str | None
     grid: Grid
     sums: Mapping[str, Sequence[Sums]]
+    times: Sequence[Steps]
     truth: Sequence[Sums]
     about: Mapping[str, Any]
     caveats: Sequence[str]
@@ -97,9 +100,8 @@ def write_evaluation(
     }
     series, whole = [], grid.whole.name
     for number, known in enumerate(truths):
-        time = Months(sums[RAW][number]["index"])
-        years, truth = annual_means(sums[RAW][number][f"{whole}/truth"], time)
-        means = {name: annual_means(parts[number][f"{whole}/estimate"], time)[1] for name, parts in sums.items()}
+        years, truth = annual_means(sums[RAW][number][f"{whole}/truth"], known.time)
+        means = {name: annual_means(parts[number][f"{whole}/estimate"], known.time)[1] for name, parts in sums.items()}
         series.append((known.name, years.astype(float), truth, means))
     store = evaluation.preparation.store
     hashes = sorted(f"{n}:{m.identity}" for n, m in evaluation.methods.items())
@@ -110,7 +112,8 @@ def write_evaluation(
         evaluation.reference,
         grid,
         sums,
-        [structure_sums(known.truth, known.known, grid) for known in truths],
+        [known.time for known in truths],
+        [structure_of(known, known.truth) for known in truths],
         about,
         [*evaluation.learned_from(), *evaluation.truth.notes],
         [
@@ -135,7 +138,8 @@ def write_assessed(assessed: Assessed, run: RunInfo, reporter: Reporter) -> Outc
         counts = np.sum([part["cell_count"] for part in next(iter(sums.values()))], axis=0)
         path = results.stage / "rmse_by_cell.nc"
         attributes = {"title": content["title"], "comment": content["counted"]}
-        write_cells(path, grid, cells, counts, attributes, settings.variable, withheld="withheld" in content)
+        steps = assessed.times[0].plural
+        write_cells(path, grid, cells, counts, attributes, settings.variable, steps, withheld="withheld" in content)
         results.add(path, "scores", "RMSE of each method cell by cell", content_sha256(path))
         if settings.plots:
             reporter.stage("Drawing figures")
@@ -158,12 +162,12 @@ def write_assessed(assessed: Assessed, run: RunInfo, reporter: Reporter) -> Outc
         )
 
 
-def described(name: str, time: Months, mask: Any, grid: Grid) -> dict[str, Any]:
-    """Name, months and coverage of a record."""
+def described(name: str, time: Steps, mask: Any, grid: Grid) -> dict[str, Any]:
+    """Name, months (years, seasons, days) and coverage of a record."""
     return {
         "name": name,
-        "months": time.span(),
-        "n_months": len(time),
+        time.plural: time.span(),
+        f"n_{time.plural}": len(time),
         "observed_share": round(float((mask * grid.area).sum((1, 2)).mean()), 4),
     }
 
@@ -183,11 +187,12 @@ def _content(assessed: Assessed) -> dict[str, Any]:
         "area": area_in_words(grid, settings.variable),
         "mean": mean_in_words(grid, settings.variable),
         "units": VARIABLES[settings.variable].units,
+        **({} if settings.frequency == MONTH else {"frequency": settings.frequency.name}),
         "methods": methods,
         "reference": assessed.reference,
         "interval": f"{INTERVAL} {assessed.units}",
         "seed": settings.seed,
-        "scores": score_methods(assessed.sums, assessed.reference),
+        "scores": score_methods(assessed.sums, assessed.reference, assessed.times),
         **detailed_scores(assessed.sums, assessed.truth, grid),
         "caveats": list(dict.fromkeys(caveats)),
     }
@@ -232,8 +237,9 @@ def _figures(
 
 
 def _summary(content: Mapping[str, Any]) -> list[str]:
-    months = sum(one["n_months"] for one in content["truth"])
-    lines = [f"{content['title']}: {months} months, at the {content['cells']}."]
+    steps = frequency_of(content)
+    count = sum(one[f"n_{steps.plural}"] for one in content["truth"])
+    lines = [f"{content['title']}: {count} {steps.plural}, at the {content['cells']}."]
     for name, scores in content["scores"].items():
         cells, units = scores["cells"], content["units"]
         row = [f"RMSE {_number(cells['rmse'])} {units}"]

@@ -122,8 +122,8 @@ class Evaluation:
                 continue
             if calibration := method.reconstructor.calibrate(record.observations):
                 reporter.note(calibration)
-            months = len(record.known.time)
-            reporter.stage(f"Reconstructing {months} months of {record.known.name} with {name}")
+            counted = record.known.time.counted()
+            reporter.stage(f"Reconstructing {counted} of {record.known.name} with {name}")
             path.parent.mkdir(parents=True, exist_ok=True)
             write_arrays(path, sums_of(record.known, _applied(method, record, self.settings, reporter)), {})
 

@@ -18,7 +18,7 @@ import numpy as np
 from climrecon.array_types import Array, FloatArray
 from climrecon.arrays import is_whole, open_arrays, read_arrays, write_arrays
 from climrecon.errors import InputDataError
-from climrecon.fields import Months, Observations
+from climrecon.fields import Observations
 from climrecon.geography import regions_of
 from climrecon.grid import Grid
 from climrecon.methods import checked
@@ -49,9 +49,9 @@ from climrecon.workflow.stage import Stage
 VERSION = 1
 COUNTED = "Only observed cells that were withheld count, area-weighted, each once."
 IN_WORDS = {
-    "cells": "single cells of single months",
-    "blocks": "blocks of {:g} degrees of single months",
-    "regions": "a continent or an ocean basin in all months",
+    "cells": "single cells of single {1}",
+    "blocks": "blocks of {0:g} degrees of single {1}",
+    "regions": "a continent or an ocean basin in all {1}",
     "spans": f"a continent or an ocean basin for {SPAN} months",
 }
 #: Streams of random numbers: the folds, and the errors that realisations get.
@@ -133,7 +133,8 @@ class CrossValidation:
     @property
     def in_words(self) -> str:
         """What is withheld at once."""
-        return IN_WORDS[self.settings.withhold].format(round(block_size(self.observations.grid), 1))
+        seen = self.observations
+        return IN_WORDS[self.settings.withhold].format(round(block_size(seen.grid), 1), seen.time.plural)
 
     def path(self, name: str, fold: int | None = None) -> Path:
         """File of what a method estimates in a fold, or in all."""
@@ -154,11 +155,9 @@ class CrossValidation:
         for fold, path in enumerate(paths):
             if is_whole(path):
                 continue
-            months = len(self.observations.time)
+            counted = self.observations.time.counted()
             without = f"{folds.labels[fold]}, " if self.settings.withhold == REGIONS else ""
-            reporter.stage(
-                f"Reconstructing {months} months with {name} without {without}fold {fold + 1} of {len(folds)}"
-            )
+            reporter.stage(f"Reconstructing {counted} with {name} without {without}fold {fold + 1} of {len(folds)}")
             path.parent.mkdir(parents=True, exist_ok=True)
             write_arrays(path, self._estimated(self.methods[name], fold, reporter), {})
         parts = [dict(open_arrays(path, check=True)[0]) for path in paths]
@@ -216,8 +215,7 @@ class CrossValidation:
         scored = folds.number >= 0
         arrays = {name: read_arrays(self.path(name)) for name in self.names}
         truth = np.where(scored, seen.values, np.nan)
-        time = Months(seen.time.index)
-        variable = VARIABLES[settings.variable]
+        time, variable = seen.time, VARIABLES[settings.variable]
         known = MaskedTruth(seen.source.label, truth, np.zeros_like(scored), time, seen.grid, variable)
         noise, errors = self._noise(arrays[self.order[0]], scored)
         sums: dict[str, list[Sums]] = {}
@@ -236,7 +234,7 @@ class CrossValidation:
         scales = [_scales("", seen.values, folds.withheld(fold), seen.grid) for fold in range(len(folds))]
         of_truth = {key.removeprefix("/"): np.concatenate([one[key] for one in scales]) for key in scales[0]}
         units = BY_YEARS
-        if by_blocks(next(iter(sums.values()))):
+        if by_blocks(next(iter(sums.values())), [time]):
             units = f"over blocks of {block_size(seen.grid):.3g} degrees"
         about = {
             "title": f"{', '.join(self.names)} on withheld observations of {seen.source.label}",
@@ -259,8 +257,8 @@ class CrossValidation:
         reference = self.order[1] if len(self.order) > 1 else None
         inputs = [(str(path), self.store.sha256(path)) for path in self.inputs.observations]
         assessed = Assessed(
-            settings, self.methods, self.order[0], reference, seen.grid, sums, [of_truth], about, self._learned_from(),
-            inputs, digest, units=units,
+            settings, self.methods, self.order[0], reference, seen.grid, sums, [time], [of_truth], about,
+            self._learned_from(), inputs, digest, units=units,
         )  # fmt: skip
         return write_assessed(assessed, self.run, reporter)
 
@@ -284,10 +282,10 @@ class CrossValidation:
 
     def _learned_from(self) -> list[str]:
         """Caveats for networks that learned from months of these years, of whatever data set."""
-        index = self.observations.time.index
+        index = self.observations.time.months
         return [
             f"{name} learned from {', '.join(dict.fromkeys(str(entry['name']) for entry in entries))} in some of these "
-            "months: if these are the same observations, its scores here are flattered."
+            f"{self.observations.time.plural}: if these are the same observations, its scores here are flattered."
             for name, method in self.methods.items()
             if (entries := [one for one in trained_on(method) if in_months(one, index)])
         ]
@@ -320,7 +318,7 @@ class CrossValidation:
             f"  withheld: {self.in_words}, {len(folds)} folds"
             + (f" ({', '.join(folds.labels)})" if settings.withhold == REGIONS else ""),
             f"  methods: {', '.join(self.names)}; differences to {self.order[1] if len(self.order) > 1 else 'none'}",
-            f"  each method reconstructs {len(folds) * len(seen.time)} months",
+            f"  each method reconstructs {len(folds) * len(seen.time)} {seen.time.plural}",
             f"  cache: {self.folder}",
         ]
         return Outcome.of_dry_run(lines)

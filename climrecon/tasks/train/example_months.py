@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from climrecon.array_types import IntArray
-from climrecon.fields import Auxiliary, Context, Months
+from climrecon.fields import Auxiliary, Context
 from climrecon.grid import Grid
 from climrecon.methods.contract import Method
 from climrecon.methods.store import as_network, as_reconstructor
@@ -61,7 +61,7 @@ class Samples:
             error, sizes = (np.asarray(part).reshape(grid.shape) for part in drawn)
             observed, stated[position] = self.variable.to_methods.observed(truth[position], error, sizes)
             values[position] = np.where(mask[position], observed, np.nan)
-        months = Months(np.asarray(fields.index)[near])
+        months = fields.time(near)
         auxiliary = fields.auxiliary_at(near)
         if auxiliary is not None:
             network = network.with_auxiliary(Auxiliary(tuple(fields.auxiliary), months.index, auxiliary))
@@ -122,6 +122,6 @@ def shown_while_training(
         spent += time.monotonic() - now
         if not noted:
             noted = True
-            note(f"{len(samples.rows)} validation months are drawn anew as it learns: {folder / FILE}")
+            note(f"{len(samples.rows)} validation fields are drawn anew as it learns: {folder / FILE}")
 
     return draw

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from climrecon.array_types import IntArray
-from climrecon.fields import Context, Months
+from climrecon.fields import Context, Months, Steps
+from climrecon.frequency import DAY, MONTH
 from climrecon.grid import Grid
 from climrecon.methods import registry
 from climrecon.methods.by_chunks import choose_device
@@ -30,6 +30,7 @@ from climrecon.training.auxiliary import DESCRIPTION
 from climrecon.training.distributed import process_rank
 from climrecon.training.engine import Progress, Shown
 from climrecon.training.fields import TrainingFields, normal_of
+from climrecon.training.forcing import forces
 from climrecon.training.published_task import new_network
 from climrecon.training.range import reached_by
 from climrecon.training.rarely_known import rarely_known, text_on
@@ -61,11 +62,11 @@ def run_training(
     """Train, and leave the network with its card in the training's folder."""
     settings = plan.settings
     device = choose_device(settings.device)
-    chosen = plan.recipe
+    chosen, of_time = plan.recipe, fields.frequency.plural
     reporter.stage(
         f"Training {plan.name} ({chosen.name}, {chosen.iterations} steps, from "
-        f"{plan.start.name if plan.start else 'scratch'}) on {len(fields)} months of {len(fields.names)} "
-        f"members, {len(validation)} months of {len(validation.names)} to validate, on {device}"
+        f"{plan.start.name if plan.start else 'scratch'}) on {len(fields)} {of_time} of {len(fields.names)} "
+        f"members, {len(validation)} {of_time} of {len(validation.names)} to validate, on {device}"
     )
 
     # Covariances are learned where nothing is started from.
@@ -92,7 +93,7 @@ def run_training(
             reporter.stage(what)
         reporter.step(done, total)
         if done == total and what.startswith("Drawing validation"):
-            reporter.stage(f"Scoring {REFERENCE_METHOD} on the validation months, then training {plan.name}")
+            reporter.stage(f"Scoring {REFERENCE_METHOD} on the validation {of_time}, then training {plan.name}")
 
     description = VARIABLES[chosen.variable]
     start = network_of(plan.start) if plan.start else None
@@ -127,24 +128,24 @@ def run_training(
         )
     if len(trained.shares) > 1:
         reporter.note(
-            f"Weights of the training sets in covariances, by the likelihood of months of {next(iter(trained.shares))}: "
-            + ", ".join(f"{name} {share:g}" for name, share in trained.shares.items())
+            f"Weights of the training sets in covariances, by the likelihood of {of_time} of "
+            f"{next(iter(trained.shares))}: " + ", ".join(f"{name} {share:g}" for name, share in trained.shares.items())
         )
     network = as_network(trained.network)
     if isinstance(network, UNet) and normal is not None:
         set_normal(network, normal)
-    card = describe(plan.name, network, fields.grid, about)
+    card = describe(plan.name, network, fields.grid, about, fields.frequency)
     if process_rank():  # the others hold the same weights, and would write into the same folder
         return
     card = with_data(card, plan, gaps)
     if isinstance(chosen, UNetRecipe) and isinstance(network, UNet) and chosen.refit and plan.start is None:
-        reporter.stage("Learning covariances of the validation's months too, and of all months")
+        reporter.stage(f"Learning covariances of the validation's {of_time} too, and of all {of_time}")
         material, joined = plan.material, plan.cache / "joined"
         untested = material.fields((*material.split.train, *material.split.validation), joined)
         every = material.fields([(number, slice(None)) for number in range(len(material.stored))], joined)
         uses = {
-            REFITTED: (every, f"all {len(every)} months"),
-            SCORED: (untested, f"{len(untested)} months, those learned from and those validated on"),
+            REFITTED: (every, f"all {len(every)} {of_time}"),
+            SCORED: (untested, f"{len(untested)} {of_time}, those learned from and those validated on"),
         }
         for folder, (months, text) in uses.items():
             given = replace(months, shares=trained.shares).in_methods(description, normal)
@@ -262,9 +263,9 @@ def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
 
     def member(number: int, rows: Rows) -> dict[str, Any]:
         stored = material.stored[number]
-        periods = periods_of(stored.index[rows])
-        text = f"{', '.join(periods)}; {len(stored.index[rows])} months"
-        months = {"months": text, "periods": periods}
+        time = stored.time[rows]
+        periods = periods_of(time)
+        months = {time.plural: f"{', '.join(periods)}; {time.counted()}", "periods": periods}
         names = ("name", "family", "set", "target")
         return {**{key: stored.about[key] for key in names}, **months, "notes": stored.about["notes"]}
 
@@ -278,18 +279,20 @@ def material_card(plan: TrainingPlan, gaps: Coverage) -> dict[str, Any]:
         "left_out": [list(item) for item in (*material.left_out, *plan.left_out, *plan.files_left_out)],
         "held_out": split.how,
         "further": material.auxiliary_card(DESCRIPTION),
-        "masks": f"{gaps.label}: {gaps.masks.describe()}; those of {', '.join(gaps.scoring)} are not among them, nor "
-        "the two months before and after each",
-        "noise": gaps.noise.describe(),
+        "masks": f"{gaps.label}: {gaps.masks.describe(settings.frequency)}; those of {', '.join(gaps.scoring)} are "
+        "not among them, nor "
+        f"the two {settings.frequency.plural} before and after each",
+        "noise": gaps.noise.describe(settings.frequency),
         "seed": settings.seed,
         "start": plan.start.name if plan.start else None,
         "versions": versions(),
     }
 
 
-def periods_of(index: IntArray) -> list[str]:
-    """(T,) months as periods without gaps: ``193001-195410``."""
-    return [Months(run[[0, -1]]).span() for run in runs_of(np.asarray(index))]
+def periods_of(time: Steps) -> list[str]:
+    """Steps as periods without gaps, by their months: ``193001-195410``; of years ``1930-1954``."""
+    runs = [replace(time, index=run[[0, -1]]) for run in runs_of(np.asarray(time.index))]
+    return [Months(run.months).span() if time.frequency == DAY else run.span() for run in runs]
 
 
 def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
@@ -300,9 +303,11 @@ def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
         caveats.append(f"It learned from {', '.join(records)}, so that its scores there are not independent.")
     if card.training["rarely_known"]:
         caveats.append(card.training["rarely_known"])
-    if isinstance(plan.recipe, UNetRecipe) and not plan.recipe.forced:
+    frequency = plan.settings.frequency
+    if isinstance(plan.recipe, UNetRecipe) and not forces(plan.recipe, frequency):
+        of = RESPONSES_OF if frequency == MONTH else "monthly means"
         caveats.append(
-            f"It knows no forced responses, which are those of {RESPONSES_OF}: climates that the training data do not "
+            f"It knows no forced responses, which are those of {of}: climates that the training data do not "
             "hold are unknown to it."
         )
     if (exists := card.grid.grid.exists) is not None:
@@ -310,10 +315,10 @@ def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
         where = "the cells that its training data know" if variable.exists == "everywhere" else variable.area_in_words
         caveats.append(
             f"Its domain is {where}, {int(exists.sum())} of {exists.size} cells: elsewhere observations are not used, "
-            "and the estimate is the month's mean."
+            "and the estimate is the {frequency.word}'s mean."
         )
     alone = sum(member.about["target"] == "tas" for member in material.stored)
-    if alone and plan.settings.training_target != "tas":
+    if alone and plan.settings.training_target != "tas" and frequency == MONTH:
         caveats.append(
             f"{alone} of {len(material.stored)} members hold air temperature over sea too, for want of usable tos, sic "
             "or sftlf: over the sea such fields vary and warm more than the blended fields of observational data sets."
@@ -323,6 +328,7 @@ def with_data(card: Card, plan: TrainingPlan, gaps: Coverage) -> Card:
     if card.auxiliary:
         caveats.append(
             f"{', '.join(card.auxiliary)}: errors and gaps of auxiliary variables are made up, not those of any data set "
-            "of them; the month's mean and the realisations' correlations are those of the temperature observations."
+            f"of them; the {frequency.word}'s mean and the realisations' correlations are those of the temperature "
+            "observations."
         )
     return card.model_copy(update={"caveats": caveats, "reference_period": plan.settings.reference_period.years})

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from climrecon.fields import Auxiliary, Context, Months
+from climrecon.fields import Auxiliary, Context, Steps
 from climrecon.files import write_text
+from climrecon.frequency import DAY, YEAR
 from climrecon.methods import registry
 from climrecon.methods.by_chunks import choose_device
 from climrecon.methods.card import Card
@@ -41,6 +42,8 @@ YEARS, MEMBERS = 10, 4
 #: Of a trial, a training of a few steps, so many years.
 TRIAL_YEARS = 3
 NOISE_SEEDS = (0,)
+#: Most days of a member that are scored.
+DAYS = 1080
 
 
 def collect(training: TrainingPlan, gaps: Coverage, run: RunInfo, reporter: Reporter) -> Outcome:
@@ -66,7 +69,8 @@ def collect(training: TrainingPlan, gaps: Coverage, run: RunInfo, reporter: Repo
         results.add(WEIGHTS, "network", f"Weights of {card.name}", card.weights_sha256)
         if card.range_sha256:
             (stage / RANGE).write_bytes((source / RANGE).read_bytes())
-            results.add(RANGE, "network", f"Range of the training months of {card.name}", card.range_sha256)
+            what = f"Range of the training {settings.frequency.plural} of {card.name}"
+            results.add(RANGE, "network", what, card.range_sha256)
         results.add(CARD, "card", f"Card of {card.name}: data, members, settings, scores")
         results.add("card.md", "card", f"Card of {card.name}, to read")
         log = training.folder / "fit" / "log.csv"
@@ -99,14 +103,15 @@ def scores(
     chosen = material.split.test[:MEMBERS]
     for number, (member, rows) in enumerate(chosen, 1):
         fields = material.fields([(member, rows)], joined)
-        keep = whole_years(fields.index, years)
+        time = fields.time(slice(None))
+        keep = whole_years(time, years)
         truth = np.asarray(fields.values[keep], dtype=np.float32)
         tables.append(
             score_table(
                 _methods(network, fields, keep),
                 truth,
                 np.isfinite(truth),
-                Months(fields.index[keep]),
+                time[keep],
                 grid,
                 gaps.scoring,
                 NOISE_SEEDS,
@@ -139,14 +144,17 @@ def _methods(
     return {**found, REFERENCE_METHOD: lambda: transformed(registry.build(REFERENCE_METHOD), variable)}
 
 
-def whole_years(index: NDArray[np.integer[Any]], count: int) -> NDArray[np.integer[Any]]:
-    """Positions of up to ``count`` whole years, spread over the record; all months where no year is whole."""
-    years, months = np.unique(index // 12, return_counts=True)
-    whole = years[months == 12]
+def whole_years(time: Steps, count: int) -> NDArray[np.integer[Any]]:
+    """Positions of up to ``count`` whole years, spread over the record; all steps where no year is whole.
+
+    Of yearly means as many steps as the months of so many years; of days :data:`DAYS` at most.
+    """
+    whole = time.whole_years()
     if len(whole) < 2:
-        return np.arange(len(index))
+        return np.arange(len(time))
+    count = {YEAR: 12 * count, DAY: min(count, DAYS // DAY.per_year)}.get(time.frequency, count)
     chosen = whole[np.unique(np.linspace(0, len(whole) - 1, count).astype(int))]
-    return np.flatnonzero(np.isin(index // 12, chosen))
+    return np.flatnonzero(np.isin(time.year, chosen))
 
 
 def averaged(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -159,8 +167,9 @@ def averaged(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return round(float(np.mean(parts)), 4)
 
     first = tables[0]
+    count = next(key for key in first if key.startswith("n_"))
     return {
-        "n_months": int(sum(table["n_months"] for table in tables)),
+        count: int(sum(table[count] for table in tables)),
         "seeds": first["seeds"],
         "cases": mean([table["cases"] for table in tables]),
         "response": mean([table["response"] for table in tables]),
@@ -186,7 +195,7 @@ def _figures(results: RunFolder, card: Card, network: LoadedNetwork, gaps: Cover
         mask = mask & np.isfinite(truth)
         observed, stated = VARIABLES[card.variable].to_methods.observed(truth, error, sizes)
         seen = np.where(mask, observed, np.nan).astype(np.float32)
-        month = Months(fields.index[at : at + 1])
+        month = fields.time(slice(at, at + 1))
         estimate = network.method.reconstruct(
             seen[None], mask[None], stated[None].astype(np.float32), month.month, Context(grid, month)
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from climrecon.errors import NetworkError, UsageError
 from climrecon.methods.by_chunks import choose_device
-from climrecon.methods.card import check_variable
+from climrecon.methods.card import check_frequency, check_variable
 from climrecon.methods.store import CARD, load_network, network_of
 from climrecon.preprocess.field import dimensions
 from climrecon.settings import RunSettings, Site
@@ -73,6 +73,7 @@ class Training:
             check_grid(recipe, self.data.grid)
         if start is not None:
             check_variable(f"The network {start.name}", start.card.variable, settings.variable)
+            check_frequency(f"The network {start.name}", start.card.frequency, settings.frequency)
             check_start(recipe, self.data.grid, start)
         inputs = mask_inputs(settings, site, Quiet())
         self.plan = TrainingPlan(settings, site, recipe, start, self.data, left_out, files, inputs, cache)

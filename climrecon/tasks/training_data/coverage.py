@@ -18,6 +18,7 @@ from climrecon.datasets import Stated, canonical_variable, release_of
 from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations, Source
 from climrecon.files import ABSENT, FOLDER, why_unreadable
+from climrecon.frequency import MONTH
 from climrecon.geography import is_land
 from climrecon.grid import Grid
 from climrecon.netcdf.forms import members_in
@@ -70,6 +71,12 @@ def mask_inputs(settings: RunSettings, site: Site, reporter: Reporter) -> Inputs
     path = Path(named).expanduser()
     why = why_unreadable(path)
     if why == ABSENT and named in MADE_UP:
+        if settings.frequency != MONTH:
+            raise InputDataError(
+                f"masks={named} is made-up coverage of months; the run is of {settings.frequency.adjective} means "
+                f"(time_frequency={settings.frequency.name}).",
+                f"Name a file of {settings.frequency.adjective} observations whose gaps are taken, masks=FILE.",
+            )
         return Inputs(main=(), made_up=named)
     if why is None and not members_in(path):
         return _with_error_files(path)
@@ -180,7 +187,7 @@ def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Pa
         reporter.note(f"{inputs.label} holds {seen.variable}: its gaps alone are taken for {settings.variable}")
         inputs = Inputs(main=inputs.main)
     on_grid = to_network_grid(seen, grid, scratch)
-    train, test = hold_out_masks(on_grid.time.index)
+    train, test = hold_out_masks(on_grid.time)
     sea = ~is_land(grid)
     regional, slow = harmonic_smoother(grid, REGIONAL_KM), harmonic_smoother(grid, SLOW_KM)
     masks = MaskSource.of_observations(on_grid.mask[train], sea, grid, regional)
@@ -189,7 +196,9 @@ def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Pa
         own = complete_levels(on_grid.obs_sd[train], on_grid.mask[train])
     systematic = _systematic(inputs.members, request, seen, reporter)
     used = set(on_grid.time.index[train].tolist())
-    partial = _partial(inputs.error_covariance, seen, grid, used, scratch, reporter)
+    # Covariances of months are none of other means.
+    covariances = inputs.error_covariance if settings.frequency == MONTH else ()
+    partial = _partial(covariances, seen, grid, used, scratch, reporter)
     noise = NoiseSource(
         regional,
         slow,
@@ -201,13 +210,11 @@ def read_coverage(settings: RunSettings, inputs: Inputs, grid: Grid, scratch: Pa
         size=VARIABLES[settings.variable].in_methods(1.0) * VARIABLES[settings.variable].error_like(1.0),
         units=VARIABLES[settings.variable].units_in_methods,
     )
-    labels = Months(on_grid.time.index[test]).labels()
+    labels = on_grid.time[test].labels()
     scoring = {label: mask for label, mask in zip(labels, on_grid.mask[test], strict=True) if 0 < mask.mean() < 1}
     caveats = []
     if np.isin(test, train).any():
-        caveats.append(
-            f"There are {len(on_grid.time)} months of gaps only: the masks that score were trained with too."
-        )
+        caveats.append(f"There are {on_grid.time.counted()} of gaps only: the masks that score were trained with too.")
     return Coverage(masks, noise, scoring, seen.source.label, tuple(caveats))
 
 

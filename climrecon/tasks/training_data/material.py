@@ -92,7 +92,9 @@ class TrainingData:
         """``members`` as ``settings`` want them prepared, in the ``cache`` of trainings."""
         period, variable, target = settings.reference_period.years, settings.variable, settings.training_target
         grid, asked = grid_of(members, settings), settings.grid or ""
-        preparation = Preparation(cache / "members", grid, period, variable, target, auxiliary, asked=asked)
+        preparation = Preparation(
+            cache / "members", grid, period, variable, target, auxiliary, asked=asked, frequency=settings.frequency
+        )
         return cls(members, preparation, calendar)
 
     @property
@@ -122,7 +124,8 @@ class TrainingData:
         sets = {name: [m for m in self.members if m.set == name] for name in dict.fromkeys(m.set for m in self.members)}
         single = {name: members[0] for name, members in sets.items() if len(members) == 1}
         try:
-            common = self.calendar.completed([one.months(self.preparation.variable) for one in single.values()])
+            of, frequency = self.preparation.variable, self.preparation.frequency
+            common = self.calendar.completed([one.steps(of, frequency) for one in single.values()])
         except InputDataError as error:
             return [f"  held out: not known yet: {error.message}"]
         lines = [f"  held out of {', '.join(single)}, whole years: {common}"] if single else []
@@ -279,14 +282,14 @@ def _split_by_set(stored: Sequence[StoredMember], given: Calendar) -> Split:
         for name in dict.fromkeys(str(member.about["set"]) for member in stored)
     }
     histories = {name: one_history([stored[i] for i in numbers]) for name, numbers in sets.items()}
-    dated = [stored[i].index for name, numbers in sets.items() if histories[name] for i in numbers]
+    dated = [stored[i].time for name, numbers in sets.items() if histories[name] for i in numbers]
     common = given.completed(dated) if dated else given
     uses: dict[str, list[tuple[int, Rows]]] = {"train": [], "validation": [], "test": []}
     how, caveats = [], []
     for name, numbers in sets.items():
         chosen = split(
             [str(stored[i].about["family"]) for i in numbers],
-            [np.asarray(stored[i].index) for i in numbers],
+            [stored[i].time for i in numbers],
             given,
             common,
             one_history=histories[name],

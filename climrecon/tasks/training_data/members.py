@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from climrecon.array_types import IntArray
 from climrecon.errors import ClimReconError, NoDataError, UsageError
+from climrecon.fields import Steps
 from climrecon.files import ABSENT, why_unreadable
+from climrecon.frequency import MONTH, Frequency
 from climrecon.netcdf.forms import files_at
 from climrecon.netcdf.names import plain_name
-from climrecon.preprocess.field import members_within, months_within
+from climrecon.preprocess.field import members_within, steps_within
 from climrecon.settings import RunSettings, Site
 from climrecon.settings.periods import Period
 from climrecon.settings.site import TrainingSet
@@ -55,16 +56,17 @@ class Member:
     period: Period | None = None
     lacking: Mapping[str, str] = field(default_factory=dict)
 
-    def months(self, variable: str) -> IntArray:
-        """(T,) months that its files hold, within its period, by their headers alone.
+    def steps(self, variable: str, frequency: Frequency) -> Steps:
+        """The steps that its files hold, within its period, by their headers alone.
 
         Raises
         ------
         InputDataError
             If a file cannot be read.
         """
-        index = np.unique(np.concatenate([months_within(path, variable) for path in self.files[variable]]))
-        return index if self.period is None else index[self.period.holds(index)]
+        parts = [steps_within(path, variable, frequency) for path in self.files[variable]]
+        time = replace(parts[0], index=np.unique(np.concatenate([part.index for part in parts])))
+        return time if self.period is None else time[self.period.holds(time.months)]
 
 
 class TrainingMembers(NamedTuple):
@@ -131,13 +133,13 @@ def _of_query(
         )
     from climrecon.catalogue import find_members, open_catalogue
 
-    blended = () if settings.training_target == "tas" else ("tos", "sic")
+    blended = () if settings.training_target == "tas" or settings.frequency != MONTH else ("tos", "sic")
     needed = tuple(dict.fromkeys((*blended, *settings.auxiliary_variables)))
     fixed = ("sftlf",) if blended else ()
     try:
-        found = find_members(
-            open_catalogue(settings.catalogue), chosen.query, settings.variable, others=needed, fixed=fixed
-        )
+        # A set's query is of monthly fields; those of another frequency stand in tables of their own.
+        query = {**chosen.query, **({} if settings.frequency == MONTH else {"time_frequency": settings.frequency.name})}
+        found = find_members(open_catalogue(settings.catalogue), query, settings.variable, others=needed, fixed=fixed)
     except NoDataError as error:
         raise NoDataError(f"Training set {name}: {error.message}", error.hint) from error
     members = []

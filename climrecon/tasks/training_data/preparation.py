@@ -21,8 +21,9 @@ import numpy as np
 from climrecon.array_types import BoolArray, FloatArray
 from climrecon.datasets import Stated, release_of
 from climrecon.errors import InputChanged, InputDataError, OutputError
-from climrecon.fields import Months
+from climrecon.fields import Steps
 from climrecon.files import unchanged_inputs
+from climrecon.frequency import DAY, MONTH, Frequency
 from climrecon.geography import with_domain
 from climrecon.grid import Grid, weighted_mean
 from climrecon.interruption import signals_wait
@@ -63,6 +64,8 @@ class Preparation:
         Whether the variable is an auxiliary one: anomalies with gaps anywhere, whatever its description holds.
     asked:
         The grid that was asked for; "": files must have latitude and longitude axes.
+    frequency:
+        Of the fields. Other means than monthly ones are not blended: the share of ice changes within a year.
     """
 
     folder: Path
@@ -73,6 +76,7 @@ class Preparation:
     auxiliary: tuple[str, ...] = ()
     is_auxiliary: bool = False
     asked: str = ""
+    frequency: Frequency = MONTH
 
     @property
     def of_auxiliary(self) -> tuple[Preparation, ...]:
@@ -107,8 +111,18 @@ class Preparation:
 
     def can_blend(self, member: Member) -> bool:
         """Whether a member has what blending needs, as files of its own."""
-        of_temperature = self.target != "tas" and self.variable == "tas"
+        of_temperature = self.target != "tas" and self.variable == "tas" and self.frequency == MONTH
         return of_temperature and member.realisation is None and all(member.files.get(name) for name in NEEDED)
+
+    def why_not_blended(self, member: Member) -> str:
+        """Which of the fields that blending needs a member lacks, and why."""
+        if self.frequency != MONTH:
+            return f"monthly means are blended, not {self.frequency.adjective} ones"
+        lacking = [name for name in NEEDED if not member.files.get(name)]
+        absent = ", ".join(name for name in lacking if name not in member.lacking)
+        unusable = [f"{name} cannot be used: {member.lacking[name]}" for name in lacking if name in member.lacking]
+        texts = [*([f"the archive has no {absent} of it"] if absent else []), *unusable]
+        return "; ".join(texts) or "its files hold several members"
 
     def _used(self, member: Member) -> dict[str, tuple[Path, ...]]:
         names = NEEDED if self.wanted(member) == "blended" else (self.variable,)
@@ -144,6 +158,7 @@ class Preparation:
             "cdo": cdo_version(),
             # Of an auxiliary variable and of tas the key is what it was.
             **({"held": VARIABLES[self.variable].kind} if self.variable != "tas" and not self.is_auxiliary else {}),
+            **({"frequency": self.frequency.name} if self.frequency != MONTH else {}),
         }
         return fingerprint("prepare", VERSION, inputs, settings, None)[:40]
 
@@ -195,11 +210,11 @@ class Preparation:
         used = self._used(member)
         if target == "blended" and not self.can_blend(member):
             raise InputDataError(
-                f"It cannot be blended: {why_not_blended(member)}.", "Use training_target=auto or tas."
+                f"It cannot be blended: {self.why_not_blended(member)}.", "Use training_target=auto or tas."
             )
         if target == "blended":
             try:
-                values, months = prepare_blended(used, self.grid, self.reference_period, scratch, notes)
+                values, time = prepare_blended(used, self.grid, self.reference_period, scratch, notes)
             except InputDataError as error:
                 if self.target == "blended" or isinstance(error, InputChanged):
                     raise
@@ -208,13 +223,19 @@ class Preparation:
         elif self.variable == "tas" and is_blended_product(member):
             target = OBSERVED
         elif self.target == "auto" and self.variable == "tas":
-            notes.append(f"not blended, air temperature alone: {why_not_blended(member)}")
+            notes.append(f"not blended, air temperature alone: {self.why_not_blended(member)}")
         if self.is_auxiliary:
-            values, months = prepare_auxiliary(
-                used[self.variable], self.grid, self.reference_period, scratch, self.variable, member.realisation
+            values, time = prepare_auxiliary(
+                used[self.variable],
+                self.grid,
+                self.reference_period,
+                scratch,
+                self.variable,
+                member.realisation,
+                self.frequency,
             )
         elif target != "blended":
-            values, months = prepare_member(
+            values, time = prepare_member(
                 used[self.variable],
                 self.grid,
                 self.reference_period,
@@ -225,15 +246,17 @@ class Preparation:
                 notes=notes,
                 as_held=True,
                 asked=self.asked,
+                frequency=self.frequency,
             )
         if member.join:
             named = ", ".join(path.name for path in used[self.variable])
-            notes.append(f"joined from {named}; of months that stand in several, the last of these files has them")
+            notes.append(
+                f"joined from {named}; of {time.plural} that stand in several, the last of these files has them"
+            )
         if member.period is not None:
-            values, months = _within(member.period, values, months)
-        absent = np.setdiff1d(np.arange(months.index[0], months.index[-1] + 1), months.index)
-        if len(absent):
-            notes.append(f"{len(absent)} months are absent: {some(Months(absent).labels())}")
+            values, time = _within(member.period, values, time)
+        if len(absent := time.absent()):
+            notes.append(f"{len(absent)} {time.plural} are absent: {some(absent.labels())}")
         known = np.isfinite(values)
         inside = self.within(np.asarray(known.any(axis=0))).exists
         missing = int((~known).sum())
@@ -247,14 +270,16 @@ class Preparation:
         about = {
             "target": target,
             "files": [[str(path), self.store.sha256(path)] for paths in used.values() for path in paths],
-            "months": months.span(),
+            time.plural: time.span(),
+            **({"frequency": time.frequency.name} if time.frequency != MONTH else {}),
+            **({"calendar": time.calendar} if time.frequency == DAY else {}),
             "missing": missing,
             "global_mean": [round(float(v), 6) for v in weighted_mean(values, self.grid.area)],
             "reference_period": list(self.reference_period),
             "versions": {"climrecon": __version__, "cdo": cdo_version()},
             "notes": notes,
         }
-        self.store.put(key, values, months.index, about)
+        self.store.put(key, values, time.index, about)
 
     def open(self, member: Member) -> StoredMember | str | None:
         """The prepared member; why it, or one of its auxiliary variables, was left out; None if it is not prepared."""
@@ -282,27 +307,18 @@ class Preparation:
         return replace(found, about={**found.about, **named})
 
 
-def why_not_blended(member: Member) -> str:
-    """Which of the fields that blending needs a member lacks, and why."""
-    lacking = [name for name in NEEDED if not member.files.get(name)]
-    absent = ", ".join(name for name in lacking if name not in member.lacking)
-    unusable = [f"{name} cannot be used: {member.lacking[name]}" for name in lacking if name in member.lacking]
-    texts = [*([f"the archive has no {absent} of it"] if absent else []), *unusable]
-    return "; ".join(texts) or "its files hold several members"
-
-
 def is_blended_product(member: Member) -> bool:
     """Whether a member is of data sets that blend air temperature with that of the sea surface, by its files' names."""
     releases = [release_of(Stated(path.name)) for path in member.files.get("tas", ())]
     return bool(releases) and all(release and release.data_set.blended for release in releases)
 
 
-def _within(period: Period, values: FloatArray, months: Months) -> tuple[FloatArray, Months]:
-    """The months in ``period``, and their values; refuses to give none."""
-    inside = period.holds(months.index)
+def _within(period: Period, values: FloatArray, time: Steps) -> tuple[FloatArray, Steps]:
+    """The steps in ``period``, and their values; refuses to give none."""
+    inside = period.holds(time.months)
     if not inside.any():
-        raise InputDataError(f"No month ({months.span()}) lies in period={period}.", "Mend the site file.")
-    return values[inside], Months(months.index[inside])
+        raise InputDataError(f"No {time.word} ({time.span()}) lies in period={period}.", "Mend the site file.")
+    return values[inside], time[inside]
 
 
 def workers(parts: int) -> int:
