@@ -278,6 +278,9 @@ def test_problems_of_submissions_end_the_run_before_methods(small: SmallSet, tmp
     (half / "sparse-noisy.nc").unlink()
     with pytest.raises(SubmissionError, match="lacks cases"):
         leaderboard(tmp_path, "--benchmark", small.folder, "--methods", "idw", "--submissions", half)
+    same = small.submit(tmp_path / "same", fair, method="idw", method_version=climrecon.__version__)
+    with pytest.raises(UsageError, match="has the method and version of one of methods: idw"):
+        leaderboard(tmp_path, "--benchmark", small.folder, "--methods", "idw", "--submissions", same)
     assert not list((tmp_path / "cache").rglob("idw"))
     assert not (tmp_path / "out/manifest.json").exists()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from climrecon.benchmark_set.export import export_set
 from climrecon.benchmark_set.leaderboard import check_submissions, enter, entered, score_submissions
-from climrecon.errors import OutputError
+from climrecon.errors import OutputError, UsageError
 from climrecon.files import sha256_of, write_text
 from climrecon.interruption import commit_point
 from climrecon.settings import RunSettings, Site
@@ -64,7 +64,13 @@ class Benchmark:
                     reporter=reporter,
                 )
         check_learned(plan.methods, plan.card, plan.inputs())
-        check_submissions(plan.submissions, plan.card)
+        about = check_submissions(plan.submissions, plan.card)[1].values()
+        own = {(run.attributes["method"], run.attributes["method_version"]) for run in plan.methods}
+        if twice := [" ".join(name) for one in about if (name := (one.method, one.method_version)) in own]:
+            raise UsageError(
+                f"A submission has the method and version of one of methods: {', '.join(twice)}.",
+                "Leave the method out of methods, or give the submission a method_version of its own.",
+            )
 
     def reconstruct(self, part: int, reporter: Reporter) -> None:
         """Let a method reconstruct all cases."""
