@@ -50,7 +50,7 @@ def write_page(path: Path, template: str, **content: Any) -> None:
     write_text(path, environment().get_template(template).render(**content))
 
 
-def _write_run_page(
+def write_run_page(
     path: Path,
     template: str,
     *,
@@ -91,7 +91,7 @@ def write_report(
     source, card = product.observations.source, product.network.card
     variable = VARIABLES[product.observations.variable]
     units = variable.units
-    _write_run_page(
+    write_run_page(
         path,
         "report.html.j2",
         title=f"{source.label} reconstructed with {product.network.name}",
@@ -181,7 +181,7 @@ def write_training_report(path: Path, *, card: dict[str, Any], **run: Any) -> No
     """Render the report of a training; ``card`` is the content of the network's card."""
     own, others = (card["training"].get(key, {}) for key in ("validation", "validation_beside"))
     units = VARIABLES[card["variable"]].units
-    _write_run_page(
+    write_run_page(
         path,
         "training.html.j2",
         card=card,
@@ -224,7 +224,7 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
     there = {key for row in scores.values() for key in row["paired"]}
     paired = {key: text for key, text in paired.items() if key in there}
     columns = {name: text for name, text in _CELLS.items() if any(name in row["cells"] for row in scores.values())}
-    _write_run_page(
+    write_run_page(
         path,
         "evaluation.html.j2",
         content=content,
@@ -256,11 +256,6 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
         paired_columns=[text.format(units) for text in paired.values()],
         **run,
     )
-
-
-def write_explanation_report(path: Path, *, content: dict[str, Any], **run: Any) -> None:
-    """Render the report of an explanation; ``content`` is that of its ``explanation.json``."""
-    _write_run_page(path, "explanation.html.j2", content=content, units=content["units"], **run)
 
 
 def _by_group(scores: dict[str, Any], key: str, count: str) -> list[list[str]]:
@@ -305,7 +300,7 @@ def _paired_row(row: dict[str, Any], keys: Iterable[str]) -> list[str]:
 def write_comparison_report(path: Path, *, content: dict[str, Any], **run: Any) -> None:
     """Render the report of a comparison; ``content`` is that of its ``comparison.json``."""
     names, digits, units = list(content["products"]), content["decimals"] + 1, content["units"]
-    _write_run_page(
+    write_run_page(
         path,
         "comparison.html.j2",
         content=content,
@@ -399,8 +394,3 @@ def _event_cell(row: dict[str, Any] | None, digits: int) -> str:
     sd = "" if row["sd"] is None else f" ± {row['sd']:.{digits}f}"
     covered = "" if row["covered"] > 0.995 else f" ({100 * row['covered']:.0f} % of the box)"
     return f"{row['value']:+.{digits}f}{sd}{covered}"
-
-
-def write_benchmark_report(path: Path, **content: Any) -> None:
-    """Render the report of a benchmark; ``content``: the ``card`` and ``identity`` of its set, boards, and the run."""
-    _write_run_page(path, "benchmark.html.j2", **content)

@@ -114,7 +114,7 @@ def add(folder: Path, name: str | None) -> None:
     """Copy a network (a folder with network.safetensors and card.json) into the store."""
     from climrecon.methods.store import load_network
     from climrecon.settings import load_site
-    from climrecon.settings.run import check_name
+    from climrecon.settings.combinations import check_name
     from climrecon.tasks.network_store import add_network
 
     chosen = name or load_network(str(folder)).card.name

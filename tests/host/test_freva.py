@@ -310,61 +310,6 @@ def test_a_network_is_trained_and_then_used(sqlite: Host, monkeypatch: pytest.Mo
     assert "starting from punet6" in tuned.stdout, tuned.stdout
 
 
-def test_an_evaluation(sqlite: Host, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sqlite.environment, "OMP_NUM_THREADS", "1")
-    truth = next((demo / "reanalysis" / "20CR").glob("*.nc"))
-    call = ("plugin", "climrecon", "task=evaluate", f"truth_file={truth}", "period=1961-1962", "compare_with=idw,oi")
-    plan = sqlite.freva(*call, "dryrun=true")
-    assert "methods: punet6, idw, oi, and raw_mean; differences to idw" in plan.stdout
-    answer = sqlite.freva(*call, timeout=900)
-    assert answer.returncode == 0, answer.stdout
-    assert sqlite.statuses()[0] == "finished"
-    folder = sqlite.newest()
-    content = json.loads((folder / "scores.json").read_text())
-    assert list(content["scores"]) == ["raw_mean", "punet6", "idw", "oi"]
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert {"scores", "figure", "provenance", "report"} <= {entry["role"] for entry in manifest["outputs"]}
-
-
-def test_a_comparison(sqlite: Host, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sqlite.environment, "OMP_NUM_THREADS", "1")
-    paths = {"reanalysis": "reanalysis/20CR/*.nc", "observed": "**/HadCRUT.5.0.2.0.anomalies.ensemble_mean.nc"}
-    products = ",".join(f"{name}={next(demo.glob(pattern))}" for name, pattern in paths.items())
-    refused = sqlite.freva("plugin", "climreconcompare", f"products={products},gone=/no/such/file.nc")
-    assert refused.returncode == 2
-    assert "There is no file /no/such/file.nc" in refused.stdout, refused.stdout
-    answer = sqlite.freva("plugin", "climrecon", "task=compare", f"products={products}", timeout=900)
-    assert answer.returncode == 0, answer.stdout
-    assert sqlite.statuses()[0] == "finished"
-    content = json.loads((sqlite.newest() / "comparison.json").read_text())
-    assert list(content["products"]) == ["reanalysis", "observed"]
-    assert (sqlite.newest() / "report.html").is_file()
-
-
-def test_a_leaderboard(sqlite: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sqlite.environment, "OMP_NUM_THREADS", "1")
-    small = ("period=1911-1912", "options=plots=false", "gaps=early=1871-1872", "methods=idw,climatology")
-    refused = sqlite.freva(
-        "plugin", "climreconbenchmark", *small, f"submissions={tmp_path}/gone", "leaderboard=/etc/passwd"
-    )
-    assert refused.returncode == 2
-    assert "leaderboard: '/etc/passwd' is no page" in refused.stdout, refused.stdout
-    gone = sqlite.freva("plugin", "climreconbenchmark", *small, f"submissions={tmp_path}/gone")
-    assert gone.returncode == 2
-    assert f"{tmp_path}/gone: the file does not exist" in gone.stdout, gone.stdout
-    answer = sqlite.freva("plugin", "climreconbenchmark", *small, f"leaderboard={tmp_path}/board.html", timeout=900)
-    assert answer.returncode == 0, answer.stdout
-    assert "idw" in (tmp_path / "board.html").read_text()
-    folder = sqlite.newest("climreconbenchmark")
-    rows = json.loads((folder / "leaderboard.json").read_text())["boards"][0]["rows"]
-    assert [row["method"] for row in rows] == ["idw", "climatology"]
-    shown = sqlite.python(
-        "import freva\n(row,) = freva.history(limit=1, return_results=True)\nprint(list(row['result']))"
-    ).stdout
-    for name in ("leaderboard.html", "report.html", "set/inputs/early-noisy.nc"):
-        assert f"{folder}/{name}" in shown, shown
-
-
 def test_each_variable_reaches_the_data_browser_in_a_file_of_its_own(sqlite: Host) -> None:
     answer = sqlite.freva("plugin", "climrecon", "add_to_databrowser=true", *FAST)
     assert answer.returncode == 0, answer.stdout

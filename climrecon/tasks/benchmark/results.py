@@ -11,7 +11,7 @@ from climrecon.benchmark_set.card import CARD, INPUTS, README
 from climrecon.benchmark_set.leaderboard import compared, content_of, lines_of, shown_boards, write_board
 from climrecon.output.content import content_sha256
 from climrecon.plots.leaderboard import draw_leaderboard
-from climrecon.report import write_benchmark_report
+from climrecon.report import write_run_page
 from climrecon.tasks.benchmark.plan import SET, VERSION, BenchmarkRun
 from climrecon.workflow.fingerprint import fingerprint
 from climrecon.workflow.outcome import Outcome
@@ -56,7 +56,13 @@ def write_benchmark(
             f"Benchmark: {card.name}",
             {"product": "benchmark", "model": card.identity},
             _summary(plan, rows),
-            partial(write_benchmark_report, card=card.model_dump(), identity=card.identity, **shown_boards(boards)),
+            partial(
+                write_run_page,
+                template="benchmark.html.j2",
+                card=card.model_dump(),
+                identity=card.identity,
+                **shown_boards(boards),
+            ),
             network="",
             network_sha256=None,
             inputs=inputs,

@@ -7,7 +7,7 @@ from functools import partial
 
 from climrecon.fields import Observations
 from climrecon.output.explanation import Explained
-from climrecon.report import write_explanation_report
+from climrecon.report import write_run_page
 from climrecon.tasks.explained.results import add_explanation, summary
 from climrecon.tasks.inputs import Inputs
 from climrecon.tasks.methods import LoadedMethod
@@ -34,7 +34,7 @@ def write_explanation(
         content["title"],
         {"product": "explanation", "model": source.dataset.lower(), "experiment": main.info.name.lower()},
         summary(content),
-        partial(write_explanation_report, content=content),
+        partial(write_run_page, template="explanation.html.j2", content=content, units=content["units"]),
         network=main.info.name,
         network_sha256=main.info.sha256,
         inputs=[
