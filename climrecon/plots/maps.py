@@ -233,9 +233,10 @@ def maps_caption(product: Product, series: Series, month: int) -> str:
         if one.sd is not None:
             value += f" (90 % within {NINETY * one.sd[month]:.{digits}f} {units})"
         boxes = ("", " (box)", " (boxes)")[len(one.index.boxes)]
+        title = one.index.title[:1].upper() + one.index.title[1:]
         least = "at least " if one.index.less else ""
         indices.append(
-            f"{one.index.title}{boxes} {value}, {least}{100 * one.observed[month]:.0f} % of {one.index.cells} observed. "
+            f"{title}{boxes} {value}, {least}{100 * one.observed[month]:.0f} % of {one.index.cells} observed. "
         )
     return (
         f"{product.observations.source.label}, {product.observations.time.labels()[month]}: "

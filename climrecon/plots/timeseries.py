@@ -182,6 +182,7 @@ def draw_index(product: Product, shown: IndexSeries) -> Picture:
     _give_room(axes, float(low), float(high))
     tidy(axes)
     spread = " with its 90 % range" if shown.sd is not None else ""
+    title = title[:1].upper() + title[1:]
     caption = (
         f"{title}{spread}, {product.observations.source.label} by {name}. {_cells_in_words(shown.index)}; grey where "
         f"under 25 % of {shown.index.cells} was observed. {product.units}."

@@ -131,7 +131,7 @@ def test_a_reconstruction_draws_it_with_its_spread(made: tuple[Path, Path, Path]
     folder, observations, _ = made
     out = call("reconstruct", folder, "--obs-file", observations, "--network", "kriging", "--compare-with", "none")
     entries = {entry["path"]: entry for entry in json.loads((out / "manifest.json").read_text())["outputs"]}
-    assert entries["land_mean.png"]["caption"].startswith("land mean with its 90 % range, ")
+    assert entries["land_mean.png"]["caption"].startswith("Land mean with its 90 % range, ")
     text = html.unescape((out / "report.html").read_text())
     assert (
         "Cells at least half of which is land are weighted with their area; grey where under 25 % of the land" in text
@@ -142,7 +142,7 @@ def test_a_reconstruction_draws_it_with_its_spread(made: tuple[Path, Path, Path]
         land = (np.roll(file["pr"][:].filled(), 18, axis=2) * cells_of(GRID)).sum(axis=(1, 2))
     month = int(np.argmax(land))
     assert maps == f"maps_1980-{month % 12 + 1:02d}.png", "maps show the wettest month of the land"
-    assert f"land mean {land[month]:.0f} % (90 % within " in text
+    assert f"Land mean {land[month]:.0f} % (90 % within " in text
     assert re.search(r"\d % of the land observed", text)
 
 
