@@ -96,9 +96,15 @@ def remapping_of(path: Path, file: netCDF4.Dataset, variable: netCDF4.Variable, 
     Raises
     ------
     InputDataError
-        If the variable has no coordinates of its cells, or the grid cannot be used.
+        If the variable has no coordinates of its cells, or not rows before columns, or the grid cannot be used.
     """
     lat, lon, dimensions = _coordinates(file, variable)
+    if _is_eastward(file, dimensions[0]):
+        rows, columns = dimensions[-1], dimensions[0]
+        raise InputDataError(
+            f"{variable.name} has its columns ({columns}) before its rows ({rows}); cdo expects rows first.",
+            f"Turn it first, e.g. ncpdq -a time,{rows},{columns} IN OUT.",
+        )
     shape = tuple(file.dimensions[name].size for name in dimensions)
     height, width = shape if len(shape) == 2 else (*shape, 1)
     cells = Horizontal(
@@ -117,9 +123,16 @@ def _coordinates(file: netCDF4.Dataset, variable: netCDF4.Variable) -> tuple[Flo
     if rotated := _rotated(file, variable):
         return rotated
     axes = find_horizontal(file, variable)  # raises where there are no axes either
-    names = tuple(n for n in variable.dimensions if n in (axes.lat_name, axes.lon_name))
-    lat, lon = np.meshgrid(axes.lat, axes.lon, indexing="ij" if names[0] == axes.lat_name else "xy")
-    return lat.ravel(), lon.ravel(), names
+    lat, lon = np.meshgrid(axes.lat, axes.lon, indexing="ij")
+    return lat.ravel(), lon.ravel(), tuple(n for n in variable.dimensions if n in (axes.lat_name, axes.lon_name))
+
+
+def _is_eastward(file: netCDF4.Dataset, dimension: str) -> bool:
+    """Whether the coordinate along a dimension is one of longitudes, or of longitudes about a rotated pole."""
+    axis = file.variables.get(dimension)
+    if axis is None or axis.dimensions != (dimension,):
+        return False
+    return is_called(axis, "longitude") or str(getattr(axis, "standard_name", "")) == "grid_longitude"
 
 
 def coordinates_of(

@@ -17,6 +17,10 @@ from climrecon.files import parse_json, read_text, write_text
 NAMESPACE = "https://climrecon.readthedocs.io/ns#"
 
 
+#: Roles of outputs that are derived from all inputs and networks: the fields themselves.
+_DERIVED = ("reconstruction", "native grid")
+
+
 @dataclass(frozen=True)
 class OutputFile:
     """One output as provenance and manifest list it; ``path`` is relative to the run's folder."""
@@ -133,7 +137,7 @@ def write_provenance(path: Path, activity: Activity, outputs: Sequence[OutputFil
             attributes["climrecon:content_sha256"] = output.content_sha256
         entity = document.entity(f"output_{number}", attributes)
         document.wasGeneratedBy(entity, run)
-        for source in [*used, *networks, *others] if output.role == "reconstruction" else []:
+        for source in [*used, *networks, *others] if output.role in _DERIVED else []:
             document.wasDerivedFrom(entity, source)
     write_text(path, document.serialize(format="json", indent=1) + "\n")
 

@@ -348,3 +348,20 @@ def test_a_network_is_trained_on_rotated_fields_and_fills_a_hole(tmp_path: Path)
     middle = unrotated(np.array(-2.0), np.array(-4.0))
     assert filled[np.searchsorted(grid.lat_edges, middle[0]) - 1, np.searchsorted(grid.lon_edges, middle[1]) - 1]
     assert np.sqrt((error**2).mean()) < 0.4
+
+
+def test_columns_before_rows_are_refused(tmp_path: Path) -> None:
+    """cdo takes the first dimension for rows: the field would lie elsewhere, and nothing would state it."""
+    turned = tmp_path / "turned.nc"
+    with netCDF4.Dataset(rotated(tmp_path / "r.nc", corners="pole")) as given, netCDF4.Dataset(turned, "w") as file:
+        for name, dimension in given.dimensions.items():
+            file.createDimension(name, dimension.size)
+        for name, one in given.variables.items():
+            dimensions = ("time", "rlon", "rlat") if name == "tas" else one.dimensions
+            about = {key: one.getncattr(key) for key in one.ncattrs()}
+            copy = file.createVariable(name, one.dtype, dimensions, fill_value=about.pop("_FillValue", None))
+            copy.setncatts(about)
+            copy[...] = one[:].transpose(0, 2, 1) if name == "tas" else one[...]
+    with pytest.raises(InputDataError, match=r"tas has its columns \(rlon\) before its rows \(rlat\)") as found:
+        read(turned, "2")
+    assert "ncpdq -a time,rlat,rlon" in str(found.value.hint)

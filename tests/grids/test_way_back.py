@@ -84,7 +84,9 @@ def test_a_rotated_file_has_its_cells_again(tmp_path: Path, corners: str) -> Non
     assert entry["path"] == path.name
     assert entry["content_sha256"]
     assert f"<code>{path.name}</code>, next to this report" in (tmp_path / "o" / "report.html").read_text()
-    assert path.name in (tmp_path / "o" / "provenance.json").read_text()
+    recorded = json.loads((tmp_path / "o" / "provenance.json").read_text())
+    (output,) = [one for one, about in recorded["entity"].items() if about.get("prov:location") == path.name]
+    assert [one for one in recorded["wasDerivedFrom"].values() if one["prov:generatedEntity"] == output]
 
 
 def test_parts_give_the_same_bits(tmp_path: Path) -> None:
