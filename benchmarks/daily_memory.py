@@ -1,6 +1,9 @@
-"""Memory and time of daily reconstructions: made-up values of some years on 2 degrees, in processes of their own.
+"""Memory and time of daily reconstructions, or evaluations on withheld cells, in processes of their own.
+
+Made-up values of some years on 2 degrees.
 
     python benchmarks/daily_memory.py FOLDER --years 5 --network idw
+    python benchmarks/daily_memory.py FOLDER --years 5 --network idw --task evaluate
 
 Prints one JSON line: days, peak memory (largest resident set of a process, bytes), time of a processor for 30 days.
 """
@@ -60,31 +63,34 @@ def make(path: Path, years: int, kind: str) -> int:
 
 
 def main() -> None:
-    """Make the file unless it is there, and reconstruct it."""
+    """Make the file unless it is there, and reconstruct it, or withhold its cells in two folds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--years", type=int, default=5)
     parser.add_argument("--network", default="idw")
+    parser.add_argument("--task", choices=("reconstruct", "evaluate"), default="reconstruct")
     parser.add_argument("--kind", choices=("anomaly", "absolute"), default="anomaly")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     path = asked.folder / f"daily-{asked.kind}-{asked.years}.nc"
     days = int(asked.years * 365.25) if path.exists() else make(path, asked.years, asked.kind)
     first = resource.getrusage(resource.RUSAGE_CHILDREN)
-    output = asked.folder / f"out-{asked.network}-{asked.kind}-{asked.years}"
+    output = asked.folder / f"{asked.task}-{asked.network}-{asked.kind}-{asked.years}"
     base = f"1955-{1954 + asked.years}" if asked.kind == "absolute" else "1961-1990"
     parameters = {
         "obs-file": path, "time-frequency": "day", "network": asked.network, "compare-with": "none", "dispatch": "local",
         "cachedir": asked.folder / "cache", "outputdir": output, "reference-period": base,
     }  # fmt: skip
+    if asked.task == "evaluate":
+        parameters |= {"withhold": "cells", "folds": 2}
     words = [word for name, value in parameters.items() for word in (f"--{name}", str(value))]
-    subprocess.run([sys.executable, "-m", "climrecon", "reconstruct", *words], check=True, stdout=sys.stderr)
+    subprocess.run([sys.executable, "-m", "climrecon", asked.task, *words], check=True, stdout=sys.stderr)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = used.ru_utime + used.ru_stime - first.ru_utime - first.ru_stime
     print(
         json.dumps(
             {
-                "days": days, "cells": ROWS * COLUMNS, "network": asked.network, "kind": asked.kind,
+                "task": asked.task, "days": days, "cells": ROWS * COLUMNS, "network": asked.network, "kind": asked.kind,
                 "peak_bytes": used.ru_maxrss * 1024, "cpu_seconds_of_30_days": round(30 * cpu / days, 2),
             }
         )

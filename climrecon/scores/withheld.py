@@ -70,7 +70,7 @@ def folds_of(mask: BoolArray, time: Steps, grid: Grid, kind: str, count: int, se
     """
     rng = np.random.default_rng(seed)
     if kind == CELLS:
-        number = rng.integers(count, size=mask.shape)
+        number: IntArray = rng.integers(count, size=mask.shape).astype(np.int16)  # of days there are many
     elif kind == BLOCKS:
         row, column = grid.blocks(block_size(grid))
         drawn = rng.integers(count, size=(len(mask), row[-1] + 1, column[-1] + 1))
@@ -87,12 +87,11 @@ def folds_of(mask: BoolArray, time: Steps, grid: Grid, kind: str, count: int, se
         months = time.months
         span = (months - months[0]) // SPAN
         number = rng.integers(count, size=(span[-1] + 1, len(names)))[span[:, None, None], region]
-    number = np.where(mask, number, -1)
-    filled = np.unique(number[number >= 0])  # a fold that nothing was drawn into is none
-    return Folds(
-        np.searchsorted(filled, number) * (number >= 0) - (number < 0),
-        tuple(f"fold {one + 1}" for one in range(len(filled))),
-    )
+    filled = np.unique(number[mask])  # a fold that nothing was drawn into is none
+    place = np.full(count, -1, np.int16)
+    place[filled] = np.arange(len(filled))
+    found = np.where(mask, place[number], np.int16(-1))
+    return Folds(found, tuple(f"fold {one + 1}" for one in range(len(filled))))
 
 
 def block_size(grid: Grid) -> float:

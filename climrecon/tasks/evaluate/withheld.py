@@ -231,7 +231,7 @@ class CrossValidation:
             # A month's coverage is that of the data set, whatever a fold withholds of it.
             one["coverage"] = (seen.mask * seen.grid.area).sum(axis=(1, 2))
             sums[name] = [one]
-        scales = [_scales("", seen.values, folds.withheld(fold), seen.grid) for fold in range(len(folds))]
+        scales = [self._truth_scales(known, fold) for fold in range(len(folds))]
         of_truth = {key.removeprefix("/"): np.concatenate([one[key] for one in scales]) for key in scales[0]}
         units = BY_YEARS
         if by_blocks(next(iter(sums.values())), [time]):
@@ -261,6 +261,12 @@ class CrossValidation:
             self._learned_from(), inputs, digest, units=units,
         )  # fmt: skip
         return write_assessed(assessed, self.run, reporter)
+
+    def _truth_scales(self, known: MaskedTruth, fold: int) -> dict[str, FloatArray]:
+        """Sums of a variogram of what a fold withholds."""
+        of_fold, values = self.folds.withheld(fold), self.observations.values
+        parts = [_scales("", values[block], of_fold[block], known.grid) for block in known.blocks]
+        return {key: np.sum([part[key] for part in parts], axis=0) for key in parts[0]}
 
     def _noise(self, main: Mapping[str, Array], scored: Array) -> tuple[FloatArray, str]:
         """(T, H, W) error of the observations that is taken off all methods' squared errors, and where it comes from."""
