@@ -83,7 +83,7 @@ def evaluate(
     Parameters
     ----------
     truth:
-        Complete monthly fields, as a file or an xarray object.
+        Complete fields, monthly or of ``time_frequency``, as a file or an xarray object.
     masks:
         Observations whose gaps are taken, likewise.
     methods:

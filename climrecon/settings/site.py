@@ -36,7 +36,7 @@ class TrainingSet(BaseModel):
     Attributes
     ----------
     query:
-        Facets of the catalogue.
+        Facets of the catalogue. Runs of years, seasons or days ask for theirs, whatever ``time_frequency`` stands here.
     files:
         Paths and patterns.
     join:
