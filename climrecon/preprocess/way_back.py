@@ -70,7 +70,7 @@ class OnFileCells:
 
 
 def read_file_cells(files: Sequence[Path], request: PrepareRequest, observations: Observations) -> OnFileCells:
-    """The values of remapped ``observations`` on the cells of their files.
+    """The values of remapped ``observations`` on the cells of their files, which :func:`check_same_cells` has looked at.
 
     Anomalies are the file's. Absolute values are less the climatology of the cell itself, and missing where a cell has
     none.
@@ -78,7 +78,7 @@ def read_file_cells(files: Sequence[Path], request: PrepareRequest, observations
     Raises
     ------
     InputDataError
-        If the files differ in their cells, or their kind of values is not that of ``observations``.
+        If their kind of values is not that of ``observations``.
     """
     own = replace(request, as_written=True, obs_variable=observations.source.variable_in_file)
     chunks = [read_chunk(Path(path), own) for path in files]
@@ -100,6 +100,24 @@ def read_file_cells(files: Sequence[Path], request: PrepareRequest, observations
         taken(values, positions, request.scratch),
         first.metadata["dtype"],
     )
+
+
+def check_same_cells(files: Sequence[Path], name: str, grid: str) -> None:
+    """Refuse files of one record whose cells differ, which one file of the result could not hold.
+
+    Raises
+    ------
+    InputDataError
+        With the two files.
+    """
+    first, *others = (cells_of(Path(path), name, grid) for path in files)
+    for one in others:
+        pairs = ((one.lat, first.lat), (one.lon, first.lon))
+        if one.shape != first.shape or not all(np.allclose(*pair, atol=1e-4, equal_nan=True) for pair in pairs):
+            raise InputDataError(
+                f"{one.path.name} and {first.path.name} have different cells; with native_grid the same are expected.",
+                "Leave out native_grid, or reconstruct the files one by one.",
+            )
 
 
 def cells_of(path: Path, name: str, grid: str) -> FileCells:

@@ -9,13 +9,15 @@ from typing import Any
 import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
 
 from cli.test_cli import run
 from climrecon.errors import ClimReconError
 from climrecon.grid import Grid
 from climrecon.output.product import NO_DOMAIN, OBSERVED, RECONSTRUCTED
+from climrecon.preprocess import PrepareRequest, read_observations
 from climrecon.preprocess.remapping import target_grid
-from climrecon.preprocess.way_back import FileCells, WayBack, cells_of
+from climrecon.preprocess.way_back import FileCells, WayBack, cells_of, check_same_cells, read_file_cells
 from climrecon.settings import Site, validate
 from climrecon.settings.site import SiteFile
 from climrecon.workflow.progress import Quiet
@@ -264,3 +266,24 @@ def test_cells_of_published_files(shared_data: Path, tmp_path: Path, name: str, 
     error = np.sqrt(((found - expected)[gaps] ** 2).mean())
     print(f"{name}: RMSE of gaps {error:.3f} K, standard deviation {expected.std():.3f} K, {gaps.mean():.2f} of cells")
     assert error < 0.25 * expected.std()
+
+
+def test_files_of_one_record_share_their_cells(tmp_path: Path) -> None:
+    """A record in two files comes back as that in one; of files with different cells none is taken for all."""
+    whole, first, second = (tmp_path / f"{name}.nc" for name in ("whole", "first", "second"))
+    rotated(whole, corners="pole")
+    for path, part in ((first, slice(0, 200)), (second, slice(200, None))):
+        with xr.open_dataset(whole, decode_cf=False) as data:
+            data.isel(time=part).to_netcdf(path)
+    request = PrepareRequest(grid="2", period=(1975 * 12, 1979 * 12 + 11))
+    observations = read_observations([first, second], request)
+    found = read_file_cells([first, second], request, observations)
+    np.testing.assert_array_equal(found.values, read_file_cells([whole], request, observations).values)
+    assert len(found.values) == 60
+    with netCDF4.Dataset(whole) as file:
+        np.testing.assert_array_equal(found.values, file["tas"][14 * 12 : 19 * 12].filled(np.nan))
+    with netCDF4.Dataset(second, "a") as file:
+        file["rlon"][:] += 0.5
+    check_same_cells([first, first], "tas", "2")
+    with pytest.raises(ClimReconError, match=r"second.nc and first.nc have different cells"):
+        check_same_cells([first, second], "tas", "2")

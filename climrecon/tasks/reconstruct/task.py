@@ -21,6 +21,7 @@ from climrecon.methods.by_chunks import CHUNK
 from climrecon.output.explanation import Explained
 from climrecon.preprocess import FileGrid, read_observations
 from climrecon.preprocess.field import grid_within
+from climrecon.preprocess.way_back import check_same_cells
 from climrecon.settings import RunSettings, Site
 from climrecon.tasks.explained.value import explain, months_at
 from climrecon.tasks.inputs import Inputs, resolve
@@ -219,6 +220,8 @@ class Reconstruction:
                 self.inputs.main, self.inputs.request(self.settings, self.arrays), uncorrelated=self.inputs.uncorrelated
             )
             source = self._observations.source
+            if self.settings.native_grid:
+                check_same_cells(self.inputs.main, source.variable_in_file, self.settings.grid or "")
             for note in source.notes:
                 (reporter.warning if note in source.warnings else reporter.note)(note)
             months_at(self._observations, self.settings)  # what cannot be explained is no reason to begin
