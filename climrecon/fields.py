@@ -107,7 +107,7 @@ class Auxiliary:
     variables:
         V names.
     index:
-        (T,) months since 0000-01, strictly increasing.
+        (T,) :attr:`climrecon.steps.Steps.stamps` (months since 0000-01), strictly increasing: days meet in any calendar.
     values:
         (T, V, H, W) on the network's grid, NaN where not observed.
     """
@@ -117,7 +117,7 @@ class Auxiliary:
     values: FloatArray
 
     def at(self, index: IntArray, variables: tuple[str, ...]) -> FloatArray:
-        """(N, V', H, W) float32 of ``variables`` in the months (N,) ``index``; NaN where not observed."""
+        """(N, V', H, W) float32 of ``variables`` at the stamps (N,) ``index``; NaN where not observed."""
         values = np.full((len(index), len(variables), *self.values.shape[2:]), np.nan, np.float32)
         position = np.searchsorted(self.index, index).clip(max=max(len(self.index) - 1, 0))
         there = self.index[position] == index if len(self.index) else np.zeros(len(index), bool)

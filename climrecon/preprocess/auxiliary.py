@@ -73,7 +73,8 @@ def read_auxiliary(
     scratch: Path,
     frequency: Frequency = MONTH,
 ) -> tuple[FloatArray, IntArray]:
-    """(T, H, W) anomalies of an auxiliary variable from observations or a reanalysis, NaN where missing, and (T,) steps.
+    """(T, H, W) anomalies of an auxiliary variable from observations or a reanalysis, NaN where missing, and (T,) stamps
+    of its steps (:attr:`climrecon.steps.Steps.stamps`).
 
     Cells without two thirds of the years of ``reference_period`` in a calendar month are missing: their anomalies are
     not known.
@@ -104,4 +105,4 @@ def read_auxiliary(
             f"No cell of {variable} has an anomaly relative to {reference_period[0]}-{reference_period[1]}.",
             "Give a file that covers these years.",
         )
-    return anomalies, time.index
+    return anomalies, time.stamps

@@ -14,15 +14,17 @@ from climrecon.data.noise import NoiseSource
 from climrecon.errors import ClimReconError, InputDataError, NetworkError
 from climrecon.fields import Steps
 from climrecon.frequency import DAY, FREQUENCIES, MONTH, SEASON, YEAR
+from climrecon.grid import Grid
 from climrecon.methods import threads
 from climrecon.settings import load_site, validate
+from climrecon.steps import day_number
 from climrecon.tasks.run import run_task
 from climrecon.training.calendar import MARGIN_OF_DAYS, Calendar
 from climrecon.training.sets import split
 from climrecon.training.validation_set import draw_validation_set
 from climrecon.workflow.progress import Quiet
 from climrecon.workflow.run_info import run_info
-from helpers.archives_of_steps import REFERENCE, archive, write
+from helpers.archives_of_steps import LAT, LON, REFERENCE, archive, edges, write
 from helpers.small_archive import fields, gaps
 
 SMALL = "punet,rank=12,trailing=8,width=4,depth=2,pool=200,folds=2,batch=8,check_every=30,checks=40,validation_years=4"
@@ -188,9 +190,6 @@ def test_regional_errors_persist_for_months_whatever_the_step() -> None:
 def test_given_years_of_days_are_held_out_in_any_calendar() -> None:
     given = Calendar.of(["1950-1951"], ["1953"])
     for calendar in ("standard", "noleap", "360_day"):
-        from climrecon.steps import day_number
-        from helpers.archives_of_steps import edges
-
         time = Steps(day_number(edges("day", calendar, (1948, 8))[:-1], calendar), DAY, calendar)
         labels = np.array(time.labels())
         assert labels[given.in_test(time)][0] == "1950-01-01"
@@ -198,3 +197,23 @@ def test_given_years_of_days_are_held_out_in_any_calendar() -> None:
         learned = labels[given.learned(time)]
         assert learned[0] == "1948-01-01"
         assert not [label for label in learned if "1949-12-10" < label < "1952-01-20"]
+
+
+def test_auxiliary_days_meet_by_their_date(tmp_path: Path) -> None:
+    """A file of another calendar counts days otherwise; its values are those of the same dates."""
+    from climrecon.fields import Auxiliary
+    from climrecon.preprocess.auxiliary import read_auxiliary
+
+    grid = Grid(np.append(LAT - 1.25, LAT[-1] + 1.25), np.append(LON - 1.25, LON[-1] + 1.25))
+    found = {}
+    for calendar in ("standard", "noleap"):
+        path = write(tmp_path / f"{calendar}.nc", "day", 1, calendar=calendar)
+        values, stamps = read_auxiliary(path, "tas", grid, (1981, 1986), tmp_path, DAY)
+        found[calendar] = Auxiliary(("tas",), stamps, values[:, None])
+    time = Steps(day_number(edges("day", "noleap")[:-1], "noleap"), DAY, "noleap")
+    given = found["standard"].at(time.stamps, ("tas",))
+    assert np.isfinite(given).all(), "each date of one calendar is one of the other"
+    whole = Steps(day_number(edges("day", "standard")[:-1], "standard"), DAY)
+    kept = np.array([not label.endswith("02-29") for label in whole.labels()])
+    np.testing.assert_array_equal(given, found["standard"].values[kept])
+    assert not np.isfinite(found["noleap"].at(whole.stamps[~kept], ("tas",))).any()

@@ -25,6 +25,7 @@ from climrecon.methods.priors.interpolation import as_tensor, estimate_of, flat_
 from climrecon.methods.priors.low_rank import MEAN_PRIOR_SD
 from climrecon.methods.unet.influence import influence_of
 from climrecon.methods.unet.network import UNet
+from climrecon.steps import Steps
 from climrecon.variables import VARIABLES
 
 
@@ -104,7 +105,7 @@ class UNetReconstructor(Method):
             if self._auxiliary is None or name not in self._auxiliary.variables:
                 parts.append(f"{name} is not given, and taken as not observed")
                 continue
-            known = np.isfinite(self._auxiliary.at(time.index, (name,))).any((1, 2, 3))
+            known = np.isfinite(self._auxiliary.at(time.stamps, (name,))).any((1, 2, 3))
             parts.append(f"{name} is known in {int(known.sum())} of {time.counted()}")
         if parts and self.prior.local is not None:
             parts.append("with variability that the training fields lack they change the standard deviation alone")
@@ -162,7 +163,7 @@ class UNetReconstructor(Method):
         months, dates = (as_tensor(axis, self.device, np.int64) for axis in (month, context.time.index))
         with torch.inference_mode():
             observed = flat_observations(values, mask & self.inside, error_sd, self.device)
-            output = self.network(*observed, months, dates, self.prior, self._auxiliary_at(context.time.index))
+            output = self.network(*observed, months, dates, self.prior, self._auxiliary_at(context.time))
             prior_sd = self.prior.prior_sd(months)
         posterior, parts = output.posterior, output.parts
         return estimate_of(
@@ -211,12 +212,12 @@ class UNetReconstructor(Method):
             return None
         errors, seen = self.observation_sd(obs_sd, values.shape), mask & self.inside
         observed = flat_observations(values, seen, errors, self.device)
-        auxiliary, dates = self._auxiliary_at(context.time.index), context.time.index
+        auxiliary, dates = self._auxiliary_at(context.time), context.time.index
         return influence_of(self.network, self.prior, models, observed, month, dates, position, target, auxiliary)
 
-    def _auxiliary_at(self, index: IntArray) -> Tensor | None:
-        """(T, V, P) auxiliary variables of these months, or None."""
+    def _auxiliary_at(self, time: Steps) -> Tensor | None:
+        """(T, V, P) auxiliary variables of these steps, or None."""
         names = self.network.auxiliary
         if self._auxiliary is None or not names:
             return None
-        return as_tensor(self._auxiliary.at(index, names), self.device).flatten(2)
+        return as_tensor(self._auxiliary.at(time.stamps, names), self.device).flatten(2)

@@ -64,7 +64,7 @@ class Samples:
         months = fields.time(near)
         auxiliary = fields.auxiliary_at(near)
         if auxiliary is not None:
-            network = network.with_auxiliary(Auxiliary(tuple(fields.auxiliary), months.index, auxiliary))
+            network = network.with_auxiliary(Auxiliary(tuple(fields.auxiliary), months.stamps, auxiliary))
         estimate = network.reconstruct(values, mask, stated, months.month, Context(grid, months))
         here = int(np.flatnonzero(near == row)[0])
         return Sample(

@@ -136,7 +136,7 @@ def _methods(
     found: dict[str, Callable[[], Method]] = {network.name: lambda: network.method}
     values = fields.auxiliary_at(rows)
     if values is not None:
-        auxiliary = Auxiliary(tuple(fields.auxiliary), np.asarray(fields.index)[rows], values)
+        auxiliary = Auxiliary(tuple(fields.auxiliary), fields.time(rows).stamps, values)
         found[f"{network.name} with {', '.join(auxiliary.variables)}"] = lambda: network.method.with_auxiliary(
             auxiliary
         )
