@@ -4,9 +4,11 @@
 
 Months and values are drawn at random (seed 0) from four records: a place, Nino 3.4, and the global mean, in turns.
 Completeness is |sum of contributions and of the value at the climatology - value| / |value|; the solver's part is the
-difference of a reconstruction to that value, whose equations are solved exactly. The annual means of HadCRUT4 stand for
-months (July): they are the only long record of its coverage of land and sea. "As shipped": without calibration, so
-that the U-Net corrects the mean under its gaps.
+difference of a reconstruction to that value, whose equations are solved exactly. Occlusion, of what is explained by
+gradients: the change of a reconstruction in which a block's values become the climatology, while its cells stay
+observed (Zeiler & Fergus 2014, ECCV 818); of linear methods it is the block's contribution itself. The annual means of
+HadCRUT4 stand for months (July): they are the only long record of its coverage of land and sea. "As shipped": without
+calibration, so that the U-Net corrects the mean under its gaps.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from climrecon import indices
-from climrecon.fields import Months, Observations
+from climrecon.fields import Context, Months, Observations
 from climrecon.frequency import YEAR
 from climrecon.methods.contract import Method
 from climrecon.methods.influence import Window, blocks_left_out, cells_within
@@ -41,6 +43,8 @@ FILES = {
 NETWORK = "punet6"
 #: Fewest observed cells of a month that is drawn.
 FEWEST = 30
+#: Blocks of a month that are occluded.
+MOST_OCCLUDED = 20
 #: Values below this are no measure of a relative difference, K.
 SMALL = 0.05
 
@@ -73,16 +77,41 @@ def measured(window: Window, method: Method, target: np.ndarray) -> dict[str, ob
     groups = [group for group in groups if len(group)]
     own = found.contributions[window.position].reshape(-1)
     sums, changes = np.array([own[group].sum() for group in groups]), found.without(groups)
-    same = np.sign(sums) == np.sign(changes)
+    rank, same_sign = agreement(sums, changes)
+    linear = found.how != "gradients"
+    some = np.random.default_rng(0).permutation(len(groups))[:MOST_OCCLUDED]
+    occluded = (1.0, 1.0)
+    if not linear:
+        occluded = agreement(sums[some], occlusion(window, method, target, [groups[one] for one in some]))
     total = float(found.contributions.sum()) + found.at_climatology
     sizes = np.abs(found.contributions).sum(axis=(1, 2))
     return {
         "how": found.how, "steps": found.steps, "seconds": seconds, "value": found.value, "observed": len(seen),
         "off": abs(total - found.value) / abs(found.value), "solver": window.value(method, target) - found.value,
-        "rank": float(spearmanr(sums, changes).statistic),
-        "same_sign": float(np.abs(sums)[same].sum() / np.abs(sums).sum()),
+        "rank": rank, "same_sign": same_sign, "occlusion_rank": occluded[0], "occlusion_sign": occluded[1],
         "own_share": float(sizes[window.position] / sizes.sum()),
     }  # fmt: skip
+
+
+def occlusion(window: Window, method: Method, target: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
+    """(G,) changes of the value with the values of each group at the climatology, its cells still observed."""
+    at, context = window.position, Context(window.grid, window.time)
+    fields = np.repeat(window.values[None], len(groups) + 1, axis=0)
+    for field, group in zip(fields[1:], groups, strict=True):
+        field[at].reshape(-1)[group] = 0.0
+    size = method.capabilities.members_at_once
+    means = [
+        method.same_mask_means(fields[n : n + size], window.mask, window.obs_sd, window.time.month, context)[:, at]
+        for n in range(0, len(fields), size)
+    ]
+    values = (np.concatenate(means) * target).sum((1, 2), dtype=np.float64)
+    return np.asarray(values[0] - values[1:])
+
+
+def agreement(sums: np.ndarray, changes: np.ndarray) -> tuple[float, float]:
+    """Rank correlation, and share by size of equal signs."""
+    same = np.sign(sums) == np.sign(changes)
+    return float(spearmanr(sums, changes).statistic), float(np.abs(sums)[same].sum() / np.abs(sums).sum())
 
 
 def rows(path: Path, count: int) -> dict[str, list[dict[str, object]]]:
@@ -116,6 +145,8 @@ def summary(some: list[dict[str, object]]) -> dict[str, float]:
         "solver_largest": float(np.abs(column["solver"]).max()),
         "solver_share_median": float(np.median(np.abs(column["solver"] / column["value"])[large])),
         "rank_median": float(np.median(column["rank"])), "same_sign_median": float(np.median(column["same_sign"])),
+        "occlusion_rank_median": float(np.median(column["occlusion_rank"])),
+        "occlusion_sign_median": float(np.median(column["occlusion_sign"])),
         "own_share": float(column["own_share"].mean()), "seconds": float(column["seconds"].mean()),
     }  # fmt: skip
 
