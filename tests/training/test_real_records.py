@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -26,6 +26,7 @@ from climrecon.training.forcing import no_forcing
 from climrecon.training.rarely_known import rarely_known, text_on, with_neighbours
 from climrecon.training.recipe_settings import UNetRecipe
 from climrecon.training.recipes import parse, recipe
+from climrecon.training.store import StoredMember
 from climrecon.training.unet_network import learn_full_prior
 from climrecon.workflow.progress import Quiet
 from climrecon.workflow.run_info import run_info
@@ -276,9 +277,8 @@ def test_periods_in_recipes() -> None:
 
 
 def test_a_network_that_learned_other_years_is_not_flattered(tmp_path: Path) -> None:
-    class Stored:
-        about: ClassVar = {"set": "s", "name": "a"}
-        index = np.arange(1963 * 12, 1968 * 12)
+    index = np.arange(1963 * 12, 1968 * 12)
+    stored = StoredMember("key", np.zeros((len(index), 1, 1)), index, {"set": "s", "name": "a"})
 
     class Named:
         def __init__(self, periods: dict[str, list[str]]) -> None:
@@ -291,7 +291,7 @@ def test_a_network_that_learned_other_years_is_not_flattered(tmp_path: Path) -> 
         "old": Named({}),
     }
     run = EvaluationRun(None, methods, "apart", "same", None, None, tmp_path)  # type: ignore[arg-type]
-    run.__dict__["truth"] = type("Truth", (), {"members": ((Stored, slice(None)),)})
+    run.__dict__["truth"] = type("Truth", (), {"members": ((stored, slice(None)),)})
     assert [text.split()[0] for text in run.learned_from()] == ["same", "old"]
 
 
