@@ -16,6 +16,7 @@ from climrecon.grid import NINO34, coverage, observed_mean, weighted_mean
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.parameters import BY_NAME
 from climrecon.scores.series import NINETY, annual_means
+from climrecon.scores.trends import slope, trend
 from climrecon.settings.periods import parse_periods
 from climrecon.variables import VARIABLES, Index
 
@@ -113,24 +114,23 @@ def make_series(product: Product) -> Series:
 class Trend:
     """Least-squares trends over ``first``..``last``, units of the variable per decade; ``raw``: None where not covered.
 
-    ``sd`` is that of the fit (ordinary least squares, residuals taken as independent): how well a straight
-    line describes the years. ``reconstruction_sd`` is what the reconstruction's own spread leaves, None if
-    it has none. ``skilled`` is the trend without the cells of no skill, None if there are none.
+    ``half`` is half of the fit's 90 % interval, whose residuals may persist (:func:`climrecon.scores.trends.trend`): how
+    well a straight line describes the years; None where they persist too long for one. ``reconstruction_sd`` is what
+    the reconstruction's own spread leaves, None if it has none. ``skilled`` is the trend without the cells of no
+    skill, None if there are none.
     """
 
     first: int
     last: int
     raw: float | None
     ours: float
-    sd: float
+    half: float | None
     reconstruction_sd: float | None = None
     skilled: float | None = None
 
 
 def _slope(years: NDArray[Any], values: FloatArray) -> float | None:
-    if not np.isfinite(values).all():
-        return None
-    return float(10.0 * np.polyfit(years - years.mean(), values, 1)[0])
+    return float(slope(years, values)) if np.isfinite(values).all() else None
 
 
 def trends(series: Series) -> list[Trend]:
@@ -151,14 +151,13 @@ def trends(series: Series) -> list[Trend]:
     for first, last in dict.fromkeys([*periods, whole]):
         inside = (years >= first) & (years <= last)
         x, y = years[inside] - years[inside].mean(), ours[inside]
-        slope = _slope(years[inside], y)
-        if slope is None or len(x) < 3:
+        if len(x) < 3 or not np.isfinite(y).all():
             continue
-        left = y - y.mean() - slope / 10.0 * x
-        sd = 10.0 * float(np.sqrt((left @ left) / (len(x) - 2) / (x @ x)))
+        fit = trend(years[inside], y)
+        half = None if fit.interval is None else fit.interval[1] - fit.slope
         of_ours = None if spread is None else 10.0 * float(np.sqrt(((x * spread[inside]) ** 2).sum()) / (x @ x))
         without = None if skilled is None else _slope(years[inside], skilled[inside])
-        fitted.append(Trend(first, last, _slope(years[inside], raw[inside]), slope, sd, of_ours, without))
+        fitted.append(Trend(first, last, _slope(years[inside], raw[inside]), fit.slope, half, of_ours, without))
     return fitted
 
 

@@ -44,9 +44,22 @@ def test_trends_by_hand() -> None:
     for trend in found:
         assert trend.ours == pytest.approx(0.1)
         assert trend.raw == pytest.approx(0.1)
-        assert trend.sd == pytest.approx(0.0, abs=1e-9)
+        assert trend.half == pytest.approx(0.0, abs=1e-9)
     assert [(t.first, t.last) for t in trends(series_of(1900, 1950, 0.02))] == [(1900, 1950)]
     assert trends(series_of(1900, 1905, 0.02)) == []
+
+
+def test_the_fit_of_a_trend_allows_for_residuals_that_persist() -> None:
+    series, slow = series_of(1901, 1960, 0.01), np.repeat(0.1 * np.sin(np.arange(60) / 3.0), 12)
+    white = np.repeat(0.1 * np.random.default_rng(0).normal(size=60), 12)
+    persistent, independent = (trends(replace(series, ours=series.ours + one))[0].half for one in (slow, white))
+    assert independent is not None
+    assert persistent is None or persistent > 1.5 * independent
+    x = np.arange(60) - 29.5
+    left = white[::12] - white[::12].mean()
+    left = left - x * (x @ left) / (x @ x)
+    naive = 1.645 * 10 * np.sqrt((left @ left) / 58 / (x @ x))
+    assert 0.95 * naive < independent < 1.5 * naive
 
 
 def test_spread_of_a_trend_by_hand() -> None:

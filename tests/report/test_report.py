@@ -140,9 +140,8 @@ def test_numbers_are_those_of_the_series(tmp_path: Path) -> None:
     series = make_series(product)
     (trend,) = trends(series)
     assert (trend.first, trend.last) == (1900, 1919)
-    assert (
-        f"1900–1919{trend.ours:+.3f}±{NINETY * trend.sd:.3f}±{NINETY * trend.reconstruction_sd:.3f}"
-        in words.replace(" ", "")
+    assert f"1900–1919{trend.ours:+.3f}±{trend.half:.3f}±{NINETY * trend.reconstruction_sd:.3f}" in words.replace(
+        " ", ""
     )
     best = highest_years(series)[0]
     assert f"{best.year}{best.ours:+.2f}±{NINETY * 0.05:.2f}" in words.replace(" ", "")
