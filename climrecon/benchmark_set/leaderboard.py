@@ -24,6 +24,7 @@ from climrecon.benchmark_set.truth import ScoredSet
 from climrecon.errors import ClimReconError, OutputError, UsageError
 from climrecon.files import parse_json, read_text, write_text
 from climrecon.interruption import signals_wait
+from climrecon.locks import locked
 from climrecon.report import write_page
 from climrecon.scores.paired import INTERVAL, difference
 from climrecon.workflow.progress import Quiet, Reporter
@@ -239,21 +240,10 @@ def _name(row: Mapping[str, Any]) -> tuple[str, str]:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=_LONGEST_WAIT)
-    except Timeout as error:
-        raise OutputError(f"Another scorer has held {path} for {_LONGEST_WAIT:g} s.", "Try again.") from error
-    except (OSError, NotImplementedError) as error:
-        raise OutputError(
-            f"{path} cannot be locked: {error}", "Name a file in a folder that can be written."
-        ) from error
-    try:
+    with locked(path.with_name(f".{path.name}.lock"), _LONGEST_WAIT) as held:
+        if not held:
+            raise OutputError(f"Another scorer has held {path} for {_LONGEST_WAIT:g} s.", "Try again.")
         yield
-    finally:
-        lock.release()
 
 
 def compared(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

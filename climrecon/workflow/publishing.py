@@ -3,9 +3,7 @@
 Ours is what the manifest of the folder lists. While files move there is no manifest, so a run first writes both lists to
 a record; what a killed run leaves half done is ours by the record.
 
-The lock is ``flock`` (:class:`filelock.FileLock`) on a file in the folder, held for the renames alone. The kernel frees
-it when the process ends, ``kill -9`` included. On NFS and Lustre the server keeps it between hosts; where Lustre is
-mounted without ``flock`` the library takes a file that names its holder instead.
+The lock is a file in the folder (:mod:`climrecon.locks`), held for the renames alone.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from pathlib import Path
 from climrecon.errors import OutputError
 from climrecon.files import parse_json, read_text, remove_remains, write_text
 from climrecon.interruption import commit_point, end_if_stopped, signals_wait
+from climrecon.locks import locked
 from climrecon.workflow.manifest import FILE_NAME as MANIFEST
 
 LOCK = ".climrecon-publishing.lock"
@@ -122,22 +121,14 @@ def _alone_in(folder: Path) -> Iterator[None]:
     OutputError
         If another run holds it for too long, or the file system cannot lock.
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=LONGEST_WAIT)
-    except Timeout as error:
-        raise OutputError(
-            f"Another run has been moving its results to {folder} for {LONGEST_WAIT:g} s.", "Choose another outputdir."
-        ) from error
-    except (OSError, NotImplementedError) as error:
-        raise OutputError(
-            f"{folder / LOCK} cannot be locked: {error}.", "Is the folder writable, and mounted with locks (flock)?"
-        ) from error
-    try:
-        yield
-    finally:
-        # Removed while it is held: who waits for it sees that, and makes a new one.
-        (folder / LOCK).unlink(missing_ok=True)
-        lock.release()
+    with locked(folder / LOCK, LONGEST_WAIT) as held:
+        if not held:
+            raise OutputError(
+                f"Another run has been moving its results to {folder} for {LONGEST_WAIT:g} s.",
+                "Choose another outputdir.",
+            )
+        try:
+            yield
+        finally:
+            # Removed while it is held: who waits for it sees that, and makes a new one.
+            (folder / LOCK).unlink(missing_ok=True)
