@@ -223,7 +223,7 @@ def test_a_transform_that_is_none_is_refused(stated: dict[str, Any], words: str)
 def test_real_precipitation_keeps_its_totals(shared_data: Path, tmp_path: Path) -> None:
     """GSMaP, gauge-adjusted, on 5 degrees; 40 % of its cells are left."""
     with netCDF4.Dataset(shared_data / "precipitation/gsmap_gnrt6_v1.2_monthly_0p5deg_200005-202307.nc") as file:
-        chosen = slice(6, 6 + 12 * 12)  # whole years 2001 to 2012 at least
+        chosen = slice(5, 29)  # 2001 and 2002
         fine = file["precip"][chosen].astype(np.float64)[:, :, :380]
         dates = netCDF4.num2date(file["time"][chosen], file["time"].units)
     blocks = np.ma.filled(fine.reshape(len(fine), 17, 10, 38, 10).mean((2, 4)), np.nan)
