@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -145,10 +146,11 @@ def _write_cells(file: netCDF4.Dataset, source: netCDF4.Dataset, own: OnFileCell
         file.createDimension(name, size)
         if name in source.variables:
             _copy(file, source[name])
-    mapping = str(stated.get("grid_mapping", ""))
-    if mapping in source.variables:
-        _copy(file, source[mapping])
-        shared["grid_mapping"] = mapping
+    # Also in the form "rotated_pole: rlat rlon" (CF, section 5.6), whose other words are coordinates.
+    for name in str(stated.get("grid_mapping", "")).replace(":", " ").split():
+        if name in source.variables and "grid_mapping_name" in source[name].ncattrs():
+            _copy(file, source[name])
+            shared["grid_mapping"] = str(stated["grid_mapping"])
     both = coordinates_of(source, variable)
     auxiliary = [one.name for one in both or () if one.name not in own.cells.dimensions]
     for one in both or ():
@@ -166,10 +168,9 @@ def _write_cells(file: netCDF4.Dataset, source: netCDF4.Dataset, own: OnFileCell
             auxiliary.append(name)
     if auxiliary:
         shared["coordinates"] = " ".join(auxiliary)
-    measures = str(stated.get("cell_measures", ""))
-    area = measures.split(":")[-1].strip()
-    if area:
-        shared["cell_measures"] = measures
+    if measured := re.search(r"area:\s*(\S+)", str(stated.get("cell_measures", ""))):
+        area = measured[1]
+        shared["cell_measures"] = f"area: {area}"
         if area in source.variables and source[area].dimensions == own.cells.dimensions:
             _copy(file, source[area])
         else:
@@ -190,9 +191,12 @@ def _copy(file: netCDF4.Dataset, variable: netCDF4.Variable, of: Mapping[str, An
             file.createDimension(free, size)
         dimensions.append(free)
     about = {key: variable.getncattr(key) for key in variable.ncattrs()}
-    fill = about.pop("_FillValue", None)
     variable.set_auto_maskandscale(False)
-    copied = file.createVariable(variable.name, variable.dtype, dimensions, fill_value=fill)
+    values, fill = _classic(variable, about.pop("_FillValue", None))
+    if values.ndim > len(dimensions):
+        dimensions.append(f"{variable.name}_length")
+        file.createDimension(dimensions[-1], len(values))
+    copied = file.createVariable(variable.name, values.dtype, dimensions, fill_value=fill)
     copied.set_auto_maskandscale(False)
     source = variable.group()
     bounds = source.variables.get(str(about.get("bounds", "")))
@@ -211,11 +215,27 @@ def _copy(file: netCDF4.Dataset, variable: netCDF4.Variable, of: Mapping[str, An
     if along and variable.dimensions == (variable.name,):
         about.setdefault("axis", along)
     copied.setncatts(about)
-    if variable.dimensions or variable.dtype.kind != "S":
-        copied[...] = variable[...]
+    if dimensions or values.dtype.kind != "S":
+        copied[...] = values
     variable.set_auto_maskandscale(True)
     if bounds is not None:
         _copy(file, bounds, about)
+
+
+def _classic(variable: netCDF4.Variable, fill: Any) -> tuple[NDArray[Any], Any]:
+    """Values and fill value in types of the classic model; (N,) letters of a text.
+
+    The model of our files lacks integers of 64 bits, unsigned ones, and texts of any length, which tools of Python write.
+    """
+    values = variable[...]
+    if variable.dtype is str:
+        return np.frombuffer(str(values).encode() or b" ", "S1"), None
+    values = np.asarray(values)
+    if values.dtype.kind not in "iu" or values.dtype in (np.int8, np.int16, np.int32):
+        return values, fill
+    numbers = values if fill is None else np.append(values, fill)
+    kind: Any = np.int32 if (numbers.astype(np.int32) == numbers).all() else np.float64
+    return values.astype(kind), None if fill is None else kind(fill)
 
 
 def _notes(back: WayBack, own: OnFileCells, path: Path) -> list[str]:

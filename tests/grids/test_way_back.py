@@ -191,6 +191,28 @@ def test_across_the_date_line_poles_and_the_ends_of_the_domain() -> None:
     np.testing.assert_array_equal(half(values)[0], [1.0, 1.0, 1.0, np.nan, np.nan])
 
 
+def test_types_and_statements_of_other_tools_are_carried_over(tmp_path: Path) -> None:
+    """xarray and rioxarray write integers of 64 bits and texts of any length; CF has a longer form of grid_mapping."""
+    source = rotated(tmp_path / "cordex.nc")
+    with netCDF4.Dataset(source, "a") as file:
+        file.createVariable("experiment", str, ())[...] = "historical"
+        file.createVariable("crs", "i8", ()).grid_mapping_name = "latitude_longitude"
+        file.createVariable("height", "u1", ())[...] = 2
+        file.createVariable("areacella", "i8", ("rlat", "rlon"), fill_value=-(2**62))[:] = 2**40
+        file["tas"].coordinates = "lat lon height experiment"
+        file["tas"].grid_mapping = "rotated_pole: rlat rlon crs: lat lon"
+        file["tas"].cell_measures = "area: areacella volume: volcella"
+    path = made(source, "2", tmp_path / "o", "--period", "1990-", network="climatology")
+    with netCDF4.Dataset(path) as file:
+        assert file["tas"].coordinates == "lat lon height experiment"
+        assert file["tas"].grid_mapping == "rotated_pole: rlat rlon crs: lat lon"
+        assert file["crs"].grid_mapping_name == "latitude_longitude"
+        assert netCDF4.chartostring(file["experiment"][:]) == "historical"
+        assert file["height"][...] == 2
+        assert file["tas"].cell_measures == "area: areacella"
+        assert (file["areacella"][:] == 2.0**40).all()
+
+
 def test_it_belongs_to_grid(tmp_path: Path) -> None:
     with pytest.raises(ClimReconError, match="native_grid: belongs to grid"):
         validate({"obs_file": str(tmp_path / "x.nc"), "native_grid": "true"}, Site(SiteFile()))
