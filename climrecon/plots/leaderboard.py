@@ -25,8 +25,8 @@ def draw_leaderboard(rows: Sequence[Mapping[str, Any]], cases: Sequence[str], un
         Their names.
     """
     shown = rows[:MOST]
-    names = [" ".join(filter(None, (str(row["method"])[:40], str(row["method_version"])[:20]))) for row in shown]
-    reference = next((name for name, row in zip(names, shown, strict=True) if not row["paired"]), "")
+    names = [_name_of(row) for row in shown]
+    reference = next((_name_of(row) for row in rows if not row["paired"]), "")
     has_differences = any(row["paired"] for row in shown)
     figure = new_figure(10.5, 2.2 + 0.4 * len(shown))
     panels = figure.subplots(1, 1 + has_differences, sharey=True, squeeze=False)[0]
@@ -54,7 +54,7 @@ def draw_leaderboard(rows: Sequence[Mapping[str, Any]], cases: Sequence[str], un
             right.plot(one["difference"], place, "o", color=OURS, markersize=6)
         right.axvline(0.0, color="0.4", linewidth=0.8)
         right.set_xlabel(f"RMSE less that of {reference}, {units}", fontsize=11)
-        caption += f" Right: its difference to {reference}, with the {INTERVAL} over years."
+        caption += f" Difference to {reference} (b), with the {INTERVAL} over years."
     figure.legend(*left.get_legend_handles_labels(), frameon=False, fontsize=10, loc="outside upper center", ncols=5)
     if has_differences:
         letter(panels)
@@ -63,3 +63,7 @@ def draw_leaderboard(rows: Sequence[Mapping[str, Any]], cases: Sequence[str], un
         axes.tick_params(labelsize=10)
     left_out = len(rows) - len(shown)
     return Picture(figure, caption + (f" {left_out} more are in the table." if left_out else ""))
+
+
+def _name_of(row: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, (str(row["method"])[:40], str(row["method_version"])[:20])))

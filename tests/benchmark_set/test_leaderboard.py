@@ -19,6 +19,7 @@ from climrecon.benchmark_set.files import write_fields
 from climrecon.benchmark_set.leaderboard import compared, enter
 from climrecon.errors import InputDataError, OutputError, UsageError
 from climrecon.grid import FIVE_DEGREES
+from climrecon.plots.leaderboard import MOST, draw_leaderboard
 from climrecon.scores.masked_truth import MaskedTruth
 from climrecon.settings import load_site
 from climrecon.tasks.benchmark.runs import run_methods
@@ -276,3 +277,14 @@ def test_the_card_is_whole(small: SmallSet) -> None:
     assert SetCard.model_validate(content) == small.card
     assert {"licence", "benchmark_version", "made_with", "cases", "truth", "limits", "attributes"} <= set(content)
     assert STDDEV in (small.folder / "README.md").read_text()
+
+
+def test_the_figure_names_a_reference_that_it_does_not_draw() -> None:
+    better = {"rmse": {"difference": -0.1, "interval": [-0.2, -0.05], "first_is": "better"}}
+    names = [*(f"m{number}" for number in range(MOST)), "kriging"]
+    shared = {"method_version": "1", "overall": {"rmse": 0.5}, "cases": {"a": {"rmse": 0.5}}}
+    rows = [{"method": name, "paired": {} if name == "kriging" else better, **shared} for name in names]
+    picture = draw_leaderboard(rows, ["a"], "K")
+    assert picture.figure.axes[1].get_xlabel() == "RMSE less that of kriging 1, K"
+    assert "Difference to kriging 1 (b), with" in picture.caption
+    assert picture.caption.endswith(" 1 more are in the table.")
