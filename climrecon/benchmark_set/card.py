@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from climrecon.errors import InputDataError
 from climrecon.files import parse_json, read_text, require_file
@@ -33,6 +33,7 @@ ATTRIBUTES = {
     "hardware": "processor and its cores, or accelerator",
 }
 REQUIRED = ("method", "authors", "training_data")
+_CASE = "[A-Za-z0-9_-]{1,60}"
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -44,8 +45,9 @@ class CaseCard(BaseModel):
     """
 
     model_config = _STRICT
-    name: str
-    file: str
+    # Names of files that are read and written: a set of others must not name a place outside its folder.
+    name: str = Field(pattern=f"^{_CASE}$")
+    file: str = Field(pattern=rf"^{INPUTS}/{_CASE}\.nc$")
     sha256: str
     months: str
     n_months: int

@@ -112,7 +112,8 @@ class Card(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = 1
-    name: str
+    # Results have files of this name.
+    name: str = Field(pattern=r"^[^/.\x00][^/\x00]*$")
     kind: Literal["analysis_unet", "published"]
     title: str
     variable: str = "tas"

@@ -157,8 +157,12 @@ def _read_card(path: Path) -> Card:
             )
         return Card.model_validate(content)
     except (OSError, ValueError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise NetworkError(
-            f"The card {path} cannot be read: {str(error).splitlines()[0]}",
+            f"The card {path} cannot be read: {reason}",
             "A network needs a card.json written by climrecon beside its weights.",
         ) from error
 

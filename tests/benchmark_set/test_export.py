@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from climrecon.benchmark_set import export_set, score_submissions
-from climrecon.benchmark_set.card import STDDEV, VALUES, digest, read_card
+from climrecon.benchmark_set.card import CARD, STDDEV, VALUES, digest, read_card
 from climrecon.benchmark_set.truth import ScoredSet
 from climrecon.errors import InputDataError, NetworkError, OutputError, UsageError
 from climrecon.files import sha256_of
@@ -228,3 +228,16 @@ def test_a_submission_that_states_months_of_the_truth_is_marked(shared_data: Pat
     rows = score_submissions([tmp_path / "learned", tmp_path / "blind"], tmp_path / "set", truth=truth)
     assert rows[0]["doubts"] == ["learned from 12 of the months that are scored"]
     assert rows[1]["doubts"] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("name", "../../x"), ("name", "/tmp/x"), ("name", ""), ("file", "inputs/../../x.nc"), ("file", "/x.nc")],
+)
+def test_a_card_names_no_place_outside_its_set(small: SmallSet, tmp_path: Path, key: str, text: str) -> None:
+    """Methods write, and submissions are read, by the names of cases: a set may come from anyone."""
+    card = json.loads((small.folder / CARD).read_text())
+    card["cases"][0][key] = text
+    (tmp_path / CARD).write_text(json.dumps(card))
+    with pytest.raises(InputDataError, match=f"cases.0.{key}: String should match pattern"):
+        read_card(tmp_path)

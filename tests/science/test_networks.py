@@ -163,6 +163,12 @@ def test_unknown_and_wrong_networks_are_refused(tmp_path: Path) -> None:
     (copy / "card.json").write_text(json.dumps(card))
     with pytest.raises(NetworkError, match="cannot be read"):
         load_network(str(copy))
+    # Results have files of the name: it must not climb out of their folder.
+    del card["surprise"]
+    for name in ("../../x", "/tmp/x", "..", ""):
+        (copy / "card.json").write_text(json.dumps({**card, "name": name}))
+        with pytest.raises(NetworkError, match="cannot be read: name: String should match pattern"):
+            load_network(str(copy))
 
 
 def test_a_damaged_or_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
