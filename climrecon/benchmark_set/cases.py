@@ -20,6 +20,7 @@ from climrecon.errors import InputDataError
 from climrecon.fields import Months, Observations
 from climrecon.grid import FIVE_DEGREES
 from climrecon.preprocess import PrepareRequest, read_observations, to_network_grid
+from climrecon.preprocess.field import members_within
 from climrecon.scores.gaps import masks_for
 from climrecon.scores.masked_truth import MaskedTruth
 from climrecon.scores.suite import CLEAN, NOISE
@@ -147,6 +148,22 @@ def read_fields(files: Files, period: Period | None = None) -> Observations:
     found = read_observations(paths_of(files), request)
     with TemporaryDirectory(prefix="climrecon-") as scratch:
         return to_network_grid(found, FIVE_DEGREES, Path(scratch))
+
+
+def check_one_member(files: Sequence[Path]) -> None:
+    """Refuse a truth of several members: their mean is smoother than any of them.
+
+    Raises
+    ------
+    InputDataError
+        If a file holds several, or cannot be read.
+    """
+    for path in files:
+        if (count := members_within(path)) > 1:
+            raise InputDataError(
+                f"{path.name} holds {count} members; the truth is one of them.",
+                "Write one into a file of its own, e.g. ncks -d member,0 IN OUT.",
+            )
 
 
 def paths_of(files: Files) -> list[Path]:

@@ -33,6 +33,7 @@ from climrecon.benchmark_set.cases import (
     Case,
     Files,
     cases_of_truth,
+    check_one_member,
     generated_cases,
     paths_of,
     read_fields,
@@ -131,6 +132,7 @@ def export_set(
         limits: tuple[str, ...] = (_GENERATED, _HIDDEN_SEED if key else _PUBLIC_SEED, *_COMMON_LIMITS)
     else:
         assert masks is not None
+        check_one_member(paths_of(truth))
         known = read_fields(truth, period)
         cases = cases_of_truth(known, named, masks, used)
         # The seed of the errors is not published: with it the truth of observed cells would follow.

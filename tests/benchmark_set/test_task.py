@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from click.testing import CliRunner, Result
 
 import climrecon
@@ -17,7 +18,8 @@ from climrecon.benchmark_set import export_set
 from climrecon.benchmark_set.submission import SubmissionError
 from climrecon.cli.app import app
 from climrecon.errors import InputDataError, NetworkError, OutputError, ProblemList, UsageError
-from climrecon.settings import load_site, validate
+from climrecon.settings import Site, load_site, validate
+from climrecon.settings.site import SiteFile
 from climrecon.tasks.benchmark.plan import BenchmarkRun
 from climrecon.tasks.run import stages_of
 from climrecon.workflow.progress import Quiet
@@ -211,6 +213,39 @@ def test_methods_that_learned_from_the_truth_are_refused_before_any_runs(tmp_pat
     with pytest.raises(ProblemList, match="(?s)punet6 learned from 48 of the 48.*oi learned from"):
         leaderboard(tmp_path, *new, "--methods", "idw,punet6,oi", *QUICK)
     assert not list((tmp_path / "cache").rglob("idw"))
+
+
+def test_a_truth_is_one_member_in_the_years_of_its_set(tmp_path: Path) -> None:
+    index = files.month_numbers(1951, 60)
+    about = {"units": "K", "long_name": "temperature anomaly relative to 1961-1990"}
+    grid = {"lat": np.arange(-87.5, 90, 5.0), "lon": np.arange(-177.5, 180, 5.0), "attributes": about}
+    one = files.write(tmp_path / "one.nc", np.random.default_rng(0).normal(size=(60, 36, 72)), index, **grid)
+    both = tmp_path / "both.nc"
+    with xr.open_dataset(one) as data:
+        xr.concat([data, data], "member", data_vars=["tas"]).to_netcdf(both)
+    sets = {
+        "many": {"files": [str(both)]},
+        "dated": {"files": [str(one)], "period": "1951-1953"},
+        "joined": {"files": [str(one)], "join": True},
+    }
+    site = Site(SiteFile.model_validate({"training_data": sets}))
+    for error, words, given in (
+        (InputDataError, "both.nc holds 2 members", {"truth_file": str(both)}),
+        (InputDataError, "both.nc holds 2 members", {"training_data": "many"}),
+        (InputDataError, "joined joins files", {"training_data": "joined"}),
+        (UsageError, "dated is used in 195101-195312 alone.*no period", {"training_data": "dated"}),
+        (
+            UsageError,
+            "dated is used in 195101-195312 alone.*195201-",
+            {"training_data": "dated", "period": "1952-1954"},
+        ),
+    ):
+        with pytest.raises(error, match=words):
+            BenchmarkRun.of(validate({"task": "benchmark", "masks": str(one), "methods": "none", **given}, site), site)
+    given = {"training_data": "dated", "period": "1952-1953", "masks": str(one), "methods": "none"}
+    assert BenchmarkRun.of(validate({"task": "benchmark", **given}, site), site).truth == (one,)
+    with pytest.raises(InputDataError, match=r"both.nc holds 2 members"):
+        export_set(tmp_path / "set", truth=both, masks=one)
 
 
 @pytest.mark.parametrize(

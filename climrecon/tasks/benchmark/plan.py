@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from climrecon.benchmark_set.card import BENCHMARK_VERSION, CARD, VALUES, SetCard, read_card
+from climrecon.benchmark_set.cases import check_one_member
 from climrecon.benchmark_set.files import CaseInput, read_input
 from climrecon.benchmark_set.leaderboard import files_of
 from climrecon.benchmark_set.truth import ScoredSet
@@ -66,7 +69,9 @@ class BenchmarkRun:
         check_folders(settings)
         given = None if settings.benchmark is None else set_in(settings.benchmark)
         truth = _truth(settings, site)
-        if given is not None:
+        if given is None:
+            check_one_member(truth)
+        else:
             ScoredSet.of(given, truth or None, settings.key)
         if settings.leaderboard:
             files_of(settings.leaderboard)
@@ -172,7 +177,20 @@ def _truth(settings: RunSettings, site: Site) -> tuple[Path, ...]:
         return (readable(settings.truth_file, "truth_file")[0],)
     if "training_data" not in settings.given:
         return ()
-    return training_members(settings, site).members[0].files[VALUES]
+    member = training_members(settings, site).members[0]
+    if member.join:
+        raise InputDataError(
+            f"The training set {member.set} joins files that hold some months twice; a truth has each month once.",
+            "Write one file of them, and name it with truth_file.",
+        )
+    wanted = settings.period
+    if member.period and not settings.benchmark and not (wanted and member.period.holds(np.array(wanted)).all()):
+        raise UsageError(
+            f"The training set {member.set} is used in {member.period} alone, by the site file; "
+            + (f"period is {wanted}." if wanted else "no period is given."),
+            "Name whole years of these with period.",
+        )
+    return member.files[VALUES]
 
 
 def _masks(settings: RunSettings, site: Site, is_needed: bool) -> tuple[Path, ...]:
