@@ -163,11 +163,13 @@ PARAMETERS = (
               help="Path or URL of an intake-esm catalogue to search. Empty: the site's catalogue."),
     Parameter("plots", BOOL, True, site=True, help="Draw maps and series (PNG)."),
     Parameter("plot_month", MONTH, None, tasks=(RECONSTRUCT,),
-              help="Month on the maps, YYYY-MM; of years and seasons that which holds it. Empty: that of the largest "
-                   "event of the variable's index (for temperatures the strongest El Nino), else the last."),
+              help="Month on the maps, YYYY-MM; of years and seasons that which holds it, of days its first. Empty: "
+                   "that of the largest event of the variable's index (for temperatures the strongest El Nino), else the "
+                   "last."),
     Parameter("explain_months", MONTHS, None, tasks=(RECONSTRUCT,),
               help="Months, YYYY-MM separated by commas, at most six, whose value of region the report explains: which "
-                   "observations it comes from, and where one more would help most. A few seconds each. Empty: none."),
+                   "observations it comes from, and where one more would help most. A few seconds each; of days the "
+                   "first of the month. Empty: none."),
     Parameter("region", TEXT, None, tasks=(RECONSTRUCT, EXPLAIN),
               help="Value to explain, in a reconstruction that of explain_months: an index of the variable (nino34, "
                    "land_mean), global (the mean of all cells), nh, sh, a box lat0,lat1,lon0,lon1, or a place lat,lon in "
@@ -205,7 +207,7 @@ PARAMETERS = (
                    "withheld observations), explain which observations a reconstructed value comes from, compare "
                    "infilled products, or score methods and submissions of other tools on a benchmark set."),
     Parameter("month", MONTH, None, tasks=(EXPLAIN,), in_fingerprint=True,
-              help="Month to explain, YYYY-MM; of years and seasons that which holds it. Needed."),
+              help="Month to explain, YYYY-MM; of years and seasons that which holds it, of days its first. Needed."),
     Parameter("truth_file", FILE, None, tasks=(EVALUATE, BENCHMARK),
               help="netCDF file of complete fields of time_frequency, taken as the truth and masked with the gaps of the "
                    "observations. Empty: the held-out members of training_data; of a benchmark that names none "

@@ -150,7 +150,7 @@ def _errors(noise: NoiseSource, time: Steps, grid: Grid, rng: np.random.Generato
 
 
 #: Version of this stage: raised whenever equal inputs and settings give other scores.
-VERSION = 2
+VERSION = 3
 #: Version of the sums that are kept in the cache.
 SUMS = 4
 #: Of more held-out members than this, the first are taken.

@@ -31,6 +31,7 @@ from climrecon.scores.structure import structure_sums
 from climrecon.scores.table import by_blocks
 from climrecon.scores.withheld import REGIONS, SPAN, Folds, Predictions, block_size, folds_of, withheld_sums
 from climrecon.settings import RunSettings, Site
+from climrecon.tasks.evaluate.plan import VERSION as SCORES_VERSION
 from climrecon.tasks.evaluate.plan import check_grid, in_months, methods_of, trained_on
 from climrecon.tasks.evaluate.results import BY_YEARS, Assessed, described, write_assessed
 from climrecon.tasks.inputs import resolve
@@ -252,7 +253,7 @@ class CrossValidation:
         }
         identities = sorted(f"{name}:{method.identity}" for name, method in self.methods.items())
         digest = fingerprint(
-            "evaluation", VERSION, [str(self.path(name).parent.name) for name in self.names], {}, str(identities)
+            "evaluation", SCORES_VERSION, [str(self.path(name).parent.name) for name in self.names], {}, str(identities)
         )
         reference = self.order[1] if len(self.order) > 1 else None
         inputs = [(str(path), self.store.sha256(path)) for path in self.inputs.observations]
