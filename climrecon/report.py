@@ -249,7 +249,7 @@ def write_evaluation_report(path: Path, *, content: dict[str, Any], **run: Any) 
         regions=[
             (region, step, [[name, *_numbers(row["regions"][region][step], *series)] for name, row in scores.items()])
             for region in regions
-            for step in ("annual", steps.adjective)
+            for step in dict.fromkeys(("annual", steps.adjective))
             if step in next(iter(scores.values()))["regions"][region]
         ],
         paired=[[name, *_paired_row(row["paired"], paired)] for name, row in scores.items() if row["paired"]],

@@ -64,6 +64,8 @@ def test_known_fields_are_seen_through_the_gaps_of_their_date(tmp_path: Path, fr
     assert list(regions) == (["annual"] if frequency == "yr" else [steps.adjective, "annual"])
     assert content["scores"]["pca"]["paired"]["rmse"]["interval"] is not None
     assert sum(row[f"n_{steps.plural}"] for row in content["scores"]["pca"]["decades"]) == COUNTS[frequency]
+    for step in {"annual", steps.adjective}:
+        assert len(re.findall(rf">\s*region, {step}\s*<", report)) == 1, "a table stands there once"
     shown = text_of(report)
     assert f"{COUNTS[frequency]} {steps.plural}" in shown
     assert not re.search(r"\bmonth", shown, re.IGNORECASE)
