@@ -55,12 +55,12 @@ def write_native(product: Product, own: OnFileCells, path: Path, attributes: Map
     back = WayBack(product.observations.grid, own.cells)
     variable, described = product.observations.variable, fields_of(product)
     names = [name for name in (variable, f"{variable}_stddev", f"{variable}_status") if name in described]
-    with new_file(path, attributes) as file:
+    # The new file within: what it cannot hold is no fault of the observations' file.
+    with opened(own.cells.path) as source, new_file(path, attributes) as file:
         file.createDimension("time", None)
         add_time_axis(file, product.observations.time, product.observations.source.calendar)
-        with opened(own.cells.path) as source:
-            shared = _write_cells(file, source, own)
-            stated = str(source[own.cells.name].__dict__.get("cell_methods", "")) or product.cell_methods
+        shared = _write_cells(file, source, own)
+        stated = str(source[own.cells.name].__dict__.get("cell_methods", "")) or product.cell_methods
         # Blocks are of whole chunks of the file, so that none is compressed twice.
         steps = min(max(_VALUES // own.cells.lat.size, 1), len(product.observations.time))
         chunks = (steps, *own.cells.shape)

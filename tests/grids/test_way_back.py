@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import xarray as xr
 
 from cli.test_cli import run
-from climrecon.errors import ClimReconError
+from climrecon.errors import ClimReconError, OutputError
 from climrecon.grid import Grid
 from climrecon.output.product import NO_DOMAIN, OBSERVED, RECONSTRUCTED
 from climrecon.preprocess import PrepareRequest, read_observations
@@ -211,6 +212,16 @@ def test_types_and_statements_of_other_tools_are_carried_over(tmp_path: Path) ->
         assert file["height"][...] == 2
         assert file["tas"].cell_measures == "area: areacella"
         assert (file["areacella"][:] == 2.0**40).all()
+
+
+def test_a_full_disk_is_no_fault_of_the_observations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("climrecon.output.native._copy", full)
+    given = {"obs_file": str(rotated(tmp_path / "c.nc")), "grid": "2", "native_grid": "true", "network": "climatology"}
+    with pytest.raises(OutputError, match=r"_native\.nc could not be written: No space left"):
+        run_stages(stages(tmp_path, 10**9, **given), Quiet())
 
 
 def test_it_belongs_to_grid(tmp_path: Path) -> None:
