@@ -6,6 +6,7 @@ import errno
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import netCDF4
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import xarray as xr
 
 from cli.test_cli import run
-from climrecon.errors import ClimReconError, OutputError
+from climrecon.errors import ClimReconError, InputDataError, OutputError
 from climrecon.grid import Grid
 from climrecon.output.product import NO_DOMAIN, OBSERVED, RECONSTRUCTED
 from climrecon.preprocess import PrepareRequest, read_observations
@@ -221,6 +222,16 @@ def test_a_full_disk_is_no_fault_of_the_observations(tmp_path: Path, monkeypatch
     monkeypatch.setattr("climrecon.output.native._copy", full)
     given = {"obs_file": str(rotated(tmp_path / "c.nc")), "grid": "2", "native_grid": "true", "network": "climatology"}
     with pytest.raises(OutputError, match=r"_native\.nc could not be written: No space left"):
+        run_stages(stages(tmp_path, 10**9, **given), Quiet())
+
+
+def test_members_without_a_mean_have_no_cells_of_their_own(tmp_path: Path) -> None:
+    source = rotated(tmp_path / "c.nc")
+    with ZipFile(tmp_path / "members.zip", "w") as archive:
+        for number in (1, 2):
+            archive.write(source, f"made.up.anomalies.{number}.nc")
+    given = {"obs_file": str(tmp_path / "members.zip"), "grid": "2", "native_grid": "true", "network": "climatology"}
+    with pytest.raises(InputDataError, match="anomalies.1.nc is a member of an ensemble without a mean"):
         run_stages(stages(tmp_path, 10**9, **given), Quiet())
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from climrecon.arrays import Damaged, is_whole
+from climrecon.errors import InputDataError
 from climrecon.fields import Observations
 from climrecon.files import input_sha256
 from climrecon.grid import Grid
@@ -221,6 +222,12 @@ class Reconstruction:
             )
             source = self._observations.source
             if self.settings.native_grid:
+                if self.inputs.main[0] in self.inputs.members:
+                    raise InputDataError(
+                        f"{self.inputs.label} is a member of an ensemble without a mean, and native_grid keeps the "
+                        "values of one file.",
+                        "Leave out native_grid, or name a file of the mean.",
+                    )
                 check_same_cells(self.inputs.main, source.variable_in_file, self.settings.grid or "")
             for note in source.notes:
                 (reporter.warning if note in source.warnings else reporter.note)(note)
