@@ -5,10 +5,10 @@
 Months and values are drawn at random (seed 0) from four records: a place, Nino 3.4, and the global mean, in turns.
 Completeness is |sum of contributions and of the value at the climatology - value| / |value|; the solver's part is the
 difference of a reconstruction to that value, whose equations are solved exactly. Occlusion, of what is explained by
-gradients: the change of a reconstruction in which a block's values become the climatology, while its cells stay
-observed (Zeiler & Fergus 2014, ECCV 818); of linear methods it is the block's contribution itself. The annual means of
-HadCRUT4 stand for months (July): they are the only long record of its coverage of land and sea. "As shipped": without
-calibration, so that the U-Net corrects the mean under its gaps.
+gradients: the change of the value, equations solved exactly, as a block's values become the climatology and its cells
+stay observed (Zeiler & Fergus 2014, ECCV 818); of linear methods it is the block's contribution itself. The annual
+means of HadCRUT4 stand for months (July): they are the only long record of its coverage of land and sea. "As shipped":
+without calibration, so that the U-Net corrects the mean under its gaps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from climrecon import indices
-from climrecon.fields import Context, Months, Observations
+from climrecon.fields import Months, Observations
 from climrecon.frequency import YEAR
 from climrecon.methods.contract import Method
 from climrecon.methods.influence import Window, blocks_left_out, cells_within
@@ -95,17 +95,18 @@ def measured(window: Window, method: Method, target: np.ndarray) -> dict[str, ob
 
 def occlusion(window: Window, method: Method, target: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
     """(G,) changes of the value with the values of each group at the climatology, its cells still observed."""
-    at, context = window.position, Context(window.grid, window.time)
-    fields = np.repeat(window.values[None], len(groups) + 1, axis=0)
-    for field, group in zip(fields[1:], groups, strict=True):
-        field[at].reshape(-1)[group] = 0.0
-    size = method.capabilities.members_at_once
-    means = [
-        method.same_mask_means(fields[n : n + size], window.mask, window.obs_sd, window.time.month, context)[:, at]
-        for n in range(0, len(fields), size)
-    ]
-    values = (np.concatenate(means) * target).sum((1, 2), dtype=np.float64)
-    return np.asarray(values[0] - values[1:])
+
+    def value(values: np.ndarray) -> float:
+        found = replace(window, values=values).influence(method, target)
+        assert found is not None
+        return found.value
+
+    without = []
+    for group in groups:
+        values = window.values.copy()
+        values[window.position].reshape(-1)[group] = 0.0
+        without.append(value(values))
+    return np.asarray(value(window.values) - np.array(without))
 
 
 def agreement(sums: np.ndarray, changes: np.ndarray) -> tuple[float, float]:

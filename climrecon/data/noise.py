@@ -161,8 +161,7 @@ class NoiseSource:
             return f"{cells}; regional up to 0.6 of it; slow up to {self.size * 0.08:.3g} {self.units}"
         return (
             f"{cells}; regional (1,500 km) and slow (5,000 km) parts that together give the {frequency.adjective} global "
-            "mean a "
-            "standard deviation "
+            "mean a standard deviation "
             + (ensemble or f"of {low:.3g}-{high:.3g} {self.units}, less where cell errors are generic and small")
         )
 

@@ -61,6 +61,8 @@ class Row:
 
 def rows(product: Product, others: Mapping[str, FloatArray], learned_from: Mapping[str, str]) -> list[Row]:
     """One row for each of ``others``, method -> (T, H, W) infilled field; ``learned_from`` of those that did."""
+    if not others:
+        return []
     time, mask = product.observations.time, product.observations.mask
     means = global_means(product, others)
     ours = means.pop(product.network.name)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from climrecon.array_types import FloatArray, IntArray
 from climrecon.grid import Grid
@@ -25,10 +24,6 @@ MAPPED = 4
 
 def _look(number: int) -> dict[str, Any]:
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": _LINES[number % len(_LINES)]}
-
-
-def _label(axes: Axes, letter: str, title: str) -> None:
-    axes.set_title(f"{letter}  {title}", loc="left", fontsize=12)
 
 
 def draw_series(
@@ -60,9 +55,9 @@ def draw_series(
     for number, (_, (years, values)) in enumerate(others, 1):
         middle.plot(years, values - reference[1], linewidth=1.5, **_look(number))
     middle.axhline(0.0, color="0.4", linewidth=0.8)
-    _label(top, "a", f"Annual {mean}, each product's own coverage")
-    _label(middle, "b", f"Less {first}, common coverage")
-    _label(bottom, "c", "Area with values")
+    titles = (f"Annual {mean}, each product's own coverage", f"Less {first}, common coverage", "Area with values")
+    for axes, title in zip((top, middle, bottom), titles, strict=True):
+        axes.set_title(title, loc="left", fontsize=12)
     top.set_ylabel(units, fontsize=11)
     middle.set_ylabel(units.partition(",")[0], fontsize=11)
     bottom.set_ylabel("%", fontsize=11)
@@ -93,7 +88,7 @@ def draw_trends(trends: Sequence[Mapping[str, Any]], names: Sequence[str], units
     figure = new_figure(10.5, 2.2 + 0.32 * len(names) * max(map(len, shown.values())))
     panels = figure.subplots(1, 2, sharex=True)
     step = len(names) + 1.5
-    for axes, letter, (coverage, entries) in zip(panels, "ab", shown.items(), strict=True):
+    for axes, (coverage, entries) in zip(panels, shown.items(), strict=True):
         for at, entry in enumerate(entries):
             for number, name in enumerate(names):
                 row = entry["products"][name]
@@ -110,7 +105,7 @@ def draw_trends(trends: Sequence[Mapping[str, Any]], names: Sequence[str], units
         axes.set_yticks([-(at * step + (len(names) - 1) / 2) for at in range(len(entries))],
                         [_period_of(one) for one in entries])  # fmt: skip
         axes.set_ylim(0.8 - step * max(map(len, shown.values())), 0.8)
-        _label(axes, letter, f"{coverage.capitalize()} coverage")
+        axes.set_title(f"{coverage.capitalize()} coverage", loc="left", fontsize=12)
         axes.set_xlabel(f"{units} per decade", fontsize=11)
         tidy(axes)
         axes.tick_params(labelsize=11)
@@ -139,7 +134,7 @@ def draw_ranks(ranks: Sequence[Mapping[str, Any]], title: str) -> Picture | None
     figure = new_figure(10.5, 4.4 * ((len(shown) + 1) // 2))
     panels = figure.subplots((len(shown) + 1) // 2, 2, squeeze=False).ravel()
     drawn: Any = None
-    for axes, letter, one in zip(panels, "abcd", shown, strict=False):
+    for axes, one in zip(panels, shown, strict=False):
         table = np.array([row["probabilities"] for row in one["years"]])
         drawn = axes.imshow(np.where(table > 0, table, np.nan), cmap="viridis_r", vmin=0.0, vmax=1.0, aspect="auto")
         axes.set_yticks(range(len(table)), [row["year"] for row in one["years"]])
@@ -151,7 +146,7 @@ def draw_ranks(ranks: Sequence[Mapping[str, Any]], title: str) -> Picture | None
                 if value >= 0.05:
                     axes.text(rank, at, f"{100 * value:.0f}", ha="center", va="center", fontsize=9,
                               color="white" if value > 0.5 else "black")  # fmt: skip
-        _label(axes, letter, f"{one['product']}, {one['coverage']} coverage")
+        axes.set_title(f"{one['product']}, {one['coverage']} coverage", loc="left", fontsize=12)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     figure.colorbar(drawn, ax=panels.tolist(), label="probability", shrink=0.8)
@@ -174,13 +169,12 @@ def draw_differences(
     others = list(names[1 : MAPPED + 1])
     figure = new_figure(12.4, 3.6 * len(others))
     places = figure.add_gridspec(len(others), 2)
-    letters = iter("abcdefgh")
     for column, (fields, what, label) in enumerate(((mean, "mean", ""), (trend, "trend", " per decade"))):
         change = fields[1 : len(others) + 1] - fields[0]
         scale = scale_of(change, CHANGE, variable)
         scale = Scale(scale.norm, scales_of(variable).difference.colours, f"{scale.label}{label}")
         for row, name in enumerate(others):
-            title = f"{next(letters)}  {name} less {names[0]}, {what}"
+            title = f"{name} less {names[0]}, {what}"
             draw_map(figure, places[row, column], grid, change[row], scale, title, size=12, bar={"format": "%g"})
     first, last = period
     left_out = len(names) - 1 - len(others)

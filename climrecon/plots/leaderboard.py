@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from climrecon.plots.evaluation import COLOURS
-from climrecon.plots.picture import OURS, Picture, letter, new_figure, tidy
+from climrecon.plots.picture import OURS, Picture, new_figure, tidy
 from climrecon.scores.paired import INTERVAL
 
 _MARKS = "osD^vPX"
@@ -56,8 +56,6 @@ def draw_leaderboard(rows: Sequence[Mapping[str, Any]], cases: Sequence[str], un
         right.set_xlabel(f"RMSE less that of {reference}, {units}", fontsize=11)
         caption += f" Difference to {reference} (b), with the {INTERVAL} over years."
     figure.legend(*left.get_legend_handles_labels(), frameon=False, fontsize=10, loc="outside upper center", ncols=5)
-    if has_differences:
-        letter(panels)
     for axes in panels:
         tidy(axes)
         axes.tick_params(labelsize=10)

@@ -18,7 +18,7 @@ from climrecon.grid import Grid
 from climrecon.output.explanation import sign_of
 from climrecon.output.product import NO_SKILL, Product
 from climrecon.output.series import NINETY, Series
-from climrecon.plots.picture import Picture, Scale, letter, new_figure, scales_of
+from climrecon.plots.picture import Picture, Scale, new_figure, scales_of
 from climrecon.variables import VARIABLES, Box
 
 PLATE = ccrs.PlateCarree()
@@ -200,7 +200,6 @@ def draw_maps(product: Product, series: Series, month: int, others: Mapping[str,
     for axes in drawn:
         for box in boxes:
             draw_box(axes, box)
-    letter(drawn, aside=12.0)
     figure.suptitle(f"{product.observations.source.label}, {label}", fontsize=14)
     return Picture(figure, maps_caption(product, series, month))
 

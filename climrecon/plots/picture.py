@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,19 +53,24 @@ def tidy(axes: Axes) -> None:
     axes.tick_params(labelsize=9)
 
 
-def letter(panels: Iterable[Any], aside: float = 0.0) -> None:
-    """(a), (b) … above the upper left corner of each panel, ``aside`` points to the left of it."""
-    for panel, one in zip(panels, ascii_lowercase, strict=False):
+def _letter(figure: Figure) -> None:
+    """(a), (b) … above the upper left corner of each panel of a figure with several; left of titles that begin there."""
+    panels = [one for one in figure.axes if one.get_visible() and one.get_label() != "<colorbar>"]
+    aside = 42.0 if any(one.get_title(loc="left") for one in panels) else 12.0
+    for panel, one in zip(panels if len(panels) > 1 else [], ascii_lowercase, strict=False):
         place: dict[str, Any] = {"xytext": (-aside, 5.0), "xycoords": "axes fraction", "textcoords": "offset points"}
         panel.annotate(f"({one})", (0.0, 1.0), **place, fontsize=10, weight="bold")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and its full caption."""
+    """A figure and its full caption; panels get letters, in the order that they were added in."""
 
     figure: Figure
     caption: str
+
+    def __post_init__(self) -> None:
+        _letter(self.figure)
 
     def save(self, path: Path) -> None:
         """Write a PNG or a PDF, by the path."""

@@ -14,7 +14,7 @@ from climrecon.frequency import DAY, MONTH, YEAR
 from climrecon.grid import weighted_mean
 from climrecon.output.product import Product
 from climrecon.output.series import NINETY, IndexSeries, Series
-from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, letter, new_figure, tidy
+from climrecon.plots.picture import ACCENT, OURS, RAW, Picture, new_figure, tidy
 from climrecon.variables import VARIABLES, Box, Index
 
 #: A regional value with less of its area observed than this is drawn in grey.
@@ -113,7 +113,7 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
         line.draw(middle, theirs - raw, color=colour, linewidth=1.0, label=other, linestyle=style)
     _describe(top, product, f"{product.mean_in_words}{_of_region(product)}", columns=2)
     if product.baselines:
-        middle.set_ylabel(f"minus observed,\n{units}", fontsize=9)
+        middle.set_ylabel(f"minus observed, {units}", fontsize=9)
         middle.legend(frameon=False, fontsize=9, ncols=4, loc="upper left")
         low, high = middle.get_ylim()
         middle.set_ylim(low, high + 0.25 * (high - low))
@@ -127,11 +127,11 @@ def draw_global_mean(product: Product, series: Series) -> Picture:
     bottom.set_xlabel("year", fontsize=9)
     for axes in (top, middle, bottom):
         tidy(axes)
-    letter((top, middle, bottom), aside=42.0)
     spread = " with its 90 % range" if sd is not None else ""
+    others = f"; broken: {', '.join(product.baselines)}" if product.baselines else ""
     caption = (
         f"{product.mean_in_words.capitalize()}{_of_region(product)}, {product.observations.source.label}; blue: "
-        f"{name}{spread}, grey: observed cells alone. {_convention(product)} {product.units}."
+        f"{name}{spread}, grey: observed cells alone{others}. {_convention(product)} {product.units}."
     )
     return Picture(figure, caption)
 

@@ -40,7 +40,7 @@ def combinations(values: Mapping[str, Any], given: frozenset[str]) -> list[str]:
             f"variable: {variable!r} is none of {', '.join(known)}{did_you_mean(variable, known)}; another variable is "
             f"one more description, climrecon/variables/{variable}.toml (docs/how-to/own-variable.md)"
         )
-    # A default that is given is no search: a history of Freva may hold it beside a file.
+    # A default that is given is no search: a history of Freva may hold it together with a file.
     dataset = [n for n in SEARCH_FACETS if n in given and values[n] != p.BY_NAME[n].default]
     if "obs_file" in given and dataset:
         problems.append(f"obs_file: a file was named and also a search ({', '.join(dataset)}); give one or the other")

@@ -25,7 +25,9 @@ def test_more_products_than_fit_are_counted_in_the_caption(tmp_path: Path) -> No
     assert "2 more products are in comparison.nc" in picture.caption
     titles = [axes.get_title() for axes in picture.figure.axes if "less product 0" in axes.get_title()]
     assert len(titles) == 8
-    assert titles[0].startswith("a  product 1 less product 0, mean")
+    assert titles[0].startswith("product 1 less product 0, mean")
+    letters = [one.get_text() for axes in picture.figure.axes for one in axes.texts if one.get_text().startswith("(")]
+    assert letters == [f"({one})" for one in "abcdefgh"]
     picture = draw_differences(grid, NAMES[:3], fields[:3], fields[:3], (1901, 1930), "tas")
     assert "more products" not in picture.caption
 
